@@ -1,0 +1,46 @@
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check bench soak lock clean
+
+export NO_ALBUMENTATIONS_UPDATE := 1
+export HF_HUB_DISABLE_TELEMETRY := 1
+export RAY_USAGE_STATS_ENABLED := 0
+
+python := .venv/bin/python
+stamp := .venv/.installed
+
+help:  ## this list
+	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 10
+
+setup: $(stamp)  ## the environment, in .venv (PYTHON=... names the interpreter)
+
+$(stamp): requirements.txt pyproject.toml .ci/setup
+	@.ci/setup
+	@touch $@
+
+demo: setup  ## the whole way on this machine, no network: runs/demo/report.html
+	$(python) -m jobs demo --out runs/demo
+
+test: setup  ## the suite
+	@$(python) -m pytest
+
+check: setup  ## format, lint, types
+	@.venv/bin/ruff format --check --quiet .
+	@.venv/bin/ruff check --quiet .
+	@.venv/bin/mypy
+
+bench: setup  ## the comparisons, as a table of ratios
+	@$(python) -m tests.bench
+
+soak: setup  ## the tests that take longer than the suite may
+	@$(python) -m pytest -m soak
+
+lock: setup  ## requirements.txt anew from requirements.in (UPGRADE=1: every version the newest)
+	@.ci/uv pip compile requirements.in --output-file requirements.txt --quiet $(if $(UPGRADE),--upgrade) \
+		--universal --python-version 3.11 --no-build --generate-hashes --no-emit-index-url \
+		--override .ci/overrides.txt --excludes .ci/excludes.txt --custom-compile-command 'make lock'
+
+clean:  ## remove the environment and the caches; runs/ stays
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache build dist *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,45 @@
+"""Colour: one colour per 64x64 cell, as the published spatial-palette adapter saw it.
+
+cv2.resize bicubic down by 64 without antialiasing (equal bit for bit to torch's bicubic, antialias=False);
+PIL's bicubic differs by about 30 grey levels. The map belongs to one crop: a further crop needs a new one.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from extractors.base import Resources, check_pictures
+from extractors.formats import FORMATS
+
+CELL = 64
+
+
+class Color:
+    """Extractor of the colour map. Maps: uint8 (max(1, H // 64), max(1, W // 64), 3) RGB."""
+
+    condition = "color"
+    format = FORMATS["color"]
+    resources = Resources(cpus=1.0, memory=64 << 20)
+
+    def __init__(self, variant: str, weights: Path | None) -> None:
+        self.variant = variant
+
+    def recipe(self) -> dict[str, Any]:
+        return {
+            "extractor": "color",
+            "version": 1,
+            "variant": self.variant,
+            "weights": None,
+            "parameters": {"cell": CELL, "down": "cv2 bicubic, no antialiasing"},
+        }
+
+    def load(self, device: str) -> None:
+        """Nothing to load; the CPU does it whatever the device."""
+
+    def __call__(self, pictures: np.ndarray) -> list[np.ndarray]:
+        check_pictures(pictures)
+        height, width = pictures.shape[1:3]
+        size = max(1, width // CELL), max(1, height // CELL)
+        return [np.asarray(cv2.resize(p, size, interpolation=cv2.INTER_CUBIC)) for p in pictures]

@@ -1,0 +1,42 @@
+"""The conditions there are and who makes them.
+
+A new condition or variant is one file in this package, one line here and one test; the contract suite
+(tests/contract/test_extractors.py) then runs on it by itself. A class is imported only when it is asked for,
+and is called with the variant's name and the folder given by --weights.
+"""
+
+from importlib import import_module
+from pathlib import Path
+from typing import cast
+
+from extractors.base import Extractor, Format
+from extractors.formats import FORMATS
+
+EXTRACTORS: dict[str, dict[str, str]] = {
+    "sketch": {"default": "extractors.sketch:Sketch"},
+    "color": {"default": "extractors.color:Color"},
+}
+"""condition -> variant -> "module:Class"."""
+
+
+class UnknownCondition(ValueError):
+    """No such condition, or no such variant of it; one line that lists those there are."""
+
+
+def make_extractor(condition: str, variant: str = "default", weights: Path | None = None) -> Extractor:
+    """The extractor, not yet loaded. `weights` is the folder of --weights. Raises UnknownCondition."""
+    try:
+        module, name = EXTRACTORS[condition][variant].split(":")
+    except KeyError:
+        known = ", ".join(f"{c} ({' | '.join(variants)})" for c, variants in EXTRACTORS.items())
+        raise UnknownCondition(
+            f"no extractor makes {condition!r} in variant {variant!r}; there are {known}"
+        ) from None
+    return cast(Extractor, getattr(import_module(module), name)(variant, weights))
+
+
+def format_of(condition: str) -> Format:
+    """How maps of this condition are stored and drawn, whoever makes them. Raises UnknownCondition."""
+    if condition not in FORMATS:
+        raise UnknownCondition(f"no condition is called {condition!r}; there are {', '.join(FORMATS)}")
+    return FORMATS[condition]

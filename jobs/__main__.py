@@ -1,0 +1,58 @@
+"""The command line: `t2i-shards`, or `python -m jobs`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import tyro
+from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, OmitSubcommandPrefixes, subcommand
+
+from jobs.command import Command, execute
+from jobs.demo import DemoCommand
+from jobs.extract import ExtractCommand
+from jobs.ingest import IngestFolder, IngestScenes
+from jobs.inspect import StatusCommand, VerifyCommand
+from jobs.report import ReportCommand
+from jobs.train import TrainCommand
+
+
+@dataclass(frozen=True)
+class IngestCommand:
+    """Plan a dataset from a source of pictures, and fill its images column."""
+
+    source: Annotated[IngestScenes, subcommand("scenes")] | Annotated[IngestFolder, subcommand("folder")]
+
+
+Commands = (
+    Annotated[DemoCommand, subcommand("demo")]
+    | Annotated[IngestCommand, subcommand("ingest")]
+    | Annotated[ExtractCommand, subcommand("extract")]
+    | Annotated[StatusCommand, subcommand("status")]
+    | Annotated[VerifyCommand, subcommand("verify")]
+    | Annotated[ReportCommand, subcommand("report")]
+    | Annotated[TrainCommand, subcommand("train")]
+)
+
+
+def parse(arguments: Sequence[str]) -> Command:
+    """The command that the arguments ask for; ends the process with 2 and the rule when they ask for none."""
+    command = tyro.cli(
+        Commands,  # type: ignore[arg-type]
+        prog="t2i-shards",
+        description=__doc__,
+        args=list(arguments),
+        config=(OmitArgPrefixes, OmitSubcommandPrefixes, FlagCreatePairsOff),
+    )
+    return command.source if isinstance(command, IngestCommand) else command
+
+
+def main() -> None:
+    """Entry point of `t2i-shards`."""
+    sys.exit(execute(parse(sys.argv[1:])))
+
+
+if __name__ == "__main__":
+    main()

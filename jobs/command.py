@@ -1,0 +1,94 @@
+"""What all commands share: how they end. Exit 0 all done, 2 the request is wrong, 3 not complete."""
+
+from __future__ import annotations
+
+import errno
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from pipeline.engine import Outcome
+from pipeline.engine.run import Engine
+from pipeline.errors import IncompleteError, RequestError
+
+DONE, WRONG, INCOMPLETE, INTERRUPTED = 0, 2, 3, 130
+
+
+@dataclass(frozen=True)
+class Summary:
+    """How a command ended. line: the last line of its output; record: the same as JSON for --json.
+
+    problems: what is missing, a line each; with any, the command ends with 3.
+    """
+
+    line: str
+    record: Mapping[str, Any] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
+
+
+class Command(Protocol):
+    """A frozen dataclass whose fields are the flags."""
+
+    @property
+    def json(self) -> bool: ...
+
+    def run(self) -> Summary: ...
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """How shards are worked on."""
+
+    engine: Engine = "ray"
+    """Ray (this machine, or the cluster that RAY_ADDRESS names), or the local worker pool."""
+    workers: int | None = None
+    """Workers; as many as the cores carry when not given."""
+
+
+def execute(command: Command) -> int:
+    """Run a command and say how it ended. The exit code."""
+    try:
+        summary = command.run()
+    except RequestError as error:
+        return _refuse(str(error), WRONG)
+    except IncompleteError as error:
+        return _refuse(str(error), INCOMPLETE)
+    except KeyboardInterrupt:
+        return _refuse("interrupted; the same command goes on from here", INTERRUPTED)
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        return _refuse(str(error), INCOMPLETE if full else WRONG)
+    for problem in summary.problems:
+        print(problem, file=sys.stderr)
+    if command.json:
+        print(json.dumps({**summary.record, "problems": summary.problems}, sort_keys=True))
+    else:
+        print(summary.line)
+    return INCOMPLETE if summary.problems else DONE
+
+
+def _refuse(line: str, code: int) -> int:
+    print(f"t2i-shards: {line}", file=sys.stderr)
+    return code
+
+
+def summarise(verb: str, outcome: Outcome, shards: int) -> Summary:
+    """The end of a job over shards: `shards` of them there are, `outcome` is what this run did."""
+    dropped = {column: dict(reasons) for column, reasons in outcome.drops.items() if reasons}
+    parts = [f"{column} {count} samples" for column, count in outcome.samples.items()]
+    for column, reasons in dropped.items():
+        named = ", ".join(f"{reason} {count}" for reason, count in sorted(reasons.items()))
+        parts.append(f"{column} dropped {sum(reasons.values())} ({named})")
+    done = f"{shards - len(outcome.set_aside)} of {shards} shards done, {len(outcome.made)} of them now"
+    line = f"{verb}: {'; '.join([done, *parts])}; {outcome.seconds:.1f} s"
+    record = {
+        "command": verb,
+        "shards": shards,
+        "made": len(outcome.made),
+        "samples": dict(outcome.samples),
+        "drops": dropped,
+        "seconds": round(outcome.seconds, 3),
+    }
+    return Summary(line, record, tuple(outcome.problems))

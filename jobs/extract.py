@@ -1,0 +1,75 @@
+"""extract: attach conditions to the pictures of a dataset, all in one pass."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from jobs.command import EngineOptions, Summary, summarise
+from jobs.progress import show_progress
+from pipeline.dataset import Dataset
+from pipeline.engine import run
+from pipeline.errors import RequestError
+from pipeline.extract import plan_extract
+from pipeline.store import FolderStore
+
+
+@dataclass(frozen=True)
+class ExtractCommand:
+    """Fill a column for each condition; shards that have one are left alone."""
+
+    root: tyro.conf.Positional[str]
+    """The dataset."""
+    conditions: tuple[str, ...]
+    """Which conditions, such as sketch color."""
+    variant: str = "default"
+    """Which networks: the ones the published adapters saw, or mini."""
+    weights: Path | None = None
+    """A folder with weight files, looked into before the cache and the hub."""
+    as_: Annotated[str | None, tyro.conf.arg(name="as")] = None
+    """Another name for the column, when one condition is asked for."""
+    batch: int = 8
+    """Pictures given to a network at once; no effect on the result."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where networks run; auto takes a GPU where there is one."""
+    engine: EngineOptions = field(default_factory=EngineOptions)
+    json: bool = False
+    """Print the summary as JSON."""
+
+    def run(self) -> Summary:
+        dataset = Dataset.open(self.root)
+        if isinstance(dataset.store, FolderStore):
+            dataset.store.sweep()
+        stage = plan_extract(
+            dataset,
+            self.conditions,
+            variant=self.variant,
+            weights=self.weights,
+            column=self.as_,
+            batch=self.batch,
+            device=choose_device(self.device, self.engine),
+        )
+        left = dataset.left(made.column for made in stage.conditions)
+        with show_progress("extract", len(left), len(dataset.shards)) as progress:
+            outcome = run(stage, left, self.engine.engine, self.engine.workers, progress)
+        return summarise("extract", outcome, len(dataset.shards))
+
+
+def choose_device(asked: str, engine: EngineOptions) -> str:
+    """cpu or cuda. RequestError when a GPU is asked for and there is none."""
+    if asked == "cpu":
+        return "cpu"
+    if engine.engine == "ray":
+        from pipeline.engine.ray import cluster_resources
+
+        gpus = int(cluster_resources().get("GPU", 0))
+    else:
+        import torch
+
+        gpus = torch.cuda.device_count()
+    if not gpus and asked == "cuda":
+        raise RequestError("--device cuda needs a GPU, and there is none; use cpu or auto")
+    return "cuda" if gpus else "cpu"

@@ -1,0 +1,73 @@
+"""status and verify: what is there, and whether it is what its receipts say."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+
+import tyro
+
+from jobs.command import EngineOptions, Summary
+from jobs.progress import show_progress
+from pipeline.dataset import Dataset
+from pipeline.engine import run
+from pipeline.status import ColumnStatus, dataset_status
+from pipeline.verify import plan_verify, verify_plan
+
+
+@dataclass(frozen=True)
+class StatusCommand:
+    """What is done, missing and stale, column by column."""
+
+    root: tyro.conf.Positional[str]
+    """The dataset."""
+    json: bool = False
+    """Print the summary as JSON."""
+
+    def run(self) -> Summary:
+        dataset = Dataset.open(self.root)
+        columns = dataset_status(dataset)
+        lines = [_table_line(column) for column in columns]
+        source = dataset.description.source
+        lines.append(
+            f"status: {source['kind']}, {dataset.description.samples} rows in {len(dataset.shards)} shards"
+        )
+        record = {
+            "command": "status",
+            "shards": len(dataset.shards),
+            "rows": dataset.description.samples,
+            "columns": {c.column: {**asdict(c), "missing": c.missing} for c in columns},
+        }
+        return Summary("\n".join(lines), record)
+
+
+def _table_line(column: ColumnStatus) -> str:
+    drops = ", ".join(f"{reason} {count}" for reason, count in sorted(column.drops.items()))
+    return (
+        f"{column.column:<12} {column.done:>6} done {column.missing:>6} missing {column.stale:>6} stale"
+        f" {column.samples:>9} samples {column.bytes / 1e6:>9.1f} MB  {'dropped: ' + drops if drops else ''}"
+    ).rstrip()
+
+
+@dataclass(frozen=True)
+class VerifyCommand:
+    """Read every byte and compare it with its receipt; ends with 3 when anything is damaged or missing."""
+
+    root: tyro.conf.Positional[str]
+    """The dataset."""
+    engine: EngineOptions = field(default_factory=EngineOptions)
+    json: bool = False
+    """Print the summary as JSON."""
+
+    def run(self) -> Summary:
+        dataset = Dataset.open(self.root)
+        stage = plan_verify(dataset)
+        with show_progress("verify", len(dataset.shards), len(dataset.shards)) as progress:
+            outcome = run(stage, dataset.shards, self.engine.engine, self.engine.workers, progress)
+        problems = verify_plan(dataset)
+        for made in outcome.made.values():
+            problems += made.errors
+        problems += [f"shard {shard:06d} could not be read: {why}" for shard, why in outcome.set_aside.items()]
+        samples = dict(outcome.samples)
+        line = f"verify: {len(dataset.shards)} shards, {len(stage.columns)} columns, {len(problems)} problems"
+        record = {"command": "verify", "shards": len(dataset.shards), "columns": stage.columns, "samples": samples}
+        return Summary(line, record, tuple(sorted(problems)))

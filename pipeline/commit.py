@@ -1,0 +1,132 @@
+"""The commit protocol: a shard's tar, what belongs to it, and last its receipt, each created once.
+
+A crash leaves at most a whole tar without a receipt, which the next attempt takes up. A race has one winner;
+the loser adopts what is there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from pipeline.errors import DamagedShard
+from pipeline.receipt import Receipt, shard_name
+from pipeline.sample import Sample, digest_keys
+from pipeline.store import Store, map_file
+from pipeline.tar import TarError, TarWriter, read_samples
+
+
+def tar_path(column: str, shard: int) -> str:
+    """images/000012.tar"""
+    return f"{column}/{shard_name(shard)}.tar"
+
+
+def receipt_path(column: str, shard: int) -> str:
+    """images/000012.json"""
+    return f"{column}/{shard_name(shard)}.json"
+
+
+def publish(
+    store: Store,
+    samples: Iterable[Sample],
+    *,
+    column: str,
+    shard: int,
+    planned: int,
+    recipe: str,
+    input: str | None = None,
+    drops: Mapping[str, int] | None = None,
+    dropped: Mapping[str, str] | None = None,
+    seconds: float = 0.0,
+    extra: Mapping[str, bytes] | None = None,
+) -> Receipt:
+    """Write the samples as a shard and commit it. The receipt that stands: ours, or that of whoever came first.
+
+    The fields are those of Receipt. extra: path -> bytes, published between the tar and the receipt.
+    """
+    with store.scratch() as scratch:
+        tar = scratch / f"{shard_name(shard)}.tar"
+        count, size, sha256, keys = write_shard(samples, tar)
+        receipt = Receipt(
+            column=column,
+            shard=shard,
+            planned=planned,
+            samples=count,
+            bytes=size,
+            sha256=sha256,
+            keys=digest_keys(keys),
+            recipe=recipe,
+            input=input,
+            drops=drops or {},
+            dropped=dropped or {},
+            seconds=round(seconds, 3),
+        )
+        return commit(store, tar, receipt, extra or {})
+
+
+def write_shard(samples: Iterable[Sample], path: Path) -> tuple[int, int, str, list[str]]:
+    """Write the samples to `path` and read them back. (samples, bytes, sha256, keys)"""
+    keys = []
+    with open(path, "xb", buffering=1 << 20) as file:
+        writer = TarWriter(file)
+        for sample in samples:
+            writer.add(sample)
+            keys.append(sample.key)
+        sha256 = writer.close()
+    written = map_file(path)
+    if hashlib.sha256(written).hexdigest() != sha256 or [s.key for s in read_samples(written)] != keys:
+        raise OSError(f"{path.name} reads back with other bytes or keys than were written")
+    return len(keys), writer.bytes, sha256, keys
+
+
+def commit(store: Store, tar: Path, receipt: Receipt, extra: Mapping[str, bytes]) -> Receipt:
+    """Publish `tar`, then `extra` (path -> bytes), then `receipt`. Returns the receipt that stands."""
+    path = receipt_path(receipt.column, receipt.shard)
+    if not store.create(tar_path(receipt.column, receipt.shard), tar):
+        finished = load_receipt(store, receipt.column, receipt.shard)
+        if finished is not None:
+            return finished
+        receipt = _adopt(store, receipt)
+    for name, data in extra.items():
+        store.create_bytes(name, data)
+    if store.create_bytes(path, receipt.encode()):
+        return receipt
+    return Receipt.decode(store.load(path), path)
+
+
+def load_receipt(store: Store, column: str, shard: int) -> Receipt | None:
+    """The receipt of a shard, or None when it is not done."""
+    path = receipt_path(column, shard)
+    try:
+        return Receipt.decode(store.load(path), path)
+    except FileNotFoundError:
+        return None
+
+
+def _adopt(store: Store, receipt: Receipt) -> Receipt:
+    """`receipt` for the tar that stands without one: whoever made it stopped before the end.
+
+    A stage that is a function of its input left the same bytes. Another one (downloads) may have kept other
+    samples, so the counts are taken from the tar itself.
+    """
+    path = tar_path(receipt.column, receipt.shard)
+    data = store.load(path)
+    sha256 = hashlib.sha256(data).hexdigest()
+    if sha256 == receipt.sha256:
+        return receipt
+    try:
+        keys = [sample.key for sample in read_samples(data)]
+    except TarError as error:
+        raise DamagedShard(f"{path} has no receipt and is not a whole tar ({error}); delete it") from None
+    if len(keys) > receipt.planned or receipt.dropped:
+        raise DamagedShard(f"{path} has no receipt and was made from other input; delete it")
+    return replace(
+        receipt,
+        samples=len(keys),
+        bytes=len(data),
+        sha256=sha256,
+        keys=digest_keys(keys),
+        drops={"unknown": receipt.planned - len(keys)} if len(keys) < receipt.planned else {},
+    )

@@ -1,0 +1,247 @@
+"""A dataset on a store: what was planned, which columns there are, which of their shards are done."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from itertools import islice
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.commit import load_receipt, tar_path
+from pipeline.errors import DamagedShard, RequestError, ShardNotReady
+from pipeline.receipt import FORMAT, Receipt, digest_json, shard_name, to_json
+from pipeline.sample import KEY, Sample, digest_keys, is_key
+from pipeline.store import Store, open_store
+from pipeline.tar import TarError, read_samples
+
+RECEIPT_NAME = re.compile(r"(\d{6,})\.json")
+COLUMN_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
+IMAGES = "images"
+RESERVED = {"plan", IMAGES}
+
+
+@dataclass(frozen=True)
+class Description:
+    """dataset.json. source: how the rows were made. geometry: what is done to every picture."""
+
+    source: Mapping[str, Any]
+    geometry: Mapping[str, Any]
+    shard_size: int
+    shards: int
+    samples: int
+    plan: str
+    format: int = FORMAT
+
+    @property
+    def recipe(self) -> str:
+        """The recipe digest of the images column."""
+        return digest_json({"source": self.source, "geometry": self.geometry, "plan": self.plan})
+
+
+class Dataset:
+    """An open dataset. Raises RequestError when there is none, or dataset.json is not one we can read."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.description = _read_description(store)
+
+    @classmethod
+    def open(cls, root: str) -> Dataset:
+        return cls(open_store(root))
+
+    @property
+    def shards(self) -> range:
+        return range(self.description.shards)
+
+    def plan(self, shard: int) -> list[dict[str, Any]]:
+        """The rows that the shard was asked to hold."""
+        data = self.store.load(plan_path(shard))
+        rows: list[dict[str, Any]] = pq.read_table(pa.BufferReader(pa.py_buffer(data))).to_pylist()
+        return rows
+
+    def columns(self) -> list[str]:
+        """The names of the columns, images first."""
+        folders = [n for n in self.store.names("") if COLUMN_NAME.fullmatch(n) and n not in RESERVED]
+        return [IMAGES, *folders]
+
+    def recipe(self, column: str) -> Mapping[str, Any] | None:
+        """What column.json says, or None when no such column was begun."""
+        path = f"{column}/column.json"
+        try:
+            record: Mapping[str, Any] = json.loads(bytes(self.store.load(path)))
+            return record
+        except FileNotFoundError:
+            return None
+        except ValueError as error:
+            raise RequestError(f"{self.store.root}/{path}: must be JSON ({error})") from None
+
+    def recipe_digest(self, column: str) -> str:
+        """The digest that every receipt of the column must carry."""
+        if column == IMAGES:
+            return self.description.recipe
+        recipe = self.recipe(column)
+        if recipe is None:
+            raise RequestError(f"{self.store.root} has no column {column!r}; it has {', '.join(self.columns())}")
+        return digest_json(recipe)
+
+    def claim(self, column: str, recipe: Mapping[str, Any]) -> str:
+        """Begin a column, or go on with it, under this recipe. Its digest; RequestError when another stands."""
+        if not COLUMN_NAME.fullmatch(column) or column in RESERVED:
+            raise RequestError(
+                f"a column's name must be [a-z0-9][a-z0-9_-]* and not plan or images, not {column!r}"
+            )
+        digest = digest_json(recipe)
+        if not self.store.create_bytes(f"{column}/column.json", to_json(recipe)):
+            standing = self.recipe_digest(column)
+            if standing != digest:
+                raise RequestError(
+                    f"{column} was made with recipe {standing[:8]}…, this one is {digest[:8]}…; "
+                    "write it as another column with --as"
+                )
+        return digest
+
+    def done(self, column: str) -> set[int]:
+        """The shards that have a receipt: one listing, nothing is read."""
+        matches = (RECEIPT_NAME.fullmatch(name) for name in self.store.names(column))
+        return {int(match[1]) for match in matches if match}
+
+    def left(self, columns: Iterable[str]) -> list[int]:
+        """The shards for which one of the columns has no receipt yet."""
+        done = set(self.shards).intersection(*(self.done(column) for column in columns))
+        return [shard for shard in self.shards if shard not in done]
+
+    def receipts(self, column: str) -> dict[int, Receipt]:
+        """Every receipt of a column, by shard."""
+        shards = sorted(self.done(column))
+        with ThreadPoolExecutor(16) as threads:
+            found = threads.map(lambda shard: load_receipt(self.store, column, shard), shards)
+        return {shard: receipt for shard, receipt in zip(shards, found, strict=True) if receipt is not None}
+
+    def load(self, column: str, shard: int, receipt: Receipt | None = None) -> list[Sample]:
+        """The samples of a shard, none of which is given before all its bytes agree with its receipt.
+
+        Raises DamagedShard, or ShardNotReady when there is no receipt.
+        """
+        receipt = receipt or load_receipt(self.store, column, shard)
+        if receipt is None:
+            raise ShardNotReady(f"{column}/{shard_name(shard)} has no receipt yet")
+        return load_verified(self.store, receipt)
+
+
+def load_verified(store: Store, receipt: Receipt) -> list[Sample]:
+    """The samples under `receipt`, after size, sha256, number and keys were compared with it."""
+    path = tar_path(receipt.column, receipt.shard)
+    try:
+        data = store.load(path)
+    except FileNotFoundError:
+        raise DamagedShard(f"{path}: has a receipt, but the file is gone") from None
+    if len(data) != receipt.bytes:
+        raise DamagedShard(f"{path}: must have {receipt.bytes} bytes, has {len(data)}")
+    sha256 = hashlib.sha256(data).hexdigest()
+    if sha256 != receipt.sha256:
+        raise DamagedShard(f"{path}: must have sha256 {receipt.sha256[:12]}…, has {sha256[:12]}…")
+    try:
+        samples = list(read_samples(data))
+    except TarError as error:
+        raise DamagedShard(f"{path}: {error}") from None
+    if len(samples) != receipt.samples or digest_keys(s.key for s in samples) != receipt.keys:
+        raise DamagedShard(f"{path}: its keys are not those of its receipt")
+    return samples
+
+
+def plan_path(shard: int) -> str:
+    """plan/000012.parquet"""
+    return f"plan/{shard_name(shard)}.parquet"
+
+
+def create_dataset(
+    store: Store,
+    rows: Iterable[Mapping[str, Any]],
+    shard_size: int,
+    source: Mapping[str, Any],
+    geometry: Mapping[str, Any],
+) -> Dataset:
+    """Write the plan and, last, dataset.json. Where a dataset of this source and geometry stands, open it.
+
+    rows: each has "key", "location", "captions" (a list) and "digest" (or None), then whatever the source
+    adds; they are drawn only when there is no dataset yet, for a plan is made once.
+    Raises RequestError when another source, geometry or plan stands at this root.
+    """
+    if "dataset.json" in store.names(""):
+        _refuse_difference(store, source, geometry, shard_size)
+        return Dataset(store)
+    digests, samples = list[str](), 0
+    for batch in _batched_rows(rows, shard_size):
+        digests.append(_write_plan(store, len(digests), batch))
+        samples += len(batch)
+    if not digests:
+        raise RequestError("the source has no pictures; at least one is needed to make a dataset")
+    description = Description(source, geometry, shard_size, len(digests), samples, digest_json(digests))
+    if not store.create_bytes("dataset.json", to_json(asdict(description))):
+        _refuse_difference(store, source, geometry, shard_size)
+    return Dataset(store)
+
+
+def _batched_rows(rows: Iterable[Mapping[str, Any]], size: int) -> Iterator[list[Mapping[str, Any]]]:
+    seen = set[str]()
+    iterator = iter(rows)
+    while batch := list(islice(iterator, size)):
+        for row in batch:
+            if not is_key(row["key"]) or row["key"] in seen:
+                raise RequestError(f"a key must be {KEY.pattern} and unique in the dataset, not {row['key']!r}")
+            seen.add(row["key"])
+        yield batch
+
+
+def _write_plan(store: Store, shard: int, rows: list[Mapping[str, Any]]) -> str:
+    with store.scratch() as scratch:
+        local = scratch / "plan.parquet"
+        pq.write_table(pa.Table.from_pylist([dict(row) for row in rows]), local)
+        data = local.read_bytes()
+        if not store.create(plan_path(shard), local) and bytes(store.load(plan_path(shard))) != data:
+            raise RequestError(
+                f"{store.root}/{plan_path(shard)} was planned from other rows or options; "
+                "use the same ones to go on, or another --out"
+            )
+    return hashlib.sha256(data).hexdigest()
+
+
+def _read_description(store: Store) -> Description:
+    name = f"{store.root}/dataset.json"
+    try:
+        record = json.loads(bytes(store.load("dataset.json")))
+    except FileNotFoundError:
+        raise RequestError(f"{name}: not there; this is not a dataset (make one with ingest)") from None
+    except ValueError as error:
+        raise RequestError(f"{name}: must be JSON ({error})") from None
+    if not isinstance(record, dict) or record.get("format") != FORMAT:
+        found = record.get("format") if isinstance(record, dict) else record
+        raise RequestError(f"{name}: must have format {FORMAT}, has {found!r}")
+    try:
+        description = Description(**record)
+        if not (isinstance(description.shards, int) and description.shards > 0):
+            raise TypeError(f"shards must be a positive number, not {description.shards!r}")
+    except TypeError as error:
+        raise RequestError(f"{name}: damaged ({error})") from None
+    return description
+
+
+def _refuse_difference(
+    store: Store, source: Mapping[str, Any], geometry: Mapping[str, Any], shard_size: int
+) -> None:
+    standing = _read_description(store)
+    had = {**standing.source, **standing.geometry, "shard_size": standing.shard_size}
+    wanted = {**source, **geometry, "shard_size": shard_size}
+    for name in sorted(had.keys() | wanted.keys()):
+        if had.get(name) != wanted.get(name):
+            raise RequestError(
+                f"{store.root} was made with {name} {had.get(name)!r}, this asks for {wanted.get(name)!r}; "
+                "use another --out"
+            )

@@ -1,0 +1,98 @@
+"""The pool of this machine: worker processes, each at the end of a pipe."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from typing import Any
+
+from pipeline.engine.pool import IN_FLIGHT, Event, Failure, attempt
+from pipeline.stage import Stage
+
+# A forked child would inherit threads' locks (arrow, torch, event loops) in whatever state they were.
+_SPAWN = multiprocessing.get_context("spawn")
+
+
+@dataclass
+class _Worker:
+    process: SpawnProcess
+    pipe: Connection
+    shards: deque[int] = field(default_factory=deque)
+
+
+def _work(stage: Stage, pipe: Connection) -> None:
+    ready = False
+    while True:
+        try:
+            shard = pipe.recv()
+            result = attempt(stage, shard, ready)
+            ready = ready or not isinstance(result, Failure)
+            pipe.send(result)
+        except (EOFError, BrokenPipeError, KeyboardInterrupt):
+            return
+
+
+class LocalPool:
+    """`workers` processes. A worker that dies is replaced; the shard it was at has failed once."""
+
+    def __init__(self, stage: Stage, workers: int) -> None:
+        self._stage = stage
+        self._workers = [self._start() for _ in range(workers)]
+
+    def _start(self) -> _Worker:
+        ours, theirs = _SPAWN.Pipe()
+        process = _SPAWN.Process(target=_work, args=(self._stage, theirs), daemon=True)
+        process.start()
+        theirs.close()
+        return _Worker(process, ours)
+
+    @property
+    def pids(self) -> list[int]:
+        """The process ids of the workers alive."""
+        return [w.process.pid for w in self._workers if w.process.pid and w.process.is_alive()]
+
+    @property
+    def free(self) -> bool:
+        return any(len(worker.shards) < IN_FLIGHT for worker in self._workers)
+
+    def submit(self, shard: int) -> None:
+        worker = min(self._workers, key=lambda w: len(w.shards))
+        worker.shards.append(shard)
+        # A worker that has died is found by `wait`, which hands its shards back.
+        with suppress(OSError):
+            worker.pipe.send(shard)
+
+    def wait(self) -> list[Event]:
+        events: list[Event] = []
+        ready: list[Any] = wait([worker.pipe for worker in self._workers], timeout=1.0)
+        for index, worker in enumerate(self._workers):
+            if worker.pipe not in ready:
+                continue
+            try:
+                events.append(Event(worker.shards[0], worker.pipe.recv()))
+                worker.shards.popleft()
+            except (EOFError, OSError):
+                events += self._bury(index)
+        return events
+
+    def _bury(self, index: int) -> list[Event]:
+        dead = self._workers[index]
+        dead.process.join(timeout=5)
+        dead.pipe.close()
+        self._workers[index] = self._start()
+        line = f"the worker died (exit code {dead.process.exitcode})"
+        return [Event(s, Failure("shard", line) if i == 0 else None) for i, s in enumerate(dead.shards)]
+
+    def close(self) -> None:
+        for worker in self._workers:
+            worker.pipe.close()
+        for worker in self._workers:
+            # An idle worker ends when its pipe does; one at work is not waited for.
+            worker.process.join(timeout=0.2 if worker.shards else 5)
+            if worker.process.is_alive():
+                worker.process.terminate()
+                worker.process.join()

@@ -1,0 +1,68 @@
+"""What an engine has to be able to do: hand shards to workers and say what became of each."""
+
+from __future__ import annotations
+
+import errno
+import os
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from pipeline.errors import BrokenStage, RequestError
+from pipeline.stage import Made, Stage, describe_error
+
+IN_FLIGHT = 2
+"""Shards that a worker holds at most: the one it works on, and the next."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a shard was not made. kind: "shard" may be tried again, "request" and "run" end the run."""
+
+    kind: Literal["shard", "request", "run"]
+    line: str
+
+
+@dataclass(frozen=True)
+class Event:
+    """A shard came back: made, failed, or (untouched) handed back because its worker died before it began."""
+
+    shard: int
+    result: Made | Failure | None
+
+
+class Pool(Protocol):
+    """Workers that hold a stage. `submit` may be called while `free` is true; every shard comes back once."""
+
+    @property
+    def free(self) -> bool:
+        """True while a worker can take another shard."""
+
+    def submit(self, shard: int) -> None:
+        """Hand a shard to the worker with the least to do."""
+
+    def wait(self) -> list[Event]:
+        """Block until something came back, at most about a second."""
+
+    def close(self) -> None:
+        """End the workers."""
+
+
+def attempt(stage: Stage, shard: int, ready: bool) -> Made | Failure:
+    """One try at one shard inside a worker; `setup` first unless `ready`. Never raises."""
+    try:
+        if not ready:
+            stage.setup()
+        return stage(shard)
+    except RequestError as error:
+        return Failure("request", str(error))
+    except BrokenStage as error:
+        return Failure("run", str(error))
+    except Exception as error:
+        return classify(error)
+
+
+def classify(error: Exception) -> Failure:
+    """A full or read-only disk would fail every shard alike, so it ends the run; anything else may pass."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG):
+        return Failure("run", f"cannot write: {os.strerror(error.errno)}; nothing that is done is lost")
+    return Failure("shard", describe_error(error))

@@ -1,0 +1,134 @@
+"""The driver: which shard is tried next, how often, and when to stop. The same for every pool."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from pipeline.engine.pool import Failure, Pool
+from pipeline.errors import IncompleteError, RequestError
+from pipeline.stage import Made, Stage
+
+Engine = Literal["ray", "local"]
+ATTEMPTS = 3
+
+Progress = Callable[[int, Made | None], None]
+"""Called with a shard and what was made of it, or None when it was set aside."""
+
+
+@dataclass
+class Outcome:
+    """What a run came to. made: shard -> receipts and errors. set_aside: shard -> why, after 3 attempts."""
+
+    made: dict[int, Made] = field(default_factory=dict)
+    set_aside: dict[int, str] = field(default_factory=dict)
+    attempts: Counter[int] = field(default_factory=Counter)
+    seconds: float = 0.0
+
+    @property
+    def samples(self) -> Mapping[str, int]:
+        """Samples per column."""
+        counts = Counter[str]()
+        for made in self.made.values():
+            for column, receipt in made.receipts.items():
+                counts[column] += receipt.samples
+        return counts
+
+    @property
+    def drops(self) -> Mapping[str, Mapping[str, int]]:
+        """Drops per column and reason."""
+        counts: dict[str, Counter[str]] = {}
+        for made in self.made.values():
+            for column, receipt in made.receipts.items():
+                counts.setdefault(column, Counter()).update(receipt.drops)
+        return counts
+
+    @property
+    def problems(self) -> list[str]:
+        """A line for each shard that is not whole: set aside, or with samples on which the stage raised."""
+        lines = [f"shard {s:06d} set aside after {ATTEMPTS} attempts: {why}" for s, why in self.set_aside.items()]
+        lines += [
+            f"shard {s:06d}: {len(made.errors)} samples failed, the first: {made.errors[0]}"
+            for s, made in sorted(self.made.items())
+            if made.errors
+        ]
+        return lines
+
+
+def open_pool(stage: Stage, engine: Engine, workers: int | None, shards: int) -> Pool:
+    """A pool of `workers`, by default as many as the cores (of the machine, or the cluster) carry."""
+    if workers is not None and workers < 1:
+        raise RequestError(f"--workers must be at least 1, not {workers}")
+    if engine == "local":
+        from pipeline.engine.local import LocalPool
+
+        return LocalPool(stage, min(workers or len(os.sched_getaffinity(0)), shards))
+    from pipeline.engine.ray import RayPool, check_schedulable, cluster_resources
+
+    check_schedulable(stage)
+    if workers is None:
+        has, needs = cluster_resources(), stage.resources
+        slots = [has.get("CPU", 0) / needs.cpus] if needs.cpus else []
+        slots += [has.get("GPU", 0) / needs.gpus] if needs.gpus else []
+        workers = max(1, int(min(slots)))
+    return RayPool(stage, min(workers, shards))
+
+
+def run(
+    stage: Stage,
+    shards: Iterable[int],
+    engine: Engine = "ray",
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> Outcome:
+    """Do the stage for every shard, each at most 3 times.
+
+    Raises RequestError when a worker finds the request wrong, and IncompleteError when the run cannot go on
+    (a full disk, a broken stage): what is done stays done.
+    """
+    waiting = deque(shards)
+    outcome = Outcome()
+    if not waiting:
+        return outcome
+    started = time.perf_counter()
+    pool = open_pool(stage, engine, workers, len(waiting))
+    in_flight = 0
+    try:
+        while waiting or in_flight:
+            while waiting and pool.free:
+                pool.submit(waiting.popleft())
+                in_flight += 1
+            for event in pool.wait():
+                in_flight -= 1
+                if event.result is None:
+                    waiting.appendleft(event.shard)
+                elif isinstance(event.result, Failure):
+                    if _failed(event.shard, event.result, outcome):
+                        waiting.append(event.shard)
+                    elif progress:
+                        progress(event.shard, None)
+                else:
+                    outcome.made[event.shard] = event.result
+                    if progress:
+                        progress(event.shard, event.result)
+    finally:
+        pool.close()
+        outcome.seconds = time.perf_counter() - started
+    return outcome
+
+
+def _failed(shard: int, failure: Failure, outcome: Outcome) -> bool:
+    """True when the shard is to be tried again."""
+    if failure.kind == "request":
+        raise RequestError(failure.line)
+    if failure.kind == "run":
+        raise IncompleteError(failure.line)
+    outcome.attempts[shard] += 1
+    if outcome.attempts[shard] < ATTEMPTS:
+        return True
+    outcome.set_aside[shard] = failure.line
+    return False

@@ -1,0 +1,38 @@
+"""What can go wrong, sorted by what the user has to do about it.
+
+Exit codes of every command: 0 all done, 2 the request is wrong, 3 finished but not complete.
+"""
+
+from __future__ import annotations
+
+
+class RequestError(Exception):
+    """The request is wrong: one line that names what, the rule, and the value. Exit code 2."""
+
+
+class IncompleteError(Exception):
+    """The work ended but something is missing; the same command goes on from there. Exit code 3."""
+
+
+class DamagedShard(IncompleteError):
+    """A shard is not what its receipt says. The line names the shard and what differs."""
+
+
+class BrokenStage(IncompleteError):
+    """So many samples failed in a row that the stage, not the data, must be at fault."""
+
+
+class ShardNotReady(IncompleteError):
+    """The shard that this one is made from has no receipt yet."""
+
+
+class Drop(Exception):
+    """This row gives no sample, for a reason that is counted in the receipt.
+
+    The reason is a short fixed phrase ("too small"), never a message with values in it, so that drops can
+    be counted by it.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason

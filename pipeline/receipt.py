@@ -1,0 +1,76 @@
+"""The receipt: the only sign that a shard is done."""
+
+from __future__ import annotations
+
+import builtins
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from pipeline.errors import DamagedShard
+
+FORMAT = 1
+
+
+def shard_name(shard: int) -> str:
+    """000012: six digits, so that a listing is in the order of the plan."""
+    return f"{shard:06d}"
+
+
+def to_json(record: Any) -> bytes:
+    """JSON with sorted keys: the same record gives the same bytes."""
+    return (json.dumps(record, sort_keys=True, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def digest_json(record: Any) -> str:
+    """sha256 of a JSON record, whatever the order of its keys."""
+    return hashlib.sha256(to_json(record)).hexdigest()
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What shard `shard` of `column` holds. `samples + sum(drops.values()) == planned`, always.
+
+    bytes, sha256: of the tar. keys: digest of the keys in order (`digest_keys`). recipe: digest of the
+    column's recipe. input: sha256 of the images shard it was made from, None for images themselves.
+    dropped: the samples of the images shard that this column lacks, with the reason of each; readers may
+    skip these keys and no others. seconds: the worker's time, for the report; it is part of no digest.
+    """
+
+    column: str
+    shard: int
+    planned: int
+    samples: int
+    bytes: int
+    sha256: str
+    keys: str
+    recipe: str
+    input: str | None = None
+    drops: Mapping[str, int] = field(default_factory=dict)
+    dropped: Mapping[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+    format: int = FORMAT
+
+    def encode(self) -> builtins.bytes:
+        return to_json(asdict(self))
+
+    @classmethod
+    def decode(cls, data: builtins.bytes | memoryview, name: str) -> Receipt:
+        """Raises DamagedShard when `data`, read from `name`, is no receipt or its counts don't add up."""
+        try:
+            receipt = cls(**json.loads(bytes(data)))
+        except (ValueError, TypeError) as error:
+            raise DamagedShard(f"{name}: not a receipt ({error})") from None
+        if receipt.samples + sum(receipt.drops.values()) != receipt.planned:
+            raise DamagedShard(
+                f"{name}: samples + drops must be what was planned, "
+                f"but {receipt.samples} + {sum(receipt.drops.values())} != {receipt.planned}"
+            )
+        return receipt
+
+
+def digest_receipts(receipts: Mapping[int, Receipt]) -> str:
+    """The digest of a column's content: of every shard's number, bytes and keys."""
+    return digest_json([[shard, receipts[shard].sha256, receipts[shard].keys] for shard in sorted(receipts)])

@@ -1,0 +1,61 @@
+"""A folder of pictures, each with its caption in a .txt file of the same stem."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import Drop, RequestError
+from pipeline.image import Geometry, read_picture
+from pipeline.sources.base import Original, Row
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
+
+
+@dataclass(frozen=True)
+class FolderSource:
+    """Pictures below `folder`, in the order of their paths; a picture without caption is dropped by name."""
+
+    folder: str
+
+    def __post_init__(self) -> None:
+        if not Path(self.folder).is_dir():
+            raise RequestError(f"--folder must be a folder of pictures, not {self.folder!r}")
+
+    def describe(self) -> Mapping[str, Any]:
+        return {"kind": "folder", "folder": os.path.abspath(self.folder)}
+
+    def rows(self) -> Iterator[Row]:
+        found = (path for path in Path(self.folder).rglob("*") if path.suffix.lower() in SUFFIXES)
+        names = sorted(path.relative_to(self.folder).as_posix() for path in found)
+        for index, name in enumerate(names):
+            yield {"key": f"{index:09d}", "location": name, "captions": self._captions(name), "digest": None}
+
+    def _captions(self, name: str) -> list[str]:
+        try:
+            text = (Path(self.folder) / name).with_suffix(".txt").read_text("utf-8", errors="replace")
+        except FileNotFoundError:
+            return []
+        return [line.strip() for line in text.splitlines() if line.strip()]
+
+    def open(self, row: Row, geometry: Geometry) -> Original:
+        if not row["captions"]:
+            raise Drop("no caption")
+        try:
+            data = (Path(self.folder) / row["location"]).read_bytes()
+        except OSError:
+            raise Drop("cannot be read") from None
+        return Original(
+            picture=read_picture(data),
+            captions=tuple(row["captions"]),
+            sha256=hashlib.sha256(data).hexdigest(),
+            bytes=len(data),
+            info={"path": row["location"]},
+        )
+
+    def truths(self) -> Mapping[str, Mapping[str, Any]]:
+        return {}

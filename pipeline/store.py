@@ -1,0 +1,203 @@
+"""Where a dataset lies: a folder, or any place that fsspec knows. Files appear whole, once, or not at all.
+
+The only user of fsspec in the project. There is no call that overwrites and none that deletes.
+"""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+import shutil
+import socket
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+from pipeline.errors import RequestError
+
+
+class Store(Protocol):
+    """Paths are relative to `root`, with `/` between their parts."""
+
+    root: str
+
+    def load(self, path: str) -> memoryview:
+        """The bytes of a file. Raises FileNotFoundError."""
+
+    def names(self, folder: str) -> list[str]:
+        """The sorted names of the files and folders in `folder`; none when there is no such folder."""
+
+    def create(self, path: str, source: Path) -> bool:
+        """Make `path` with the bytes of the local file `source`, unless it is there: then False."""
+
+    def create_bytes(self, path: str, data: bytes) -> bool:
+        """Make `path` with these bytes, unless it is there: then False."""
+
+    def scratch(self) -> Any:
+        """A context manager: a local folder to work in, removed at the end."""
+
+
+def open_store(root: str | os.PathLike[str]) -> Store:
+    """The store at `root`: a folder, or a URL such as s3://bucket/prefix."""
+    url = os.fspath(root)
+    if url.startswith("file://"):
+        url = url.removeprefix("file://")
+    return ObjectStore(url) if "://" in url else FolderStore(Path(url))
+
+
+def map_file(path: Path) -> memoryview:
+    """The bytes of a local file, read as they are touched."""
+    with open(path, "rb") as file:
+        if os.fstat(file.fileno()).st_size == 0:
+            return memoryview(b"")
+        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+
+
+class FolderStore:
+    """A folder. A file is written beside its place and linked into it, so that its name appears at once."""
+
+    def __init__(self, folder: Path) -> None:
+        self.root = os.fspath(folder)
+        self._folder = folder.absolute()
+
+    def load(self, path: str) -> memoryview:
+        return map_file(self._folder / path)
+
+    def names(self, folder: str) -> list[str]:
+        try:
+            return sorted(name for name in os.listdir(self._folder / folder) if not name.startswith("."))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
+    def create(self, path: str, source: Path) -> bool:
+        final = self._folder / path
+        final.parent.mkdir(parents=True, exist_ok=True)
+        with open(source, "rb") as file:
+            os.fsync(file.fileno())
+        if source.stat().st_dev != final.parent.stat().st_dev:
+            with self.scratch() as scratch:
+                return self.create(path, Path(shutil.copyfile(source, scratch / "copy")))
+        try:
+            os.link(source, final)
+        except FileExistsError:
+            return False
+        _sync_folder(final.parent)
+        return True
+
+    def create_bytes(self, path: str, data: bytes) -> bool:
+        with self.scratch() as scratch:
+            source = scratch / "data"
+            source.write_bytes(data)
+            return self.create(path, source)
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        parent = self._folder / ".scratch"
+        try:
+            parent.mkdir(parents=True, exist_ok=True)
+            scratch = parent / f"{socket.gethostname()}.{os.getpid()}.{uuid.uuid4().hex}"
+            scratch.mkdir()
+        except OSError as error:
+            if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR):
+                raise RequestError(
+                    f"cannot write to {self.root}: the destination must be a folder that may be written "
+                    f"({os.strerror(error.errno)})"
+                ) from None
+            raise
+        try:
+            yield scratch
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+    def sweep(self) -> None:
+        """Remove the scratch of processes of this machine that are no more."""
+        for scratch in (self._folder / ".scratch").glob(f"{socket.gethostname()}.*.*"):
+            pid = int(scratch.name.rsplit(".", 2)[1])
+            try:
+                os.kill(pid, 0)
+            except ProcessLookupError:
+                shutil.rmtree(scratch, ignore_errors=True)
+            except PermissionError:
+                pass
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def _refusal_as_exists() -> Iterator[None]:
+    """Ends quietly when a conditional put was refused because the object is there.
+
+    s3fs says FileExistsError only where the server names the condition that failed; where it does not,
+    status 412 comes as EINVAL.
+    """
+    try:
+        yield
+    except FileExistsError:
+        pass
+    except OSError as error:
+        if error.errno != errno.EINVAL or "PreconditionFailed" not in repr(error.__cause__):
+            raise
+
+
+class ObjectStore:
+    """An object store through fsspec: one conditional put per file."""
+
+    def __init__(self, url: str) -> None:
+        self.root = url.rstrip("/")
+        self._opened: tuple[int, Any] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"root": self.root, "_opened": None}
+
+    @property
+    def _fs(self) -> Any:
+        # An fsspec file system has a thread with an event loop, which does not survive a fork.
+        if self._opened is None or self._opened[0] != os.getpid():
+            import fsspec
+
+            try:
+                fs, _ = fsspec.core.url_to_fs(self.root, use_listings_cache=False, skip_instance_cache=True)
+            except (ValueError, ImportError) as error:
+                raise RequestError(f"cannot open {self.root}: {error}") from None
+            self._opened = (os.getpid(), fs)
+        return self._opened[1]
+
+    def _url(self, path: str) -> str:
+        return f"{self.root}/{path}" if path else self.root
+
+    def load(self, path: str) -> memoryview:
+        return memoryview(self._fs.cat_file(self._url(path)))
+
+    def names(self, folder: str) -> list[str]:
+        try:
+            found = self._fs.ls(self._url(folder), detail=False)
+        except FileNotFoundError:
+            return []
+        return sorted(name.rstrip("/").rsplit("/", 1)[-1] for name in found)
+
+    def create(self, path: str, source: Path) -> bool:
+        with _refusal_as_exists():
+            self._fs.put_file(os.fspath(source), self._url(path), mode="create")
+            return True
+        return False
+
+    def create_bytes(self, path: str, data: bytes) -> bool:
+        with _refusal_as_exists():
+            self._fs.pipe_file(self._url(path), data, mode="create")
+            return True
+        return False
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        with tempfile.TemporaryDirectory(prefix="t2i-shards-") as folder:
+            yield Path(folder)

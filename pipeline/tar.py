@@ -1,0 +1,112 @@
+"""Tar files whose bytes are a pure function of their members, and a reader that trusts no header.
+
+The format is plain ustar, so that `webdataset` and `tar` read it. A reader that is lenient, as tarfile and
+webdataset are, ends silently at a damaged header or at a cut between members; this one raises.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from pipeline.sample import Sample
+
+BLOCK = 512
+END = bytes(2 * BLOCK)
+NAME_BYTES = 100
+
+_MODE_UID_GID = b"0000644\0" + b"0000000\0" + b"0000000\0"
+_NO_TIME = b"00000000000\0"
+_TYPE_LINK = b"0" + bytes(100)
+_MAGIC = b"ustar\x0000"
+_OWNER_DEVICE_PREFIX = bytes(32) + bytes(32) + b"0000000\0" + b"0000000\0" + bytes(155 + 12)
+_TAIL = _TYPE_LINK + _MAGIC + _OWNER_DEVICE_PREFIX
+
+
+class TarError(Exception):
+    """These bytes are not a whole tar file as TarWriter writes them."""
+
+
+def _header(name: str, size: int) -> bytes:
+    encoded = name.encode("ascii")
+    if len(encoded) > NAME_BYTES:
+        raise ValueError(f"the member name {name!r} is longer than {NAME_BYTES} bytes")
+    head = encoded.ljust(NAME_BYTES, b"\0") + _MODE_UID_GID + b"%011o\0" % size + _NO_TIME
+    # The checksum is the sum of the header's bytes with the checksum field itself read as eight spaces.
+    checksum = sum(head) + sum(_TAIL) + 8 * 0x20
+    return head + b"%06o\0 " % checksum + _TAIL
+
+
+class TarWriter:
+    """Writes samples to `file` and hashes what it writes; `close` writes the end and leaves `file` open."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._hash = hashlib.sha256()
+        self.bytes = 0
+
+    def _write(self, data: bytes | memoryview) -> None:
+        self._file.write(data)
+        self._hash.update(data)
+        self.bytes += len(data)
+
+    def add(self, sample: Sample) -> None:
+        """Append the members in the order of the mapping, as `<key>.<member>`."""
+        for member, data in sample.members.items():
+            self._write(_header(f"{sample.key}.{member}", len(data)))
+            self._write(data)
+            self._write(bytes(-len(data) % BLOCK))
+
+    def close(self) -> str:
+        """The sha256 of the whole file, in hexadecimal."""
+        self._write(END)
+        return self._hash.hexdigest()
+
+
+def _octal(field: bytes) -> int:
+    try:
+        return int(field.rstrip(b"\0 "), 8)
+    except ValueError:
+        raise TarError(f"a header field is not octal: {field!r}") from None
+
+
+def read_members(data: memoryview) -> Iterator[tuple[str, memoryview]]:
+    """(name, bytes) of each member, in order; the bytes are views into `data`.
+
+    Raises TarError on a header that is damaged or not a plain file's, on a missing or early end, and on
+    anything after the end.
+    """
+    offset, size = 0, len(data)
+    while True:
+        header = bytes(data[offset : offset + BLOCK])
+        if len(header) < BLOCK:
+            raise TarError("the file ends without an end-of-archive mark")
+        if header == END[:BLOCK]:
+            break
+        if sum(header[:148]) + sum(header[156:]) + 8 * 0x20 != _octal(header[148:156]):
+            raise TarError(f"the header at byte {offset} does not match its checksum")
+        if header[156:157] != b"0" or header[257:265] != _MAGIC:
+            raise TarError(f"the header at byte {offset} is not that of a plain file")
+        length = _octal(header[124:136])
+        start = offset + BLOCK
+        offset = start + length + (-length % BLOCK)
+        if offset > size:
+            raise TarError("the last member is cut")
+        yield header[:NAME_BYTES].rstrip(b"\0").decode("ascii", "replace"), data[start : start + length]
+    if bytes(data[offset:]) != END:
+        raise TarError(f"the end of the archive at byte {offset} is followed by something else")
+
+
+def read_samples(data: memoryview) -> Iterator[Sample]:
+    """The samples of a shard: neighbouring members with the same key."""
+    key, members = "", dict[str, bytes | memoryview]()
+    for name, content in read_members(data):
+        stem, _, member = name.partition(".")
+        if stem != key and members:
+            yield Sample(key, members)
+            members = {}
+        key = stem
+        members[member] = content
+    if members:
+        yield Sample(key, members)

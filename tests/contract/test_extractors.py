@@ -1,0 +1,135 @@
+"""What every registered extractor must hold, whoever wrote it: runs on each (condition, variant) by itself."""
+
+import json
+import socket
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+
+from extractors import weights
+from extractors.base import Extractor, Map
+from extractors.registry import EXTRACTORS, format_of, make_extractor
+from extractors.weights import WeightsUnavailable
+
+REGISTERED = [(condition, variant) for condition, variants in EXTRACTORS.items() for variant in variants]
+SIZES = [(64, 64), (128, 192), (7, 513), (1, 1)]
+SHIFT = 64
+
+
+@cache
+def photograph() -> np.ndarray:
+    """uint8 (512, 512, 3) RGB, a picture that scikit-image carries."""
+    from skimage.data import astronaut
+
+    return np.asarray(astronaut())
+
+
+def crop(height: int, width: int, top: int = 0, left: int = 0) -> np.ndarray:
+    """A part of the photograph; beyond its sides it starts again."""
+    rows, columns = np.arange(top, top + height) % 512, np.arange(left, left + width) % 512
+    return photograph()[rows][:, columns]
+
+
+def same(a: Map, b: Map) -> bool:
+    if isinstance(a, np.ndarray):
+        return a.dtype == b.dtype and np.array_equal(a, b)
+    return bool(a == b)
+
+
+def no_hub(weight: weights.WeightFile) -> Any:
+    raise ConnectionError("tests download nothing")
+
+
+@pytest.fixture(scope="module", params=REGISTERED, ids="-".join)
+def extractor(request: pytest.FixtureRequest) -> Extractor:
+    """Loaded on the CPU, with weights from the cache or the assets; skips with a reason where there are none."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(weights, "fetch_from_hub", no_hub)
+        made = make_extractor(*request.param)
+        try:
+            made.recipe()
+        except WeightsUnavailable:
+            made = make_extractor(*request.param, weights=request.getfixturevalue("assets") / "weights")
+        made.load("cpu")
+    return made
+
+
+def test_says_what_it_is(extractor: Extractor, request: pytest.FixtureRequest) -> None:
+    condition, variant = request.node.callspec.params["extractor"]
+    recipe = extractor.recipe()
+    assert extractor.condition == condition
+    assert extractor.format == format_of(condition)
+    assert json.loads(json.dumps(recipe)) == recipe
+    assert recipe["variant"] == variant
+    assert set(recipe) >= {"extractor", "version", "variant", "weights", "parameters"}
+    if recipe["weights"] is not None:
+        assert all(recipe["weights"][key] for key in ("file", "sha256", "licence"))
+
+
+def test_eight_at_once_equal_eight_alone_in_any_order(extractor: Extractor) -> None:
+    pictures = np.stack([crop(64, 128, 37 * i, 53 * i) for i in range(8)])
+    at_once = extractor(pictures)
+    assert len(at_once) == 8
+    for i, map in enumerate(at_once):
+        assert same(map, extractor(pictures[i : i + 1])[0])
+    for map, mirrored in zip(at_once, reversed(extractor(pictures[::-1])), strict=True):
+        assert same(map, mirrored)
+
+
+@pytest.mark.parametrize(("height", "width"), SIZES)
+def test_any_size_twice_the_same_drawn_and_stored_exactly(extractor: Extractor, height: int, width: int) -> None:
+    pictures = crop(height, width, 90, 180)[None]
+    untouched = pictures.copy()
+    (map,), (again,) = extractor(pictures), extractor(pictures)
+    assert np.array_equal(pictures, untouched)
+    assert same(map, again)
+    form = extractor.format
+    drawing = form.draw(map, height, width)
+    assert drawing.shape == (height, width, form.channels)
+    assert drawing.dtype == np.uint8
+    members = form.encode(map)
+    assert tuple(members) == form.members
+    assert members == form.encode(again)
+    restored = form.decode({**members, "jpg": b""})
+    assert same(restored, map)
+    assert np.array_equal(form.draw(restored, height, width), drawing)
+
+
+@pytest.mark.parametrize(
+    "paint", [lambda g: g, np.zeros_like, lambda g: np.full_like(g, 255)], ids=["grey", "black", "white"]
+)
+def test_grey_pictures(extractor: Extractor, paint: Callable[[np.ndarray], np.ndarray]) -> None:
+    grey = paint(np.repeat(crop(64, 64, 90, 180)[:, :, 1:2], 3, axis=2))
+    (map,) = extractor(grey[None])
+    assert extractor.format.draw(map, 64, 64).shape == (64, 64, extractor.format.channels)
+
+
+def test_no_network_when_called(extractor: Extractor, monkeypatch: pytest.MonkeyPatch) -> None:
+    reached: list[object] = []
+    monkeypatch.setattr(socket.socket, "connect", lambda self, address: reached.append(address))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: reached.append(args))
+    extractor(crop(64, 64)[None])
+    assert reached == []
+
+
+@pytest.mark.parametrize(("down", "right"), [(SHIFT, 0), (0, SHIFT)])
+def test_registered_pixel_by_pixel(extractor: Extractor, down: int, right: int) -> None:
+    """The map of a picture shifted by 64 pixels fits the picture's own map best when shifted by exactly 64."""
+    size = 192
+    pictures = np.stack([crop(size, size, 60, 130), crop(size, size, 60 + down, 130 + right)])
+    first, second = (extractor.format.draw(map, size, size).astype(int) for map in extractor(pictures))
+    if right:
+        first, second = first.swapaxes(0, 1), second.swapaxes(0, 1)
+    # Rows near a border see different surroundings in the two pictures: compare the inner ones.
+    inner = slice(24, size - 2 * SHIFT - 24 + SHIFT // 2)
+    errors = [np.abs(first[shift:][inner] - second[: size - shift][inner]).mean() for shift in range(96)]
+    assert int(np.argmin(errors)) == SHIFT
+
+
+@pytest.mark.parametrize("shape", [(64, 64, 3), (1, 64, 64, 1), (1, 0, 64, 3)])
+def test_refuses_what_is_no_batch_of_pictures(extractor: Extractor, shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"uint8 \(N, H, W, 3\)"):
+        extractor(np.zeros(shape, np.uint8))

@@ -1,0 +1,87 @@
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from extractors.pidinet import load_pidinet
+from extractors.sketch import Sketch
+
+
+@pytest.fixture(scope="module")
+def weights(assets: Path) -> Path:
+    return assets / "weights"
+
+
+@pytest.fixture(scope="module")
+def sketch(weights: Path) -> Sketch:
+    extractor = Sketch("default", weights)
+    extractor.load("cpu")
+    return extractor
+
+
+@pytest.fixture(scope="module")
+def skier(assets: Path) -> np.ndarray:
+    """uint8 (256, 320, 3) RGB: a person in red, which in BGR has other edges."""
+    bgr = cv2.imread(str(assets / "images" / "mmpose_coco" / "000000000785.jpg"))
+    assert bgr is not None
+    return np.ascontiguousarray(bgr[30:286, 200:520, ::-1])
+
+
+def network(weights: Path, x: np.ndarray) -> np.ndarray:
+    """The network alone: float (H, W, 3) -> edge probability, float (H, W)."""
+    tensor = torch.from_numpy(x).permute(2, 0, 1)[None].float()
+    with torch.inference_mode():
+        return np.asarray(load_pidinet(weights / "pidinet" / "table5_pidinet.pth")(tensor)[0, 0])
+
+
+def iou(a: np.ndarray, b: np.ndarray) -> float:
+    return float((a & b).sum() / (a | b).sum())
+
+
+def test_the_network_sees_rgb_over_255_and_nothing_else(sketch: Sketch, weights: Path, skier: np.ndarray) -> None:
+    edges = sketch(skier[None])[0] > 127
+    rgb = skier / np.float32(255)
+    normalised = (rgb - np.float32([0.485, 0.456, 0.406])) / np.float32([0.229, 0.224, 0.225])
+    assert iou(edges, network(weights, rgb) >= 0.5) >= 0.999
+    assert iou(edges, network(weights, rgb[:, :, ::-1].copy()) >= 0.5) < 0.97
+    assert iou(edges, network(weights, normalised) >= 0.5) < 0.9
+
+
+def test_stores_the_soft_edge_rounded(sketch: Sketch, weights: Path, skier: np.ndarray) -> None:
+    (map,) = sketch(skier[None])
+    edge = network(weights, skier / np.float32(255))
+    assert map.dtype == np.uint8
+    assert np.abs(map - edge * 255).max() <= 0.51
+    assert len(np.unique(map)) > 200
+
+
+def test_sides_off_the_stride_are_padded_not_resized(sketch: Sketch, skier: np.ndarray) -> None:
+    """All but the border equals the map of the larger picture: no pixel has moved."""
+    whole, part = sketch(skier[None])[0], sketch(skier[None, :251, :313])[0]
+    assert part.shape == (251, 313)
+    difference = np.abs(whole[:251, :313].astype(int) - part)
+    assert difference[:180, :240].max() <= 2
+    padded = np.pad(skier[:251, :313], ((0, 5), (0, 7), (0, 0)), mode="edge")
+    assert np.array_equal(part, sketch(padded[None])[0][:251, :313])
+
+
+def test_does_not_depend_on_the_threads_of_the_process(sketch: Sketch, skier: np.ndarray) -> None:
+    before = torch.get_num_threads()
+    maps = []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            maps.append(sketch(skier[None])[0])
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert np.array_equal(*maps)
+
+
+def test_the_recipe_names_the_weights_and_their_licence(weights: Path) -> None:
+    recipe = Sketch("default", weights).recipe()
+    assert recipe["weights"]["file"] == "table5_pidinet.pth"
+    assert recipe["weights"]["sha256"].startswith("80860ac2")
+    assert recipe["weights"]["licence"].startswith("research only")

@@ -1,0 +1,165 @@
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from extractors import weights
+from extractors.sketch import Sketch
+from extractors.weights import WeightFile, WeightsDamaged, WeightsUnavailable, resolve
+
+CONTENT = b"the very bytes"
+FILE = WeightFile(
+    name="family",
+    hub="somebody/something",
+    revision="0" * 40,
+    filename="net.safetensors",
+    bytes=len(CONTENT),
+    sha256=hashlib.sha256(CONTENT).hexdigest(),
+    licence="MIT",
+)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("T2I_SHARDS_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "family" / "net.safetensors"
+
+
+@pytest.fixture(autouse=True)
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[WeightFile]:
+    """What the hub was asked for; the hub of these tests cannot be reached."""
+    asked: list[WeightFile] = []
+
+    def unreachable(weight: WeightFile) -> Path:
+        asked.append(weight)
+        raise ConnectionError("Name or service not known\nwith a second line")
+
+    monkeypatch.setattr(weights, "fetch_from_hub", unreachable)
+    return asked
+
+
+def put(path: Path, content: bytes = CONTENT) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+def test_the_given_folder_comes_before_the_cache_and_the_cache_before_the_hub(
+    tmp_path: Path, cache: Path, asked: list[WeightFile]
+) -> None:
+    put(cache)
+    given = tmp_path / "given"
+    assert resolve(FILE, given) == cache
+    nested = put(given / "family" / "net.safetensors")
+    assert resolve(FILE, given) == nested
+    direct = put(given / "net.safetensors")
+    assert resolve(FILE, given) == direct
+    assert asked == []
+
+
+def test_from_the_hub_into_the_cache_once(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    downloads: list[WeightFile] = []
+
+    def download(weight: WeightFile) -> Path:
+        downloads.append(weight)
+        return put(tmp_path / "hub" / "blob")
+
+    monkeypatch.setattr(weights, "fetch_from_hub", download)
+    assert [resolve(FILE, None), resolve(FILE, tmp_path / "empty")] == [cache, cache]
+    assert downloads == [FILE]
+    assert cache.read_bytes() == CONTENT
+    assert os.listdir(cache.parent) == ["net.safetensors"]
+
+
+@pytest.mark.parametrize("place", ["given", "cache", "hub"])
+def test_other_bytes_are_refused_wherever_they_come_from(
+    place: str, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong = bytes([CONTENT[0] ^ 1]) + CONTENT[1:]
+    path = put({"given": tmp_path / "net.safetensors", "cache": cache, "hub": tmp_path / "blob"}[place], wrong)
+    monkeypatch.setattr(weights, "fetch_from_hub", lambda weight: path)
+    with pytest.raises(WeightsDamaged) as caught:
+        resolve(FILE, tmp_path if place == "given" else None)
+    line = str(caught.value)
+    assert "\n" not in line
+    assert all(part in line for part in (str(path), FILE.sha256, hashlib.sha256(wrong).hexdigest()))
+    assert place == "cache" or not cache.exists()
+
+
+def test_a_failed_publication_leaves_nothing_in_the_cache(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(weights, "fetch_from_hub", lambda weight: put(tmp_path / "blob"))
+
+    def full(source: Path, target: str) -> None:
+        Path(target).write_bytes(CONTENT[:3])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(shutil, "copyfile", full)
+    with pytest.raises(OSError, match="No space"):
+        resolve(FILE, None)
+    assert os.listdir(cache.parent) == []
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_one_line_names_every_place_and_what_to_pass(
+    given: bool, tmp_path: Path, cache: Path, asked: list[WeightFile]
+) -> None:
+    with pytest.raises(WeightsUnavailable) as caught:
+        resolve(FILE, tmp_path if given else None)
+    line = str(caught.value)
+    assert "\n" not in line
+    assert ("not in --weights " + str(tmp_path) if given else "no --weights given") in line
+    assert all(part in line for part in (FILE.filename, str(cache), FILE.hub, "pass --weights DIR"))
+    assert asked == [FILE]
+
+
+def test_a_flipped_byte_is_refused_before_torch_reads_the_file(
+    assets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    content = bytearray((assets / "weights" / "pidinet" / "table5_pidinet.pth").read_bytes())
+    content[len(content) // 2] ^= 1
+    put(tmp_path / "table5_pidinet.pth", bytes(content))
+    opened: list[object] = []
+    monkeypatch.setattr(torch, "load", lambda *args, **kwargs: opened.append(args))
+    with pytest.raises(WeightsDamaged):
+        Sketch("default", tmp_path).load("cpu")
+    assert opened == []
+
+
+@pytest.mark.parametrize("mode", ["offline", "no route"])
+def test_the_hub_is_asked_once_and_offline_never(mode: str, tmp_path: Path) -> None:
+    """In a process of its own, as the hub's client reads the environment when it is imported."""
+    script = """
+import socket
+from extractors.sketch import TABLE5
+from extractors.weights import WeightsUnavailable, resolve
+asked = []
+def unreachable(*args, **kwargs):
+    asked.append(args)
+    raise socket.gaierror(-2, "Name or service not known")
+socket.getaddrinfo = unreachable
+try:
+    resolve(TABLE5, None)
+except WeightsUnavailable as error:
+    print(len(asked), error)
+"""
+    environment = {
+        **{k: v for k, v in os.environ.items() if "proxy" not in k.lower()},
+        "HF_HUB_OFFLINE": "1" if mode == "offline" else "0",
+        "HF_HOME": str(tmp_path / "hf"),
+        "T2I_SHARDS_CACHE": str(tmp_path / "cache"),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
+    )
+    count, line = done.stdout.strip().split(" ", 1)
+    assert int(count) == (0 if mode == "offline" else 1)
+    assert line.startswith("table5_pidinet.pth (2871148 bytes): no --weights given")
+    assert done.stderr == ""
