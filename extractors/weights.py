@@ -79,16 +79,15 @@ def fetch_from_hub(weight: WeightFile) -> Path:
 
     One try, no token. HF_HUB_OFFLINE and files already in the hub client's cache are respected.
     """
-    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
-    from huggingface_hub.errors import LocalEntryNotFoundError
+    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
 
     repo, file, revision = weight.hub, weight.filename, weight.revision
-    try:
-        return Path(hf_hub_download(repo, file, revision=revision, local_files_only=True))
-    except LocalEntryNotFoundError:
-        # hf_hub_download alone retries for 23 s where there is no network; this asks once.
-        get_hf_file_metadata(hf_hub_url(repo, file, revision=revision), timeout=CONNECT_TIMEOUT, token=False)
-        return Path(hf_hub_download(repo, file, revision=revision, token=False))
+    present = try_to_load_from_cache(repo, file, revision=revision)
+    if isinstance(present, str):
+        return Path(present)
+    # hf_hub_download alone retries for 23 s where there is no network; this asks once.
+    get_hf_file_metadata(hf_hub_url(repo, file, revision=revision), timeout=CONNECT_TIMEOUT, token=False)
+    return Path(hf_hub_download(repo, file, revision=revision, token=False))
 
 
 def _verify(weight: WeightFile, path: Path) -> None:

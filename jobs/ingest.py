@@ -14,7 +14,7 @@ from pipeline.image import Geometry
 from pipeline.ingest import Ingest, claim_truths, plan_dataset
 from pipeline.sources.base import Source
 from pipeline.sources.folder import FolderSource
-from pipeline.sources.scenes_source import ScenesSource
+from pipeline.sources.scenes import ScenesSource
 from pipeline.store import FolderStore
 
 

@@ -16,7 +16,7 @@ from extractors.weights import WeightsDamaged, WeightsUnavailable
 from pipeline.commit import load_receipt, publish
 from pipeline.dataset import IMAGES, Dataset
 from pipeline.errors import RequestError
-from pipeline.image import Picture, decode_rgb
+from pipeline.image import Picture, decode_rgb, use_threads
 from pipeline.receipt import Receipt
 from pipeline.sample import Sample
 from pipeline.stage import Fuse, Made, describe_error, refuse_total_failure
@@ -58,6 +58,7 @@ class Extract:
     device: str = "cpu"
 
     def setup(self) -> None:
+        use_threads(self.resources.cpus)
         self.fuse = Fuse()
         self.extractors: dict[str, Extractor] = {}
         for made in self.conditions:

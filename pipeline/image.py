@@ -63,6 +63,11 @@ class Geometry:
         return Placement((width, height), resized, crop)
 
 
+def use_threads(count: float) -> None:
+    """Let OpenCV use this many threads in this process: workers that share a machine must not each take all."""
+    cv2.setNumThreads(max(1, int(count)))
+
+
 def read_picture(data: bytes) -> Picture:
     """Decode bytes of unknown origin to RGB, upright by their EXIF orientation.
 

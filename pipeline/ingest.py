@@ -17,7 +17,7 @@ from extractors.registry import format_of
 from pipeline.commit import load_receipt, publish
 from pipeline.dataset import IMAGES, Dataset, create_dataset
 from pipeline.errors import Drop, IncompleteError, RequestError
-from pipeline.image import Geometry, Placement, apply_placement, encode_jpeg
+from pipeline.image import Geometry, Placement, apply_placement, encode_jpeg, use_threads
 from pipeline.receipt import Receipt, shard_name, to_json
 from pipeline.sample import Sample, digest_keys
 from pipeline.sources.base import Original, Row, Source
@@ -79,6 +79,7 @@ class Ingest:
     resources: Resources = field(default_factory=Resources)
 
     def setup(self) -> None:
+        use_threads(self.resources.cpus)
         self.fuse = Fuse()
 
     def __call__(self, shard: int) -> Made:

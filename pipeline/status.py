@@ -32,9 +32,15 @@ class ColumnStatus:
         return self.planned - self.done
 
 
-def column_status(dataset: Dataset, column: str, images: Mapping[int, Receipt]) -> ColumnStatus:
-    """The state of one column, given the receipts of images."""
-    receipts = images if column == IMAGES else dataset.receipts(column)
+def column_status(
+    dataset: Dataset,
+    column: str,
+    images: Mapping[int, Receipt],
+    receipts: Mapping[int, Receipt] | None = None,
+) -> ColumnStatus:
+    """The state of one column, given the receipts of images and, where they were read already, its own."""
+    if receipts is None:
+        receipts = images if column == IMAGES else dataset.receipts(column)
     recipe = dataset.recipe_digest(column)
     stale = sum(
         r.recipe != recipe or (column != IMAGES and (s not in images or r.input != images[s].sha256))

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-ASSETS = Path(__file__).parents[2] / "shared" / "assets"
+HERE = Path(__file__).parents[1]
+ASSETS = HERE.parent / "shared" / "assets"
+
+_numbers = itertools.count()
 
 
 @pytest.fixture(scope="session")
@@ -15,3 +21,65 @@ def assets() -> Path:
     if not ASSETS.is_dir():
         pytest.skip("needs ../shared/assets (real photographs and weights), which is not beside this checkout")
     return ASSETS
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """The address of an S3 server on loopback, in this process."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """s3://NAME of an empty bucket; the environment, and so any subprocess, knows where it is."""
+    import boto3
+
+    environment = {
+        "AWS_ENDPOINT_URL": s3_server,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "NO_PROXY": "127.0.0.1",
+    }
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    name = f"bucket-{next(_numbers)}"
+    boto3.client("s3").create_bucket(Bucket=name)
+    return f"s3://{name}"
+
+
+@pytest.fixture(scope="session")
+def ray_address() -> Iterator[str]:
+    """A Ray of this session with four CPUs, which this process has joined; others join it by the address."""
+    import ray
+
+    path = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = str(HERE)  # what the workers import their stages from
+    started = ray.init(
+        address="local",
+        num_cpus=4,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="ERROR",
+        object_store_memory=200_000_000,
+    )
+    yield str(started.address_info["address"])
+    ray.shutdown()
+    os.environ.pop("PYTHONPATH") if path is None else os.environ.update(PYTHONPATH=path)
+
+
+@pytest.fixture
+def toy(monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of a condition that this process's registry knows for the length of a test."""
+    from extractors.registry import EXTRACTORS
+    from tests.faults.toys import VARIANTS
+
+    monkeypatch.setitem(EXTRACTORS, "toy", VARIANTS)
+    return "toy"

@@ -10,7 +10,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any
 
-from pipeline.engine.pool import IN_FLIGHT, Event, Failure, attempt
+from pipeline.engine.pool import IN_FLIGHT, Event, Failure, Worker
 from pipeline.stage import Stage
 
 # A forked child would inherit threads' locks (arrow, torch, event loops) in whatever state they were.
@@ -18,20 +18,17 @@ _SPAWN = multiprocessing.get_context("spawn")
 
 
 @dataclass
-class _Worker:
+class _Process:
     process: SpawnProcess
     pipe: Connection
     shards: deque[int] = field(default_factory=deque)
 
 
 def _work(stage: Stage, pipe: Connection) -> None:
-    ready = False
+    worker = Worker(stage)
     while True:
         try:
-            shard = pipe.recv()
-            result = attempt(stage, shard, ready)
-            ready = ready or not isinstance(result, Failure)
-            pipe.send(result)
+            pipe.send(worker.run(pipe.recv()))
         except (EOFError, BrokenPipeError, KeyboardInterrupt):
             return
 
@@ -43,12 +40,12 @@ class LocalPool:
         self._stage = stage
         self._workers = [self._start() for _ in range(workers)]
 
-    def _start(self) -> _Worker:
+    def _start(self) -> _Process:
         ours, theirs = _SPAWN.Pipe()
         process = _SPAWN.Process(target=_work, args=(self._stage, theirs), daemon=True)
         process.start()
         theirs.close()
-        return _Worker(process, ours)
+        return _Process(process, ours)
 
     @property
     def pids(self) -> list[int]:

@@ -47,22 +47,32 @@ class Pool(Protocol):
         """End the workers."""
 
 
-def attempt(stage: Stage, shard: int, ready: bool) -> Made | Failure:
-    """One try at one shard inside a worker; `setup` first unless `ready`. Never raises."""
-    try:
-        if not ready:
-            stage.setup()
-        return stage(shard)
-    except RequestError as error:
-        return Failure("request", str(error))
-    except BrokenStage as error:
-        return Failure("run", str(error))
-    except Exception as error:
-        return classify(error)
+class Worker:
+    """What stands in a worker process: the stage, and with it the models it loaded."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage, self._ready = stage, False
+
+    def run(self, shard: int) -> Made | Failure:
+        """One try at one shard; the first sets the stage up. Never raises."""
+        try:
+            if not self._ready:
+                self._stage.setup()
+                self._ready = True
+            return self._stage(shard)
+        except Exception as error:
+            return classify(error)
 
 
 def classify(error: Exception) -> Failure:
-    """A full or read-only disk would fail every shard alike, so it ends the run; anything else may pass."""
+    """Whether the shard, the request or the whole run failed.
+
+    A full or read-only disk would fail every shard alike, so it ends the run.
+    """
+    if isinstance(error, RequestError):
+        return Failure("request", str(error))
+    if isinstance(error, BrokenStage):
+        return Failure("run", str(error))
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG):
         return Failure("run", f"cannot write: {os.strerror(error.errno)}; nothing that is done is lost")
     return Failure("shard", describe_error(error))

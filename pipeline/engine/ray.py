@@ -3,30 +3,33 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline.engine.pool import IN_FLIGHT, Event, Failure, attempt
-from pipeline.errors import RequestError
-from pipeline.stage import Made, Stage
+from extractors.base import Resources
+from pipeline.engine.pool import IN_FLIGHT, Event, Failure, Worker
+from pipeline.errors import IncompleteError, RequestError
+from pipeline.stage import Stage
 
+log = logging.getLogger(__name__)
 
-class _Actor:
-    """Holds the stage, and with it the models it loaded."""
+STARTS = 3
+"""How often each worker is started again, on the average, when none of them comes up."""
 
-    def __init__(self, stage: Stage) -> None:
-        self._stage, self._ready = stage, False
-
-    def run(self, shard: int) -> Made | Failure:
-        result = attempt(self._stage, shard, self._ready)
-        self._ready = self._ready or not isinstance(result, Failure)
-        return result
+WARN_EVERY = 60.0
+"""Seconds between two warnings that there is no worker."""
 
 
 @dataclass
-class _Worker:
+class _Actor:
+    """started: ready once the actor is up; till then it may wait long for room on some node."""
+
     handle: Any
+    started: Any
+    up: bool = False
     calls: deque[tuple[int, Any]] = field(default_factory=deque)
 
 
@@ -53,7 +56,8 @@ class RayPool:
     """`workers` actors with the stage's declared resources, anywhere in the cluster.
 
     Ray's own retries are off: an actor that dies is replaced here, so that attempts can be counted and the
-    second shard in its hands goes back uncharged.
+    second shard in its hands goes back uncharged. Only an actor that is up is given shards: when a node is
+    lost, the ones that took the place of its actors may find no room, and must not keep shards waiting.
     """
 
     def __init__(self, stage: Stage, workers: int) -> None:
@@ -62,63 +66,120 @@ class RayPool:
         connect()
         needs = stage.resources
         self._ray = ray
+        self._needs = needs
         self._stage = ray.put(stage)
         options: dict[str, Any] = {"num_cpus": needs.cpus, "num_gpus": needs.gpus}
         if needs.memory:
             options["memory"] = needs.memory
-        self._class = ray.remote(max_restarts=0, max_task_retries=0, **options)(_Actor)
-        self._workers = [self._start() for _ in range(workers)]
+        self._class = ray.remote(max_restarts=0, max_task_retries=0, **options)(Worker)
+        self._stillborn = 0
+        self._seen_up = time.monotonic()
+        self._actors = [self._start() for _ in range(workers)]
 
-    def _start(self) -> _Worker:
-        return _Worker(self._class.remote(self._stage))
+    def _start(self) -> _Actor:
+        handle: Any = self._class.remote(self._stage)
+        return _Actor(handle, handle.__ray_ready__.remote())
 
     @property
     def free(self) -> bool:
-        return any(len(worker.calls) < IN_FLIGHT for worker in self._workers)
+        # While some are still to come up nobody takes a second shard, so that those who come find work.
+        most = IN_FLIGHT if all(actor.up for actor in self._actors) else 1
+        return any(actor.up and len(actor.calls) < most for actor in self._actors)
 
     def submit(self, shard: int) -> None:
-        worker = min(self._workers, key=lambda w: len(w.calls))
-        worker.calls.append((shard, worker.handle.run.remote(shard)))
+        actor = min((a for a in self._actors if a.up), key=lambda a: len(a.calls))
+        actor.calls.append((shard, actor.handle.run.remote(shard)))
 
     def wait(self) -> list[Event]:
-        heads = [worker.calls[0][1] for worker in self._workers if worker.calls]
-        ready, _ = self._ray.wait(heads, num_returns=1, timeout=1.0)
+        awaited = [a.calls[0][1] if a.calls else a.started for a in self._actors if a.calls or not a.up]
+        ready, _ = self._ray.wait(awaited, num_returns=1, timeout=1.0)
         if ready:
-            ready, _ = self._ray.wait(heads, num_returns=len(heads), timeout=0)
+            ready, _ = self._ray.wait(awaited, num_returns=len(awaited), timeout=0)
         events: list[Event] = []
-        for index, worker in enumerate(self._workers):
-            if worker.calls and worker.calls[0][1] in ready:
-                events += self._collect(index, worker)
+        for index, actor in enumerate(self._actors):
+            if actor.calls and actor.calls[0][1] in ready:
+                events += self._collect(index, actor)
+            elif not actor.up and actor.started in ready:
+                self._welcome(index, actor)
+        self._warn_if_none()
         return events
 
-    def _collect(self, index: int, worker: _Worker) -> list[Event]:
-        shard, call = worker.calls[0]
+    def _collect(self, index: int, actor: _Actor) -> list[Event]:
+        shard, call = actor.calls[0]
         try:
             result = self._ray.get(call)
         except self._ray.exceptions.RayError as error:
             line = f"the worker died ({type(error).__name__})"
-            self._ray.kill(worker.handle)
-            self._workers[index] = self._start()
-            return [Event(s, Failure("shard", line) if i == 0 else None) for i, (s, _) in enumerate(worker.calls)]
-        worker.calls.popleft()
+            self._ray.kill(actor.handle)
+            self._actors[index] = self._start()
+            return [Event(s, Failure("shard", line) if i == 0 else None) for i, (s, _) in enumerate(actor.calls)]
+        actor.calls.popleft()
         return [Event(shard, result)]
 
+    def _welcome(self, index: int, actor: _Actor) -> None:
+        """Let a worker that has started take shards; start another when it died over it."""
+        try:
+            self._ray.get(actor.started)
+        except self._ray.exceptions.RayError as error:
+            self._stillborn += 1
+            if self._stillborn >= STARTS * len(self._actors):
+                why = str(error).strip().splitlines()[-1]
+                raise IncompleteError(f"no worker can start; the last died of: {why}") from None
+            self._actors[index] = self._start()
+        else:
+            actor.up, self._stillborn = True, 0
+
+    def _warn_if_none(self) -> None:
+        now = time.monotonic()
+        if any(actor.up for actor in self._actors):
+            self._seen_up = now
+        elif now - self._seen_up > WARN_EVERY:
+            self._seen_up = now
+            log.warning("no worker runs: waiting for a node with %s to spare", describe_needs(self._needs))
+
     def close(self) -> None:
-        for worker in self._workers:
-            self._ray.kill(worker.handle)
+        for actor in self._actors:
+            self._ray.kill(actor.handle)
 
 
-def check_schedulable(stage: Stage) -> None:
-    """RequestError when no node could ever hold one worker of the stage: it would wait for ever."""
+def describe_needs(needs: Resources) -> str:
+    """1 CPU, 0.25 GPU, 1.1 GB memory"""
+    parts = [f"{needs.cpus:g} CPU" if needs.cpus else "", f"{needs.gpus:g} GPU" if needs.gpus else ""]
+    parts.append(f"{needs.memory / 1e9:.1f} GB memory" if needs.memory else "")
+    return ", ".join(part for part in parts if part)
+
+
+def count_slots(stage: Stage) -> int:
+    """How many workers of the stage the nodes of the cluster can hold at once, were they idle.
+
+    RequestError when no node could ever hold one: it would wait for ever.
+    """
     import ray
 
     connect()
-    needs = {
-        "CPU": stage.resources.cpus,
-        "GPU": stage.resources.gpus,
-        "memory": float(stage.resources.memory),
-    }
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    if not any(all(node.get(name, 0) >= amount for name, amount in needs.items()) for node in nodes):
-        asked = ", ".join(f"{amount:g} {name}" for name, amount in needs.items() if amount)
-        raise RequestError(f"a worker needs {asked} on one node; no node of this cluster has that")
+    slots = sum(count_node_slots(node, stage.resources) for node in nodes)
+    if not slots:
+        raise RequestError(
+            f"a worker needs {describe_needs(stage.resources)} on one node; no node of this cluster has that"
+        )
+    return slots
+
+
+def count_node_slots(node: Mapping[str, float], needs: Resources) -> int:
+    """Workers that fit on one node ({"CPU": 8.0, "GPU": 2.0, "memory": ...}); a share of a GPU is of one GPU."""
+    slots = []
+    if needs.cpus:
+        slots.append(_fit(node.get("CPU", 0), needs.cpus))
+    if needs.gpus >= 1:
+        slots.append(_fit(node.get("GPU", 0), needs.gpus))
+    elif needs.gpus:
+        slots.append(int(node.get("GPU", 0)) * _fit(1, needs.gpus))
+    if needs.memory:
+        slots.append(_fit(node.get("memory", 0), needs.memory))
+    return min(slots, default=int(node.get("CPU", 0)))
+
+
+def _fit(room: float, size: float) -> int:
+    # 1 / 0.1 may come out a hair under 10.
+    return int(room / size + 1e-9)

@@ -67,14 +67,10 @@ def open_pool(stage: Stage, engine: Engine, workers: int | None, shards: int) ->
         from pipeline.engine.local import LocalPool
 
         return LocalPool(stage, min(workers or len(os.sched_getaffinity(0)), shards))
-    from pipeline.engine.ray import RayPool, check_schedulable, cluster_resources
+    from pipeline.engine.ray import RayPool, count_slots
 
-    check_schedulable(stage)
-    if workers is None:
-        has, needs = cluster_resources(), stage.resources
-        slots = [has.get("CPU", 0) / needs.cpus] if needs.cpus else []
-        slots += [has.get("GPU", 0) / needs.gpus] if needs.gpus else []
-        workers = max(1, int(min(slots)))
+    slots = count_slots(stage)
+    workers = workers or slots
     return RayPool(stage, min(workers, shards))
 
 

@@ -129,6 +129,19 @@ def test_registered_pixel_by_pixel(extractor: Extractor, down: int, right: int) 
     assert int(np.argmin(errors)) == SHIFT
 
 
+def test_not_off_to_one_side(extractor: Extractor) -> None:
+    """The map of the mirrored picture fits the mirrored map best without any shift: no constant offset."""
+    size, reach = 192, 8
+    picture = crop(size, size, 60, 130)
+    for axis in (0, 1):
+        map, mirrored = extractor(np.stack([picture, np.flip(picture, axis)]))
+        first = np.flip(extractor.format.draw(map, size, size), axis).swapaxes(0, axis).astype(int)
+        second = extractor.format.draw(mirrored, size, size).swapaxes(0, axis)
+        inner = second[reach:-reach]
+        errors = [np.abs(first[i : i + len(inner)] - inner).mean() for i in range(2 * reach + 1)]
+        assert int(np.argmin(errors)) == reach
+
+
 @pytest.mark.parametrize("shape", [(64, 64, 3), (1, 64, 64, 1), (1, 0, 64, 3)])
 def test_refuses_what_is_no_batch_of_pictures(extractor: Extractor, shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"uint8 \(N, H, W, 3\)"):

@@ -92,8 +92,8 @@ def test_coordinates_are_truncated() -> None:
 
 
 def test_a_record_is_rounded_to_what_is_stored() -> None:
-    people = People(256, 320, person() + np.array([0.004, 0.006, -0.0004]))
-    assert people == People(256, 320, person() + np.array([0.0, 0.01, 0.0], np.float32))
+    people = People(256, 320, person()[None] + np.array([0.004, 0.006, -0.0004]))
+    assert people == People(256, 320, person()[None] + np.array([0.0, 0.01, 0.0], np.float32))
     assert people.keypoints.dtype == np.float32
     assert people != People(256, 321, people.keypoints)
 

@@ -90,6 +90,20 @@ def test_other_bytes_are_refused_wherever_they_come_from(
     assert place == "cache" or not cache.exists()
 
 
+def test_the_final_name_is_never_written_to(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weights, "fetch_from_hub", lambda weight: put(tmp_path / "blob"))
+    copy, targets = shutil.copyfile, []
+
+    def watched(source: Path, target: str) -> None:
+        targets.append(Path(target))
+        copy(source, target)
+
+    monkeypatch.setattr(shutil, "copyfile", watched)
+    resolve(FILE, None)
+    assert cache.is_file()
+    assert cache not in targets
+
+
 def test_a_failed_publication_leaves_nothing_in_the_cache(
     tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -152,6 +166,7 @@ except WeightsUnavailable as error:
 """
     environment = {
         **{k: v for k, v in os.environ.items() if "proxy" not in k.lower()},
+        "HF_HUB_DISABLE_TELEMETRY": "1",  # it makes a request of its own
         "HF_HUB_OFFLINE": "1" if mode == "offline" else "0",
         "HF_HOME": str(tmp_path / "hf"),
         "T2I_SHARDS_CACHE": str(tmp_path / "cache"),

@@ -1,0 +1,79 @@
+"""report: a page and a picture that show datasets and a training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from jobs.command import Summary
+from pipeline.errors import RequestError
+from pipeline.report import DatasetFacts, Training, collect_dataset, draw_sheet, read_training, render_page
+
+
+@dataclass(frozen=True)
+class ReportCommand:
+    """Samples with their conditions, counts, drops by reason, samples/s and the loss curve, to look at."""
+
+    roots: tyro.conf.Positional[tuple[str, ...]]
+    """The datasets, at least one."""
+    run_: Annotated[Path | None, tyro.conf.arg(name="run")] = None
+    """The folder of a training, for the loss curve."""
+    out: Path | None = None
+    """The page, ending in .html; the picture lies beside it. Default: ROOT/report.html, or ./report.html when
+    ROOT is not a folder."""
+    rows: int = 12
+    """Samples shown of each dataset."""
+    json: bool = False
+    """Print the summary as JSON."""
+
+    def run(self) -> Summary:
+        page = self._page()
+        datasets = [collect_dataset(root, self.rows) for root in self.roots]
+        training = read_training(self.run_) if self.run_ else None
+        picture = page.with_suffix(".png")
+        page.parent.mkdir(parents=True, exist_ok=True)
+        picture.write_bytes(draw_sheet(datasets, training))
+        page.write_text(render_page(datasets, training), "utf-8")
+        samples = sum(dataset.samples for dataset in datasets)
+        line = f"report: {len(datasets)} dataset{'s' * (len(datasets) != 1)}, {samples} samples; open {page}"
+        problems = [f"{dataset.root}: {problem}" for dataset in datasets for problem in dataset.problems]
+        return Summary(line, _record(page, picture, datasets, training), tuple(problems))
+
+    def _page(self) -> Path:
+        if not self.roots:
+            raise RequestError("report needs at least one ROOT, none was given")
+        if self.rows < 1:
+            raise RequestError(f"--rows must be at least 1, not {self.rows}")
+        if self.out is not None and self.out.suffix != ".html":
+            raise RequestError(f"--out must end in .html, not {str(self.out)!r}")
+        return self.out or Path("." if "://" in self.roots[0] else self.roots[0]) / "report.html"
+
+
+def _record(
+    page: Path, picture: Path, datasets: Sequence[DatasetFacts], training: Training | None
+) -> dict[str, Any]:
+    return {
+        "command": "report",
+        "page": str(page),
+        "picture": str(picture),
+        "datasets": {
+            dataset.root: {
+                "digest": dataset.digest,
+                "columns": {
+                    c.status.column: {
+                        "samples": c.status.samples,
+                        "bytes": c.status.bytes,
+                        "drops": dict(c.status.drops),
+                        "samples_per_s": c.rate,
+                    }
+                    for c in dataset.columns
+                },
+            }
+            for dataset in datasets
+        },
+        "validation": [list(point) for point in training.validation] if training else [],
+    }

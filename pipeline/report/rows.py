@@ -1,0 +1,113 @@
+"""The contact sheet: which samples are shown, and how each of their members looks."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+import cv2
+import numpy as np
+
+from extractors.formats import FORMATS
+from pipeline.dataset import IMAGES
+from pipeline.image import decode_rgb
+from pipeline.receipt import Receipt
+from pipeline.sample import Sample
+
+MAX_WIDTH, MAX_HEIGHT = 384, 256
+"""A shown picture is brought inside this; a page of 12 rows then stays a few MB."""
+
+Members = Mapping[str, bytes | memoryview]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One picture of a row. image: uint8 (H, W, 3) RGB or (H, W) grey; None when `note` says why not."""
+
+    column: str
+    image: np.ndarray | None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One sample. cells: the picture, then the map of each column. width, height: of the stored picture."""
+
+    key: str
+    caption: str
+    width: int
+    height: int
+    cells: tuple[Cell, ...]
+
+
+def choose_samples(receipts: Mapping[str, Mapping[int, Receipt]], rows: int) -> dict[int, list[int]]:
+    """shard -> indices in it: `rows` samples, or all where there are fewer, spread evenly and always the same.
+
+    Taken from the shards that are done in the most columns.
+    """
+    done = {shard: sum(shard in column for column in receipts.values()) for shard in receipts[IMAGES]}
+    most = max(done.values(), default=0)
+    shards = [s for s in sorted(done) if done[s] == most and receipts[IMAGES][s].samples]
+    ends = list(accumulate(receipts[IMAGES][s].samples for s in shards))
+    total = ends[-1] if ends else 0
+    chosen: dict[int, list[int]] = defaultdict(list)
+    count = min(rows, total)
+    for i in range(count):
+        position = (2 * i + 1) * total // (2 * count)
+        at = bisect_right(ends, position)
+        chosen[shards[at]].append(position - (ends[at - 1] if at else 0))
+    return dict(chosen)
+
+
+def draw_rows(
+    samples: Sequence[Sample],
+    columns: Mapping[str, Mapping[str, Members] | str],
+    dropped: Mapping[str, Mapping[str, str]],
+) -> list[Row]:
+    """The rows of these samples of images.
+
+    columns: column -> key -> members, or a word that says why there are none. dropped: column -> key -> reason.
+    """
+    rows = []
+    for sample in samples:
+        picture = decode_rgb(sample.members["jpg"])
+        height, width = picture.shape[:2]
+        cells = [Cell(IMAGES, _shrink(picture))]
+        for column, reasons in dropped.items():
+            found = columns.get(column, "not made yet")
+            if isinstance(found, str):
+                cells.append(Cell(column, None, found))
+            elif sample.key in found:
+                cells.append(_draw(column, found[sample.key], height, width))
+            else:
+                cells.append(Cell(column, None, f"dropped: {reasons.get(sample.key, 'unknown')}"))
+        caption = bytes(sample.members["txt"]).decode("utf-8", "replace").strip()
+        rows.append(Row(sample.key, caption, width, height, tuple(cells)))
+    return rows
+
+
+def _draw(column: str, members: Members, height: int, width: int) -> Cell:
+    """The map as the adapter sees it. A column is known by its members, for --as may have renamed it."""
+    for form in FORMATS.values():
+        if all(member in members for member in form.members):
+            try:
+                decoded = form.decode({name: bytes(data) for name, data in members.items()})
+                return Cell(column, _shrink(form.draw(decoded, height, width)))
+            except ValueError as error:
+                return Cell(column, None, f"cannot be drawn: {error}")
+    return Cell(column, None, f"cannot be drawn: {', '.join(members)}")
+
+
+def _shrink(image: np.ndarray) -> np.ndarray:
+    """The image inside the limits, as one channel where all channels are the same."""
+    if image.ndim == 3 and (image == image[..., :1]).all():
+        image = image[..., 0]
+    height, width = image.shape[:2]
+    scale = min(1.0, MAX_WIDTH / width, MAX_HEIGHT / height)
+    if scale == 1.0:
+        return image
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA))

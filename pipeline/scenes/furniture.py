@@ -1,0 +1,117 @@
+"""Things that stand in rooms."""
+
+from pipeline.scenes import labels
+from pipeline.scenes.dice import Dice
+from pipeline.scenes.geometry import Frame
+from pipeline.scenes.materials import COLOURS, Material, shade, vary
+from pipeline.scenes.model import Model, Thing
+from pipeline.scenes.paint import DARK, STEEL, draw_paint, draw_size
+
+
+def cardboard_box(dice: Dice, frame: Frame) -> Thing:
+    w, h, d = dice.between(0.45, 0.8), dice.between(0.35, 0.7), dice.between(0.4, 0.7)
+    card = Material(vary(dice, (0.70, 0.52, 0.33)))
+    model = Model(frame)
+    model.box((0, 0, 0), (w, h, d), card)
+    model.box((0, 0.001, 0), (w * 0.16, h + 0.006, d + 0.006), Material((0.83, 0.72, 0.52)))
+    return Thing("cardboard box", labels.CARDBOARD, frame, tuple(model.parts), 0.55, h)
+
+
+def suitcase(dice: Dice, frame: Frame) -> Thing:
+    name, paint, _ = draw_paint(dice)
+    model = Model(frame)
+    model.box((0, 0.06, 0), (0.46, 0.62, 0.26), paint)
+    for x in (-0.13, 0.13):
+        model.limb((x, 0.68, 0), (x, 0.92, 0), 0.014, 0.014, STEEL, "handle")
+        model.box((x, 0.07, 0), (0.05, 0.60, 0.28), Material(shade(paint.colour, 0.6)), ink="ribs")
+        model.ball((x, 0.05, 0), 0.05, DARK)
+    model.limb((-0.13, 0.92, 0), (0.13, 0.92, 0), 0.025, 0.025, DARK)
+    return Thing("suitcase", labels.SUITCASE, frame, tuple(model.parts), 0.3, 0.94, name)
+
+
+def chair(dice: Dice, frame: Frame) -> Thing:
+    name, paint, _ = draw_paint(dice)
+    model = Model(frame)
+    for x in (-0.2, 0.2):
+        model.limb((x, 0.02, 0.2), (x, 0.45, 0.2), 0.022, 0.026, paint)
+        model.limb((x, 0.02, -0.22), (x, 0.98, -0.22), 0.022, 0.024, paint)
+    model.box((0, 0.43, 0), (0.48, 0.05, 0.48), paint)
+    model.box((0, 0.66, -0.22), (0.42, 0.28, 0.03), paint)
+    return Thing("chair", labels.CHAIR, frame, tuple(model.parts), 0.36, 0.98, name)
+
+
+def table(dice: Dice, frame: Frame) -> Thing:
+    name, paint, _ = draw_paint(dice)
+    w, d = dice.between(1.0, 1.5), dice.between(0.7, 0.9)
+    model = Model(frame)
+    for x in (-1, 1):
+        for z in (-1, 1):
+            foot = (x * (w / 2 - 0.07), 0.0, z * (d / 2 - 0.07))
+            model.box(foot, (0.07, 0.72, 0.07), paint, ink=f"leg{x}{z}")
+    model.box((0, 0.7, 0), (w, 0.06, d), paint)
+    return Thing("table", labels.TABLE, frame, tuple(model.parts), 0.8, 0.76, name)
+
+
+def couch(dice: Dice, frame: Frame) -> Thing:
+    name, paint, _ = draw_paint(dice)
+    model = Model(frame)
+    cushion = Material(shade(paint.colour, 1.12), gloss=0.05)
+    cloth = Material(paint.colour)
+    model.box((0, 0.08, 0), (1.7, 0.24, 0.8), cloth)
+    for x in (-0.38, 0.38):
+        model.box((x, 0.30, 0.05), (0.72, 0.16, 0.68), cushion)
+    model.box((0, 0.3, -0.34), (1.6, 0.52, 0.18), cloth)
+    for x in (-0.8, 0.8):
+        model.box((x, 0.08, 0), (0.18, 0.55, 0.82), cloth)
+        model.tube((x, 0.62, -0.43), (x, 0.62, 0.43), 0.1, cloth)
+    return Thing("couch", labels.COUCH, frame, tuple(model.parts), 0.95, 0.85, name)
+
+
+def bench(dice: Dice, frame: Frame) -> Thing:
+    name = dice.pick(("brown", "green", "grey", "blue", "white"))
+    paint = Material(vary(dice, COLOURS[name]), shade(COLOURS[name], 0.75), "wooden", 40)
+    model = Model(frame)
+    for x in (-0.62, 0.62):
+        model.box((x, 0, 0.14), (0.07, 0.43, 0.07), DARK)
+        model.box((x, 0, -0.2), (0.07, 0.85, 0.07), DARK)
+    for z in (-0.12, 0.03, 0.18):
+        model.box((0, 0.42, z), (1.5, 0.05, 0.12), paint)
+    for y in (0.56, 0.72):
+        model.box((0, y, -0.16), (1.5, 0.11, 0.04), paint)
+    return Thing("bench", labels.BENCH, frame, tuple(model.parts), 0.8, 0.85, name)
+
+
+def potted_plant(dice: Dice, frame: Frame) -> Thing:
+    _, paint, _ = draw_paint(dice)
+    h = dice.between(0.5, 0.9)
+    leaf = Material(vary(dice, (0.15, 0.48, 0.18)), (0.08, 0.30, 0.10), "grained", 30)
+    model = Model(frame)
+    model.tube((0, 0.32, 0), (0, 0, 0), 0.2, paint, top=0.7)
+    model.tube((0, 0.3, 0), (0, 0.34, 0), 0.22, paint)
+    for turn in range(6):
+        tip = Frame((0.0, 0.0, 0.0), turn * 60 + dice.around(0, 20)).turn((0, 0, dice.between(0.15, 0.34)))
+        top = (tip[0], 0.3 + h * dice.between(0.6, 1.0), tip[2])
+        model.limb((0, 0.34, 0), (tip[0] * 0.6, top[1] * 0.8, tip[2] * 0.6), 0.02, 0.05, leaf, "leaf")
+        model.limb((tip[0] * 0.6, top[1] * 0.8, tip[2] * 0.6), top, 0.06, 0.015, leaf, "leaf")
+    return Thing("potted plant", labels.POTTED_PLANT, frame, tuple(model.parts), 0.32, 0.3 + h)
+
+
+def vase(dice: Dice, frame: Frame) -> Thing:
+    name, paint, _ = draw_paint(dice)
+    shiny = Material(paint.colour, gloss=1.0)
+    s, big = draw_size(dice, 0.8, 1.5)
+    model = Model(frame)
+    model.ball((0, 0.24 * s, 0), (0.2 * s, 0.24 * s, 0.2 * s), shiny, "body")
+    model.tube((0, 0.40 * s, 0), (0, 0.58 * s, 0), 0.10 * s, shiny, ink="body")
+    model.tube((0, 0.56 * s, 0), (0, 0.62 * s, 0), 0.10 * s, shiny, top=1.5, ink="body")
+    return Thing("vase", labels.VASE, frame, tuple(model.parts), 0.2 * s, 0.62 * s, name, big)
+
+
+def floor_lamp(dice: Dice, frame: Frame) -> Thing:
+    name, paint, _ = draw_paint(dice)
+    model = Model(frame)
+    model.tube((0, 0, 0), (0, 0.04, 0), 0.18, DARK)
+    model.limb((0, 0.04, 0), (0, 1.3, 0), 0.018, 0.018, DARK)
+    screen = Material(shade(paint.colour, 1.1))
+    model.tube((0, 1.25, 0), (0, 1.62, 0), 0.26, screen, top=0.6)
+    return Thing("floor lamp", labels.LIGHT, frame, tuple(model.parts), 0.26, 1.62, name, (), screen)

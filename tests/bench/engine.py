@@ -1,0 +1,101 @@
+"""The engine on Ray against a bare loop over the same stage, and against Ray Data doing the same work."""
+
+from __future__ import annotations
+
+import shutil
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from extractors.color import Color
+from pipeline.dataset import Dataset
+from pipeline.engine import run
+from pipeline.extract import Extract, plan_extract
+from pipeline.stage import Made
+from tests.bench.measure import Row, cpu_seconds
+from tests.bench.toy import make_dataset
+
+SHARDS, SHARD_SIZE, SIZE = 24, 200, 512
+ROUNDS = 3
+
+
+def bench(folder: Path) -> list[Row]:
+    """Rates leave start-up out: a run's first shards, one per worker, are not counted."""
+    dataset = make_dataset(folder / "dataset", SHARDS, SHARD_SIZE, SIZE)
+    bare, engine, ours_cpu, peer_cpu = [], [], [], []
+    for turn in range(ROUNDS):
+        bare.append(_bare_loop(_stage(dataset, f"bare{turn}")))
+        rate, per_cpu = _engine(_stage(dataset, f"ray{turn}"))
+        engine.append(rate)
+        ours_cpu.append(per_cpu)
+        peer_cpu.append(_ray_data(folder / "dataset" / "images", folder / f"raydata{turn}"))
+    return [
+        _row("engine on Ray against a bare loop", "samples/s", engine, bare, ">= 0.95"),
+        _row("engine against Ray Data, shard to shard", "samples/cpu-s", ours_cpu, peer_cpu, ">= 1.8"),
+    ]
+
+
+def _row(what: str, unit: str, ours: list[float], peer: list[float], goal: str) -> Row:
+    ratio = statistics.median(a / b for a, b in zip(ours, peer, strict=True))
+    return Row(what, unit, statistics.median(ours), statistics.median(peer), ratio, goal)
+
+
+def _stage(dataset: Dataset, column: str) -> Extract:
+    return plan_extract(dataset, ["color"], column=column)
+
+
+def _bare_loop(stage: Extract) -> float:
+    stage.setup()
+    stage(0)
+    started = time.perf_counter()
+    samples = sum(stage(shard).receipts[stage.conditions[0].column].samples for shard in range(1, SHARDS))
+    return samples / (time.perf_counter() - started)
+
+
+def _engine(stage: Extract) -> tuple[float, float]:
+    """(samples per second, samples per CPU second) after the first shard came back."""
+    marks: list[tuple[float, float]] = []
+
+    def mark(shard: int, made: Made | None) -> None:
+        # Summing the processes takes longer than a small shard; only the first and last shard need it.
+        last = len(marks) in (0, SHARDS - 1)
+        marks.append((time.perf_counter(), cpu_seconds() if last else 0.0))
+
+    run(stage, range(SHARDS), "ray", 1, mark)
+    samples = (SHARDS - 1) * SHARD_SIZE
+    (first, cpu_first), (end, cpu_end) = marks[0], marks[-1]
+    return samples / (end - first), samples / (cpu_end - cpu_first)
+
+
+def _ray_data(images: Path, out: Path) -> float:
+    """Samples per CPU second of read_webdataset -> map_batches -> write_webdataset, on warm workers."""
+    import ray
+
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    tars = sorted(str(path) for path in images.glob("*.tar"))
+    _ray_data_run(tars[:1], out / "warm")
+    before = cpu_seconds()
+    _ray_data_run(tars[1:], out / "out")
+    used = cpu_seconds() - before
+    shutil.rmtree(out)
+    return (SHARDS - 1) * SHARD_SIZE / used
+
+
+def _ray_data_run(tars: list[str], out: Path) -> None:
+    import ray
+
+    dataset = ray.data.read_webdataset(tars, suffixes=["jpg"], decoder=None)
+    dataset.map_batches(_color_batch, batch_size=8, batch_format="numpy").write_webdataset(str(out))
+
+
+def _color_batch(batch: dict[str, Any]) -> dict[str, Any]:
+    extractor = Color("default", None)
+    extractor.load("cpu")
+    pictures = np.stack([cv2.imdecode(np.frombuffer(b, np.uint8), cv2.IMREAD_COLOR_RGB) for b in batch["jpg"]])
+    maps = [extractor.format.encode(m)["color.png"] for m in extractor(pictures)]
+    return {"__key__": batch["__key__"], "color.png": np.array(maps, dtype=object)}

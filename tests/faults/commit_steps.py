@@ -1,0 +1,186 @@
+"""`python -m tests.faults.commit_steps URL`: an ingest that dies at each step of its commits, in turn.
+
+A step is the moment before or after a call that changes something (a file system's, or S3's), and the middle of
+each write. For every step a forked child does the work at a fresh place and kills itself there; a second child
+looks at what is left, then does the same work to its end. One JSON line per step on stdout:
+{"step": ..., "partial": [names], "same": bool}; the last, with step null, is the undisturbed run.
+
+Run as a process of its own, because forking is only safe where no thread runs yet.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+# What pyarrow would import in each child anew.
+import pandas  # noqa: F401
+import pyarrow.dataset  # noqa: F401
+import s3fs
+
+from pipeline import store as store_module
+from pipeline.dataset import IMAGES
+from pipeline.receipt import Receipt
+from pipeline.store import Store, open_store
+from pipeline.tar import TarWriter
+from tests.faults.toys import Pictures, make_images
+
+FILE_CALLS = ("link", "fsync", "mkdir", "unlink", "rmdir", "rename", "replace")
+S3_CALLS = ("put_object", "delete_object", "complete_multipart_upload", "copy_object")
+
+
+def work(root: str) -> None:
+    """A plan, dataset.json, the images column and one of truth: one shard each, of two samples."""
+    make_images(root, Pictures(2), 2, ("sketch",))
+
+
+class Steps:
+    """Counts steps; at number `fatal` the process dies, with `step` written to `report`."""
+
+    def __init__(self, fatal: int, report: Path) -> None:
+        self.fatal, self.report, self.count = fatal, report, 0
+
+    def __call__(self, step: str) -> None:
+        self.count += 1
+        if self.count == self.fatal:
+            self.report.write_text(step)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def around(self, owner: Any, name: str) -> None:
+        """Steps before and after each call of `owner.name`."""
+        real: Callable[..., Any] = getattr(owner, name)
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            self(f"before {name} {args[0]}")
+            result = real(*args, **kwargs)
+            self(f"after {name} {args[0]}")
+            return result
+
+        setattr(owner, name, call)
+
+    def inside_writes(self) -> None:
+        """Steps after the first half of each write of a file."""
+
+        def write_half(writer: TarWriter, data: Any) -> None:
+            writer._file.write(data[: len(data) // 2])
+            writer._file.flush()
+            self("inside a write of a tar")
+            writer._file.write(data[len(data) // 2 :])
+            writer._hash.update(data)
+            writer.bytes += len(data)
+
+        def write_bytes(path: Path, data: bytes) -> None:
+            with open(path, "wb") as file:
+                file.write(data[: len(data) // 2])
+                file.flush()
+                self(f"inside a write of {path.name}")
+                file.write(data[len(data) // 2 :])
+
+        TarWriter._write = write_half  # type: ignore[method-assign]
+        Path.write_bytes = write_bytes  # type: ignore[method-assign, assignment]
+
+    def around_s3(self) -> None:
+        """Steps before and after each request that changes the bucket."""
+        real = s3fs.S3FileSystem._call_s3
+
+        async def call(fs: Any, method: str, *args: Any, **kwargs: Any) -> Any:
+            if method not in S3_CALLS:
+                return await real(fs, method, *args, **kwargs)
+            self(f"before {method} {kwargs.get('Key')}")
+            result = await real(fs, method, *args, **kwargs)
+            self(f"after {method} {kwargs.get('Key')}")
+            return result
+
+        s3fs.S3FileSystem._call_s3 = call
+
+
+def in_child(action: Callable[[], None]) -> bool:
+    """Do it in a forked child. False when the child was killed."""
+    child = os.fork()
+    if child == 0:
+        try:
+            action()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    _, status = os.waitpid(child, 0)
+    if not os.WIFSIGNALED(status) and os.WEXITSTATUS(status):
+        raise SystemExit("a child failed, see stderr")
+    return not os.WIFSIGNALED(status)
+
+
+def files(store: Store, folder: str = "") -> Iterator[str]:
+    """Every file under a final name."""
+    for name in store.names(folder):
+        path = f"{folder}/{name}" if folder else name
+        if "." in name:
+            yield path
+        else:
+            yield from files(store, path)
+
+
+def contents(store: Store) -> dict[str, Any]:
+    """Path -> bytes; of a receipt all but the time it took."""
+    found: dict[str, Any] = {path: bytes(store.load(path)) for path in files(store)}
+    for path in found:
+        if path.startswith((IMAGES, "sketch")) and path.endswith(".json") and "column" not in path:
+            found[path] = {**vars(Receipt.decode(found[path], path)), "seconds": 0}
+    return found
+
+
+def die_at(root: str, number: int, report: Path) -> bool:
+    """The work, with death at step `number`. True when it ended before that."""
+
+    def act() -> None:
+        steps = Steps(number, report)
+        steps.inside_writes()
+        if "://" in root:
+            steps.around_s3()
+        else:
+            for name in FILE_CALLS:
+                steps.around(store_module.os, name)
+        work(root)
+
+    return in_child(act)
+
+
+def main(base: str) -> None:
+    local = Path(sys.argv[2])
+    report, undisturbed = local / "step", local / "undisturbed"
+
+    def undisturbed_run() -> None:
+        work(str(undisturbed))
+
+    in_child(undisturbed_run)
+    expected = contents(open_store(str(undisturbed)))
+
+    def examine(root: str, step: str | None) -> None:
+        store = open_store(root)
+        left = contents(store)
+        partial = [path for path in left if left[path] != expected.get(path)]
+        if isinstance(store, store_module.FolderStore):
+            store.sweep()
+            assert not list(Path(root, ".scratch").glob("*"))
+        work(root)
+        line = {"step": step, "partial": partial, "same": contents(store) == expected}
+        print(json.dumps(line), flush=True)
+
+    number, ended = 0, False
+    while not ended:
+        number += 1
+        root = f"{base}/{number}"
+        ended = die_at(root, number, report)
+        step = None if ended else report.read_text()
+        in_child(lambda root=root, step=step: examine(root, step))  # type: ignore[misc]
+        if "://" not in root:
+            shutil.rmtree(root)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

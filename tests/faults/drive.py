@@ -1,0 +1,90 @@
+"""`python -m tests.faults.drive extract ROOT ...`: the command as a user runs it, with the toy known.
+
+A driver that a test can kill, run twice at once, or deny its disk. The work is logged, see toys.Logged.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.faults.toys import Logged, register
+
+CHECKOUT = Path(__file__).parents[2]
+
+
+def start(command: str, root: str | Path, **options: Any) -> subprocess.Popen[str]:
+    """The driver as a process; the options are those of `main`."""
+    flags = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.faults.drive", command, os.fspath(root), *flags],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=CHECKOUT,
+        env=os.environ | {"PYTHONPATH": str(CHECKOUT), "RAY_USAGE_STATS_ENABLED": "0"},
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    """(exit code, stdout, stderr)"""
+    out, err = process.communicate(timeout=100)
+    return process.returncode, out, err
+
+
+def drive(command: str, root: str | Path, **options: Any) -> tuple[int, str, str]:
+    return finish(start(command, root, **options))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("command")
+    parser.add_argument("root")
+    parser.add_argument("--engine", default="local")
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--variant", default="default")
+    parser.add_argument("--condition", default="toy")
+    parser.add_argument("--log", default="")
+    parser.add_argument("--folder", default="")
+    parser.add_argument("--shard-size", type=int, default=4)
+    parser.add_argument("--max-file", type=int, default=0, help="bytes that a file may have, as a quota sets it")
+    options = parser.parse_args()
+    if options.max_file:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (options.max_file, options.max_file))
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    register()
+    return _execute(options)
+
+
+def _execute(options: argparse.Namespace) -> int:
+    import jobs.extract
+    from jobs.command import EngineOptions, execute
+    from jobs.ingest import IngestFolder, IngestOptions
+    from jobs.inspect import StatusCommand, VerifyCommand
+    from pipeline.engine import run
+    from pipeline.image import Geometry
+
+    log = options.log or os.devnull
+    jobs.extract.run = lambda stage, *rest: run(Logged(stage, log), *rest)  # type: ignore[attr-defined]
+    engine = EngineOptions(options.engine, options.workers)
+    if options.command == "ingest":
+        where = IngestOptions(options.root, options.shard_size)
+        return execute(IngestFolder(folder=options.folder, options=where, geometry=Geometry(64), engine=engine))
+    if options.command == "status":
+        return execute(StatusCommand(options.root))
+    if options.command == "verify":
+        return execute(VerifyCommand(options.root, engine))
+    conditions = tuple(options.condition.split(","))
+    return execute(
+        jobs.extract.ExtractCommand(options.root, conditions, options.variant, device="cpu", engine=engine)
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

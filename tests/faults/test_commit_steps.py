@@ -1,0 +1,49 @@
+"""SIGKILL at each step of the commit: nothing partial under a final name, and the same command repairs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.faults.drive import CHECKOUT
+
+
+def die_at_each_step(base: str, tmp_path: Path) -> list[dict[str, Any]]:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.faults.commit_steps", base, str(tmp_path)],
+        cwd=CHECKOUT,
+        env=os.environ | {"PYTHONPATH": str(CHECKOUT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def assert_sound(steps: list[dict[str, Any]]) -> None:
+    assert steps[-1]["step"] is None
+    for step in steps:
+        assert not step["partial"], f"{step['step']} left a partial file"
+        assert step["same"], f"after {step['step']} the same command ended with other files"
+
+
+def test_death_at_each_step_in_a_folder(tmp_path: Path) -> None:
+    steps = die_at_each_step(str(tmp_path / "roots"), tmp_path)
+    kinds = {" ".join(step["step"].split()[:2]) for step in steps[:-1]}
+    assert kinds >= {f"{when} {call}" for when in ("before", "after") for call in ("link", "fsync", "mkdir", "unlink")}
+    # Linked: the plan, dataset.json, column.json, two tars, rows.parquet and two receipts.
+    assert sum(step["step"].startswith("before link") for step in steps[:-1]) == 8
+    assert any(step["step"] == "inside a write of a tar" for step in steps[:-1])
+    assert_sound(steps)
+
+
+def test_death_at_each_step_on_s3(bucket: str, tmp_path: Path) -> None:
+    steps = die_at_each_step(bucket, tmp_path)
+    assert sum((step["step"] or "").startswith("before put_object") for step in steps) == 8
+    assert sum((step["step"] or "").startswith("after put_object") for step in steps) == 8
+    assert_sound(steps)

@@ -1,0 +1,161 @@
+"""SIGKILL of workers and of drivers: every sample once, and no finished shard done again."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline.dataset import Dataset
+from pipeline.engine import Outcome, run
+from pipeline.engine.run import Engine
+from pipeline.extract import plan_extract
+from tests.faults.drive import drive, finish, start
+from tests.faults.toys import Logged, Pictures, begun, digests, extract_here, make_images, problems, read_log
+
+SHARDS, SHARD_SIZE = 24, 40
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset with 24 shards of 40 pictures."""
+    root = tmp_path_factory.mktemp("pictures") / "dataset"
+    make_images(root, Pictures(SHARDS * SHARD_SIZE), SHARD_SIZE)
+    return root
+
+
+@pytest.fixture(scope="module")
+def undisturbed(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The digests after a run without faults and without an engine."""
+    root = tmp_path_factory.mktemp("undisturbed") / "dataset"
+    shutil.copytree(pictures, root)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("extractors.registry.EXTRACTORS", {"toy": {"slow": "tests.faults.toys:Toy"}})
+        extract_here(Dataset.open(str(root)), "slow")
+    return digests(root)
+
+
+@pytest.fixture
+def root(pictures: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(pictures, tmp_path / "dataset"))
+
+
+def wait_for(what: Callable[[], bool], alive: Callable[[], bool] = lambda: True) -> None:
+    """Until it is true; the limit only ends a test that hangs."""
+    limit = time.monotonic() + 60
+    while not what():
+        assert alive(), "ended before what was waited for"
+        assert time.monotonic() < limit, "never came"
+        time.sleep(0.01)
+
+
+def kill_workers(log: Path, times: int, alive: Callable[[], bool]) -> None:
+    """SIGKILL a random one of the workers at work, `times` times, each after two more shards were finished."""
+    dice = random.Random(7)
+    for _ in range(times):
+        finished = sum(note.what == "end" for note in read_log(log))
+        wait_for(lambda n=finished: sum(note.what == "end" for note in read_log(log)) >= n + 2, alive)
+        victim: list[int] = []
+
+        def find(victim: list[int] = victim) -> bool:
+            latest = {note.pid: note for note in read_log(log)}
+            victim[:] = [pid for pid, note in latest.items() if note.what == "begin" and _lives(pid)]
+            return bool(victim)
+
+        wait_for(find, alive)
+        os.kill(dice.choice(victim), signal.SIGKILL)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def run_with_kills(root: Path, log: Path, engine: Engine, kills: int) -> Outcome:
+    stage = Logged(plan_extract(Dataset.open(str(root)), ["toy"], variant="slow"), str(log))
+    outcomes: list[Outcome] = []
+    runner = threading.Thread(target=lambda: outcomes.append(run(stage, range(SHARDS), engine, 2)))
+    runner.start()
+    try:
+        kill_workers(log, kills, runner.is_alive)
+    finally:
+        runner.join(60)
+    return outcomes[0]
+
+
+def assert_whole(root: Path, undisturbed: dict[str, str]) -> None:
+    assert problems(root) == []
+    assert digests(root) == undisturbed
+    dataset = Dataset.open(str(root))
+    for shard in dataset.shards:
+        planned = [row["key"] for row in dataset.plan(shard)]
+        assert [sample.key for sample in dataset.load("toy", shard)] == planned
+    assert not list((root / "toy").glob("*.tar.*"))
+
+
+@pytest.mark.usefixtures("toy")
+@pytest.mark.parametrize("engine", ["local", "ray"])
+def test_five_killed_workers_cost_at_most_a_shard_each(
+    engine: Engine, root: Path, undisturbed: dict[str, str], tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    if engine == "ray":
+        request.getfixturevalue("ray_address")
+    log = tmp_path / "log"
+    outcome = run_with_kills(root, log, engine, kills=5)
+    assert outcome.set_aside == {}
+    assert sorted(outcome.made) == list(range(SHARDS))
+    assert outcome.attempts.total() == 5
+    assert SHARDS < len(begun(log)) <= SHARDS + 5
+    assert outcome.samples == {"toy": SHARDS * SHARD_SIZE}
+    assert_whole(root, undisturbed)
+
+
+@pytest.fixture(params=["local", "ray"])
+def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The engine of a driver that is a process of its own; on Ray it joins the session's."""
+    if request.param == "ray":
+        monkeypatch.setenv("RAY_ADDRESS", request.getfixturevalue("ray_address"))
+    yield request.param
+
+
+def test_a_killed_driver_loses_no_finished_shard(
+    engine: str, root: Path, undisturbed: dict[str, str], tmp_path: Path
+) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    options = {"variant": "slow", "workers": 2, "engine": engine}
+    driver = start("extract", root, log=first, **options)
+    wait_for(lambda: len(list((root / "toy").glob("0*.json"))) >= 4, lambda: driver.poll() is None)
+    driver.kill()
+    driver.communicate()
+    # A worker that has lost its driver ends with the shard it is at.
+    wait_for(lambda: not any(_lives(note.pid) for note in read_log(first)) or engine == "ray")
+    receipts = {path: path.stat() for path in (root / "toy").glob("0*.json")}
+    assert 4 <= len(receipts) < SHARDS
+
+    assert drive("extract", root, log=second, **options)[0] == 0
+    finished = {int(path.stem) for path in receipts}
+    assert not finished & set(begun(second))
+    assert sorted([*finished, *begun(second)]) == list(range(SHARDS))
+    assert all(path.stat() == before for path, before in receipts.items())
+    assert_whole(root, undisturbed)
+
+
+def test_two_drivers_at_once_both_succeed(root: Path, undisturbed: dict[str, str], tmp_path: Path) -> None:
+    logs = [tmp_path / "one", tmp_path / "two"]
+    drivers = [start("extract", root, log=log, variant="slow", workers=1) for log in logs]
+    for driver in drivers:
+        code, _, err = finish(driver)
+        assert (code, err) == (0, "")
+    assert set(begun(logs[0])) & set(begun(logs[1])), "they never met; nothing was tested"
+    names = sorted(path.name for path in (root / "toy").iterdir())
+    assert names == sorted(["column.json", *(f"{s:06d}.{end}" for s in range(SHARDS) for end in ("json", "tar"))])
+    assert_whole(root, undisturbed)

@@ -1,0 +1,173 @@
+"""A source and an extractor that need no network, fail on demand, and can be imported in worker processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from extractors.base import Resources
+from extractors.formats import Grey
+from extractors.registry import EXTRACTORS
+from pipeline.dataset import Dataset
+from pipeline.extract import Extract, plan_extract
+from pipeline.image import Geometry
+from pipeline.ingest import Ingest, claim_truths, plan_dataset
+from pipeline.sources.base import Original, Row
+from pipeline.stage import Made, Stage
+from pipeline.status import dataset_status
+from pipeline.verify import plan_verify, verify_plan
+
+CURSED = 250
+"""A picture with no pixel darker than this is one on which the `raises` and `dies` variants fail."""
+
+VARIANTS = {name: "tests.faults.toys:Toy" for name in ("default", "slow", "raises", "hopeless", "dies")}
+
+
+def register() -> None:
+    """Add the toy to the registry of this process; in a test use `monkeypatch.setitem` instead."""
+    EXTRACTORS["toy"] = VARIANTS
+
+
+class Toy:
+    """The map is the green channel."""
+
+    condition = "toy"
+    format = Grey("toy.png", channels=1)
+    resources = Resources(cpus=0.5)
+
+    def __init__(self, variant: str, weights: Path | None) -> None:
+        self.variant = variant
+
+    def recipe(self) -> dict[str, Any]:
+        return {"extractor": "toy", "variant": self.variant}
+
+    def load(self, device: str) -> None:
+        """Nothing to load."""
+
+    def __call__(self, pictures: np.ndarray) -> list[np.ndarray]:
+        cursed = any(picture.min() >= CURSED for picture in pictures)
+        if self.variant == "slow":
+            time.sleep(0.002 * len(pictures))
+        if self.variant == "hopeless" or (self.variant == "raises" and cursed):
+            raise ValueError("this picture is\ncursed")
+        if self.variant == "dies" and cursed:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return [picture[:, :, 1].copy() for picture in pictures]
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Small smooth pictures, those of `cursed` white; every third is wide."""
+
+    count: int
+    cursed: tuple[int, ...] = ()
+    size: int = 64
+
+    def describe(self) -> Mapping[str, Any]:
+        return {"kind": "pictures", "count": self.count, "cursed": list(self.cursed)}
+
+    def rows(self) -> Iterator[Row]:
+        for i in range(self.count):
+            yield {
+                "key": f"k{i:05d}",
+                "location": f"picture:{i}",
+                "captions": [f"number {i}"],
+                "digest": None,
+                "i": i,
+            }
+
+    def open(self, row: Row, geometry: Geometry) -> Original:
+        height, width = self.size, self.size * (2 if row["i"] % 3 == 2 else 1)
+        y, x = np.mgrid[:height, :width]
+        picture = np.stack([y * 2 + row["i"], x + 5 * row["i"], x + y], axis=2).astype(np.uint8) // 2
+        if row["i"] in self.cursed:
+            picture = np.full((height, width, 3), 255, np.uint8)
+        return Original(picture, tuple(row["captions"]), truth={"sketch": lambda p: np.zeros(p.crop[:1:-1], np.uint8)})
+
+    def truths(self) -> Mapping[str, Mapping[str, Any]]:
+        return {"sketch": {"condition": "sketch", "made_by": "pictures"}}
+
+
+@dataclass
+class Logged:
+    """A stage that notes "begin SHARD PID" and "end SHARD PID" in `log`; it works where the toy is unknown."""
+
+    stage: Stage
+    log: str
+
+    @property
+    def resources(self) -> Resources:
+        return self.stage.resources
+
+    def setup(self) -> None:
+        register()
+        self.stage.setup()
+
+    def _note(self, what: str, shard: int) -> None:
+        # One write to a file opened for appending is whole, whoever else writes.
+        handle = os.open(self.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        os.write(handle, f"{what} {shard} {os.getpid()}\n".encode())
+        os.close(handle)
+
+    def __call__(self, shard: int) -> Made:
+        self._note("begin", shard)
+        made = self.stage(shard)
+        self._note("end", shard)
+        return made
+
+
+@dataclass(frozen=True)
+class Note:
+    what: str
+    shard: int
+    pid: int
+
+
+def read_log(log: Path) -> list[Note]:
+    """The notes so far, in order."""
+    lines = log.read_text().splitlines() if log.exists() else []
+    return [Note(what, int(shard), int(pid)) for what, shard, pid in (line.split() for line in lines)]
+
+
+def begun(log: Path) -> list[int]:
+    """The shards that were begun, as often as they were."""
+    return [note.shard for note in read_log(log) if note.what == "begin"]
+
+
+def make_images(root: str | Path, source: Pictures, shard_size: int, truths: tuple[str, ...] = ()) -> Dataset:
+    """A dataset with its images column (and truths), made in this process without an engine."""
+    geometry = Geometry(size=64)
+    dataset = plan_dataset(os.fspath(root), source, geometry, shard_size)
+    stage = Ingest(dataset, source, geometry, claim_truths(dataset, source, truths))
+    stage.setup()
+    for shard in dataset.shards:
+        stage(shard)
+    return dataset
+
+
+def extract_here(dataset: Dataset, variant: str = "default", **options: Any) -> Extract:
+    """Fill the toy column in this process without an engine. The registry must know the toy."""
+    stage = plan_extract(dataset, ["toy"], variant=variant, **options)
+    stage.setup()
+    for shard in dataset.shards:
+        stage(shard)
+    return stage
+
+
+def digests(root: str | Path) -> dict[str, str]:
+    """Column -> the digest of its content."""
+    return {status.column: status.digest for status in dataset_status(Dataset.open(os.fspath(root)))}
+
+
+def problems(root: str | Path) -> list[str]:
+    """What `verify` finds, and every receipt whose counts are not those of its column's input."""
+    dataset = Dataset.open(os.fspath(root))
+    stage = plan_verify(dataset)
+    return verify_plan(dataset) + [line for shard in dataset.shards for line in stage(shard).errors]

@@ -1,0 +1,99 @@
+"""The rules of the house that an import can break."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+HEAVY = {"torch", "ray", "diffusers", "transformers", "img2dataset"}  # seconds each; imported where they are used
+
+REPOSITORY = Path(__file__).parents[1]
+ORDER = ["extractors", "pipeline", "adapters", "jobs"]  # each may import what stands to its left
+
+# package -> the only files (or folders, with a slash) of the four packages that may import it
+RESERVED = {
+    "ray": ["pipeline/engine/ray.py", "jobs/"],
+    "fsspec": ["pipeline/store.py"],
+    "s3fs": ["pipeline/store.py"],
+    "torch": ["extractors/", "adapters/", "jobs/"],
+    **{name: [] for name in ("pickle", "cPickle", "cloudpickle", "dill", "joblib", "shelve", "marshal")},
+}
+
+
+def sources() -> list[str]:
+    return sorted(
+        path.relative_to(REPOSITORY).as_posix() for name in ORDER for path in (REPOSITORY / name).rglob("*.py")
+    )
+
+
+def imports(tree: ast.AST) -> Iterator[str]:
+    """Top-level package of every import, wherever it stands, calls of `import_module` with a literal included."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Import(names=names):
+                yield from (alias.name.partition(".")[0] for alias in names)
+            case ast.ImportFrom(module=str(module), level=0):
+                yield module.partition(".")[0]
+            case ast.Call(
+                func=ast.Name(id=called) | ast.Attribute(attr=called), args=[ast.Constant(value=str(name)), *_]
+            ):
+                if called in ("import_module", "__import__"):
+                    yield name.partition(".")[0]
+
+
+def broken_rules(path: str, source: str) -> list[str]:
+    package = path.partition("/")[0]
+    found = set(imports(ast.parse(source, path)))
+    to_the_right = ORDER[ORDER.index(package) + 1 :]
+    broken = [
+        f"{path} imports {name}, which stands to the right of {package}" for name in to_the_right if name in found
+    ]
+    for name, allowed in RESERVED.items():
+        if name in found and not path.startswith(tuple(allowed)):
+            broken.append(f"{path} imports {name}, reserved for {allowed or 'nobody'}")
+    return broken
+
+
+@pytest.mark.parametrize("path", sources())
+def test_imports_keep_the_rules(path: str) -> None:
+    assert not broken_rules(path, (REPOSITORY / path).read_text())
+
+
+@pytest.mark.parametrize("path", sources())
+def test_relative_imports_stay_in_their_package(path: str) -> None:
+    depth = path.count("/")
+    for node in ast.walk(ast.parse((REPOSITORY / path).read_text())):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level <= depth, f"{path}:{node.lineno} climbs out of its package"
+
+
+def test_importing_the_pipeline_stays_light() -> None:
+    modules = [path.removesuffix(".py").replace("/", ".") for path in sources() if path.startswith("pipeline/")]
+    names = [name.removesuffix(".__init__") for name in modules if name != "pipeline.engine.ray"]
+    script = f"import importlib, sys\nfor name in {names}: importlib.import_module(name)\nprint(*sys.modules)"
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0, result.stderr
+    assert not HEAVY & set(result.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [
+        ("extractors/sketch.py", "from pipeline.store import Store"),
+        ("pipeline/stream.py", "import adapters.loop"),
+        ("adapters/loop.py", "def f():\n    from jobs import train"),
+        ("pipeline/image.py", "import torch.nn.functional as F"),
+        ("pipeline/image.py", "def f():\n    import torch"),
+        ("pipeline/engine/local.py", "import ray"),
+        ("adapters/loop.py", "from ray import data"),
+        ("pipeline/dataset.py", "from fsspec.core import url_to_fs"),
+        ("jobs/extract.py", "import s3fs"),
+        ("jobs/extract.py", "from pickle import loads"),
+        ("pipeline/image.py", "torch = importlib.import_module('torch')"),
+    ],
+)
+def test_rules_notice(path: str, source: str) -> None:
+    assert len(broken_rules(path, source)) == 1
