@@ -12,7 +12,7 @@ root mean square of x and keeps its sign, and silu(x) - silu(-x) = x.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
@@ -26,6 +26,8 @@ VAE_WIDTH = 16
 GROUPS = 16  # of WIDTHS[0] channels: pairs
 
 RED, GREEN, BLUE, DETAIL, ACROSS, DOWN = range(0, 12, 2)  # first channel of each pair in the autoencoder
+COLOUR_SCALE = 0.5
+"""Root mean square of the colour latents; detail, which conditions tell most about, has 1."""
 RANDOM_SHARE = 0.3
 """Scale of the UNet's random output beside the carried latent: what an adapter works through, and an error."""
 
@@ -89,7 +91,11 @@ def build_unet() -> UNet2DConditionModel:
         for layer in (last.resnets[-1].conv_shortcut, last.resnets[-1].conv2, last.attentions[-1].proj_out):
             layer.weight[:carried] = 0
             layer.bias[:carried] = 0
-        for layer in (unet.conv_in.weight[:carried], unet.conv_in.bias[:carried], unet.conv_out.weight[:, :carried]):
+        for layer in (
+            unet.conv_in.weight[:carried],
+            unet.conv_in.bias[:carried],
+            unet.conv_out.weight[:, :carried],
+        ):
             layer.zero_()
         for latent in range(LATENTS):
             _write_pair(unet.conv_in, 2 * latent, latent)
@@ -130,7 +136,7 @@ def build_vae() -> AutoencoderKL:
     return vae
 
 
-def _write_encoder(encoder: torch.nn.Module) -> None:
+def _write_encoder(encoder: Any) -> None:
     for colour, pair in enumerate((RED, GREEN, BLUE)):
         _write_pair(encoder.conv_in, pair, colour)
     for block, following in zip(encoder.down_blocks, encoder.down_blocks[1:], strict=False):
@@ -152,12 +158,13 @@ def _write_encoder(encoder: torch.nn.Module) -> None:
             _read_pair(resnet.conv2, channel, 0)
     # The pair (d, d), unlike (+d, -d), loses its mean in the norm; the signs come after it.
     encoder.conv_norm_out.weight[DETAIL + 1] = -1
-    for latent, pair in enumerate((RED, GREEN, BLUE, DETAIL)):
-        _read_pair(encoder.conv_out, latent, pair)
+    for latent, pair in enumerate((RED, GREEN, BLUE)):
+        _read_pair(encoder.conv_out, latent, pair, COLOUR_SCALE)
+    _read_pair(encoder.conv_out, LATENTS - 1, DETAIL)
     encoder.conv_out.bias[LATENTS:] = -30  # log variance: the posterior has no noise worth the name
 
 
-def _write_decoder(decoder: torch.nn.Module) -> None:
+def _write_decoder(decoder: Any) -> None:
     for colour, pair in enumerate((RED, GREEN, BLUE)):
         _write_pair(decoder.conv_in, pair, colour)
         _read_pair(decoder.conv_out, colour, pair, 1 / 2)  # pictures have a root mean square of about 1/2

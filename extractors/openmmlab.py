@@ -31,8 +31,8 @@ def import_mmpose() -> ModuleType:
     that `_scope_` out, mmpose registers the same class.
 
     Raises:
-        ImportError: the first import in this process failed. It is not tried again: mmengine has by then
-            registered the scope "mmpose", and the second error ("scope mmpose exists") would hide the first.
+        ImportError: the first import in this process failed. It is not tried again: a second one runs on what the
+            first left in mmengine's registries ("scope mmpose exists"), and its error would hide the first.
     """
     outcome = _import_once()
     if isinstance(outcome, Exception):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -42,15 +43,21 @@ def parse(arguments: Sequence[str]) -> Command:
     command = tyro.cli(
         Commands,  # type: ignore[arg-type]
         prog="t2i-shards",
-        description=__doc__,
+        description="Pictures into WebDataset shards with T2I-Adapter conditions, and adapters trained from them.",
         args=list(arguments),
         config=(OmitArgPrefixes, OmitSubcommandPrefixes, FlagCreatePairsOff),
     )
     return command.source if isinstance(command, IngestCommand) else command
 
 
+QUIET = {"NO_ALBUMENTATIONS_UPDATE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "RAY_USAGE_STATS_ENABLED": "0"}
+"""Libraries that would call home unasked are told not to."""
+
+
 def main() -> None:
     """Entry point of `t2i-shards`."""
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
     sys.exit(execute(parse(sys.argv[1:])))
 
 

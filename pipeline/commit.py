@@ -93,16 +93,24 @@ def commit(store: Store, tar: Path, receipt: Receipt, extra: Mapping[str, bytes]
         store.create_bytes(name, data)
     if store.create_bytes(path, receipt.encode()):
         return receipt
-    return Receipt.decode(store.load(path), path)
+    return _read_receipt(store, receipt.column, receipt.shard)
 
 
 def load_receipt(store: Store, column: str, shard: int) -> Receipt | None:
     """The receipt of a shard, or None when it is not done."""
-    path = receipt_path(column, shard)
     try:
-        return Receipt.decode(store.load(path), path)
+        return _read_receipt(store, column, shard)
     except FileNotFoundError:
         return None
+
+
+def _read_receipt(store: Store, column: str, shard: int) -> Receipt:
+    path = receipt_path(column, shard)
+    receipt = Receipt.decode(store.load(path), path)
+    # A receipt that was copied would vouch for another shard's samples in this one's place.
+    if (receipt.column, receipt.shard) != (column, shard):
+        raise DamagedShard(f"{path}: is the receipt of {receipt.column}/{receipt.shard}")
+    return receipt
 
 
 def _adopt(store: Store, receipt: Receipt) -> Receipt:

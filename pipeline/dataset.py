@@ -25,6 +25,16 @@ RECEIPT_NAME = re.compile(r"(\d{6,})\.json")
 COLUMN_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 IMAGES = "images"
 RESERVED = {"plan", IMAGES}
+FIELDS = {
+    "source": dict,
+    "geometry": dict,
+    "shard_size": int,
+    "shards": int,
+    "samples": int,
+    "plan": str,
+    "format": int,
+}
+"""What dataset.json holds."""
 
 
 @dataclass(frozen=True)
@@ -69,18 +79,21 @@ class Dataset:
     def columns(self) -> list[str]:
         """The names of the columns, images first."""
         folders = [n for n in self.store.names("") if COLUMN_NAME.fullmatch(n) and n not in RESERVED]
-        return [IMAGES, *folders]
+        # A folder without a recipe is somebody else's, or was left by a death before the column was begun.
+        return [IMAGES, *(n for n in folders if self.recipe(n) is not None)]
 
     def recipe(self, column: str) -> Mapping[str, Any] | None:
         """What column.json says, or None when no such column was begun."""
         path = f"{column}/column.json"
         try:
-            record: Mapping[str, Any] = json.loads(bytes(self.store.load(path)))
-            return record
-        except FileNotFoundError:
+            record = json.loads(bytes(self.store.load(path)))
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except ValueError as error:
             raise RequestError(f"{self.store.root}/{path}: must be JSON ({error})") from None
+        if not isinstance(record, dict):
+            raise RequestError(f"{self.store.root}/{path}: must be a JSON object, not {record!r}")
+        return record
 
     def recipe_digest(self, column: str) -> str:
         """The digest that every receipt of the column must carry."""
@@ -224,13 +237,14 @@ def _read_description(store: Store) -> Description:
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         found = record.get("format") if isinstance(record, dict) else record
         raise RequestError(f"{name}: must have format {FORMAT}, has {found!r}")
-    try:
-        description = Description(**record)
-        if not (isinstance(description.shards, int) and description.shards > 0):
-            raise TypeError(f"shards must be a positive number, not {description.shards!r}")
-    except TypeError as error:
-        raise RequestError(f"{name}: damaged ({error})") from None
-    return description
+    if record.keys() != FIELDS.keys():
+        different = ", ".join(sorted(record.keys() ^ FIELDS.keys()))
+        raise RequestError(f"{name}: must have the fields {', '.join(FIELDS)}; it differs in {different}")
+    for field, kind in FIELDS.items():
+        value = record[field]
+        if type(value) is not kind or (kind is int and value < 1) or (field == "source" and "kind" not in value):
+            raise RequestError(f"{name}: must have {field} as ingest wrote it, has {value!r}")
+    return Description(**record)
 
 
 def _refuse_difference(

@@ -59,7 +59,8 @@ class Extract:
 
     def setup(self) -> None:
         use_threads(self.resources.cpus)
-        self.fuse = Fuse()
+        # One each: an extractor that works must not hide that another never does.
+        self.fuses = {made.column: Fuse() for made in self.conditions}
         self.extractors: dict[str, Extractor] = {}
         for made in self.conditions:
             extractor = make_extractor(made.condition, made.variant, self.weights)
@@ -89,13 +90,12 @@ class Extract:
         for keys, pictures in batch_pictures(samples, self.batch):
             for name in names:
                 started = time.perf_counter()
-                self._extract_batch(self.extractors[name], columns[name], keys, pictures)
+                self._extract_batch(name, columns[name], keys, pictures)
                 columns[name].seconds += time.perf_counter() - started
         return columns
 
-    def _extract_batch(
-        self, extractor: Extractor, column: _Column, keys: Sequence[str], pictures: np.ndarray
-    ) -> None:
+    def _extract_batch(self, name: str, column: _Column, keys: Sequence[str], pictures: np.ndarray) -> None:
+        extractor = self.extractors[name]
         try:
             maps = extractor(pictures)
             encoded = [extractor.format.encode(m) for m in maps]
@@ -103,16 +103,16 @@ class Extract:
             if len(keys) > 1:
                 # One bad picture must not take its neighbours with it.
                 for key, picture in zip(keys, pictures, strict=True):
-                    self._extract_batch(extractor, column, [key], picture[None])
+                    self._extract_batch(name, column, [key], picture[None])
                 return
             line = f"{keys[0]}: {describe_error(error)}"
             column.dropped[keys[0]] = f"failed ({type(error).__name__})"
             column.errors.append(line)
-            self.fuse.fail(line)
+            self.fuses[name].fail(f"{name}: {line}")
             return
         for key, members in zip(keys, encoded, strict=True):
             column.samples[key] = Sample(key, members)
-        self.fuse.succeed()
+        self.fuses[name].succeed()
 
     def _commit(self, made: Condition, images: Receipt, samples: Sequence[Sample], column: _Column) -> Receipt:
         return publish(
@@ -173,13 +173,19 @@ def plan_extract(
         raise RequestError(f"--as names one column, so --conditions must name one condition, not {len(names)}")
     if batch < 1:
         raise RequestError(f"--batch must be at least 1, not {batch}")
-    conditions, resources = [], []
+    recipes, resources = {}, []
     for name in dict.fromkeys(names):
         try:
             extractor = make_extractor(name, variant, weights)
-            recipe = dataset.claim(column or name, extractor.recipe())
+            recipes[name] = extractor.recipe()
         except (UnknownCondition, WeightsUnavailable, WeightsDamaged) as error:
             raise RequestError(str(error)) from None
-        conditions.append(Condition(column or name, name, variant, recipe))
         resources.append(extractor.resources)
+    # No column is begun before all of the request is known to be right.
+    conditions = [
+        Condition(column or name, name, variant, dataset.claim(column or name, recipe))
+        for name, recipe in recipes.items()
+    ]
+    # A worker of a cluster stands in another folder than the command.
+    weights = weights and weights.absolute()
     return Extract(dataset, conditions, combine(resources, device), weights, batch, device)

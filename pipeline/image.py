@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import io
+import struct
 import warnings
 from dataclasses import dataclass
 from typing import Literal
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from pipeline.errors import Drop, RequestError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 MAX_PIXELS = 100_000_000
 CELL = 64
+
+DAMAGED = (OSError, ValueError, SyntaxError, LookupError, EOFError, TypeError, ArithmeticError, struct.error)
+"""What Pillow raises on damaged files; the last three come seldom, and from EXIF and TIFF headers."""
 
 Picture = np.ndarray  # uint8 (H, W, 3), RGB
 
@@ -74,23 +78,32 @@ def read_picture(data: bytes) -> Picture:
     Grey, palette, CMYK and 16-bit pictures become 8-bit RGB; what is transparent lies on white.
     Raises Drop: "not a picture", "too many pixels", "animated", "truncated", "unsupported mode".
     """
+    with warnings.catch_warnings():
+        # Pillow warns of pictures that are large and of some that are damaged; both are judged here.
+        warnings.simplefilter("ignore")
+        image = _open(data)
+        try:
+            # MPO is a JPEG with further views behind it, as telephones write it; the first is the photograph.
+            if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
+                raise Drop("animated")
+            image.load()
+            return _to_rgb(ImageOps.exif_transpose(image))
+        except DAMAGED:
+            raise Drop("truncated") from None
+
+
+def _open(data: bytes) -> Image.Image:
+    """The picture by its header, nothing of it decoded."""
     try:
-        # Pillow's own limit only warns up to twice its size; the header's numbers are compared here first.
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError, SyntaxError):
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except Image.DecompressionBombError:
+        raise Drop("too many pixels") from None
+    except DAMAGED:
         raise Drop("not a picture") from None
+    # Pillow's own limit refuses only what is twice as large.
     if image.width * image.height > MAX_PIXELS:
         raise Drop("too many pixels")
-    # MPO is a JPEG with further views behind it, as telephones write it; its first frame is the photograph.
-    if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
-        raise Drop("animated")
-    try:
-        image.load()
-        return _to_rgb(ImageOps.exif_transpose(image))
-    except (OSError, ValueError, SyntaxError, IndexError, EOFError):
-        raise Drop("truncated") from None
+    return image
 
 
 def _to_rgb(image: Image.Image) -> Picture:
@@ -98,7 +111,7 @@ def _to_rgb(image: Image.Image) -> Picture:
         # Pillow's convert clips 16-bit greys at 255.
         grey = (np.asarray(image).astype(np.uint32) + 128) // 257
         return np.repeat(grey.astype(np.uint8)[..., None], 3, axis=2)
-    if image.mode in ("I", "F"):
+    if image.mode in ("I", "F", "LAB"):
         raise Drop("unsupported mode")
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")

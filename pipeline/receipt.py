@@ -61,12 +61,16 @@ class Receipt:
         """Raises DamagedShard when `data`, read from `name`, is no receipt or its counts don't add up."""
         try:
             receipt = cls(**json.loads(bytes(data)))
-        except (ValueError, TypeError) as error:
+            dropped = sum(receipt.drops.values())
+            whole = receipt.samples + dropped == receipt.planned
+        except (ValueError, TypeError, AttributeError) as error:
             raise DamagedShard(f"{name}: not a receipt ({error})") from None
-        if receipt.samples + sum(receipt.drops.values()) != receipt.planned:
+        if receipt.format != FORMAT:
+            raise DamagedShard(f"{name}: a receipt must have format {FORMAT}, has {receipt.format!r}")
+        if not whole:
             raise DamagedShard(
                 f"{name}: samples + drops must be what was planned, "
-                f"but {receipt.samples} + {sum(receipt.drops.values())} != {receipt.planned}"
+                f"but {receipt.samples} + {dropped} != {receipt.planned}"
             )
         return receipt
 

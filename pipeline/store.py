@@ -149,6 +149,17 @@ def _refusal_as_exists() -> Iterator[None]:
             raise
 
 
+@contextmanager
+def _reaching(root: str) -> Iterator[None]:
+    """ConnectionError for what clients raise of a kind of their own: no credentials, no answer."""
+    try:
+        yield
+    except (OSError, RequestError):
+        raise
+    except Exception as error:
+        raise ConnectionError(f"cannot reach {root}: {' '.join(str(error).split())}") from error
+
+
 class ObjectStore:
     """An object store through fsspec: one conditional put per file."""
 
@@ -176,23 +187,25 @@ class ObjectStore:
         return f"{self.root}/{path}" if path else self.root
 
     def load(self, path: str) -> memoryview:
-        return memoryview(self._fs.cat_file(self._url(path)))
+        with _reaching(self.root):
+            return memoryview(self._fs.cat_file(self._url(path)))
 
     def names(self, folder: str) -> list[str]:
         try:
-            found = self._fs.ls(self._url(folder), detail=False)
+            with _reaching(self.root):
+                found = self._fs.ls(self._url(folder), detail=False)
         except FileNotFoundError:
             return []
         return sorted(name.rstrip("/").rsplit("/", 1)[-1] for name in found)
 
     def create(self, path: str, source: Path) -> bool:
-        with _refusal_as_exists():
+        with _refusal_as_exists(), _reaching(self.root):
             self._fs.put_file(os.fspath(source), self._url(path), mode="create")
             return True
         return False
 
     def create_bytes(self, path: str, data: bytes) -> bool:
-        with _refusal_as_exists():
+        with _refusal_as_exists(), _reaching(self.root):
             self._fs.pipe_file(self._url(path), data, mode="create")
             return True
         return False

@@ -65,10 +65,11 @@ class TarWriter:
 
 
 def _octal(field: bytes) -> int:
-    try:
-        return int(field.rstrip(b"\0 "), 8)
-    except ValueError:
-        raise TarError(f"a header field is not octal: {field!r}") from None
+    digits = field.rstrip(b"\0 ")
+    # Not `int` alone: it takes a sign, and a member of negative length would be read for ever.
+    if not digits or digits.strip(b"01234567"):
+        raise TarError(f"a header field is not octal: {field!r}")
+    return int(digits, 8)
 
 
 def read_members(data: memoryview) -> Iterator[tuple[str, memoryview]]:

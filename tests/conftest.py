@@ -79,7 +79,8 @@ def ray_address() -> Iterator[str]:
 def toy(monkeypatch: pytest.MonkeyPatch) -> str:
     """The name of a condition that this process's registry knows for the length of a test."""
     from extractors.registry import EXTRACTORS
-    from tests.faults.toys import VARIANTS
+    from tests.faults.toys import BROKEN, VARIANTS
 
     monkeypatch.setitem(EXTRACTORS, "toy", VARIANTS)
+    monkeypatch.setitem(EXTRACTORS, "broken", BROKEN)
     return "toy"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.requirements import Requirement
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -103,6 +104,18 @@ def test_every_requirement_is_pinned_and_hashed() -> None:
         line for line in lines if not re.match(r"[a-z0-9-]+(\[[a-z,]+\])?==\S+ .*--hash=sha256:[0-9a-f]{64}", line)
     ]
     assert not unpinned
+
+
+def test_requirements_answer_what_is_asked_for() -> None:
+    pins: dict[str, list[str]] = {}
+    for line in requirements():
+        name, version = re.match(r"([a-z0-9-]+)(?:\[[a-z,]+\])?==([^ ;]+)", line).groups()  # type: ignore[union-attr]
+        pins.setdefault(name, []).append(version)
+    for line in (REPOSITORY / "requirements.in").read_text().splitlines():
+        if asked := line.partition("#")[0].strip():
+            wish = Requirement(asked)
+            assert pins.get(wish.name), f"{wish.name} is not in requirements.txt: run `make lock`"
+            assert all(version in wish.specifier for version in pins[wish.name]), f"{wish}: run `make lock`"
 
 
 @pytest.mark.parametrize(("name", "least"), [("torch", (2, 10)), ("pillow", (12, 2)), ("ray", (2, 54))])

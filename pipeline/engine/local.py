@@ -29,7 +29,8 @@ def _work(stage: Stage, pipe: Connection) -> None:
     while True:
         try:
             pipe.send(worker.run(pipe.recv()))
-        except (EOFError, BrokenPipeError, KeyboardInterrupt):
+        except (EOFError, OSError, KeyboardInterrupt):
+            # The driver is gone (reset, when it left a result unread); nobody is there to be told.
             return
 
 
@@ -70,8 +71,8 @@ class LocalPool:
             if worker.pipe not in ready:
                 continue
             try:
-                events.append(Event(worker.shards[0], worker.pipe.recv()))
-                worker.shards.popleft()
+                result = worker.pipe.recv()  # an idle worker that died has a pipe to read and no shard
+                events.append(Event(worker.shards.popleft(), result))
             except (EOFError, OSError):
                 events += self._bury(index)
         return events

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
-import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
@@ -44,7 +43,7 @@ def data_uri(cell: Cell) -> Markup:
         kind, data = "jpeg", cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
     else:
         kind, data = "png", cv2.imencode(".png", bgr, [cv2.IMWRITE_PNG_COMPRESSION, PNG_LEVEL])[1]
-    return Markup(f"data:image/{kind};base64,{base64.b64encode(np.asarray(data)).decode()}")
+    return Markup(f"data:image/{kind};base64,{base64.b64encode(data.tobytes()).decode()}")
 
 
 def format_count(number: int) -> str:

@@ -17,29 +17,32 @@ Points = tuple[tuple[int, float], ...]
 
 @dataclass(frozen=True)
 class Training:
-    """One run. steps: the last step logged. rate: samples/s of the last line that has it, None when none has."""
+    """One run. steps: the last step logged. rate: samples/s of the last line that has it, None when none has.
+
+    loss, validation: those that are finite. diverged: the first step with one that is not, or None.
+    """
 
     run: str
     steps: int
     loss: Points
     validation: Points
     rate: float | None
+    diverged: int | None
 
     @property
     def verdict(self) -> str:
         """The first and last validation loss in words."""
+        warning = "" if self.diverged is None else f" The loss was not finite at step {self.diverged}."
         if not self.validation:
-            return "No validation loss was logged."
+            return f"No validation loss was logged.{warning}"
         (first_step, first), (last_step, last) = self.validation[0], self.validation[-1]
         if first_step == last_step:
-            return f"Validation loss {first:.4g} at step {first_step}."
+            return f"Validation loss {first:.4g} at step {first_step}.{warning}"
         verb = "fell" if last < first else "rose" if last > first else "stayed"
-        change = (
-            f", {abs(last / first - 1):.1%} {'less' if last < first else 'more'}"
-            if first and last != first
-            else ""
-        )
-        return f"Validation loss {verb} from {first:.4g} at step {first_step} to {last:.4g} at step {last_step}{change}."
+        sign = "less" if last < first else "more"
+        change = f", {abs(last / first - 1):.1%} {sign}" if first and last != first else ""
+        ends = f"from {first:.4g} at step {first_step} to {last:.4g} at step {last_step}"
+        return f"Validation loss {verb} {ends}{change}.{warning}"
 
 
 def read_training(run: Path) -> Training:
@@ -60,6 +63,7 @@ def read_training(run: Path) -> Training:
         loss=_points(records, "loss"),
         validation=_points(records, "validation"),
         rate=rates[-1] if rates else None,
+        diverged=min((r["step"] for r in records if not _is_finite(r)), default=None),
     )
 
 
@@ -72,6 +76,10 @@ def _parse(line: str, where: str) -> dict[str, Any]:
     except (ValueError, AttributeError) as error:
         raise RequestError(f"{where}: must be a JSON object with a step ({error})") from None
     return record
+
+
+def _is_finite(record: dict[str, Any]) -> bool:
+    return all(math.isfinite(record[name]) for name in ("loss", "validation") if record.get(name) is not None)
 
 
 def _points(records: Iterable[dict[str, Any]], name: str) -> Points:

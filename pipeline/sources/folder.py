@@ -25,9 +25,11 @@ class FolderSource:
     def __post_init__(self) -> None:
         if not Path(self.folder).is_dir():
             raise RequestError(f"--folder must be a folder of pictures, not {self.folder!r}")
+        # A worker of a cluster stands in another folder than the command.
+        object.__setattr__(self, "folder", os.path.abspath(self.folder))
 
     def describe(self) -> Mapping[str, Any]:
-        return {"kind": "folder", "folder": os.path.abspath(self.folder)}
+        return {"kind": "folder", "folder": self.folder}
 
     def rows(self) -> Iterator[Row]:
         found = (path for path in Path(self.folder).rglob("*") if path.suffix.lower() in SUFFIXES)

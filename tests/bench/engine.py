@@ -19,7 +19,7 @@ from pipeline.stage import Made
 from tests.bench.measure import Row, cpu_seconds
 from tests.bench.toy import make_dataset
 
-SHARDS, SHARD_SIZE, SIZE = 24, 200, 512
+SHARDS, SHARD_SIZE, SIZE = 12, 100, 512
 ROUNDS = 3
 
 
@@ -90,7 +90,7 @@ def _ray_data_run(tars: list[str], out: Path) -> None:
     import ray
 
     dataset = ray.data.read_webdataset(tars, suffixes=["jpg"], decoder=None)
-    dataset.map_batches(_color_batch, batch_size=8, batch_format="numpy").write_webdataset(str(out))
+    dataset.map_batches(_color_batch, batch_size=8, batch_format="numpy").write_webdataset(str(out), encoder=None)
 
 
 def _color_batch(batch: dict[str, Any]) -> dict[str, Any]:

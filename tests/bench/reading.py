@@ -18,7 +18,7 @@ from tests.bench.toy import make_dataset
 
 
 def bench(folder: Path) -> list[Row]:
-    make_dataset(folder / "dataset", 10, 200, 512)
+    make_dataset(folder / "dataset", 10, 100, 512)
     stream = stream_module.open_stream(str(folder / "dataset"), ())
 
     def read(use: Callable[[Sample], object]) -> int:

@@ -1,7 +1,7 @@
 """`python -m tests.faults.commit_steps URL`: an ingest that dies at each step of its commits, in turn.
 
-A step is the moment before or after a call that changes something (a file system's, or S3's), and the middle of
-each write. For every step a forked child does the work at a fresh place and kills itself there; a second child
+A step is the moment before or after a call that changes something (a file system's, or S3's), and, in
+a folder, the middle of each write. For every step a forked child does the work at a fresh place and kills itself there; a second child
 looks at what is left, then does the same work to its end. One JSON line per step on stdout:
 {"step": ..., "partial": [names], "same": bool}; the last, with step null, is the undisturbed run.
 
@@ -139,10 +139,10 @@ def die_at(root: str, number: int, report: Path) -> bool:
 
     def act() -> None:
         steps = Steps(number, report)
-        steps.inside_writes()
         if "://" in root:
             steps.around_s3()
         else:
+            steps.inside_writes()
             for name in FILE_CALLS:
                 steps.around(store_module.os, name)
         work(root)

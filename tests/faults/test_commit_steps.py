@@ -35,7 +35,9 @@ def assert_sound(steps: list[dict[str, Any]]) -> None:
 def test_death_at_each_step_in_a_folder(tmp_path: Path) -> None:
     steps = die_at_each_step(str(tmp_path / "roots"), tmp_path)
     kinds = {" ".join(step["step"].split()[:2]) for step in steps[:-1]}
-    assert kinds >= {f"{when} {call}" for when in ("before", "after") for call in ("link", "fsync", "mkdir", "unlink")}
+    assert kinds >= {
+        f"{when} {call}" for when in ("before", "after") for call in ("link", "fsync", "mkdir", "unlink")
+    }
     # Linked: the plan, dataset.json, column.json, two tars, rows.parquet and two receipts.
     assert sum(step["step"].startswith("before link") for step in steps[:-1]) == 8
     assert any(step["step"] == "inside a write of a tar" for step in steps[:-1])

@@ -30,9 +30,12 @@ CURSED = 250
 VARIANTS = {name: "tests.faults.toys:Toy" for name in ("default", "slow", "raises", "hopeless", "dies")}
 
 
+BROKEN = {"default": "tests.faults.toys:Broken"}
+
+
 def register() -> None:
-    """Add the toy to the registry of this process; in a test use `monkeypatch.setitem` instead."""
-    EXTRACTORS["toy"] = VARIANTS
+    """Add the toys to the registry of this process; in a test use the fixture `toy` instead."""
+    EXTRACTORS["toy"], EXTRACTORS["broken"] = VARIANTS, BROKEN
 
 
 class Toy:
@@ -62,6 +65,15 @@ class Toy:
         return [picture[:, :, 1].copy() for picture in pictures]
 
 
+class Broken(Toy):
+    """Fails on every picture."""
+
+    condition = "broken"
+
+    def __init__(self, variant: str, weights: Path | None) -> None:
+        super().__init__("hopeless", weights)
+
+
 @dataclass(frozen=True)
 class Pictures:
     """Small smooth pictures, those of `cursed` white; every third is wide."""
@@ -89,7 +101,9 @@ class Pictures:
         picture = np.stack([y * 2 + row["i"], x + 5 * row["i"], x + y], axis=2).astype(np.uint8) // 2
         if row["i"] in self.cursed:
             picture = np.full((height, width, 3), 255, np.uint8)
-        return Original(picture, tuple(row["captions"]), truth={"sketch": lambda p: np.zeros(p.crop[:1:-1], np.uint8)})
+        return Original(
+            picture, tuple(row["captions"]), truth={"sketch": lambda p: np.zeros(p.crop[:1:-1], np.uint8)}
+        )
 
     def truths(self) -> Mapping[str, Mapping[str, Any]]:
         return {"sketch": {"condition": "sketch", "made_by": "pictures"}}

@@ -1,0 +1,48 @@
+"""RUN/log.jsonl: a JSON object per line, one per step, and one for step 0, before anything was learned."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class LogLine:
+    """One step.
+
+    loss: of the step's batch; None at step 0. validation: loss over the held-out samples, at time steps and noise
+    that never change; None where it was not measured. mismatched: the same with each sample given its neighbour's
+    condition: how far it lies above `validation` is what the adapter takes from the condition. seconds: of
+    training, all interruptions left out. samples_per_s: since the training began.
+    """
+
+    step: int
+    loss: float | None
+    validation: float | None
+    mismatched: float | None
+    seconds: float
+    samples_per_s: float
+
+
+class Log:
+    """Appends to a file from which the lines after `step` are cut: they are about to be written again."""
+
+    def __init__(self, path: Path, step: int) -> None:
+        self._path = path
+        kept = [line for line in read_log(path) if line.step <= step] if step else []
+        scratch = path.with_name(f".{path.name}.part")
+        scratch.write_text("".join(json.dumps(asdict(line)) + "\n" for line in kept))
+        scratch.rename(path)
+
+    def append(self, line: LogLine) -> None:
+        with self._path.open("a") as file:
+            file.write(json.dumps(asdict(line)) + "\n")
+
+
+def read_log(path: Path) -> Iterator[LogLine]:
+    """The lines of a log; a last one that was cut off by a kill is left out."""
+    for text in path.read_text().splitlines(keepends=True):
+        if text.endswith("\n"):
+            yield LogLine(**json.loads(text))

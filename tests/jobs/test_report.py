@@ -1,0 +1,101 @@
+"""The report command: where it writes, how it ends, what it refuses."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jobs.command import execute
+from jobs.report import ReportCommand
+from pipeline.image import Geometry
+from pipeline.ingest import Ingest, plan_dataset
+from pipeline.sources.folder import FolderSource
+from pipeline.store import open_store
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """ROOT with four pictures in two shards."""
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for i in range(4):
+        pixels = np.random.Generator(np.random.PCG64(i)).integers(0, 256, (64, 64, 3), np.uint8)
+        Image.fromarray(pixels).save(pictures / f"{i}.png")
+        (pictures / f"{i}.txt").write_text(f"caption {i}")
+    source, geometry = FolderSource(str(pictures)), Geometry(64)
+    dataset = plan_dataset(str(tmp_path / "root"), source, geometry, 2)
+    stage = Ingest(dataset, source, geometry, {})
+    stage.setup()
+    for shard in dataset.shards:
+        stage(shard)
+    return tmp_path / "root"
+
+
+def test_page_and_picture_lie_in_the_dataset_by_default(root: Path) -> None:
+    assert execute(ReportCommand((str(root),))) == 0
+    assert (root / "report.html").read_text().startswith("<!doctype html>")
+    assert Image.open(root / "report.png").width == 1600
+
+
+def test_several_datasets_and_a_training_on_one_page(root: Path, tmp_path: Path) -> None:
+    run = tmp_path / "train"
+    run.mkdir()
+    (run / "log.jsonl").write_text('{"step": 0, "validation": 2.0}\n{"step": 5, "validation": 1.0}\n')
+    out = tmp_path / "new" / "page.html"
+    summary = ReportCommand((str(root), str(root)), run_=run, out=out).run()
+    html = out.read_text()
+    assert html.count("caption 0") == 2
+    assert "fell from 2 at step 0 to 1 at step 5" in html
+    assert out.with_suffix(".png").is_file()
+    assert summary.record["validation"] == [[0, 2.0], [5, 1.0]]
+
+
+def test_a_damaged_shard_ends_with_3_and_is_named(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tar = root / "images" / "000001.tar"
+    tar.write_bytes(tar.read_bytes()[:-1])
+    assert execute(ReportCommand((str(root),), json=True)) == 3
+    output = capsys.readouterr()
+    assert "images/000001.tar" in output.err
+    assert "images/000001.tar" in json.loads(output.out)["problems"][0]
+    html = (root / "report.html").read_text()
+    assert "images/000001.tar" in html
+    assert "caption 0" in html
+    assert "caption 3" not in html
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (ReportCommand(()), "at least one ROOT"),
+        (ReportCommand(("ROOT",), rows=0), "--rows must be at least 1, not 0"),
+        (ReportCommand(("ROOT",), out=Path("report.png")), "--out must end in .html, not 'report.png'"),
+        (ReportCommand(("nowhere",)), "nowhere/dataset.json: not there"),
+        (ReportCommand(("ROOT",), run_=Path("nowhere")), "--run must be the folder of a training"),
+    ],
+)
+def test_a_wrong_request_is_refused_in_one_line(
+    command: ReportCommand,
+    said: str,
+    root: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(root.parent)
+    root.rename(root.parent / "ROOT")
+    assert execute(command) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert said in line
+    assert not list(root.parent.rglob("report.*"))
+
+
+def test_a_dataset_on_an_object_store_is_reported_here(
+    root: Path, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store(f"{bucket}/set")
+    for path in root.rglob("*.*"):
+        store.create(path.relative_to(root).as_posix(), path)
+    monkeypatch.chdir(tmp_path)
+    assert execute(ReportCommand((f"{bucket}/set",))) == 0
+    assert "caption 3" in Path("report.html").read_text()
