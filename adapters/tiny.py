@@ -28,8 +28,6 @@ GROUPS = 16  # of WIDTHS[0] channels: pairs
 RED, GREEN, BLUE, DETAIL, ACROSS, DOWN = range(0, 12, 2)  # first channel of each pair in the autoencoder
 COLOUR_SCALE = 0.5
 """Root mean square of the colour latents; detail, which conditions tell most about, has 1."""
-RANDOM_SHARE = 0.3
-"""Scale of the UNet's random output beside the carried latent: what an adapter works through, and an error."""
 
 
 def byte_vocabulary() -> dict[str, int]:
@@ -85,7 +83,6 @@ def build_unet() -> UNet2DConditionModel:
     carried = 2 * LATENTS
     last = unet.up_blocks[-1]
     with torch.no_grad():
-        unet.conv_out.weight.mul_(RANDOM_SHARE)
         unet.conv_out.bias.zero_()
         # The last residual block sees the output of conv_in again, behind WIDTHS[0] channels of its own.
         for layer in (last.resnets[-1].conv_shortcut, last.resnets[-1].conv2, last.attentions[-1].proj_out):

@@ -14,7 +14,6 @@ from pipeline.dataset import Dataset
 from pipeline.engine import run
 from pipeline.errors import RequestError
 from pipeline.extract import plan_extract
-from pipeline.store import FolderStore
 
 
 @dataclass(frozen=True)
@@ -41,8 +40,7 @@ class ExtractCommand:
 
     def run(self) -> Summary:
         dataset = Dataset.open(self.root)
-        if isinstance(dataset.store, FolderStore):
-            dataset.store.sweep()
+        dataset.store.sweep()
         stage = plan_extract(
             dataset,
             self.conditions,

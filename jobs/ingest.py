@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import tyro
 
@@ -15,7 +15,6 @@ from pipeline.ingest import Ingest, claim_truths, plan_dataset
 from pipeline.sources.base import Source
 from pipeline.sources.folder import FolderSource
 from pipeline.sources.scenes import ScenesSource
-from pipeline.store import FolderStore
 
 
 @dataclass(frozen=True)
@@ -67,10 +66,13 @@ class IngestFolder(_Ingest):
 def ingest(source: Source, geometry: Geometry, options: IngestOptions, engine: EngineOptions) -> Summary:
     """Plan, then make every shard that is not done."""
     dataset = plan_dataset(options.out, source, geometry, options.shard_size)
-    if isinstance(dataset.store, FolderStore):
-        dataset.store.sweep()
+    dataset.store.sweep()
     truths = claim_truths(dataset, source, options.truth)
     left = dataset.left((IMAGES, *truths))
     with show_progress("ingest", len(left), len(dataset.shards)) as progress:
         outcome = run(Ingest(dataset, source, geometry, truths), left, engine.engine, engine.workers, progress)
-    return summarise("ingest", outcome, len(dataset.shards))
+    summary = summarise("ingest", outcome, len(dataset.shards))
+    if outcome.made and not outcome.samples[IMAGES]:
+        reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(outcome.drops[IMAGES].items()))
+        summary = replace(summary, problems=(*summary.problems, f"no row became a sample ({reasons})"))
+    return summary

@@ -25,7 +25,7 @@ RECEIPT_NAME = re.compile(r"(\d{6,})\.json")
 COLUMN_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 IMAGES = "images"
 RESERVED = {"plan", IMAGES}
-FIELDS = {
+FIELDS: dict[str, type] = {
     "source": dict,
     "geometry": dict,
     "shard_size": int,
@@ -242,7 +242,8 @@ def _read_description(store: Store) -> Description:
         raise RequestError(f"{name}: must have the fields {', '.join(FIELDS)}; it differs in {different}")
     for field, kind in FIELDS.items():
         value = record[field]
-        if type(value) is not kind or (kind is int and value < 1) or (field == "source" and "kind" not in value):
+        positive = kind is not int or (type(value) is int and value > 0)
+        if type(value) is not kind or not positive or (field == "source" and "kind" not in record[field]):
             raise RequestError(f"{name}: must have {field} as ingest wrote it, has {value!r}")
     return Description(**record)
 

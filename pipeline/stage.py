@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -24,7 +25,9 @@ class Made:
 class Stage(Protocol):
     """Picklable; `setup` runs once in each worker, the call once for each shard."""
 
-    resources: Resources
+    @property
+    def resources(self) -> Resources:
+        """What one worker needs."""
 
     def setup(self) -> None:
         """Load what all shards need, such as a model."""
@@ -47,6 +50,18 @@ class Fuse:
         self._run += 1
         if self._run >= self._limit:
             raise BrokenStage(f"{self._limit} samples failed in a row, so the stage is broken; the last: {line}")
+
+
+class Stopwatch:
+    """Seconds from lap to lap."""
+
+    def __init__(self) -> None:
+        self._last = time.perf_counter()
+
+    def lap(self) -> float:
+        """The seconds since the last lap, or since the start."""
+        last, self._last = self._last, time.perf_counter()
+        return self._last - last
 
 
 def describe_error(error: BaseException) -> str:

@@ -40,6 +40,9 @@ class Store(Protocol):
     def scratch(self) -> Any:
         """A context manager: a local folder to work in, removed at the end."""
 
+    def sweep(self) -> None:
+        """Remove the scratch of processes of this machine that are no more."""
+
 
 def open_store(root: str | os.PathLike[str]) -> Store:
     """The store at `root`: a folder, or a URL such as s3://bucket/prefix."""
@@ -96,11 +99,8 @@ class FolderStore:
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
-        parent = self._folder / ".scratch"
         try:
-            parent.mkdir(parents=True, exist_ok=True)
-            scratch = parent / f"{socket.gethostname()}.{os.getpid()}.{uuid.uuid4().hex}"
-            scratch.mkdir()
+            scratch = _make_scratch(self._folder / ".scratch")
         except OSError as error:
             if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR):
                 raise RequestError(
@@ -114,15 +114,25 @@ class FolderStore:
             shutil.rmtree(scratch, ignore_errors=True)
 
     def sweep(self) -> None:
-        """Remove the scratch of processes of this machine that are no more."""
-        for scratch in (self._folder / ".scratch").glob(f"{socket.gethostname()}.*.*"):
-            pid = int(scratch.name.rsplit(".", 2)[1])
-            try:
-                os.kill(pid, 0)
-            except ProcessLookupError:
-                shutil.rmtree(scratch, ignore_errors=True)
-            except PermissionError:
-                pass
+        _sweep_scratch(self._folder / ".scratch")
+
+
+def _make_scratch(parent: Path) -> Path:
+    """A new folder in `parent` whose name says whose it is."""
+    scratch = parent / f"{socket.gethostname()}.{os.getpid()}.{uuid.uuid4().hex}"
+    scratch.mkdir(parents=True)
+    return scratch
+
+
+def _sweep_scratch(parent: Path) -> None:
+    for scratch in parent.glob(f"{socket.gethostname()}.*.*"):
+        pid = int(scratch.name.rsplit(".", 2)[1])
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            shutil.rmtree(scratch, ignore_errors=True)
+        except PermissionError:
+            pass
 
 
 def _sync_folder(folder: Path) -> None:
@@ -212,5 +222,11 @@ class ObjectStore:
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
-        with tempfile.TemporaryDirectory(prefix="t2i-shards-") as folder:
-            yield Path(folder)
+        scratch = _make_scratch(Path(tempfile.gettempdir()) / "t2i-shards")
+        try:
+            yield scratch
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+    def sweep(self) -> None:
+        _sweep_scratch(Path(tempfile.gettempdir()) / "t2i-shards")

@@ -166,5 +166,7 @@ def _first_difference(found: Sequence[str], expected: Sequence[str]) -> str:
     for key in expected:
         if key not in found:
             return f"the key {key} is missing"
-    first = next(f for f, e in zip(found, expected, strict=False) if f != e)
+    if len(found) > len(expected):
+        return f"the key {next(key for key in found if found.count(key) > 1)} stands there twice"
+    first = next(f for f, e in zip(found, expected, strict=True) if f != e)
     return f"the key {first} is out of the order of images"

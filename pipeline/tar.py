@@ -100,7 +100,7 @@ def read_members(data: memoryview) -> Iterator[tuple[str, memoryview]]:
 
 
 def read_samples(data: memoryview) -> Iterator[Sample]:
-    """The samples of a shard: neighbouring members with the same key."""
+    """The samples of a shard: neighbouring members with the same key. Raises TarError."""
     key, members = "", dict[str, bytes | memoryview]()
     for name, content in read_members(data):
         stem, _, member = name.partition(".")
@@ -108,6 +108,8 @@ def read_samples(data: memoryview) -> Iterator[Sample]:
             yield Sample(key, members)
             members = {}
         key = stem
+        if member in members:
+            raise TarError(f"{name} stands there twice")
         members[member] = content
     if members:
         yield Sample(key, members)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -62,12 +64,12 @@ def ray_address() -> Iterator[str]:
 
     path = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = str(HERE)  # what the workers import their stages from
-    started = ray.init(
+    started: Any = ray.init(
         address="local",
         num_cpus=4,
         include_dashboard=False,
         log_to_driver=False,
-        logging_level="ERROR",
+        logging_level=logging.ERROR,
         object_store_memory=200_000_000,
     )
     yield str(started.address_info["address"])

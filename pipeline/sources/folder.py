@@ -33,7 +33,7 @@ class FolderSource:
 
     def rows(self) -> Iterator[Row]:
         found = (path for path in Path(self.folder).rglob("*") if path.suffix.lower() in SUFFIXES)
-        names = sorted(path.relative_to(self.folder).as_posix() for path in found)
+        names = sorted(path.relative_to(self.folder).as_posix() for path in found if not path.is_dir())
         for index, name in enumerate(names):
             yield {"key": f"{index:09d}", "location": name, "captions": self._captions(name), "digest": None}
 

@@ -28,6 +28,7 @@ def start(command: str, root: str | Path, **options: Any) -> subprocess.Popen[st
         stderr=subprocess.PIPE,
         text=True,
         cwd=CHECKOUT,
+        process_group=0,
         env=os.environ | {"PYTHONPATH": str(CHECKOUT), "RAY_USAGE_STATS_ENABLED": "0"},
     )
 
@@ -71,7 +72,7 @@ def _execute(options: argparse.Namespace) -> int:
     from pipeline.image import Geometry
 
     log = options.log or os.devnull
-    jobs.extract.run = lambda stage, *rest: run(Logged(stage, log), *rest)  # type: ignore[attr-defined]
+    jobs.extract.run = lambda stage, *rest: run(Logged(stage, log), *rest)  # type: ignore[attr-defined, assignment]
     engine = EngineOptions(options.engine, options.workers)
     if options.command == "ingest":
         where = IngestOptions(options.root, options.shard_size)

@@ -16,7 +16,6 @@ import pytest
 from jobs.command import EngineOptions, execute
 from jobs.extract import ExtractCommand
 from jobs.inspect import StatusCommand, VerifyCommand
-from pipeline import store
 from pipeline.dataset import Dataset
 from pipeline.engine import run
 from pipeline.errors import IncompleteError
@@ -91,7 +90,7 @@ def test_a_hundred_failures_in_a_row_stop_the_run(shard_size: int, condition: st
     dataset = make_images(root, Pictures(280), shard_size)
     stage = Logged(plan_extract(dataset, condition.split(",")), str(log))
     with pytest.raises(
-        IncompleteError, match="^100 samples failed in a row, so the stage is broken; the last: broken: "
+        IncompleteError, match=r"^100 samples failed in a row, so the stage is broken; the last: broken: "
     ):
         run(stage, dataset.shards, "local", 1)
     # The worker may have begun the next before the driver heard of it.
@@ -181,7 +180,7 @@ def test_a_destination_that_may_not_be_written(
     def refuse(path: Any, *_: Any, **__: Any) -> None:
         raise OSError(number, os.strerror(number), os.fspath(path))
 
-    monkeypatch.setattr(store.os, "mkdir", refuse)
+    monkeypatch.setattr(os, "mkdir", refuse)
     command = ExtractCommand(str(root), ("toy",), device="cpu", engine=EngineOptions("local", 1))
     shutil.rmtree(root / ".scratch", ignore_errors=True)
     assert execute(command) == 2

@@ -44,10 +44,9 @@ class Patient:
         errors = self.verify(VICTIM).errors
         assert len(errors) >= 1, f"verify does not see {what}"
         assert errors[0].startswith(name), what
-        handed_out = set()
+        handed_out = set[str]()
         with pytest.raises(DamagedShard, match=name):
-            for sample in self.stream.samples(epoch=0):
-                handed_out.add(sample.key)
+            handed_out.update(sample.key for sample in self.stream.samples(epoch=0))
         assert not handed_out & self.keys, f"the stream hands out samples of a shard with {what}"
 
 

@@ -8,7 +8,8 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -61,16 +62,19 @@ def kill_workers(log: Path, times: int, alive: Callable[[], bool]) -> None:
     dice = random.Random(7)
     for _ in range(times):
         finished = sum(note.what == "end" for note in read_log(log))
-        wait_for(lambda n=finished: sum(note.what == "end" for note in read_log(log)) >= n + 2, alive)
-        victim: list[int] = []
+        wait_for(partial(_has_finished, log, finished + 2), alive)
+        wait_for(lambda: bool(_at_work(log)), alive)
+        os.kill(dice.choice(_at_work(log) or [0]), signal.SIGKILL)
 
-        def find(victim: list[int] = victim) -> bool:
-            latest = {note.pid: note for note in read_log(log)}
-            victim[:] = [pid for pid, note in latest.items() if note.what == "begin" and _lives(pid)]
-            return bool(victim)
 
-        wait_for(find, alive)
-        os.kill(dice.choice(victim), signal.SIGKILL)
+def _has_finished(log: Path, shards: int) -> bool:
+    return sum(note.what == "end" for note in read_log(log)) >= shards
+
+
+def _at_work(log: Path) -> list[int]:
+    """The workers that have begun a shard and not ended it."""
+    latest = {note.pid: note for note in read_log(log)}
+    return [pid for pid, note in latest.items() if note.what == "begin" and _lives(pid)]
 
 
 def _lives(pid: int) -> bool:
@@ -120,11 +124,11 @@ def test_five_killed_workers_cost_at_most_a_shard_each(
 
 
 @pytest.fixture(params=["local", "ray"])
-def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """The engine of a driver that is a process of its own; on Ray it joins the session's."""
     if request.param == "ray":
         monkeypatch.setenv("RAY_ADDRESS", request.getfixturevalue("ray_address"))
-    yield request.param
+    return str(request.param)
 
 
 def test_a_killed_driver_loses_no_finished_shard(
@@ -146,6 +150,23 @@ def test_a_killed_driver_loses_no_finished_shard(
     assert not finished & set(begun(second))
     assert sorted([*finished, *begun(second)]) == list(range(SHARDS))
     assert all(path.stat() == before for path, before in receipts.items())
+    assert_whole(root, undisturbed)
+
+
+def test_an_interrupted_driver_says_so_and_goes_on(
+    root: Path, undisturbed: dict[str, str], tmp_path: Path
+) -> None:
+    """Control-C reaches the driver and its workers."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    driver = start("extract", root, log=first, variant="slow", workers=2)
+    wait_for(lambda: len(list((root / "toy").glob("0*.json"))) >= 3, lambda: driver.poll() is None)
+    os.killpg(driver.pid, signal.SIGINT)
+    code, out, err = finish(driver)
+    assert (code, out) == (130, "")
+    assert err == "t2i-shards: interrupted; the same command goes on from here\n"
+    finished = {int(path.stem) for path in (root / "toy").glob("0*.json")}
+    assert drive("extract", root, log=second, variant="slow", workers=2)[0] == 0
+    assert not finished & set(begun(second))
     assert_whole(root, undisturbed)
 
 

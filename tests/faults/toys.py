@@ -27,7 +27,7 @@ from pipeline.verify import plan_verify, verify_plan
 CURSED = 250
 """A picture with no pixel darker than this is one on which the `raises` and `dies` variants fail."""
 
-VARIANTS = {name: "tests.faults.toys:Toy" for name in ("default", "slow", "raises", "hopeless", "dies")}
+VARIANTS = dict.fromkeys(("default", "slow", "raises", "hopeless", "dies"), "tests.faults.toys:Toy")
 
 
 BROKEN = {"default": "tests.faults.toys:Broken"}

@@ -29,8 +29,8 @@ def folder(tmp_path: Path) -> FolderStore:
 
 
 def commit(store: Store, samples: list[Sample] = SAMPLES, **fields: Any) -> Receipt:
-    fields = {"column": "images", "shard": 2, "planned": 4, "recipe": "r"} | fields
-    return publish(store, samples, **fields)
+    given: dict[str, Any] = {"column": "images", "shard": 2, "planned": 4, "recipe": "r"}
+    return publish(store, samples, **(given | fields))
 
 
 def test_what_is_published(store: Store) -> None:
@@ -85,7 +85,11 @@ def test_a_tar_without_receipt_of_other_bytes_is_counted_itself(folder: FolderSt
 
 @pytest.mark.parametrize(
     ("standing", "fields"),
-    [(b"half a tar" * 100, {}), (None, {"planned": 3}), (None, {"planned": 5, "dropped": {"k9": "x"}, "drops": {"x": 1}})],
+    [
+        (b"half a tar" * 100, {}),
+        (None, {"planned": 3}),
+        (None, {"planned": 5, "dropped": {"k9": "x"}, "drops": {"x": 1}}),
+    ],
 )
 def test_a_tar_that_cannot_be_taken_up_is_named(
     standing: bytes | None, fields: dict[str, Any], folder: FolderStore, tmp_path: Path
@@ -100,7 +104,9 @@ def test_a_tar_that_cannot_be_taken_up_is_named(
     assert folder.names("images") == ["000002.tar"]
 
 
-def test_the_loser_of_a_race_adopts_the_winners_receipt(folder: FolderStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_loser_of_a_race_adopts_the_winners_receipt(
+    folder: FolderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The other one publishes its tar and receipt between our look at the tar and at the receipt."""
     create = FolderStore.create
     winner: list[Receipt] = []

@@ -26,7 +26,8 @@ def rows(count: int = 7, caption: str = "a") -> list[dict[str, Any]]:
 
 
 def create(store: Store, **changes: Any) -> Dataset:
-    options = {"rows": rows(), "shard_size": 3, "source": SOURCE, "geometry": GEOMETRY} | changes
+    options: dict[str, Any] = {"rows": rows(), "shard_size": 3, "source": SOURCE, "geometry": GEOMETRY}
+    options |= changes
     return create_dataset(store, **options)
 
 
@@ -137,7 +138,8 @@ def test_a_column_is_claimed_by_its_recipe(store: Store) -> None:
         dataset.claim("sketch", {"extractor": "f"})
     other = dataset.claim("sketch-f", {"extractor": "f"})
     assert str(caught.value) == (
-        f"sketch was made with recipe {digest[:8]}…, this one is {other[:8]}…; write it as another column with --as"
+        f"sketch was made with recipe {digest[:8]}…, this one is {other[:8]}…; "
+        "write it as another column with --as"
     )
     assert dataset.columns() == [IMAGES, "sketch", "sketch-f"]
 

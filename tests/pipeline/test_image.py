@@ -23,7 +23,7 @@ from pipeline.image import (
     read_picture,
 )
 
-REASONS = {"not a picture", "too many pixels", "animated", "truncated", "unsupported mode"}
+REASONS = {"ok", "not a picture", "too many pixels", "animated", "truncated", "unsupported mode"}
 
 
 def gradient(height: int = 48, width: int = 64) -> np.ndarray:
@@ -58,6 +58,15 @@ def reason(data: bytes) -> str:
     return caught.value.reason
 
 
+def outcome(data: bytes) -> str:
+    """ok, or why it was dropped; whatever else is raised is a fault."""
+    try:
+        assert read_picture(data).shape[2] == 3
+    except Drop as drop:
+        return drop.reason
+    return "ok"
+
+
 # What EXIF says of the stored picture, and what puts it upright (EXIF 2.3, section 4.6.4, tag 0x0112).
 UPRIGHT = {
     1: lambda p: p,
@@ -76,7 +85,8 @@ UPRIGHT = {
 def test_exif_orientation_is_applied(orientation: int, kind: str) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
-    options = {"JPEG": {"quality": 100, "subsampling": 0}, "WEBP": {"lossless": True}}.get(kind, {})
+    lossless: dict[str, dict[str, Any]] = {"JPEG": {"quality": 100, "subsampling": 0}, "WEBP": {"lossless": True}}
+    options = lossless.get(kind, {})
     stored = gradient()
     found = read_picture(save(stored, kind, exif=exif, **options))
     expected = UPRIGHT[orientation](stored)
@@ -187,11 +197,7 @@ def test_cut_and_damaged_files_are_named_drops(kind: str) -> None:
             if damaged:
                 # Most of what a decoder branches on stands near the start.
                 damaged[min(int(dice.expovariate(1 / 60)), len(damaged) - 1)] = dice.randrange(256)
-        try:
-            picture = read_picture(bytes(damaged))
-            assert picture.ndim == 3
-        except Drop as drop:
-            assert drop.reason in REASONS
+        assert outcome(bytes(damaged)) in REASONS
 
 
 def test_damaged_exif_is_no_failure() -> None:
@@ -203,10 +209,7 @@ def test_damaged_exif_is_no_failure() -> None:
         for value in (0, 255):
             damaged = bytearray(data)
             damaged[start + offset] = value
-            try:
-                assert read_picture(bytes(damaged)).shape[2] == 3
-            except Drop as drop:
-                assert drop.reason in REASONS
+            assert outcome(bytes(damaged)) in REASONS
 
 
 @pytest.mark.parametrize("data", [b"", b"\0" * 100, b"<html>not found</html>", b"%PDF-1.4", b"GIF89a"])
@@ -270,7 +273,7 @@ def test_geometry(width: int, height: int, size: int, fit: Any) -> None:
 def test_growth_has_a_limit() -> None:
     geometry = Geometry(512, max_upscale=2.0)
     assert geometry.place(256, 300).resized[0] == 512
-    with pytest.raises(Drop, match="^too small$"):
+    with pytest.raises(Drop, match=r"^too small$"):
         geometry.place(255, 300)
     assert Geometry(512, max_upscale=1.0).place(512, 512).resized == (512, 512)
 
@@ -284,14 +287,14 @@ def test_a_placement_says_where_a_point_lies(width: int, height: int) -> None:
         # A dot that lies inside the crop.
         x = dice.randrange(12, w - 12) + left
         y = dice.randrange(12, h - 12) + top
-        x, y = x * width / placement.resized[0], y * height / placement.resized[1]
+        at_x, at_y = x * width / placement.resized[0], y * height / placement.resized[1]
         picture = np.zeros((height, width, 3), np.uint8)
         yy, xx = np.mgrid[:height, :width]
-        picture[(xx + 0.5 - x) ** 2 + (yy + 0.5 - y) ** 2 < 36] = 255
+        picture[(xx + 0.5 - at_x) ** 2 + (yy + 0.5 - at_y) ** 2 < 36] = 255
         found = apply_placement(picture, placement)[:, :, 0].astype(float)
         rows, columns = np.mgrid[:h, :w]
         at = ((columns + 0.5) * found).sum() / found.sum(), ((rows + 0.5) * found).sum() / found.sum()
-        expected = x * placement.resized[0] / width - left, y * placement.resized[1] / height - top
+        expected = at_x * placement.resized[0] / width - left, at_y * placement.resized[1] / height - top
         assert abs(at[0] - expected[0]) < 0.3
         assert abs(at[1] - expected[1]) < 0.3
 

@@ -57,7 +57,7 @@ def test_samples_and_drops_must_be_what_was_planned(wrong: dict[str, Any]) -> No
     ],
 )
 def test_what_is_no_receipt(data: bytes) -> None:
-    with pytest.raises(DamagedShard, match="^there: not a receipt "):
+    with pytest.raises(DamagedShard, match=r"^there: not a receipt "):
         Receipt.decode(data, "there")
 
 
@@ -66,7 +66,7 @@ def test_what_is_no_receipt(data: bytes) -> None:
 )
 def test_a_field_of_another_kind_is_no_receipt(wrong: dict[str, Any]) -> None:
     record = json.loads(RECEIPT.encode()) | wrong
-    with pytest.raises(DamagedShard, match="^there: "):
+    with pytest.raises(DamagedShard, match=r"^there: "):
         Receipt.decode(to_json(record), "there")
 
 

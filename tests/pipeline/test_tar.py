@@ -100,6 +100,12 @@ def test_a_key_that_returns_is_another_sample() -> None:
     assert [s.key for s in read_samples(memoryview(data))] == ["a", "b", "a"]
 
 
+def test_a_member_that_stands_twice_is_an_error() -> None:
+    data, _ = write([Sample("a", {"jpg": b"1"}), Sample("a", {"jpg": b"2"})])
+    with pytest.raises(TarError, match=r"a\.jpg stands there twice"):
+        list(read_samples(memoryview(data)))
+
+
 def test_every_flip_in_a_header_is_an_error() -> None:
     data = write(samples(1))[0]
     for bit in range(BLOCK * 8):

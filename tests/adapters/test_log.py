@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from adapters.log import Log, LogLine, read_log
+
+
+def _line(step: int, seconds: float = 1.0) -> LogLine:
+    return LogLine(step, 0.1, None, None, seconds, 2.0)
+
+
+def test_lines_behind_the_checkpoint_are_written_anew(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    log = Log(path, step=0)
+    for step in range(4):
+        log.append(_line(step))
+    with path.open("a") as file:
+        file.write('{"step": 4, "lo')
+    log = Log(path, step=2)
+    log.append(_line(3, seconds=9.0))
+    assert list(read_log(path)) == [_line(0), _line(1), _line(2), _line(3, seconds=9.0)]
+
+
+def test_run_that_begins_forgets_an_older_log(tmp_path: Path) -> None:
+    Log(tmp_path / "log.jsonl", step=0).append(_line(0, seconds=5.0))
+    Log(tmp_path / "log.jsonl", step=0).append(_line(0))
+    assert list(read_log(tmp_path / "log.jsonl")) == [_line(0)]

@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from diffusers import T2IAdapter
+
+import adapters.loop
+from adapters.base import Base, digest_base
+from adapters.config import TrainConfig
+from adapters.export import WEIGHTS
+from adapters.log import LogLine, read_log
+from adapters.loop import Training, TrainSummary, train
+from pipeline.errors import IncompleteError, RequestError
+from tests.adapters.toys import MemoryStream, toy_config, toy_sample, toy_stream
+
+
+def _adapter_bytes(run: Path) -> bytes:
+    return (run / "adapter" / WEIGHTS).read_bytes()
+
+
+def _stop_at(step: int) -> Any:
+    def progress(line: LogLine) -> None:
+        if line.step == step:
+            raise KeyboardInterrupt
+
+    return progress
+
+
+@pytest.fixture(scope="module")
+def finished(tiny: Base, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TrainSummary]:
+    """A run of 6 steps that nothing disturbed."""
+    out = tmp_path_factory.mktemp("run") / "straight"
+    return out, Training(toy_config(out), toy_stream(), tiny).run()
+
+
+def test_diffusers_loads_the_finished_adapter(finished: tuple[Path, TrainSummary]) -> None:
+    _, report = T2IAdapter.from_pretrained(finished[1].adapter, output_loading_info=True)
+    assert not any(report.values())
+
+
+def test_summary_says_what_was_done(tiny: Base, finished: tuple[Path, TrainSummary]) -> None:
+    out, summary = finished
+    assert (summary.steps, summary.new_steps, summary.samples) == (6, 6, 12)
+    assert summary.base_digest == digest_base(tiny)
+    lines = list(read_log(out / "log.jsonl"))
+    assert [line.step for line in lines] == [0, 1, 2, 3, 4, 5, 6]
+    assert [line.step for line in lines if line.validation is not None] == [0, 3, 6]
+    assert summary.first_validation == lines[0].validation
+    assert summary.last_validation == lines[-1].validation
+
+
+# Step 3 lies behind the checkpoint of step 2, in the middle of the first epoch; 5 in the second one's beginning.
+@pytest.mark.parametrize("stop", [0, 1, 2, 3, 5, 6])
+def test_interrupted_run_ends_with_the_same_bits(
+    tiny: Base, tmp_path: Path, finished: tuple[Path, TrainSummary], stop: int
+) -> None:
+    config = toy_config(tmp_path / "run")
+    with pytest.raises(KeyboardInterrupt):
+        Training(config, toy_stream(), tiny).run(_stop_at(stop))
+    assert not (config.out / "adapter").exists()
+    summary = Training(config, toy_stream(), tiny).run()
+    assert summary.new_steps == 6 - max(0, stop - 1) // 2 * 2
+    assert _adapter_bytes(config.out) == _adapter_bytes(finished[0])
+    assert [line.step for line in read_log(config.out / "log.jsonl")] == list(range(7))
+    assert [l.validation for l in read_log(config.out / "log.jsonl")] == [
+        l.validation for l in read_log(finished[0] / "log.jsonl")
+    ]
+
+
+def test_more_steps_go_on_from_a_finished_run(
+    tiny: Base, tmp_path: Path, finished: tuple[Path, TrainSummary]
+) -> None:
+    for steps in (3, 6):
+        summary = Training(toy_config(tmp_path / "run", steps=steps), toy_stream(), tiny).run()
+    assert summary.new_steps == 3
+    assert _adapter_bytes(tmp_path / "run") == _adapter_bytes(finished[0])
+
+
+def test_finished_run_has_nothing_left_to_do(tiny: Base, finished: tuple[Path, TrainSummary]) -> None:
+    out, summary = finished
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+    again = Training(toy_config(out), toy_stream(), tiny).run()
+    assert again.new_steps == 0
+    assert again.last_validation == summary.last_validation
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
+
+
+@pytest.mark.parametrize(
+    ("change", "name"), [({"lr": 1e-2}, "lr"), ({"seed": 1}, "seed"), ({"adapter": "small"}, "adapter")]
+)
+def test_changed_request_is_refused_by_name(
+    tiny: Base, finished: tuple[Path, TrainSummary], change: dict[str, Any], name: str
+) -> None:
+    with pytest.raises(RequestError, match=f"begun with {name} "):
+        Training(toy_config(finished[0], **change), toy_stream(), tiny)
+
+
+def test_changed_data_is_refused(tiny: Base, finished: tuple[Path, TrainSummary]) -> None:
+    other = toy_stream()
+    other.digest = "1" * 64
+    with pytest.raises(RequestError, match="begun with data "):
+        Training(toy_config(finished[0]), other, tiny)
+
+
+def test_checkpoints_do_not_change_the_result(
+    tiny: Base, tmp_path: Path, finished: tuple[Path, TrainSummary]
+) -> None:
+    Training(toy_config(tmp_path, checkpoint_every=5, validate_every=1), toy_stream(), tiny).run()
+    assert _adapter_bytes(tmp_path) == _adapter_bytes(finished[0])
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["000005", "000006"]
+
+
+def test_base_that_changed_is_noticed(tiny: Base, tmp_path: Path) -> None:
+    bias = tiny.unet.conv_out.bias
+    kept = bias.clone()
+
+    def meddle(line: LogLine) -> None:
+        bias[0] += 1e-3
+
+    with pytest.raises(IncompleteError, match="the frozen base changed"):
+        Training(toy_config(tmp_path, steps=1), toy_stream(), tiny).run(meddle)
+    bias.copy_(kept)
+    assert not (tmp_path / "adapter").exists()
+
+
+def test_validation_samples_are_never_trained_on(tiny: Base, tmp_path: Path, monkeypatch: Any) -> None:
+    seen: list[tuple[str, str]] = []
+    make_example = adapters.loop.make_example
+
+    def watch(sample: Any, framing: Any, seed: int, visit: str) -> Any:
+        seen.append((visit, sample.key))
+        return make_example(sample, framing, seed, visit)
+
+    monkeypatch.setattr(adapters.loop, "make_example", watch)
+    training = Training(toy_config(tmp_path, steps=10, validate_every=10), toy_stream(12), tiny)
+    training.run()
+    assert len(training.held_out) == 2
+    for epoch in ("0", "1"):
+        keys = sorted(key for visit, key in seen if visit == epoch)
+        assert keys == sorted({f"{i:06d}" for i in range(12)} - training.held_out)
+
+
+def test_dataset_that_validation_would_use_up_is_refused(tiny: Base, tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="--validation 2 must leave samples to train on, and there are 2"):
+        Training(toy_config(tmp_path), toy_stream(2), tiny)
+
+
+def test_crop_is_the_shortest_side_unless_told(tiny: Base, tmp_path: Path) -> None:
+    stream = MemoryStream([toy_sample(index, size=200) for index in range(4)])
+    assert Training(toy_config(tmp_path / "a"), stream, tiny).framing.size == 192
+    assert Training(toy_config(tmp_path / "b", size=64), stream, tiny).framing.size == 64
+
+
+def test_unknown_condition_is_refused() -> None:
+    config = TrainConfig("nowhere", "smell", Path("run"))
+    with pytest.raises(RequestError, match="smell"):
+        train(config)
+
+
+def test_validation_loss_falls_and_the_condition_is_what_counts(tiny: Base, tmp_path: Path) -> None:
+    config = toy_config(
+        tmp_path, adapter="base", steps=50, batch=4, lr=3e-3, validation=16, validate_every=50, checkpoint_every=50
+    )
+    lines: list[LogLine] = []
+    summary = Training(config, toy_stream(80), tiny).run(lines.append)
+    assert summary.last_validation < 0.85 * summary.first_validation
+    last = lines[-1]
+    assert last.mismatched is not None
+    assert last.mismatched > 1.02 * summary.last_validation
