@@ -16,7 +16,7 @@ def folder(tiny: Base, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny base as diffusers keeps one on disk."""
     root = tmp_path_factory.mktemp("base")
     for name, part in tiny.networks.items():
-        part.save_pretrained(root / name)
+        part.save_pretrained(root / name)  # type: ignore[operator]
     tiny.tokenizer.save_pretrained(root / "tokenizer")
     tiny.scheduler.save_pretrained(root / "scheduler")
     return root

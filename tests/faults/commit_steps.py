@@ -1,9 +1,9 @@
 """`python -m tests.faults.commit_steps URL`: an ingest that dies at each step of its commits, in turn.
 
 A step is the moment before or after a call that changes something (a file system's, or S3's), and, in a folder,
-the middle of each write. For every step a forked child does the work at a fresh place and kills itself there; a
-second child looks at what is left, then does the same work to its end. One JSON line per step on stdout:
-{"step": ..., "partial": [names], "same": bool}; the last, with step null, is the undisturbed run.
+the middle of each write. For every step a forked child does the work at a fresh place and kills itself there. Then
+what is left at each place is looked at, and the same work is done to its end. One JSON line per step on stdout:
+{"step": ..., "partial": [names], "litter": [names], "same": bool}; the last, with step null, was not disturbed.
 
 Run as a process of its own, because forking is only safe where no thread runs yet.
 """
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -167,26 +166,25 @@ def main(base: str) -> None:
         store = open_store(root)
         left = contents(store)
         partial = [path for path in left if left[path] != expected.get(path)]
-        if isinstance(store, store_module.FolderStore):
-            store.sweep()
-            assert not list(Path(root, ".scratch").glob("*"))
+        store.sweep()
+        litter = [path.name for path in Path(root, ".scratch").glob("*")]
         try:
             work(root)
             same = contents(store) == expected
         except (RequestError, IncompleteError):
             same = False
-        line = {"step": step, "partial": partial, "same": same}
-        print(json.dumps(line), flush=True)
+        print(json.dumps({"step": step, "partial": partial, "litter": litter, "same": same}), flush=True)
 
-    number, ended = 0, False
-    while not ended:
-        number += 1
-        root = f"{base}/{number}"
-        ended = die_at(root, number, report)
-        step = None if ended else report.read_text()
-        in_child(lambda root=root, step=step: examine(root, step))  # type: ignore[misc]
-        if "://" not in root:
-            shutil.rmtree(root)
+    steps: list[str | None] = []
+    while not steps or steps[-1] is not None:
+        ended = die_at(f"{base}/{len(steps)}", len(steps) + 1, report)
+        steps.append(None if ended else report.read_text())
+
+    def examine_all() -> None:
+        for number, step in enumerate(steps):
+            examine(f"{base}/{number}", step)
+
+    in_child(examine_all)
 
 
 if __name__ == "__main__":

@@ -29,23 +29,23 @@ def assert_sound(steps: list[dict[str, Any]]) -> None:
     assert steps[-1]["step"] is None
     for step in steps:
         assert not step["partial"], f"{step['step']} left a partial file"
+        assert not step["litter"], f"{step['step']} left scratch that is not swept"
         assert step["same"], f"after {step['step']} the same command ended with other files"
 
 
 def test_death_at_each_step_in_a_folder(tmp_path: Path) -> None:
     steps = die_at_each_step(str(tmp_path / "roots"), tmp_path)
+    assert_sound(steps)
     kinds = {" ".join(step["step"].split()[:2]) for step in steps[:-1]}
-    assert kinds >= {
-        f"{when} {call}" for when in ("before", "after") for call in ("link", "fsync", "mkdir", "unlink")
-    }
+    calls = ("link", "fsync", "mkdir", "unlink")
+    assert kinds >= {f"{when} {call}" for when in ("before", "after") for call in calls}
     # Linked: the plan, dataset.json, column.json, two tars, rows.parquet and two receipts.
     assert sum(step["step"].startswith("before link") for step in steps[:-1]) == 8
     assert any(step["step"] == "inside a write of a tar" for step in steps[:-1])
-    assert_sound(steps)
 
 
 def test_death_at_each_step_on_s3(bucket: str, tmp_path: Path) -> None:
     steps = die_at_each_step(bucket, tmp_path)
+    assert_sound(steps)
     assert sum((step["step"] or "").startswith("before put_object") for step in steps) == 8
     assert sum((step["step"] or "").startswith("after put_object") for step in steps) == 8
-    assert_sound(steps)

@@ -1,0 +1,106 @@
+"""How commands are asked for and how they end."""
+
+from __future__ import annotations
+
+import errno
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from adapters.config import TrainConfig
+from jobs.__main__ import parse
+from jobs.command import Summary, execute, summarise
+from jobs.extract import ExtractCommand
+from jobs.ingest import IngestFolder, IngestScenes
+from jobs.train import TrainCommand
+from pipeline.engine import Outcome
+from pipeline.errors import IncompleteError, RequestError
+from pipeline.stage import Made
+
+
+@dataclass(frozen=True)
+class Toy:
+    """A command that ends as it is told to."""
+
+    error: BaseException | None = None
+    problems: tuple[str, ...] = ()
+    json: bool = False
+    record: dict[str, int] = field(default_factory=lambda: {"samples": 3})
+
+    def run(self) -> Summary:
+        if self.error:
+            raise self.error
+        return Summary("toy: 3 samples", self.record, self.problems)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (RequestError("--size must be 64, not 3"), 2),
+        (IncompleteError("half of it"), 3),
+        (KeyboardInterrupt(), 130),
+        (OSError(errno.ENOSPC, "no space left"), 3),
+        (OSError(errno.EACCES, "not allowed"), 2),
+    ],
+)
+def test_an_error_is_one_line_and_a_code(
+    error: BaseException, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert execute(Toy(error)) == code
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("t2i-shards: ")
+    assert said.err.count("\n") == 1
+
+
+def test_problems_end_with_3_and_are_all_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert execute(Toy(problems=("shard 000001: gone", "shard 000002: gone"))) == 3
+    said = capsys.readouterr()
+    assert said.err.splitlines() == ["shard 000001: gone", "shard 000002: gone"]
+    assert said.out == "toy: 3 samples\n"
+
+
+def test_json_is_all_that_stands_on_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
+    assert execute(Toy(json=True)) == 0
+    assert json.loads(capsys.readouterr().out) == {"samples": 3, "problems": []}
+
+
+def test_a_shard_set_aside_is_a_problem_and_not_counted_as_done() -> None:
+    outcome = Outcome(made={0: Made()}, set_aside={1: "ValueError: bad"})
+    summary = summarise("extract", outcome, 2)
+    assert "1 of 2 shards done" in summary.line
+    assert summary.problems == ("shard 000001 set aside after 3 attempts: ValueError: bad",)
+
+
+def test_the_spellings_that_scripts_rely_on() -> None:
+    scenes = parse(
+        "ingest scenes --out R --samples 40 --shard-size 8 --size 128 --seed 3 --truth depth seg "
+        "--workers 2 --engine local --json".split()
+    )
+    assert isinstance(scenes, IngestScenes)
+    assert (scenes.source.samples, scenes.source.seed, scenes.geometry.size) == (40, 3, 128)
+    assert (scenes.options.out, scenes.options.shard_size, scenes.options.truth) == ("R", 8, ("depth", "seg"))
+    assert (scenes.engine.engine, scenes.engine.workers, scenes.json) == ("local", 2, True)
+    folder = parse("ingest folder pictures --out R --fit square --max-upscale 3".split())
+    assert isinstance(folder, IngestFolder)
+    assert (folder.folder, folder.geometry.fit, folder.geometry.max_upscale) == ("pictures", "square", 3.0)
+    extract = parse("extract R --conditions sketch --variant mini --weights W --as sketch2 --workers 3".split())
+    assert isinstance(extract, ExtractCommand)
+    assert (extract.root, extract.conditions, extract.variant) == ("R", ("sketch",), "mini")
+    assert (extract.weights, extract.as_, extract.engine.workers) == (Path("W"), "sketch2", 3)
+    train = parse(
+        "train R --condition sketch --base tiny --adapter small --out RUN --steps 9 --batch 2 "
+        "--checkpoint-every 3 --seed 5".split()
+    )
+    assert isinstance(train, TrainCommand)
+    wanted = TrainConfig("R", "sketch", Path("RUN"), adapter="small", steps=9, batch=2, checkpoint_every=3, seed=5)
+    assert train.config == wanted
+
+
+@pytest.mark.parametrize("line", ["ingest scenes", "extract R", "nonsense", "status R --unheard-of", ""])
+def test_what_cannot_be_parsed_ends_with_2(line: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        parse(line.split())
+    assert ended.value.code == 2

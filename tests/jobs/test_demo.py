@@ -1,0 +1,76 @@
+"""The demo, small: the whole way with no network and no weights."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.dataset import Dataset
+from pipeline.status import dataset_status
+
+ROOT = Path(__file__).parents[2]
+
+
+def _demo(out: Path, home: Path) -> subprocess.CompletedProcess[str]:
+    arguments = ["demo", "--out", str(out), "--samples", "20", "--steps", "3", "--engine", "local"]
+    environment = {**os.environ, "HOME": str(home), "HF_HUB_OFFLINE": "1", "T2I_SHARDS_CACHE": str(home / "cache")}
+    return subprocess.run(
+        [sys.executable, "-m", "jobs", *arguments],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, Path]:
+    """(its folder, what it said, an empty home)"""
+    out, home = tmp_path_factory.mktemp("demo") / "runs", tmp_path_factory.mktemp("home")
+    ended = _demo(out, home)
+    assert ended.returncode == 0, ended.stderr
+    return out, ended.stdout, home
+
+
+def test_it_says_in_one_line_that_the_scenes_own_edges_are_taken(demo: tuple[Path, str, Path]) -> None:
+    lines = [line for line in demo[1].splitlines() if "own edges" in line]
+    assert len(lines) == 1
+    assert "table5_pidinet.pth" in lines[0]
+
+
+def test_every_column_of_every_shard_is_there(demo: tuple[Path, str, Path]) -> None:
+    columns = {c.column: c for c in dataset_status(Dataset.open(str(demo[0] / "dataset")))}
+    assert columns.keys() == {"images", "sketch", "depth", "seg", "keypose", "color"}
+    assert all(c.samples == 20 and not c.missing and not c.stale for c in columns.values())
+    photographs = dataset_status(Dataset.open(str(demo[0] / "photograph-dataset")))
+    assert {c.column: c.samples for c in photographs} == {"images": 8, "color": 8}
+
+
+def test_the_adapter_loads_in_diffusers_with_nothing_missing(demo: tuple[Path, str, Path]) -> None:
+    from diffusers import T2IAdapter
+
+    _, info = T2IAdapter.from_pretrained(demo[0] / "train" / "adapter", output_loading_info=True)
+    assert not info["missing_keys"]
+    assert not info["unexpected_keys"]
+
+
+def test_the_page_shows_pictures_and_the_loss(demo: tuple[Path, str, Path]) -> None:
+    page = (demo[0] / "report.html").read_text("utf-8")
+    assert page.count("data:image/") > 2 * 6
+    assert "Validation loss" in page
+    assert (demo[0] / "report.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_same_command_again_changes_nothing(demo: tuple[Path, str, Path]) -> None:
+    out, _, home = demo
+    before = {path: path.stat().st_mtime_ns for path in out.glob("*dataset/*/*")}
+    again = _demo(out, home)
+    assert again.returncode == 0, again.stderr
+    assert {path: path.stat().st_mtime_ns for path in out.glob("*dataset/*/*")} == before
+    assert "0 of them now" in again.stdout
