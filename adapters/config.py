@@ -38,7 +38,7 @@ class TrainConfig:
     batch: int = 8
     """Samples per step."""
     lr: float = 1e-5
-    """Adam's learning rate; 1e-5 as in the paper, the tiny base takes 1e-3."""
+    """Adam's learning rate; 1e-5 as in the paper, the tiny base takes 3e-3."""
     timesteps: Schedule = "cubic"
     """Which time steps are drawn: more early ones (cubic, as in the paper) or uniform."""
     size: int | None = None
@@ -53,10 +53,14 @@ class TrainConfig:
     """Of the adapter's first weights, the order of the samples, crops, captions, time steps and noise."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to train; auto takes a GPU where there is one."""
+    threads: int | None = None
+    """Threads of torch on the CPU; the tiny base, whose layers are small, needs one, others take all cores."""
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch", "validation", "validate_every", "checkpoint_every", "lr"):
             if getattr(self, name) <= 0:
                 raise RequestError(f"--{name.replace('_', '-')} must be above 0, not {getattr(self, name)}")
+        if self.threads is not None and self.threads < 1:
+            raise RequestError(f"--threads must be at least 1, not {self.threads}")
         if self.size is not None and (self.size <= 0 or self.size % CELL):
             raise RequestError(f"--size must be a positive multiple of {CELL}, not {self.size}")

@@ -68,6 +68,8 @@ def train(config: TrainConfig, progress: Progress | None = None) -> TrainSummary
         format_of(config.condition)
     except UnknownCondition as error:
         raise RequestError(str(error)) from None
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
     device = config.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"

@@ -37,9 +37,9 @@ class DemoCommand:
 
     out: Path = Path("runs/demo")
     """Where everything goes; the same command goes on from what is there."""
-    samples: int = 320
+    samples: int = 240
     """How many scenes."""
-    steps: int = 200
+    steps: int = 160
     """Training steps."""
     weights: Path | None = None
     """A folder with PiDiNet's weights; without it the cache and the hub are tried."""

@@ -37,8 +37,9 @@ class TrainCommand:
                 base="tiny",
                 adapter="tiny",
                 steps=steps,
-                lr=1e-3,
+                lr=3e-3,
                 size=128,
+                threads=1,
             )
         )
 

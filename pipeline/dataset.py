@@ -111,13 +111,15 @@ class Dataset:
                 f"a column's name must be [a-z0-9][a-z0-9_-]* and not plan or images, not {column!r}"
             )
         digest = digest_json(recipe)
-        if not self.store.create_bytes(f"{column}/column.json", to_json(recipe)):
-            standing = self.recipe_digest(column)
-            if standing != digest:
-                raise RequestError(
-                    f"{column} was made with recipe {standing[:8]}…, this one is {digest[:8]}…; "
-                    "write it as another column with --as"
-                )
+        # Looked for first, so that what is finished can be asked for again where nothing may be written.
+        if self.recipe(column) is None and self.store.create_bytes(f"{column}/column.json", to_json(recipe)):
+            return digest
+        standing = self.recipe_digest(column)
+        if standing != digest:
+            raise RequestError(
+                f"{column} was made with recipe {standing[:8]}…, this one is {digest[:8]}…; "
+                "write it as another column with --as"
+            )
         return digest
 
     def done(self, column: str) -> set[int]:

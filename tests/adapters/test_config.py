@@ -18,6 +18,7 @@ from tests.adapters.toys import toy_config
         ({"batch": -1}, "--batch must be above 0, not -1"),
         ({"lr": 0.0}, "--lr must be above 0"),
         ({"checkpoint_every": 0}, "--checkpoint-every must be above 0"),
+        ({"threads": 0}, "--threads must be at least 1, not 0"),
         ({"size": 100}, "--size must be a positive multiple of 64, not 100"),
     ],
 )

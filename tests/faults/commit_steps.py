@@ -1,9 +1,10 @@
 """`python -m tests.faults.commit_steps URL`: an ingest that dies at each step of its commits, in turn.
 
-A step is the moment before or after a call that changes something (a file system's, or S3's), and, in a folder,
-the middle of each write. For every step a forked child does the work at a fresh place and kills itself there. Then
-what is left at each place is looked at, and the same work is done to its end. One JSON line per step on stdout:
-{"step": ..., "partial": [names], "litter": [names], "same": bool}; the last, with step null, was not disturbed.
+A step is the moment before a call that changes the file system, or the middle of a write; on S3 it is the moment
+after a request that changes the bucket. (After one call all is as before the next.) For every step a forked child
+does the work at a fresh place and kills itself there. Then what is left at each place is looked at, and the same
+work is done to its end. One JSON line per step on stdout: {"step": ..., "partial": [names], "litter": [names],
+"same": bool}; the last, with step null, was not disturbed.
 
 Run as a process of its own, because forking is only safe where no thread runs yet.
 """
@@ -24,7 +25,6 @@ import pandas  # noqa: F401
 import pyarrow.dataset  # noqa: F401
 import s3fs
 
-from pipeline import store as store_module
 from pipeline.dataset import IMAGES
 from pipeline.errors import DamagedShard, IncompleteError, RequestError
 from pipeline.receipt import Receipt
@@ -53,20 +53,18 @@ class Steps:
             self.report.write_text(step)
             os.kill(os.getpid(), signal.SIGKILL)
 
-    def around(self, owner: Any, name: str) -> None:
-        """Steps before and after each call of `owner.name`."""
+    def before(self, owner: Any, name: str) -> None:
+        """A step before each call of `owner.name`."""
         real: Callable[..., Any] = getattr(owner, name)
 
         def call(*args: Any, **kwargs: Any) -> Any:
             self(f"before {name} {args[0]}")
-            result = real(*args, **kwargs)
-            self(f"after {name} {args[0]}")
-            return result
+            return real(*args, **kwargs)
 
         setattr(owner, name, call)
 
     def inside_writes(self) -> None:
-        """Steps after the first half of each write of a file."""
+        """A step after the first half of each write of a file."""
 
         def write_half(writer: TarWriter, data: Any) -> None:
             writer._file.write(data[: len(data) // 2])
@@ -86,16 +84,14 @@ class Steps:
         TarWriter._write = write_half  # type: ignore[method-assign, assignment]
         Path.write_bytes = write_bytes  # type: ignore[method-assign, assignment]
 
-    def around_s3(self) -> None:
-        """Steps before and after each request that changes the bucket."""
+    def after_s3(self) -> None:
+        """A step after each request that changes the bucket."""
         real = s3fs.S3FileSystem._call_s3
 
         async def call(fs: Any, method: str, *args: Any, **kwargs: Any) -> Any:
-            if method not in S3_CALLS:
-                return await real(fs, method, *args, **kwargs)
-            self(f"before {method} {kwargs.get('Key')}")
             result = await real(fs, method, *args, **kwargs)
-            self(f"after {method} {kwargs.get('Key')}")
+            if method in S3_CALLS:
+                self(f"after {method} {kwargs.get('Key')}")
             return result
 
         s3fs.S3FileSystem._call_s3 = call
@@ -142,11 +138,11 @@ def die_at(root: str, number: int, report: Path) -> bool:
     def act() -> None:
         steps = Steps(number, report)
         if "://" in root:
-            steps.around_s3()
+            steps.after_s3()
         else:
             steps.inside_writes()
             for name in FILE_CALLS:
-                steps.around(os, name)
+                steps.before(os, name)
         work(root)
 
     return in_child(act)

@@ -37,8 +37,7 @@ def test_death_at_each_step_in_a_folder(tmp_path: Path) -> None:
     steps = die_at_each_step(str(tmp_path / "roots"), tmp_path)
     assert_sound(steps)
     kinds = {" ".join(step["step"].split()[:2]) for step in steps[:-1]}
-    calls = ("link", "fsync", "mkdir", "unlink")
-    assert kinds >= {f"{when} {call}" for when in ("before", "after") for call in calls}
+    assert kinds >= {f"before {call}" for call in ("link", "fsync", "mkdir", "unlink")}
     # Linked: the plan, dataset.json, column.json, two tars, rows.parquet and two receipts.
     assert sum(step["step"].startswith("before link") for step in steps[:-1]) == 8
     assert any(step["step"] == "inside a write of a tar" for step in steps[:-1])
@@ -47,5 +46,4 @@ def test_death_at_each_step_in_a_folder(tmp_path: Path) -> None:
 def test_death_at_each_step_on_s3(bucket: str, tmp_path: Path) -> None:
     steps = die_at_each_step(bucket, tmp_path)
     assert_sound(steps)
-    assert sum((step["step"] or "").startswith("before put_object") for step in steps) == 8
     assert sum((step["step"] or "").startswith("after put_object") for step in steps) == 8
