@@ -67,6 +67,7 @@ def test_the_page_shows_pictures_and_the_loss(demo: tuple[Path, str, Path]) -> N
     assert (demo[0] / "report.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.soak
 def test_the_same_command_again_changes_nothing(demo: tuple[Path, str, Path]) -> None:
     out, _, home = demo
     before = {path: path.stat().st_mtime_ns for path in out.glob("*dataset/*/*")}
