@@ -15,7 +15,7 @@ from adapters.timesteps import SCHEDULES
 
 @dataclass(frozen=True)
 class NoisyLatents:
-    """What the base makes of a batch, without gradient: all that the loss needs.
+    """What the base makes of a batch: all that the loss needs.
 
     latents, noise: float32 (N, 4, h, w). times: int64 (N,). context: (N, tokens, width). conditions: (N, C, H, W).
     """
@@ -27,9 +27,11 @@ class NoisyLatents:
     conditions: torch.Tensor
 
 
-@torch.no_grad()
 def add_noise(base: Base, batch: Batch, schedule: Schedule) -> NoisyLatents:
-    """Encode pictures and captions, and noise each latent to its time step."""
+    """Encode pictures and captions, and noise each latent to its time step.
+
+    Builds no graph: nothing of the base has `requires_grad`.
+    """
     posterior = base.vae.encode(batch.pictures).latent_dist
     latents = (posterior.mean + posterior.std * batch.posteriors) * base.vae.config.scaling_factor
     times = SCHEDULES[schedule](batch.times, base.time_steps).to(base.device)

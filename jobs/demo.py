@@ -39,7 +39,7 @@ class DemoCommand:
     """Where everything goes; the same command goes on from what is there."""
     samples: int = 240
     """How many scenes."""
-    steps: int = 160
+    steps: int = 150
     """Training steps."""
     weights: Path | None = None
     """A folder with PiDiNet's weights; without it the cache and the hub are tried."""

@@ -39,6 +39,7 @@ class TrainCommand:
                 steps=steps,
                 lr=3e-3,
                 size=128,
+                validation=32,
                 threads=1,
             )
         )
