@@ -7,6 +7,7 @@ good mix, and only ten need be open at a time.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -16,6 +17,8 @@ from pipeline.receipt import Receipt, digest_json, digest_receipts, shard_name
 from pipeline.sample import Sample
 
 BLOCK_SHARDS = 10
+OPENERS = 4
+"""Shards of a block that are verified at once."""
 
 Receipts = Mapping[str, Receipt]
 """The receipts of one shard, by column."""
@@ -71,11 +74,14 @@ class Stream:
         for block in self.blocks(epoch):
             ahead = block[max(0, start - position) :]
             position += len(block)
-            opened: dict[int, list[Sample]] = {}
+            opened = self._open_all({shard for shard, _ in ahead})
             for shard, index in ahead:
-                if shard not in opened:
-                    opened[shard] = self._open(shard)
                 yield opened[shard][index]
+
+    def _open_all(self, shards: set[int]) -> Mapping[int, list[Sample]]:
+        # Hashing lets go of the interpreter, and a store far away answers several requests at once.
+        with ThreadPoolExecutor(OPENERS) as threads:
+            return dict(zip(shards, threads.map(self._open, shards), strict=True))
 
     def _open(self, shard: int) -> list[Sample]:
         receipts = self._shards[shard]
