@@ -72,7 +72,9 @@ def load_base(name: str, device: str = "cpu") -> Base:
     """
     base = _build_tiny() if name == "tiny" else _read(name)
     if base.unet.config.addition_embed_type is not None:
-        raise RequestError(f"--base must be of the Stable Diffusion 1.x family, and {name} is an SDXL")
+        raise RequestError(
+            f"--base must be of the Stable Diffusion 1.x family, and {name} is an SDXL, not supported yet"
+        )
     if base.scheduler.config.prediction_type != "epsilon":
         raise RequestError(
             f"--base must predict the noise (epsilon), and {name} predicts {base.scheduler.config.prediction_type}"

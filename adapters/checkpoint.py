@@ -1,7 +1,7 @@
 """A run on disk: what it was asked for, where it stands, and folders that appear whole or not at all.
 
-RUN/run.json               what decides every bit of the result: another command is refused
-RUN/checkpoints/000100/    adapter/ (as diffusers reads it), optimizer.safetensors, state.json
+RUN/run.json               what decides the result: another command is refused
+RUN/checkpoints/000100/    adapter/ (as diffusers reads it), optimizer.safetensors, state.json; the newest two
 RUN/log.jsonl              a line per step
 RUN/adapter/               the finished adapter
 RUN/summary.json           the last to appear: the run is done
@@ -25,6 +25,9 @@ from adapters.adapter import Adapter
 from adapters.export import load_adapter, save_adapter
 from pipeline.errors import RequestError
 
+KEPT = 2
+"""Checkpoints that a run keeps: the newest, and the one before it."""
+
 
 @dataclass(frozen=True)
 class State:
@@ -46,9 +49,7 @@ def commit_folder(final: Path) -> Iterator[Path]:
     for path in (scratch, *scratch.rglob("*")):
         _sync(path)
     if final.exists():
-        replaced = final.with_name(f".{final.name}.old")
-        shutil.rmtree(replaced, ignore_errors=True)
-        final.rename(replaced)
+        replaced = _set_aside(final)
         scratch.rename(final)
         shutil.rmtree(replaced)
     else:
@@ -83,6 +84,7 @@ def claim_run(run: Path, identity: Mapping[str, Any]) -> None:
 
 
 def save_checkpoint(run: Path, state: State, adapter: Adapter, optimizer: torch.optim.Optimizer) -> None:
+    """Commit a checkpoint, and then remove all but the newest `KEPT`."""
     with commit_folder(run / "checkpoints" / f"{state.step:06d}") as folder:
         (folder / "adapter").mkdir()
         save_adapter(adapter, folder / "adapter")
@@ -93,14 +95,21 @@ def save_checkpoint(run: Path, state: State, adapter: Adapter, optimizer: torch.
         }
         save_file(moments, folder / "optimizer.safetensors")
         write_json(folder / "state.json", asdict(state))
+    for folder in _checkpoints(run)[:-KEPT]:
+        shutil.rmtree(folder)
+
+
+def discard_checkpoints(run: Path) -> None:
+    """Remove them all at once: a kill leaves all of them or none."""
+    shutil.rmtree(_set_aside(run / "checkpoints"))
 
 
 def resume(run: Path, adapter: Adapter, optimizer: torch.optim.Optimizer) -> State:
     """Fill adapter and optimizer from the newest checkpoint, if there is one."""
-    steps = sorted(int(path.name) for path in (run / "checkpoints").glob("[0-9]*"))
-    if not steps:
+    checkpoints = _checkpoints(run)
+    if not checkpoints:
         return State()
-    folder = run / "checkpoints" / f"{steps[-1]:06d}"
+    folder = checkpoints[-1]
     load_adapter(adapter, folder / "adapter")
     entries: dict[int, dict[str, torch.Tensor]] = {}
     for name, value in load_file(folder / "optimizer.safetensors").items():
@@ -108,6 +117,19 @@ def resume(run: Path, adapter: Adapter, optimizer: torch.optim.Optimizer) -> Sta
         entries.setdefault(int(parameter), {})[entry] = value
     optimizer.load_state_dict({**optimizer.state_dict(), "state": entries})
     return State(**json.loads((folder / "state.json").read_text()))
+
+
+def _checkpoints(run: Path) -> list[Path]:
+    """Oldest first."""
+    return sorted((run / "checkpoints").glob("[0-9]*"), key=lambda path: int(path.name))
+
+
+def _set_aside(folder: Path) -> Path:
+    """Take a folder's name away, so that nobody sees it half removed. Where it is now."""
+    aside = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(aside, ignore_errors=True)
+    folder.rename(aside)
+    return aside
 
 
 def _sync(path: Path) -> None:

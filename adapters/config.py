@@ -32,7 +32,7 @@ class TrainConfig:
     base: str = "tiny"
     """A folder in diffusers' layout, a hub id, or tiny, which is built on the machine."""
     adapter: AdapterName = "base"
-    """Size of the adapter; on SD 1.x 77, 19 and 5 million parameters, xl is for SDXL."""
+    """Size of the adapter; on SD 1.x 77, 19 and 5 million parameters, xl is for SDXL, not supported yet."""
     steps: int = 1000
     """Training steps in all; more than a finished run had makes it go on."""
     batch: int = 8
@@ -62,5 +62,9 @@ class TrainConfig:
                 raise RequestError(f"--{name.replace('_', '-')} must be above 0, not {getattr(self, name)}")
         if self.threads is not None and self.threads < 1:
             raise RequestError(f"--threads must be at least 1, not {self.threads}")
+        if self.column is not None and self.condition == "color":
+            raise RequestError(
+                f"--condition color takes no --column, not even {self.column}: colours are made from the crops"
+            )
         if self.size is not None and (self.size <= 0 or self.size % CELL):
             raise RequestError(f"--size must be a positive multiple of {CELL}, not {self.size}")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -33,16 +35,25 @@ class Log:
         self._path = path
         kept = [line for line in read_log(path) if line.step <= step] if step else []
         scratch = path.with_name(f".{path.name}.part")
-        scratch.write_text("".join(json.dumps(asdict(line)) + "\n" for line in kept))
+        _write(scratch, "w", kept)
         scratch.rename(path)
 
     def append(self, line: LogLine) -> None:
-        with self._path.open("a") as file:
-            file.write(json.dumps(asdict(line)) + "\n")
+        """The line is on the disk when this returns, before any checkpoint that counts on it."""
+        _write(self._path, "a", [line])
 
 
 def read_log(path: Path) -> Iterator[LogLine]:
-    """The lines of a log; a last one that was cut off by a kill is left out."""
+    """The lines of a log, none if there is no file; a last one that was cut off by a kill is left out."""
+    if not path.exists():
+        return
     for text in path.read_text().splitlines(keepends=True):
         if text.endswith("\n"):
             yield LogLine(**json.loads(text))
+
+
+def _write(path: Path, mode: Literal["w", "a"], lines: Iterable[LogLine]) -> None:
+    with path.open(mode) as file:
+        file.writelines(json.dumps(asdict(line)) + "\n" for line in lines)
+        file.flush()
+        os.fsync(file.fileno())

@@ -12,10 +12,18 @@ from typing import Any, Protocol
 
 import torch
 
-from adapters.adapter import make_adapter
+from adapters.adapter import Adapter, make_adapter
 from adapters.base import Base, digest_base, load_base
 from adapters.batch import Example, Framing, make_example, stack_examples
-from adapters.checkpoint import State, claim_run, commit_folder, resume, save_checkpoint, write_json
+from adapters.checkpoint import (
+    State,
+    claim_run,
+    commit_folder,
+    discard_checkpoints,
+    resume,
+    save_checkpoint,
+    write_json,
+)
 from adapters.config import CELL, TrainConfig
 from adapters.export import save_adapter
 from adapters.log import Log, LogLine, read_log
@@ -92,17 +100,22 @@ class Training:
         self.base = base
         self.base_digest = digest_base(base)
         held_out = list(islice(stream.samples(0), config.validation))
+        _check_column(config, held_out[0])
         self.held_out = {sample.key for sample in held_out}
         size = config.size or _shortest_side(held_out)
         self.framing = Framing(config.condition, size, base.latent_shape(size))
-        layout = layout_for(config.adapter, format_of(config.condition).channels, base.widths)
-        self.adapter = make_adapter(layout, config.seed).to(base.device)
+        self.layout = layout_for(config.adapter, format_of(config.condition).channels, base.widths)
+        self.adapter = self._first_adapter()
         self.optimizer = torch.optim.Adam(self.adapter.parameters(), lr=config.lr)
         claim_run(config.out, self.identity())
         self.validation = Validation(base, held_out, self.framing, config.timesteps, config.seed, config.batch)
 
     def identity(self) -> dict[str, Any]:
-        """What decides the adapter's every bit at a given step. Paths may change, what they hold may not."""
+        """What decides the adapter at a given step. Paths may change, what they hold may not.
+
+        On the same kind of device, with the same number of threads and the same torch, it decides every bit;
+        these three change no more than the rounding, and a run may go on with others.
+        """
         config = self.config
         names = ("condition", "adapter", "batch", "lr", "timesteps", "validation", "seed")
         return {
@@ -115,7 +128,7 @@ class Training:
     def run(self, progress: Progress | None = None) -> TrainSummary:
         config = self.config
         finished = read_summary(config.out)
-        if finished is not None and finished.steps >= config.steps:
+        if finished and finished.steps >= config.steps and (config.out / "adapter").is_dir():
             return replace(finished, new_steps=0)
         begun = state = resume(config.out, self.adapter, self.optimizer)
         log = Log(config.out / "log.jsonl", state.step)
@@ -131,6 +144,9 @@ class Training:
             if state.step % config.checkpoint_every == 0 or state.step == config.steps:
                 save_checkpoint(config.out, state, self.adapter, self.optimizer)
         return self._finish(state, state.step - begun.step)
+
+    def _first_adapter(self) -> Adapter:
+        return make_adapter(self.layout, self.config.seed).to(self.base.device)
 
     def _step(self, visits: Iterator[tuple[int, int, Example]]) -> tuple[float, int, int]:
         """One step of the optimizer. The loss, and the stream's epoch and position after it."""
@@ -169,22 +185,30 @@ class Training:
         config = self.config
         after = digest_base(self.base)
         if after != self.base_digest:
+            # Nobody knows since when; a checkpoint left here would be finished by the next call, unquestioned.
+            discard_checkpoints(config.out)
             raise IncompleteError(
                 f"the frozen base changed during the training: sha256 {self.base_digest[:12]}… before, "
-                f"{after[:12]}… after; {config.out} has no finished adapter"
+                f"{after[:12]}… after; the checkpoints in {config.out} are removed, and it begins again at step 0"
             )
+        # The older summary must not vouch for the newer adapter.
+        (config.out / "summary.json").unlink(missing_ok=True)
         with commit_folder(config.out / "adapter") as folder:
             save_adapter(self.adapter, folder)
-        validations = [
-            line.validation for line in read_log(config.out / "log.jsonl") if line.validation is not None
-        ]
+        logged = {line.step: line.validation for line in read_log(config.out / "log.jsonl")}
+        first, last = logged.get(0), logged.get(state.step)
+        # The log may have been lost, or the run may end at a step that an earlier call had no reason to measure.
+        if first is None:
+            first = self.validation.measure(self._first_adapter())
+        if last is None:
+            last = self.validation.measure(self.adapter)
         summary = TrainSummary(
             steps=state.step,
             new_steps=new_steps,
             samples=state.step * config.batch,
             seconds=state.seconds,
-            first_validation=validations[0],
-            last_validation=validations[-1],
+            first_validation=first,
+            last_validation=last,
             adapter=str(config.out / "adapter"),
             base_digest=self.base_digest,
         )
@@ -196,6 +220,18 @@ def read_summary(run: Path) -> TrainSummary | None:
     """The summary of a run that was finished, else None."""
     path = run / "summary.json"
     return TrainSummary(**json.loads(path.read_text())) if path.exists() else None
+
+
+def _check_column(config: TrainConfig, sample: Sample) -> None:
+    """RequestError when the column does not hold the condition's map."""
+    if config.condition == "color":
+        return
+    for member in format_of(config.condition).members:
+        if member not in sample.members:
+            raise RequestError(
+                f"--column {config.column or config.condition} must hold what --condition {config.condition} "
+                f"needs, and {sample.key} has no {member}"
+            )
 
 
 def _shortest_side(samples: Sequence[Sample]) -> int:

@@ -11,13 +11,14 @@ from typing import Annotated
 import tyro
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, OmitSubcommandPrefixes, subcommand
 
-from jobs.command import Command, execute
+from jobs.command import WRONG, Command, execute, refuse
 from jobs.demo import DemoCommand
 from jobs.extract import ExtractCommand
 from jobs.ingest import IngestFolder, IngestScenes
 from jobs.inspect import StatusCommand, VerifyCommand
 from jobs.report import ReportCommand
 from jobs.train import TrainCommand
+from pipeline.errors import RequestError
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,15 @@ def parse(arguments: Sequence[str]) -> Command:
     return command.source if isinstance(command, IngestCommand) else command
 
 
+def run(arguments: Sequence[str]) -> int:
+    """Parse and execute. The exit code."""
+    try:
+        command = parse(arguments)
+    except RequestError as error:  # options check themselves as they are made
+        return refuse(str(error), WRONG)
+    return execute(command)
+
+
 QUIET = {"NO_ALBUMENTATIONS_UPDATE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "RAY_USAGE_STATS_ENABLED": "0"}
 """Libraries that would call home unasked are told not to."""
 
@@ -58,7 +68,7 @@ def main() -> None:
     """Entry point of `t2i-shards`."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
-    sys.exit(execute(parse(sys.argv[1:])))
+    sys.exit(run(sys.argv[1:]))
 
 
 if __name__ == "__main__":

@@ -46,20 +46,24 @@ class EngineOptions:
     workers: int | None = None
     """Workers; as many as the cores carry when not given."""
 
+    def __post_init__(self) -> None:
+        if self.workers is not None and self.workers < 1:
+            raise RequestError(f"--workers must be at least 1, not {self.workers}")
+
 
 def execute(command: Command) -> int:
     """Run a command and say how it ended. The exit code."""
     try:
         summary = command.run()
     except RequestError as error:
-        return _refuse(str(error), WRONG)
+        return refuse(str(error), WRONG)
     except IncompleteError as error:
-        return _refuse(str(error), INCOMPLETE)
+        return refuse(str(error), INCOMPLETE)
     except KeyboardInterrupt:
-        return _refuse("interrupted; the same command goes on from here", INTERRUPTED)
+        return refuse("interrupted; the same command goes on from here", INTERRUPTED)
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        return _refuse(str(error), INCOMPLETE if full else WRONG)
+        return refuse(str(error), INCOMPLETE if full else WRONG)
     for problem in summary.problems:
         print(problem, file=sys.stderr)
     if command.json:
@@ -69,7 +73,8 @@ def execute(command: Command) -> int:
     return INCOMPLETE if summary.problems else DONE
 
 
-def _refuse(line: str, code: int) -> int:
+def refuse(line: str, code: int) -> int:
+    """Say in one line why a command ends, and give its exit code back."""
     print(f"t2i-shards: {line}", file=sys.stderr)
     return code
 

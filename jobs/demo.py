@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from extractors.registry import make_extractor
-from extractors.weights import WeightsUnavailable
-from jobs.command import EngineOptions, Summary
+from extractors.weights import WeightsDamaged, WeightsUnavailable
+from jobs.command import Command, EngineOptions, Summary
 from jobs.extract import ExtractCommand
 from jobs.ingest import IngestFolder, IngestOptions, IngestScenes
 from jobs.report import ReportCommand
 from jobs.train import TrainCommand
+from pipeline.dataset import Dataset
+from pipeline.errors import RequestError
 from pipeline.image import Geometry
 from pipeline.sources.scenes import ScenesSource
 
@@ -48,69 +51,75 @@ class DemoCommand:
     """Print the summary as JSON."""
 
     def run(self) -> Summary:
-        reason = _missing_weights(self.weights)
-        if reason:
-            print(f"demo: the sketch column takes the scenes' own edges, for {reason}", flush=True)
         scenes, photographs = self.out / "dataset", self.out / "photograph-dataset"
+        missing = _missing_weights(self.weights)
+        # A column has one maker: what an earlier run of the demo began is gone on with.
+        maker = _maker_of_sketch(scenes) or ("network" if missing is None else "scenes")
+        own_edges = maker == "scenes"
+        if own_edges:
+            reason = missing or "an earlier run took them"
+            self._say(f"demo: the sketch column takes the scenes' own edges, for {reason}")
+        page = self.out / "report.html"
         summaries = [
-            self._ingest_scenes(scenes, own_edges=reason is not None),
-            self._ingest_photographs(photographs),
-            self._extract(scenes, sketch=reason is None),
-            self._extract(photographs, sketch=reason is None),
-            self._train(scenes),
-            _say(
-                ReportCommand(
-                    (str(scenes), str(photographs)), run_=self.out / "train", out=self.out / "report.html"
-                )
-            ),
+            self._step(self._scenes(scenes, own_edges)),
+            self._step(self._photographs(photographs)),
+            self._step(self._extract(scenes, sketch=not own_edges)),
+            self._step(self._extract(photographs, sketch=missing is None)),
+            self._step(TrainCommand.short(scenes, self.out / "train", self.steps, min(32, self.samples // 4))),
+            self._step(ReportCommand((str(scenes), str(photographs)), run_=self.out / "train", out=page)),
         ]
         problems = tuple(problem for summary in summaries for problem in summary.problems)
         record = {"command": "demo", "steps": [dict(summary.record) for summary in summaries]}
-        return Summary(f"demo: open {self.out / 'report.html'}", record, problems)
+        return Summary(f"demo: open {page}", record, problems)
 
-    def _ingest_scenes(self, root: Path, own_edges: bool) -> Summary:
+    def _step(self, command: Command) -> Summary:
+        summary = command.run()
+        self._say(summary.line)
+        return summary
+
+    def _say(self, line: str) -> None:
+        print(line, file=sys.stderr if self.json else sys.stdout, flush=True)
+
+    def _scenes(self, root: Path, own_edges: bool) -> IngestScenes:
         truth = ("depth", "seg", "keypose", *(["sketch"] if own_edges else []))
-        return _say(
-            IngestScenes(
-                options=IngestOptions(str(root), shard_size=40, truth=truth),
-                source=ScenesSource(self.samples),
-                geometry=Geometry(SIZE),
-                engine=self.engine,
-            )
+        return IngestScenes(
+            options=IngestOptions(str(root), shard_size=40, truth=truth),
+            source=ScenesSource(self.samples),
+            geometry=Geometry(SIZE),
+            engine=self.engine,
         )
 
-    def _ingest_photographs(self, root: Path) -> Summary:
+    def _photographs(self, root: Path) -> IngestFolder:
         folder = self.out / "photographs"
         copy_photographs(folder)
-        return _say(
-            IngestFolder(
-                options=IngestOptions(str(root), shard_size=4),
-                folder=str(folder),
-                geometry=Geometry(SIZE),
-                engine=self.engine,
-            )
+        return IngestFolder(
+            options=IngestOptions(str(root), shard_size=4),
+            folder=str(folder),
+            geometry=Geometry(SIZE),
+            engine=self.engine,
         )
 
-    def _extract(self, root: Path, sketch: bool) -> Summary:
+    def _extract(self, root: Path, sketch: bool) -> ExtractCommand:
         conditions = ("color", "sketch") if sketch else ("color",)
-        return _say(ExtractCommand(str(root), conditions, weights=self.weights, engine=self.engine))
-
-    def _train(self, root: Path) -> Summary:
-        return _say(TrainCommand.short(root, self.out / "train", self.steps))
+        return ExtractCommand(str(root), conditions, weights=self.weights, engine=self.engine)
 
 
-def _say(command: IngestScenes | IngestFolder | ExtractCommand | TrainCommand | ReportCommand) -> Summary:
-    summary = command.run()
-    print(summary.line, flush=True)
-    return summary
+def _maker_of_sketch(root: Path) -> str | None:
+    """Who makes the sketch column of the scenes that stand at `root`; None when it was not begun."""
+    if not (root / "dataset.json").exists():
+        return None
+    recipe = Dataset.open(str(root)).recipe("sketch")
+    return None if recipe is None else str(recipe.get("made_by", "network"))
 
 
 def _missing_weights(weights: Path | None) -> str | None:
-    """Why PiDiNet's weights cannot be had, or None when they can."""
+    """Why PiDiNet's weights cannot be had, or None when they can. Raises RequestError for damaged ones."""
     try:
         make_extractor("sketch", weights=weights).recipe()
     except WeightsUnavailable as error:
         return str(error)
+    except WeightsDamaged as error:
+        raise RequestError(str(error)) from None
     return None
 
 

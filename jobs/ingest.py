@@ -8,13 +8,16 @@ import tyro
 
 from jobs.command import EngineOptions, Summary, summarise
 from jobs.progress import show_progress
-from pipeline.dataset import IMAGES
+from pipeline.commit import load_receipt
+from pipeline.dataset import IMAGES, Dataset
 from pipeline.engine import run
+from pipeline.errors import RequestError
 from pipeline.image import Geometry
-from pipeline.ingest import Ingest, claim_truths, plan_dataset
+from pipeline.ingest import Ingest, check_truths, claim_truths, plan_dataset
 from pipeline.sources.base import Source
 from pipeline.sources.folder import FolderSource
 from pipeline.sources.scenes import ScenesSource
+from pipeline.verify import verify_plan
 
 
 @dataclass(frozen=True)
@@ -65,14 +68,24 @@ class IngestFolder(_Ingest):
 
 def ingest(source: Source, geometry: Geometry, options: IngestOptions, engine: EngineOptions) -> Summary:
     """Plan, then make every shard that is not done."""
+    check_truths(source, options.truth)
     dataset = plan_dataset(options.out, source, geometry, options.shard_size)
     dataset.store.sweep()
     truths = claim_truths(dataset, source, options.truth)
     left = dataset.left((IMAGES, *truths))
+    if left and (damaged := verify_plan(dataset)):
+        raise RequestError(f"{options.out}: {damaged[0]}; make the dataset anew in another --out")
     with show_progress("ingest", len(left), len(dataset.shards)) as progress:
         outcome = run(Ingest(dataset, source, geometry, truths), left, engine.engine, engine.workers, progress)
     summary = summarise("ingest", outcome, len(dataset.shards))
-    if outcome.made and not outcome.samples[IMAGES]:
-        reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(outcome.drops[IMAGES].items()))
-        summary = replace(summary, problems=(*summary.problems, f"no row became a sample ({reasons})"))
+    done = sorted(dataset.done(IMAGES))
+    if len(done) == len(dataset.shards) and not any(_has_samples(dataset, shard) for shard in done):
+        summary = replace(
+            summary, problems=(*summary.problems, "no row became a sample; status names the reasons")
+        )
     return summary
+
+
+def _has_samples(dataset: Dataset, shard: int) -> bool:
+    receipt = load_receipt(dataset.store, IMAGES, shard)
+    return receipt is not None and receipt.samples > 0

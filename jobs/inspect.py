@@ -11,7 +11,7 @@ from jobs.progress import show_progress
 from pipeline.dataset import Dataset
 from pipeline.engine import run
 from pipeline.status import ColumnStatus, dataset_status
-from pipeline.verify import plan_verify, verify_plan
+from pipeline.verify import plan_verify, verify_columns, verify_plan
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class VerifyCommand:
         stage = plan_verify(dataset)
         with show_progress("verify", len(dataset.shards), len(dataset.shards)) as progress:
             outcome = run(stage, dataset.shards, self.engine.engine, self.engine.workers, progress)
-        problems = verify_plan(dataset)
+        problems = [*verify_plan(dataset), *verify_columns(dataset)]
         for made in outcome.made.values():
             problems += made.errors
         problems += [f"shard {shard:06d} could not be read: {why}" for shard, why in outcome.set_aside.items()]

@@ -27,7 +27,7 @@ class TrainCommand:
     """Print the summary as JSON."""
 
     @classmethod
-    def short(cls, root: Path, out: Path, steps: int) -> TrainCommand:
+    def short(cls, root: Path, out: Path, steps: int, held_out: int) -> TrainCommand:
         """The demo's training: minutes on two cores."""
         return cls(
             TrainConfig(
@@ -39,7 +39,7 @@ class TrainCommand:
                 steps=steps,
                 lr=3e-3,
                 size=128,
-                validation=32,
+                validation=held_out,
                 threads=1,
             )
         )

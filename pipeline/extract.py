@@ -172,6 +172,8 @@ def plan_extract(
     """
     if column is not None and len(names) != 1:
         raise RequestError(f"--as names one column, so --conditions must name one condition, not {len(names)}")
+    if not names:
+        raise RequestError("--conditions must name at least one condition, none was given")
     if batch < 1:
         raise RequestError(f"--batch must be at least 1, not {batch}")
     recipes, resources = {}, []

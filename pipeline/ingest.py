@@ -16,14 +16,15 @@ from extractors.base import Resources
 from extractors.registry import format_of
 from pipeline.commit import load_receipt, publish
 from pipeline.dataset import IMAGES, Dataset, create_dataset
-from pipeline.errors import Drop, IncompleteError, RequestError
+from pipeline.errors import DamagedShard, Drop, IncompleteError, RequestError
 from pipeline.image import Geometry, Placement, apply_placement, encode_jpeg, use_threads
 from pipeline.receipt import Receipt, shard_name, to_json
 from pipeline.sample import Sample, digest_keys
 from pipeline.sources.base import Original, Row, Source
 from pipeline.stage import Fuse, Made, describe_error, refuse_total_failure
-from pipeline.store import open_store
+from pipeline.store import Store, open_store
 
+OK = "ok"
 ROWS = pa.schema(
     [
         ("key", pa.string()),
@@ -44,14 +45,19 @@ def plan_dataset(root: str, source: Source, geometry: Geometry, shard_size: int)
     return create_dataset(open_store(root), source.rows(), shard_size, source.describe(), asdict(geometry))
 
 
-def claim_truths(dataset: Dataset, source: Source, truths: tuple[str, ...]) -> dict[str, str]:
-    """Begin a column for each condition of `truths`: name -> recipe digest. RequestError for one unknown."""
+def check_truths(source: Source, truths: Sequence[str]) -> None:
+    """Raises RequestError when the source does not know one of these conditions exactly."""
     known = source.truths()
     for name in truths:
         if name not in known:
             had = ", ".join(sorted(known)) or "none"
             raise RequestError(f"--truth must name conditions this source knows exactly ({had}), not {name!r}")
-    return {name: dataset.claim(name, known[name]) for name in truths}
+
+
+def claim_truths(dataset: Dataset, source: Source, truths: Sequence[str]) -> dict[str, str]:
+    """Begin a column for each condition of `truths`: name -> recipe digest. RequestError for one unknown."""
+    check_truths(source, truths)
+    return {name: dataset.claim(name, source.truths()[name]) for name in truths}
 
 
 @dataclass
@@ -114,7 +120,7 @@ class Ingest:
                 placement = self.geometry.place(width, height)
                 sample = self._sample(row, original, placement)
                 maps = {c: format_of(c).encode(original.truth[c](placement)) for c in truths}
-                status = "ok"
+                status = OK
                 self.fuse.succeed()
             except Drop as drop:
                 status = drop.reason
@@ -123,7 +129,7 @@ class Ingest:
                 kept.errors.append(f"{row['key']}: {describe_error(error)}")
                 self.fuse.fail(kept.errors[-1])
             kept.rows.append(_outcome(row, original, status))
-            if status == "ok":
+            if status == OK:
                 kept.samples.append(sample)
                 for column, members in maps.items():
                     kept.truth[column].append(Sample(row["key"], members))
@@ -162,7 +168,7 @@ class Ingest:
             recipe=self.dataset.description.recipe,
             drops=dict(kept.drops),
             seconds=seconds,
-            extra={f"{IMAGES}/{shard_name(shard)}.rows.parquet": table.getvalue()},
+            extra={rows_path(shard): table.getvalue()},
         )
 
     def _commit_truth(self, column: str, images: Receipt, samples: list[Sample]) -> Receipt:
@@ -183,3 +189,21 @@ def _outcome(row: Row, original: Original | None, status: str) -> dict[str, Any]
         height, width = original.picture.shape[:2]
         outcome |= {"sha256": original.sha256, "bytes": original.bytes, "width": width, "height": height}
     return outcome
+
+
+def check_rows(store: Store, images: Receipt, samples: Sequence[Sample]) -> None:
+    """Raises DamagedShard when rows.parquet does not tell the same of the planned rows as receipt and shard."""
+    path = rows_path(images.shard)
+    try:
+        rows = pq.read_table(pa.BufferReader(pa.py_buffer(store.load(path))), schema=ROWS).to_pylist()
+    except (OSError, pa.ArrowException) as error:
+        raise DamagedShard(f"{path}: {describe_error(error)}") from None
+    kept = [row["key"] for row in rows if row["status"] == OK]
+    drops = Counter(row["status"] for row in rows if row["status"] != OK)
+    if kept != [sample.key for sample in samples] or drops != images.drops:
+        raise DamagedShard(f"{path}: tells otherwise of the rows than the shard and its receipt")
+
+
+def rows_path(shard: int) -> str:
+    """images/000012.rows.parquet"""
+    return f"{IMAGES}/{shard_name(shard)}.rows.parquet"

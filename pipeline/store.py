@@ -49,7 +49,10 @@ def open_store(root: str | os.PathLike[str]) -> Store:
     url = os.fspath(root)
     if url.startswith("file://"):
         url = url.removeprefix("file://")
-    return ObjectStore(url) if "://" in url else FolderStore(Path(url))
+    protocol, found, place = url.partition("://")
+    if found and not place.strip("/"):
+        raise RequestError(f"a root on {protocol}:// must name a bucket, and {url!r} names none")
+    return ObjectStore(url) if found else FolderStore(Path(url))
 
 
 def map_file(path: Path) -> memoryview:
@@ -115,6 +118,13 @@ class FolderStore:
 
     def sweep(self) -> None:
         _sweep_scratch(self._folder / ".scratch")
+
+
+def _temporary() -> Path:
+    """Where scratch of object stores lies: this user's own folder, for /tmp belongs to all."""
+    folder = Path(tempfile.gettempdir()) / f"t2i-shards-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
 
 
 def _make_scratch(parent: Path) -> Path:
@@ -222,11 +232,11 @@ class ObjectStore:
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
-        scratch = _make_scratch(Path(tempfile.gettempdir()) / "t2i-shards")
+        scratch = _make_scratch(_temporary())
         try:
             yield scratch
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
     def sweep(self) -> None:
-        _sweep_scratch(Path(tempfile.gettempdir()) / "t2i-shards")
+        _sweep_scratch(_temporary())

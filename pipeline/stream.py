@@ -74,6 +74,7 @@ class Stream:
         for block in self.blocks(epoch):
             ahead = block[max(0, start - position) :]
             position += len(block)
+            opened: Mapping[int, list[Sample]] = {}  # the last block goes before the next one comes
             opened = self._open_all({shard for shard, _ in ahead})
             for shard, index in ahead:
                 yield opened[shard][index]

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from extractors.base import Resources
 from pipeline.commit import load_receipt
 from pipeline.dataset import IMAGES, Dataset, load_verified, plan_path
 from pipeline.errors import DamagedShard
+from pipeline.ingest import check_rows
 from pipeline.receipt import Receipt, digest_json, shard_name
+from pipeline.sample import Sample
 from pipeline.stage import Made
+from pipeline.store import Store
 from pipeline.stream import check_current, zip_columns
 
 
@@ -30,26 +34,27 @@ class Verify:
     def __call__(self, shard: int) -> Made:
         receipts: dict[str, Receipt] = {}
         errors: list[str] = []
+        pictures: list[Sample] = []
         for column in self.columns:
             try:
                 receipt = load_receipt(self.dataset.store, column, shard)
                 if receipt is None:
                     errors.append(f"{column}/{shard_name(shard)}: missing")
                     continue
-                self._check(receipt, receipts.get(IMAGES))
+                samples = load_verified(self.dataset.store, receipt)
+                if receipt.recipe != self.recipes[column]:
+                    raise DamagedShard(f"{column}/{shard_name(shard)}: its recipe is not its column's")
+                if column == IMAGES:
+                    check_rows(self.dataset.store, receipt, samples)
+                    # Only the keys are needed from here on; the members would keep the whole shard in memory.
+                    pictures = [Sample(sample.key, {}) for sample in samples]
+                elif images := receipts.get(IMAGES):
+                    check_current(receipt, images)
+                    zip_columns({IMAGES: pictures, column: samples}, {IMAGES: images, column: receipt})
                 receipts[column] = receipt
             except DamagedShard as error:
                 errors.append(str(error))
         return Made(receipts, tuple(errors))
-
-    def _check(self, receipt: Receipt, images: Receipt | None) -> None:
-        samples = load_verified(self.dataset.store, receipt)
-        if receipt.recipe != self.recipes[receipt.column]:
-            raise DamagedShard(f"{receipt.column}/{shard_name(receipt.shard)}: its recipe is not its column's")
-        if images is not None and receipt.column != IMAGES:
-            check_current(receipt, images)
-            pictures = load_verified(self.dataset.store, images)
-            zip_columns({IMAGES: pictures, receipt.column: samples}, {IMAGES: images, receipt.column: receipt})
 
 
 def plan_verify(dataset: Dataset) -> Verify:
@@ -60,12 +65,23 @@ def plan_verify(dataset: Dataset) -> Verify:
 
 def verify_plan(dataset: Dataset) -> list[str]:
     """A line for each plan file that is gone, and one when the plan is not the one in dataset.json."""
-    digests, errors = [], []
-    for shard in dataset.shards:
-        try:
-            digests.append(hashlib.sha256(dataset.store.load(plan_path(shard))).hexdigest())
-        except FileNotFoundError:
-            errors.append(f"{plan_path(shard)}: missing")
+    with ThreadPoolExecutor(16) as threads:
+        digests = list(threads.map(lambda shard: _digest(dataset.store, plan_path(shard)), dataset.shards))
+    errors = [f"{plan_path(shard)}: missing" for shard, found in enumerate(digests) if found is None]
     if not errors and digest_json(digests) != dataset.description.plan:
         errors.append("plan: its digest is not the one in dataset.json")
     return errors
+
+
+def _digest(store: Store, path: str) -> str | None:
+    try:
+        return hashlib.sha256(store.load(path)).hexdigest()
+    except FileNotFoundError:
+        return None
+
+
+def verify_columns(dataset: Dataset) -> list[str]:
+    """A line for each folder that has receipts but no recipe: nobody reads such a column."""
+    known = dataset.columns()
+    strangers = [name for name in dataset.store.names("") if name not in (*known, "plan")]
+    return [f"{name}: has receipts, but {name}/column.json is gone" for name in strangers if dataset.done(name)]

@@ -5,7 +5,10 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +60,18 @@ def bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
     return f"s3://{name}"
 
 
+@contextmanager
+def ray_folder() -> Iterator[Path]:
+    """A folder for a Ray of its own; in the common one every Ray on this machine would find the cluster."""
+    # A socket's path may have 107 characters; Ray's own part of it has 70, and the new folder's name 16.
+    place = tempfile.gettempdir()
+    folder = Path(tempfile.mkdtemp(prefix="t2i", dir=place if len(place) <= 20 else "/tmp"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 @pytest.fixture(scope="session")
 def ray_address() -> Iterator[str]:
     """A Ray of this session with four CPUs, which this process has joined; others join it by the address."""
@@ -64,16 +79,18 @@ def ray_address() -> Iterator[str]:
 
     path = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = str(HERE)  # what the workers import their stages from
-    started: Any = ray.init(
-        address="local",
-        num_cpus=4,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        object_store_memory=200_000_000,
-    )
-    yield str(started.address_info["address"])
-    ray.shutdown()
+    with ray_folder() as folder:
+        started: Any = ray.init(
+            address="local",
+            num_cpus=4,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            object_store_memory=200_000_000,
+            _temp_dir=os.fspath(folder),
+        )
+        yield str(started.address_info["address"])
+        ray.shutdown()
     os.environ.pop("PYTHONPATH") if path is None else os.environ.update(PYTHONPATH=path)
 
 

@@ -64,7 +64,7 @@ print(json.dumps({"failures": failures, "shapes": shapes}))
 @pytest.fixture(scope="module")
 def imported() -> dict[str, Any]:
     command = [sys.executable, "-c", IMPORTS, *PACKAGES]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert result.returncode == 0, result.stderr
     report: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
     return report

@@ -16,9 +16,13 @@ IN_FLIGHT = 2
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a shard was not made. kind: "shard" may be tried again, "request" and "run" end the run."""
+    """Why a shard was not made.
 
-    kind: Literal["shard", "request", "run"]
+    kind: "shard" may be tried again; "setup" too, but a stage that is never set up ends the run; "request" and
+    "run" end it at once.
+    """
+
+    kind: Literal["shard", "setup", "request", "run"]
     line: str
 
 
@@ -55,17 +59,18 @@ class Worker:
 
     def run(self, shard: int) -> Made | Failure:
         """One try at one shard; the first sets the stage up. Never raises."""
+        kind: Literal["shard", "setup"] = "shard" if self._ready else "setup"
         try:
             if not self._ready:
                 self._stage.setup()
-                self._ready = True
+                self._ready, kind = True, "shard"
             return self._stage(shard)
         except Exception as error:
-            return classify(error)
+            return classify(error, kind)
 
 
-def classify(error: Exception) -> Failure:
-    """Whether the shard, the request or the whole run failed.
+def classify(error: Exception, kind: Literal["shard", "setup"] = "shard") -> Failure:
+    """Whether the shard (or the stage's setup), the request or the whole run failed.
 
     A full or read-only disk would fail every shard alike, so it ends the run.
     """
@@ -75,4 +80,4 @@ def classify(error: Exception) -> Failure:
         return Failure("run", str(error))
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG):
         return Failure("run", f"cannot write: {os.strerror(error.errno)}; nothing that is done is lost")
-    return Failure("shard", describe_error(error))
+    return Failure(kind, describe_error(error))

@@ -10,11 +10,13 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from pipeline.engine.pool import Failure, Pool
-from pipeline.errors import IncompleteError, RequestError
+from pipeline.errors import BrokenStage, IncompleteError, RequestError
 from pipeline.stage import Made, Stage
 
 Engine = Literal["ray", "local"]
 ATTEMPTS = 3
+SETUPS = 10
+"""Failed setups, with no shard made so far, after which the stage is broken and not a worker."""
 
 Progress = Callable[[int, Made | None], None]
 """Called with a shard and what was made of it, or None when it was set aside."""
@@ -27,6 +29,7 @@ class Outcome:
     made: dict[int, Made] = field(default_factory=dict)
     set_aside: dict[int, str] = field(default_factory=dict)
     attempts: Counter[int] = field(default_factory=Counter)
+    setups: int = 0
     seconds: float = 0.0
 
     @property
@@ -121,8 +124,12 @@ def _failed(shard: int, failure: Failure, outcome: Outcome) -> bool:
     """True when the shard is to be tried again."""
     if failure.kind == "request":
         raise RequestError(failure.line)
+    outcome.setups += failure.kind == "setup"
     if failure.kind == "run":
-        raise IncompleteError(failure.line)
+        before = f"; {len(outcome.set_aside)} shards were set aside before" if outcome.set_aside else ""
+        raise IncompleteError(failure.line + before)
+    if outcome.setups >= SETUPS and not outcome.made:
+        raise BrokenStage(f"{SETUPS} setups failed in a row, so the stage is broken; the last: {failure.line}")
     outcome.attempts[shard] += 1
     if outcome.attempts[shard] < ATTEMPTS:
         return True

@@ -19,7 +19,9 @@ Points = tuple[tuple[int, float], ...]
 class Training:
     """One run. steps: the last step logged. rate: samples/s of the last line that has it, None when none has.
 
-    loss, validation: those that are finite. diverged: the first step with one that is not, or None.
+    loss, validation: those that are finite. mismatched: the last validation loss with each sample under its
+    neighbour's condition, None when it was not measured. diverged: the first step with a loss that is not
+    finite, or None.
     """
 
     run: str
@@ -28,6 +30,7 @@ class Training:
     validation: Points
     rate: float | None
     diverged: int | None
+    mismatched: float | None = None
 
     @property
     def verdict(self) -> str:
@@ -42,7 +45,10 @@ class Training:
         sign = "less" if last < first else "more"
         change = f", {abs(last / first - 1):.1%} {sign}" if first and last != first else ""
         ends = f"from {first:.4g} at step {first_step} to {last:.4g} at step {last_step}"
-        return f"Validation loss {verb} {ends}{change}.{warning}"
+        wrong = (
+            "" if self.mismatched is None else f" With another picture's condition it is {self.mismatched:.4g}."
+        )
+        return f"Validation loss {verb} {ends}{change}.{wrong}{warning}"
 
 
 def read_training(run: Path) -> Training:
@@ -56,12 +62,14 @@ def read_training(run: Path) -> Training:
     except FileNotFoundError:
         raise RequestError(f"{path}: not there; --run must be the folder of a training") from None
     records = [_parse(line, f"{path}, line {number}") for number, line in enumerate(lines[:-1], 1) if line]
+    mismatched = _points(records, "mismatched")
     rates = [float(r["samples_per_s"]) for r in records if r.get("samples_per_s")]
     return Training(
         run=str(run),
         steps=max((r["step"] for r in records), default=0),
         loss=_points(records, "loss"),
         validation=_points(records, "validation"),
+        mismatched=mismatched[-1][1] if mismatched else None,
         rate=rates[-1] if rates else None,
         diverged=min((r["step"] for r in records if not _is_finite(r)), default=None),
     )

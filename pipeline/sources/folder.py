@@ -35,11 +35,13 @@ class FolderSource:
         found = (path for path in Path(self.folder).rglob("*") if path.suffix.lower() in SUFFIXES)
         names = sorted(path.relative_to(self.folder).as_posix() for path in found if not path.is_dir())
         for index, name in enumerate(names):
+            if not name.isprintable():
+                raise RequestError(f"a picture's name must be printable UTF-8, not {name!r} in {self.folder}")
             yield {"key": f"{index:09d}", "location": name, "captions": self._captions(name), "digest": None}
 
     def _captions(self, name: str) -> list[str]:
         try:
-            text = (Path(self.folder) / name).with_suffix(".txt").read_text("utf-8", errors="replace")
+            text = (Path(self.folder) / name).with_suffix(".txt").read_text("utf-8-sig", errors="replace")
         except FileNotFoundError:
             return []
         return [line.strip() for line in text.splitlines() if line.strip()]
@@ -47,10 +49,7 @@ class FolderSource:
     def open(self, row: Row, geometry: Geometry) -> Original:
         if not row["captions"]:
             raise Drop("no caption")
-        try:
-            data = (Path(self.folder) / row["location"]).read_bytes()
-        except OSError:
-            raise Drop("cannot be read") from None
+        data = (Path(self.folder) / row["location"]).read_bytes()
         return Original(
             picture=read_picture(data),
             captions=tuple(row["captions"]),

@@ -54,9 +54,11 @@ def test_nothing_of_the_base_learns(tiny: Base, folder: Path) -> None:
 def test_digest_notices_one_changed_value(tiny: Base, tensor: Callable[[Base], torch.Tensor]) -> None:
     before, values = digest_base(tiny), tensor(tiny).view(-1)
     kept = values[0].item()
-    values[0] = kept + 1
-    changed = digest_base(tiny)
-    values[0] = kept
+    try:
+        values[0] = kept + 1
+        changed = digest_base(tiny)
+    finally:
+        values[0] = kept
     assert changed != before
     assert digest_base(tiny) == before
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from adapters.adapter import make_adapter
-from adapters.checkpoint import State, claim_run, commit_folder, resume, save_checkpoint
+from adapters.checkpoint import State, claim_run, commit_folder, discard_checkpoints, resume, save_checkpoint
 from adapters.sizes import layout_for
 from pipeline.errors import RequestError
 
@@ -38,6 +38,20 @@ def test_newest_checkpoint_gives_back_every_bit(tmp_path: Path) -> None:
     for parameter, entries in expected["state"].items():
         for name, value in entries.items():
             assert torch.equal(found["state"][parameter][name], value)
+
+
+def test_newest_two_checkpoints_are_kept(tmp_path: Path) -> None:
+    for step in (2, 999_999, 1_000_000):
+        save_checkpoint(tmp_path, State(step), *_trained(1))  # type: ignore[arg-type]
+    assert sorted(os.listdir(tmp_path / "checkpoints")) == ["1000000", "999999"]
+
+
+def test_discarded_checkpoints_are_not_resumed(tmp_path: Path) -> None:
+    for step in (1, 2):
+        save_checkpoint(tmp_path, State(step), *_trained(1))  # type: ignore[arg-type]
+    discard_checkpoints(tmp_path)
+    assert os.listdir(tmp_path) == []
+    assert resume(tmp_path, *_trained(0)) == State()  # type: ignore[arg-type]
 
 
 def test_run_without_checkpoint_begins_at_the_beginning(tmp_path: Path) -> None:

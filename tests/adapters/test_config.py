@@ -19,6 +19,7 @@ from tests.adapters.toys import toy_config
         ({"lr": 0.0}, "--lr must be above 0"),
         ({"checkpoint_every": 0}, "--checkpoint-every must be above 0"),
         ({"threads": 0}, "--threads must be at least 1, not 0"),
+        ({"condition": "color", "column": "seg"}, "--condition color takes no --column, not even seg"),
         ({"size": 100}, "--size must be a positive multiple of 64, not 100"),
     ],
 )

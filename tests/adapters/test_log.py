@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
+
+import pytest
 
 from adapters.log import Log, LogLine, read_log
 
@@ -25,3 +28,20 @@ def test_run_that_begins_forgets_an_older_log(tmp_path: Path) -> None:
     Log(tmp_path / "log.jsonl", step=0).append(_line(0, seconds=5.0))
     Log(tmp_path / "log.jsonl", step=0).append(_line(0))
     assert list(read_log(tmp_path / "log.jsonl")) == [_line(0)]
+
+
+def test_log_that_is_missing_is_empty(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    assert list(read_log(path)) == []
+    Log(path, step=2).append(_line(3))
+    assert list(read_log(path)) == [_line(3)]
+
+
+def test_line_is_on_the_disk_when_append_returns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "log.jsonl"
+    log = Log(path, step=0)
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_size))
+    for step in range(2):
+        log.append(_line(step))
+        assert synced[-1:] == [path.stat().st_size]

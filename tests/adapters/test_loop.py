@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -115,17 +116,71 @@ def test_checkpoints_do_not_change_the_result(
     assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["000005", "000006"]
 
 
-def test_base_that_changed_is_noticed(tiny: Base, tmp_path: Path) -> None:
+def test_finished_run_that_lost_its_adapter_makes_it_again(
+    tiny: Base, tmp_path: Path, finished: tuple[Path, TrainSummary]
+) -> None:
+    out = shutil.copytree(finished[0], tmp_path / "run")
+    shutil.rmtree(out / "adapter")
+    assert Training(toy_config(out), toy_stream(), tiny).run().new_steps == 0
+    assert _adapter_bytes(out) == _adapter_bytes(finished[0])
+
+
+def test_older_summary_does_not_vouch_for_a_newer_adapter(
+    tiny: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Training(toy_config(tmp_path, steps=1), toy_stream(), tiny).run()
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "write_json", die)
+        with pytest.raises(KeyboardInterrupt):
+            Training(toy_config(tmp_path, steps=2), toy_stream(), tiny).run()
+    assert Training(toy_config(tmp_path, steps=1), toy_stream(), tiny).run().steps == 2
+
+
+@pytest.mark.parametrize("stop", [5, 6])
+def test_lost_log_costs_no_result(
+    tiny: Base, tmp_path: Path, finished: tuple[Path, TrainSummary], stop: int
+) -> None:
+    config = toy_config(tmp_path)
+    if stop == 6:
+        shutil.copytree(finished[0] / "checkpoints", tmp_path / "checkpoints")
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            Training(config, toy_stream(), tiny).run(_stop_at(stop))
+        (tmp_path / "log.jsonl").unlink()
+    summary = Training(config, toy_stream(), tiny).run()
+    assert summary.first_validation == finished[1].first_validation
+    assert summary.last_validation == finished[1].last_validation
+    assert _adapter_bytes(tmp_path) == _adapter_bytes(finished[0])
+
+
+def test_column_that_holds_another_condition_is_refused(tiny: Base, tmp_path: Path) -> None:
+    line = r"--column sketch must hold what --condition depth needs, and \d+ has no depth\.png"
+    with pytest.raises(RequestError, match=line):
+        Training(toy_config(tmp_path, condition="depth", column="sketch"), toy_stream(), tiny)
+
+
+def test_base_that_changed_is_noticed_and_its_checkpoints_are_not_gone_on_from(tiny: Base, tmp_path: Path) -> None:
     bias = tiny.unet.conv_out.bias
     kept = bias.clone()
 
     def meddle(line: LogLine) -> None:
         bias[0] += 1e-3
 
-    with pytest.raises(IncompleteError, match="the frozen base changed"):
-        Training(toy_config(tmp_path, steps=1), toy_stream(), tiny).run(meddle)
-    bias.copy_(kept)
+    config = toy_config(tmp_path, steps=1)
+    try:
+        with pytest.raises(IncompleteError, match="the frozen base changed"):
+            Training(config, toy_stream(), tiny).run(meddle)
+    finally:
+        bias.copy_(kept)
     assert not (tmp_path / "adapter").exists()
+    steps: list[int] = []
+    summary = Training(config, toy_stream(), tiny).run(lambda line: steps.append(line.step))
+    assert steps == [0, 1]
+    assert summary.new_steps == 1
 
 
 def test_validation_samples_are_never_trained_on(tiny: Base, tmp_path: Path, monkeypatch: Any) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.bench.measure import table
 
-CASES = ("left", "reading", "engine")
+CASES = ("scenes", "left", "reading", "engine")
 
 
 def main(names: list[str]) -> None:

@@ -2,9 +2,10 @@
 
 import json
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -13,10 +14,22 @@ from extractors import weights
 from extractors.base import Extractor, Map
 from extractors.registry import EXTRACTORS, format_of, make_extractor
 from extractors.weights import WeightsUnavailable
+from pipeline.dataset import IMAGES
+from pipeline.extract import plan_extract
+from pipeline.image import decode_rgb
+from tests.faults.toys import Pictures, make_images
 
 REGISTERED = [(condition, variant) for condition, variants in EXTRACTORS.items() for variant in variants]
 SIZES = [(64, 64), (128, 192), (7, 513), (1, 1)]
 SHIFT = 64
+
+
+class Request(NamedTuple):
+    """What a user asks for."""
+
+    condition: str
+    variant: str
+    weights: Path | None
 
 
 @cache
@@ -44,26 +57,32 @@ def no_hub(weight: weights.WeightFile) -> Any:
 
 
 @pytest.fixture(scope="module", params=REGISTERED, ids="-".join)
-def extractor(request: pytest.FixtureRequest) -> Extractor:
-    """Loaded on the CPU, with weights from the cache or the assets; skips with a reason where there are none."""
+def registered(request: pytest.FixtureRequest) -> Iterator[Request]:
+    """With weights from the cache or the assets; skips with a reason where there are none."""
+    condition, variant = request.param
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(weights, "fetch_from_hub", no_hub)
-        made = make_extractor(*request.param)
         try:
-            made.recipe()
+            make_extractor(condition, variant).recipe()
+            yield Request(condition, variant, None)
         except WeightsUnavailable:
-            made = make_extractor(*request.param, weights=request.getfixturevalue("assets") / "weights")
-        made.load("cpu")
+            yield Request(condition, variant, request.getfixturevalue("assets") / "weights")
+
+
+@pytest.fixture(scope="module")
+def extractor(registered: Request) -> Extractor:
+    """Loaded on the CPU."""
+    made = make_extractor(registered.condition, registered.variant, registered.weights)
+    made.load("cpu")
     return made
 
 
-def test_says_what_it_is(extractor: Extractor, request: pytest.FixtureRequest) -> None:
-    condition, variant = request.node.callspec.params["extractor"]
+def test_says_what_it_is(extractor: Extractor, registered: Request) -> None:
     recipe = extractor.recipe()
-    assert extractor.condition == condition
-    assert extractor.format == format_of(condition)
+    assert extractor.condition == registered.condition
+    assert extractor.format == format_of(registered.condition)
     assert json.loads(json.dumps(recipe)) == recipe
-    assert recipe["variant"] == variant
+    assert recipe["variant"] == registered.variant
     assert set(recipe) >= {"extractor", "version", "variant", "weights", "parameters"}
     if recipe["weights"] is not None:
         assert all(recipe["weights"][key] for key in ("file", "sha256", "licence"))
@@ -149,3 +168,19 @@ def test_not_off_to_one_side(extractor: Extractor) -> None:
 def test_refuses_what_is_no_batch_of_pictures(extractor: Extractor, shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"uint8 \(N, H, W, 3\)"):
         extractor(np.zeros(shape, np.uint8))
+
+
+def test_shard_in_and_shard_out(extractor: Extractor, registered: Request, tmp_path: Path) -> None:
+    dataset = make_images(tmp_path / "root", Pictures(3), 3)
+    condition, variant, weights = registered
+    stage = plan_extract(dataset, [condition], variant=variant, weights=weights)
+    stage.setup()
+    assert stage(0).errors == ()
+    pictures, made = dataset.load(IMAGES, 0), dataset.load(condition, 0)
+    assert [sample.key for sample in made] == [sample.key for sample in pictures]
+    for picture, sample in zip(pictures, made, strict=True):
+        rgb = decode_rgb(picture.members["jpg"])
+        assert tuple(sample.members) == extractor.format.members
+        map = extractor.format.decode(sample.members)
+        assert same(map, extractor(rgb[None])[0])
+        assert extractor.format.draw(map, *rgb.shape[:2]).shape[:2] == rgb.shape[:2]

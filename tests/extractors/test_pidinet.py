@@ -10,18 +10,9 @@ import torch
 from torch import nn
 
 from extractors.pidinet import load_pidinet
+from tests.extractors.networks import checkpoint_of, published
 
 SIZES = {"table5_pidinet": (60, 24), "table5_pidinet-small": (30, 12), "table5_pidinet-tiny": (20, 8)}
-
-
-def published(channels: int, dilated: int) -> nn.Module:
-    from controlnet_aux.pidi.model import PiDiNet, config_model
-
-    return PiDiNet(channels, config_model("carv4"), dil=dilated, sa=True).eval()
-
-
-def checkpoint_of(network: nn.Module) -> dict[str, Any]:
-    return {"epoch": 19, "state_dict": {f"module.{k}": v for k, v in network.state_dict().items()}}
 
 
 def compare(path: Path, reference: nn.Module, x: torch.Tensor) -> tuple[float, float]:

@@ -1,12 +1,16 @@
+import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from skimage import data
 
 from extractors.pidinet import load_pidinet
-from extractors.sketch import Sketch
+from extractors.sketch import TABLE5, Sketch
+from tests.extractors.networks import checkpoint_of, published
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +42,57 @@ def network(weights: Path, x: np.ndarray) -> np.ndarray:
 
 def iou(a: np.ndarray, b: np.ndarray) -> float:
     return float((a & b).sum() / (a | b).sum())
+
+
+@pytest.fixture
+def random_sketch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sketch:
+    """The extractor with weights drawn at random in place of the published ones; they lie in `tmp_path`."""
+    torch.manual_seed(0)
+    path, drawn = tmp_path / TABLE5.filename, published(20, 8)
+    with torch.no_grad():
+        drawn.classifier.weight *= 300  # type: ignore[union-attr, operator]  (else every edge is near 0.5)
+    torch.save(checkpoint_of(drawn), path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    monkeypatch.setattr("extractors.sketch.TABLE5", replace(TABLE5, bytes=path.stat().st_size, sha256=digest))
+    extractor = Sketch("default", tmp_path)
+    extractor.load("cpu")
+    return extractor
+
+
+def astronaut(height: int, width: int, top: int = 0) -> np.ndarray:
+    """uint8 (H, W, 3) RGB: a part of a picture that scikit-image carries; beyond its side it starts again."""
+    return np.asarray(data.astronaut())[top : top + height].take(range(width), axis=1, mode="wrap")
+
+
+def levels(sketch: Sketch, x: np.ndarray) -> np.ndarray:
+    """255 * edge of the network alone, not rounded: float (H, W, 3) -> float (H, W)."""
+    with torch.inference_mode():
+        return np.asarray(sketch.network(torch.from_numpy(x).permute(2, 0, 1)[None])[0, 0]) * 255
+
+
+def test_random_weights_see_rgb_over_255_rounded(random_sketch: Sketch) -> None:
+    picture = astronaut(96, 128, 90)
+    (map,) = random_sketch(picture[None])
+    rgb = picture / np.float32(255)
+    assert np.abs(map - levels(random_sketch, rgb)).max() <= 0.51
+    assert len(np.unique(map)) > 100
+    for other in (rgb[:, :, ::-1].copy(), rgb * 255, rgb * 2 - 1):
+        assert np.abs(map - levels(random_sketch, other)).max() > 10
+
+
+def test_random_weights_on_padded_sides(random_sketch: Sketch) -> None:
+    picture = astronaut(7, 513)
+    (map,) = random_sketch(picture[None])
+    assert map.shape == (7, 513)
+    padded = np.pad(picture, ((0, 1), (0, 7), (0, 0)), mode="edge") / np.float32(255)
+    assert np.abs(map - levels(random_sketch, padded)[:7, :513]).max() <= 0.51
+
+
+def test_random_weights_follow_a_shift(random_sketch: Sketch) -> None:
+    first, second = random_sketch(np.stack([astronaut(256, 192, 60), astronaut(256, 192, 124)]))
+    errors = [np.abs(first[shift:][64:128].astype(int) - second[64:128]).mean() for shift in range(56, 73)]
+    assert int(np.argmin(errors)) == 8
+    assert errors[8] < 0.5 * min(errors[7], errors[9])
 
 
 def test_the_network_sees_rgb_over_255_and_nothing_else(sketch: Sketch, weights: Path, skier: np.ndarray) -> None:

@@ -35,7 +35,7 @@ def start(command: str, root: str | Path, **options: Any) -> subprocess.Popen[st
 
 def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
     """(exit code, stdout, stderr)"""
-    out, err = process.communicate(timeout=100)
+    out, err = process.communicate(timeout=600)
     return process.returncode, out, err
 
 
@@ -52,6 +52,7 @@ def main() -> int:
     parser.add_argument("--variant", default="default")
     parser.add_argument("--condition", default="toy")
     parser.add_argument("--log", default="")
+    parser.add_argument("--meeting", default="", help="a folder where two workers await each other")
     parser.add_argument("--folder", default="")
     parser.add_argument("--shard-size", type=int, default=4)
     parser.add_argument("--max-file", type=int, default=0, help="bytes that a file may have, as a quota sets it")
@@ -71,8 +72,8 @@ def _execute(options: argparse.Namespace) -> int:
     from pipeline.engine import run
     from pipeline.image import Geometry
 
-    log = options.log or os.devnull
-    jobs.extract.run = lambda stage, *rest: run(Logged(stage, log), *rest)  # type: ignore[attr-defined, assignment]
+    log, meeting = options.log or os.devnull, options.meeting
+    jobs.extract.run = lambda stage, *rest: run(Logged(stage, log, meeting), *rest)  # type: ignore[attr-defined, assignment]
     engine = EngineOptions(options.engine, options.workers)
     if options.command == "ingest":
         where = IngestOptions(options.root, options.shard_size)

@@ -19,7 +19,7 @@ def die_at_each_step(base: str, tmp_path: Path) -> list[dict[str, Any]]:
         env=os.environ | {"PYTHONPATH": str(CHECKOUT)},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]

@@ -111,10 +111,14 @@ class Pictures:
 
 @dataclass
 class Logged:
-    """A stage that notes "begin SHARD PID" and "end SHARD PID" in `log`; it works where the toy is unknown."""
+    """A stage that notes "begin SHARD PID" and "end SHARD PID" in `log`; it works where the toy is unknown.
+
+    With a `meeting`, a folder, no worker begins before two have come there.
+    """
 
     stage: Stage
     log: str
+    meeting: str = ""
 
     @property
     def resources(self) -> Resources:
@@ -123,6 +127,8 @@ class Logged:
     def setup(self) -> None:
         register()
         self.stage.setup()
+        if self.meeting:
+            await_other(Path(self.meeting))
 
     def _note(self, what: str, shard: int) -> None:
         # One write to a file opened for appending is whole, whoever else writes.
@@ -135,6 +141,15 @@ class Logged:
         made = self.stage(shard)
         self._note("end", shard)
         return made
+
+
+def await_other(meeting: Path) -> None:
+    """Until two processes have come to the folder; the limit only ends a test that hangs."""
+    (meeting / str(os.getpid())).touch()
+    limit = time.monotonic() + 600
+    while len(list(meeting.iterdir())) < 2:
+        assert time.monotonic() < limit, "the other never came"
+        time.sleep(0.01)
 
 
 @dataclass(frozen=True)

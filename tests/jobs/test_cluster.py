@@ -11,7 +11,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -29,6 +28,7 @@ from extractors.registry import EXTRACTORS
 from jobs.__main__ import parse
 from jobs.extract import ExtractCommand
 from pipeline.dataset import Dataset
+from tests.conftest import ray_folder
 
 REPOSITORY = Path(__file__).parents[2]
 MANIFEST = REPOSITORY / "jobs" / "cluster" / "rayjob.yaml"
@@ -52,7 +52,7 @@ class Cluster:
             cwd=self.checkout,
             capture_output=True,
             text=True,
-            timeout=240,
+            timeout=600,
             check=False,
         )
 
@@ -97,8 +97,8 @@ def await_start(process: subprocess.Popen[bytes], log: Path) -> None:
 
 
 def wait_for(process: subprocess.Popen[bytes], log: Path) -> Iterator[None]:
-    """Comes round ten times a second until the node has died or three minutes have passed."""
-    deadline = time.monotonic() + 180
+    """Comes round ten times a second until the node has died or ten minutes have passed."""
+    deadline = time.monotonic() + 600
     while process.poll() is None and time.monotonic() < deadline:
         yield
         time.sleep(0.1)
@@ -154,25 +154,23 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         "NO_COLOR": "1",
     }
     gcs, dashboard, client = free_ports(3)
-    # A socket's path may have 107 characters, and Ray's own part of it has 70. A folder for each node: in a
-    # shared one the second unpacks the working directory over the first, whose driver misses a file then.
-    session = Path(tempfile.mkdtemp(prefix="t2i", dir="/tmp"))
+    # A folder for each node: in a shared one the second unpacks the working directory over the first, whose
+    # driver misses a file then.
     head_log, node_log = home / "head.log", home / "node.log"
     nodes: list[subprocess.Popen[bytes]] = []
-    try:
-        head = ("--head", f"--port={gcs}", f"--dashboard-port={dashboard}", f"--ray-client-server-port={client}")
-        nodes.append(start_node(head_log, environment, *head, f"--temp-dir={session / 'a'}"))
-        await_port(nodes[0], gcs, head_log)
-        nodes.append(
-            start_node(node_log, environment, f"--address=127.0.0.1:{gcs}", f"--temp-dir={session / 'b'}")
-        )
-        for node, log in zip(nodes, (head_log, node_log), strict=True):
-            await_start(node, log)
-        checkout = copy_checkout(tmp_path_factory.mktemp("checkout"))
-        yield Cluster(f"http://127.0.0.1:{dashboard}", environment, checkout, session)
-    finally:
-        end(nodes, home)
-        shutil.rmtree(session, ignore_errors=True)
+    with ray_folder() as session:
+        try:
+            ports = (f"--port={gcs}", f"--dashboard-port={dashboard}", f"--ray-client-server-port={client}")
+            nodes.append(start_node(head_log, environment, "--head", *ports, f"--temp-dir={session / 'a'}"))
+            await_port(nodes[0], gcs, head_log)
+            join = (f"--address=127.0.0.1:{gcs}", f"--temp-dir={session / 'b'}")
+            nodes.append(start_node(node_log, environment, *join))
+            for node, log in zip(nodes, (head_log, node_log), strict=True):
+                await_start(node, log)
+            checkout = copy_checkout(tmp_path_factory.mktemp("checkout"))
+            yield Cluster(f"http://127.0.0.1:{dashboard}", environment, checkout, session)
+        finally:
+            end(nodes, home)
 
 
 @pytest.fixture(scope="module")

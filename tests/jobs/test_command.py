@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from adapters.config import TrainConfig
-from jobs.__main__ import parse
+from jobs.__main__ import parse, run
 from jobs.command import Summary, execute, summarise
 from jobs.extract import ExtractCommand
 from jobs.ingest import IngestFolder, IngestScenes
@@ -104,3 +104,23 @@ def test_what_cannot_be_parsed_ends_with_2(line: str) -> None:
     with pytest.raises(SystemExit) as ended:
         parse(line.split())
     assert ended.value.code == 2
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "ingest scenes --out R --size 100",
+        "ingest scenes --out R --samples 0",
+        "ingest scenes --out R --quality 0",
+        "ingest scenes --out R --workers 0",
+        "ingest folder no-such-folder --out R",
+        "train R --condition sketch --out RUN --steps 0",
+    ],
+)
+def test_a_wrong_value_is_one_line_and_2(
+    line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(line.split()) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []

@@ -21,7 +21,7 @@ from extractors.base import Resources
 from pipeline.engine import Outcome, run
 from pipeline.engine.local import LocalPool
 from pipeline.engine.pool import IN_FLIGHT, Event, Failure, Worker, classify
-from pipeline.engine.run import ATTEMPTS
+from pipeline.engine.run import ATTEMPTS, SETUPS
 from pipeline.errors import BrokenStage, DamagedShard, IncompleteError, RequestError
 from pipeline.stage import Fuse, Made, describe_error, refuse_total_failure
 
@@ -144,6 +144,17 @@ def test_what_ends_the_run(kind: str, error: type[Exception], drive: Drive) -> N
         drive(9, {1: [Failure(kind, "because")]})  # type: ignore[arg-type]
 
 
+def test_a_stage_that_is_never_set_up_is_broken(drive: Drive) -> None:
+    never = {shard: [Failure("setup", "no weights")] * ATTEMPTS for shard in range(9)}
+    with pytest.raises(BrokenStage, match=rf"^{SETUPS} setups failed in a row, .*: no weights$"):
+        drive(9, never)
+
+
+def test_a_setup_that_fails_here_and_there_is_tried_again(drive: Drive) -> None:
+    outcome, _, _ = drive(20, {shard: [Failure("setup", "no memory")] for shard in range(1, 20)})
+    assert sorted(outcome.made) == list(range(20))
+
+
 def test_nothing_to_do_starts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(DRIVER, "open_pool", lambda *_: pytest.fail("a pool was opened"))
     stage: Any = None
@@ -200,7 +211,7 @@ def test_an_idle_worker_that_dies_harms_nothing(tmp_path: Path) -> None:
             done += [event.shard for event in pool.wait()]
         before = pool.pids
         os.kill(before[0], signal.SIGKILL)
-        limit = time.monotonic() + 30
+        limit = time.monotonic() + 600
         while len(set(pool.pids) - set(before)) < 1:
             assert pool.wait() == []
             assert time.monotonic() < limit
@@ -234,7 +245,7 @@ def test_a_worker_that_lost_its_driver_says_nothing(tmp_path: Path) -> None:
         env=os.environ | {"PYTHONPATH": str(checkout)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=600,
     )
     assert done.returncode == -signal.SIGKILL
     # stderr is whole: it ends when the worker does.

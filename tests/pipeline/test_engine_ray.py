@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,7 @@ from pipeline.extract import combine, plan_extract
 from pipeline.image import Geometry
 from pipeline.ingest import plan_dataset
 from pipeline.sources.folder import FolderSource
+from tests.conftest import ray_folder
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -52,7 +51,7 @@ class Toy:
         with open(folder / f"{shard}.json", "a") as file:
             file.write(json.dumps({"pid": os.getpid(), "gpu": gpu, "node": node}))
             file.write("\\n")
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         while shard < self.together and time.monotonic() < deadline:
             if sum(1 for _ in folder.glob("*.json")) >= self.together:
                 break
@@ -69,30 +68,27 @@ def run_script(script: str, folder: Path) -> dict[str, Any]:
     work = folder / "work"
     work.mkdir()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-    # Short, for the names of sockets lie in it; its own, or every Ray on this machine would find the cluster.
-    session = tempfile.mkdtemp(prefix="t2i", dir="/tmp")
     environment |= {
-        "RAY_TMPDIR": session,
         "PYTHONPATH": os.fspath(REPOSITORY),
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
         "RAY_USAGE_STATS_ENABLED": "0",
     }
-    process = subprocess.Popen(
-        [sys.executable, os.fspath(path), os.fspath(work)],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        out, error = process.communicate(timeout=240)
-    finally:
-        # Whatever Ray it started is in its group; nothing of it may outlive a test that failed.
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        shutil.rmtree(session, ignore_errors=True)
+    with ray_folder() as session:
+        process = subprocess.Popen(
+            [sys.executable, os.fspath(path), os.fspath(work)],
+            env=environment | {"RAY_TMPDIR": os.fspath(session)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        try:
+            out, error = process.communicate(timeout=600)
+        finally:
+            # Whatever Ray it started is in its group; nothing of it may outlive a test that failed.
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
     assert process.returncode == 0, error[-3000:]
     result: dict[str, Any] = json.loads(next(line for line in out.splitlines() if line.startswith("{")))
     return result

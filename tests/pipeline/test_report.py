@@ -329,3 +329,9 @@ def test_wrapped_lines_fit(text: str) -> None:
     assert all(0 < len(line) <= 20 for line in lines)
     if not any(line.endswith("…") for line in lines):
         assert "".join(lines).replace(" ", "") == text.replace(" ", "")
+
+
+def test_the_verdict_says_what_a_wrong_condition_costs(tmp_path: Path) -> None:
+    lines = [{"step": 0, "validation": 2.0, "mismatched": 2.0}, {"step": 9, "validation": 1.5, "mismatched": 1.7}]
+    (tmp_path / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert read_training(tmp_path).verdict.endswith("25.0% less. With another picture's condition it is 1.7.")

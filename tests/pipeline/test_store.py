@@ -114,7 +114,7 @@ def test_a_store_travels_to_another_process(store: Store) -> None:
         "child = os.fork(); os.write(1, bytes(store.load('a'))); child and os.waitpid(child, 0)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script, store.root], cwd=CHECKOUT, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", script, store.root], cwd=CHECKOUT, capture_output=True, text=True, timeout=600
     )
     assert (done.stdout, done.stderr) == ("11", "")
 
@@ -291,3 +291,9 @@ def test_an_upload_in_parts_is_created_once_too(
     assert store.create("a", local(tmp_path, first)) is True
     assert store.create("a", local(tmp_path, second)) is False
     assert bytes(store.load("a")) == first
+
+
+@pytest.mark.parametrize("root", ["s3://", "s3:///", "gs://"])
+def test_a_root_without_bucket_is_refused(root: str) -> None:
+    with pytest.raises(RequestError, match="must name a bucket"):
+        open_store(root)

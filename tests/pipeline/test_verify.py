@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.dataset import IMAGES, Dataset
 from pipeline.receipt import Receipt
-from pipeline.verify import plan_verify, verify_plan
+from pipeline.verify import plan_verify, verify_columns, verify_plan
 from tests.faults.toys import Pictures, extract_here, make_images, problems
 
 
@@ -122,3 +122,21 @@ def test_it_works_on_s3(bucket: str, toy: str) -> None:
     assert problems(f"{bucket}/root") == []
     dataset.store._fs.rm_file(f"{bucket}/root/toy/000001.tar")  # type: ignore[attr-defined]
     assert problems(f"{bucket}/root") == ["toy/000001.tar: has a receipt, but the file is gone"]
+
+
+@pytest.mark.parametrize("what", ["gone", "cut", "of another shard"])
+def test_what_became_of_the_rows_is_verified(root: Path, what: str) -> None:
+    path = root / "images" / "000001.rows.parquet"
+    data = path.read_bytes()
+    path.unlink()
+    if what != "gone":
+        other = (root / "images" / "000000.rows.parquet").read_bytes()
+        path.write_bytes(data[:-9] if what == "cut" else other)
+    assert [line.split(":")[0] for line in problems(root)] == ["images/000001.rows.parquet"]
+
+
+def test_a_column_that_lost_its_recipe_is_named(root: Path) -> None:
+    assert verify_columns(Dataset.open(str(root))) == []
+    (root / "toy" / "column.json").unlink()
+    (root / "notes").mkdir()
+    assert verify_columns(Dataset.open(str(root))) == ["toy: has receipts, but toy/column.json is gone"]
