@@ -19,8 +19,8 @@ $(stamp): requirements.txt pyproject.toml .ci/setup
 	@.ci/setup
 	@touch $@
 
-demo: setup  ## the whole way on this machine, no network: runs/demo/report.html
-	$(python) -m jobs demo --out runs/demo
+demo: setup  ## the whole way on this machine: runs/demo/report.html (WEIGHTS=... holds PiDiNet's)
+	$(python) -m jobs demo --out runs/demo $(if $(WEIGHTS),--weights $(WEIGHTS))
 
 test: setup  ## the suite
 	@$(python) -m pytest

@@ -113,8 +113,8 @@ class Training:
     def identity(self) -> dict[str, Any]:
         """What decides the adapter at a given step. Paths may change, what they hold may not.
 
-        On the same kind of device, with the same number of threads and the same torch, it decides every bit;
-        these three change no more than the rounding, and a run may go on with others.
+        On the same kind of CPU, with the same number of threads and the same torch, it decides every bit.
+        Elsewhere all that is drawn is the same and the rounding is not; a run may go on there all the same.
         """
         config = self.config
         names = ("condition", "adapter", "batch", "lr", "timesteps", "validation", "seed")
