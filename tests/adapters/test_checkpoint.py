@@ -41,7 +41,7 @@ def test_newest_checkpoint_gives_back_every_bit(tmp_path: Path) -> None:
 
 
 def test_newest_two_checkpoints_are_kept(tmp_path: Path) -> None:
-    for step in (2, 999_999, 1_000_000):
+    for step in (999_998, 999_999, 1_000_000):
         save_checkpoint(tmp_path, State(step), *_trained(1))  # type: ignore[arg-type]
     assert sorted(os.listdir(tmp_path / "checkpoints")) == ["1000000", "999999"]
 

@@ -14,6 +14,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from jobs.command import WRONG, refuse
+from pipeline.errors import RequestError
 from tests.faults.toys import Logged, register
 
 CHECKOUT = Path(__file__).parents[2]
@@ -61,7 +63,10 @@ def main() -> int:
         resource.setrlimit(resource.RLIMIT_FSIZE, (options.max_file, options.max_file))
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     register()
-    return _execute(options)
+    try:
+        return _execute(options)
+    except RequestError as error:  # options check themselves as they are made, as in jobs.__main__
+        return refuse(str(error), WRONG)
 
 
 def _execute(options: argparse.Namespace) -> int:
