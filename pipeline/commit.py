@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from pathlib import Path
 
 from pipeline.errors import DamagedShard
 from pipeline.receipt import Receipt, shard_name
 from pipeline.sample import Sample, digest_keys
 from pipeline.store import Store, map_file
-from pipeline.tar import TarError, TarWriter, read_samples
+from pipeline.tar import TarWriter, read_samples
 
 
 def tar_path(column: str, shard: int) -> str:
@@ -88,7 +87,7 @@ def commit(store: Store, tar: Path, receipt: Receipt, extra: Mapping[str, bytes]
         finished = load_receipt(store, receipt.column, receipt.shard)
         if finished is not None:
             return finished
-        receipt = _adopt(store, receipt)
+        _check_orphan(store, receipt)
     for name, data in extra.items():
         store.create_bytes(name, data)
     if store.create_bytes(path, receipt.encode()):
@@ -113,20 +112,12 @@ def _read_receipt(store: Store, column: str, shard: int) -> Receipt:
     return receipt
 
 
-def _adopt(store: Store, receipt: Receipt) -> Receipt:
-    """`receipt` for the tar that stands without one: whoever made it stopped before the end.
+def _check_orphan(store: Store, receipt: Receipt) -> None:
+    """Raises DamagedShard unless the tar that stands without a receipt has the very bytes we made.
 
-    The bytes may differ where a processor rounds otherwise, the keys may not: drops and rows speak of ours.
+    Whoever wrote it stopped before the end, so nobody can vouch for other bytes: they may be made from other
+    input, or damaged since.
     """
     path = tar_path(receipt.column, receipt.shard)
-    data = store.load(path)
-    sha256 = hashlib.sha256(data).hexdigest()
-    if sha256 == receipt.sha256:
-        return receipt
-    try:
-        keys = [sample.key for sample in read_samples(data)]
-    except TarError as error:
-        raise DamagedShard(f"{path} has no receipt and is not a whole tar ({error}); delete it") from None
-    if digest_keys(keys) != receipt.keys:
-        raise DamagedShard(f"{path} has no receipt and holds other samples than are made now; delete it")
-    return replace(receipt, bytes=len(data), sha256=sha256)
+    if hashlib.sha256(store.load(path)).hexdigest() != receipt.sha256:
+        raise DamagedShard(f"{path} has no receipt and other bytes than are made now; delete it")

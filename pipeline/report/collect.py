@@ -71,7 +71,7 @@ def collect_dataset(root: str, rows: int) -> DatasetFacts:
     it is shown. Raises RequestError when there is no dataset.
     """
     dataset = Dataset.open(root)
-    columns = sort_columns([c for c in dataset.columns() if c == IMAGES or dataset.recipe(c) is not None])
+    columns = sort_columns(dataset.columns())
     receipts, problems = _read_receipts(dataset, columns)
     statuses = [column_status(dataset, c, receipts[IMAGES], receipts[c]) for c in columns]
     shown: list[Row] = []

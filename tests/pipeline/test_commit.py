@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,6 @@ from typing import Any
 import pytest
 
 from pipeline.commit import load_receipt, publish, write_shard
-from pipeline.dataset import load_verified
 from pipeline.errors import DamagedShard
 from pipeline.receipt import Receipt
 from pipeline.sample import Sample, digest_keys
@@ -74,34 +72,16 @@ def test_a_tar_without_receipt_of_the_same_bytes_is_taken_up(store: Store, tmp_p
     assert load_receipt(store, "images", 2) == receipt
 
 
-def test_a_tar_without_receipt_of_the_same_keys_is_taken_up_as_it_is(folder: FolderStore, tmp_path: Path) -> None:
-    """As after a death on a processor that rounds otherwise."""
-    other = [replace(sample, members={"jpg": b"rounded otherwise"}) for sample in SAMPLES]
-    write_shard(other, tmp_path / "it.tar")
+@pytest.mark.parametrize("what", ["half a tar", "same keys, other bytes", "other keys"])
+def test_a_tar_that_cannot_be_taken_up_is_named(what: str, folder: FolderStore, tmp_path: Path) -> None:
+    """Nobody vouches for bytes that are not ours: they may be damaged, or made from other pictures."""
+    altered = [replace(sample, members={"jpg": b"other"}) for sample in SAMPLES]
+    write_shard(SAMPLES[:3] if what == "other keys" else altered, tmp_path / "it.tar")
+    if what == "half a tar":
+        (tmp_path / "it.tar").write_bytes(b"half a tar" * 100)
     folder.create("images/000002.tar", tmp_path / "it.tar")
-    receipt = commit(folder)
-    assert receipt.sha256 == hashlib.sha256(folder.load("images/000002.tar")).hexdigest()
-    assert [bytes(s.members["jpg"]) for s in load_verified(folder, receipt)] == [b"rounded otherwise"] * 4
-    assert load_receipt(folder, "images", 2) == receipt
-
-
-@pytest.mark.parametrize(
-    ("standing", "fields"),
-    [
-        (b"half a tar" * 100, {}),
-        (None, {"planned": 3}),
-    ],
-)
-def test_a_tar_that_cannot_be_taken_up_is_named(
-    standing: bytes | None, fields: dict[str, Any], folder: FolderStore, tmp_path: Path
-) -> None:
-    write_shard(SAMPLES, tmp_path / "it.tar")
-    if standing is not None:
-        (tmp_path / "it.tar").write_bytes(standing)
-    folder.create("images/000002.tar", tmp_path / "it.tar")
-    different = [replace(s, members={"jpg": b"other"}) for s in SAMPLES][: fields.get("planned", 4)]
     with pytest.raises(DamagedShard, match=r"^images/000002\.tar has no receipt and .*; delete it$"):
-        commit(folder, different, **fields)
+        commit(folder)
     assert folder.names("images") == ["000002.tar"]
 
 
