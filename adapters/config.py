@@ -41,6 +41,8 @@ class TrainConfig:
     """Adam's learning rate; 1e-5 as in the paper, the tiny base takes 3e-3."""
     timesteps: Schedule = "cubic"
     """Which time steps are drawn: more early ones (cubic, as in the paper) or uniform."""
+    duplicates: bool = True
+    """Pictures that are duplicates of others are used too; --no-duplicates leaves them out."""
     size: int | None = None
     """Side of the square crop in pixels, a multiple of 64; the pictures' shortest side when not given."""
     validation: int = 16

@@ -83,7 +83,7 @@ def train(config: TrainConfig, progress: Progress | None = None) -> TrainSummary
         device = "cuda" if torch.cuda.is_available() else "cpu"
     # The colours of a crop are not those of the column's cells, so they are made from the picture.
     columns = () if config.condition == "color" else (config.column or config.condition,)
-    stream = open_stream(config.root, columns, config.seed)
+    stream = open_stream(config.root, columns, config.seed, config.duplicates)
     return Training(config, stream, load_base(config.base, device)).run(progress)
 
 

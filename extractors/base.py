@@ -3,11 +3,16 @@
 Everything here works on its own at inference time: nothing in this package knows of shards, Ray or training.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from extractors.batch import Batch
 
 Map: TypeAlias = Any
 """One picture's map in memory: np.ndarray (see each format for shape and dtype), or `People` for keypose."""
@@ -77,11 +82,18 @@ class Extractor(Protocol):
         ...
 
     def load(self, device: str) -> None:
-        """Get ready on `device` ("cpu", "cuda"). Whatever needs the network happens here or in `recipe`."""
+        """Get ready on `device` ("cpu", "cuda"). Whatever needs the network happens here or in `recipe`.
+
+        Raises WeightsUnavailable, WeightsDamaged or DeviceUnavailable. Networks are attributes of the extractor:
+        `extractors.compiled` looks for them there.
+        """
         ...
 
-    def __call__(self, pictures: np.ndarray) -> list[Map]:
-        """(N, H, W, 3) uint8 RGB -> N maps, each bit for bit what the picture alone would have given."""
+    def __call__(self, pictures: np.ndarray | Batch) -> list[Map]:
+        """(N, H, W, 3) uint8 RGB -> N maps, each bit for bit what the picture alone would have given.
+
+        Several extractors may be called with one Batch; its pictures are not to be changed.
+        """
         ...
 
 

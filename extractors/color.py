@@ -10,7 +10,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from extractors.base import Resources, check_pictures
+from extractors.base import Resources
+from extractors.batch import Batch, as_batch
 from extractors.formats import FORMATS
 
 CELL = 64
@@ -38,8 +39,8 @@ class Color:
     def load(self, device: str) -> None:
         """Nothing to load; the CPU does it whatever the device."""
 
-    def __call__(self, pictures: np.ndarray) -> list[np.ndarray]:
-        check_pictures(pictures)
-        height, width = pictures.shape[1:3]
+    def __call__(self, pictures: np.ndarray | Batch) -> list[np.ndarray]:
+        originals = as_batch(pictures).pictures
+        height, width = originals.shape[1:3]
         size = max(1, width // CELL), max(1, height // CELL)
-        return [np.asarray(cv2.resize(p, size, interpolation=cv2.INTER_CUBIC)) for p in pictures]
+        return [np.asarray(cv2.resize(p, size, interpolation=cv2.INTER_CUBIC)) for p in originals]

@@ -1,4 +1,4 @@
-"""How the five conditions are stored in a sample and shown to an adapter.
+"""How conditions are stored in a sample and shown to an adapter.
 
 One format per condition, whoever made the map (a network, annotations, a renderer), so that columns of
 different makers are interchangeable.
@@ -19,7 +19,7 @@ from extractors.people import PEOPLE_PALETTE, People, draw_people, draw_people_i
 
 @dataclass(frozen=True)
 class Grey:
-    """Map: uint8 (H, W), stored as grey PNG. Sketch: the soft edge, 255 = edge. Depth: 255 = nearest."""
+    """Map: uint8 (H, W), stored as grey PNG. Sketch, canny: 255 = edge. Depth: 255 = nearest."""
 
     member: str
     channels: int
@@ -116,6 +116,7 @@ FORMATS: dict[str, Format] = {
     "keypose": Keypose(),
     "seg": Labels(),
     "color": Cells(),
+    "canny": Grey("canny.png", channels=1),
 }
 
 

@@ -40,6 +40,14 @@ def import_mmpose() -> ModuleType:
     return outcome
 
 
+_SAID_LATER = (
+    r"`torch\.cuda\.amp\.autocast",
+    r"torch\.meshgrid: in an upcoming release",
+    r"The metainfo config file",
+)
+"""What mmpose's networks say while they are built and run: they call by old names, and find a file elsewhere."""
+
+
 @functools.cache
 def _import_once() -> ModuleType | Exception:
     # mmpose's transforms import albumentations, which asks the network for its newest version.
@@ -47,10 +55,14 @@ def _import_once() -> ModuleType | Exception:
     try:
         with _stand_ins(), warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Fail to import ``MultiScaleDeformableAttention``")
+            warnings.filterwarnings("ignore", message="pkg_resources is deprecated")
             importlib.import_module("mmpose.models")
-            return importlib.import_module("mmpose")
+            mmpose = importlib.import_module("mmpose")
     except Exception as error:
         return error
+    for message in _SAID_LATER:
+        warnings.filterwarnings("ignore", message=message)
+    return mmpose
 
 
 @contextmanager

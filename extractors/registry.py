@@ -11,10 +11,28 @@ from typing import cast
 
 from extractors.base import Extractor, Format
 from extractors.formats import FORMATS
+from extractors.weights import WeightFile
 
 EXTRACTORS: dict[str, dict[str, str]] = {
-    "sketch": {"default": "extractors.sketch:Sketch"},
-    "color": {"default": "extractors.color:Color"},
+    "sketch": {"default": "extractors.sketch:Sketch", "mini": "extractors.sketch:Sketch"},
+    "depth": {
+        "default": "extractors.depth:Depth",
+        "depth-anything-v2-small": "extractors.depth:Depth",
+        "mini": "extractors.depth:Depth",
+    },
+    "keypose": {
+        "default": "extractors.keypose:Keypose",
+        "hrnet": "extractors.keypose:Keypose",
+        "rtmpose": "extractors.keypose:Keypose",
+        "mini": "extractors.keypose:Keypose",
+    },
+    "seg": {"default": "extractors.segmentation:Segmentation", "mini": "extractors.segmentation:Segmentation"},
+    "color": {"default": "extractors.color:Color", "mini": "extractors.color:Color"},
+    "canny": {
+        "default": "extractors.canny:Canny",
+        "random": "extractors.canny:Canny",
+        "mini": "extractors.canny:Canny",
+    },
 }
 """condition -> variant -> "module:Class"."""
 
@@ -33,6 +51,11 @@ def make_extractor(condition: str, variant: str = "default", weights: Path | Non
             f"no extractor makes {condition!r} in variant {variant!r}; there are {known}"
         ) from None
     return cast(Extractor, getattr(import_module(module), name)(variant, weights))
+
+
+def weight_files(condition: str, variant: str) -> tuple[WeightFile, ...]:
+    """The files that this extractor needs, which it tells if it needs any. Raises UnknownCondition."""
+    return tuple(getattr(make_extractor(condition, variant), "weight_files", ()))
 
 
 def format_of(condition: str) -> Format:

@@ -5,16 +5,17 @@ own repository normalises with ImageNet statistics: their edges agree with these
 and 0.60-0.78.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from __future__ import annotations
+
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from extractors.base import Resources, check_pictures
+from extractors.base import Resources
+from extractors.batch import Batch, as_batch, find_device, run_fixed
 from extractors.formats import FORMATS
-from extractors.weights import WeightFile, resolve
+from extractors.weights import WeightFile, resolve, shipped
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,7 +33,10 @@ GPU_BATCH = 8
 
 
 class Sketch:
-    """Extractor of the sketch map: uint8 (H, W), round(255 * edge), so that `map > 127` is `edge >= 0.5`."""
+    """Extractor of the sketch map: uint8 (H, W), round(255 * edge), so that `map > 127` is `edge >= 0.5`.
+
+    Variants: default, PiDiNet table5 as published; mini, its tiny sibling trained on this project's scenes.
+    """
 
     condition = "sketch"
     format = FORMATS["sketch"]
@@ -42,14 +46,21 @@ class Sketch:
         self.variant = variant
         self.weights = weights
 
+    @property
+    def weight_files(self) -> tuple[WeightFile]:
+        """The one file it needs."""
+        return (shipped("sketch.safetensors") if self.variant == "mini" else TABLE5,)
+
     def recipe(self) -> dict[str, Any]:
-        resolve(TABLE5, self.weights)
+        (file,) = self.weight_files
+        resolve(file, self.weights)
+        name = "PiDiNet tiny" if self.variant == "mini" else "PiDiNet table5"
         return {
             "extractor": "sketch",
             "version": 1,
             "variant": self.variant,
-            "weights": TABLE5.recipe(),
-            "parameters": {"network": "PiDiNet table5", "input": "RGB/255", "output": "fused"},
+            "weights": file.recipe(),
+            "parameters": {"network": name, "input": "RGB/255", "output": "fused"},
         }
 
     def load(self, device: str) -> None:
@@ -58,50 +69,22 @@ class Sketch:
 
         from extractors.pidinet import load_pidinet
 
-        self.device = torch.device(device)
-        network = load_pidinet(resolve(TABLE5, self.weights))
+        self.device = find_device(device)
+        network = load_pidinet(resolve(*self.weight_files, self.weights))
         self.network = network.to(memory_format=torch.channels_last).to(self.device)
 
-    def __call__(self, pictures: np.ndarray) -> list[np.ndarray]:
-        check_pictures(pictures)
-        # A convolution's sums may differ in the last bit with the batch size, so the size never varies: on
-        # the CPU one (larger ones are slower), on a GPU GPU_BATCH, the last batch filled up with itself.
-        size = 1 if self.device.type == "cpu" else GPU_BATCH
-        maps: list[np.ndarray] = []
-        with _threads(int(self.resources.cpus)):
-            for start in range(0, len(pictures), size):
-                batch = pictures[start : start + size]
-                filled = batch[np.arange(size) % len(batch)]
-                maps.extend(self._edges(filled)[: len(batch)])
-        return maps
+    def __call__(self, pictures: np.ndarray | Batch) -> list[np.ndarray]:
+        threads = int(self.resources.cpus)
+        return list(run_fixed(self._edges, as_batch(pictures), self.device, GPU_BATCH, threads))
 
-    def _edges(self, pictures: np.ndarray) -> np.ndarray:
-        """(N, H, W, 3) uint8 -> (N, H, W) uint8; sides are padded to the network's stride, never resized."""
+    def _edges(self, pictures: Tensor) -> Tensor:
+        """uint8 (N, 3, H, W) -> uint8 (N, H, W); sides are padded to the network's stride, never resized."""
         import torch
         from torch.nn import functional as F
 
         from extractors.pidinet import STRIDE
 
-        height, width = pictures.shape[1:3]
-        with torch.inference_mode(), torch.backends.cudnn.flags(deterministic=True, allow_tf32=False):
-            x: Tensor = torch.from_numpy(pictures).to(self.device).permute(0, 3, 1, 2).float() / 255
-            x = F.pad(x, (0, -width % STRIDE, 0, -height % STRIDE), mode="replicate")
-            edge = self.network(x.contiguous(memory_format=torch.channels_last))[:, 0, :height, :width]
-            return np.asarray((edge * 255).round().to(torch.uint8).cpu())
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """Run torch on `count` threads, then on as many as before.
-
-    Fixed, because torch picks other kernels for one thread than for several, and a pixel here and there then
-    rounds to its neighbour: a map must not depend on how many workers share a machine.
-    """
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+        height, width = pictures.shape[2:]
+        x = F.pad(pictures.float() / 255, (0, -width % STRIDE, 0, -height % STRIDE), mode="replicate")
+        edge: Tensor = self.network(x.contiguous(memory_format=torch.channels_last))[:, 0, :height, :width]
+        return (edge * 255).round().to(torch.uint8)

@@ -1,19 +1,29 @@
 """Where a network's weights come from, and the proof that they are the ones named.
 
-A file is looked for in the folder the user gave (--weights), in the cache, on the hub, in this order, and its
-sha256 is checked before anything of it is deserialised, wherever it came from.
+A file is looked for in the folder the user gave (--weights), in the cache, on the hub or at its publisher's
+address, in this order, and its sha256 is checked before anything of it is deserialised, wherever it came from.
+What is known of a digest beforehand is all of it, its first digits (publishers put eight into a file's name), or
+nothing; in the latter cases the first full digest seen is locked in the cache, and another one refused from then
+on. A file that `weights convert` made is taken in the original's place only if this machine's lock names its own
+digest: what a file says of its origin can be forged.
 """
 
-import hashlib
 import os
 import shutil
-import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-CONNECT_TIMEOUT = 3.0
-"""Seconds that the hub has to answer: a machine without network learns of it at once."""
+from extractors.fetch import fetch_from_hub, fetch_from_url
+from extractors.locks import cache_folder, lock, read_lock, scratch_beside, sha256_of
+
+SHIPPED = Path(__file__).parent / "mini"
+"""The weights that come with this package; SHA256SUMS beside them is what `sha256sum` says of them."""
+
+ANYBODYS = "model.safetensors"
+"""The hub's name for most weights: such a file belongs to the family in whose folder it lies."""
 
 
 class WeightsUnavailable(Exception):
@@ -26,83 +36,138 @@ class WeightsDamaged(Exception):
 
 @dataclass(frozen=True)
 class WeightFile:
-    """One pinned file.
+    """One weight file.
 
-    `name` is the family, and the folder the file may lie in; `hub` and `revision` name a hub repository;
-    `bytes` is the size; `licence` is what a published column must say.
+    `name` is the family, and the folder the file may lie in; `licence` is what a published column must say.
+    It comes with this package (`shipped`), lies in the hub's repository `hub` at `revision`, or at `url`.
+    `bytes` is the size, None if unknown; `sha256` all 64 hex digits, as many first ones as are known, or none.
     """
 
     name: str
-    hub: str
-    revision: str
     filename: str
-    bytes: int
-    sha256: str
     licence: str
+    hub: str = ""
+    revision: str = ""
+    url: str = ""
+    bytes: int | None = None
+    sha256: str = ""
+    shipped: bool = False
+
+    @property
+    def pinned(self) -> bool:
+        """Whether the whole digest is known beforehand."""
+        return len(self.sha256) == 64
+
+    @property
+    def source(self) -> str:
+        """Where it can be had from, in words."""
+        if self.shipped:
+            return "this package"
+        return f"{self.hub} on the hub" if self.hub else self.url
+
+    @property
+    def cached(self) -> Path:
+        """Its place in the cache."""
+        return cache_folder() / self.name / self.filename
+
+    @property
+    def lock(self) -> Path:
+        """The file that holds the digests learnt of it on this machine."""
+        return self.cached.with_name(f"{self.filename}.lock")
 
     def recipe(self) -> dict[str, Any]:
-        """The weights' part of a column's recipe."""
-        return {"file": self.filename, "sha256": self.sha256, "licence": self.licence}
+        """The weights' part of a column's recipe; for a file that is not pinned, after `resolve`."""
+        digest = self.sha256 if self.pinned else read_lock(self.lock)["sha256"]
+        return {"file": self.filename, "sha256": digest, "licence": self.licence}
 
 
-def cache_folder() -> Path:
-    """$T2I_SHARDS_CACHE, or ~/.cache/t2i-shards."""
-    return Path(os.environ.get("T2I_SHARDS_CACHE") or Path.home() / ".cache" / "t2i-shards")
+def shipped(filename: str) -> WeightFile:
+    """The record of weights that this project has trained and ships."""
+    digest = _shipped_digests().get(filename, "")
+    licence = "Apache-2.0, trained by this project on its own scenes"
+    return WeightFile(name="mini", filename=filename, licence=licence, sha256=digest, shipped=True)
+
+
+@cache
+def _shipped_digests() -> Mapping[str, str]:
+    sums = SHIPPED / "SHA256SUMS"
+    lines = sums.read_text().splitlines() if sums.is_file() else []
+    return {name: digest for digest, name in (line.split() for line in lines)}
 
 
 def resolve(weight: WeightFile, directory: Path | None) -> Path:
-    """The verified file: DIR/filename or DIR/name/filename of --weights DIR, else the cache, else the hub.
+    """The verified file: DIR/filename or DIR/name/filename of --weights DIR, else the cache, else its source.
 
     Raises WeightsDamaged if the first file found has another digest, WeightsUnavailable if there is none.
     """
-    cached = cache_folder() / weight.name / weight.filename
+    present = find(weight, directory)
+    if present:
+        if present.name == weight.filename:
+            _lock(weight, present)
+        return present
+    if weight.shipped:
+        raise WeightsUnavailable(f"{weight.filename} or its line in SHA256SUMS is missing from {SHIPPED}")
+    with scratch_beside(weight.cached) as scratch:
+        try:
+            downloaded = fetch_from_hub(weight) if weight.hub else fetch_from_url(weight, scratch)
+        except Exception as error:  # the clients raise errors of their own, of their HTTP library and OSError
+            where = f"not in --weights {directory}" if directory else "no --weights given"
+            size = "" if weight.bytes is None else f" ({weight.bytes} bytes)"
+            raise WeightsUnavailable(
+                f"{weight.filename}{size}: {where}, not in the cache ({weight.cached}), and "
+                f"{weight.source} failed ({type(error).__name__}); pass --weights DIR that holds it"
+            ) from error
+        check(weight, downloaded)
+        _lock(weight, downloaded)
+        if downloaded != scratch:
+            shutil.copyfile(downloaded, scratch)
+        os.replace(scratch, weight.cached)
+    return weight.cached
+
+
+def find(weight: WeightFile, directory: Path | None) -> Path | None:
+    """The verified file if this machine has it; locks nothing. Raises WeightsDamaged if it is another."""
+    for place in places(weight, directory):
+        converted = place.with_suffix(".safetensors")
+        if converted != place and converted.is_file():
+            if sha256_of(converted) == read_lock(weight.lock).get("converted"):
+                return converted
+            if not place.is_file():
+                raise WeightsDamaged(
+                    f"{converted}: this machine has no record that it was made of {weight.filename}; it was not "
+                    "loaded; pass the original, or convert it here (t2i-shards weights convert)"
+                )
+        if place.is_file():
+            check(weight, place)
+            return place
+    return None
+
+
+def places(weight: WeightFile, directory: Path | None) -> list[Path]:
+    """Where the file may lie on this machine, in the order in which it is looked for."""
+    if weight.shipped:
+        return [SHIPPED / weight.filename] if weight.pinned else []
     given = [directory / weight.filename, directory / weight.name / weight.filename] if directory else []
-    for path in [*given, cached]:
-        if path.is_file():
-            _verify(weight, path)
-            return path
-    try:
-        downloaded = fetch_from_hub(weight)
-    except Exception as error:  # the hub's client raises errors of its own, of its HTTP library and OSError
-        where = f"not in --weights {directory}" if directory else "no --weights given"
-        raise WeightsUnavailable(
-            f"{weight.filename} ({weight.bytes} bytes): {where}, not in the cache ({cached}), and "
-            f"{weight.hub} on the hub failed ({type(error).__name__}); pass --weights DIR that holds it"
-        ) from error
-    _verify(weight, downloaded)
-    _publish(downloaded, cached)
-    return cached
+    if weight.filename == ANYBODYS:
+        given = given[1:]
+    return [*given, weight.cached]
 
 
-def fetch_from_hub(weight: WeightFile) -> Path:
-    """The one place where weights touch the network: the path of the file in the hub client's own cache.
-
-    One try, no token. HF_HUB_OFFLINE and files already in the hub client's cache are respected.
-    """
-    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
-
-    repo, file, revision = weight.hub, weight.filename, weight.revision
-    present = try_to_load_from_cache(repo, file, revision=revision)
-    if isinstance(present, str):
-        return Path(present)
-    # hf_hub_download alone retries for 23 s where there is no network; this asks once.
-    get_hf_file_metadata(hf_hub_url(repo, file, revision=revision), timeout=CONNECT_TIMEOUT, token=False)
-    return Path(hf_hub_download(repo, file, revision=revision, token=False))
+def check(weight: WeightFile, path: Path) -> str:
+    """The file's sha256. Raises WeightsDamaged if it is not the known or the locked one."""
+    found = sha256_of(path)
+    locked = None if weight.pinned else read_lock(weight.lock).get("sha256")
+    if not found.startswith(weight.sha256):
+        rule = "be" if weight.pinned else "begin with"
+        raise WeightsDamaged(f"{path}: sha256 must {rule} {weight.sha256}, is {found}; it was not loaded")
+    if locked not in (None, found):
+        raise WeightsDamaged(
+            f"{path}: sha256 was {locked} when first used ({weight.lock}), is {found}; it was not loaded"
+        )
+    return found
 
 
-def _verify(weight: WeightFile, path: Path) -> None:
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != weight.sha256:
-        raise WeightsDamaged(f"{path}: sha256 must be {weight.sha256}, is {found}; it was not loaded")
-
-
-def _publish(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, scratch = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    os.close(handle)
-    try:
-        shutil.copyfile(source, scratch)
-        os.replace(scratch, target)
-    finally:
-        Path(scratch).unlink(missing_ok=True)
+def _lock(weight: WeightFile, path: Path) -> None:
+    if not weight.pinned and not read_lock(weight.lock):
+        lock(weight.lock, sha256_of(path))
+        check(weight, path)  # another process may have locked another file meanwhile

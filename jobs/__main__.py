@@ -14,10 +14,12 @@ from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, OmitSubcommandPrefixe
 from jobs.command import WRONG, Command, execute, refuse
 from jobs.demo import DemoCommand
 from jobs.extract import ExtractCommand
-from jobs.ingest import IngestFolder, IngestScenes
+from jobs.ingest import IngestCoco, IngestFolder, IngestLaion, IngestScenes
 from jobs.inspect import StatusCommand, VerifyCommand
+from jobs.mini import MiniWeightsCommand
 from jobs.report import ReportCommand
 from jobs.train import TrainCommand
+from jobs.weights import WeightsCommand
 from pipeline.errors import RequestError
 
 
@@ -25,7 +27,12 @@ from pipeline.errors import RequestError
 class IngestCommand:
     """Plan a dataset from a source of pictures, and fill its images column."""
 
-    source: Annotated[IngestScenes, subcommand("scenes")] | Annotated[IngestFolder, subcommand("folder")]
+    source: (
+        Annotated[IngestScenes, subcommand("scenes")]
+        | Annotated[IngestFolder, subcommand("folder")]
+        | Annotated[IngestCoco, subcommand("coco")]
+        | Annotated[IngestLaion, subcommand("laion")]
+    )
 
 
 Commands = (
@@ -36,6 +43,8 @@ Commands = (
     | Annotated[VerifyCommand, subcommand("verify")]
     | Annotated[ReportCommand, subcommand("report")]
     | Annotated[TrainCommand, subcommand("train")]
+    | Annotated[WeightsCommand, subcommand("weights")]
+    | Annotated[MiniWeightsCommand, subcommand("mini-weights")]
 )
 
 
@@ -48,7 +57,9 @@ def parse(arguments: Sequence[str]) -> Command:
         args=list(arguments),
         config=(OmitArgPrefixes, OmitSubcommandPrefixes, FlagCreatePairsOff),
     )
-    return command.source if isinstance(command, IngestCommand) else command
+    if isinstance(command, IngestCommand):
+        return command.source
+    return command.action if isinstance(command, WeightsCommand) else command
 
 
 def run(arguments: Sequence[str]) -> int:

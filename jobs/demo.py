@@ -7,15 +7,11 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from extractors.registry import make_extractor
-from extractors.weights import WeightsDamaged, WeightsUnavailable
 from jobs.command import Command, EngineOptions, Summary
 from jobs.extract import ExtractCommand
 from jobs.ingest import IngestFolder, IngestOptions, IngestScenes
 from jobs.report import ReportCommand
 from jobs.train import TrainCommand
-from pipeline.dataset import Dataset
-from pipeline.errors import RequestError
 from pipeline.image import Geometry
 from pipeline.sources.scenes import ScenesSource
 
@@ -32,6 +28,7 @@ PHOTOGRAPHS = {
 """Real photographs that installed libraries carry, and what is seen on them."""
 
 SIZE = 256
+CONDITIONS = ("sketch", "depth", "keypose", "seg", "color")
 
 
 @dataclass(frozen=True)
@@ -45,29 +42,22 @@ class DemoCommand:
     steps: int = 150
     """Training steps."""
     weights: Path | None = None
-    """A folder with PiDiNet's weights; without it the cache and the hub are tried."""
+    """A folder with PiDiNet's weights: adds a column sketch-pidinet beside the small network's."""
     engine: EngineOptions = field(default_factory=EngineOptions)
     json: bool = False
     """Print the summary as JSON."""
 
     def run(self) -> Summary:
         scenes, photographs = self.out / "dataset", self.out / "photograph-dataset"
-        missing = _missing_weights(self.weights)
-        # A column has one maker: what an earlier run of the demo began is gone on with.
-        maker = _maker_of_sketch(scenes) or ("network" if missing is None else "scenes")
-        own_edges = maker == "scenes"
-        if own_edges:
-            reason = missing or "an earlier run took them"
-            self._say(f"demo: the sketch column takes the scenes' own edges, for {reason}")
         page = self.out / "report.html"
-        summaries = [
-            self._step(self._scenes(scenes, own_edges)),
-            self._step(self._photographs(photographs)),
-            self._step(self._extract(scenes, sketch=not own_edges)),
-            self._step(self._extract(photographs, sketch=missing is None)),
-            self._step(TrainCommand.short(scenes, self.out / "train", self.steps, min(32, self.samples // 4))),
-            self._step(ReportCommand((str(scenes), str(photographs)), run_=self.out / "train", out=page)),
+        commands: list[Command] = [self._scenes(scenes), self._photographs(photographs)]
+        for root in (scenes, photographs):
+            commands += self._extract(root)
+        commands += [
+            TrainCommand.short(scenes, self.out / "train", self.steps, min(32, self.samples // 4)),
+            ReportCommand((str(scenes), str(photographs)), run_=self.out / "train", out=page),
         ]
+        summaries = [self._step(command) for command in commands]
         problems = tuple(problem for summary in summaries for problem in summary.problems)
         record = {"command": "demo", "steps": [dict(summary.record) for summary in summaries]}
         return Summary(f"demo: open {page}", record, problems)
@@ -80,10 +70,9 @@ class DemoCommand:
     def _say(self, line: str) -> None:
         print(line, file=sys.stderr if self.json else sys.stdout, flush=True)
 
-    def _scenes(self, root: Path, own_edges: bool) -> IngestScenes:
-        truth = ("depth", "seg", "keypose", *(["sketch"] if own_edges else []))
+    def _scenes(self, root: Path) -> IngestScenes:
         return IngestScenes(
-            options=IngestOptions(str(root), shard_size=40, truth=truth),
+            options=IngestOptions(str(root), shard_size=40),
             source=ScenesSource(self.samples),
             geometry=Geometry(SIZE),
             engine=self.engine,
@@ -99,28 +88,15 @@ class DemoCommand:
             engine=self.engine,
         )
 
-    def _extract(self, root: Path, sketch: bool) -> ExtractCommand:
-        conditions = ("color", "sketch") if sketch else ("color",)
-        return ExtractCommand(str(root), conditions, weights=self.weights, engine=self.engine)
-
-
-def _maker_of_sketch(root: Path) -> str | None:
-    """Who makes the sketch column of the scenes that stand at `root`; None when it was not begun."""
-    if not (root / "dataset.json").exists():
-        return None
-    recipe = Dataset.open(str(root)).recipe("sketch")
-    return None if recipe is None else str(recipe.get("made_by", "network"))
-
-
-def _missing_weights(weights: Path | None) -> str | None:
-    """Why PiDiNet's weights cannot be had, or None when they can. Raises RequestError for damaged ones."""
-    try:
-        make_extractor("sketch", weights=weights).recipe()
-    except WeightsUnavailable as error:
-        return str(error)
-    except WeightsDamaged as error:
-        raise RequestError(str(error)) from None
-    return None
+    def _extract(self, root: Path) -> list[Command]:
+        commands: list[Command] = [ExtractCommand(str(root), CONDITIONS, variant="mini", engine=self.engine)]
+        if self.weights:
+            commands.append(
+                ExtractCommand(
+                    str(root), ("sketch",), weights=self.weights, as_="sketch-pidinet", engine=self.engine
+                )
+            )
+        return commands
 
 
 def copy_photographs(folder: Path) -> None:

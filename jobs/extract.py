@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 
+from extractors.batch import DEVICES
 from jobs.command import EngineOptions, Summary, summarise
 from jobs.progress import show_progress
 from pipeline.dataset import Dataset
@@ -32,8 +33,10 @@ class ExtractCommand:
     """Another name for the column, when one condition is asked for."""
     batch: int = 8
     """Pictures given to a network at once; no effect on the result."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where networks run; auto takes a GPU where there is one."""
+    device: str = "auto"
+    """Where networks run: cpu, cuda, or auto, which takes a GPU where there is one."""
+    compile: bool = False
+    """Compile the networks: faster after about a minute for each size of picture; another recipe."""
     engine: EngineOptions = field(default_factory=EngineOptions)
     json: bool = False
     """Print the summary as JSON."""
@@ -49,6 +52,7 @@ class ExtractCommand:
             column=self.as_,
             batch=self.batch,
             device=choose_device(self.device, self.engine),
+            compile=self.compile,
         )
         left = dataset.left(made.column for made in stage.conditions)
         with show_progress("extract", len(left), len(dataset.shards)) as progress:
@@ -57,7 +61,9 @@ class ExtractCommand:
 
 
 def choose_device(asked: str, engine: EngineOptions) -> str:
-    """cpu or cuda. RequestError when a GPU is asked for and there is none."""
+    """cpu or cuda. RequestError when a GPU is asked for and there is none, or no such device is known."""
+    if asked not in ("auto", *DEVICES):
+        raise RequestError(f"--device must be one of auto, {', '.join(DEVICES)}, not {asked!r}")
     if asked == "cpu":
         return "cpu"
     if engine.engine == "ray":

@@ -1,23 +1,30 @@
-"""ingest scenes | folder: plan a dataset and fill its images column."""
+"""ingest scenes | folder | coco | laion: plan a dataset and fill its images column."""
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field, replace
 
 import tyro
 
 from jobs.command import EngineOptions, Summary, summarise
 from jobs.progress import show_progress
-from pipeline.commit import load_receipt
+from pipeline.attempts import sweep_drafts
 from pipeline.dataset import IMAGES, Dataset
+from pipeline.download import Downloads
+from pipeline.duplicates import mark_duplicates
 from pipeline.engine import run
 from pipeline.errors import RequestError
 from pipeline.image import Geometry
 from pipeline.ingest import Ingest, check_truths, claim_truths, plan_dataset
+from pipeline.retry import plan_retry
 from pipeline.sources.base import Source
+from pipeline.sources.coco.source import CocoSource
 from pipeline.sources.folder import FolderSource
+from pipeline.sources.laion.source import LaionSource
 from pipeline.sources.scenes import ScenesSource
 from pipeline.verify import verify_plan
+from pipeline.yields import measure_yield, yield_table
 
 
 @dataclass(frozen=True)
@@ -66,8 +73,66 @@ class IngestFolder(_Ingest):
         return ingest(FolderSource(self.folder), self.geometry, self.options, self.engine)
 
 
+@dataclass(frozen=True, kw_only=True)
+class IngestCoco(_Ingest):
+    """COCO 2017 in the official layout, with its annotations as exact columns (--truth seg keypose)."""
+
+    coco: str
+    """The folder that holds COCO: annotations/, and the pictures as train2017/ or train2017.zip."""
+    split: str = "train2017"
+    """Which pictures: train2017 or val2017."""
+    licenses: tuple[int, ...] = ()
+    """Take only pictures under these of COCO's licence ids; all of them when not given."""
+    download: bool = False
+    """Fetch the pictures by their coco_url, and do not look for them in the folder."""
+    downloads: Downloads = field(default_factory=Downloads)
+    retry_failed: bool = False
+    """With --download, when every shard is done: try the rows again that failed in a way that may pass."""
+
+    def run(self) -> Summary:
+        source = CocoSource(self.coco, self.split, self.licenses, self.downloads if self.download else None)
+        if self.download:
+            return download(source, self.downloads, self.retry_failed, self.geometry, self.options, self.engine)
+        return ingest(source, self.geometry, self.options, self.engine)
+
+
+@dataclass(frozen=True, kw_only=True)
+class IngestLaion(_Ingest):
+    """Pictures of the web by URL and caption, from the metadata of LAION-Aesthetics and its kin."""
+
+    source: LaionSource
+    retry_failed: bool = False
+    """When every shard is done, try the rows again that failed in a way that may pass, in supplementary shards."""
+
+    def run(self) -> Summary:
+        source = self.source
+        return download(source, source.downloads, self.retry_failed, self.geometry, self.options, self.engine)
+
+
 def ingest(source: Source, geometry: Geometry, options: IngestOptions, engine: EngineOptions) -> Summary:
-    """Plan, then make every shard that is not done."""
+    """Plan, then make every shard that is not done; when all are, mark the duplicates."""
+    dataset, summary = _fill(source, geometry, options, engine)
+    return _finish(dataset, summary)
+
+
+def download(
+    source: Source,
+    downloads: Downloads,
+    retry_failed: bool,
+    geometry: Geometry,
+    options: IngestOptions,
+    engine: EngineOptions,
+) -> Summary:
+    """The same for a source that downloads: failed rows may be tried again, and too low a yield is a problem."""
+    dataset, summary = _fill(source, geometry, options, engine)
+    if retry_failed and not summary.problems and plan_retry(dataset):
+        _, summary = _fill(source, geometry, options, engine)
+    return _finish(dataset, _gate(dataset, summary, downloads.min_yield))
+
+
+def _fill(
+    source: Source, geometry: Geometry, options: IngestOptions, engine: EngineOptions
+) -> tuple[Dataset, Summary]:
     check_truths(source, options.truth)
     dataset = plan_dataset(options.out, source, geometry, options.shard_size)
     dataset.store.sweep()
@@ -77,15 +142,41 @@ def ingest(source: Source, geometry: Geometry, options: IngestOptions, engine: E
         raise RequestError(f"{options.out}: {damaged[0]}; make the dataset anew in another --out")
     with show_progress("ingest", len(left), len(dataset.shards)) as progress:
         outcome = run(Ingest(dataset, source, geometry, truths), left, engine.engine, engine.workers, progress)
-    summary = summarise("ingest", outcome, len(dataset.shards))
-    done = sorted(dataset.done(IMAGES))
-    if len(done) == len(dataset.shards) and not any(_has_samples(dataset, shard) for shard in done):
-        summary = replace(
-            summary, problems=(*summary.problems, "no row became a sample; status names the reasons")
-        )
-    return summary
+    sweep_drafts(dataset.store, dataset.done(IMAGES))
+    return dataset, summarise("ingest", outcome, len(dataset.shards))
 
 
-def _has_samples(dataset: Dataset, shard: int) -> bool:
-    receipt = load_receipt(dataset.store, IMAGES, shard)
-    return receipt is not None and receipt.samples > 0
+def _finish(dataset: Dataset, summary: Summary) -> Summary:
+    """Mark the duplicates of a whole images column, and tell of an empty one."""
+    images = dataset.receipts(IMAGES)
+    if len(images) < len(dataset.shards):
+        return summary
+    if not any(receipt.samples for receipt in images.values()):
+        nothing = "no row became a sample; status names the reasons"
+        return replace(summary, problems=(*summary.problems, nothing))
+    kinds = Counter(mark_duplicates(dataset)["kind"].to_pylist())
+    told = ", ".join(f"{count} {kind} duplicates" for kind, count in sorted(kinds.items()))
+    return replace(
+        summary,
+        line=f"{summary.line}; {told}" if told else summary.line,
+        record={**summary.record, "duplicates": dict(kinds)},
+    )
+
+
+def _gate(dataset: Dataset, summary: Summary, least: float) -> Summary:
+    """Tell the yield of a whole images column; one under the gate is a problem, with a table of the reasons."""
+    if dataset.left((IMAGES,)):
+        return summary
+    found = measure_yield(dataset)
+    summary = replace(
+        summary,
+        line=f"{summary.line}; yield {found.share:.1%} of {found.planned} rows",
+        record={**summary.record, "yield": found.share, "reasons": dict(found.reasons)},
+    )
+    if found.share >= least:
+        return summary
+    gate = (
+        f"yield: {found.samples} of {found.planned} rows became samples, "
+        f"{found.share:.1%} is under --min-yield {least}"
+    )
+    return replace(summary, problems=(*summary.problems, gate, *yield_table(found)))

@@ -28,13 +28,17 @@ class StatusCommand:
         columns = dataset_status(dataset)
         lines = [_table_line(column) for column in columns]
         source = dataset.description.source
+        left_out = dataset.left_out()
+        told = ", ".join(f"{reason} {count}" for reason, count in sorted(left_out.items()))
         lines.append(
             f"status: {source['kind']}, {dataset.description.samples} rows in {len(dataset.shards)} shards"
+            + (f"; left out of the plan: {told}" if told else "")
         )
         record = {
             "command": "status",
             "shards": len(dataset.shards),
             "rows": dataset.description.samples,
+            "left_out": left_out,
             "columns": {c.column: {**asdict(c), "missing": c.missing} for c in columns},
         }
         return Summary("\n".join(lines), record)

@@ -7,8 +7,9 @@ the loser adopts what is there.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import TypeAlias
 
 from pipeline.errors import DamagedShard
 from pipeline.receipt import Receipt, shard_name
@@ -27,6 +28,10 @@ def receipt_path(column: str, shard: int) -> str:
     return f"{column}/{shard_name(shard)}.json"
 
 
+Committer: TypeAlias = Callable[[Store, Path, Receipt, Mapping[str, bytes]], Receipt]
+"""Publishes a tar, what belongs to it (path -> bytes) and last its receipt. Returns the receipt that stands."""
+
+
 def publish(
     store: Store,
     samples: Iterable[Sample],
@@ -40,10 +45,12 @@ def publish(
     dropped: Mapping[str, str] | None = None,
     seconds: float = 0.0,
     extra: Mapping[str, bytes] | None = None,
+    by: Committer | None = None,
 ) -> Receipt:
     """Write the samples as a shard and commit it. The receipt that stands: ours, or that of whoever came first.
 
-    The fields are those of Receipt. extra: path -> bytes, published between the tar and the receipt.
+    The fields are those of Receipt. extra: path -> bytes, published between the tar and the receipt. by: `commit`
+    unless said otherwise.
     """
     with store.scratch() as scratch:
         tar = scratch / f"{shard_name(shard)}.tar"
@@ -62,7 +69,7 @@ def publish(
             dropped=dropped or {},
             seconds=round(seconds, 3),
         )
-        return commit(store, tar, receipt, extra or {})
+        return (by or commit)(store, tar, receipt, extra or {})
 
 
 def write_shard(samples: Iterable[Sample], path: Path) -> tuple[int, int, str, list[str]]:
@@ -82,7 +89,6 @@ def write_shard(samples: Iterable[Sample], path: Path) -> tuple[int, int, str, l
 
 def commit(store: Store, tar: Path, receipt: Receipt, extra: Mapping[str, bytes]) -> Receipt:
     """Publish `tar`, then `extra` (path -> bytes), then `receipt`. Returns the receipt that stands."""
-    path = receipt_path(receipt.column, receipt.shard)
     if not store.create(tar_path(receipt.column, receipt.shard), tar):
         finished = load_receipt(store, receipt.column, receipt.shard)
         if finished is not None:
@@ -90,7 +96,12 @@ def commit(store: Store, tar: Path, receipt: Receipt, extra: Mapping[str, bytes]
         _check_orphan(store, receipt)
     for name, data in extra.items():
         store.create_bytes(name, data)
-    if store.create_bytes(path, receipt.encode()):
+    return finish(store, receipt)
+
+
+def finish(store: Store, receipt: Receipt) -> Receipt:
+    """Publish the receipt of a tar that stands with all that belongs to it. Returns the receipt that stands."""
+    if store.create_bytes(receipt_path(receipt.column, receipt.shard), receipt.encode()):
         return receipt
     return _read_receipt(store, receipt.column, receipt.shard)
 

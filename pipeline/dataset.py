@@ -5,26 +5,24 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from itertools import islice
 from typing import Any
-
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipeline.commit import load_receipt, tar_path
 from pipeline.errors import DamagedShard, RequestError, ShardNotReady
+from pipeline.plan import LEFT_OUT, Segment, add_supplement, read_plan, read_supplements, write_segment
 from pipeline.receipt import FORMAT, Receipt, digest_json, shard_name, to_json
-from pipeline.sample import KEY, Sample, digest_keys, is_key
+from pipeline.sample import Sample, digest_keys
 from pipeline.store import Store, open_store
 from pipeline.tar import TarError, read_samples
 
 RECEIPT_NAME = re.compile(r"(\d{6,})\.json")
 COLUMN_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 IMAGES = "images"
-RESERVED = {"plan", IMAGES}
+RESERVED = {"plan", "supplements", "drafts", "duplicates", IMAGES}
 FIELDS: dict[str, type] = {
     "source": dict,
     "geometry": dict,
@@ -61,6 +59,8 @@ class Dataset:
     def __init__(self, store: Store) -> None:
         self.store = store
         self.description = _read_description(store)
+        first = self.description
+        self.segments = [Segment(0, first.shards, first.samples, first.plan), *read_supplements(store)]
 
     @classmethod
     def open(cls, root: str) -> Dataset:
@@ -68,13 +68,23 @@ class Dataset:
 
     @property
     def shards(self) -> range:
-        return range(self.description.shards)
+        return range(self.segments[-1].numbers.stop)
+
+    def supplement(self, segment: Segment) -> None:
+        """Add shards to the dataset."""
+        add_supplement(self.store, len(self.segments), segment)
+        self.segments.append(segment)
 
     def plan(self, shard: int) -> list[dict[str, Any]]:
         """The rows that the shard was asked to hold."""
-        data = self.store.load(plan_path(shard))
-        rows: list[dict[str, Any]] = pq.read_table(pa.BufferReader(pa.py_buffer(data))).to_pylist()
-        return rows
+        return read_plan(self.store, shard)
+
+    def left_out(self) -> Mapping[str, int]:
+        """How many rows the source left out on purpose when it was planned, by reason."""
+        try:
+            return dict(json.loads(bytes(self.store.load(LEFT_OUT))))
+        except FileNotFoundError:
+            return {}
 
     def columns(self) -> list[str]:
         """The names of the columns, images first."""
@@ -107,9 +117,8 @@ class Dataset:
     def claim(self, column: str, recipe: Mapping[str, Any]) -> str:
         """Begin a column, or go on with it, under this recipe. Its digest; RequestError when another stands."""
         if not COLUMN_NAME.fullmatch(column) or column in RESERVED:
-            raise RequestError(
-                f"a column's name must be [a-z0-9][a-z0-9_-]* and not plan or images, not {column!r}"
-            )
+            taken = ", ".join(sorted(RESERVED))
+            raise RequestError(f"a column's name must be [a-z0-9][a-z0-9_-]* and none of {taken}, not {column!r}")
         digest = digest_json(recipe)
         # Looked for first, so that what is finished can be asked for again where nothing may be written.
         if self.recipe(column) is None and self.store.create_bytes(f"{column}/column.json", to_json(recipe)):
@@ -171,61 +180,35 @@ def load_verified(store: Store, receipt: Receipt) -> list[Sample]:
     return samples
 
 
-def plan_path(shard: int) -> str:
-    """plan/000012.parquet"""
-    return f"plan/{shard_name(shard)}.parquet"
-
-
 def create_dataset(
     store: Store,
-    rows: Iterable[Mapping[str, Any]],
+    rows: Callable[[Counter[str]], Iterable[Mapping[str, Any]]],
     shard_size: int,
     source: Mapping[str, Any],
     geometry: Mapping[str, Any],
 ) -> Dataset:
     """Write the plan and, last, dataset.json. Where a dataset of this source and geometry stands, open it.
 
-    rows: each has "key", "location", "captions" (a list) and "digest" (or None), then whatever the source
-    adds; they are drawn only when there is no dataset yet, for a plan is made once.
+    rows: gives the rows, and counts in its argument those that are left out on purpose, by reason; asked only
+    when there is no dataset yet, for a plan is made once.
     Raises RequestError when another source, geometry or plan stands at this root.
     """
     if "dataset.json" in store.names(""):
         _refuse_difference(store, source, geometry, shard_size)
         return Dataset(store)
-    digests, samples = list[str](), 0
-    for batch in _batched_rows(rows, shard_size):
-        digests.append(_write_plan(store, len(digests), batch))
-        samples += len(batch)
-    if not digests:
-        raise RequestError("the source has no pictures; at least one is needed to make a dataset")
-    description = Description(source, geometry, shard_size, len(digests), samples, digest_json(digests))
+    left_out = Counter[str]()
+    segment = write_segment(store, rows(left_out), shard_size)
+    counts = ", ".join(f"{reason} {count}" for reason, count in left_out.most_common())
+    if not segment.shards:
+        raise RequestError(
+            "the source has no pictures" + (f" left ({counts})" if counts else "") + "; at least one is needed"
+        )
+    if left_out:
+        store.create_bytes(LEFT_OUT, to_json(left_out))
+    description = Description(source, geometry, shard_size, segment.shards, segment.samples, segment.plan)
     if not store.create_bytes("dataset.json", to_json(asdict(description))):
         _refuse_difference(store, source, geometry, shard_size)
     return Dataset(store)
-
-
-def _batched_rows(rows: Iterable[Mapping[str, Any]], size: int) -> Iterator[list[Mapping[str, Any]]]:
-    seen = set[str]()
-    iterator = iter(rows)
-    while batch := list(islice(iterator, size)):
-        for row in batch:
-            if not is_key(row["key"]) or row["key"] in seen:
-                raise RequestError(f"a key must be {KEY.pattern} and unique in the dataset, not {row['key']!r}")
-            seen.add(row["key"])
-        yield batch
-
-
-def _write_plan(store: Store, shard: int, rows: list[Mapping[str, Any]]) -> str:
-    with store.scratch() as scratch:
-        local = scratch / "plan.parquet"
-        pq.write_table(pa.Table.from_pylist([dict(row) for row in rows]), local)
-        data = local.read_bytes()
-        if not store.create(plan_path(shard), local) and bytes(store.load(plan_path(shard))) != data:
-            raise RequestError(
-                f"{store.root}/{plan_path(shard)} was planned from other rows or options; "
-                "use the same ones to go on, or another --out"
-            )
-    return hashlib.sha256(data).hexdigest()
 
 
 def _read_description(store: Store) -> Description:

@@ -30,9 +30,10 @@ class Drop(Exception):
     """This row gives no sample, for a reason that is counted in the receipt.
 
     The reason is a short fixed phrase ("too small"), never a message with values in it, so that drops can
-    be counted by it.
+    be counted by it. http: the status that the row's address answered with, where it answered.
     """
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, http: int | None = None) -> None:
         super().__init__(reason)
         self.reason = reason
+        self.http = http

@@ -10,11 +10,14 @@ from typing import Literal
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps
+import simplejpeg
+from PIL import ExifTags, Image, ImageOps
 
 from pipeline.errors import Drop, RequestError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
+WEB_FORMATS = ("JPEG", "PNG", "WEBP")
+"""What is taken from strangers on the web: the decoders that browsers have hardened."""
 MAX_PIXELS = 100_000_000
 CELL = 64
 
@@ -72,30 +75,98 @@ def use_threads(count: float) -> None:
     cv2.setNumThreads(max(1, int(count)))
 
 
-def read_picture(data: bytes) -> Picture:
+@dataclass(frozen=True)
+class Decoded:
+    """A picture as it was decoded, upright. size: (width, height) of the whole picture; a JPEG that shrinks may
+    have been decoded at a half, a quarter or an eighth of it.
+    """
+
+    picture: Picture
+    size: tuple[int, int]
+
+
+def read_picture(data: bytes, formats: tuple[str, ...] = FORMATS) -> Picture:
     """Decode bytes of unknown origin to RGB, upright by their EXIF orientation.
 
     Grey, palette, CMYK and 16-bit pictures become 8-bit RGB; what is transparent lies on white.
     Raises Drop: "not a picture", "too many pixels", "animated", "truncated", "unsupported mode".
     """
+    return _decode(data, None, formats).picture
+
+
+def decode_picture(data: bytes, geometry: Geometry, formats: tuple[str, ...] = FORMATS) -> Decoded:
+    """Decode bytes of unknown origin as far as the geometry needs them; drops as `read_picture` has them.
+
+    Raises Drop("too small") by the header alone, nothing of it decoded.
+    """
+    return _decode(data, geometry, formats)
+
+
+def _decode(data: bytes, geometry: Geometry | None, formats: tuple[str, ...]) -> Decoded:
     with warnings.catch_warnings():
         # Pillow warns of pictures that are large and of some that are damaged; both are judged here.
         warnings.simplefilter("ignore")
-        image = _open(data)
+        image = _open(data, formats)
         try:
+            if geometry:
+                geometry.place(*image.size)  # drops what is too small, before EXIF makes Pillow read on
+            turn = image.getexif().get(ExifTags.Base.Orientation, 1)
+            width, height = image.size[::-1] if turn in SIDEWAYS else image.size
             # MPO is a JPEG with further views behind it, as telephones write it; the first is the photograph.
             if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
                 raise Drop("animated")
+            if image.format in ("JPEG", "MPO") and image.mode in ("RGB", "L"):
+                picture = _decode_jpeg(data, image.size, _factor((width, height), turn, geometry))
+                if picture is not None:
+                    return Decoded(_turn(picture, turn), (width, height))
             image.load()
-            return _to_rgb(ImageOps.exif_transpose(image))
+            return Decoded(_to_rgb(ImageOps.exif_transpose(image)), (width, height))
         except DAMAGED:
             raise Drop("truncated") from None
 
 
-def _open(data: bytes) -> Image.Image:
+SIDEWAYS = (5, 6, 7, 8)
+"""EXIF orientations (EXIF 2.3, section 4.6.4, tag 0x0112) that swap width and height."""
+
+
+def _factor(size: tuple[int, int], turn: int, geometry: Geometry | None) -> int:
+    """By how much a JPEG may be decoded smaller: it must not have to grow again."""
+    if geometry is None:
+        return 1
+    resized = geometry.place(*size).resized
+    most = min(size[0] // resized[0], size[1] // resized[1])
+    # A side that is no multiple ends with a pixel that hangs over; turned round, it would hang over at the start.
+    return next((f for f in (8, 4, 2) if f <= most and (turn == 1 or not (size[0] % f or size[1] % f))), 1)
+
+
+def _decode_jpeg(data: bytes, size: tuple[int, int], factor: int) -> Picture | None:
+    """Twice as fast as Pillow, and at 1/factor of the size faster still; None for what is damaged or unusual.
+
+    The discrete cosine transform of a smaller block is a shrunken picture: no pixel is left out of the mean.
+    """
+    width, height = (-(-side // factor) if factor > 1 else 0 for side in size)
+    try:
+        picture = simplejpeg.decode_jpeg(data, "RGB", fastupsample=True, min_height=height, min_width=width)
+        return np.asarray(picture)
+    except ValueError:
+        return None
+
+
+def _turn(picture: Picture, orientation: int) -> Picture:
+    """Upright, by the EXIF orientation of the stored picture."""
+    if orientation in SIDEWAYS:
+        picture = picture.transpose(1, 0, 2)
+    if orientation in (2, 3, 6, 7):
+        picture = picture[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        picture = picture[::-1]
+    return np.ascontiguousarray(picture)
+
+
+def _open(data: bytes, formats: tuple[str, ...]) -> Image.Image:
     """The picture by its header, nothing of it decoded."""
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        image = Image.open(io.BytesIO(data), formats=formats)
     except Image.DecompressionBombError:
         raise Drop("too many pixels") from None
     except DAMAGED:
@@ -121,16 +192,34 @@ def _to_rgb(image: Image.Image) -> Picture:
 
 
 def apply_placement(picture: Picture, placement: Placement) -> Picture:
-    """The picture resized (area when it shrinks, bicubic when it grows) and cut."""
+    """The picture resized (the mean of the area, or bilinear by less than two; bicubic when it grows) and cut.
+
+    The picture may have been decoded at a half, a quarter or an eighth of its size.
+    """
     height, width = picture.shape[:2]
-    if (width, height) != placement.original:
+    factor = next((f for f in (1, 2, 4, 8) if _shrunk(placement.original, f) == (width, height)), None)
+    if factor is None:
         raise ValueError(f"a placement of {placement.original} cannot be applied to {(width, height)}")
-    if placement.resized != placement.original:
-        shrinks = placement.resized[0] < width
-        interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+    if factor > 1:
+        # The last pixels may hang over the picture's end: by the exact scale every point comes where it belongs.
+        fx, fy = (factor * to / of for to, of in zip(placement.resized, placement.original, strict=True))
+        picture = cv2.resize(picture, None, fx=fx, fy=fy, interpolation=_interpolation(fx))
+    elif placement.resized != (width, height):
+        interpolation = _interpolation(placement.resized[0] / width)
         picture = cv2.resize(picture, placement.resized, interpolation=interpolation)
     x, y, w, h = placement.crop
     return np.ascontiguousarray(picture[y : y + h, x : x + w])
+
+
+def _interpolation(scale: float) -> int:
+    """Above a half, bilinear looks at every pixel too, within 0.2 dB of the mean and in a sixth of its time."""
+    if scale > 1:
+        return cv2.INTER_CUBIC
+    return cv2.INTER_LINEAR if scale > 0.5 else cv2.INTER_AREA
+
+
+def _shrunk(size: tuple[int, int], factor: int) -> tuple[int, int]:
+    return -(-size[0] // factor), -(-size[1] // factor)
 
 
 def encode_jpeg(picture: Picture, quality: int) -> bytes:

@@ -2,47 +2,42 @@
 
 from __future__ import annotations
 
-import io
+import hashlib
+import json
 import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from extractors.base import Resources
 from extractors.registry import format_of
-from pipeline.commit import load_receipt, publish
+from pipeline.attempts import commit_attempt, read_seen, write_seen
+from pipeline.commit import commit, load_receipt, publish
 from pipeline.dataset import IMAGES, Dataset, create_dataset
-from pipeline.errors import DamagedShard, Drop, IncompleteError, RequestError
-from pipeline.image import Geometry, Placement, apply_placement, encode_jpeg, use_threads
-from pipeline.receipt import Receipt, shard_name, to_json
-from pipeline.sample import Sample, digest_keys
-from pipeline.sources.base import Original, Row, Source
-from pipeline.stage import Fuse, Made, describe_error, refuse_total_failure
-from pipeline.store import Store, open_store
-
-OK = "ok"
-ROWS = pa.schema(
-    [
-        ("key", pa.string()),
-        ("status", pa.string()),
-        ("sha256", pa.string()),
-        ("bytes", pa.int64()),
-        ("width", pa.int32()),
-        ("height", pa.int32()),
-    ]
+from pipeline.errors import Drop, IncompleteError, RequestError
+from pipeline.image import (
+    Decoded,
+    Geometry,
+    Picture,
+    Placement,
+    apply_placement,
+    decode_picture,
+    encode_jpeg,
+    use_threads,
 )
-"""rows.parquet: status is "ok" or the reason of the drop; the rest is of the original, null where unknown."""
+from pipeline.receipt import Receipt, shard_name, to_compact_json
+from pipeline.rows import OK, count_drops, encode_rows, perceive, rows_path
+from pipeline.sample import Sample, digest_keys
+from pipeline.sources.base import Opener, Original, Row, Source
+from pipeline.stage import Fuse, Made, describe_error, refuse_total_failure
+from pipeline.store import open_store
 
 
 def plan_dataset(root: str, source: Source, geometry: Geometry, shard_size: int) -> Dataset:
     """Make the plan of a new dataset, or open the one that stands there. RequestError when it is another's."""
     if shard_size < 1:
         raise RequestError(f"--shard-size must be at least 1, not {shard_size}")
-    return create_dataset(open_store(root), source.rows(), shard_size, source.describe(), asdict(geometry))
+    return create_dataset(open_store(root), source.rows, shard_size, source.describe(), asdict(geometry))
 
 
 def check_truths(source: Source, truths: Sequence[str]) -> None:
@@ -67,7 +62,6 @@ class _Kept:
     samples: list[Sample] = field(default_factory=list)
     truth: dict[str, list[Sample]] = field(default_factory=dict)
     rows: list[dict[str, Any]] = field(default_factory=list)
-    drops: Counter[str] = field(default_factory=Counter)
     errors: list[str] = field(default_factory=list)
 
 
@@ -82,63 +76,108 @@ class Ingest:
     source: Source
     geometry: Geometry
     truths: Mapping[str, str]
-    resources: Resources = field(default_factory=Resources)
+
+    @property
+    def resources(self) -> Resources:
+        return self.source.resources
 
     def setup(self) -> None:
         use_threads(self.resources.cpus)
+        self.source.setup()
         self.fuse = Fuse()
 
     def __call__(self, shard: int) -> Made:
-        started = time.perf_counter()
         finished = {column: load_receipt(self.dataset.store, column, shard) for column in (IMAGES, *self.truths)}
-        if all(finished.values()):
-            return Made({column: receipt for column, receipt in finished.items() if receipt})
-        images = finished[IMAGES]
-        rows = self.dataset.plan(shard)
-        if images is not None:
-            keys = {sample.key for sample in self.dataset.load(IMAGES, shard, images)}
-            rows = [row for row in rows if row["key"] in keys]
-        kept = self._read(rows, tuple(column for column in self.truths if finished[column] is None))
-        refuse_total_failure(len(kept.samples), kept.errors)
-        receipts = {}
-        if images is None:
-            images = self._commit_images(shard, kept, time.perf_counter() - started)
-        if images.keys != digest_keys(sample.key for sample in kept.samples):
-            raise IncompleteError(f"images/{shard_name(shard)} holds other samples than its source gives now")
-        receipts[IMAGES] = images
-        for column, samples in kept.truth.items():
-            receipts[column] = self._commit_truth(column, images, samples)
-        return Made(receipts, tuple(kept.errors))
+        receipts = {column: receipt for column, receipt in finished.items() if receipt}
+        missing = [column for column in self.truths if column not in receipts]
+        errors: tuple[str, ...] = ()
+        if IMAGES not in receipts:
+            receipts[IMAGES], truth, errors = self._make_images(shard, missing)
+        elif missing:
+            truth = self._make_truth(receipts[IMAGES], missing)
+        for column in missing:
+            receipts[column] = self._commit_truth(column, receipts[IMAGES], truth[column])
+        return Made(receipts, errors)
 
-    def _read(self, rows: Sequence[Row], truths: tuple[str, ...]) -> _Kept:
+    def _make_images(
+        self, shard: int, truths: Sequence[str]
+    ) -> tuple[Receipt, Mapping[str, list[Sample]], tuple[str, ...]]:
+        """The pictures and the truth of a shard, from the source."""
+        started = time.perf_counter()
+        store, rows = self.dataset.store, self.dataset.plan(shard)
+        with store.scratch() as scratch, self.source.gather(rows, self.geometry.size, scratch) as opener:
+            seen = None if self.source.repeatable else read_seen(store, shard)
+            kept = self._read(rows, opener, truths, seen or {})
+            if not self.source.repeatable and seen is None:
+                got = {row["key"]: row["sha256"] for row in kept.rows if row.get("sha256")}
+                if not write_seen(store, shard, got):
+                    # Another attempt was first, so its pictures are the ones to be held to.
+                    kept = self._read(rows, opener, truths, read_seen(store, shard) or {})
+        refuse_total_failure(len(kept.samples), kept.errors)
+        receipt = publish(
+            store,
+            kept.samples,
+            column=IMAGES,
+            shard=shard,
+            planned=len(kept.rows),
+            recipe=self.dataset.description.recipe,
+            drops=count_drops(kept.rows),
+            seconds=time.perf_counter() - started,
+            extra={rows_path(shard): encode_rows(kept.rows)},
+            by=commit if self.source.repeatable else commit_attempt,
+        )
+        truth: Mapping[str, list[Sample]] = kept.truth
+        if truths and receipt.keys != digest_keys(sample.key for sample in kept.samples):
+            # An earlier attempt's shard stands, whose pictures are not all among ours.
+            truth = self._make_truth(receipt, truths)
+        return receipt, truth, tuple(kept.errors)
+
+    def _read(self, rows: Sequence[Row], opener: Opener, truths: Sequence[str], seen: Mapping[str, str]) -> _Kept:
         kept = _Kept(truth={column: [] for column in truths})
         for row in rows:
-            original = None
+            outcome: dict[str, Any] = {"key": row["key"], "status": OK}
             try:
-                original = self.source.open(row, self.geometry)
-                height, width = original.picture.shape[:2]
-                placement = self.geometry.place(width, height)
-                sample = self._sample(row, original, placement)
+                original = opener(row)
+                decoded = self._decode(row, original, seen, outcome)
+                placement = self.geometry.place(*decoded.size)
+                picture = apply_placement(decoded.picture, placement)
+                sample = self._sample(row, original, picture, placement, outcome["sha256"])
                 maps = {c: format_of(c).encode(original.truth[c](placement)) for c in truths}
-                status = OK
+                outcome["phash"] = perceive(picture)
                 self.fuse.succeed()
             except Drop as drop:
-                status = drop.reason
+                outcome["status"] = drop.reason
+                outcome.setdefault("http", drop.http)
             except Exception as error:
-                status = f"failed ({type(error).__name__})"
+                outcome["status"] = f"failed ({type(error).__name__})"
                 kept.errors.append(f"{row['key']}: {describe_error(error)}")
                 self.fuse.fail(kept.errors[-1])
-            kept.rows.append(_outcome(row, original, status))
-            if status == OK:
+            kept.rows.append(outcome)
+            if outcome["status"] == OK:
                 kept.samples.append(sample)
                 for column, members in maps.items():
                     kept.truth[column].append(Sample(row["key"], members))
-            else:
-                kept.drops[status] += 1
         return kept
 
-    def _sample(self, row: Row, original: Original, placement: Placement) -> Sample:
-        picture = apply_placement(original.picture, placement)
+    def _decode(self, row: Row, original: Original, seen: Mapping[str, str], outcome: dict[str, Any]) -> Decoded:
+        """The picture, and what is known of its file in `outcome`."""
+        outcome |= {"http": original.http, "sha256": None}
+        if isinstance(original.content, bytes):
+            outcome |= {"sha256": hashlib.sha256(original.content).hexdigest(), "bytes": len(original.content)}
+            if row["digest"] not in (None, outcome["sha256"]):
+                raise Drop("not the picture of the metadata's digest")
+            if seen.get(row["key"]) not in (None, outcome["sha256"]):
+                raise Drop("changed since it was first seen")
+            decoded = decode_picture(original.content, self.geometry, original.formats)
+        else:
+            height, width = original.content.shape[:2]
+            decoded = Decoded(original.content, (width, height))
+        outcome |= {"width": decoded.size[0], "height": decoded.size[1]}
+        return decoded
+
+    def _sample(
+        self, row: Row, original: Original, picture: Picture, placement: Placement, sha256: str | None
+    ) -> Sample:
         height, width = picture.shape[:2]
         known = {
             "key": row["key"],
@@ -146,30 +185,38 @@ class Ingest:
             "width": width,
             "height": height,
             "placement": asdict(placement),
-            "sha256": original.sha256,
+            "sha256": sha256,
             "source": {"location": row["location"], **original.info},
         }
         members = {
             "jpg": encode_jpeg(picture, self.geometry.quality),
             "txt": original.captions[0].encode(),
-            "json": to_json(known),
+            "json": to_compact_json(known),
         }
         return Sample(row["key"], members)
 
-    def _commit_images(self, shard: int, kept: _Kept, seconds: float) -> Receipt:
-        table = io.BytesIO()
-        pq.write_table(pa.Table.from_pylist(kept.rows, ROWS), table)
-        return publish(
-            self.dataset.store,
-            kept.samples,
-            column=IMAGES,
-            shard=shard,
-            planned=len(kept.rows),
-            recipe=self.dataset.description.recipe,
-            drops=dict(kept.drops),
-            seconds=seconds,
-            extra={rows_path(shard): table.getvalue()},
-        )
+    def _make_truth(self, images: Receipt, truths: Sequence[str]) -> Mapping[str, list[Sample]]:
+        """The truth of a shard whose pictures stand, placed as they are."""
+        store = self.dataset.store
+        pictures = self.dataset.load(IMAGES, images.shard, images)
+        rows = {row["key"]: row for row in self.dataset.plan(images.shard)}
+        made: dict[str, list[Sample]] = {column: [] for column in truths}
+        kept = [rows[sample.key] for sample in pictures]
+        size = self.geometry.size
+        with store.scratch() as scratch, self.source.gather(kept, size, scratch, pictures=False) as opener:
+            for sample, row in zip(pictures, kept, strict=True):
+                placement = _placement(json.loads(bytes(sample.members["json"]))["placement"])
+                try:
+                    truth = opener(row).truth
+                    for column in truths:
+                        members = format_of(column).encode(truth[column](placement))
+                        made[column].append(Sample(sample.key, members))
+                except Exception as error:
+                    raise IncompleteError(
+                        f"images/{shard_name(images.shard)} holds {sample.key}, for which its source now gives no "
+                        f"truth ({describe_error(error)})"
+                    ) from error
+        return made
 
     def _commit_truth(self, column: str, images: Receipt, samples: list[Sample]) -> Receipt:
         return publish(
@@ -183,27 +230,5 @@ class Ingest:
         )
 
 
-def _outcome(row: Row, original: Original | None, status: str) -> dict[str, Any]:
-    outcome: dict[str, Any] = {"key": row["key"], "status": status}
-    if original is not None:
-        height, width = original.picture.shape[:2]
-        outcome |= {"sha256": original.sha256, "bytes": original.bytes, "width": width, "height": height}
-    return outcome
-
-
-def check_rows(store: Store, images: Receipt, samples: Sequence[Sample]) -> None:
-    """Raises DamagedShard when rows.parquet does not tell the same of the planned rows as receipt and shard."""
-    path = rows_path(images.shard)
-    try:
-        rows = pq.read_table(pa.BufferReader(pa.py_buffer(store.load(path))), schema=ROWS).to_pylist()
-    except (OSError, pa.ArrowException) as error:
-        raise DamagedShard(f"{path}: {describe_error(error)}") from None
-    kept = [row["key"] for row in rows if row["status"] == OK]
-    drops = Counter(row["status"] for row in rows if row["status"] != OK)
-    if kept != [sample.key for sample in samples] or drops != images.drops:
-        raise DamagedShard(f"{path}: tells otherwise of the rows than the shard and its receipt")
-
-
-def rows_path(shard: int) -> str:
-    """images/000012.rows.parquet"""
-    return f"{IMAGES}/{shard_name(shard)}.rows.parquet"
+def _placement(record: Mapping[str, Any]) -> Placement:
+    return Placement(**{name: tuple(numbers) for name, numbers in record.items()})

@@ -1,6 +1,6 @@
 """Where a dataset lies: a folder, or any place that fsspec knows. Files appear whole, once, or not at all.
 
-The only user of fsspec in the project. There is no call that overwrites and none that deletes.
+The only user of fsspec in the project. There is no call that overwrites; what may be discarded are drafts.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ import shutil
 import socket
 import tempfile
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 from pipeline.errors import RequestError
 
@@ -36,6 +37,9 @@ class Store(Protocol):
 
     def create_bytes(self, path: str, data: bytes) -> bool:
         """Make `path` with these bytes, unless it is there: then False."""
+
+    def discard(self, path: str) -> None:
+        """Remove a draft, if it is there."""
 
     def scratch(self) -> Any:
         """A context manager: a local folder to work in, removed at the end."""
@@ -99,6 +103,9 @@ class FolderStore:
             source = scratch / "data"
             source.write_bytes(data)
             return self.create(path, source)
+
+    def discard(self, path: str) -> None:
+        (self._folder / path).unlink(missing_ok=True)
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
@@ -230,6 +237,10 @@ class ObjectStore:
             return True
         return False
 
+    def discard(self, path: str) -> None:
+        with suppress(FileNotFoundError), _reaching(self.root):
+            self._fs.rm_file(self._url(path))
+
     @contextmanager
     def scratch(self) -> Iterator[Path]:
         scratch = _make_scratch(_temporary())
@@ -240,3 +251,20 @@ class ObjectStore:
 
     def sweep(self) -> None:
         _sweep_scratch(_temporary())
+
+
+def open_files(pattern: str) -> list[tuple[str, int, Callable[[], BinaryIO]]]:
+    """(path, bytes, opener) of the files that match a glob, by name; of a folder, or of any URL that fsspec knows.
+
+    An opener gives a stream that can seek, and that reads no more than it is asked for.
+    """
+    import fsspec
+
+    try:
+        fs, path = fsspec.core.url_to_fs(pattern)
+    except (ValueError, ImportError) as error:
+        raise RequestError(f"cannot open {pattern}: {error}") from None
+    with _reaching(pattern):
+        found = fs.glob(path, detail=True)
+    files = sorted((name, info["size"]) for name, info in found.items() if info["type"] == "file")
+    return [(name, size, partial(fs.open, name, "rb", cache_type="none")) for name, size in files]

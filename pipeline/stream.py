@@ -7,11 +7,14 @@ good mix, and only ten need be open at a time.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 
 from pipeline.dataset import IMAGES, Dataset, load_verified
+from pipeline.duplicates import read_duplicates
 from pipeline.errors import DamagedShard, RequestError
 from pipeline.receipt import Receipt, digest_json, digest_receipts, shard_name
 from pipeline.sample import Sample
@@ -22,6 +25,9 @@ OPENERS = 4
 
 Receipts = Mapping[str, Receipt]
 """The receipts of one shard, by column."""
+
+LeftOut = Mapping[int, AbstractSet[str]]
+"""shard -> the keys that are not handed out, though their samples are there."""
 
 
 def permute(count: int, *seed: int) -> np.ndarray:
@@ -40,18 +46,25 @@ class Stream:
     digest: of the receipts, so of every byte that can be handed out. `len` is the samples of an epoch.
     """
 
-    def __init__(self, dataset: Dataset, shards: Mapping[int, Receipts], seed: int) -> None:
+    def __init__(
+        self, dataset: Dataset, shards: Mapping[int, Receipts], seed: int, left_out: LeftOut | None = None
+    ) -> None:
         self._dataset = dataset
         self._shards = shards
         self._seed = seed
-        self._counts = {shard: _usable(receipts) for shard, receipts in shards.items()}
+        self._left_out = left_out or {}
+        self._counts = {s: receipts[IMAGES].samples - len(self._without(s)) for s, receipts in shards.items()}
         columns = next(iter(shards.values())).keys()
-        self.digest = digest_json(
-            {
-                column: digest_receipts({s: receipts[column] for s, receipts in shards.items()})
-                for column in columns
-            }
-        )
+        digests: dict[str, Any] = {
+            column: digest_receipts({s: receipts[column] for s, receipts in shards.items()}) for column in columns
+        }
+        if self._left_out:
+            digests["left out"] = {str(shard): sorted(keys) for shard, keys in self._left_out.items()}
+        self.digest = digest_json(digests)
+
+    def _without(self, shard: int) -> AbstractSet[str]:
+        """The keys of a shard that are not handed out: some column lacks them, or they are to be left out."""
+        return dropped_keys(self._shards[shard]) | self._left_out.get(shard, frozenset())
 
     def __len__(self) -> int:
         return sum(self._counts.values())
@@ -87,12 +100,13 @@ class Stream:
     def _open(self, shard: int) -> list[Sample]:
         receipts = self._shards[shard]
         columns = {name: load_verified(self._dataset.store, receipt) for name, receipt in receipts.items()}
-        return zip_columns(columns, receipts)
+        return [sample for sample in zip_columns(columns, receipts) if sample.key not in self._without(shard)]
 
 
-def open_stream(root: str, columns: Sequence[str], seed: int = 0) -> Stream:
+def open_stream(root: str, columns: Sequence[str], seed: int = 0, duplicates: bool = True) -> Stream:
     """The stream of these columns of the dataset at `root`; images are always among them.
 
+    duplicates: False leaves out the pictures that ingest marked as duplicates of earlier ones.
     Raises RequestError for a column that is not there or not whole, DamagedShard for one that was made from
     other pictures.
     """
@@ -103,7 +117,10 @@ def open_stream(root: str, columns: Sequence[str], seed: int = 0) -> Stream:
     for receipts in shards.values():
         for receipt in receipts.values():
             check_current(receipt, receipts[IMAGES])
-    stream = Stream(dataset, shards, seed)
+    left_out = None if duplicates else read_duplicates(dataset, found[IMAGES])
+    if left_out is None and not duplicates:
+        raise RequestError(f"the duplicates of {root} are not marked; run ingest again to have them marked")
+    stream = Stream(dataset, shards, seed, left_out)
     if len(stream) == 0:
         raise RequestError(f"{root} has no samples: every planned row was dropped (see status)")
     return stream
@@ -135,9 +152,9 @@ def _whole_column(dataset: Dataset, name: str) -> Mapping[int, Receipt]:
     return receipts
 
 
-def _usable(receipts: Receipts) -> int:
-    dropped = set().union(*(receipt.dropped for receipt in receipts.values()))
-    return receipts[IMAGES].samples - len(dropped)
+def dropped_keys(receipts: Receipts) -> AbstractSet[str]:
+    """The keys that one of the columns lacks, by its receipt."""
+    return set().union(*(receipt.dropped for receipt in receipts.values()))
 
 
 def zip_columns(columns: Mapping[str, Sequence[Sample]], receipts: Receipts) -> list[Sample]:
@@ -146,7 +163,7 @@ def zip_columns(columns: Mapping[str, Sequence[Sample]], receipts: Receipts) -> 
     A key that a receipt names as dropped is left out. A foreign, missing or reordered key raises DamagedShard
     that names shard and key; two columns with the same member raise RequestError.
     """
-    left_out = set().union(*(receipt.dropped for receipt in receipts.values()))
+    left_out = dropped_keys(receipts)
     keys = [sample.key for sample in columns[IMAGES]]
     zipped: dict[str, dict[str, bytes | memoryview]] = {key: {} for key in keys if key not in left_out}
     for name, samples in columns.items():

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from extractors.base import Resources
 from pipeline.commit import load_receipt
-from pipeline.dataset import IMAGES, Dataset, load_verified, plan_path
+from pipeline.dataset import IMAGES, RESERVED, Dataset, load_verified
 from pipeline.errors import DamagedShard
-from pipeline.ingest import check_rows
-from pipeline.receipt import Receipt, digest_json, shard_name
+from pipeline.plan import verify_segment
+from pipeline.receipt import Receipt, shard_name
+from pipeline.rows import check_rows
 from pipeline.sample import Sample
 from pipeline.stage import Made
-from pipeline.store import Store
 from pipeline.stream import check_current, zip_columns
 
 
@@ -64,24 +62,12 @@ def plan_verify(dataset: Dataset) -> Verify:
 
 
 def verify_plan(dataset: Dataset) -> list[str]:
-    """A line for each plan file that is gone, and one when the plan is not the one in dataset.json."""
-    with ThreadPoolExecutor(16) as threads:
-        digests = list(threads.map(lambda shard: _digest(dataset.store, plan_path(shard)), dataset.shards))
-    errors = [f"{plan_path(shard)}: missing" for shard, found in enumerate(digests) if found is None]
-    if not errors and digest_json(digests) != dataset.description.plan:
-        errors.append("plan: its digest is not the one in dataset.json")
-    return errors
-
-
-def _digest(store: Store, path: str) -> str | None:
-    try:
-        return hashlib.sha256(store.load(path)).hexdigest()
-    except FileNotFoundError:
-        return None
+    """A line for each plan file that is gone, and one for each segment whose plan is not the one written down."""
+    return [line for segment in dataset.segments for line in verify_segment(dataset.store, segment)]
 
 
 def verify_columns(dataset: Dataset) -> list[str]:
     """A line for each folder that has receipts but no recipe: nobody reads such a column."""
     known = dataset.columns()
-    strangers = [name for name in dataset.store.names("") if name not in (*known, "plan")]
+    strangers = [name for name in dataset.store.names("") if name not in (*known, *RESERVED)]
     return [f"{name}: has receipts, but {name}/column.json is gone" for name in strangers if dataset.done(name)]

@@ -2,45 +2,76 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias
 
-from pipeline.image import Geometry, Picture, Placement
+from extractors.base import Resources
+from pipeline.image import FORMATS, Picture, Placement
 
-Row = Mapping[str, Any]
+Row: TypeAlias = Mapping[str, Any]
 """One line of the plan: "key", "location", "captions" (a list), "digest" (sha256 or None), and source columns."""
+
+
+PLANNED = frozenset({"key", "location", "captions", "digest"})
+"""What every row has; the rest are the source's own columns."""
 
 
 @dataclass(frozen=True)
 class Original:
     """A picture as its source has it.
 
-    picture: uint8 (H, W, 3) RGB. captions: at least one. sha256, bytes: of the file, None and 0 where there is
-    none. info: what else is known, for the sample's json.
+    content: uint8 (H, W, 3) RGB, or the bytes of a file of unknown origin, in one of `formats`; no bytes where
+    only the truth was asked for. captions: at least one. info: what else is known, for the sample's json.
     truth: condition -> a function from the picture's placement to that condition's exact map, as
-    `extractors.formats` defines it.
+    `extractors.formats` defines it. http: the status it was answered with, None where nothing was asked.
     """
 
-    picture: Picture
+    content: bytes | Picture
     captions: tuple[str, ...]
-    sha256: str | None = None
-    bytes: int = 0
     info: Mapping[str, Any] = field(default_factory=dict)
     truth: Mapping[str, Callable[[Placement], Any]] = field(default_factory=dict)
+    formats: tuple[str, ...] = FORMATS
+    http: int | None = None
+
+
+Opener: TypeAlias = Callable[[Row], Original]
+"""The picture of a row. Raises Drop with the reason when there is none to be had."""
 
 
 class Source(Protocol):
     """Frozen and picklable: it travels to the workers."""
 
+    @property
+    def repeatable(self) -> bool:
+        """True where a row gives the same picture for ever; what is downloaded may answer otherwise each time."""
+
+    @property
+    def resources(self) -> Resources:
+        """What one worker needs."""
+
     def describe(self) -> Mapping[str, Any]:
         """What stands in dataset.json: all that decides which rows there are, and their pictures."""
 
-    def rows(self) -> Iterator[Row]:
-        """The rows of the plan, in order, always the same."""
+    def rows(self, left_out: Counter[str]) -> Iterator[Row]:
+        """The rows of the plan, always the same, their keys ascending; never all of them in memory.
 
-    def open(self, row: Row, geometry: Geometry) -> Original:
-        """The picture of a row. Raises Drop with the reason when there is none to be had."""
+        What is left out on purpose is counted in `left_out` by its reason.
+        """
+
+    def setup(self) -> None:
+        """Get a worker process ready; called once in each."""
+
+    def gather(
+        self, rows: Sequence[Row], size: int, scratch: Path, pictures: bool = True
+    ) -> AbstractContextManager[Opener]:
+        """Get ready for the rows of one shard: download them into `scratch`, open an archive.
+
+        size: the short side that pictures are to have. pictures: False where only truths are asked for.
+        """
 
     def truths(self) -> Mapping[str, Mapping[str, Any]]:
         """condition -> recipe, for the conditions whose exact maps this source knows."""

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from extractors.base import Resources
 from pipeline.errors import Drop, RequestError
-from pipeline.image import Geometry, read_picture
-from pipeline.sources.base import Original, Row
+from pipeline.sources.base import Opener, Original, Row
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
 
@@ -31,7 +32,15 @@ class FolderSource:
     def describe(self) -> Mapping[str, Any]:
         return {"kind": "folder", "folder": self.folder}
 
-    def rows(self) -> Iterator[Row]:
+    @property
+    def repeatable(self) -> bool:
+        return True
+
+    @property
+    def resources(self) -> Resources:
+        return Resources()
+
+    def rows(self, left_out: Counter[str]) -> Iterator[Row]:
         found = (path for path in Path(self.folder).rglob("*") if path.suffix.lower() in SUFFIXES)
         names = sorted(path.relative_to(self.folder).as_posix() for path in found if not path.is_dir())
         for index, name in enumerate(names):
@@ -46,17 +55,19 @@ class FolderSource:
             return []
         return [line.strip() for line in text.splitlines() if line.strip()]
 
-    def open(self, row: Row, geometry: Geometry) -> Original:
+    def setup(self) -> None:
+        """Nothing to get ready."""
+
+    @contextmanager
+    def gather(self, rows: Sequence[Row], size: int, scratch: Path, pictures: bool = True) -> Iterator[Opener]:
+        yield self.open
+
+    def open(self, row: Row) -> Original:
+        """The file of a row. Drop: "no caption"."""
         if not row["captions"]:
             raise Drop("no caption")
         data = (Path(self.folder) / row["location"]).read_bytes()
-        return Original(
-            picture=read_picture(data),
-            captions=tuple(row["captions"]),
-            sha256=hashlib.sha256(data).hexdigest(),
-            bytes=len(data),
-            info={"path": row["location"]},
-        )
+        return Original(content=data, captions=tuple(row["captions"]), info={"path": row["location"]})
 
     def truths(self) -> Mapping[str, Mapping[str, Any]]:
         return {}

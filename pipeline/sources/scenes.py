@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from extractors.base import Resources
 from extractors.formats import depth_to_map
 from pipeline.errors import RequestError
-from pipeline.image import Geometry
 from pipeline.scenes import VERSION, render
-from pipeline.sources.base import Original, Row
+from pipeline.sources.base import Opener, Original, Row
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,15 @@ class ScenesSource:
     def describe(self) -> Mapping[str, Any]:
         return {"kind": "scenes", "version": VERSION, "samples": self.samples, "seed": self.seed}
 
-    def rows(self) -> Iterator[Row]:
+    @property
+    def repeatable(self) -> bool:
+        return True
+
+    @property
+    def resources(self) -> Resources:
+        return Resources()
+
+    def rows(self, left_out: Counter[str]) -> Iterator[Row]:
         for index in range(self.samples):
             key = f"{index:09d}"
             yield {
@@ -40,10 +51,17 @@ class ScenesSource:
                 "index": index,
             }
 
-    def open(self, row: Row, geometry: Geometry) -> Original:
-        scene = render(self.seed, row["index"], geometry.size)
+    def setup(self) -> None:
+        """Nothing to get ready."""
+
+    @contextmanager
+    def gather(self, rows: Sequence[Row], size: int, scratch: Path, pictures: bool = True) -> Iterator[Opener]:
+        yield lambda row: self._open(row, size)
+
+    def _open(self, row: Row, size: int) -> Original:
+        scene = render(self.seed, row["index"], size)
         return Original(
-            picture=scene.picture,
+            content=scene.picture,
             captions=(scene.caption,),
             info={"scene": row["index"], "persons": len(scene.people.keypoints)},
             truth={

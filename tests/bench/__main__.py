@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.bench.measure import table
 
-CASES = ("scenes", "left", "reading", "engine")
+CASES = ("scenes", "left", "reading", "engine", "download")
 
 
 def main(names: list[str]) -> None:

@@ -1,4 +1,5 @@
 import hashlib
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +9,8 @@ import pytest
 import torch
 from skimage import data
 
+from extractors.batch import Batch
+from extractors.compiled import compile_networks
 from extractors.pidinet import load_pidinet
 from extractors.sketch import TABLE5, Sketch
 from tests.extractors.networks import checkpoint_of, published
@@ -108,6 +111,35 @@ def test_the_network_sees_rgb_over_255_and_nothing_else(sketch: Sketch, weights:
     assert iou(edges, network(weights, normalised) >= 0.5) < 0.9
 
 
+def cells(edges: np.ndarray) -> np.ndarray:
+    """Edge pixels in each 32x32 cell: bool (256, 256) -> int (8, 8)."""
+    return np.asarray(edges.reshape(8, 32, 8, 32).sum(axis=(1, 3)))
+
+
+def test_golden_edges_of_six_photographs(sketch: Sketch, assets: Path) -> None:
+    """sketch_edges.json holds the edge pixels (map > 127) of every 32x32 cell of each photograph's middle.
+
+    Another CPU may round a pixel near the threshold otherwise: a cell may differ by 3, all of them together by a
+    pixel in a thousand. Of the mistakes below, none stays under 12 in every photograph that it concerns.
+    """
+    golden = json.loads(Path(__file__).with_name("sketch_edges.json").read_text())
+    assert len(golden) == 6
+    for name, expected in golden.items():
+        bgr = cv2.imread(str(assets / "images" / name))
+        assert bgr is not None
+        top, left = (side - 256 >> 1 for side in bgr.shape[:2])
+        picture = np.ascontiguousarray(bgr[top : top + 256, left : left + 256, ::-1])
+        (map,) = sketch(picture[None])
+        differences = np.abs(cells(map > 127) - expected)
+        assert differences.max() <= 3, name
+        assert differences.sum() <= np.sum(expected) / 1000, name
+        assert np.abs(cells(map > 125) - expected).max() >= 12
+        assert np.abs(cells(np.roll(map, 1, axis=1) > 127) - expected).max() >= 12
+        if (picture[..., 0] != picture[..., 2]).any():
+            (swapped,) = sketch(picture[None, :, :, ::-1].copy())
+            assert np.abs(cells(swapped > 127) - expected).max() >= 12
+
+
 def test_stores_the_soft_edge_rounded(sketch: Sketch, weights: Path, skier: np.ndarray) -> None:
     (map,) = sketch(skier[None])
     edge = network(weights, skier / np.float32(255))
@@ -139,6 +171,26 @@ def test_does_not_depend_on_the_threads_of_the_process(sketch: Sketch, skier: np
         torch.set_num_threads(before)
     assert np.array_equal(*maps)
     assert seen == [1, 1]
+
+
+def test_uploaded_pictures_are_shared_and_left_as_they_are(sketch: Sketch, skier: np.ndarray) -> None:
+    batch = Batch(skier[None, :64, :64])
+    tensor = batch.on(torch.device("cpu"))
+    before = tensor.clone()
+    (map,) = sketch(batch)
+    assert np.array_equal(map, sketch(batch.pictures)[0])
+    assert batch.on(torch.device("cpu")) is tensor
+    assert torch.equal(tensor, before)
+
+
+@pytest.mark.soak
+def test_compiled_it_is_the_same_to_a_grey_level(weights: Path, skier: np.ndarray) -> None:
+    plain, compiled = Sketch("default", weights), Sketch("default", weights)
+    for extractor in (plain, compiled):
+        extractor.load("cpu")
+    assert compile_networks(compiled) == ["network"]
+    maps = [extractor(skier[None, :64, :128])[0].astype(int) for extractor in (plain, compiled)]
+    assert np.abs(maps[0] - maps[1]).max() <= 1
 
 
 def test_the_recipe_names_the_weights_and_their_licence(weights: Path) -> None:

@@ -3,13 +3,16 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from extractors import weights
+from extractors.locks import lock_converted
+from extractors.registry import EXTRACTORS, weight_files
 from extractors.sketch import Sketch
-from extractors.weights import WeightFile, WeightsDamaged, WeightsUnavailable, resolve
+from extractors.weights import WeightFile, WeightsDamaged, WeightsUnavailable, find, resolve, shipped
 
 CONTENT = b"the very bytes"
 FILE = WeightFile(
@@ -178,3 +181,109 @@ except WeightsUnavailable as error:
     assert int(count) == (0 if mode == "offline" else 1)
     assert line.startswith("table5_pidinet.pth (2871148 bytes): no --weights given")
     assert done.stderr == ""
+
+
+def begins_alike(content: bytes, digits: int) -> bytes:
+    """Other bytes whose sha256 begins with the same digits."""
+    begins = hashlib.sha256(content).hexdigest()[:digits]
+    others = (b"other bytes %d" % i for i in range(100_000))
+    return next(other for other in others if hashlib.sha256(other).hexdigest().startswith(begins))
+
+
+@pytest.mark.parametrize("digits", [2, 0])
+def test_the_first_full_digest_seen_is_locked_and_another_refused(digits: int, tmp_path: Path) -> None:
+    weight = replace(FILE, sha256=FILE.sha256[:digits])
+    first = put(tmp_path / "a" / weight.filename)
+    assert find(weight, tmp_path / "a") == first
+    assert not weight.lock.exists()
+    assert resolve(weight, tmp_path / "a") == first
+    assert weight.recipe() == FILE.recipe()
+    put(tmp_path / "b" / weight.filename, begins_alike(CONTENT, digits))
+    with pytest.raises(WeightsDamaged, match=f"was {FILE.sha256} when first used") as caught:
+        resolve(weight, tmp_path / "b")
+    assert "\n" not in str(caught.value)
+    assert resolve(weight, tmp_path / "a") == first
+
+
+def test_other_first_digits_are_refused_and_not_locked(tmp_path: Path) -> None:
+    weight = replace(FILE, sha256="00" + FILE.sha256[:6])
+    put(tmp_path / weight.filename)
+    with pytest.raises(WeightsDamaged, match=f"must begin with {weight.sha256}, is {FILE.sha256}"):
+        resolve(weight, tmp_path)
+    assert not weight.lock.exists()
+
+
+def test_a_download_is_locked_before_it_is_in_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    weight = replace(FILE, hub="", url="https://somewhere/net.safetensors", sha256=FILE.sha256[:8])
+
+    def fetched(weight: WeightFile, scratch: Path) -> Path:
+        return put(scratch)
+
+    monkeypatch.setattr(weights, "fetch_from_url", fetched)
+    assert resolve(weight, None) == weight.cached
+    assert sorted(os.listdir(weight.cached.parent)) == ["net.safetensors", "net.safetensors.lock"]
+    weight.cached.unlink()
+    monkeypatch.setattr(weights, "fetch_from_url", lambda weight, scratch: put(scratch, CONTENT[:-1]))
+    with pytest.raises(WeightsDamaged):
+        resolve(weight, None)
+    assert os.listdir(weight.cached.parent) == ["net.safetensors.lock"]
+
+
+CHECKPOINT = replace(FILE, filename="net.pth")
+
+
+def test_a_converted_file_is_taken_only_if_the_lock_names_its_digest(tmp_path: Path) -> None:
+    original, converted = put(tmp_path / "net.pth"), put(tmp_path / "net.safetensors", b"tensors")
+    assert resolve(CHECKPOINT, tmp_path) == original
+    original.unlink()
+    with pytest.raises(WeightsDamaged, match=r"no record that it was made of net\.pth"):
+        resolve(CHECKPOINT, tmp_path)
+    lock_converted(CHECKPOINT.lock, CHECKPOINT.sha256, hashlib.sha256(b"tensors").hexdigest())
+    assert resolve(CHECKPOINT, tmp_path) == converted
+    assert CHECKPOINT.recipe() == {**FILE.recipe(), "file": "net.pth"}
+    put(converted, b"Tensors")
+    with pytest.raises(WeightsDamaged, match="no record"):
+        resolve(CHECKPOINT, tmp_path)
+
+
+def test_a_file_of_anybodys_name_belongs_to_the_family_in_whose_folder_it_lies(tmp_path: Path) -> None:
+    weight = replace(FILE, filename="model.safetensors")
+    put(tmp_path / "model.safetensors", b"of another family")
+    mine = put(tmp_path / "family" / "model.safetensors")
+    assert resolve(weight, tmp_path) == mine
+
+
+def test_shipped_weights_are_what_their_sums_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weights, "SHIPPED", tmp_path / "mini")
+    monkeypatch.setattr(weights, "_shipped_digests", weights._shipped_digests.__wrapped__)
+    put(tmp_path / "mini" / "net.safetensors")
+    with pytest.raises(WeightsUnavailable, match="its line in SHA256SUMS is missing"):
+        resolve(shipped("net.safetensors"), None)
+    put(tmp_path / "mini" / "SHA256SUMS", f"{FILE.sha256}  net.safetensors\n".encode())
+    put(tmp_path / "given" / "net.safetensors", b"not asked for")
+    assert resolve(shipped("net.safetensors"), tmp_path / "given") == tmp_path / "mini" / "net.safetensors"
+    put(tmp_path / "mini" / "net.safetensors", CONTENT[::-1])
+    with pytest.raises(WeightsDamaged):
+        resolve(shipped("net.safetensors"), None)
+
+
+def test_the_shipped_sums_name_every_shipped_file() -> None:
+    files = {path.name: path for path in weights.SHIPPED.glob("*.safetensors")}
+    assert set(weights._shipped_digests()) == set(files)
+    for name in files:
+        assert resolve(shipped(name), None) == files[name]
+
+
+def test_every_registered_file_is_pinned_to_a_revision_or_begins_as_its_name_says() -> None:
+    for condition, variants in EXTRACTORS.items():
+        for variant in variants:
+            for weight in weight_files(condition, variant):
+                assert weight.licence
+                if weight.hub:
+                    assert len(weight.revision) == 40
+                    assert weight.pinned
+                elif weight.url:
+                    assert weight.url.startswith("https://")
+                    assert weight.url.endswith(f"/{weight.filename}")
+                    assert len(weight.sha256) >= 8
+                    assert weight.pinned or f"-{weight.sha256}" in weight.filename

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,13 +15,14 @@ from typing import Any
 import numpy as np
 
 from extractors.base import Resources
+from extractors.batch import Batch, as_batch
 from extractors.formats import Grey
 from extractors.registry import EXTRACTORS
 from pipeline.dataset import Dataset
 from pipeline.extract import Extract, plan_extract
 from pipeline.image import Geometry
 from pipeline.ingest import Ingest, claim_truths, plan_dataset
-from pipeline.sources.base import Original, Row
+from pipeline.sources.base import Opener, Original, Row
 from pipeline.stage import Made, Stage
 from pipeline.status import dataset_status
 from pipeline.verify import plan_verify, verify_plan
@@ -54,7 +57,8 @@ class Toy:
     def load(self, device: str) -> None:
         """Nothing to load."""
 
-    def __call__(self, pictures: np.ndarray) -> list[np.ndarray]:
+    def __call__(self, given: np.ndarray | Batch) -> list[np.ndarray]:
+        pictures = as_batch(given).pictures
         cursed = any(picture.min() >= CURSED for picture in pictures)
         if self.variant == "slow":
             time.sleep(0.002 * len(pictures))
@@ -85,7 +89,22 @@ class Pictures:
     def describe(self) -> Mapping[str, Any]:
         return {"kind": "pictures", "count": self.count, "cursed": list(self.cursed)}
 
-    def rows(self) -> Iterator[Row]:
+    @property
+    def repeatable(self) -> bool:
+        return True
+
+    @property
+    def resources(self) -> Resources:
+        return Resources()
+
+    def setup(self) -> None:
+        """Nothing to get ready."""
+
+    @contextmanager
+    def gather(self, rows: Sequence[Row], size: int, scratch: Path, pictures: bool = True) -> Iterator[Opener]:
+        yield self.open
+
+    def rows(self, left_out: Counter[str]) -> Iterator[Row]:
         for i in range(self.count):
             yield {
                 "key": f"k{i:05d}",
@@ -95,7 +114,7 @@ class Pictures:
                 "i": i,
             }
 
-    def open(self, row: Row, geometry: Geometry) -> Original:
+    def open(self, row: Row) -> Original:
         height, width = self.size, self.size * (2 if row["i"] % 3 == 2 else 1)
         y, x = np.mgrid[:height, :width]
         picture = np.stack([y * 2 + row["i"], x + 5 * row["i"], x + y], axis=2).astype(np.uint8) // 2

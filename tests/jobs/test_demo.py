@@ -38,18 +38,19 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, Path]:
     return out, ended.stdout, home
 
 
-def test_it_says_in_one_line_that_the_scenes_own_edges_are_taken(demo: tuple[Path, str, Path]) -> None:
-    lines = [line for line in demo[1].splitlines() if "own edges" in line]
-    assert len(lines) == 1
-    assert "table5_pidinet.pth" in lines[0]
-
-
 def test_every_column_of_every_shard_is_there(demo: tuple[Path, str, Path]) -> None:
-    columns = {c.column: c for c in dataset_status(Dataset.open(str(demo[0] / "dataset")))}
-    assert columns.keys() == {"images", "sketch", "depth", "seg", "keypose", "color"}
-    assert all(c.samples == 20 and not c.missing and not c.stale for c in columns.values())
-    photographs = dataset_status(Dataset.open(str(demo[0] / "photograph-dataset")))
-    assert {c.column: c.samples for c in photographs} == {"images": 8, "color": 8}
+    for name, samples in (("dataset", 20), ("photograph-dataset", 8)):
+        columns = {c.column: c for c in dataset_status(Dataset.open(str(demo[0] / name)))}
+        assert columns.keys() == {"images", "sketch", "depth", "seg", "keypose", "color"}
+        assert all(c.samples == samples and not c.missing and not c.stale for c in columns.values())
+
+
+def test_five_networks_made_them(demo: tuple[Path, str, Path]) -> None:
+    dataset = Dataset.open(str(demo[0] / "dataset"))
+    recipes = {name: dataset.recipe(name) for name in dataset.columns()[1:]}
+    assert all(recipe and recipe["variant"] == "mini" for recipe in recipes.values())
+    weights = {name: recipe["weights"] for name, recipe in recipes.items() if recipe and recipe["weights"]}
+    assert weights.keys() == {"sketch", "depth", "seg", "keypose"}
 
 
 def test_the_adapter_loads_in_diffusers_with_nothing_missing(demo: tuple[Path, str, Path]) -> None:

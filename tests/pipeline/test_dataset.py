@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,8 @@ def rows(count: int = 7, caption: str = "a") -> list[dict[str, Any]]:
 def create(store: Store, **changes: Any) -> Dataset:
     options: dict[str, Any] = {"rows": rows(), "shard_size": 3, "source": SOURCE, "geometry": GEOMETRY}
     options |= changes
-    return create_dataset(store, **options)
+    given = options.pop("rows")
+    return create_dataset(store, given if callable(given) else lambda _: given, **options)
 
 
 @pytest.fixture(params=["folder", "s3"])
@@ -53,11 +55,10 @@ def test_a_plan_comes_back_row_by_row(store: Store) -> None:
 def test_the_same_options_open_it_and_draw_no_row(store: Store) -> None:
     first = create(store)
 
-    def forbidden() -> Any:
+    def forbidden(left_out: Any) -> Any:
         raise AssertionError("the rows were drawn again")
-        yield
 
-    assert create(store, rows=forbidden()).description == first.description
+    assert create(store, rows=forbidden).description == first.description
 
 
 @pytest.mark.parametrize(
@@ -101,7 +102,7 @@ def test_a_plan_of_other_rows_is_refused(folder: Store) -> None:
         create(folder, rows=rows(caption="b"))
 
 
-@pytest.mark.parametrize("key", ["k0", "", "a.b", "a b", "é", "a/b"])
+@pytest.mark.parametrize("key", ["k0", "k6", "", "a.b", "a b", "é", "a/b"])
 def test_a_key_that_is_none_or_not_unique_is_refused(key: str, folder: Store) -> None:
     wrong = [*rows(), rows(1)[0] | {"key": key}]
     with pytest.raises(RequestError) as caught:
@@ -113,6 +114,30 @@ def test_a_key_that_is_none_or_not_unique_is_refused(key: str, folder: Store) ->
 def test_a_source_without_pictures_is_refused(folder: Store) -> None:
     with pytest.raises(RequestError, match="no pictures"):
         create(folder, rows=[])
+
+
+def test_what_was_left_out_on_purpose_is_counted(store: Store) -> None:
+    def choosy(left_out: Counter[str]) -> Any:
+        for row in rows():
+            if row["key"] in ("k1", "k4", "k5"):
+                left_out["dull" if row["key"] == "k1" else "loud"] += 1
+            else:
+                yield row
+
+    dataset = create(store, rows=choosy)
+    assert dataset.description.samples == 4
+    assert dataset.left_out() == {"dull": 1, "loud": 2}
+    assert Dataset.open(store.root).left_out() == {"dull": 1, "loud": 2}
+
+
+def test_a_source_that_leaves_everything_out_tells_why(folder: Store) -> None:
+    def nobody(left_out: Counter[str]) -> Any:
+        left_out.update({"dull": 2, "loud": 3})
+        return []
+
+    with pytest.raises(RequestError, match=r"the source has no pictures left \(loud 3, dull 2\)"):
+        create(folder, rows=nobody)
+    assert folder.names("") == []
 
 
 def test_the_recipe_of_images_is_of_all_that_decides_them(folder: Store, tmp_path: Path) -> None:

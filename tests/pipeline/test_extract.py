@@ -154,6 +154,7 @@ def test_batches_hold_pictures_of_one_size() -> None:
     for limit in (1, 2, 3, 100):
         found: dict[str, np.ndarray] = {}
         for keys, pictures in batch_pictures(samples, limit):
+            assert isinstance(pictures, np.ndarray)
             assert 1 <= len(keys) == len(pictures) <= limit
             found |= dict(zip(keys, pictures, strict=True))
         assert sorted(found) == [f"k{i}" for i in range(len(sizes))]

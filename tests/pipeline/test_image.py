@@ -8,6 +8,7 @@ import struct
 import zlib
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -15,9 +16,11 @@ from PIL import Image
 from pipeline.errors import Drop, RequestError
 from pipeline.image import (
     CELL,
+    WEB_FORMATS,
     Geometry,
     Placement,
     apply_placement,
+    decode_picture,
     decode_rgb,
     encode_jpeg,
     read_picture,
@@ -324,3 +327,88 @@ def test_the_stored_picture() -> None:
     assert decode_rgb(encode_jpeg(np.full((64, 64, 3), (250, 5, 5), np.uint8), 95))[0, 0, 0] > 200
     with pytest.raises(ValueError, match="not a JPEG"):
         decode_rgb(b"no picture")
+
+
+def smooth(height: int, width: int) -> np.ndarray:
+    """uint8 (height, width, 3): structure at every scale, as photographs have it."""
+    random = np.random.default_rng(5)
+    total = np.zeros((height, width, 3))
+    for scale in (4, 16, 64, 256):
+        rough = Image.fromarray(random.integers(0, 256, (scale, scale, 3), dtype=np.uint8))
+        total += np.asarray(rough.resize((width, height), Image.Resampling.BICUBIC), float) / scale**0.5
+    total -= total.min()
+    return (total * 255 / total.max()).astype(np.uint8)
+
+
+def mean_reference(picture: np.ndarray, height: int, width: int) -> np.ndarray:
+    """float64 (height, width, 3): each pixel the exact mean of the area that it covers."""
+
+    def weights(into: int, out: int) -> np.ndarray:
+        edges = np.arange(out + 1) * into / out
+        pixels = np.arange(into)
+        return (
+            np.clip(np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels), 0, None)
+            * out
+            / into
+        )
+
+    rows, columns = weights(picture.shape[0], height), weights(picture.shape[1], width)
+    return np.einsum("yh,hwc,xw->yxc", rows, picture.astype(float), columns, optimize=True)
+
+
+@pytest.mark.parametrize("sides", [(700, 1100), (257, 513), (1023, 640), (129, 200), (2100, 530)])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_jpeg_that_is_decoded_smaller_lies_where_the_whole_one_does(
+    sides: tuple[int, int], orientation: int
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = smooth(*sides)
+    data = save(stored, "JPEG", quality=98, subsampling=0, exif=exif)
+    geometry = Geometry(size=128)
+    decoded = decode_picture(data, geometry)
+    upright = UPRIGHT[orientation](stored)
+    assert decoded.size == upright.shape[1::-1]
+    placement = geometry.place(*decoded.size)
+    found = apply_placement(decoded.picture, placement).astype(float)
+    x, y, width, height = placement.crop
+    reference = mean_reference(upright, placement.resized[1], placement.resized[0])
+    error = np.abs(found - reference[y : y + height, x : x + width])
+    assert error.mean() < 1.5
+    shifted = np.abs(found[:, 1:] - reference[y : y + height, x : x + width][:, :-1])
+    assert error.mean() < shifted.mean() / 2
+
+
+def test_only_what_shrinks_to_a_half_or_less_is_decoded_smaller() -> None:
+    geometry = Geometry(size=128)
+    sides = {128: 128, 255: 255, 256: 128, 300: 150, 511: 256, 512: 128, 1000: 250, 2000: 250}
+    data = {side: save(gradient(side, side), "JPEG") for side in sides}
+    assert {side: decode_picture(data[side], geometry).picture.shape[0] for side in sides} == sides
+    assert read_picture(data[2000]).shape == (2000, 2000, 3)
+
+
+def test_a_cut_jpeg_is_dropped_at_every_size() -> None:
+    for side in (200, 900):
+        data = save(smooth(side, side), "JPEG", quality=95)
+        with pytest.raises(Drop, match=r"^truncated$"):
+            decode_picture(data[: len(data) // 2], Geometry(size=128))
+
+
+def test_small_and_foreign_pictures_are_refused_by_their_header() -> None:
+    # The pixels are not there at all, so whoever looked at them would say "truncated".
+    head = png16(3, np.zeros((20, 20, 3), np.uint16))[:60]
+    with pytest.raises(Drop, match=r"^too small$"):
+        decode_picture(head, Geometry(size=64))
+    with pytest.raises(Drop, match=r"^not a picture$"):
+        decode_picture(save(gradient(), "BMP"), Geometry(size=64), WEB_FORMATS)
+
+
+@pytest.mark.parametrize("side", [140, 160, 192, 230, 255, 256, 300, 700])
+def test_a_picture_that_shrinks_is_nearer_to_the_mean_than_a_bicubic_one(side: int) -> None:
+    """Noise, where whoever leaves pixels out is farthest off."""
+    picture = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
+    found = apply_placement(picture, Geometry(size=128).place(side, side)).astype(float)
+    bicubic = cv2.resize(picture, (128, 128), interpolation=cv2.INTER_CUBIC).astype(float)
+    mean = mean_reference(picture, 128, 128)
+    assert np.square(found - mean).mean() < 0.7 * np.square(bicubic - mean).mean()
+    assert side < 256 or np.abs(found - mean).max() <= 1

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,8 @@ from extractors.registry import format_of
 from pipeline.dataset import IMAGES, Dataset
 from pipeline.errors import BrokenStage, Drop, IncompleteError, RequestError
 from pipeline.image import Geometry, decode_rgb, read_picture
-from pipeline.ingest import ROWS, Ingest, claim_truths, plan_dataset
+from pipeline.ingest import Ingest, claim_truths, plan_dataset
+from pipeline.rows import ROWS
 from pipeline.sources.base import Original, Row
 from pipeline.sources.folder import FolderSource
 from pipeline.stage import Made
@@ -89,7 +90,9 @@ def test_every_row_is_a_sample_or_a_counted_drop(strangers: Path, tmp_path: Path
         ("8", "ok"),
     ]
     assert (outcomes(dataset, 0)[0]["width"], outcomes(dataset, 0)[0]["height"]) == (150, 100)
-    assert outcomes(dataset, 0)[2]["sha256"] is None
+    cut = (strangers / "2.jpg").read_bytes()
+    assert outcomes(dataset, 0)[2]["sha256"] == hashlib.sha256(cut).hexdigest()
+    assert outcomes(dataset, 0)[2]["bytes"] == len(cut)
     assert problems(tmp_path / "root") == []
 
 
@@ -130,12 +133,17 @@ def test_truth_stands_beside_the_pictures(tmp_path: Path) -> None:
     assert dataset.recipe("sketch") == {"condition": "sketch", "made_by": "pictures"}
 
 
+def written(folder: Path) -> dict[str, tuple[int, int]]:
+    """name -> (inode, time of the last write)"""
+    return {path.name: (path.stat().st_ino, path.stat().st_mtime_ns) for path in folder.iterdir()}
+
+
 def test_truth_may_come_later(tmp_path: Path) -> None:
     make_images(tmp_path / "later", Pictures(7), 3)
-    images = {p.name: p.stat() for p in (tmp_path / "later" / "images").iterdir()}
+    images = written(tmp_path / "later" / "images")
     make_images(tmp_path / "later", Pictures(7), 3, ("sketch",))
     make_images(tmp_path / "at-once", Pictures(7), 3, ("sketch",))
-    assert {p.name: p.stat() for p in (tmp_path / "later" / "images").iterdir()} == images
+    assert written(tmp_path / "later" / "images") == images
     for name in ("000000.tar", "000001.tar", "000002.tar", "column.json"):
         assert (tmp_path / "later/sketch" / name).read_bytes() == (tmp_path / "at-once/sketch" / name).read_bytes()
 
@@ -162,15 +170,12 @@ class Moody(Pictures):
     bad: tuple[int, ...] = ()
     dull: tuple[int, ...] = ()
 
-    def rows(self) -> Iterator[Row]:
-        return super().rows()
-
-    def open(self, row: Row, geometry: Geometry) -> Original:
+    def open(self, row: Row) -> Original:
         if row["i"] in self.bad:
             raise KeyError(f"row {row['i']}")
         if row["i"] in self.dull:
             raise Drop("dull")
-        return super().open(row, geometry)
+        return super().open(row)
 
 
 def test_a_row_on_which_the_source_raises_is_counted_and_told(tmp_path: Path) -> None:
@@ -217,7 +222,9 @@ def test_a_source_that_gives_other_samples_now_is_told(tmp_path: Path) -> None:
     dataset = Dataset.open(str(tmp_path / "root"))
     stage = Ingest(dataset, source, GEOMETRY, claim_truths(dataset, source, ("sketch",)))
     stage.setup()
-    with pytest.raises(IncompleteError, match="images/000000 holds other samples than its source gives now"):
+    with pytest.raises(
+        IncompleteError, match=r"images/000000 holds k00001, for which its source now gives no truth .KeyError"
+    ):
         stage(0)
     assert dataset.done("sketch") == set()
 
@@ -226,7 +233,7 @@ def test_a_finished_shard_is_left_alone(tmp_path: Path) -> None:
     _, first = ingest(tmp_path / "root", Pictures(6), 3, ("sketch",))
 
     class Gone(Pictures):
-        def open(self, row: Row, geometry: Geometry) -> Original:
+        def open(self, row: Row) -> Original:
             raise AssertionError("a finished shard was read again")
 
     _, again = ingest(tmp_path / "root", Gone(6), 3, ("sketch",))

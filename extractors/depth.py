@@ -1,0 +1,112 @@
+"""Depth: MiDaS's inverse depth, near white, as the published depth adapter saw it.
+
+At the picture's own size, with each picture's own least and greatest value: min-max over a batch would mix
+pictures.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from extractors.base import Resources
+from extractors.batch import Batch, as_batch, find_device, run_fixed
+from extractors.formats import FORMATS
+from extractors.network import HALF, IMAGENET_MEAN, IMAGENET_STD, Network
+from extractors.weights import WeightFile, shipped
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+DPT_HYBRID = WeightFile(
+    name="midas",
+    hub="lllyasviel/Annotators",
+    revision="982e7edaec38759d914a963c48c4726685de7d96",
+    filename="dpt_hybrid-midas-501f0c75.pt",
+    sha256="501f0c75b3bca7daec6b3682c5054c09b366765aef6fa3a09d03a5cb4b230853",
+    licence="MIT",
+)
+DEPTH_ANYTHING = WeightFile(
+    name="depth-anything-v2-small",
+    hub="depth-anything/Depth-Anything-V2-Small-hf",
+    revision="5426e4f0f36572d16453bbda7a8389317b1bef99",
+    filename="model.safetensors",
+    bytes=99_173_660,
+    sha256="3152477ce0d8d6978d76b995120de97cb5b928701fd0f817769f59e249a16b70",
+    licence="Apache-2.0",
+)
+NETWORKS = {
+    "default": Network("MiDaS 3 DPT-hybrid", DPT_HYBRID, "extractors.midas:load_midas", HALF, HALF, stride=32),
+    "depth-anything-v2-small": Network(
+        "Depth Anything V2 small",
+        DEPTH_ANYTHING,
+        "extractors.depth_anything:load_depth_anything",
+        IMAGENET_MEAN,
+        IMAGENET_STD,
+        stride=14,
+    ),
+    "mini": Network(
+        "small MiDaS", shipped("depth.safetensors"), "extractors.depth:load_mini", HALF, HALF, stride=32
+    ),
+}
+GPU_BATCH = 8
+
+
+class Depth:
+    """Extractor of the depth map: uint8 (H, W), 255 = nearest, 0 = farthest; all 0 where depth is constant."""
+
+    condition = "depth"
+    format = FORMATS["depth"]
+    resources = Resources(cpus=1.0, gpus=0.25, memory=2 << 30)
+
+    def __init__(self, variant: str, weights: Path | None) -> None:
+        self.variant = variant
+        self.weights = weights
+        self.published = NETWORKS[variant]
+        self.weight_files = (self.published.weights,)
+
+    def recipe(self) -> dict[str, Any]:
+        weights, parameters = self.published.recipe(self.weights)
+        return {
+            "extractor": "depth",
+            "version": 1,
+            "variant": self.variant,
+            "weights": weights,
+            "parameters": {**parameters, "output": "inverse depth, min-max of each picture, near white"},
+        }
+
+    def load(self, device: str) -> None:
+        """Build the network on `device` ("cpu", "cuda")."""
+        self.device = find_device(device)
+        self.network = self.published.build(self.weights, self.device)
+
+    def __call__(self, pictures: np.ndarray | Batch) -> list[np.ndarray]:
+        batch = as_batch(pictures)
+        return list(run_fixed(self._maps, batch, self.device, GPU_BATCH, int(self.resources.cpus)))
+
+    def _maps(self, pictures: Tensor) -> Tensor:
+        height, width = pictures.shape[2:]
+        # In float32: whether autocast to half is faithful has yet to be measured on a GPU.
+        return to_grey(self.network(self.published.see(pictures))[:, :height, :width])
+
+
+def to_grey(values: Tensor) -> Tensor:
+    """(N, H, W) float -> uint8: `formats.scale_to_grey` of each, on the device where the values are."""
+    import torch
+
+    low, high = values.amin(dim=(1, 2), keepdim=True), values.amax(dim=(1, 2), keepdim=True)
+    flat = low == high
+    scaled = (values - low) / (high - low).masked_fill(flat, 1) * 255
+    return scaled.round().to(torch.uint8)
+
+
+def load_mini(path: Path) -> nn.Module:
+    """The network of this project's own weights. Raises NotTensors or RuntimeError."""
+    from extractors.mini.networks import build_depth
+    from extractors.tensors import read_tensors
+
+    network: nn.Module = build_depth()
+    network.load_state_dict(read_tensors(path), strict=True)
+    return network

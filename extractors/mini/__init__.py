@@ -1,0 +1,13 @@
+"""Variant `mini`: small networks that this project has trained itself, on its own procedural scenes, and ships.
+
+    sketch.safetensors   PiDiNet tiny (extractors/pidinet.py), in the published layout, kernels not yet folded
+    depth.safetensors    timm's mobilenetv3_small_100 under a MiDaS-style decoder (networks.py)
+    seg.safetensors      the same encoder and decoder with a score for each of 44 COCO-Stuff classes (networks.py)
+    keypose.safetensors  RTMO with a narrow backbone (extractors/rtmo.py)
+    SHA256SUMS           what `sha256sum` says of them; a file of another digest is refused (extractors/weights.py)
+
+They have seen nothing but scenes (pipeline/scenes), and are for demonstrations and tests; on photographs they are
+poor. Made by `python -m jobs mini-weights`, on one core, from a seed; the files are licensed as this project is.
+Nobody else's weights went into them. What they reach on 500 scenes that they never saw is measured by
+tests/extractors/test_mini_accuracy.py; depth and seg miss their bars there so far.
+"""

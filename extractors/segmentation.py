@@ -1,0 +1,114 @@
+"""Segmentation: a panoptic network's semantic map in COCO-Stuff's pixel values, as the published adapter saw it.
+
+Its classes are COCO's 133 panoptic ones; merged ones become the COCO-Stuff class whose name they kept (extractors.
+coco_classes). The network sees the picture at its own size: its publisher resizes every one to 384x384 on the hub
+and to a short side of 800 in the paper, after which the map would no longer lie on the pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from extractors.base import Resources
+from extractors.batch import Batch, as_batch, find_device, run_fixed
+from extractors.coco_classes import PANOPTIC_TO_VALUE
+from extractors.formats import FORMATS
+from extractors.network import IMAGENET_MEAN, IMAGENET_STD, Network
+from extractors.weights import WeightFile, shipped
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+SWIN_TINY = WeightFile(
+    name="mask2former-swin-tiny-coco-panoptic",
+    hub="facebook/mask2former-swin-tiny-coco-panoptic",
+    revision="df6b1142ff50c3276559d9d78f35f6a579c75a77",
+    filename="model.safetensors",
+    bytes=190_052_872,
+    sha256="8e154c4f946f4fad9aa511a7d706c89c4254cc6eee28fd932e52c32394c5a29f",
+    licence="MIT, that of its publisher's code; the hub's card names none",
+)
+NETWORKS = {
+    "default": Network(
+        "Mask2Former Swin-T, COCO panoptic",
+        SWIN_TINY,
+        "extractors.mask2former:load_mask2former",
+        IMAGENET_MEAN,
+        IMAGENET_STD,
+        stride=32,
+    ),
+    "mini": Network(
+        "small encoder with a light head",
+        shipped("seg.safetensors"),
+        "extractors.segmentation:load_mini",
+        IMAGENET_MEAN,
+        IMAGENET_STD,
+        stride=32,
+    ),
+}
+GPU_BATCH = 4
+
+
+class Segmentation:
+    """Extractor of the seg map: uint8 (H, W) COCO-Stuff pixel values 0..181."""
+
+    condition = "seg"
+    format = FORMATS["seg"]
+    resources = Resources(cpus=1.0, gpus=0.25, memory=3 << 30)
+
+    def __init__(self, variant: str, weights: Path | None) -> None:
+        self.variant = variant
+        self.weights = weights
+        self.published = NETWORKS[variant]
+        self.weight_files = (self.published.weights,)
+
+    def recipe(self) -> dict[str, Any]:
+        weights, parameters = self.published.recipe(self.weights)
+        return {
+            "extractor": "seg",
+            "version": 1,
+            "variant": self.variant,
+            "weights": weights,
+            "parameters": {**parameters, "output": "the class of the greatest score, as COCO-Stuff pixel value"},
+        }
+
+    def load(self, device: str) -> None:
+        """Build the network on `device` ("cpu", "cuda")."""
+        import torch
+
+        self.device = find_device(device)
+        self.network = self.published.build(self.weights, self.device)
+        self.values = torch.tensor(values_of(self.variant), dtype=torch.uint8, device=self.device)
+
+    def __call__(self, pictures: np.ndarray | Batch) -> list[np.ndarray]:
+        batch = as_batch(pictures)
+        return list(run_fixed(self._maps, batch, self.device, GPU_BATCH, int(self.resources.cpus)))
+
+    def _maps(self, pictures: Tensor) -> Tensor:
+        height, width = pictures.shape[2:]
+        # In float32: whether autocast to half is faithful has yet to be measured on a GPU.
+        scores: Tensor = self.network(self.published.see(pictures))
+        return self.values[scores.argmax(dim=1)[:, :height, :width]]
+
+
+def values_of(variant: str) -> Sequence[int]:
+    """The COCO-Stuff pixel value of each of the network's classes."""
+    if variant == "mini":
+        from extractors.mini.networks import SEG_LABELS
+
+        return tuple(SEG_LABELS)
+    return list(PANOPTIC_TO_VALUE.values())
+
+
+def load_mini(path: Path) -> nn.Module:
+    """The network of this project's own weights. Raises NotTensors or RuntimeError."""
+    from extractors.mini.networks import build_seg
+    from extractors.tensors import read_tensors
+
+    network: nn.Module = build_seg()
+    network.load_state_dict(read_tensors(path), strict=True)
+    return network

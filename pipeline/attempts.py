@@ -1,0 +1,113 @@
+"""Images that cannot be made twice: what a download answered is noted before it is used.
+
+A server may answer otherwise the next time, so a second attempt at a shard rarely gives the bytes of the first.
+Two notes make an attempt that died as good as one that did not:
+
+- plan/000012.seen.parquet, written once: the sha256 of every picture that the first attempt got. Whoever comes
+  later (after a crash, or to repair a shard) takes no other picture for these rows.
+- drafts/000012.<sha256 of the tar>.parquet, written before the tar: its rows.parquet. A tar that stands without
+  receipt is adopted with the rows that its own maker noted, and only if its bytes are the ones that maker hashed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.commit import finish, load_receipt, tar_path
+from pipeline.dataset import IMAGES
+from pipeline.errors import DamagedShard
+from pipeline.plan import read_table
+from pipeline.receipt import Receipt, shard_name
+from pipeline.rows import OK, count_drops, decode_rows, rows_path
+from pipeline.sample import digest_keys
+from pipeline.store import Store
+from pipeline.tar import read_samples
+
+SEEN = pa.schema([("key", pa.string()), ("sha256", pa.string())])
+
+
+def seen_path(shard: int) -> str:
+    """plan/000012.seen.parquet"""
+    return f"plan/{shard_name(shard)}.seen.parquet"
+
+
+def read_seen(store: Store, shard: int) -> dict[str, str] | None:
+    """key -> the sha256 of the first picture that was got for it; None before any attempt got so far."""
+    try:
+        table = read_table(store, seen_path(shard), SEEN)
+    except FileNotFoundError:
+        return None
+    return dict(zip(table["key"].to_pylist(), table["sha256"].to_pylist(), strict=True))
+
+
+def write_seen(store: Store, shard: int, digests: Mapping[str, str]) -> bool:
+    """Note the first digests; False when another attempt has done so before."""
+    file = io.BytesIO()
+    pq.write_table(pa.table([list(digests), list(digests.values())], SEEN), file)
+    return store.create_bytes(seen_path(shard), file.getvalue())
+
+
+def draft_path(shard: int, sha256: str) -> str:
+    """drafts/000012.81bc01….parquet"""
+    return f"drafts/{shard_name(shard)}.{sha256}.parquet"
+
+
+def commit_attempt(store: Store, tar: Path, receipt: Receipt, extra: Mapping[str, bytes]) -> Receipt:
+    """Commit an images shard of which another attempt may have left a tar. The receipt that stands.
+
+    extra: rows.parquet alone.
+    """
+    path = rows_path(receipt.shard)
+    rows = extra[path]
+    store.create_bytes(draft_path(receipt.shard, receipt.sha256), rows)
+    if not store.create(tar_path(IMAGES, receipt.shard), tar):
+        finished = load_receipt(store, IMAGES, receipt.shard)
+        if finished is not None:
+            return finished
+        receipt, rows = _adopt(store, receipt)
+    if not store.create_bytes(path, rows) and bytes(store.load(path)) != rows:
+        raise DamagedShard(f"{path} tells of another attempt than {tar_path(IMAGES, receipt.shard)}; delete it")
+    return finish(store, receipt)
+
+
+def _adopt(store: Store, ours: Receipt) -> tuple[Receipt, bytes]:
+    """The receipt and rows of the tar that stands, from its maker's draft."""
+    tar = store.load(tar_path(IMAGES, ours.shard))
+    sha256 = hashlib.sha256(tar).hexdigest()
+    try:
+        rows = bytes(store.load(draft_path(ours.shard, sha256)))
+    except FileNotFoundError:
+        raise DamagedShard(
+            f"{tar_path(IMAGES, ours.shard)} has no receipt, and nobody noted to have made these bytes; delete it"
+        ) from None
+    told = decode_rows(rows)
+    keys = [row["key"] for row in told if row["status"] == OK]
+    if [sample.key for sample in read_samples(tar)] != keys:
+        raise DamagedShard(f"{tar_path(IMAGES, ours.shard)}: its keys are not those of its draft; delete both")
+    receipt = Receipt(
+        column=IMAGES,
+        shard=ours.shard,
+        planned=len(told),
+        samples=len(keys),
+        bytes=len(tar),
+        sha256=sha256,
+        keys=digest_keys(keys),
+        recipe=ours.recipe,
+        drops=count_drops(told),
+    )
+    return receipt, rows
+
+
+def sweep_drafts(store: Store, done: set[int]) -> None:
+    """Remove the drafts of shards that have a receipt: nobody will need them."""
+    for name in store.names("drafts"):
+        with suppress(ValueError):
+            if int(name.split(".")[0]) in done:
+                store.discard(f"drafts/{name}")

@@ -1,0 +1,104 @@
+"""COCO's label maps in the geometry that a picture was stored with: COCO-Stuff's, or else the panoptic task's."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from PIL import Image
+
+from extractors.coco_classes import COCO_STUFF, PANOPTIC_TO_VALUE
+from extractors.palette import UNLABELLED
+from pipeline.errors import Drop
+from pipeline.image import DAMAGED, Placement
+from pipeline.sources.base import Row
+from pipeline.sources.coco.annotations import annotation_file
+from pipeline.sources.coco.files import Place, Read, find_panoptic_maps, find_stuff_maps
+
+NO_MAP = "not a label map"
+
+
+@dataclass(frozen=True)
+class LabelMaps:
+    """Where the label maps of a split lie, and of which kind they are."""
+
+    kind: Literal["stuffthingmaps", "panoptic"]
+    made_by: str
+    place: Place
+
+    def place_map(self, row: Row, read: Read, placement: Placement) -> np.ndarray:
+        """The map of a row's picture as `extractors.formats.Labels` has it. Raises Drop."""
+        try:
+            data = read(row["label_map"])
+        except FileNotFoundError:
+            raise Drop("no label map") from None
+        size = (row["width"], row["height"])
+        if self.kind == "panoptic":
+            labels = read_panoptic_map(data, size, row["segments"])
+        else:
+            labels = read_label_map(data, size)
+        return place_labels(labels, placement)
+
+
+def find_label_maps(coco: Path, split: str) -> LabelMaps | None:
+    """COCO-Stuff's maps where they are there, for they know more classes; else those of the panoptic task."""
+    if place := find_stuff_maps(coco, split):
+        return LabelMaps("stuffthingmaps", "COCO-Stuff", place)
+    place = find_panoptic_maps(coco, split)
+    if place and annotation_file(coco, "panoptic", split).is_file():
+        return LabelMaps("panoptic", "COCO annotations", place)
+    return None
+
+
+def read_label_map(data: bytes, size: tuple[int, int]) -> np.ndarray:
+    """A stuffthingmap of `size` (width, height) -> uint8 (H, W): 0..181, 255 = unlabelled. Raises Drop."""
+    labels = _read_png(data, size, "L")
+    if ((labels >= len(COCO_STUFF)) & (labels != UNLABELLED)).any():
+        raise Drop(NO_MAP)
+    return labels
+
+
+def read_panoptic_map(data: bytes, size: tuple[int, int], segments: Sequence[Sequence[int]]) -> np.ndarray:
+    """A panoptic PNG and its segments ([id, category id]) -> pixel values of COCO-Stuff, as `read_label_map`.
+
+    A segment's id is R + 256 G + 65536 B; 0 is unlabelled (cocodataset.org, "data format").
+    """
+    ids = _read_png(data, size, "RGB").astype(np.int64) @ (1, 256, 65536)
+    known = sorted([(0, UNLABELLED), *((id, PANOPTIC_TO_VALUE[category]) for id, category in segments)])
+    order = np.array([id for id, _ in known])
+    places = np.searchsorted(order, ids).clip(max=len(order) - 1)
+    if (order[places] != ids).any():
+        raise Drop(NO_MAP)
+    values = np.array([value for _, value in known], np.uint8)
+    return np.asarray(values[places])
+
+
+def _read_png(data: bytes, size: tuple[int, int], mode: str) -> np.ndarray:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
+                if image.size != size:
+                    raise Drop("label map of another size")
+                if image.mode != mode:
+                    raise Drop(NO_MAP)
+                return np.asarray(image)
+    except (*DAMAGED, Image.DecompressionBombError):
+        raise Drop(NO_MAP) from None
+
+
+def place_labels(labels: np.ndarray, placement: Placement) -> np.ndarray:
+    """The labels (H, W) as the picture was resized and cut: each pixel takes the label under its centre.
+
+    The centre of pixel i is i + 0.5, as cv2.resize has it for pictures; cv2.INTER_NEAREST takes the label under
+    the pixel's corner.
+    """
+    x, y, width, height = placement.crop
+    columns = ((2 * (x + np.arange(width)) + 1) * placement.original[0]) // (2 * placement.resized[0])
+    rows = ((2 * (y + np.arange(height)) + 1) * placement.original[1]) // (2 * placement.resized[1])
+    return np.asarray(labels[rows[:, None], columns])

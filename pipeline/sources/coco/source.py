@@ -1,0 +1,192 @@
+"""COCO 2017 as a source: every picture of a split with all its captions, and its annotations as exact columns."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any
+
+from extractors.base import Resources
+from pipeline.errors import Drop, RequestError
+from pipeline.image import WEB_FORMATS, Placement
+from pipeline.sources.base import Opener, Original, Row
+from pipeline.sources.coco.annotations import Annotations, annotation_file, digest_annotations, read_annotations
+from pipeline.sources.coco.files import Place, Read, find_pictures
+from pipeline.sources.coco.labels import find_label_maps
+from pipeline.sources.coco.schema import Image
+from pipeline.sources.coco.truth import check_as_annotated, place_people
+
+if TYPE_CHECKING:
+    from pipeline.download import Downloads
+
+SPLIT = re.compile(r"[0-9A-Za-z_-]+")
+TOLD = ("image_id", "license", "license_name", "license_url", "flickr_url", "coco_url", "categories")
+"""What of a row travels in the sample's json."""
+VERSION = 1
+"""Of the rules by which annotations become maps."""
+
+
+@dataclass(frozen=True)
+class CocoSource:
+    """A split of COCO in the official layout; a picture without caption is left out."""
+
+    coco: str
+    """The folder that holds COCO: annotations/, and the pictures as train2017/ or train2017.zip."""
+    split: str = "train2017"
+    """Which pictures: train2017 or val2017."""
+    licenses: tuple[int, ...] = ()
+    """Take only pictures under these of COCO's licence ids; all of them when not given."""
+    downloads: Downloads | None = None
+    """Fetch the pictures by their coco_url in this way; read them from the folder when not given."""
+
+    def __post_init__(self) -> None:
+        if not Path(self.coco).is_dir():
+            raise RequestError(f"--coco must be a folder, not {self.coco!r}")
+        if not SPLIT.fullmatch(self.split):
+            raise RequestError(f"--split must be {SPLIT.pattern}, such as train2017, not {self.split!r}")
+        # A worker of a cluster stands in another folder than the command.
+        object.__setattr__(self, "coco", os.path.abspath(self.coco))
+        object.__setattr__(self, "licenses", tuple(sorted(set(self.licenses))))
+        captions = annotation_file(self._folder, "captions", self.split)
+        if not captions.is_file():
+            raise RequestError(f"{captions}: not there; --coco must hold the captions of --split {self.split}")
+        if not self.downloads:
+            self._pictures()
+
+    @property
+    def _folder(self) -> Path:
+        return Path(self.coco)
+
+    @property
+    def repeatable(self) -> bool:
+        return self.downloads is None
+
+    @property
+    def resources(self) -> Resources:
+        return self.downloads.resources if self.downloads else Resources()
+
+    def describe(self) -> Mapping[str, Any]:
+        digests = digest_annotations(self._folder, self.split)
+        return {
+            "kind": "coco",
+            "split": self.split,
+            "licenses": list(self.licenses),
+            "download": self.downloads is not None,
+            **{f"{kind}_sha256": digest for kind, digest in digests.items()},
+        }
+
+    def rows(self, left_out: Counter[str]) -> Iterator[Row]:
+        """Key: the image id with 12 digits, as COCO's own files are named."""
+        known = read_annotations(self._folder, self.split)
+        for licence in self.licenses:
+            if licence not in known.licences:
+                had = ", ".join(map(str, sorted(known.licences)))
+                raise RequestError(f"--licenses must be licence ids of the captions file ({had}), not {licence}")
+        for image in known.images:
+            if reason := self._refuse(image, known):
+                left_out[reason] += 1
+            else:
+                yield self._row(image, known)
+
+    def _refuse(self, image: Image, known: Annotations) -> str | None:
+        if self.licenses and image.license not in self.licenses:
+            return "licence not asked for"
+        if image.id not in known.captions:
+            return "no caption"
+        if self.downloads and not image.coco_url:
+            return "no coco_url"
+        return None
+
+    def _row(self, image: Image, known: Annotations) -> Row:
+        licence = known.licences[image.license]
+        return {
+            "key": f"{image.id:012d}",
+            "location": image.coco_url if self.downloads else image.file_name,
+            "captions": known.captions[image.id],
+            "digest": None,
+            "image_id": image.id,
+            "license": licence.id,
+            "license_name": licence.name,
+            "license_url": licence.url,
+            "flickr_url": image.flickr_url,
+            "coco_url": image.coco_url,
+            "width": image.width,
+            "height": image.height,
+            "label_map": f"{PurePath(image.file_name).stem}.png",
+            "categories": known.categories.get(image.id, []),
+            "people": known.people.get(image.id, []),
+            "segments": known.segments.get(image.id, []),
+        }
+
+    def setup(self) -> None:
+        if self.downloads:
+            self.downloads.setup()
+
+    @contextmanager
+    def gather(self, rows: Sequence[Row], size: int, scratch: Path, pictures: bool = True) -> Iterator[Opener]:
+        maps = find_label_maps(self._folder, self.split)
+        read_map = maps.place.open() if maps else None
+        with self._open_pictures(rows, scratch) if pictures else nullcontext() as read_picture:
+
+            def open_row(row: Row) -> Original:
+                truth: dict[str, Callable[[Placement], Any]] = {"keypose": partial(place_people, row["people"])}
+                if maps and read_map:
+                    truth["seg"] = partial(maps.place_map, row, read_map)
+                return Original(
+                    content=read_original(row, read_picture) if read_picture else b"",
+                    captions=tuple(row["captions"]),
+                    info={name: row[name] for name in TOLD},
+                    truth=truth,
+                    formats=WEB_FORMATS,
+                    http=200 if self.downloads and read_picture else None,
+                )
+
+            yield open_row
+
+    @contextmanager
+    def _open_pictures(self, rows: Sequence[Row], scratch: Path) -> Iterator[Read]:
+        """Reads a picture by its row's location."""
+        if self.downloads:
+            with self.downloads.fetch([row["location"] for row in rows], scratch) as fetched:
+                yield fetched.__getitem__
+        else:
+            yield self._pictures().open()
+
+    def _pictures(self) -> Place:
+        place = find_pictures(self._folder, self.split)
+        if place is None:
+            raise RequestError(
+                f"{self.coco}: must hold the pictures as {self.split}/ or {self.split}.zip, or --download them; "
+                "neither is there"
+            )
+        return place
+
+    def truths(self) -> Mapping[str, Mapping[str, Any]]:
+        digests = digest_annotations(self._folder, self.split)
+        made: dict[str, dict[str, Any]] = {}
+        if maps := find_label_maps(self._folder, self.split):
+            made["seg"] = {"made_by": maps.made_by, "annotations": maps.kind, "sha256": digests.get(maps.kind)}
+        if digests["person_keypoints"]:
+            made["keypose"] = {
+                "made_by": "COCO annotations",
+                "annotations": "person_keypoints",
+                "sha256": digests["person_keypoints"],
+            }
+        common = {"split": self.split, "version": VERSION, "licence": "CC BY 4.0"}
+        return {name: {"condition": name, **recipe, **common} for name, recipe in made.items()}
+
+
+def read_original(row: Row, read: Read) -> bytes:
+    """The file of a row's picture. Raises Drop."""
+    try:
+        data = read(row["location"])
+    except FileNotFoundError:
+        raise Drop("no such file") from None
+    check_as_annotated(data, (row["width"], row["height"]))
+    return data

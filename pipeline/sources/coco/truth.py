@@ -1,0 +1,49 @@
+"""COCO's people as a picture was stored, and whether annotations lie on a picture at all."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import ExifTags, Image
+
+from extractors.people import People
+from pipeline.errors import Drop
+from pipeline.image import DAMAGED, WEB_FORMATS, Placement
+
+
+def check_as_annotated(data: bytes, size: tuple[int, int]) -> None:
+    """Raises Drop when annotations for a picture of `size` (width, height) would not lie on this one.
+
+    Annotations are for the pixels as they are stored, and pictures are turned upright by their EXIF. What is no
+    picture passes: reading it says why.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(data), formats=WEB_FORMATS) as image:
+                found, turn = image.size, image.getexif().get(ExifTags.Base.Orientation, 1)
+    except (*DAMAGED, Image.DecompressionBombError):
+        return
+    if found != size:
+        raise Drop("annotated at another size")
+    if turn in range(2, 9):
+        raise Drop("turned by its EXIF")
+
+
+def place_people(people: Sequence[Sequence[float]], placement: Placement) -> People:
+    """People of 51 numbers (x, y, v of COCO-17) as the picture was resized and cut, in their order.
+
+    Score: 1 for a visible point (v = 2), 0.5 for a hidden one (v = 1). A point that is not labelled or was cut
+    away is (0, 0, 0); a person without any point left is gone.
+    """
+    x, y, width, height = placement.crop
+    points = np.array(people, np.float64).reshape(-1, 17, 3)
+    points[..., 0] = points[..., 0] * placement.resized[0] / placement.original[0] - x
+    points[..., 1] = points[..., 1] * placement.resized[1] / placement.original[1] - y
+    points[..., 2] = (points[..., 2] / 2).clip(0, 1)
+    inside = (points[..., :2] >= 0).all(2) & (points[..., :2] < (width, height)).all(2)
+    points[~inside | (points[..., 2] == 0)] = 0
+    return People(height, width, points[points[..., 2].any(1)].astype(np.float32))

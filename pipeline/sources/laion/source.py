@@ -1,0 +1,131 @@
+"""Rows of LAION's metadata: those that pass the filters, or a fixed number of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from extractors.base import Resources
+from pipeline.download import Downloads
+from pipeline.errors import RequestError
+from pipeline.image import WEB_FORMATS
+from pipeline.sources.base import PLANNED, Opener, Original, Row
+from pipeline.sources.laion.filters import REASONS, Filters
+from pipeline.sources.laion.metadata import Columns, MetadataFile, digest_files, find_metadata
+from pipeline.sources.laion.rows import make_rows, select
+from pipeline.sources.laion.sampling import Cut, Tally, buckets_of
+
+NOT_SAMPLED = "not sampled"
+
+
+@dataclass(frozen=True)
+class LaionSource:
+    """Pictures of the web by URL and caption, from parquet files with the columns of LAION and its kin."""
+
+    metadata: str
+    """Parquet files of the metadata: a glob in quotes, local or a URL such as s3://bucket/part-*.parquet."""
+    filters: Filters = field(default_factory=Filters)
+    samples: int | None = None
+    """Take this many of the rows that pass, evenly from all files; all of them when not given."""
+    seed: int = 0
+    """Which sample; a smaller one of the same seed lies within a larger one."""
+    downloads: Downloads = field(default_factory=Downloads)
+
+    def __post_init__(self) -> None:
+        if self.samples is not None and self.samples < 1:
+            raise RequestError(f"--samples must be at least 1, not {self.samples}")
+
+    @property
+    def repeatable(self) -> bool:
+        return False
+
+    @property
+    def resources(self) -> Resources:
+        return self.downloads.resources
+
+    def describe(self) -> Mapping[str, Any]:
+        files = find_metadata(self.metadata, self.filters)
+        return {
+            "kind": "laion",
+            **asdict(self.filters),
+            "language": list(self.filters.language),
+            "samples": self.samples,
+            "seed": self.seed,
+            "metadata_files": len(files),
+            "metadata_rows": count_rows(files),
+            "metadata_sha256": digest_files(files),
+        }
+
+    def rows(self, left_out: Counter[str]) -> Iterator[Row]:
+        """Key: the row's position in the metadata, counted through all files in the order of their names.
+
+        Left out are the rows that `filters` names, and with `samples` those that were "not sampled".
+        """
+        files = find_metadata(self.metadata, self.filters)
+        cut = None if self.samples is None else self._find_cut(files, self.samples, left_out)
+        yield from self._passing(files, cut, left_out)
+
+    def setup(self) -> None:
+        self.downloads.setup()
+
+    @contextmanager
+    def gather(self, rows: Sequence[Row], size: int, scratch: Path, pictures: bool = True) -> Iterator[Opener]:
+        with self.downloads.fetch([row["location"] for row in rows], scratch) as fetched:
+            yield lambda row: Original(
+                content=fetched[row["location"]],
+                captions=tuple(row["captions"]),
+                info={name: row[name] for name in row.keys() - PLANNED if row[name] is not None},
+                formats=WEB_FORMATS,
+                http=200,
+            )
+
+    def truths(self) -> Mapping[str, Mapping[str, Any]]:
+        return {}
+
+    def _find_cut(self, files: Sequence[MetadataFile], samples: int, left_out: Counter[str]) -> Cut:
+        tally = Tally()
+        for file in files:
+            for start, columns in file.read():
+                verdict = self.filters.judge(columns)
+                count_reasons(verdict, left_out)
+                tally.add(buckets_of(self.seed, start, len(verdict))[verdict < 0])
+        if tally.rows > samples:
+            left_out[NOT_SAMPLED] += tally.rows - samples
+        return tally.cut(samples)
+
+    def _passing(self, files: Sequence[MetadataFile], cut: Cut | None, left_out: Counter[str]) -> Iterator[Row]:
+        digits = max(9, len(str(count_rows(files))))
+        sources = sorted(set().union(*(file.columns for file in files)))
+        for file in files:
+            for start, columns in file.read():
+                if cut is None:
+                    verdict = self.filters.judge(columns)
+                    count_reasons(verdict, left_out)
+                    chosen = np.flatnonzero(verdict < 0)
+                else:
+                    chosen = self._choose(start, columns, cut)
+                yield from make_rows(select(columns, chosen), chosen + start, digits, sources)
+
+    def _choose(self, start: int, columns: Columns, cut: Cut) -> np.ndarray:
+        """Which rows of a batch are sampled. Few have a chance, and only those are judged."""
+        buckets = buckets_of(self.seed, start, len(columns["url"]))
+        eligible = np.flatnonzero(buckets <= cut.bucket)
+        passing: np.ndarray = eligible[self.filters.judge(select(columns, eligible)) < 0]
+        taken: np.ndarray = passing[cut.take(buckets[passing])]
+        return taken
+
+
+def count_rows(files: Sequence[MetadataFile]) -> int:
+    return sum(file.rows for file in files)
+
+
+def count_reasons(verdict: np.ndarray, left_out: Counter[str]) -> None:
+    """Add a batch's verdicts, as `Filters.judge` gives them, to the count by reason."""
+    counts = np.bincount(verdict[verdict >= 0], minlength=len(REASONS))
+    left_out.update({reason: int(count) for reason, count in zip(REASONS, counts, strict=True) if count})

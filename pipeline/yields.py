@@ -1,0 +1,76 @@
+"""The yield of a download: how many planned rows became samples, and where the others were lost."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from pipeline.dataset import Dataset
+from pipeline.egress.reasons import kind_of
+from pipeline.rows import OK, read_outcomes
+
+HOSTS = 10
+"""Hosts in the table: those that lost most."""
+
+
+@dataclass
+class Yield:
+    """planned: rows; samples: those that became one; reasons: why the others did not, at their last try.
+
+    hosts: host -> reasons, of the rows that became no sample.
+    """
+
+    planned: int = 0
+    samples: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    hosts: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+
+    @property
+    def share(self) -> float:
+        """samples / planned, 0 to 1."""
+        return self.samples / self.planned
+
+    @property
+    def kinds(self) -> Counter[str]:
+        """The reasons by kind."""
+        kinds = Counter[str]()
+        for reason, count in self.reasons.items():
+            kinds[kind_of(reason)] += count
+        return kinds
+
+
+def measure_yield(dataset: Dataset) -> Yield:
+    """Count every planned row once, by what became of it at its last try."""
+    found = Yield(planned=dataset.description.samples)
+    lost: dict[str, tuple[str, str]] = {}
+    for shard, table in read_outcomes(dataset, ("key", "status")):
+        statuses = dict(zip(table["key"].to_pylist(), table["status"].to_pylist(), strict=True))
+        found.samples += sum(status == OK for status in statuses.values())
+        for row in dataset.plan(shard):
+            lost.pop(row["key"], None)
+            if statuses[row["key"]] != OK:
+                lost[row["key"]] = (statuses[row["key"]], host_of(row["location"]))
+    for reason, host in lost.values():
+        found.reasons[reason] += 1
+        found.hosts[host][reason] += 1
+    return found
+
+
+def host_of(location: str) -> str:
+    """The host of a URL, or "" where there is none."""
+    try:
+        return urlsplit(location).hostname or ""
+    except ValueError:
+        return ""
+
+
+def yield_table(found: Yield) -> list[str]:
+    """Lines: the kinds and reasons of all losses, then the hosts that lost most with their commonest reason."""
+    lines = [f"  {kind}: {count} of {found.planned} rows" for kind, count in found.kinds.most_common()]
+    lines += [f"  {kind_of(reason)}, {reason}: {count}" for reason, count in found.reasons.most_common()]
+    worst = sorted(found.hosts.items(), key=lambda item: (-item[1].total(), item[0]))[:HOSTS]
+    for host, reasons in worst:
+        reason, count = reasons.most_common(1)[0]
+        lines.append(f"  {host or 'no host'}: {reasons.total()} rows, {count} of them {reason}")
+    return lines

@@ -1,0 +1,286 @@
+"""Keypose with the published networks: their layouts, and MMPose's own inference as the reference."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from extractors.batch import Batch, find_device, fixed_threads
+from extractors.formats import FORMATS
+from extractors.keypose import HRNET, RTMO, RTMPOSE, VARIANTS, Keypose, Network
+from extractors.locks import sha256_of
+from extractors.mmpose_models import CROP, SIMCC, build_model
+from extractors.one_stage import OneStage, in_picture, view
+from extractors.openmmlab import import_mmpose
+from extractors.people import draw_people
+from extractors.rtmo import rtmo_mini
+from extractors.top_down import sharpness
+from tests.extractors.mmpose_networks import settle
+
+PUBLISHED = {
+    RTMO: "rtmo/coco/rtmo-m_16xb16-600e_coco-640x640.py",
+    HRNET: "topdown_heatmap/coco/td-hm_hrnet-w48_8xb32-210e_coco-256x192.py",
+    RTMPOSE: "rtmpose/coco/rtmpose-m_8xb256-420e_aic-coco-256x192.py",
+}
+TOLERANCE = 1e-4
+"""Of scores, and of coordinates as a share of the picture's longer side."""
+
+
+def configs() -> Path:
+    """Where mmpose keeps the configurations it was installed with."""
+    return Path(str(import_mmpose().__file__)).parent / ".mim" / "configs" / "body_2d_keypoint"
+
+
+def shipped_config(network: Network) -> Any:
+    from mmengine.config import Config as Shipped
+
+    config = Shipped.fromfile(configs() / PUBLISHED[network])
+    if network is not RTMO:
+        config.model.test_cfg.flip_test = False
+    return config
+
+
+def plain(config: Any) -> Any:
+    """A configuration less what only training reads, in plain types."""
+    if isinstance(config, dict):
+        skipped = ("init_cfg", "batch_augments", "_scope_", "flip_mode", "shift_heatmap")
+        return {key: plain(value) for key, value in config.items() if key not in skipped}
+    if isinstance(config, list | tuple):
+        return [plain(value) for value in config]
+    return "BN" if config == "SyncBN" else config
+
+
+@pytest.mark.parametrize("network", PUBLISHED, ids=lambda network: network.title)
+def test_configuration_is_the_published_one(network: Network) -> None:
+    theirs = plain(shipped_config(network).model.to_dict())
+    ours = plain(network.config())
+    assert ours == theirs
+
+
+@pytest.mark.parametrize("network", PUBLISHED, ids=lambda network: network.title)
+def test_weights_are_those_that_mmpose_lists(network: Network) -> None:
+    listed = "".join(path.read_text() for path in (configs() / PUBLISHED[network]).parent.glob("*.yml"))
+    assert f"Weights: {network.weights.url}\n" in listed
+    assert network.weights.url.endswith(f"/{network.weights.filename}")
+    assert f"-{network.weights.sha256}_" in network.weights.filename
+
+
+def write_checkpoint(model: Any, path: Path) -> None:
+    """As mmengine writes one: what lies beside the tensors is no tensor, and some of it no plain type."""
+    import torch
+    from mmengine.logging import HistoryBuffer
+
+    meta = {"mmengine_version": "0.7.1", "dataset_meta": {"sigmas": np.ones(17), "name": "coco"}, "epoch": 600}
+    history = HistoryBuffer([1.0, 2.0], [1, 1])
+    torch.save({"meta": meta, "message_hub": {"loss": history}, "state_dict": model.state_dict()}, path)
+
+
+def random_model(network: Network, picture: np.ndarray) -> Any:
+    """Made by mmpose from its own configuration, with random weights under which pictures look various.
+
+    Norms are set by one look at `picture`, uint8 (H, W, 3): without, numbers grow beyond all bounds.
+    """
+    import_mmpose()
+    import torch
+    from mmpose.apis import init_model
+
+    torch.manual_seed(3)
+    model = init_model(shipped_config(network), device="cpu")
+    seen = torch.from_numpy(picture).permute(2, 0, 1)[None].float()
+    seen = seen if network is RTMO else (seen - model.data_preprocessor.mean) / model.data_preprocessor.std
+    settle(model, seen)
+    return model
+
+
+class Reference:
+    """A network of mmpose's with random weights, and the same weights as a published checkpoint."""
+
+    def __init__(self, network: Network, picture: np.ndarray, folder: Path) -> None:
+        self.model = random_model(network, picture)
+        path = folder / network.weights.filename
+        write_checkpoint(self.model, path)
+        self.network = replace(network, weights=replace(network.weights, sha256=sha256_of(path)))
+
+
+@pytest.fixture(scope="module")
+def photograph(assets: Path) -> np.ndarray:
+    """uint8 (425, 640, 3) RGB: somebody on skis."""
+    bgr = cv2.imread(str(assets / "images" / "mmpose_coco" / "000000000785.jpg"))
+    assert bgr is not None
+    return np.ascontiguousarray(bgr[..., ::-1])
+
+
+@pytest.fixture(scope="module")
+def references(
+    tmp_path_factory: pytest.TempPathFactory, photograph: np.ndarray
+) -> Iterator[dict[Network, Reference]]:
+    folder = tmp_path_factory.mktemp("weights")
+    import_mmpose()
+    seen = {RTMO: np.ascontiguousarray(view(photograph, 640)["img"][..., ::-1])}
+    small = cv2.resize(photograph, CROP)
+    made = {network: Reference(network, seen.get(network, small), folder) for network in PUBLISHED}
+    with pytest.MonkeyPatch.context() as patch, fixed_threads(1):
+        patch.setenv("T2I_SHARDS_CACHE", str(folder / "cache"))
+        for variant, networks in list(VARIANTS.items()):
+            if variant != "mini":
+                patch.setitem(VARIANTS, variant, tuple(made[n].network if n else None for n in networks))
+        yield made
+
+
+def load(variant: str, references: dict[Network, Reference], tmp_path_factory: pytest.TempPathFactory) -> Keypose:
+    extractor = Keypose(variant, tmp_path_factory.getbasetemp() / "weights0")
+    extractor.load("cpu")
+    return extractor
+
+
+@pytest.fixture(scope="module")
+def default(references: dict[Network, Reference], tmp_path_factory: pytest.TempPathFactory) -> Keypose:
+    return load("default", references, tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def noisy() -> Any:
+    """A small RTMO with random weights."""
+    import torch
+
+    torch.manual_seed(5)
+    model = build_model(rtmo_mini())
+    settle(model, torch.rand(1, 3, 256, 256) * 255)
+    return model
+
+
+def test_one_stage_equals_mmpose(
+    default: Keypose, references: dict[Network, Reference], photograph: np.ndarray
+) -> None:
+    from mmpose.apis import inference_bottomup
+
+    model = references[RTMO].model
+    model.test_cfg["score_thr"] = RTMO.threshold
+    (theirs,) = inference_bottomup(model, photograph[..., ::-1])
+    (ours,) = default.find(Batch(photograph[None]))
+    people = theirs.pred_instances
+    assert 2 < len(ours.scores) == len(people.scores)
+    assert np.abs(ours.scores - people.bbox_scores).max() < TOLERANCE
+    assert np.abs(ours.keypoints[..., 2] - people.keypoint_scores).max() < TOLERANCE
+    assert np.abs(ours.keypoints[..., :2] - people.keypoints).max() < TOLERANCE * max(photograph.shape)
+    assert np.abs(ours.boxes - people.bboxes).max() < TOLERANCE * max(photograph.shape)
+
+
+@pytest.mark.parametrize(("variant", "network"), [("hrnet", HRNET), ("rtmpose", RTMPOSE)])
+def test_top_down_equals_mmpose_on_boxes_of_coco(
+    variant: str,
+    network: Network,
+    references: dict[Network, Reference],
+    photograph: np.ndarray,
+    assets: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    from mmpose.apis import inference_topdown
+
+    listed = json.loads((assets / "images" / "mmpose_coco" / "test_coco.json").read_text())["annotations"]
+    boxes = np.array([a["bbox"] for a in listed if a["image_id"] == 785], np.float32)
+    boxes = np.concatenate([boxes, [[-20, 100, 90, 90], [500, 10.5, 300, 40]]]).astype(np.float32)
+    boxes[:, 2:] += boxes[:, :2]
+    theirs = inference_topdown(references[network].model, photograph[..., ::-1], boxes)
+    extractor = load(variant, references, tmp_path_factory)
+    ours = extractor.look(Batch(np.stack([photograph, photograph[:, ::-1]])), [boxes, boxes[:0]])
+    assert [len(points) for points in ours] == [len(boxes), 0]
+    expected = np.concatenate([sample.pred_instances.keypoints for sample in theirs])
+    assert np.abs(ours[0][..., :2] - expected).max() < TOLERANCE * max(photograph.shape)
+    assert ((ours[0][..., 2] >= 0) & (ours[0][..., 2] <= 1)).all()
+    if network is HRNET:
+        scores = np.concatenate([sample.pred_instances.keypoint_scores for sample in theirs])
+        assert np.abs(ours[0][..., 2] - scores.clip(0, 1)).max() < TOLERANCE
+
+
+def test_top_down_takes_the_boxes_of_the_first(
+    references: dict[Network, Reference],
+    noisy: Any,
+    photograph: np.ndarray,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    extractor = load("rtmpose", references, tmp_path_factory)
+    extractor.find = OneStage(noisy, find_device("cpu"), 0.3, batch=2, threads=1)  # as RTMO-m, but at once
+    recipe = extractor.recipe()
+    assert recipe["weights"]["file"] == RTMPOSE.weights.filename
+    assert recipe["parameters"]["boxes"]["file"] == RTMO.weights.filename
+    pictures = np.stack([photograph, photograph[:, ::-1]])
+    found = extractor.find(Batch(pictures))
+    whole = [people.boxes[(people.boxes[:, 2:] - people.boxes[:, :2]).min(axis=1) >= 1] for people in found]
+    expected = extractor.look(Batch(pictures), whole)
+    for people, points, alone in zip(
+        extractor(pictures), expected, map(extractor, pictures[:, None]), strict=True
+    ):
+        assert len(people) == len(points) > 0
+        assert np.abs(people.keypoints - points).max() <= 0.006  # People rounds to 0.01 px
+        assert people == alone[0]
+
+
+def test_simcc_score_is_the_sharpness_of_the_peak() -> None:
+    bins = np.arange(384)
+    target = np.exp(-((bins - 100.0) ** 2) / (2 * SIMCC["sigma"][0] ** 2))
+    half, blunt = 0.5 * target, np.exp(-((bins - 100.0) ** 2) / (2 * 40.0**2))
+    scores = sharpness(np.stack([np.full(384, 7.0), blunt, half, target, target + 500]), SIMCC["sigma"][0])
+    assert scores[0] == pytest.approx(0, abs=1e-9)
+    assert scores[0] < scores[1] < scores[3]
+    assert scores[0] < scores[2] < scores[3]
+    assert scores[3:] == pytest.approx([1, 1])
+
+
+def people_over(threshold: float, model: Any, pictures: np.ndarray) -> list[np.ndarray]:
+    find = OneStage(model, find_device("cpu"), threshold, batch=2, threads=1)
+    return [found.scores for found in find(Batch(pictures))]
+
+
+def test_nobody_under_the_threshold(noisy: Any) -> None:
+    pictures = np.random.default_rng(0).integers(0, 255, (3, 96, 128, 3), np.uint8)
+    everybody = people_over(0.0, noisy, pictures)
+    for threshold in (0.05, float(np.median(everybody[0]))):
+        some = people_over(threshold, noisy, pictures)
+        for few, many in zip(some, everybody, strict=True):
+            assert np.array_equal(few, many[many > threshold])
+            assert (np.diff(few) <= 0).all()
+    assert all(len(nobody) == 0 for nobody in people_over(0.999, noisy, pictures))
+
+
+def test_nobody_is_black(noisy: Any) -> None:
+    extractor = Keypose("mini", None)
+    extractor.find = OneStage(noisy, find_device("cpu"), 0.999, batch=2, threads=1)
+    extractor.look = None
+    (people,) = extractor(np.full((1, 64, 128, 3), 90, np.uint8))
+    assert len(people) == 0
+    assert not draw_people(people).any()
+    assert json.loads(FORMATS["keypose"].encode(people)["keypose.json"])["persons"] == 0
+
+
+@pytest.mark.parametrize(("height", "width"), [(7, 513), (640, 427), (512, 512), (64, 128)])
+def test_way_into_the_network_and_back(height: int, width: int) -> None:
+    """A spot in the picture is found where the network sees it, and goes back to where it was."""
+    import_mmpose()
+    size = max(2, min(height, width) // 16)
+    for x, y in [(0, 0), (width - size, height - size), (width // 3, height // 2 - size // 2)]:
+        picture = np.zeros((height, width, 3), np.uint8)
+        picture[y : y + size, x : x + size] = 255
+        place = view(picture, 640)
+        seen = (place["img"].min(axis=2) > 128) & (place["img"].max(axis=2) > 200)
+        rows, columns = np.nonzero(seen)
+        points = np.zeros((1, 17, 3), np.float32)
+        points[..., :2] = columns.mean(), rows.mean()
+        row = np.concatenate([[[0, 0, 1, 1, 0.9]], points.reshape(1, -1)], axis=1).astype(np.float32)
+        found = in_picture(row, place).keypoints[0, 0, :2]
+        assert np.abs(found - (x + (size - 1) / 2, y + (size - 1) / 2)).max() <= 0.6
+
+
+def test_weights_are_looked_up_for_the_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr("extractors.keypose.resolve", lambda file, folder: asked.append(file.filename))
+    monkeypatch.setattr("extractors.weights.WeightFile.recipe", lambda file: {"file": file.filename})
+    Keypose("hrnet", tmp_path).recipe()
+    assert sorted(asked) == sorted([RTMO.weights.filename, HRNET.weights.filename])

@@ -1,0 +1,112 @@
+"""The shipped weights of sketch, depth and seg on 500 scenes that they never saw, against the exact truth.
+
+The same scores must tell when a map is wrong: in the wrong order of channels, upside down in meaning, mirrored, or
+eight pixels off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from extractors.mini.networks import SEG_LABELS
+from extractors.registry import make_extractor
+from pipeline.scenes import Scene, labels, render
+from tests.extractors.accuracy import abs_rel, edge_f1, mean_iou
+
+HELD_OUT = 2_000_000
+"""Seed of scenes that no training draws from."""
+SCENES, FEW = 500, 60
+Maps = Sequence[np.ndarray]
+
+
+@pytest.fixture(scope="module")
+def scenes() -> list[Scene]:
+    return [render(HELD_OUT, index) for index in range(SCENES)]
+
+
+@pytest.fixture(scope="module")
+def draw(scenes: list[Scene]) -> Callable[[str], Maps]:
+    """Condition -> the maps of all scenes."""
+    made: dict[str, Maps] = {}
+
+    def maps(condition: str) -> Maps:
+        if condition not in made:
+            made[condition] = extract(condition, [scene.picture for scene in scenes])
+        return made[condition]
+
+    return maps
+
+
+def extract(condition: str, pictures: Maps) -> Maps:
+    extractor = make_extractor(condition, "mini")
+    extractor.load("cpu")
+    return [map for picture in pictures for map in extractor(np.ascontiguousarray(picture[None]))]
+
+
+def score(condition: str, maps: Maps, scenes: Sequence[Scene]) -> float:
+    if condition == "sketch":
+        return edge_f1(maps, [scene.edges for scene in scenes])
+    if condition == "depth":
+        return abs_rel(maps, [scene.depth for scene in scenes])
+    return mean_iou(maps, [scene.labels for scene in scenes])
+
+
+def good(condition: str, maps: Maps, scenes: Sequence[Scene]) -> bool:
+    """Whether the maps reach the bar."""
+    reached = score(condition, maps, scenes)
+    return reached <= 0.10 if condition == "depth" else reached >= {"sketch": 0.80, "seg": 0.70}[condition]
+
+
+def spoilt(condition: str, right: Maps, flawed: Maps, scenes: Sequence[Scene]) -> float:
+    """By how much the flawed maps are worse than the right ones."""
+    loss = score(condition, right, scenes) - score(condition, flawed, scenes)
+    return -loss if condition == "depth" else loss
+
+
+def not_yet(condition: str, reached: str) -> Any:
+    """strict: once the shipped weights reach the bar, this mark must go."""
+    return pytest.param(condition, marks=pytest.mark.xfail(reason=f"trained too briefly: {reached}", strict=True))
+
+
+@pytest.mark.parametrize(
+    "condition", ["sketch", not_yet("depth", "AbsRel 0.16, bar 0.10"), not_yet("seg", "mIoU 0.55, bar 0.70")]
+)
+def test_maps_of_unseen_scenes_are_right(condition, draw, scenes):
+    assert good(condition, draw(condition), scenes)
+
+
+FLAWS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "mirrored": lambda map: map[:, ::-1],
+    "eight pixels to the right": lambda map: np.roll(map, 8, axis=1),
+    "eight pixels down": lambda map: np.roll(map, 8, axis=0),
+}
+
+
+@pytest.mark.parametrize("condition", ["sketch", "depth", "seg"])
+@pytest.mark.parametrize("flaw", FLAWS)
+def test_a_map_out_of_place_is_told(condition, flaw, draw, scenes):
+    few, flawed = draw(condition)[:FEW], [FLAWS[flaw](map) for map in draw(condition)[:FEW]]
+    assert not good(condition, flawed, scenes[:FEW])
+    assert spoilt(condition, few, flawed, scenes[:FEW]) > 0.02
+
+
+def test_far_instead_of_near_is_told(draw, scenes):
+    few, flawed = draw("depth")[:FEW], [255 - map for map in draw("depth")[:FEW]]
+    assert not good("depth", flawed, scenes[:FEW])
+    assert spoilt("depth", few, flawed, scenes[:FEW]) > 0.1
+
+
+@pytest.mark.parametrize("condition", ["sketch", "depth", "seg"])
+def test_the_wrong_order_of_channels_is_told(condition, draw, scenes):
+    """Outlines and depth hardly depend on colour, so the wrong order need not miss the bar: it must be worse."""
+    swapped = extract(condition, [scene.picture[..., ::-1] for scene in scenes[:FEW]])
+    assert spoilt(condition, draw(condition)[:FEW], swapped, scenes[:FEW]) > 0.01
+
+
+def test_the_network_knows_every_label_that_scenes_hold():
+    values = [value for name, value in vars(labels).items() if name.isupper()]
+    assert sorted(values) == list(SEG_LABELS)

@@ -1,0 +1,141 @@
+"""The shipped weights of keypose, variant mini, on scenes that no training draws from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from extractors.keypose import Keypose
+from extractors.people import People
+from extractors.registry import make_extractor
+from pipeline.scenes import Scene, render
+from tests.extractors.pck import Found, measure
+
+HELD_OUT = 2_000_000
+"""Seed of scenes that no training draws from."""
+SCENES = 500
+BAR = 0.85
+INVENTED = 0.1
+"""People that may be seen where nobody is, and people seen twice, as a share of all people."""
+MIRRORED = np.array([0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15])
+
+
+@pytest.fixture(scope="module")
+def mini() -> Keypose:
+    extractor = make_extractor("keypose", "mini")
+    extractor.load("cpu")
+    assert isinstance(extractor, Keypose)
+    return extractor
+
+
+@pytest.fixture(scope="module")
+def scenes() -> list[Scene]:
+    return [render(HELD_OUT, index) for index in range(SCENES)]
+
+
+@pytest.fixture(scope="module")
+def people(mini: Keypose, scenes: Sequence[Scene]) -> list[People]:
+    return find(mini, [scene.picture for scene in scenes])
+
+
+def find(extractor: Keypose, pictures: Sequence[np.ndarray]) -> list[People]:
+    return [found for picture in pictures for found in extractor(np.ascontiguousarray(picture[None]))]
+
+
+def compare(scenes: Sequence[Scene], keypoints: Sequence[np.ndarray]) -> Found:
+    return measure((scene.people.keypoints, points) for scene, points in zip(scenes, keypoints, strict=True))
+
+
+def test_people_of_unseen_scenes_are_found(scenes: list[Scene], people: list[People]) -> None:
+    found = compare(scenes, [p.keypoints for p in people])
+    assert found.people > 400
+    assert found.pck >= BAR, found
+    assert found.invented_share <= INVENTED, found
+
+
+def sideways(points: np.ndarray) -> np.ndarray:
+    return points + np.float32([8, 0, 0])
+
+
+def downwards(points: np.ndarray) -> np.ndarray:
+    return points + np.float32([0, 8, 0])
+
+
+def left_for_right(points: np.ndarray) -> np.ndarray:
+    return points[:, MIRRORED]
+
+
+@pytest.mark.parametrize("flaw", [sideways, downwards, left_for_right])
+def test_keypoints_out_of_place_are_told(
+    flaw: Callable[[np.ndarray], np.ndarray], scenes: list[Scene], people: list[People]
+) -> None:
+    assert compare(scenes, [flaw(p.keypoints) for p in people]).pck < BAR
+
+
+def test_the_wrong_order_of_channels_is_told(mini: Keypose, scenes: list[Scene]) -> None:
+    assert compare(scenes, [p.keypoints for p in find(mini, [s.picture[..., ::-1] for s in scenes])]).pck < BAR
+
+
+def test_measure_counts_what_is_missed_and_what_is_invented() -> None:
+    points = np.zeros((2, 17, 3))
+    points[0, :, :2] = np.random.default_rng(0).uniform(0, 100, (17, 2))
+    points[..., 2] = 1
+    points[1, :, :2] = points[0, :, :2] + 300
+    side = np.ptp(points[0, :, :2], axis=0).max()
+
+    def of(*found: Any) -> tuple[int, int, int]:
+        result = measure([(points, np.array(found).reshape(-1, 17, 3))])
+        assert (result.keypoints, result.people) == (34, 2)
+        return result.right, result.missed, result.invented
+
+    assert of(*points) == (34, 0, 0)
+    assert of(points[1], points[0]) == (34, 0, 0)
+    assert of() == (0, 2, 0)
+    assert of(points[0]) == (17, 1, 0)
+    assert of(*points, points[0]) == (34, 0, 1)
+    assert of(points[0] + 1000) == (0, 2, 1)
+    step = np.array([side, 0, 0])
+    assert of(*(points + 0.09 * step)) == (34, 0, 0)
+    assert of(*(points + 0.11 * step)) == (0, 0, 0)
+    assert of(*(points * [1, 1, 0.05])) == (0, 0, 0)
+
+
+def test_blank_pictures_hold_nobody(mini: Keypose) -> None:
+    shades = np.arange(0, 256, 51, dtype=np.uint8)
+    blank = np.repeat(shades, 64 * 128 * 3).reshape(-1, 64, 128, 3)
+    noise = np.random.default_rng(0).integers(0, 256, (2, 128, 64, 3), np.uint8)
+    assert [len(p) for pictures in (blank, noise) for p in mini(pictures)] == [0] * 8
+
+
+def test_people_move_with_the_picture(mini: Keypose, scenes: list[Scene]) -> None:
+    """Part of a scene on a canvas, and 64 px further: the same people 64 px further.
+
+    Each to a few pixels, as the network sees how far the canvas reaches; all together to a fraction of one.
+    """
+    away = []
+    for scene in scenes[:60]:
+        points = scene.people.keypoints
+        known = points[points[..., 2] > 0]
+        if len(points) != 1 or np.ptp(known[:, :2], axis=0).max() > 120:
+            continue
+        left, top = ((known[:, :2].min(0) + known[:, :2].max(0)) / 2 - 72).clip(0, 112).astype(int)
+        canvas = np.full((3, 256, 256, 3), 114, np.uint8)
+        for picture, (right, down) in zip(canvas, [(32, 32), (96, 32), (32, 96)], strict=True):
+            picture[down : down + 144, right : right + 144] = scene.picture[top : top + 144, left : left + 144]
+        here, aside, below = (found.keypoints[..., :2] for found in mini(canvas))
+        for there, by in [(aside, (64, 0)), (below, (0, 64))]:
+            if len(there) == len(here) == 1:
+                away.append((there - here - by)[0])
+    assert len(away) > 20
+    assert np.median(np.abs(away)) < 3.0
+    assert np.abs(np.median(away, axis=(0, 1))).max() < 0.5
+
+
+def test_larger_pictures_are_seen_alike(mini: Keypose) -> None:
+    """The same scenes rendered at 512: keypoints at twice the place."""
+    twice = [render(HELD_OUT, index, 512) for index in range(20)]
+    found = compare(twice, [p.keypoints for p in find(mini, [scene.picture for scene in twice])])
+    assert found.pck >= BAR - 0.1, found

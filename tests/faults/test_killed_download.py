@@ -1,0 +1,163 @@
+"""SIGKILL of workers and drivers in the middle of downloads of which three in ten fail: every row once."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.commit import load_receipt
+from pipeline.dataset import IMAGES, Dataset
+from pipeline.rows import OK, decode_rows, rows_path
+from pipeline.sample import Sample
+from tests.faults.bad_web import serve, way_of
+from tests.faults.drive import CHECKOUT
+from tests.faults.toys import problems
+
+EXPECTED = {
+    "ok": OK,
+    "http 404": "http 404",
+    "http 503": "http 503",
+    "http 429": "http 429",
+    "drip": "timed out",
+    "silence": "timed out",
+    "cut": "cut off",
+    "reset": "connection failed",
+    "html": "not a picture",
+    "tiny": "too small",
+    "bomb": "too many pixels",
+    "gzip": "refused: encoded",
+    "private": "refused: address",
+    "noai": "opted out: X-Robots-Tag",
+    "endless": "too large",
+    "broken": "truncated",
+}
+
+
+def host_of(number: int) -> str:
+    """Pictures answered with 429 have a host of their own, for it is let alone as long as it asks."""
+    return "127.0.0.2" if way_of(number) == "http 429" else "127.0.0.1"
+
+
+def write_metadata(folder: Path, port: int, rows: int) -> str:
+    folder.mkdir()
+    columns = {
+        "URL": [f"http://{host_of(i)}:{port}/{i}.jpg" for i in range(rows)],
+        "TEXT": [f"picture {i}" for i in range(rows)],
+    }
+    pq.write_table(pa.table(columns), folder / "part-0.parquet")
+    return str(folder / "*.parquet")
+
+
+def start(metadata: str, root: Path, port: int, engine: str, workers: int) -> subprocess.Popen[str]:
+    """The command as a user runs it, with this port of loopback allowed."""
+    command = ["ingest", "laion", "--metadata", metadata, "--out", str(root), "--size", "64", "--shard-size", "50"]
+    guard = ["--allow-private", "127.0.0.0/8", "--ports", str(port), "--url-seconds", "2"]
+    guard += ["--attempts", "1", "--picture-bytes", "300000", "--host-connections", "32", "--threads", "16"]
+    return subprocess.Popen(
+        [sys.executable, "-m", "jobs", *command, *guard, "--engine", engine, "--workers", str(workers)],
+        cwd=CHECKOUT,
+        process_group=0,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def workers_of(driver: int) -> list[int]:
+    """The processes that hold a stage."""
+    with suppress(psutil.NoSuchProcess):
+        return [p.pid for p in psutil.Process(driver).children(recursive=True) if _is_worker(p)]
+    return []
+
+
+def _is_worker(process: psutil.Process) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        line = " ".join(process.cmdline())
+        return "spawn_main" in line or line.startswith("ray::Worker")
+    return False
+
+
+def kill_some(driver: subprocess.Popen[str], root: Path, kills: int) -> None:
+    """SIGKILL a worker each time another shard was finished, `kills` times, and then the driver."""
+    dice = random.Random(3)
+    for _ in range(kills):
+        done = count_done(root)
+        while count_done(root) == done and driver.poll() is None:
+            time.sleep(0.05)
+        if workers := workers_of(driver.pid):
+            with suppress(ProcessLookupError):
+                os.kill(dice.choice(workers), signal.SIGKILL)
+    descendants = [p.pid for p in psutil.Process(driver.pid).children(recursive=True)]
+    for pid in (driver.pid, *descendants):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    driver.wait()
+
+
+def count_done(root: Path) -> int:
+    return len(list((root / IMAGES).glob("??????.json")))
+
+
+def outcomes(dataset: Dataset) -> Counter[tuple[str, str]]:
+    """(key, status) of every row that a rows.parquet tells of."""
+    found = Counter[tuple[str, str]]()
+    for shard in dataset.shards:
+        found.update((row["key"], row["status"]) for row in decode_rows(dataset.store.load(rows_path(shard))))
+    return found
+
+
+def samples(dataset: Dataset) -> dict[str, Sample]:
+    return {s.key: s for shard in dataset.shards for s in dataset.load(IMAGES, shard)}
+
+
+def check_killed(tmp_path: Path, rows: int, engine: str, workers: int, kills: int) -> None:
+    with serve() as port:
+        metadata = write_metadata(tmp_path / "metadata", port, rows)
+        undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
+        _, told = (process := start(metadata, undisturbed, port, engine, workers)).communicate()
+        assert process.returncode == 0, told
+        driver = start(metadata, killed, port, engine, workers)
+        kill_some(driver, killed, kills)
+        assert count_done(killed) < rows // 50, "it was through before the driver was killed"
+        _, told = (process := start(metadata, killed, port, engine, workers)).communicate()
+        assert process.returncode == 0, told
+    there, here = Dataset.open(str(undisturbed)), Dataset.open(str(killed))
+    expected = Counter((f"{i:09d}", EXPECTED[way_of(i)]) for i in range(rows))
+    assert outcomes(there) == expected
+    assert outcomes(here) == expected
+    for shard in here.shards:
+        receipt = load_receipt(here.store, IMAGES, shard)
+        assert receipt is not None
+        assert receipt.samples + sum(receipt.drops.values()) == receipt.planned == len(here.plan(shard))
+    mine, theirs = samples(here), samples(there)
+    assert mine.keys() == theirs.keys()
+    for key, sample in mine.items():
+        assert {n: bytes(d) for n, d in sample.members.items()} == {
+            n: bytes(d) for n, d in theirs[key].members.items()
+        }
+    assert json.loads(bytes(mine["000000000"].members["json"]))["captions"] == ["picture 0"]
+    assert problems(killed) == []
+    assert not here.store.names("drafts")
+
+
+def test_every_row_is_accounted_for_once(tmp_path: Path) -> None:
+    check_killed(tmp_path, 300, "local", workers=1, kills=1)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("engine", ["local", "ray"])
+def test_every_row_of_two_thousand(tmp_path: Path, engine: str) -> None:
+    check_killed(tmp_path, 2000, engine, workers=2, kills=6)

@@ -1,0 +1,79 @@
+"""robots.txt, asked for only when the flag says so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from pipeline.egress.limits import Limits
+from pipeline.egress.opener import Guard
+from pipeline.egress.reasons import FetchError
+from tests.faults.hostile import PICTURE, Server, Way, answer, in_turn, redirect, send
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server({"/open/a.jpg": answer(), "/closed/a.jpg": answer()}) as server:
+        yield server
+
+
+def ends(server: Server, robots: bool = True) -> list[str | bytes]:
+    """What becomes of an open and a closed picture, twice."""
+    limits = Limits(ports=(server.port,), allow_private=("127.0.0.1",), robots=robots, attempts=1, url_seconds=5)
+    guard = Guard(limits)
+    found: list[str | bytes] = []
+    for path in ("open", "closed", "open", "closed"):
+        try:
+            found.append(guard.fetch(f"{server.url}/{path}/a.jpg"))
+        except FetchError as error:
+            found.append(str(error))
+    return found
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "User-agent: *\nDisallow: /closed/",
+        "\ufeffUser-agent: *\r\nDisallow: /closed/\r\n",
+        "User-agent: otherbot\nDisallow: /\n\nUser-agent: t2i-shards\nDisallow: /closed/",
+        "User-agent: *\nDisallow: /\n\nUser-agent: T2I-shards\nAllow: /open/\nDisallow: /",
+    ],
+)
+def test_closed_paths_are_left_out_and_rules_read_once(server: Server, text: str) -> None:
+    headers = {"Content_Type": "text/html", "X_Robots_Tag": "noindex"}  # about robots.txt itself, as is common
+    server.ways["/robots.txt"] = answer(text.encode(), **headers)
+    assert ends(server) == [PICTURE, "opted out: robots.txt"] * 2
+    assert [head.split()[1] for head in server.heads] == ["/robots.txt", "/open/a.jpg", "/open/a.jpg"]
+
+
+def test_nothing_is_asked_without_the_flag(server: Server) -> None:
+    server.ways["/robots.txt"] = answer(b"User-agent: *\nDisallow: /")
+    assert ends(server, robots=False) == [PICTURE] * 4
+    assert server.connections == 4
+
+
+@pytest.mark.parametrize("way", [answer(b"", "404 Not Found"), answer(b"", "403 Forbidden"), answer(b"")])
+def test_no_rules_close_nothing(server: Server, way: Way) -> None:
+    server.ways["/robots.txt"] = way
+    assert ends(server) == [PICTURE] * 4
+
+
+@pytest.mark.parametrize("way", [answer(b"", "500 Internal"), answer(bytes(600 << 10)), send(b"?\r\n\r\n")])
+def test_rules_that_cannot_be_read_close_everything_for_now(server: Server, way: Way) -> None:
+    server.ways["/robots.txt"] = in_turn(way, answer(b""))
+    assert ends(server) == ["robots.txt not read"] * 4
+    assert server.connections == 1
+
+
+def test_rules_behind_a_redirect_are_guarded_too(server: Server) -> None:
+    server.ways["/robots.txt"] = redirect("http://127.0.0.3/robots.txt")
+    assert ends(server) == ["refused: port"] * 4
+    server.ways["/robots.txt"] = redirect(f"http://127.0.0.3:{server.port}/robots.txt")
+    assert ends(server) == ["refused: address"] * 4
+
+
+def test_a_redirect_does_not_lead_round_the_rules(server: Server) -> None:
+    server.ways["/robots.txt"] = answer(b"User-agent: *\nDisallow: /closed/")
+    server.ways["/open/a.jpg"] = redirect("/closed/a.jpg")
+    assert ends(server) == ["opted out: robots.txt"] * 4

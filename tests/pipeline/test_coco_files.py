@@ -1,0 +1,115 @@
+"""The parts of COCO lie in folders or in the official zips, and are read alike from both."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import Drop, RequestError
+from pipeline.sources.coco.files import MAX_BYTES, Place, find_panoptic_maps, find_pictures, find_stuff_maps
+from tests.pipeline.coco_toy import write_files, write_zip
+
+Find = Callable[[Path, str], Place | None]
+
+
+@pytest.mark.parametrize(
+    ("find", "folder", "archive", "inside"),
+    [
+        (find_pictures, "train2017", "train2017.zip", "train2017"),
+        (find_pictures, "images/train2017", "images/train2017.zip", "train2017"),
+        (find_stuff_maps, "stuffthingmaps/train2017", "stuffthingmaps_trainval2017.zip", "train2017"),
+        (
+            find_stuff_maps,
+            "stuffthingmaps_trainval2017/train2017",
+            "annotations/stuffthingmaps_trainval2017.zip",
+            "train2017",
+        ),
+        (
+            find_panoptic_maps,
+            "annotations/panoptic_train2017",
+            "annotations/panoptic_train2017.zip",
+            "panoptic_train2017",
+        ),
+        (find_panoptic_maps, "panoptic_train2017", "panoptic_train2017.zip", "panoptic_train2017"),
+    ],
+)
+def test_found_as_a_folder_and_as_a_zip(
+    find: Find, folder: str, archive: str, inside: str, tmp_path: Path
+) -> None:
+    assert find(tmp_path, "train2017") is None
+    (tmp_path / archive).parent.mkdir(exist_ok=True)
+    write_zip(tmp_path / archive, {f"{inside}/1.jpg": b"zipped", "val2017/2.jpg": b"other"})
+    zipped = find(tmp_path, "train2017")
+    assert zipped
+    assert zipped.open()("1.jpg") == b"zipped"
+    with pytest.raises(FileNotFoundError):
+        zipped.open()("2.jpg")
+    write_files(tmp_path / folder, {"1.jpg": b"unpacked"})
+    unpacked = find(tmp_path, "train2017")
+    assert unpacked
+    assert unpacked.open()("1.jpg") == b"unpacked"
+    with pytest.raises(FileNotFoundError):
+        unpacked.open()("2.jpg")
+
+
+def test_nothing_of_a_zip_is_unpacked(tmp_path: Path) -> None:
+    write_zip(tmp_path / "a.zip", {"a/1.jpg": b"x"})
+    assert Place(tmp_path / "a.zip", "a").open()("1.jpg") == b"x"
+    assert os.listdir(tmp_path) == ["a.zip"]
+
+
+def test_a_file_is_read_up_to_a_limit(tmp_path: Path) -> None:
+    (tmp_path / "1.jpg").write_bytes(bytes(MAX_BYTES + 1))
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(tmp_path / "1.jpg", "a/1.jpg")
+    for place in (Place(tmp_path), Place(tmp_path / "a.zip", "a")):
+        with pytest.raises(Drop, match="too large"):
+            place.open()("1.jpg")
+    with open(tmp_path / "1.jpg", "r+b") as file:
+        file.truncate(MAX_BYTES)
+    assert len(Place(tmp_path).open()("1.jpg")) == MAX_BYTES
+
+
+def test_a_damaged_member_is_a_drop_and_its_neighbours_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.zip"
+    write_zip(path, {"a/1.jpg": b"first" * 9, "a/2.jpg": b"second" * 9})
+    data = bytearray(path.read_bytes())
+    data[data.index(b"second")] ^= 1
+    path.write_bytes(data)
+    read = Place(path, "a").open()
+    assert read("1.jpg") == b"first" * 9
+    with pytest.raises(Drop, match="damaged in the zip file"):
+        read("2.jpg")
+
+
+@pytest.mark.parametrize("keep", [0, 30, 0.5, 0.99])
+def test_a_zip_that_is_not_whole_is_refused(keep: float, tmp_path: Path) -> None:
+    path = tmp_path / "a.zip"
+    write_zip(path, {f"a/{n}.jpg": b"x" * 50 for n in range(20)})
+    size = path.stat().st_size
+    os.truncate(path, int(keep if keep >= 1 else keep * size))
+    with pytest.raises(RequestError, match=r"a.zip: must be a whole zip file"):
+        Place(path, "a").open()
+
+
+@pytest.mark.parametrize("place", [Place(Path("nowhere")), Place(Path("nowhere.zip"), "a")])
+def test_a_machine_without_the_files_is_told(place: Place) -> None:
+    with pytest.raises(RequestError, match=r"nowhere.*: must be there on every machine that works"):
+        place.open()
+
+
+def test_parent_and_child_do_not_share_an_open_zip(tmp_path: Path) -> None:
+    path = tmp_path / "a.zip"
+    write_zip(path, {f"a/{n}.jpg": bytes([n]) * 100_000 for n in range(20)})
+    place = Place(path, "a")
+    place.open()("0.jpg")
+    child = os.fork()
+    good = all(place.open()(f"{n}.jpg") == bytes([n]) * 100_000 for _ in range(20) for n in range(20))
+    if child == 0:
+        os._exit(not good)
+    assert good
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

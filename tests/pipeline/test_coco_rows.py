@@ -1,0 +1,221 @@
+"""COCO's annotation files as the rows of a plan, and what is refused of them."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline.errors import RequestError
+from pipeline.sources.coco.annotations import annotation_file
+from pipeline.sources.coco.source import CocoSource
+from tests.pipeline.coco_toy import LICENCES, SPLIT, ToyPicture, person_record, rendered_pictures, write_coco
+
+PERSON = np.array([[10 + n, 20 + n, 1] for n in range(17)])
+RIGHT = np.array([1, 0, 0])
+UNDECODABLE = (
+    b'{"images": [{"file_name": "\xff"}], "annotations": [{"caption": "\xff"}], "categories": [{"name": "\xff"}]}'
+)
+
+
+@pytest.fixture(scope="session")
+def pictures() -> list[ToyPicture]:
+    return rendered_pictures()
+
+
+@pytest.fixture
+def coco(pictures: list[ToyPicture], tmp_path: Path) -> Path:
+    return write_coco(tmp_path / "coco", pictures)
+
+
+def rows_of(coco: Path, **options: Any) -> tuple[list[Any], Counter[str]]:
+    left_out = Counter[str]()
+    return list(CocoSource(str(coco), SPLIT, **options).rows(left_out)), left_out
+
+
+def edit(coco: Path, kind: str, change: Callable[[dict[str, Any]], Any]) -> None:
+    path = annotation_file(coco, kind, SPLIT)
+    record = json.loads(path.read_text())
+    change(record)
+    path.write_text(json.dumps(record))
+
+
+def test_rows_are_the_pictures_by_rising_id_with_all_their_captions(
+    coco: Path, pictures: list[ToyPicture]
+) -> None:
+    rows, left_out = rows_of(coco)
+    assert [row["key"] for row in rows] == [f"{picture.id:012d}" for picture in pictures]
+    assert [row["location"] for row in rows] == [picture.name for picture in pictures]
+    assert rows[1]["captions"] == ["The first words on picture 8.", "More about 8.", "Last of 8"]
+    assert [(row["width"], row["height"]) for row in rows] == [picture.size for picture in pictures]
+    assert not left_out
+
+
+def test_licence_addresses_and_categories_travel_with_a_row(coco: Path) -> None:
+    row = rows_of(coco)[0][1]
+    licence = {"license": 2, "license_name": LICENCES[1]["name"], "license_url": LICENCES[1]["url"]}
+    assert licence.items() <= row.items()
+    assert row["flickr_url"] == "http://farm1.staticflickr.com/8.jpg"
+    assert row["coco_url"] == "http://images.cocodataset.org/val2017/000000000008.jpg"
+    assert row["categories"] == ["potted plant"]
+
+
+def test_the_plan_does_not_depend_on_where_coco_lies(coco: Path, tmp_path: Path) -> None:
+    def told(source: CocoSource) -> str:
+        return json.dumps([source.describe(), source.truths(), list(source.rows(Counter()))])
+
+    here = told(CocoSource(str(coco), SPLIT))
+    assert told(CocoSource(str(coco.rename(tmp_path / "elsewhere")), SPLIT)) == here
+    assert str(tmp_path) not in here
+
+
+def test_other_annotations_are_another_source(coco: Path) -> None:
+    before = CocoSource(str(coco), SPLIT).describe()
+    edit(coco, "person_keypoints", lambda record: record["annotations"].pop())
+    after = CocoSource(str(coco), SPLIT).describe()
+    assert {name for name in before if before[name] != after[name]} == {"person_keypoints_sha256"}
+
+
+def test_only_the_licences_asked_for(coco: Path) -> None:
+    rows, left_out = rows_of(coco, licenses=(3, 1, 3))
+    assert [row["license"] for row in rows] == [1, 3, 1, 3]
+    assert left_out == {"licence not asked for": 2}
+    assert CocoSource(str(coco), SPLIT, licenses=(3, 1, 3)).describe()["licenses"] == [1, 3]
+
+
+def test_a_picture_without_caption_is_left_out(pictures: list[ToyPicture], tmp_path: Path) -> None:
+    few = [ToyPicture(1, pictures[0].data, captions=[" \n "]), ToyPicture(2, pictures[0].data, captions=[])]
+    rows, left_out = rows_of(write_coco(tmp_path / "coco", [*few, pictures[1]]))
+    assert [row["image_id"] for row in rows] == [8]
+    assert left_out == {"no caption": 2}
+
+
+def test_people_come_largest_first_without_crowds_and_the_unlabelled(
+    pictures: list[ToyPicture], tmp_path: Path
+) -> None:
+    people = [
+        person_record(5, 1, PERSON, area=10),
+        person_record(2, 1, PERSON, area=400, iscrowd=1),
+        person_record(3, 1, PERSON * [1, 1, 0], area=500),
+        person_record(9, 1, PERSON + RIGHT, area=300.5),
+        person_record(4, 1, PERSON + 2 * RIGHT, area=10),
+    ]
+    rows, _ = rows_of(write_coco(tmp_path / "coco", [ToyPicture(1, pictures[0].data, people=people)]))
+    assert [person[0] for person in rows[0]["people"]] == [11, 12, 10]
+    assert rows[0]["people"][0] == [float(x) for x in people[3]["keypoints"]]
+
+
+def test_only_the_captions_must_be_there(coco: Path) -> None:
+    for kind in ("person_keypoints", "instances", "panoptic"):
+        annotation_file(coco, kind, SPLIT).unlink()
+    rows, _ = rows_of(coco)
+    assert all(row["people"] == row["categories"] == row["segments"] == [] for row in rows)
+    assert set(CocoSource(str(coco), SPLIT).truths()) == {"seg"}
+
+
+def test_truths_say_who_made_them(coco: Path) -> None:
+    truths = CocoSource(str(coco), SPLIT).truths()
+    assert [truths[name]["made_by"] for name in ("seg", "keypose")] == ["COCO-Stuff", "COCO annotations"]
+    assert {recipe["licence"] for recipe in truths.values()} == {"CC BY 4.0"}
+    assert truths["keypose"]["sha256"] == CocoSource(str(coco), SPLIT).describe()["person_keypoints_sha256"]
+
+
+def drop_key(name: str, key: str) -> Callable[[dict[str, Any]], Any]:
+    return lambda record: record[name][0].pop(key)
+
+
+def put(name: str, key: str, value: Any) -> Callable[[dict[str, Any]], Any]:
+    return lambda record: record[name][0].update({key: value})
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "line"),
+    [
+        ("captions", lambda r: r.update(images=[]), "must list at least one picture in images, has none"),
+        ("captions", lambda r: r.pop("images"), "missing required field `images`"),
+        ("captions", drop_key("images", "license"), r"missing required field `license` - at `\$.images\[0\]`"),
+        ("captions", drop_key("annotations", "caption"), "missing required field `caption`"),
+        ("captions", put("annotations", "caption", 7), "Expected `str`, got `int`"),
+        ("captions", put("images", "width", 0), "Expected `int` >= 1"),
+        ("captions", put("images", "id", -3), "Expected `int` >= 0"),
+        ("captions", put("images", "id", 10**12), "Expected `int` <= 999999999999"),
+        ("captions", put("images", "id", 8), "an id must stand once in images, 8 stands twice"),
+        ("captions", put("images", "license", 9), r"a license must be one of licenses, not 9 \(image 36\)"),
+        (
+            "captions",
+            put("images", "file_name", "../../etc/passwd"),
+            "a file_name must be .* not '../../etc/passwd'",
+        ),
+        ("captions", put("images", "file_name", "/etc/passwd"), "a file_name must be .* not '/etc/passwd'"),
+        ("captions", put("annotations", "image_id", 5), "an image_id must be the id of a picture .* not 5"),
+        (
+            "person_keypoints",
+            put("annotations", "image_id", 5),
+            "an image_id must be the id of a picture .* not 5",
+        ),
+        ("person_keypoints", put("annotations", "keypoints", [1, 2, 2]), "Expected `array` of length >= 51"),
+        ("person_keypoints", drop_key("annotations", "num_keypoints"), "missing required field `num_keypoints`"),
+        ("instances", put("annotations", "image_id", 5), "an image_id must be the id of a picture .* not 5"),
+        ("instances", put("annotations", "category_id", 500), "a category_id must be one of categories, not 500"),
+        ("panoptic", put("annotations", "image_id", 5), "an image_id must be the id of a picture .* not 5"),
+        (
+            "panoptic",
+            lambda r: r["annotations"][0]["segments_info"][0].update(category_id=183),
+            r"a category_id must be one of COCO's panoptic categories, not 183 \(image 1\)",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_refused_in_one_line(
+    coco: Path, kind: str, change: Callable[[dict[str, Any]], Any], line: str
+) -> None:
+    edit(coco, kind, change)
+    with pytest.raises(RequestError, match=line) as refusal:
+        rows_of(coco)
+    assert str(refusal.value).startswith(str(annotation_file(coco, kind, SPLIT)))
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"[]", b"{", b'{"images": [', b"\xff\xfe", b'{"images": ' + b"[" * 5000, UNDECODABLE]
+)
+@pytest.mark.parametrize("kind", ["captions", "person_keypoints", "instances", "panoptic"])
+def test_malformed_json_is_refused_in_one_line(coco: Path, kind: str, data: bytes) -> None:
+    path = annotation_file(coco, kind, SPLIT)
+    path.write_bytes(data)
+    with pytest.raises(RequestError, match=r"must be COCO's JSON \(.+\)$") as refusal:
+        rows_of(coco)
+    assert str(refusal.value).startswith(str(path))
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ({"coco": "nowhere"}, "--coco must be a folder, not 'nowhere'"),
+        ({"split": "../val2017"}, "--split must be .* such as train2017, not '../val2017'"),
+        (
+            {"split": "train2017"},
+            "captions_train2017.json: not there; --coco must hold the captions of --split train2017",
+        ),
+    ],
+)
+def test_options_are_refused_in_one_line(coco: Path, options: dict[str, str], line: str) -> None:
+    with pytest.raises(RequestError, match=line):
+        CocoSource(**{"coco": str(coco), "split": SPLIT, **options})  # type: ignore[arg-type]
+
+
+def test_a_licence_that_the_file_does_not_know_is_refused(coco: Path) -> None:
+    with pytest.raises(RequestError, match=r"--licenses must be licence ids .* \(1, 2, 3, 4\), not 7"):
+        rows_of(coco, licenses=(1, 7))
+
+
+def test_pictures_must_be_there_or_be_downloaded(coco: Path) -> None:
+    (coco / SPLIT).rename(coco / "pictures")
+    with pytest.raises(
+        RequestError, match=r"must hold the pictures as val2017/ or val2017.zip, or --download them"
+    ):
+        CocoSource(str(coco), SPLIT)
