@@ -105,6 +105,7 @@ class Reference:
     def __init__(self, network: Network, picture: np.ndarray, folder: Path) -> None:
         self.model = random_model(network, picture)
         path = folder / network.weights.filename
+        self.folder = folder
         write_checkpoint(self.model, path)
         self.network = replace(network, weights=replace(network.weights, sha256=sha256_of(path)))
 
@@ -134,15 +135,15 @@ def references(
         yield made
 
 
-def load(variant: str, references: dict[Network, Reference], tmp_path_factory: pytest.TempPathFactory) -> Keypose:
-    extractor = Keypose(variant, tmp_path_factory.getbasetemp() / "weights0")
+def load(variant: str, references: dict[Network, Reference]) -> Keypose:
+    extractor = Keypose(variant, references[RTMO].folder)
     extractor.load("cpu")
     return extractor
 
 
 @pytest.fixture(scope="module")
-def default(references: dict[Network, Reference], tmp_path_factory: pytest.TempPathFactory) -> Keypose:
-    return load("default", references, tmp_path_factory)
+def default(references: dict[Network, Reference]) -> Keypose:
+    return load("default", references)
 
 
 @pytest.fixture(scope="module")
@@ -180,7 +181,6 @@ def test_top_down_equals_mmpose_on_boxes_of_coco(
     references: dict[Network, Reference],
     photograph: np.ndarray,
     assets: Path,
-    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     from mmpose.apis import inference_topdown
 
@@ -189,7 +189,7 @@ def test_top_down_equals_mmpose_on_boxes_of_coco(
     boxes = np.concatenate([boxes, [[-20, 100, 90, 90], [500, 10.5, 300, 40]]]).astype(np.float32)
     boxes[:, 2:] += boxes[:, :2]
     theirs = inference_topdown(references[network].model, photograph[..., ::-1], boxes)
-    extractor = load(variant, references, tmp_path_factory)
+    extractor = load(variant, references)
     ours = extractor.look(Batch(np.stack([photograph, photograph[:, ::-1]])), [boxes, boxes[:0]])
     assert [len(points) for points in ours] == [len(boxes), 0]
     expected = np.concatenate([sample.pred_instances.keypoints for sample in theirs])
@@ -204,9 +204,8 @@ def test_top_down_takes_the_boxes_of_the_first(
     references: dict[Network, Reference],
     noisy: Any,
     photograph: np.ndarray,
-    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    extractor = load("rtmpose", references, tmp_path_factory)
+    extractor = load("rtmpose", references)
     extractor.find = OneStage(noisy, find_device("cpu"), 0.3, batch=2, threads=1)  # as RTMO-m, but at once
     recipe = extractor.recipe()
     assert recipe["weights"]["file"] == RTMPOSE.weights.filename
