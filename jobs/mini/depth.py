@@ -53,4 +53,4 @@ def gradients(error: Tensor) -> Tensor:
     return total
 
 
-TASK = Task("depth", build_depth, loss, cycles=(1300, 2000), batch=8, rate=2e-3)
+TASK = Task("depth", build_depth, loss, cycles=(1300, 2000, 5000), batch=8, rate=2e-3)

@@ -37,4 +37,4 @@ def loss(network: nn.Module, views: Views, step: int) -> Tensor:
     return F.cross_entropy(scores, truth, count.clamp(min=64).rsqrt())
 
 
-TASK = Task("seg", build_seg, loss, cycles=(2400, 3000), batch=8, rate=2e-3)
+TASK = Task("seg", build_seg, loss, cycles=(2400, 3000, 6000), batch=8, rate=2e-3)
