@@ -1,122 +1,78 @@
-"""From the stream's samples to tensors. All that is random in a visit comes from (seed, epoch, key)."""
+"""Examples side by side, and how they become what the networks are given."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
-import numpy as np
 import torch
 
-from extractors.registry import format_of, make_extractor
-from pipeline.errors import RequestError
-from pipeline.image import decode_rgb
-from pipeline.sample import Sample
-
-
-@dataclass(frozen=True)
-class Framing:
-    """What of a sample is used. size: side of the square crop, pixels. latent: (channels, height, width) of it."""
-
-    condition: str
-    size: int
-    latent: tuple[int, int, int]
-
-
-@dataclass(frozen=True)
-class Example:
-    """One visit to a sample.
-
-    picture: float32 (3, S, S) in -1..1. condition: float32 (C, S, S) in 0..1. time: in [0, 1), which the schedule
-    maps to a time step. posterior, noise: standard normal, float32, of the latent's shape.
-    """
-
-    picture: torch.Tensor
-    condition: torch.Tensor
-    caption: str
-    time: float
-    posterior: torch.Tensor
-    noise: torch.Tensor
+from adapters.example import Example
 
 
 @dataclass(frozen=True)
 class Batch:
-    """N examples, each tensor with N in front; times is float64 (N,)."""
+    """N examples, each tensor with N in front; times is float64 (N,), edges float32 (N,)."""
 
-    pictures: torch.Tensor
-    conditions: torch.Tensor
+    pictures: torch.Tensor | None
+    latents: torch.Tensor | None
+    drawings: torch.Tensor | None
+    edges: torch.Tensor
     captions: list[str]
     times: torch.Tensor
     posteriors: torch.Tensor
     noises: torch.Tensor
 
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on `device`; time steps are drawn on the CPU."""
 
-def make_generator(seed: int, visit: str, key: str) -> torch.Generator:
-    """The randomness of one visit to one sample, the same whatever came before it and wherever it runs."""
-    digest = hashlib.sha256(f"{seed}/{visit}/{key}".encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+        def move(tensor: torch.Tensor | None) -> torch.Tensor | None:
+            return None if tensor is None else tensor.to(device, non_blocking=True)
 
+        return replace(
+            self,
+            pictures=move(self.pictures),
+            latents=move(self.latents),
+            drawings=move(self.drawings),
+            edges=self.edges.to(device, non_blocking=True),
+            posteriors=self.posteriors.to(device, non_blocking=True),
+            noises=self.noises.to(device, non_blocking=True),
+        )
 
-def make_example(sample: Sample, framing: Framing, seed: int, visit: str) -> Example:
-    """Crop picture and condition together, choose a caption, draw time step and noise.
-
-    visit: the epoch, or "validation". Raises RequestError for a picture that is smaller than the crop.
-    """
-    generator = make_generator(seed, visit, sample.key)
-    picture = decode_rgb(sample.members["jpg"])
-    height, width = picture.shape[:2]
-    size = framing.size
-    if min(height, width) < size:
-        raise RequestError(f"--size {size} must not exceed any picture, and {sample.key} is {width}x{height}")
-    top, left = _draw_below(height - size + 1, generator), _draw_below(width - size + 1, generator)
-    window = slice(top, top + size), slice(left, left + size)
-    captions = json.loads(bytes(sample.members["json"]))["captions"]
-    caption = captions[_draw_below(len(captions), generator)]
-    return Example(
-        picture=to_tensor(picture[window]) * 2 - 1,
-        condition=condition_tensor(sample, framing.condition, picture, window),
-        caption=caption,
-        time=torch.rand((), generator=generator, dtype=torch.float64).item(),
-        posterior=torch.randn(framing.latent, generator=generator),
-        noise=torch.randn(framing.latent, generator=generator),
-    )
+    def pin_memory(self) -> Batch:
+        """The same in page-locked memory, from which a GPU copies while it computes."""
+        pinned: dict[str, Any] = {
+            name: value.pin_memory() for name, value in vars(self).items() if isinstance(value, torch.Tensor)
+        }
+        return replace(self, **pinned)
 
 
-def condition_tensor(
-    sample: Sample, condition: str, picture: np.ndarray, window: tuple[slice, slice]
-) -> torch.Tensor:
-    """What the adapter is given for the window of the picture, float32 (C, S, S) in 0..1."""
-    if condition == "color":
-        # The published adapter saw the colours of the crop, whose cells are not those of the whole picture.
-        crop = np.ascontiguousarray(picture[window])
-        extractor = make_extractor("color")
-        drawing = extractor.format.draw(extractor(crop[None])[0], *crop.shape[:2])
-    else:
-        format = format_of(condition)
-        members = {name: bytes(sample.members[name]) for name in format.members}
-        drawing = format.draw(format.decode(members), *picture.shape[:2])[window]
-    if condition == "sketch":
-        return (to_tensor(drawing) > 0.5).float()
-    return to_tensor(drawing)
-
-
-def to_tensor(pixels: np.ndarray) -> torch.Tensor:
-    """uint8 (H, W, C) -> float32 (C, H, W) in 0..1."""
-    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1))).float() / 255
-
-
-def stack_examples(examples: Sequence[Example], device: torch.device) -> Batch:
+def stack_examples(examples: Sequence[Example]) -> Batch:
+    """Examples of one size as a batch on the CPU."""
     return Batch(
-        pictures=torch.stack([e.picture for e in examples]).to(device),
-        conditions=torch.stack([e.condition for e in examples]).to(device),
+        pictures=_stack([e.picture for e in examples]),
+        latents=_stack([e.latent for e in examples]),
+        drawings=_stack([e.drawing for e in examples]),
+        edges=torch.tensor([e.edge for e in examples]),
         captions=[e.caption for e in examples],
         times=torch.tensor([e.time for e in examples], dtype=torch.float64),
-        posteriors=torch.stack([e.posterior for e in examples]).to(device),
-        noises=torch.stack([e.noise for e in examples]).to(device),
+        posteriors=torch.stack([e.posterior for e in examples]),
+        noises=torch.stack([e.noise for e in examples]),
     )
 
 
-def _draw_below(bound: int, generator: torch.Generator) -> int:
-    return int(torch.randint(bound, (), generator=generator))
+def _stack(parts: Sequence[torch.Tensor | None]) -> torch.Tensor | None:
+    given = [part for part in parts if part is not None]
+    return torch.stack(given) if given else None
+
+
+def scale_pictures(pictures: torch.Tensor) -> torch.Tensor:
+    """uint8 -> float32 in -1..1."""
+    return pictures.float() / 255 * 2 - 1
+
+
+def scale_drawings(drawings: torch.Tensor, condition: str, edges: torch.Tensor) -> torch.Tensor:
+    """uint8 (N, C, H, W) -> what the adapter is given, float32 in 0..1; a sketch is an edge or it is none."""
+    scaled = drawings.float() / 255
+    return (scaled > edges.view(-1, 1, 1, 1)).float() if condition == "sketch" else scaled

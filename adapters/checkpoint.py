@@ -1,7 +1,8 @@
 """A run on disk: what it was asked for, where it stands, and folders that appear whole or not at all.
 
 RUN/run.json               what decides the result: another command is refused
-RUN/checkpoints/000100/    adapter/ (as diffusers reads it), optimizer.safetensors, state.json; the newest two
+RUN/checkpoints/000100/    adapter/ (as diffusers reads it), average/ (with --ema), optimizer.safetensors and
+                           state.json; the newest ones
 RUN/log.jsonl              a line per step
 RUN/adapter/               the finished adapter
 RUN/summary.json           the last to appear: the run is done
@@ -14,7 +15,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,18 +26,37 @@ from adapters.adapter import Adapter
 from adapters.export import load_adapter, save_adapter
 from pipeline.errors import RequestError
 
-KEPT = 2
-"""Checkpoints that a run keeps: the newest, and the one before it."""
+RECORD = "run.json"
 
 
 @dataclass(frozen=True)
 class State:
-    """Where a run stands. position: samples of the epoch that training has consumed, those held out included."""
+    """Where a run stands.
+
+    epoch, position: the next sample that training will consume, of those that are not held out. scaler: of the
+    gradients' scale with --precision fp16, else empty.
+    """
 
     step: int = 0
     epoch: int = 0
     position: int = 0
     seconds: float = 0.0
+    scaler: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Learner:
+    """All that learns. average: the moving average of the adapter, if one is kept."""
+
+    adapter: Adapter
+    optimizer: torch.optim.Optimizer
+    average: Adapter | None = None
+
+    @property
+    def folders(self) -> dict[str, Adapter]:
+        """The adapters, by the name of their folder in a checkpoint."""
+        adapters = {"adapter": self.adapter, "average": self.average}
+        return {name: adapter for name, adapter in adapters.items() if adapter is not None}
 
 
 @contextmanager
@@ -68,7 +88,7 @@ def write_json(path: Path, record: Mapping[str, Any]) -> None:
 
 def claim_run(run: Path, identity: Mapping[str, Any]) -> None:
     """Begin the run, or make sure that it is the same one. RequestError names the first difference."""
-    record = run / "run.json"
+    record = run / RECORD
     if not record.exists():
         run.mkdir(parents=True, exist_ok=True)
         write_json(record, identity)
@@ -83,19 +103,20 @@ def claim_run(run: Path, identity: Mapping[str, Any]) -> None:
             )
 
 
-def save_checkpoint(run: Path, state: State, adapter: Adapter, optimizer: torch.optim.Optimizer) -> None:
-    """Commit a checkpoint, and then remove all but the newest `KEPT`."""
-    with commit_folder(run / "checkpoints" / f"{state.step:06d}") as folder:
-        (folder / "adapter").mkdir()
-        save_adapter(adapter, folder / "adapter")
+def save_checkpoint(run: Path, state: State, learner: Learner, keep: int) -> None:
+    """Commit a checkpoint, and then remove all but the newest `keep`."""
+    with commit_folder(_folder_of(run, state.step)) as folder:
+        for name, adapter in learner.folders.items():
+            (folder / name).mkdir()
+            save_adapter(adapter, folder / name)
         moments = {
             f"{parameter}.{name}": value
-            for parameter, entries in optimizer.state_dict()["state"].items()
+            for parameter, entries in learner.optimizer.state_dict()["state"].items()
             for name, value in entries.items()
         }
         save_file(moments, folder / "optimizer.safetensors")
         write_json(folder / "state.json", asdict(state))
-    for folder in _checkpoints(run)[:-KEPT]:
+    for folder in _checkpoints(run)[:-keep]:
         shutil.rmtree(folder)
 
 
@@ -104,19 +125,33 @@ def discard_checkpoints(run: Path) -> None:
     shutil.rmtree(_set_aside(run / "checkpoints"))
 
 
-def resume(run: Path, adapter: Adapter, optimizer: torch.optim.Optimizer) -> State:
-    """Fill adapter and optimizer from the newest checkpoint, if there is one."""
-    checkpoints = _checkpoints(run)
-    if not checkpoints:
+def newest_step(run: Path) -> int:
+    """Of the newest checkpoint; 0 where there is none."""
+    return max((int(folder.name) for folder in _checkpoints(run)), default=0)
+
+
+def resume(run: Path, learner: Learner, step: int) -> State:
+    """Fill what learns from the checkpoint of `step`, which the first worker has found to be the newest.
+
+    RequestError where another worker does not see it.
+    """
+    if not step:
         return State()
-    folder = checkpoints[-1]
-    load_adapter(adapter, folder / "adapter")
+    folder = _folder_of(run, step)
+    if not folder.exists():
+        raise RequestError(f"--out must be a folder that all workers see, and one of them finds no {folder}")
+    for name, adapter in learner.folders.items():
+        load_adapter(adapter, folder / name)
     entries: dict[int, dict[str, torch.Tensor]] = {}
     for name, value in load_file(folder / "optimizer.safetensors").items():
         parameter, _, entry = name.partition(".")
         entries.setdefault(int(parameter), {})[entry] = value
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": entries})
+    learner.optimizer.load_state_dict({**learner.optimizer.state_dict(), "state": entries})
     return State(**json.loads((folder / "state.json").read_text()))
+
+
+def _folder_of(run: Path, step: int) -> Path:
+    return run / "checkpoints" / f"{step:06d}"
 
 
 def _checkpoints(run: Path) -> list[Path]:

@@ -8,6 +8,7 @@ a fifth stage of zeros whose feature the UNet has no block for. The features are
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,27 +24,31 @@ CONFIG = "config.json"
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 PREFIX = "adapter."
 
+Tensors = dict[str, torch.Tensor]
+
 
 def save_adapter(adapter: Adapter, folder: Path) -> None:
     """Write config.json and the weights into an existing folder. The same adapter gives the same bytes."""
-    stored = stored_layout(adapter.layout)
+    write_diffusers(adapter.layout, adapter.state_dict(), folder)
+
+
+def write_diffusers(layout: Layout, tensors: Mapping[str, torch.Tensor], folder: Path) -> None:
+    """`save_adapter` for bare tensors, named as in `Adapter`, which keep their dtype."""
+    stored = stored_layout(layout)
     (folder / CONFIG).write_text(json.dumps(diffusers_config(stored), indent=2) + "\n")
-    own = adapter.state_dict()
-    tensors = {PREFIX + name: _enlarge(own.get(name), like) for name, like in _shapes(stored).items()}
-    save_file(tensors, folder / WEIGHTS, {"format": "pt"})
+    named = {PREFIX + name: tensor for name, tensor in enlarge(tensors, stored).items()}
+    save_file(named, folder / WEIGHTS, {"format": "pt"})
 
 
 def load_adapter(adapter: Adapter, folder: Path) -> None:
     """Fill the adapter with the weights in `folder`, bit for bit. Raises RequestError when they do not fit it."""
     stored = stored_layout(adapter.layout)
     tensors = {name.removeprefix(PREFIX): tensor for name, tensor in load_file(folder / WEIGHTS).items()}
-    expected = _shapes(stored)
-    if {n: t.shape for n, t in tensors.items()} != {n: t.shape for n, t in expected.items()}:
+    if not has_shapes(tensors, stored):
         raise RequestError(f"{folder} does not hold an adapter of the layout {diffusers_config(stored)}")
-    own = {name: _corner(tensors[name], tensor.shape) for name, tensor in adapter.state_dict().items()}
-    for name, tensor in tensors.items():
-        if tensor.count_nonzero() != own.get(name, tensor[:0]).count_nonzero():
-            raise RequestError(f"{folder} holds a wider adapter: {name} is not zero beyond this one's channels")
+    own = shrink(tensors, adapter.layout)
+    if own is None:
+        raise RequestError(f"{folder} holds a wider adapter: its tensors are not zero beyond this one's channels")
     adapter.load_state_dict(own)
 
 
@@ -71,16 +76,34 @@ def diffusers_config(stored: Layout) -> dict[str, Any]:
     }
 
 
-def _shapes(layout: Layout) -> dict[str, torch.Tensor]:
+def shapes_of(layout: Layout) -> dict[str, torch.Size]:
+    """Of an adapter's tensors, by name."""
     with torch.device("meta"):
-        return Adapter(layout).state_dict()
+        return {name: tensor.shape for name, tensor in Adapter(layout).state_dict().items()}
 
 
-def _enlarge(tensor: torch.Tensor | None, like: torch.Tensor) -> torch.Tensor:
-    enlarged = torch.zeros(like.shape, dtype=like.dtype)
-    if tensor is not None:
-        _corner(enlarged, tensor.shape).copy_(tensor)
+def has_shapes(tensors: Mapping[str, torch.Tensor], layout: Layout) -> bool:
+    return {name: tensor.shape for name, tensor in tensors.items()} == shapes_of(layout)
+
+
+def enlarge(tensors: Mapping[str, torch.Tensor], stored: Layout) -> Tensors:
+    """The tensors in the corner of those of a larger layout, zeros around them."""
+    dtype = next(iter(tensors.values())).dtype
+    enlarged = {name: torch.zeros(shape, dtype=dtype) for name, shape in shapes_of(stored).items()}
+    for name, tensor in tensors.items():
+        _corner(enlarged[name], tensor.shape).copy_(tensor)
     return enlarged
+
+
+def shrink(tensors: Mapping[str, torch.Tensor], layout: Layout) -> Tensors | None:
+    """What `enlarge` was given to make these, or None when there is more than zeros around it."""
+    shapes = shapes_of(layout)
+    own = {name: _corner(tensors[name], shape).clone() for name, shape in shapes.items()}
+    for name, tensor in tensors.items():
+        inside = own[name].count_nonzero() if name in own else 0
+        if tensor.count_nonzero() != inside:
+            return None
+    return own
 
 
 def _corner(tensor: torch.Tensor, shape: torch.Size) -> torch.Tensor:

@@ -54,11 +54,8 @@ def layout_for(name: AdapterName, in_channels: int, widths: tuple[int, ...]) -> 
     size = SIZES[name]
     channels = (*widths, widths[-1]) if name == "xl" else widths
     if len(channels) != len(size.downs):
-        if name == "xl":
-            raise RequestError(
-                "--adapter xl is for SDXL bases, which are not supported yet; take base, small or tiny"
-            )
+        blocks, family = (3, "SDXL") if name == "xl" else (4, "SD 1.x")
         raise RequestError(
-            f"--adapter {name} needs a base whose UNet has 4 blocks (SD 1.x), this one has {len(widths)}"
+            f"--adapter {name} needs a base whose UNet has {blocks} blocks ({family}), this one has {len(widths)}"
         )
     return Layout(size, in_channels, channels)

@@ -10,39 +10,41 @@ from dataclasses import replace
 
 import torch
 
-from adapters.adapter import Adapter
-from adapters.base import Base
-from adapters.batch import Framing, make_example, stack_examples
-from adapters.config import Schedule
-from adapters.objective import NoisyLatents, add_noise, denoising_loss
+from adapters.batch import stack_examples
+from adapters.example import Framing, make_example
+from adapters.objective import Network, NoisyLatents, Objective
 from pipeline.sample import Sample
 
 VISIT = "validation"
 
 
 class Validation:
-    """The held-out samples, noised once to time steps that cover the schedule evenly."""
+    """The held-out samples, noised once to time steps that cover the schedule evenly.
+
+    All are seen as they are: nothing is mirrored, every caption is there, an edge is one from 0.5 on.
+    """
 
     def __init__(
-        self, base: Base, samples: Sequence[Sample], framing: Framing, schedule: Schedule, seed: int, batch: int
+        self, objective: Objective, samples: Sequence[Sample], framing: Framing, seed: int, batch: int
     ) -> None:
-        self._base = base
+        self._objective = objective
         self._batches: list[NoisyLatents] = []
+        plain = replace(framing, flip=False, empty_captions=0.0, threshold="fixed")
         for first in range(0, len(samples), batch):
             examples = [
-                replace(make_example(sample, framing, seed, VISIT), time=(place + 0.5) / len(samples))
+                replace(make_example(sample, plain, seed, VISIT), time=(place + 0.5) / len(samples))
                 for place, sample in enumerate(samples[first : first + batch], first)
             ]
-            self._batches.append(add_noise(base, stack_examples(examples, base.device), schedule))
+            self._batches.append(objective.add_noise(stack_examples(examples)))
 
     @torch.no_grad()
-    def measure(self, adapter: Adapter, mismatched: bool = False) -> float:
+    def measure(self, adapter: Network, mismatched: bool = False) -> float:
         """Mean loss over the samples; `mismatched` gives each sample its neighbour's condition."""
         conditions = torch.cat([noisy.conditions for noisy in self._batches]).roll(int(mismatched), dims=0)
         total, first = 0.0, 0
         for noisy in self._batches:
             last = first + len(noisy.times)
-            loss = denoising_loss(self._base, adapter, replace(noisy, conditions=conditions[first:last]))
+            loss = self._objective.loss(adapter, replace(noisy, conditions=conditions[first:last]))
             total += loss.item() * (last - first)
             first = last
         return total / len(conditions)

@@ -37,6 +37,7 @@ class Format(Protocol):
     Attributes:
         members: names of the sample's members, e.g. ("sketch.png",) or ("keypose.json", "keypose.png").
         channels: channels of the drawing: 1 for sketch, 3 for the rest.
+        is_condition: whether an adapter can be trained to obey it; False for what only saves training work.
     """
 
     @property
@@ -45,12 +46,19 @@ class Format(Protocol):
     @property
     def channels(self) -> int: ...
 
+    @property
+    def is_condition(self) -> bool: ...
+
     def encode(self, map: Map) -> dict[str, bytes]:
         """Member name -> bytes, the same bytes for the same map on every run."""
         ...
 
     def decode(self, members: Mapping[str, bytes]) -> Map:
         """The map that `encode` was given, exactly; other members of the sample may be present."""
+        ...
+
+    def mirror(self, map: Map) -> Map:
+        """The map of the picture mirrored left to right; what is left of a person is then right."""
         ...
 
     def draw(self, map: Map, height: int, width: int) -> np.ndarray:

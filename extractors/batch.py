@@ -73,7 +73,8 @@ def run_fixed(
 ) -> np.ndarray:
     """`network` over the batch in pieces of a fixed size; what it returns, (N, ...), brought to the host.
 
-    network: uint8 (size, 3, H, W) on `device` -> (size, ...). A convolution's sums may differ in the last bit
+    network: uint8 (size, 3, H, W) on `device` -> (size, ...), in float32 whatever autocast the caller is in, which
+    PiDiNet's edges do not survive. A convolution's sums may differ in the last bit
     with the batch size, so it never varies: on the CPU it is 1 (larger ones are slower), on a GPU `size` (or the
     batch's limit if that is less), the last piece filled up with itself.
     """
@@ -83,6 +84,7 @@ def run_fixed(
     pieces = []
     with (
         torch.inference_mode(),
+        torch.autocast(device.type, enabled=False),
         torch.backends.cudnn.flags(deterministic=True, allow_tf32=False),
         fixed_threads(threads),
     ):

@@ -4,15 +4,18 @@ One format per condition, whoever made the map (a network, annotations, a render
 different makers are interchangeable.
 """
 
+import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import cv2
 import numpy as np
 
 from extractors import png
 from extractors.base import Format, check_size
+from extractors.crop import STRIDE, fixed_crop, fixed_side
 from extractors.palette import PALETTE
 from extractors.people import PEOPLE_PALETTE, People, draw_people, draw_people_indices
 
@@ -23,6 +26,7 @@ class Grey:
 
     member: str
     channels: int
+    is_condition: ClassVar[bool] = True
 
     @property
     def members(self) -> tuple[str, ...]:
@@ -33,6 +37,9 @@ class Grey:
 
     def decode(self, members: Mapping[str, bytes]) -> np.ndarray:
         return png.decode_grey(members[self.member])
+
+    def mirror(self, map: np.ndarray) -> np.ndarray:
+        return map[:, ::-1]
 
     def draw(self, map: np.ndarray, height: int, width: int) -> np.ndarray:
         check_size(map.shape, height, width)
@@ -45,6 +52,7 @@ class Labels:
 
     member: str = "seg.png"
     channels: int = 3
+    is_condition: ClassVar[bool] = True
 
     @property
     def members(self) -> tuple[str, ...]:
@@ -55,6 +63,9 @@ class Labels:
 
     def decode(self, members: Mapping[str, bytes]) -> np.ndarray:
         return png.decode_indexed(members[self.member])
+
+    def mirror(self, map: np.ndarray) -> np.ndarray:
+        return map[:, ::-1]
 
     def draw(self, map: np.ndarray, height: int, width: int) -> np.ndarray:
         check_size(map.shape, height, width)
@@ -67,6 +78,7 @@ class Keypose:
 
     members: tuple[str, ...] = ("keypose.json", "keypose.png")
     channels: int = 3
+    is_condition: ClassVar[bool] = True
 
     def encode(self, map: People) -> dict[str, bytes]:
         keypoints = [
@@ -84,6 +96,9 @@ class Keypose:
         keypoints = np.array(record["keypoints"], np.float32).reshape(record["persons"], 17, 3)
         return People(record["height"], record["width"], keypoints)
 
+    def mirror(self, map: People) -> People:
+        return map.mirrored()
+
     def draw(self, map: People, height: int, width: int) -> np.ndarray:
         check_size((map.height, map.width), height, width)
         return draw_people(map)
@@ -95,6 +110,7 @@ class Cells:
 
     member: str = "color.png"
     channels: int = 3
+    is_condition: ClassVar[bool] = True
 
     @property
     def members(self) -> tuple[str, ...]:
@@ -106,8 +122,57 @@ class Cells:
     def decode(self, members: Mapping[str, bytes]) -> np.ndarray:
         return png.decode_rgb(members[self.member])
 
+    def mirror(self, map: np.ndarray) -> np.ndarray:
+        return map[:, ::-1]
+
     def draw(self, map: np.ndarray, height: int, width: int) -> np.ndarray:
         return np.asarray(cv2.resize(map, (width, height), interpolation=cv2.INTER_NEAREST))
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """Map: float16 (2, C, h, w), mean and log variance of the fixed crop's latent, stored as .npy."""
+
+    member: str = "latents.npy"
+    channels: int = 3
+    is_condition: ClassVar[bool] = False
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        return (self.member,)
+
+    def encode(self, map: np.ndarray) -> dict[str, bytes]:
+        if not np.isfinite(map).all():
+            raise ValueError(f"a latent must be finite in float16, and {(~np.isfinite(map)).sum()} values are not")
+        file = io.BytesIO()
+        np.lib.format.write_array(file, np.ascontiguousarray(map), version=(1, 0), allow_pickle=False)
+        return {self.member: file.getvalue()}
+
+    def decode(self, members: Mapping[str, bytes]) -> np.ndarray:
+        file = io.BytesIO(members[self.member])
+        if np.lib.format.read_magic(file) != (1, 0):
+            raise ValueError(f"{self.member} must be a .npy file of version 1.0")
+        shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+        if dtype != np.float16 or len(shape) != 4 or shape[0] != 2 or fortran:
+            raise ValueError(f"{self.member} must hold float16 (2, C, h, w), not {dtype} {shape}")
+        # Not read_array: it takes the memory that the header asks for before it looks how much is there.
+        return np.frombuffer(file.getbuffer()[file.tell() :], np.float16).reshape(shape)
+
+    def mirror(self, map: np.ndarray) -> np.ndarray:
+        raise ValueError("the mirrored picture's latent is not the mirrored latent: it must be made anew")
+
+    def draw(self, map: np.ndarray, height: int, width: int) -> np.ndarray:
+        """The mean's first three channels as RGB, each min-max, where the crop lies; the rest is black."""
+        side = fixed_side(height, width)
+        if map.shape[2:] != (side // STRIDE, side // STRIDE):
+            raise ValueError(f"a latent of {map.shape[2:]} does not belong to the fixed crop of {side} pixels")
+        mean = map[0].astype(np.float32)
+        shown = np.stack([scale_to_grey(mean[channel % len(mean)]) for channel in range(3)], axis=2)
+        drawing = np.zeros((height, width, 3), np.uint8)
+        rows, columns = fixed_crop(height, width)
+        crop = cv2.resize(shown, (side, side), interpolation=cv2.INTER_NEAREST)
+        drawing[rows, columns] = crop[: rows.stop - rows.start, : columns.stop - columns.start]
+        return drawing
 
 
 FORMATS: dict[str, Format] = {
@@ -117,6 +182,7 @@ FORMATS: dict[str, Format] = {
     "seg": Labels(),
     "color": Cells(),
     "canny": Grey("canny.png", channels=1),
+    "latents": Posterior(),
 }
 
 

@@ -4,6 +4,8 @@ The drawing is `imshow_keypoints` of TencentARC/T2I-Adapter (ldm/modules/extra_c
 radius 2 and thickness 2, in RGB. MMPose 1.x's palette has red and blue swapped and is not used.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import cv2
@@ -12,6 +14,9 @@ import numpy as np
 NOSE, LEFT_EYE, RIGHT_EYE, LEFT_EAR, RIGHT_EAR = range(5)
 LEFT_SHOULDER, RIGHT_SHOULDER, LEFT_ELBOW, RIGHT_ELBOW, LEFT_WRIST, RIGHT_WRIST = range(5, 11)
 LEFT_HIP, RIGHT_HIP, LEFT_KNEE, RIGHT_KNEE, LEFT_ANKLE, RIGHT_ANKLE = range(11, 17)
+
+MIRRORED = (0, *(number for left in range(1, 17, 2) for number in (left + 1, left)))
+"""Number of the keypoint that stands in each one's place in the mirrored picture."""
 
 ORANGE, GREEN, BLUE = 1, 2, 3
 PEOPLE_PALETTE = np.array([(0, 0, 0), (255, 153, 51), (0, 255, 0), (0, 128, 255)], np.uint8)
@@ -46,6 +51,8 @@ class People:
     def __post_init__(self) -> None:
         if self.keypoints.ndim != 3 or self.keypoints.shape[1:] != (17, 3):
             raise ValueError(f"keypoints must be (P, 17, 3), got {self.keypoints.shape}")
+        if not np.isfinite(self.keypoints).all():  # JSON has no such numbers
+            raise ValueError("keypoints must be finite numbers, some are infinite or NaN")
         exact = self.keypoints.astype(np.float64)
         rounded = np.concatenate([exact[..., :2].round(2), exact[..., 2:].round(3)], axis=2)
         object.__setattr__(self, "keypoints", rounded.astype(np.float32) + np.float32(0))  # no -0.0
@@ -61,6 +68,12 @@ class People:
         )
 
     __hash__ = None  # type: ignore[assignment]
+
+    def mirrored(self) -> People:
+        """The people of the mirrored picture, whose left and right limbs have changed names."""
+        points = self.keypoints[:, MIRRORED].copy()
+        points[..., 0] = self.width - 1 - points[..., 0]
+        return People(self.height, self.width, points)
 
 
 def draw_people(people: People) -> np.ndarray:

@@ -6,7 +6,10 @@ pixel-difference convolutions are linear in the pixels, so each is folded on loa
 table5_pidinet (60 channels, 24 dilated), -small (30, 12) and -tiny (20, 8).
 """
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -53,6 +56,10 @@ class Dilation(nn.Module):
         self.conv2_3 = nn.Conv2d(outputs, outputs, 3, dilation=9, padding=9, bias=False)
         self.conv2_4 = nn.Conv2d(outputs, outputs, 3, dilation=11, padding=11, bias=False)
 
+    @property
+    def dilated(self) -> tuple[nn.Conv2d, ...]:
+        return self.conv2_1, self.conv2_2, self.conv2_3, self.conv2_4
+
     def forward(self, x: Tensor) -> Tensor:
         x = _pointwise(self.conv1, F.relu(x))
         y: Tensor = self.conv2_1(x) + self.conv2_2(x) + self.conv2_3(x) + self.conv2_4(x)
@@ -82,8 +89,26 @@ class Reduce(nn.Module):
         return _pointwise(self.conv, x)
 
 
+@dataclass(frozen=True)
+class Stage:
+    """Four blocks (three in the first stage), and what makes edge logits of their output."""
+
+    blocks: tuple[Block, ...]
+    dilation: Dilation
+    attention: Attention
+    reduce: Reduce
+
+    def side(self, x: Tensor) -> Tensor:
+        """(N, C, h, w) features -> (N, 1, h, w) logits."""
+        y: Tensor = self.reduce(self.attention(self.dilation(x)))
+        return y
+
+
 class PiDiNet(nn.Module):
-    """(N, 3, H, W) float RGB in 0..1, sides multiples of 8 -> (N, 1, H, W) edge probability (fused)."""
+    """(N, 3, H, W) float RGB in 0..1, sides multiples of 8 -> (N, 1, H, W) edge probability (fused).
+
+    On a CPU, unless gradients are asked for or it is being compiled, in strips (extractors.pidinet_strips).
+    """
 
     def __init__(self, channels: int = 60, dilated: int = 24) -> None:
         super().__init__()
@@ -101,16 +126,26 @@ class PiDiNet(nn.Module):
         self.conv_reduces = nn.ModuleList(Reduce(dilated) for _ in widths)
         self.classifier = nn.Conv2d(4, 1, 1)
 
+    def stages(self) -> list[Stage]:
+        """The four stages, each at half the sides of the one before."""
+        heads: Iterable[Any] = zip(self.dilations, self.attentions, self.conv_reduces, strict=True)
+        return [
+            Stage(tuple(getattr(self, name) for name in BLOCKS if name.startswith(f"block{number}_")), *head)
+            for number, head in enumerate(heads, start=1)
+        ]
+
     def forward(self, x: Tensor) -> Tensor:
-        size = x.shape[2:]
+        if x.device.type == "cpu" and not torch.is_grad_enabled() and not torch.compiler.is_compiling():
+            from extractors.pidinet_strips import find_edges  # which imports this module
+
+            x = x.contiguous(memory_format=torch.channels_last)
+            return torch.cat([find_edges(self, picture) for picture in x.split(1)])
+        size, sides = x.shape[2:], []
         x = self.init_block(x)
-        sides, stage = [], 0
-        for i, name in enumerate(BLOCKS):
-            x = getattr(self, name)(x)
-            if i + 1 == len(BLOCKS) or BLOCKS[i + 1].endswith("_1"):
-                side = self.conv_reduces[stage](self.attentions[stage](self.dilations[stage](x)))
-                sides.append(F.interpolate(side, size, mode="bilinear", align_corners=False))
-                stage += 1
+        for stage in self.stages():
+            for block in stage.blocks:
+                x = block(x)
+            sides.append(F.interpolate(stage.side(x), size, mode="bilinear", align_corners=False))
         edge: Tensor = torch.sigmoid(self.classifier(torch.cat(sides, dim=1)))
         return edge
 

@@ -33,6 +33,12 @@ EXTRACTORS: dict[str, dict[str, str]] = {
         "random": "extractors.canny:Canny",
         "mini": "extractors.canny:Canny",
     },
+    "latents": {
+        "default": "extractors.latents:Latents",
+        "sdxl": "extractors.latents:Latents",
+        "folder": "extractors.latents:Latents",
+        "mini": "extractors.latents:Latents",
+    },
 }
 """condition -> variant -> "module:Class"."""
 
@@ -63,3 +69,8 @@ def format_of(condition: str) -> Format:
     if condition not in FORMATS:
         raise UnknownCondition(f"no condition is called {condition!r}; there are {', '.join(FORMATS)}")
     return FORMATS[condition]
+
+
+def conditions() -> tuple[str, ...]:
+    """What an adapter can be trained to obey."""
+    return tuple(name for name, form in FORMATS.items() if form.is_condition)

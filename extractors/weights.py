@@ -39,7 +39,8 @@ class WeightFile:
     """One weight file.
 
     `name` is the family, and the folder the file may lie in; `licence` is what a published column must say.
-    It comes with this package (`shipped`), lies in the hub's repository `hub` at `revision`, or at `url`.
+    It comes with this package (`shipped`), lies in the hub's repository `hub` at `revision`, at `url`, or nowhere
+    that is known.
     `bytes` is the size, None if unknown; `sha256` all 64 hex digits, as many first ones as are known, or none.
     """
 
@@ -63,7 +64,7 @@ class WeightFile:
         """Where it can be had from, in words."""
         if self.shipped:
             return "this package"
-        return f"{self.hub} on the hub" if self.hub else self.url
+        return f"{self.hub} on the hub" if self.hub else self.url or "--weights alone"
 
     @property
     def cached(self) -> Path:
@@ -73,7 +74,7 @@ class WeightFile:
     @property
     def lock(self) -> Path:
         """The file that holds the digests learnt of it on this machine."""
-        return self.cached.with_name(f"{self.filename}.lock")
+        return self.cached.with_name(f"{self.cached.name}.lock")
 
     def recipe(self) -> dict[str, Any]:
         """The weights' part of a column's recipe; for a file that is not pinned, after `resolve`."""

@@ -11,9 +11,12 @@ from typing import Annotated
 import tyro
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, OmitSubcommandPrefixes, subcommand
 
+from jobs.adapter import ConvertAdapterCommand
 from jobs.command import WRONG, Command, execute, refuse
 from jobs.demo import DemoCommand
+from jobs.evaluate import EvaluateCommand
 from jobs.extract import ExtractCommand
+from jobs.generate import GenerateCommand
 from jobs.ingest import IngestCoco, IngestFolder, IngestLaion, IngestScenes
 from jobs.inspect import StatusCommand, VerifyCommand
 from jobs.mini import MiniWeightsCommand
@@ -43,6 +46,9 @@ Commands = (
     | Annotated[VerifyCommand, subcommand("verify")]
     | Annotated[ReportCommand, subcommand("report")]
     | Annotated[TrainCommand, subcommand("train")]
+    | Annotated[GenerateCommand, subcommand("generate")]
+    | Annotated[EvaluateCommand, subcommand("evaluate")]
+    | Annotated[ConvertAdapterCommand, subcommand("convert-adapter")]
     | Annotated[WeightsCommand, subcommand("weights")]
     | Annotated[MiniWeightsCommand, subcommand("mini-weights")]
 )

@@ -20,12 +20,13 @@ DONE, WRONG, INCOMPLETE, INTERRUPTED = 0, 2, 3, 130
 class Summary:
     """How a command ended. line: the last line of its output; record: the same as JSON for --json.
 
-    problems: what is missing, a line each; with any, the command ends with 3.
+    problems: what is missing, a line each; with any, the command ends with 3. silent: another process says it.
     """
 
     line: str
     record: Mapping[str, Any] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
+    silent: bool = False
 
 
 class Command(Protocol):
@@ -66,7 +67,9 @@ def execute(command: Command) -> int:
         return refuse(str(error), INCOMPLETE if full else WRONG)
     for problem in summary.problems:
         print(problem, file=sys.stderr)
-    if command.json:
+    if summary.silent:
+        pass
+    elif command.json:
         print(json.dumps({**summary.record, "problems": summary.problems}, sort_keys=True))
     else:
         print(summary.line)

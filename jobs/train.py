@@ -2,20 +2,51 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+import os
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-from tqdm import tqdm
 
 from adapters.config import TrainConfig
+from adapters.summary import TrainSummary
 from jobs.command import Summary
+from jobs.steps import show_steps
+from pipeline.engine.run import Engine
+from pipeline.errors import RequestError
 
-if TYPE_CHECKING:
-    from adapters.log import LogLine
+
+@dataclass(frozen=True)
+class TrainWorkers:
+    """Who trains."""
+
+    workers: int = 1
+    """Processes that share each batch, each on a GPU of its own where there are GPUs; all must see --out."""
+    engine: Engine = "ray"
+    """Several workers on Ray (this machine, or the cluster that RAY_ADDRESS names), or local: on this machine."""
+    retries: int = 3
+    """How often all workers start again from the last checkpoint after one of them died."""
+
+    def __post_init__(self) -> None:
+        if self.workers < 1:
+            raise RequestError(f"--workers must be at least 1, not {self.workers}")
+        if self.retries < 0:
+            raise RequestError(f"--retries must not be below 0, not {self.retries}")
+        if self.workers > 1 and launched():
+            raise RequestError(
+                f"--workers {self.workers} cannot be asked for under torchrun, which has started "
+                f"{os.environ['WORLD_SIZE']} already"
+            )
+
+    @property
+    def apart(self) -> bool:
+        """Whether others train than this process: several, or one somewhere in a cluster."""
+        cluster = self.engine == "ray" and "RAY_ADDRESS" in os.environ
+        return not launched() and (self.workers > 1 or cluster)
+
+
+def launched() -> bool:
+    """Whether this is one of the processes that torchrun or its like has started."""
+    return "WORLD_SIZE" in os.environ
 
 
 @dataclass(frozen=True)
@@ -23,6 +54,7 @@ class TrainCommand:
     """Train an adapter; the finished one, which diffusers loads, is in RUN/adapter."""
 
     config: TrainConfig
+    group: TrainWorkers = field(default_factory=TrainWorkers)
     json: bool = False
     """Print the summary as JSON."""
 
@@ -31,7 +63,7 @@ class TrainCommand:
         """The demo's training: minutes on two cores."""
         return cls(
             TrainConfig(
-                root=str(root),
+                roots=(str(root),),
                 condition="sketch",
                 out=out,
                 base="tiny",
@@ -41,33 +73,47 @@ class TrainCommand:
                 size=128,
                 validation=held_out,
                 threads=1,
-            )
+            ),
+            TrainWorkers(engine="local"),
         )
 
     def run(self) -> Summary:
-        from adapters.loop import train
-
-        with show_steps(self.config.steps) as progress:
-            summary = train(self.config, progress)
+        summary = train_apart(self.config, self.group) if self.group.apart else train_in_place(self.config)
         line = (
             f"train: {summary.steps} steps, {summary.new_steps} of them now; validation loss "
             f"{summary.first_validation:.4f} before, {summary.last_validation:.4f} after; {summary.adapter}; "
-            f"{summary.seconds:.1f} s; the base is unchanged"
+            f"{summary.seconds:.1f} s, {summary.wait:.1%} of them waiting for data; the base is unchanged"
         )
-        return Summary(line, {"command": "train", **asdict(summary)})
+        silent = os.environ.get("RANK", "0") != "0" and launched()
+        return Summary(line, {"command": "train", **asdict(summary)}, silent=silent)
 
 
-@contextmanager
-def show_steps(steps: int) -> Iterator[Callable[[LogLine], None]]:
-    """A progress callback: a bar on a terminal, a line at each validation elsewhere."""
-    with tqdm(total=steps, desc="train", unit="step", leave=False, disable=not sys.stderr.isatty()) as bar:
+def train_in_place(config: TrainConfig) -> TrainSummary:
+    """The loop in this process: all there is, or one of those that torchrun has started."""
+    from adapters.loop import train
 
-        def advance(line: LogLine) -> None:
-            bar.update(line.step - bar.n)
-            if line.validation is not None:
-                bar.set_postfix(validation=f"{line.validation:.4f}")
-                if bar.disable:
-                    said = f"train: step {line.step} of {steps}, validation loss {line.validation:.4f}"
-                    print(said, file=sys.stderr, flush=True)
+    with show_steps(config.steps) as progress:
+        return train(config, progress)
 
-        yield advance
+
+def train_apart(config: TrainConfig, group: TrainWorkers) -> TrainSummary:
+    """The loop in processes that this one starts and, as long as `retries` last, starts again."""
+    import torch
+
+    from adapters.checkpoint import newest_step
+    from adapters.prepare import check_condition, open_samples
+    from adapters.step import make_share
+    from adapters.world import World
+    from jobs.follow import follow_log
+    from jobs.together import keep_trying, place_here, place_on_ray, train_here, train_on_ray
+
+    # What these refuse, they refuse before anything is started.
+    make_share(config, World(torch.device("cpu"), ranks=group.workers))
+    check_condition(config.condition)
+    open_samples(config)
+    place, attempt = (place_on_ray, train_on_ray) if group.engine == "ray" else (place_here, train_here)
+    config = place(config, group.workers)
+    with ExitStack() as stack:
+        progress = stack.enter_context(show_steps(config.steps))
+        stack.enter_context(follow_log(config.out / "log.jsonl", newest_step(config.out), progress))
+        return keep_trying(attempt, config, group.workers, group.retries)

@@ -127,7 +127,7 @@ def fetch(weight: WeightFile, to: Path | None) -> Path:
     path = resolve(weight, to)
     if to is None or path.is_relative_to(to):
         return path
-    target = to / weight.name / path.name
+    target = (to / weight.name / weight.filename).with_name(path.name)
     with scratch_beside(target) as scratch:
         shutil.copyfile(path, scratch)
         scratch.replace(target)

@@ -161,16 +161,32 @@ class Dataset:
 
 def load_verified(store: Store, receipt: Receipt) -> list[Sample]:
     """The samples under `receipt`, after size, sha256, number and keys were compared with it."""
+    return read_verified(load_tar(store, receipt), receipt)
+
+
+def load_tar(store: Store, receipt: Receipt) -> memoryview:
+    """The bytes of a shard. Raises DamagedShard when they are gone."""
     path = tar_path(receipt.column, receipt.shard)
     try:
-        data = store.load(path)
+        return store.load(path)
     except FileNotFoundError:
         raise DamagedShard(f"{path}: has a receipt, but the file is gone") from None
+
+
+def check_bytes(data: memoryview, receipt: Receipt) -> None:
+    """Raises DamagedShard unless these are the bytes that the receipt vouches for."""
+    path = tar_path(receipt.column, receipt.shard)
     if len(data) != receipt.bytes:
         raise DamagedShard(f"{path}: must have {receipt.bytes} bytes, has {len(data)}")
     sha256 = hashlib.sha256(data).hexdigest()
     if sha256 != receipt.sha256:
         raise DamagedShard(f"{path}: must have sha256 {receipt.sha256[:12]}…, has {sha256[:12]}…")
+
+
+def read_verified(data: memoryview, receipt: Receipt) -> list[Sample]:
+    """The samples in the bytes of a shard, after size, sha256, number and keys were compared with its receipt."""
+    check_bytes(data, receipt)
+    path = tar_path(receipt.column, receipt.shard)
     try:
         samples = list(read_samples(data))
     except TarError as error:

@@ -37,11 +37,12 @@ def test_log_that_is_missing_is_empty(tmp_path: Path) -> None:
     assert list(read_log(path)) == [_line(3)]
 
 
-def test_line_is_on_the_disk_when_append_returns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lines_are_on_the_disk_when_sync_returns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "log.jsonl"
     log = Log(path, step=0)
     synced: list[int] = []
     monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_size))
     for step in range(2):
         log.append(_line(step))
+        log.sync()
         assert synced[-1:] == [path.stat().st_size]

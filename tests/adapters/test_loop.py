@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from diffusers import T2IAdapter
 
-from adapters import loop
+from adapters import loader, loop
 from adapters.base import Base, digest_base
-from adapters.batch import make_example
 from adapters.config import TrainConfig
+from adapters.example import make_example
 from adapters.export import WEIGHTS
 from adapters.log import LogLine, read_log
 from adapters.loop import Training, TrainSummary, train
@@ -190,13 +190,14 @@ def test_validation_samples_are_never_trained_on(tiny: Base, tmp_path: Path, mon
         seen.append((visit, sample.key))
         return make_example(sample, framing, seed, visit)
 
-    monkeypatch.setattr(loop, "make_example", watch)
+    monkeypatch.setattr(loader, "make_example", watch)
     training = Training(toy_config(tmp_path, steps=10, validate_every=10), toy_stream(12), tiny)
     training.run()
-    assert len(training.held_out) == 2
+    held_out = {sample.key for sample in training.held_out}
+    assert len(held_out) == 2
     for epoch in ("0", "1"):
         keys = sorted(key for visit, key in seen if visit == epoch)
-        assert keys == sorted({f"{i:06d}" for i in range(12)} - training.held_out)
+        assert keys == sorted({f"{i:06d}" for i in range(12)} - held_out)
 
 
 def test_dataset_that_validation_would_use_up_is_refused(tiny: Base, tmp_path: Path) -> None:
@@ -211,7 +212,7 @@ def test_crop_is_the_shortest_side_unless_told(tiny: Base, tmp_path: Path) -> No
 
 
 def test_unknown_condition_is_refused() -> None:
-    config = TrainConfig("nowhere", "smell", Path("run"))
+    config = TrainConfig(("nowhere",), "smell", Path("run"))
     with pytest.raises(RequestError, match="smell"):
         train(config)
 

@@ -4,17 +4,27 @@ import torch
 
 from adapters.adapter import make_adapter
 from adapters.base import Base
-from adapters.batch import Framing, make_example, stack_examples
-from adapters.objective import add_noise, denoising_loss
+from adapters.batch import Batch, scale_pictures, stack_examples
+from adapters.config import Schedule
+from adapters.example import Framing, make_example
+from adapters.objective import Objective
 from adapters.sizes import layout_for
 from tests.adapters.toys import toy_sample
 
 
+def make_objective(base: Base, schedule: Schedule = "cubic") -> Objective:
+    return Objective(base, "sketch", schedule, "fp32", base.embed)
+
+
+def make_batch() -> Batch:
+    return stack_examples([make_example(toy_sample(i), Framing("sketch", 64), 0, "0") for i in range(2)])
+
+
 def test_gradients_reach_the_whole_adapter_and_nothing_else(tiny: Base) -> None:
-    framing = Framing("sketch", 64, tiny.latent_shape(64))
-    batch = stack_examples([make_example(toy_sample(i), framing, 0, "0") for i in range(2)], tiny.device)
+    batch = make_batch()
     adapter = make_adapter(layout_for("base", 1, tiny.widths), seed=0)
-    denoising_loss(tiny, adapter, add_noise(tiny, batch, "cubic")).backward()
+    objective = make_objective(tiny)
+    objective.loss(adapter, objective.add_noise(batch)).backward()
     for name, parameter in adapter.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.any(), name
@@ -23,12 +33,11 @@ def test_gradients_reach_the_whole_adapter_and_nothing_else(tiny: Base) -> None:
 
 
 def test_noise_is_added_by_the_bases_own_schedule(tiny: Base) -> None:
-    framing = Framing("sketch", 64, tiny.latent_shape(64))
-    batch = stack_examples([make_example(toy_sample(i), framing, 0, "0") for i in range(2)], tiny.device)
-    noisy = add_noise(tiny, batch, "uniform")
+    batch = make_batch()
+    noisy = make_objective(tiny, "uniform").add_noise(batch)
     assert noisy.times.tolist() == (batch.times * 1000).long().tolist()
     kept = tiny.scheduler.alphas_cumprod[noisy.times].view(-1, 1, 1, 1)
-    clean = tiny.vae.encode(batch.pictures).latent_dist.mean
+    clean = tiny.vae.encode(scale_pictures(batch.pictures)).latent_dist.mean
     expected = kept.sqrt() * clean + (1 - kept).sqrt() * batch.noises
     torch.testing.assert_close(noisy.latents, expected, atol=1e-4, rtol=1e-4)
     assert not noisy.latents.requires_grad

@@ -35,8 +35,8 @@ def test_published_parameter_counts(
 @pytest.mark.parametrize(
     ("name", "widths", "line"),
     [
-        ("xl", SD, "--adapter xl is for SDXL bases, which are not supported yet"),
-        ("tiny", SDXL, "--adapter tiny needs a base whose UNet has 4 blocks"),
+        ("xl", SD, r"--adapter xl needs a base whose UNet has 3 blocks \(SDXL\), this one has 4"),
+        ("tiny", SDXL, r"--adapter tiny needs a base whose UNet has 4 blocks \(SD 1.x\), this one has 3"),
     ],
 )
 def test_size_that_does_not_go_with_the_base_is_refused(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -14,6 +14,8 @@ from adapters.config import TrainConfig
 from extractors.formats import FORMATS
 from pipeline.image import encode_jpeg
 from pipeline.sample import Sample
+
+T = TypeVar("T")
 
 
 class MemoryStream:
@@ -28,12 +30,24 @@ class MemoryStream:
     def __len__(self) -> int:
         return len(self._samples)
 
-    def samples(self, epoch: int, start: int = 0) -> Iterator[Sample]:
-        order = np.random.default_rng([7, epoch]).permutation(len(self._samples))
-        for place in order[start:]:
-            sample = self._samples[place]
+    def _order(self, epoch: int) -> np.ndarray:
+        return np.random.default_rng([7, epoch]).permutation(len(self._samples))
+
+    def take(self, positions: Iterable[int], make: Callable[[Sample, int], T]) -> Iterator[tuple[int, T]]:
+        for position in positions:
+            epoch, place = divmod(position, len(self))
+            sample = self._samples[self._order(epoch)[place]]
             self.handed_out.append((epoch, sample.key))
-            yield sample
+            yield position, make(sample, epoch)
+
+    def hold_out(self, count: int) -> tuple[MemoryStream, list[Sample]]:
+        held_out = set(self._order(0)[:count])
+        rest = MemoryStream([sample for place, sample in enumerate(self._samples) if place not in held_out])
+        rest.digest = self.digest
+        return rest, [self._samples[place] for place in self._order(0)[:count]]
+
+    def shape(self, position: int) -> tuple[int, int] | None:
+        return None
 
 
 def toy_sample(index: int, size: int = 64) -> Sample:
@@ -64,7 +78,7 @@ def toy_stream(count: int = 12) -> MemoryStream:
 
 def toy_config(out: Path, **changes: Any) -> TrainConfig:
     settings: dict[str, Any] = {
-        "root": "memory",
+        "roots": ("memory",),
         "condition": "sketch",
         "out": out,
         "adapter": "tiny",

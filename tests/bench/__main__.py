@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.bench.measure import table
 
-CASES = ("scenes", "left", "reading", "engine", "download")
+CASES = ("scenes", "left", "reading", "engine", "download", "sketch", "five", "training", "latents")
 
 
 def main(names: list[str]) -> None:

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from unittest import mock
 
-from pipeline import stream as stream_module
 from pipeline.commit import tar_path
 from pipeline.image import decode_rgb
 from pipeline.receipt import Receipt
 from pipeline.sample import Sample
 from pipeline.store import Store
+from pipeline.stream import open_stream, shards
 from pipeline.tar import read_samples
 from tests.bench.measure import Row, in_turns, timed
 from tests.bench.toy import make_dataset
@@ -19,7 +19,7 @@ from tests.bench.toy import make_dataset
 
 def bench(folder: Path) -> list[Row]:
     make_dataset(folder / "dataset", 10, 100, 512)
-    stream = stream_module.open_stream(str(folder / "dataset"), ())
+    stream = open_stream(str(folder / "dataset"), ())
 
     def read(use: Callable[[Sample], object]) -> int:
         return sum(1 for sample in stream.samples(0) if use(sample) is not None)
@@ -28,7 +28,7 @@ def bench(folder: Path) -> list[Row]:
         return timed(lambda: read(use))
 
     def unverified(use: Callable[[Sample], object]) -> float:
-        with mock.patch.object(stream_module, "load_verified", _load):
+        with mock.patch.object(shards, "load_verified", _load):
             return timed(lambda: read(use))
 
     def decode(sample: Sample) -> object:

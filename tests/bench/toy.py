@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,41 +12,60 @@ from typing import Any
 import cv2
 import numpy as np
 
+from extractors.base import Resources
 from pipeline.dataset import IMAGES, Dataset
 from pipeline.engine import run
 from pipeline.image import Geometry
 from pipeline.ingest import Ingest, plan_dataset
-from pipeline.sources.base import Original, Row
+from pipeline.sources.base import Opener, Original, Row
+
+
+def draw_noise(number: int, size: int) -> np.ndarray:
+    """uint8 (size, size, 3): smooth noise of a photograph's spectrum, a JPEG of about a photograph's size."""
+    rng = np.random.default_rng(number)
+    picture = np.zeros((size, size, 3))
+    for side in (4, 16, 64, size):
+        small = rng.standard_normal((side, side, 3))
+        picture += cv2.resize(small, (size, size)) * 40 / np.log2(side)
+    return np.clip(picture + 128, 0, 255).astype(np.uint8)
 
 
 @dataclass(frozen=True)
-class NoiseSource:
-    """Smooth noise of a photograph's spectrum: JPEGs of about a photograph's size."""
+class Drawn:
+    """A source of so many pictures, which `draw(number, size)` gives."""
 
     samples: int
+    size: int
+    draw: Callable[[int, int], np.ndarray] = draw_noise
+    repeatable: bool = True
+    resources: Resources = Resources()  # noqa: RUF009  (frozen)
 
     def describe(self) -> Mapping[str, Any]:
-        return {"kind": "noise", "samples": self.samples}
+        return {"kind": self.draw.__name__, "samples": self.samples}
 
-    def rows(self) -> Iterator[Row]:
+    def setup(self) -> None:
+        """Nothing to get ready."""
+
+    @contextmanager
+    def gather(self, rows: Sequence[Row], size: int, scratch: Path, pictures: bool = True) -> Iterator[Opener]:
+        yield self.open
+
+    def rows(self, left_out: Counter[str]) -> Iterator[Row]:
         for index in range(self.samples):
-            yield {"key": f"{index:09d}", "location": str(index), "captions": ["noise"], "digest": None}
+            yield {"key": f"{index:09d}", "location": str(index), "captions": ["drawn"], "digest": None}
 
-    def open(self, row: Row, geometry: Geometry) -> Original:
-        rng = np.random.default_rng(int(row["location"]))
-        picture = np.zeros((geometry.size, geometry.size, 3))
-        for side in (4, 16, 64, geometry.size):
-            small = rng.standard_normal((side, side, 3))
-            picture += cv2.resize(small, (geometry.size, geometry.size)) * 40 / np.log2(side)
-        return Original(np.clip(picture + 128, 0, 255).astype(np.uint8), ("noise",))
+    def open(self, row: Row) -> Original:
+        return Original(self.draw(int(row["location"]), self.size), ("drawn",))
 
     def truths(self) -> Mapping[str, Mapping[str, Any]]:
         return {}
 
 
-def make_dataset(root: Path, shards: int, shard_size: int, size: int) -> Dataset:
+def make_dataset(
+    root: Path, shards: int, shard_size: int, size: int, draw: Callable[[int, int], np.ndarray] = draw_noise
+) -> Dataset:
     """A dataset of `shards` images shards at `root`."""
-    source, geometry = NoiseSource(shards * shard_size), Geometry(size)
+    source, geometry = Drawn(shards * shard_size, size, draw), Geometry(size)
     dataset = plan_dataset(str(root), source, geometry, shard_size)
     run(Ingest(dataset, source, geometry, {}), dataset.left([IMAGES]), "local")
     return dataset

@@ -7,13 +7,17 @@ picture. The record of the file then names that file's digest.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from extractors import keypose
 from extractors.locks import sha256_of
+from extractors.mmpose_models import CROP, build_model
 from extractors.weights import WeightFile, find
 from tests.extractors import networks
+from tests.extractors.mmpose_networks import settle
 
 
 def write_pidinet(path: Path) -> None:
@@ -36,11 +40,41 @@ def write_mask2former(path: Path) -> None:
     networks.write_mask2former(networks.published_mask2former(), path)
 
 
+def write_vae(path: Path) -> None:
+    networks.write_vae(networks.published_vae(), path)
+
+
+def write_tiny_vae(path: Path) -> None:
+    from extractors.mini.vae import build_vae
+
+    build_vae().save_pretrained(path.parent)
+
+
+def write_mmpose(network: keypose.Network, path: Path) -> None:
+    """Norms are set by one look at a photograph: without, numbers grow beyond all bounds."""
+    import cv2
+    import torch
+    from skimage.data import astronaut
+
+    model = build_model(network.config())
+    sides = tuple(model.test_cfg["input_size"]) if network is keypose.RTMO else CROP
+    seen = torch.from_numpy(cv2.resize(astronaut(), sides)).permute(2, 0, 1)[None].float()
+    if network is not keypose.RTMO:
+        seen = (seen - model.data_preprocessor.mean) / model.data_preprocessor.std
+    settle(model, seen)
+    torch.save({"state_dict": model.state_dict()}, path)
+
+
 WRITERS: dict[str, Callable[[Path], None]] = {
     "table5_pidinet": write_pidinet,
     "dpt_hybrid": write_midas,
     "depth-anything-v2-small": write_depth_anything,
     "mask2former-swin-tiny": write_mask2former,
+    "mmpose/rtmo-m": partial(write_mmpose, keypose.RTMO),
+    "mmpose/td-hm_hrnet-w48": partial(write_mmpose, keypose.HRNET),
+    "mmpose/rtmpose-m": partial(write_mmpose, keypose.RTMPOSE),
+    "stable-diffusion": write_vae,
+    "vae/": write_tiny_vae,
 }
 """How a file's name, or its family's, begins -> what writes one with random weights."""
 
@@ -50,32 +84,34 @@ def provide(files: tuple[WeightFile, ...], folder: Path, assets: Path, patch: py
 
     Skips where a shipped file is not there yet, or nobody knows how to write one.
     """
-    import torch
-
     drawn = False
     for file in files:
         if file.shipped:
             if not find(file, None):
                 pytest.skip(f"{file.filename} does not come with this copy of the package")
             continue
-        if file.name == "mmpose":
-            pytest.skip(
-                "RTMO takes seconds a picture: its tests hold it against mmpose, and mini runs the same code"
-            )
         path = folder / file.name / file.filename
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         real = assets / "weights" / file.name / file.filename
         if real.is_file():
             path.symlink_to(real)
             continue
-        writers = [w for start, w in WRITERS.items() if f"{file.name}/{file.filename}".find(start) >= 0]
-        if not writers:
-            pytest.skip(
-                f"no writer of random weights for {file.filename}: add one to tests/contract/checkpoints.py"
-            )
-        torch.manual_seed(3)
-        writers[0](path)
-        patch.setitem(vars(file), "sha256", sha256_of(path))
-        patch.setitem(vars(file), "bytes", path.stat().st_size)
+        try:
+            draw(file, path)
+        except LookupError as error:
+            pytest.skip(str(error))
+        for name, value in (("sha256", sha256_of(path)), ("bytes", path.stat().st_size)):
+            patch.setitem(vars(file), name, value)
         drawn = True
     return drawn
+
+
+def draw(file: WeightFile, path: Path) -> None:
+    """Write `path` with random weights, the same every time. Raises LookupError if nobody knows how."""
+    import torch
+
+    writers = [write for start, write in WRITERS.items() if f"{file.name}/{file.filename}".find(start) >= 0]
+    if not writers:
+        raise LookupError(f"nobody draws {file.filename} at random: add who does to tests/contract/checkpoints.py")
+    torch.manual_seed(3)
+    writers[0](path)

@@ -17,7 +17,7 @@ from extractors.registry import EXTRACTORS, make_extractor, weight_files
 from tests.conftest import ASSETS
 from tests.contract.checkpoints import provide
 
-LARGE = ("depth", "keypose", "seg")
+LARGE = ("depth", "keypose", "seg", "latents")
 """Their published networks take minutes of this suite: `make soak` runs it on them."""
 
 

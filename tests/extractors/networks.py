@@ -101,3 +101,25 @@ def write_mask2former(network: Any, path: Path) -> None:
 def sized(weight: WeightFile, path: Path) -> WeightFile:
     """The record of the file that lies at `path` in place of the published one."""
     return replace(weight, bytes=path.stat().st_size, sha256=sha256_of(path))
+
+
+def published_vae() -> Any:
+    """diffusers' autoencoder in the shape of SD 1.5's and SDXL's, with random weights."""
+    from diffusers import AutoencoderKL
+
+    from extractors.vae import SHAPE
+
+    return AutoencoderKL(**SHAPE).eval()
+
+
+def write_vae(vae: Any, path: Path) -> None:
+    """The safetensors file of a VAE in the layout of SD 1.5's, whose attention has the names of its time."""
+    from safetensors.torch import save_file
+
+    old = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
+    state = {}
+    for name, tensor in vae.state_dict().items():
+        for today, then in old.items():
+            name = name.replace(f".{today}.", f".{then}.")
+        state[name] = tensor.contiguous()
+    save_file(state, path)

@@ -31,7 +31,7 @@ def numbered(count: int, height: int = 2, width: int = 3) -> np.ndarray:
 
 
 class Network:
-    """Gives the first value of each picture, and notes the sizes of the pieces and the threads."""
+    """Gives the first value of each picture, and notes the sizes of the pieces, the threads and torch's modes."""
 
     def __init__(self) -> None:
         self.pieces: list[int] = []
@@ -40,6 +40,9 @@ class Network:
     def __call__(self, pictures: torch.Tensor) -> torch.Tensor:
         self.pieces.append(len(pictures))
         self.threads.add(torch.get_num_threads())
+        self.inference = torch.is_inference_mode_enabled() and not torch.is_grad_enabled()
+        self.product = (torch.ones(1, 1) @ torch.ones(1, 1)).dtype
+        self.cudnn = (torch.backends.cudnn.deterministic, torch.backends.cudnn.allow_tf32)
         return pictures[:, 0, 0, 0].clone()
 
 
@@ -84,13 +87,23 @@ def test_a_limit_makes_the_pieces_smaller_and_the_last_is_filled_too() -> None:
 
 
 def test_threads_are_as_asked_and_then_as_before() -> None:
-    before = torch.get_num_threads()
-    _, network = run(numbered(1), CPU, 1)
-    assert network.threads == {1}
-    assert torch.get_num_threads() == before
-    with pytest.raises(ZeroDivisionError), fixed_threads(1):
-        raise ZeroDivisionError
-    assert torch.get_num_threads() == before
+    with fixed_threads(3):  # whatever this process has
+        _, network = run(numbered(1), CPU, 1)
+        assert network.threads == {1}
+        assert torch.get_num_threads() == 3
+        with pytest.raises(ZeroDivisionError), fixed_threads(1):
+            raise ZeroDivisionError
+        assert torch.get_num_threads() == 3
+
+
+def test_networks_run_for_inference_in_full_precision_and_the_same_every_time() -> None:
+    """Also where the caller trains in half precision."""
+    with torch.autocast("cpu", torch.bfloat16):
+        _, network = run(numbered(1), CPU, 1)
+    assert network.inference
+    assert network.product == torch.float32
+    assert network.cudnn == (True, False)
+    assert torch.is_grad_enabled()
 
 
 @pytest.mark.parametrize(

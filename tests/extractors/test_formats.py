@@ -36,7 +36,7 @@ def test_maps_come_back_exactly_and_the_bytes_repeat(condition: str, size: tuple
 
 def test_every_condition_has_a_format() -> None:
     assert {name: form.channels for name, form in FORMATS.items()} == {
-        "sketch": 1, "depth": 3, "keypose": 3, "seg": 3, "color": 3, "canny": 1,
+        "sketch": 1, "depth": 3, "keypose": 3, "seg": 3, "color": 3, "canny": 1, "latents": 3,
     }  # fmt: skip
 
 

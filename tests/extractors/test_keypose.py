@@ -222,6 +222,36 @@ def test_top_down_takes_the_boxes_of_the_first(
         assert people == alone[0]
 
 
+@pytest.mark.parametrize("variant", ["hrnet", "rtmpose"])
+def test_a_person_further_on_has_keypoints_as_much_further_on(
+    variant: str, references: dict[Network, Reference], photograph: np.ndarray
+) -> None:
+    """The crop of a box 64 pixels further on is the same crop: by their numbers, exactly 64 pixels."""
+    canvas = np.zeros((3, 512, 512, 3), np.uint8)
+    for picture, (right, down) in zip(canvas, [(0, 0), (64, 0), (0, 64)], strict=True):
+        picture[96 + down : 352 + down, 128 + right : 320 + right] = photograph[30:286, 250:442]
+    box = np.array([[160, 120, 260, 300]], np.float32)
+    aside, below = (np.tile(step, 2).astype(np.float32) for step in ((64, 0), (0, 64)))
+    here, *there = load(variant, references).look(Batch(canvas), [box, box + aside, box + below])
+    for points, step in zip(there, [(64, 0, 0), (0, 64, 0)], strict=True):
+        assert np.abs(points - here - step).max() < 1e-3
+
+
+def test_numbers_that_are_none_are_an_error_and_nobody_is_invented(noisy: Any) -> None:
+    """As wild weights give them; JSON cannot hold them, and nobody at all would look like an empty picture."""
+    from copy import deepcopy
+
+    import torch
+
+    broken = deepcopy(noisy)
+    with torch.no_grad():
+        broken.head.dcc.x_fc.weight.fill_(float("nan"))
+    pictures = np.random.default_rng(0).integers(0, 255, (1, 96, 128, 3), np.uint8)
+    assert len(people_over(0.0, noisy, pictures)[0])
+    with pytest.raises(ValueError, match=r"^the network must give finite numbers, some are infinite or NaN$"):
+        people_over(0.0, broken, pictures)
+
+
 def test_simcc_score_is_the_sharpness_of_the_peak() -> None:
     bins = np.arange(384)
     target = np.exp(-((bins - 100.0) ** 2) / (2 * SIMCC["sigma"][0] ** 2))

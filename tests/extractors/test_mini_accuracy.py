@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from extractors.accuracy import abs_rel, edge_f1, mean_iou
 from extractors.mini.networks import SEG_LABELS
 from extractors.registry import make_extractor
 from pipeline.scenes import Scene, labels, render
-from tests.extractors.accuracy import abs_rel, edge_f1, mean_iou
 
 HELD_OUT = 2_000_000
 """Seed of scenes that no training draws from."""
@@ -55,10 +55,15 @@ def score(condition: str, maps: Maps, scenes: Sequence[Scene]) -> float:
     return mean_iou(maps, [scene.labels for scene in scenes])
 
 
+SKETCH_BAR = 0.91
+"""0.80 is what the weights must reach at least; this bar the wrong order of channels misses too, with 0.89. The
+right one reaches 0.93."""
+
+
 def good(condition: str, maps: Maps, scenes: Sequence[Scene]) -> bool:
     """Whether the maps reach the bar."""
     reached = score(condition, maps, scenes)
-    return reached <= 0.10 if condition == "depth" else reached >= {"sketch": 0.80, "seg": 0.70}[condition]
+    return reached <= 0.10 if condition == "depth" else reached >= {"sketch": SKETCH_BAR, "seg": 0.70}[condition]
 
 
 def spoilt(condition: str, right: Maps, flawed: Maps, scenes: Sequence[Scene]) -> float:
@@ -102,8 +107,9 @@ def test_far_instead_of_near_is_told(draw, scenes):
 
 @pytest.mark.parametrize("condition", ["sketch", "depth", "seg"])
 def test_the_wrong_order_of_channels_is_told(condition, draw, scenes):
-    """Outlines and depth hardly depend on colour, so the wrong order need not miss the bar: it must be worse."""
+    """Depth hardly depends on colour, so there the wrong order need not miss the bar: it must be worse."""
     swapped = extract(condition, [scene.picture[..., ::-1] for scene in scenes[:FEW]])
+    assert condition != "sketch" or not good(condition, swapped, scenes[:FEW])
     assert spoilt(condition, draw(condition)[:FEW], swapped, scenes[:FEW]) > 0.01
 
 

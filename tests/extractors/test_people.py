@@ -98,6 +98,47 @@ def test_a_record_is_rounded_to_what_is_stored() -> None:
     assert people != People(256, 321, people.keypoints)
 
 
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
+def test_numbers_that_json_cannot_hold_are_refused(number: float) -> None:
+    people = person()
+    people[3, 1] = number
+    with pytest.raises(ValueError, match=r"^keypoints must be finite numbers, some are infinite or NaN$"):
+        People(256, 320, people[None])
+
+
+NOSE = """
+    ..o..
+    .ooo.
+    ooooo
+    .ooo.
+    ..o..
+"""
+SHOULDERS = """
+    ................
+    ................
+    ....b......g....
+    ...boooooooog...
+    ..boooooooooog..
+    ...boooooooog...
+    ....b......g....
+    ................
+    ................
+"""
+
+
+@pytest.mark.parametrize(
+    ("points", "drawing"), [({0: (2, 2)}, NOSE), ({6: (4, 4), 5: (11, 4)}, SHOULDERS)], ids=["nose", "shoulders"]
+)
+def test_circles_and_a_link_dot_by_dot(points: dict[int, tuple[int, int]], drawing: str) -> None:
+    """Filled, of radius 2; over them a line of OpenCV's thickness 2, which is three pixels; neither is blurred."""
+    rows, letters = drawing.split(), {(0, 0, 0): ".", ORANGE: "o", GREEN: "g", BLUE: "b"}
+    keypoints = np.zeros((1, 17, 3), np.float32)
+    for number, (x, y) in points.items():
+        keypoints[0, number] = (x, y, 1)
+    found = draw_people(People(len(rows), len(rows[0]), keypoints))
+    assert ["".join(letters[tuple(map(int, c))] for c in row) for row in found] == rows
+
+
 def test_keypoints_of_another_shape_are_refused() -> None:
     with pytest.raises(ValueError, match=r"\(P, 17, 3\), got \(17, 3\)"):
         People(64, 64, person())

@@ -77,9 +77,15 @@ def test_a_condition_that_always_fails_does_not_pass_for_done(dataset: Dataset) 
     assert dataset.done("broken") == set()
 
 
+def files_of(dataset: Dataset) -> dict[str, tuple[int, int]]:
+    """Of the toy column: which file it is, and when it was written."""
+    found = ((path.name, path.stat()) for path in Path(dataset.store.root, "toy").iterdir())
+    return {name: (stat.st_ino, stat.st_mtime_ns) for name, stat in found}
+
+
 def test_only_what_is_missing_is_made(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     extract_here(dataset)
-    before = {p.name: p.stat() for p in Path(dataset.store.root, "toy").iterdir()}
+    before = files_of(dataset)
     Path(dataset.store.root, "toy", "000001.json").unlink()
     calls: list[int] = []
     real = Toy.__call__
@@ -91,7 +97,7 @@ def test_only_what_is_missing_is_made(dataset: Dataset, monkeypatch: pytest.Monk
     monkeypatch.setattr(Toy, "__call__", count)
     extract_here(dataset)
     assert sum(calls) == 4
-    after = {p.name: p.stat() for p in Path(dataset.store.root, "toy").iterdir()}
+    after = files_of(dataset)
     assert {n: s for n, s in after.items() if n != "000001.json"} == {
         n: s for n, s in before.items() if n != "000001.json"
     }

@@ -104,6 +104,24 @@ def test_an_exception_of_the_block_is_not_hidden_by_an_earlier_one() -> None:
         fail()
 
 
+def test_calls_that_have_not_begun_are_dropped_when_the_block_fails() -> None:
+    begun: list[int] = []
+
+    def work(i: int) -> None:
+        begun.append(i)
+        time.sleep(0.02)
+
+    def fail() -> None:
+        with Behind(print, threads=1, depth=50) as behind:
+            for i in range(50):
+                behind.call(work, i)
+            raise KeyError("block")
+
+    with pytest.raises(KeyError, match="block"):
+        fail()
+    assert len(begun) < 50
+
+
 def wait_until(condition: object) -> None:
     limit = time.monotonic() + 60
     while not condition():  # type: ignore[operator]

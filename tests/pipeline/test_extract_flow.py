@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import logging
+import threading
+import time
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -45,19 +49,33 @@ class Other(Toy):
         return [picture[:, :, 0].copy() for picture in given.pictures]
 
 
+class Held:
+    """What a network takes of the memory: it holds itself, as graphs of a network may."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+
 class Hungry(Toy):
-    """Has memory for `most` pictures at once, and notes how many it was given."""
+    """Has memory for `most` pictures at once, and notes how many it was given, and whether it was let go of."""
 
     condition = "hungry"
     format = Grey("hungry.png", channels=1)
     most = 3
     error: Exception = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
     given: list[int]
+    limits: list[int | None]
+    held: list[weakref.ref[Held]]
+    let_go = True
 
     def __call__(self, given: np.ndarray | Batch) -> list[np.ndarray]:
         Hungry.given.append(len(given))
+        Hungry.limits.append(given.limit if isinstance(given, Batch) else None)
+        Hungry.let_go &= all(held() is None for held in Hungry.held)
         if len(given) > self.most:
-            raise self.error
+            held = Held()
+            Hungry.held.append(weakref.ref(held))
+            raise copy.copy(self.error)
         return super().__call__(given)
 
 
@@ -65,7 +83,7 @@ class Hungry(Toy):
 def registered(toy: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(EXTRACTORS, "other", {"default": f"{__name__}:Other", "raises": f"{__name__}:Other"})
     monkeypatch.setitem(EXTRACTORS, "hungry", {"default": f"{__name__}:Hungry"})
-    Hungry.given = []
+    Hungry.given, Hungry.limits, Hungry.held, Hungry.let_go = [], [], [], True
 
 
 @pytest.fixture
@@ -110,24 +128,75 @@ def test_beside_each_other_or_one_after_the_other_is_the_same(dataset: Dataset, 
 
 def test_each_picture_is_decoded_once_and_uploaded_once(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     decoded: list[bytes] = []
-    uploaded: list[tuple[str, torch.Tensor]] = []
+    uploaded: list[np.ndarray] = []
+    given: list[tuple[str, torch.Tensor]] = []
+    real = torch.from_numpy
 
     def decode(data: bytes) -> Picture:
         decoded.append(bytes(data))
         return decode_rgb(data)
 
-    def upload(toy: Toy, given: Batch) -> list[np.ndarray]:
-        uploaded.append((toy.condition, given.on(torch.device("cpu"))))
-        return [picture[:, :, 0].copy() for picture in given.pictures]
+    def upload(pictures: np.ndarray) -> torch.Tensor:
+        uploaded.append(pictures)
+        return real(pictures)
+
+    def look(toy: Toy, batch: Batch) -> list[np.ndarray]:
+        given.append((toy.condition, batch.on(torch.device("cpu"))))
+        return [picture[:, :, 0].copy() for picture in batch.pictures]
 
     monkeypatch.setattr(pipeline.extract.pictures, "decode_rgb", decode)
-    monkeypatch.setattr(Toy, "__call__", upload)
-    monkeypatch.setattr(Other, "__call__", upload)
+    monkeypatch.setattr(torch, "from_numpy", upload)
+    monkeypatch.setattr(Toy, "__call__", look)
+    monkeypatch.setattr(Other, "__call__", look)
     extract(dataset, ["toy", "other"], batch=4)
     assert len(decoded) == COUNT
-    places = [{t.data_ptr() for name, t in uploaded if name == condition} for condition in ("toy", "other")]
+    assert sum(map(len, uploaded)) == COUNT
+    places = [{t.data_ptr() for name, t in given if name == condition} for condition in ("toy", "other")]
     assert places[0] == places[1]
-    assert len(places[0]) == len(uploaded) / 2
+    assert len(places[0]) == len(given) / 2 == len(uploaded)
+
+
+def test_what_waits_before_and_behind_the_networks_is_bounded(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the first picture is looked at, and while the first map is encoded, three are begun: not the shard."""
+    decoded: list[bytes] = []
+    looked: list[int] = []
+    encoded: list[int] = []
+
+    def decode(data: bytes) -> Picture:
+        decoded.append(data)
+        return decode_rgb(data)
+
+    def look(toy: Toy, batch: Batch) -> list[np.ndarray]:
+        if not looked:
+            time.sleep(0.2)  # it could run on here
+        looked.append(len(decoded))
+        return [picture[:, :, 0].copy() for picture in batch.pictures]
+
+    def encode(form: Grey, map: np.ndarray) -> dict[str, bytes]:
+        if not encoded:
+            time.sleep(0.2)
+        encoded.append(len(looked))
+        return {form.member: b"map"}
+
+    monkeypatch.setattr(pipeline.extract.pictures, "decode_rgb", decode)
+    monkeypatch.setattr(Other, "__call__", look)
+    monkeypatch.setattr(Unencodable, "encode", encode)
+    extract(dataset, ["other"], ahead=2, batch=1)
+    assert looked[0] <= 3
+    assert encoded[0] <= 3
+
+
+def test_a_finished_column_is_not_made_again_beside_one_that_is_missing(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    extract(dataset, ["toy"])
+    made: list[str] = []
+    monkeypatch.setattr(Toy, "__call__", lambda toy, given: made.append(toy.condition))
+    extract(dataset, ["toy", "other"])
+    assert made == []
+    assert dataset.done("other") == set(dataset.shards)
 
 
 def test_a_picture_that_cannot_be_decoded_leaves_its_neighbours(
@@ -155,8 +224,20 @@ def test_the_fuse_counts_what_fails_in_a_row_whichever_thread_it_fails_on(tmp_pa
         stage = plan_extract(dataset, ["other"])
         stage.ahead = ahead
         stage.setup()
-        with pytest.raises(BrokenStage, match=r"100 samples failed in a row.*OverflowError: cannot be encoded"):
+        with pytest.raises(BrokenStage, match=r"100 samples failed in a row.*OverflowError: cannot") as caught:
             stage(0)
+        assert [
+            thread.name for thread in threading.enumerate() if thread.name.startswith(("ahead", "behind"))
+        ] == []
+        del caught  # whose frames would have held what goes on beside the stage
+
+
+def test_a_sample_that_goes_well_begins_the_count_anew(tmp_path: Path) -> None:
+    cursed = tuple(i for i in range(150) if i != 75)
+    dataset = make_images(tmp_path / "white", Pictures(150, cursed=cursed), 150)
+    stage = plan_extract(dataset, ["other"])
+    stage.setup()
+    assert stage(0).receipts["other"].samples == 1
 
 
 @pytest.mark.parametrize(
@@ -179,8 +260,10 @@ def test_out_of_memory_halves_the_batch_and_gives_the_same(
         (key, members["toy.png"]) for key, members in toy
     ]
     assert len(hungry) == COUNT
+    assert Hungry.let_go
     # 8 pictures, 4, 2; it stays at that and is told once each time.
     assert stage.limits == {"hungry": 2, "toy": None}
+    assert set(Hungry.limits) == {None, 4, 2}  # which a network on a GPU keeps to as well
     too_many = [count for count in Hungry.given if count > Hungry.most]
     assert len(too_many) == 2
     assert all(count <= 2 for count in Hungry.given[Hungry.given.index(too_many[-1]) + 1 :])
@@ -188,6 +271,18 @@ def test_out_of_memory_halves_the_batch_and_gives_the_same(
         "hungry: out of memory, from now on at most 4 at once",
         "hungry: out of memory, from now on at most 2 at once",
     ]
+
+
+def test_an_error_does_not_hold_the_pictures(dataset: Dataset) -> None:
+    """It waits in the queue to the encoders, and what its frames held would wait with it."""
+    stage = plan_extract(dataset, ["toy"], variant="raises")
+    stage.setup()
+    batch = Batch(np.full((1, 64, 64, 3), 255, np.uint8))
+    there = weakref.ref(batch)
+    (error,) = stage._maps("toy", batch, 1)
+    del batch
+    assert isinstance(error, ValueError)
+    assert there() is None
 
 
 def test_out_of_memory_with_a_single_picture_is_said_and_nothing_is_dropped(

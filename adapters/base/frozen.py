@@ -1,0 +1,197 @@
+"""The frozen Stable Diffusion that an adapter is trained on: read, never written.
+
+Two families. SD (1.x, and the 2.x that predict the noise) reads captions with one text encoder. SDXL reads them
+with two, and its UNet is also told a pooled summary of the caption and the picture's size.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
+    from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+
+Family = Literal["sd", "sdxl"]
+
+
+@dataclass(frozen=True)
+class Context:
+    """What the UNet knows of N captions, in the text encoders' dtype.
+
+    states: (N, tokens, width). pooled: (N, width of the second encoder), of SDXL only.
+    """
+
+    states: torch.Tensor
+    pooled: torch.Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.states)
+
+    def map(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Context:
+        """The same change to both tensors."""
+        return Context(change(self.states), None if self.pooled is None else change(self.pooled))
+
+
+def join(contexts: Sequence[Context]) -> Context:
+    """One context of them all, in order."""
+    pooled = [context.pooled for context in contexts if context.pooled is not None]
+    return Context(torch.cat([context.states for context in contexts]), torch.cat(pooled) if pooled else None)
+
+
+@dataclass(frozen=True)
+class Base:
+    """The parts of a latent diffusion model, in evaluation mode, none with `requires_grad`.
+
+    blank_negative: whether the context beside the caption's, in guidance, is zeros and not the empty caption's;
+    SDXL's model_index.json calls it force_zeros_for_empty_prompt.
+    """
+
+    unet: UNet2DConditionModel
+    vae: AutoencoderKL
+    text_encoders: tuple[CLIPTextModel] | tuple[CLIPTextModel, CLIPTextModelWithProjection]
+    tokenizers: tuple[CLIPTokenizer, ...]
+    scheduler: DDPMScheduler
+    blank_negative: bool = False
+
+    @property
+    def family(self) -> Family:
+        return "sdxl" if len(self.text_encoders) == 2 else "sd"
+
+    @property
+    def networks(self) -> dict[str, torch.nn.Module]:
+        """By the names of their folders in diffusers' layout."""
+        texts = zip(("text_encoder", "text_encoder_2"), self.text_encoders, strict=False)
+        return {**dict(texts), "unet": self.unet, "vae": self.vae}
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Channels of the UNet's blocks on the way down, e.g. (320, 640, 1280, 1280)."""
+        return tuple(self.unet.config.block_out_channels)
+
+    @property
+    def time_steps(self) -> int:
+        return int(self.scheduler.config.num_train_timesteps)
+
+    @property
+    def device(self) -> torch.device:
+        device: torch.device = self.unet.device
+        return device
+
+    def latent_shape(self, size: int) -> tuple[int, int, int]:
+        """Of a square picture of `size` pixels: (channels, height, width)."""
+        side = size // 2 ** (len(self.vae.config.block_out_channels) - 1)
+        return int(self.vae.config.latent_channels), side, side
+
+    def tokenize(self, captions: Sequence[str]) -> torch.Tensor:
+        """int64 (N, text encoders, tokens); captions are cut to the text encoders' length."""
+        ids = [
+            tokenizer(
+                list(captions),
+                padding="max_length",
+                max_length=tokenizer.model_max_length,
+                truncation=True,
+                return_tensors="pt",
+            ).input_ids
+            for tokenizer in self.tokenizers
+        ]
+        return torch.stack(ids, dim=1)
+
+    def embed(self, captions: Sequence[str]) -> Context:
+        """The captions' context."""
+        return self.embed_tokens(self.tokenize(captions))
+
+    @torch.no_grad()
+    def embed_tokens(self, tokens: torch.Tensor) -> Context:
+        """The context of what `tokenize` gave.
+
+        On the CPU one caption at a time: a product of matrices rounds otherwise in a larger batch, and a caption's
+        context must not depend, bit for bit, on those beside it (a resumed run has others in its cache).
+        """
+        size = 1 if self.device.type == "cpu" else len(tokens)
+        return join([self._embed(part.to(self.device)) for part in tokens.split(size)])
+
+    def _embed(self, tokens: torch.Tensor) -> Context:
+        if self.family == "sd":
+            return Context(self.text_encoders[0](tokens[:, 0])[0])
+        outputs = [
+            encoder(tokens[:, place], output_hidden_states=True)
+            for place, encoder in enumerate(self.text_encoders)
+        ]
+        states = torch.cat([output.hidden_states[-2] for output in outputs], dim=-1)
+        return Context(states, outputs[1].text_embeds)
+
+    def negative(self, count: int) -> Context:
+        """The context that guidance leads away from, `count` times, as diffusers' pipelines take it."""
+        empty = self.embed([""]).map(lambda tensor: tensor.expand(count, *tensor.shape[1:]))
+        return empty.map(torch.zeros_like) if self.blank_negative else empty
+
+    def predict(
+        self,
+        latents: torch.Tensor,
+        times: torch.Tensor,
+        context: Context,
+        features: Sequence[torch.Tensor] | None,
+        pixels: tuple[int, int],
+    ) -> torch.Tensor:
+        """The noise that the UNet sees in scaled latents (N, channels, h, w), float32 of the same shape.
+
+        times: int64 (N,) or a scalar. features: an adapter's, added on the way down; None for none. pixels:
+        (height, width) of the picture, which SDXL is told as the original and the target size, uncropped.
+        """
+        dtype = self.unet.dtype
+        added: dict[str, Any] = {}
+        if context.pooled is not None:
+            sizes = torch.tensor([[*pixels, 0, 0, *pixels]], device=latents.device, dtype=dtype)
+            added["text_embeds"] = context.pooled.to(dtype)
+            added["time_ids"] = sizes.expand(len(latents), -1)
+        noise: torch.Tensor = self.unet(
+            latents.to(dtype),
+            times,
+            encoder_hidden_states=context.states.to(dtype),
+            added_cond_kwargs=added or None,
+            # The UNet pops from this list, so it gets its own. SDXL's fourth feature is for the middle block.
+            down_intrablock_additional_residuals=None if features is None else [f.to(dtype) for f in features],
+        ).sample
+        return noise.float()
+
+    def encode(self, pictures: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean and standard deviation of the pictures' latents, unscaled, float32 (N, channels, h, w).
+
+        pictures: (N, 3, H, W) in -1..1.
+        """
+        posterior = self.vae.encode(pictures.to(self.vae.dtype)).latent_dist
+        return posterior.mean.float(), posterior.std.float()
+
+    def scale(self, latents: torch.Tensor) -> torch.Tensor:
+        """Latents as the autoencoder gives them -> as the UNet knows them, of variance about 1."""
+        return latents * float(self.vae.config.scaling_factor)
+
+    def decode(self, latents: torch.Tensor) -> torch.Tensor:
+        """Scaled latents -> pictures, float32 (N, 3, H, W) in -1..1."""
+        unscaled = latents / float(self.vae.config.scaling_factor)
+        pictures: torch.Tensor = self.vae.decode(unscaled.to(self.vae.dtype)).sample
+        return pictures.float().clamp(-1, 1)
+
+
+def digest_base(base: Base) -> str:
+    """sha256 over name, dtype, shape and bytes of every parameter and buffer of all networks, as they are used.
+
+    A base in bfloat16 has another digest than the same base in float32: it predicts another noise.
+    """
+    return digest_networks(base.networks)
+
+
+def digest_networks(networks: dict[str, torch.nn.Module]) -> str:
+    digest = hashlib.sha256()
+    for part, network in networks.items():
+        for name, tensor in sorted([*network.named_parameters(), *network.named_buffers()]):
+            digest.update(f"{part}.{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+            flat = tensor.detach().cpu().contiguous().flatten()
+            digest.update(flat.view(torch.uint8).numpy().data)
+    return digest.hexdigest()

@@ -1,0 +1,124 @@
+"""Where a base comes from, and which models are none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from adapters.base.frozen import Base, Family
+from pipeline.errors import RequestError
+
+TINY: dict[str, Family] = {"tiny": "sd", "tiny-xl": "sdxl"}
+
+
+def load_base(name: str, device: str = "cpu", dtype: torch.dtype | None = None) -> Base:
+    """The base called `name`: a folder in diffusers' layout, a hub id, "tiny" (SD) or "tiny-xl" (SDXL).
+
+    The tiny ones are built here, the same on every call. Of a folder or hub only safetensors are read.
+    dtype: of the UNet and the text encoders, float32 when None, whatever they are stored as. Raises RequestError
+    for a base that cannot be had or that an adapter cannot be trained on.
+    """
+    dtype = dtype or torch.float32
+    base = _build_tiny(TINY[name]) if name in TINY else _read(name)
+    for part, network in base.networks.items():
+        # SDXL's autoencoder overflows in float16 and gives black pictures; bfloat16 has float32's range.
+        narrow = part == "vae" and dtype == torch.float16
+        network.requires_grad_(False).eval()
+        # diffusers' own `to` warns of layers that must stay in float32, of which these networks have none.
+        torch.nn.Module.to(network, device, torch.float32 if narrow else dtype)
+    return base
+
+
+def _build_tiny(family: Family) -> Base:
+    from diffusers import DDPMScheduler
+
+    from adapters import tiny
+    from extractors.mini.vae import build_vae
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(tiny.SEED)
+        unet, text_encoders = tiny.build_unet(family), tiny.build_text_encoders(family)
+        vae = build_vae()
+    # Stable Diffusion's own noise schedule.
+    scheduler = DDPMScheduler(
+        num_train_timesteps=1000,
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        steps_offset=1,
+    )
+    tokenizers = tuple(tiny.build_tokenizer() for _ in text_encoders)
+    return Base(unet, vae, text_encoders, tokenizers, scheduler, blank_negative=family == "sdxl")
+
+
+def _read(name: str) -> Base:
+    from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
+    from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+
+    try:
+        index = _read_index(name)
+        # What is small decides first: a refusal must not cost gigabytes of download.
+        scheduler = DDPMScheduler.from_pretrained(name, subfolder="scheduler")
+        vae = AutoencoderKL.load_config(name, subfolder="vae")
+        family = _family(name, UNet2DConditionModel.load_config(name, subfolder="unet"), index, vae)
+        if scheduler.config.prediction_type != "epsilon":
+            raise RequestError(
+                f"--base must predict the noise (epsilon), and {name} predicts {scheduler.config.prediction_type}"
+            )
+        second = ((CLIPTextModelWithProjection, "_2"),) if family == "sdxl" else ()
+        texts = ((CLIPTextModel, ""), *second)
+        return Base(
+            _read_network(UNet2DConditionModel, name, "unet"),
+            _read_network(AutoencoderKL, name, "vae"),
+            tuple(_read_network(encoder, name, f"text_encoder{number}") for encoder, number in texts),
+            tuple(CLIPTokenizer.from_pretrained(name, subfolder=f"tokenizer{number}") for _, number in texts),
+            scheduler,
+            blank_negative=index.get("force_zeros_for_empty_prompt", family == "sdxl"),
+        )
+    except (OSError, ValueError) as error:
+        kind = "folder" if Path(name).is_dir() else "hub id (there is no such folder)"
+        reason = str(error).strip().splitlines()[0]
+        raise RequestError(f"--base {name}, taken as a {kind}, cannot be had: {reason}") from error
+
+
+def _read_network(network: Any, name: str, part: str) -> Any:
+    """A network of which nothing is missing: `from_pretrained` warns of a tensor that is, and makes it random."""
+    read, report = network.from_pretrained(name, subfolder=part, use_safetensors=True, output_loading_info=True)
+    for lacking in (*report["missing_keys"], *report["mismatched_keys"]):
+        raise RequestError(f"--base {name} is not whole: {part} has no {lacking} of the right shape")
+    return read
+
+
+def _read_index(name: str) -> Mapping[str, Any]:
+    """model_index.json, which a folder put together by hand may lack."""
+    from diffusers import DiffusionPipeline
+
+    if Path(name).is_dir() and not (Path(name) / "model_index.json").exists():
+        return {}
+    index: Mapping[str, Any] = DiffusionPipeline.load_config(name)
+    return index
+
+
+def _family(name: str, unet: Mapping[str, Any], index: Mapping[str, Any], vae: Mapping[str, Any]) -> Family:
+    """RequestError for a model whose UNet needs what neither family has."""
+    families: dict[str | None, Family] = {None: "sd", "text_time": "sdxl"}
+    extra = unet.get("addition_embed_type")
+    channels, latents = unet.get("in_channels", 4), vae.get("latent_channels", 4)
+    if channels != latents:
+        raise RequestError(
+            f"--base must take latents of {latents} channels and nothing beside them, "
+            f"and {name} takes {channels}: an inpainting, editing or upscaling model"
+        )
+    if index.get("requires_aesthetics_score"):
+        raise RequestError(f"--base must be an SDXL that starts from noise, and {name} is an SDXL refiner")
+    unknown = next((unet[key] for key in ("class_embed_type", "encoder_hid_dim_type") if unet.get(key)), None)
+    if extra not in families or unknown:
+        raise RequestError(
+            f"--base must be of the Stable Diffusion 1.x or SDXL family, and the UNet of {name} "
+            f"is conditioned on {unknown or extra} as well"
+        )
+    return families[extra]

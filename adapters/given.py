@@ -1,0 +1,67 @@
+"""A sample as `evaluate` needs it: the middle of its picture, the map of just that, and what the adapter sees."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from adapters.drawings import LINES, extract_drawing, to_edges
+from extractors.people import MAX_DRAWN, People
+from extractors.registry import format_of, make_extractor
+from pipeline.errors import RequestError
+from pipeline.image import decode_rgb
+from pipeline.sample import Sample
+
+
+@dataclass(frozen=True)
+class Given:
+    """picture: uint8 (S, S, 3). map: as extractors make them, of this crop. drawing: uint8 (S, S, C).
+
+    caption: the first one.
+    """
+
+    key: str
+    picture: np.ndarray
+    map: Any
+    drawing: np.ndarray
+    caption: str
+
+
+def frame_middle(sample: Sample, condition: str, size: int) -> Given:
+    """The middle square of `size` pixels. Raises RequestError for a picture that is smaller."""
+    picture = decode_rgb(sample.members["jpg"])
+    height, width = picture.shape[:2]
+    if min(height, width) < size:
+        raise RequestError(f"--size {size} must not exceed any picture, and {sample.key} is {width}x{height}")
+    top, left = (height - size) // 2, (width - size) // 2
+    window = slice(top, top + size), slice(left, left + size)
+    crop = np.ascontiguousarray(picture[window])
+    if condition == "color":  # made from the crop, whose cells are not those of the whole picture
+        extractor = make_extractor("color")
+        map, drawing = extractor(crop[None])[0], extract_drawing(extractor, crop)
+    else:
+        form = format_of(condition)
+        whole = form.decode({name: bytes(sample.members[name]) for name in form.members})
+        map, drawing = crop_map(whole, window), form.draw(whole, height, width)[window]
+    captions = json.loads(bytes(sample.members["json"]))["captions"]
+    return Given(sample.key, crop, map, to_edges(drawing) if condition in LINES else drawing, captions[0])
+
+
+def crop_map(map: Any, window: tuple[slice, slice]) -> Any:
+    """What of the map is to be seen in the window: of people the drawn ones, and their keypoints inside it."""
+    if not isinstance(map, People):
+        return np.ascontiguousarray(map[window])
+    height, width = (part.stop - part.start for part in window)
+    points = map.keypoints[:MAX_DRAWN] - np.array([window[1].start, window[0].start, 0], np.float32)
+    outside = ((points[..., :2] < 0) | (points[..., :2] >= (width, height))).any(axis=2)
+    points[outside, 2] = 0
+    return People(height, width, points)
+
+
+def seed_of(seed: int, key: str) -> int:
+    """The seed of a sample's noise, the same in every selection of samples."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{key}".encode()).digest()[:8], "big") >> 1

@@ -1,0 +1,36 @@
+"""RUN/summary.json: the last file of a run to appear."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+SUMMARY = "summary.json"
+
+
+@dataclass(frozen=True)
+class TrainSummary:
+    """A finished run. new_steps: those done by this call, 0 when there was nothing left to do.
+
+    first_validation, last_validation: the validation loss before the first step and after the last. samples,
+    seconds: of all calls together. wait: share of the time that this call waited for data.
+    memory: the most bytes of the GPU that it held, None on the CPU.
+    """
+
+    steps: int
+    new_steps: int
+    samples: int
+    seconds: float
+    first_validation: float
+    last_validation: float
+    adapter: str
+    base_digest: str
+    wait: float = 0.0
+    memory: int | None = None
+
+
+def read_summary(run: Path) -> TrainSummary | None:
+    """The summary of a run that was finished, else None."""
+    path = run / SUMMARY
+    return TrainSummary(**json.loads(path.read_text())) if path.exists() else None

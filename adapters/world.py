@@ -1,0 +1,91 @@
+"""Which of how many workers this process is. Training knows torch.distributed and nothing of who started it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import torch
+from torch import distributed
+
+from pipeline.errors import RequestError
+
+PATIENCE = timedelta(minutes=30)
+"""How long workers wait for one another; the first alone validates and draws sample pictures."""
+
+
+@dataclass(frozen=True)
+class World:
+    """This worker's number, how many there are, and where it computes."""
+
+    device: torch.device
+    rank: int = 0
+    ranks: int = 1
+
+    @property
+    def first(self) -> bool:
+        """Whether this worker is the one that writes."""
+        return self.rank == 0
+
+    def wait(self) -> None:
+        """Until all workers are here."""
+        if self.ranks > 1:
+            distributed.barrier()
+
+    def tell(self, said: Any) -> Any:
+        """What the first worker says, on all: JSON. All workers must call this, at the same place."""
+        if self.ranks == 1:
+            return said
+        text = json.dumps(said).encode()
+        length = torch.tensor([len(text)], device=self.device)
+        distributed.broadcast(length, src=0)
+        letters = torch.zeros(int(length), dtype=torch.uint8, device=self.device)
+        if self.first:
+            letters.copy_(torch.frombuffer(bytearray(text), dtype=torch.uint8))
+        distributed.broadcast(letters, src=0)
+        return json.loads(bytes(letters.tolist()))
+
+
+@contextmanager
+def join_world(device: str) -> Iterator[World]:
+    """The workers that were started together: by torchrun, by whoever has set up torch.distributed, or just one.
+
+    device: "cpu", "cuda" (of several the one that LOCAL_RANK names) or "auto", a GPU where there is one. Raises
+    RequestError for a GPU that is not there.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise RequestError("--device cuda needs a GPU, and there is none; use cpu or auto")
+    chosen = _choose(device)
+    if distributed.is_available() and distributed.is_initialized():
+        yield World(chosen, distributed.get_rank(), distributed.get_world_size())
+        return
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield World(chosen)
+        return
+    distributed.init_process_group("nccl" if chosen.type == "cuda" else "gloo", timeout=PATIENCE)
+    try:
+        yield World(chosen, distributed.get_rank(), distributed.get_world_size())
+    finally:
+        distributed.destroy_process_group()
+
+
+def share_threads() -> int | None:
+    """The cores that each of this machine's workers has to itself; None for a process that nobody launched.
+
+    torchrun and Ray leave a worker one thread, however many cores there are.
+    """
+    workers = os.environ.get("LOCAL_WORLD_SIZE")
+    return max(1, len(os.sched_getaffinity(0)) // int(workers)) if workers else None
+
+
+def _choose(device: str) -> torch.device:
+    if device == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    chosen = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
+    torch.cuda.set_device(chosen)
+    return chosen

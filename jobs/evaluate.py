@@ -1,0 +1,34 @@
+"""evaluate: how far an adapter's pictures obey, and how good they are, as a table."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+
+from tqdm import tqdm
+
+from adapters.requests import EvaluateConfig
+from jobs.command import Summary
+
+
+@dataclass(frozen=True)
+class EvaluateCommand:
+    """Extract the condition again from generated pictures, also from some without adapter or its condition."""
+
+    config: EvaluateConfig
+    json: bool = False
+    """Print the summary as JSON."""
+
+    def run(self) -> Summary:
+        from adapters.evaluate import evaluate
+        from adapters.table import table_lines
+
+        with tqdm(
+            total=3 * self.config.samples,
+            desc="evaluate",
+            unit="picture",
+            leave=False,
+            disable=not sys.stderr.isatty(),
+        ) as bar:
+            evaluation = evaluate(self.config, lambda done, of: bar.update(done - bar.n))
+        return Summary("\n".join(table_lines(evaluation)), {"command": "evaluate", **evaluation.record()})

@@ -1,0 +1,67 @@
+"""What workers elsewhere are at: the log in RUN, read while they write it."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from adapters.log import LogLine
+
+LOOK_EVERY = 0.5
+"""Seconds between two looks."""
+
+
+class Follower:
+    """Reads the steps that a log gained after `step`, each once, though a log is written anew after a death."""
+
+    def __init__(self, path: Path, step: int) -> None:
+        self._path, self._last = path, step if step else -1
+        self._file: BinaryIO | None = None
+        self._reopen()
+        self._old = self._file  # what an earlier command left is no news
+
+    def read(self) -> list[LogLine]:
+        """The news since the last call."""
+        self._reopen()
+        news: list[LogLine] = []
+        if self._file is None or self._file is self._old:
+            return news
+        while (text := self._file.readline()).endswith(b"\n"):
+            line = LogLine(**json.loads(text))
+            if line.step > self._last:
+                self._last = line.step
+                news.append(line)
+        self._file.seek(-len(text), os.SEEK_CUR)  # a line that is being written is read when it is whole
+        return news
+
+    def _reopen(self) -> None:
+        """Open the file of that name, where it is another one than is open: open, it keeps its number."""
+        with suppress(FileNotFoundError):
+            if self._file is None or os.fstat(self._file.fileno()).st_ino != self._path.stat().st_ino:
+                self._file = self._path.open("rb")
+
+
+@contextmanager
+def follow_log(path: Path, step: int, progress: Callable[[LogLine], None]) -> Iterator[None]:
+    """Tell `progress` of each new line, in a thread, until the end of the block."""
+    follower, ended = Follower(path, step), threading.Event()
+
+    def look() -> None:
+        done = False
+        while not done:
+            done = ended.wait(LOOK_EVERY)
+            for line in follower.read():
+                progress(line)
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()

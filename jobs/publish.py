@@ -1,0 +1,87 @@
+"""publish: pack a dataset into shards for others, describe them, and read them back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import tyro
+
+from jobs.command import EngineOptions, Summary
+from jobs.progress import show_progress
+from jobs.readers import NAMES, choose_readers
+from pipeline.dataset import Dataset
+from pipeline.engine import Outcome, run
+from pipeline.publish import Publication, Published, publish
+from pipeline.publish.hub import default_staging, parse_repository, send
+from pipeline.stage import Stage
+from pipeline.store import open_store
+
+
+@dataclass(frozen=True)
+class PublishCommand:
+    """Pack, index, describe, upload, and read it back with the readers that people use. Goes on where it ended."""
+
+    root: tyro.conf.Positional[str]
+    """The dataset."""
+    to: str
+    """Where to: a folder, or a URL such as s3://bucket/prefix or hf://datasets/user/name."""
+    publication: Publication = field(default_factory=Publication)
+    staging: Path | None = None
+    """For hf://: the folder where the publication is put together before it is sent, and which is kept; by
+    default one of the user's cache."""
+    purge: bool = False
+    """Take out what was removed since; only the shards concerned are made anew."""
+    readers: tuple[str, ...] = NAMES
+    """Which readers read it back, besides our own stream."""
+    engine: EngineOptions = field(default_factory=EngineOptions)
+    json: bool = False
+    """Print the summary as JSON."""
+
+    def run(self) -> Summary:
+        readers = choose_readers(self.readers)
+        dataset = Dataset.open(self.root)
+        dataset.store.sweep()
+        repository = parse_repository(self.to)
+        place = self.to if repository is None else str(self.staging or default_staging(repository))
+        published = publish(dataset, open_store(place), self.publication, readers, self._work, self.purge)
+        sent = ""
+        if repository is not None and not published.problems:
+            files = send(Path(place), repository)
+            sent = f"; {files} files sent" if files else "; all files were there already"
+        return self._summary(published, sent)
+
+    def _work(self, verb: str, stage: Stage, shards: Sequence[int], of: int) -> Outcome:
+        with show_progress(verb, len(shards), of) as progress:
+            return run(stage, shards, self.engine.engine, self.engine.workers, progress)
+
+    def _summary(self, published: Published, sent: str) -> Summary:
+        left_out, counts = published.left_out, published.counts
+        parts = [f"{split} {count} samples" for split, count in counts.items()]
+        if left_out:
+            parts.append("left out: " + ", ".join(f"{reason} {count}" for reason, count in left_out.items()))
+        if not published.plan.pictures:
+            parts.append("without the pictures")
+        unchecked = published.finished.unchecked if published.finished else ()
+        if unchecked:
+            parts.append(f"not checked with {', '.join(unchecked)}, not installed")
+        if published.problems:
+            parts.append("not whole, run again")
+        elif not published.finished:
+            parts.append("was whole already")
+        shards = f"{published.shards} shards, {published.made} of them now"
+        line = f"publish: {shards}; {'; '.join(parts)}; {self.to}{sent}"
+        record = {
+            "command": "publish",
+            "to": self.to,
+            "shards": published.shards,
+            "made": published.made,
+            "made_anew": published.made_anew,
+            "samples": dict(counts),
+            "left_out": dict(left_out),
+            "pictures": published.plan.pictures,
+            "unchecked": list(unchecked),
+            "options": asdict(self.publication),
+        }
+        return Summary(line, record, published.problems)

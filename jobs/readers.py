@@ -1,0 +1,43 @@
+"""Ray Data as a reader of what was published; only jobs and the engine may import Ray."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+from pipeline.errors import RequestError
+from pipeline.publish.readers import LOCAL, Reader, Seen, decode_members
+
+NAMES = ("webdataset", "datasets", "ray")
+
+
+def read_ray(paths: Mapping[str, Sequence[Path]], folder: Path | None) -> Iterator[tuple[str, Seen]]:
+    """Ray Data's read_webdataset; the bytes of the members, which the caller decodes."""
+    import ray.data
+
+    from pipeline.engine.ray import connect
+
+    connect()
+    context = ray.data.DataContext.get_current()
+    shown, context.enable_progress_bars = context.enable_progress_bars, False
+    try:
+        for split, shards in paths.items():
+            data = ray.data.read_webdataset([os.fspath(path) for path in shards], decoder=None)
+            for sample in data.iter_rows():
+                members = {n: v for n, v in sample.items() if not n.startswith("__") and v is not None}
+                yield split, Seen(sample["__key__"], frozenset(members), partial(decode_members, members))
+    finally:
+        context.enable_progress_bars = shown
+
+
+READERS: Mapping[str, Reader] = {**LOCAL, "ray": read_ray}
+
+
+def choose_readers(names: Sequence[str]) -> dict[str, Reader]:
+    """The readers of these names. RequestError for an unknown one."""
+    for name in names:
+        if name not in READERS:
+            raise RequestError(f"--readers must be of {', '.join(READERS)}, not {name!r}")
+    return {name: READERS[name] for name in names}

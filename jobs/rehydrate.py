@@ -1,0 +1,54 @@
+"""rehydrate: fetch the pictures of a publication that has none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import tyro
+
+from jobs.command import EngineOptions, Summary
+from jobs.progress import show_progress
+from jobs.readers import NAMES, choose_readers
+from pipeline.download import Downloads
+from pipeline.engine import run
+from pipeline.publish.pack import RECEIPTS
+from pipeline.publish.rehydrate import finish_rehydrated, plan_rehydrate, target_of
+from pipeline.store import open_store
+
+
+@dataclass(frozen=True)
+class RehydrateCommand:
+    """Fetch the pictures again, check their digests, and restore the full dataset for your own use."""
+
+    published: tyro.conf.Positional[str]
+    """A publication without pictures: a folder or a URL."""
+    out: str
+    """Where the full dataset goes: a folder or a URL."""
+    downloads: Downloads = field(default_factory=Downloads)
+    readers: tuple[str, ...] = NAMES
+    """Which readers read it back, besides our own stream."""
+    engine: EngineOptions = field(default_factory=EngineOptions)
+    json: bool = False
+    """Print the summary as JSON."""
+
+    def run(self) -> Summary:
+        readers = choose_readers(self.readers)
+        to = open_store(self.out)
+        to.sweep()
+        stage = plan_rehydrate(open_store(self.published), to, self.downloads)
+        done = set(to.names(RECEIPTS))
+        left = [n for n, line in enumerate(stage.lines) if f"{target_of(line).name}.json" not in done]
+        with show_progress("rehydrate", len(left), len(stage.lines)) as progress:
+            outcome = run(stage, left, self.engine.engine, self.engine.workers, progress)
+        if outcome.problems:
+            line = f"rehydrate: {len(outcome.made)} of {len(left)} shards made; run again to go on"
+            return Summary(line, {"command": "rehydrate"}, tuple(outcome.problems))
+        finished = finish_rehydrated(stage, readers)
+        samples = sum(line.samples for line in finished.lines)
+        planned = sum(line.samples for line in stage.lines)
+        told = ", ".join(f"{reason} {count}" for reason, count in finished.drops.items()) or "none"
+        line = f"rehydrate: {samples} of {planned} samples have their pictures; left out: {told}; {self.out}"
+        record = {"command": "rehydrate", "samples": samples, "planned": planned, "drops": dict(finished.drops)}
+        few = samples < self.downloads.min_yield * planned
+        rule = f"--min-yield {self.downloads.min_yield}: only {samples} of {planned} pictures were had"
+        return Summary(line, record, (rule,) if few else ())

@@ -1,0 +1,11 @@
+"""Publishing: a dataset's samples packed into shards for others, indexed, described, and read back.
+
+`publish` goes the whole way: every sample is looked at before anything is written, shards are packed, described,
+read back and, last, signed. `open_published` is our own stream over what stands there.
+"""
+
+from pipeline.publish.packed import open_published, read_manifest
+from pipeline.publish.request import Publication
+from pipeline.publish.run import Published, publish
+
+__all__ = ["Publication", "Published", "open_published", "publish", "read_manifest"]

@@ -1,0 +1,71 @@
+"""The dataset card: README.md with the front matter that the Hugging Face Hub reads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from pipeline.publish.facts import Facts
+
+SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+DTYPES = {"jpg": "image", "png": "image", "txt": "string", "json": "json"}
+"""By the last part of a member's name. json is a type of its own: inferred from the first samples, a list that is
+empty in them could hold nothing later."""
+
+
+def render_card(facts: Facts) -> bytes:
+    """README.md. Texts come from strangers: what has a meaning in Markdown or HTML is escaped."""
+    environment = Environment(  # Markdown, so HTML's escaping is not it
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=False,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {
+        "md": escape_markdown,
+        "json": lambda value: json.dumps(value, ensure_ascii=False),
+        "count": lambda number: f"{number:,}",
+        "dtype": lambda member: DTYPES.get(member.rpartition(".")[2], "binary"),
+        "reasons": _reasons,
+    }
+    geometry = facts.claim["geometry"]
+    text: str = environment.get_template("card.md.j2").render(
+        facts=facts,
+        licence_id=licence_id(facts),
+        size_category=next((name for least, name in SIZES if facts.samples < least), "1M<n<10M"),
+        geometry=f"short side {geometry.get('size')} pixels, JPEG {geometry.get('quality')}",
+        research_only=research_only(facts),
+        recipes=json.dumps({maker.column: maker.recipe for maker in facts.makers}, indent=1, sort_keys=True),
+    )
+    return text.encode()
+
+
+def research_only(facts: Facts) -> list[str]:
+    """The columns whose makers allow research only."""
+    return [m.column for m in facts.makers if any("research" in w.licence.lower() for w in m.weights)]
+
+
+def licence_id(facts: Facts) -> str:
+    """The Hub's word for the licence of the whole: apache-2.0 where all of it is ours, else other."""
+    ours = all(w.licence.startswith("Apache-2.0") for m in facts.makers for w in m.weights) and all(
+        m.licence.startswith("Apache-2.0") or m.by.startswith("color") or m.weights for m in facts.makers
+    )
+    return "apache-2.0" if ours and facts.claim["source"]["kind"] == "scenes" else "other"
+
+
+def escape_markdown(value: Any) -> str:
+    """The value as text that means nothing in a Markdown table or in HTML."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    for sign, shown in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "&#124;"), ("`", "&#96;")):
+        text = text.replace(sign, shown)
+    return " ".join(text.replace("[", "\\[").replace("]", "\\]").split())
+
+
+def _reasons(lost: Mapping[str, int]) -> str:
+    return ", ".join(f"{escape_markdown(reason)} {count:,}" for reason, count in sorted(lost.items())) or "none"

@@ -1,0 +1,121 @@
+"""Croissant: the publication described for machines (mlcommons.org/croissant, version 1.0)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pipeline.publish.facts import Facts
+from pipeline.receipt import to_json
+
+CONTEXT: dict[str, Any] = {
+    "@language": "en",
+    "@vocab": "https://schema.org/",
+    "citeAs": "cr:citeAs",
+    "column": "cr:column",
+    "conformsTo": "dct:conformsTo",
+    "cr": "http://mlcommons.org/croissant/",
+    "rai": "http://mlcommons.org/croissant/RAI/",
+    "data": {"@id": "cr:data", "@type": "@json"},
+    "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
+    "dct": "http://purl.org/dc/terms/",
+    "equivalentProperty": "cr:equivalentProperty",
+    "examples": {"@id": "cr:examples", "@type": "@json"},
+    "excludes": "cr:excludes",
+    "extract": "cr:extract",
+    "field": "cr:field",
+    "fileProperty": "cr:fileProperty",
+    "fileObject": "cr:fileObject",
+    "fileSet": "cr:fileSet",
+    "format": "cr:format",
+    "includes": "cr:includes",
+    "isLiveDataset": "cr:isLiveDataset",
+    "jsonPath": "cr:jsonPath",
+    "key": "cr:key",
+    "md5": "cr:md5",
+    "parentField": "cr:parentField",
+    "path": "cr:path",
+    "recordSet": "cr:recordSet",
+    "references": "cr:references",
+    "regex": "cr:regex",
+    "repeated": "cr:repeated",
+    "replace": "cr:replace",
+    "samplingRate": "cr:samplingRate",
+    "sc": "https://schema.org/",
+    "separator": "cr:separator",
+    "source": "cr:source",
+    "subField": "cr:subField",
+    "transform": "cr:transform",
+}
+FORMATS = {"jpg": "image/jpeg", "png": "image/png", "txt": "text/plain", "json": "application/json"}
+
+
+def describe(facts: Facts, licence: str) -> bytes:
+    """croissant.json. licence: an address or a sentence."""
+    shards = [
+        {
+            "@type": "cr:FileObject",
+            "@id": line.name,
+            "name": line.name,
+            "contentUrl": line.name,
+            "contentSize": f"{line.bytes} B",
+            "encodingFormat": "application/x-tar",
+            "sha256": line.sha256,
+        }
+        for line in facts.lines
+    ]
+    held = [{"@id": line.name} for line in facts.lines]
+    return to_json(
+        {
+            "@context": CONTEXT,
+            "@type": "sc:Dataset",
+            "conformsTo": "http://mlcommons.org/croissant/1.0",
+            "name": facts.title,
+            "description": f"{facts.samples} samples of text and image conditions, in WebDataset shards.",
+            "license": licence,
+            "url": facts.contact or "README.md",
+            "version": f"1.{len(facts.revisions)}.0",
+            "distribution": [*shards, *(_files(member, held) for member in facts.members)],
+            "recordSet": [_records(member) for member in facts.members],
+        }
+    )
+
+
+def _files(member: str, held: list[dict[str, str]]) -> dict[str, Any]:
+    return {
+        "@type": "cr:FileSet",
+        "@id": f"files-{member}",
+        "name": f"files-{member}",
+        "description": f"The member {member} of every sample.",
+        "containedIn": held if len(held) > 1 else held[0],
+        "encodingFormat": FORMATS.get(member.rpartition(".")[2], "application/octet-stream"),
+        "includes": f"*.{member}",
+        # A plain *.json finds keypose.json too.
+        **({} if "." in member else {"excludes": f"*.*.{member}"}),
+    }
+
+
+def _records(member: str) -> dict[str, Any]:
+    picture = member.endswith(("jpg", "png"))
+    content: dict[str, Any] = {"fileSet": {"@id": f"files-{member}"}, "extract": {"fileProperty": "content"}}
+    name = {"fileSet": {"@id": f"files-{member}"}, "extract": {"fileProperty": "filename"}}
+    return {
+        "@type": "cr:RecordSet",
+        "@id": f"records-{member}",
+        "name": f"records-{member}",
+        "field": [
+            {
+                "@type": "cr:Field",
+                "@id": f"records-{member}/file",
+                "name": f"records-{member}/file",
+                "dataType": "sc:Text",
+                "source": name,
+            },
+            {
+                "@type": "cr:Field",
+                "@id": f"records-{member}/content",
+                "name": f"records-{member}/content",
+                "dataType": "sc:ImageObject" if picture else "sc:Text",
+                "source": content,
+            },
+        ],
+    }

@@ -1,0 +1,158 @@
+"""What a card tells of a publication: who made what, under which terms, and where the rest of the rows went."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.dataset import IMAGES
+from pipeline.egress.reasons import kind_of
+from pipeline.publish.choice import Choice
+from pipeline.publish.packed import Line, by_split
+from pipeline.publish.plan import CRAWLS, Plan
+from pipeline.publish.request import without_paths
+from pipeline.publish.survey import Looked, reasons_of
+from pipeline.yields import measure_yield
+
+OPTED_OUT = "opted out"
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A file that a column was made with."""
+
+    file: str
+    sha256: str
+    licence: str
+
+
+@dataclass(frozen=True)
+class Maker:
+    """A column and who made it. licence: of the annotations, where no network made them."""
+
+    column: str
+    members: tuple[str, ...]
+    by: str
+    licence: str
+    weights: tuple[Weights, ...]
+    recipe: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What a step let through: of `rows`, `lost` by reason."""
+
+    name: str
+    rows: int
+    lost: Mapping[str, int]
+
+    @property
+    def kept(self) -> int:
+        return self.rows - sum(self.lost.values())
+
+
+@dataclass(frozen=True)
+class Facts:
+    """All that the card, the data about the data and the contact sheet are made of."""
+
+    title: str
+    contact: str
+    claim: Mapping[str, Any]
+    members: tuple[str, ...]
+    lines: tuple[Line, ...]
+    makers: tuple[Maker, ...]
+    stages: tuple[Stage, ...]
+    opted_out: int
+    licences: Mapping[str, int]
+    revisions: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def splits(self) -> dict[str, list[Line]]:
+        return by_split(self.lines)
+
+    @property
+    def samples(self) -> int:
+        return sum(line.samples for line in self.lines)
+
+    @property
+    def bytes(self) -> int:
+        return sum(line.bytes for line in self.lines)
+
+    @property
+    def pictures(self) -> bool:
+        return bool(self.claim["pictures"])
+
+    @property
+    def crawl(self) -> bool:
+        return self.claim["source"]["kind"] in CRAWLS
+
+
+def collect_facts(
+    plan: Plan,
+    choice: Choice,
+    looked: Mapping[int, Looked],
+    lines: Sequence[Line],
+    revisions: Sequence[Mapping[str, Any]],
+) -> Facts:
+    """The facts of a publication whose shards `lines` are done. A pure function of dataset and request."""
+    dataset = plan.dataset
+    found = measure_yield(dataset)
+    left_out = dataset.left_out()
+    members = {column: of for look in looked.values() for column, of in look.members.items()}
+    stages = [
+        Stage("choosing rows", found.planned + sum(left_out.values()), left_out),
+        Stage("getting pictures", found.planned, dict(sorted(found.reasons.items()))),
+    ]
+    for column in plan.columns[1:]:
+        drops = Counter[str]()
+        for receipt in plan.receipts[column].values():
+            drops.update(receipt.drops)
+        stages.append(Stage(column, sum(r.planned for r in plan.receipts[column].values()), dict(drops)))
+    removed = sum(line.removed for line in lines)
+    last = choice.left_out(reasons_of(plan.columns))
+    if removed:
+        last["removed"] = last.get("removed", 0) + removed
+    pictures = sum(receipt.samples for receipt in plan.receipts[IMAGES].values())
+    stages.append(Stage("publishing", pictures, last))
+    licences = Counter[str]()
+    for look in looked.values():
+        licences.update(look.licences)
+    kind = str(dataset.description.source["kind"])
+    return Facts(
+        title=plan.asked.title or f"T2I-Adapter conditions ({kind})",
+        contact=plan.asked.contact,
+        claim=plan.claim,
+        members=tuple(plan.members(looked)),
+        lines=tuple(lines),
+        makers=tuple(_maker(plan, column, members.get(column, ())) for column in plan.columns[1:]),
+        stages=tuple(stages),
+        opted_out=sum(count for reason, count in found.reasons.items() if kind_of(reason) == OPTED_OUT),
+        licences=dict(sorted(licences.items())),
+        revisions=tuple(revisions),
+    )
+
+
+def _maker(plan: Plan, column: str, members: tuple[str, ...]) -> Maker:
+    recipe = without_paths(dict(plan.dataset.recipe(column) or {}))
+    name = recipe.get("extractor", recipe.get("made_by", "unknown"))
+    parts = [str(part) for part in (name, recipe.get("variant")) if part]
+    if "made_by" in recipe:
+        parts.append("ground truth of the source")
+    return Maker(
+        column, members, ", ".join(parts), str(recipe.get("licence", "")), tuple(find_weights(recipe)), recipe
+    )
+
+
+def find_weights(record: Any) -> Iterator[Weights]:
+    """Every weight file that a recipe names, wherever in it."""
+    if isinstance(record, dict):
+        if "file" in record and "sha256" in record:
+            yield Weights(str(record["file"]), str(record["sha256"]), str(record.get("licence", "unknown")))
+        else:
+            for value in record.values():
+                yield from find_weights(value)
+    elif isinstance(record, list):
+        for value in record:
+            yield from find_weights(value)

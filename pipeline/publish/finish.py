@@ -1,0 +1,133 @@
+"""The end of a publication: indexes of the whole, card, reading back, and last the manifest and the sums."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.errors import IncompleteError
+from pipeline.publish.card import licence_id, render_card
+from pipeline.publish.choice import Choice, Target
+from pipeline.publish.croissant import describe
+from pipeline.publish.facts import Facts, collect_facts
+from pipeline.publish.index import Entry, energon_meta, read_dali_index, wids_index, write_energon_table
+from pipeline.publish.pack import data_path, index_paths, read_receipt, receipt_path
+from pipeline.publish.packed import Line, PackedShards, line_of
+from pipeline.publish.plan import CLAIM, MANIFEST, SUMS, Plan
+from pipeline.publish.readers import Reader, read_back
+from pipeline.publish.revision import REVISIONS, read_revisions
+from pipeline.publish.sheet import SAMPLES, draw_contact_sheet
+from pipeline.publish.survey import Looked
+from pipeline.receipt import Receipt
+from pipeline.sample import Sample
+from pipeline.store import Store
+
+CARD, SHEET, CROISSANT = "README.md", "contact-sheet.jpg", "croissant.json"
+ENERGON_TABLE = ".nv-meta/index.sqlite"
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A whole publication. unchecked: readers that are not installed."""
+
+    lines: tuple[Line, ...]
+    unchecked: tuple[str, ...]
+
+
+def finish(plan: Plan, choice: Choice, looked: Mapping[int, Looked], readers: Mapping[str, Reader]) -> Finished:
+    """Describe the shards, all of which are done; read them back; then write what says that they are.
+
+    Until SHA256SUMS stands nobody vouches for the other files of the whole, so they may still be replaced.
+    Raises IncompleteError when a shard is not done, or a reader does not see what was written.
+    """
+    to = plan.to
+    receipts = read_receipts(to, choice.targets)
+    members = plan.members(looked)
+    lines = [line_of(target, receipt, members) for target, receipt in receipts.items() if receipt.samples]
+    facts = collect_facts(plan, choice, looked, lines, read_revisions(to))
+    files = _describe(to, facts)
+    for path, data in files.items():
+        replace_draft(to, path, data)
+    files[ENERGON_TABLE] = _write_table(to, lines)
+    unchecked = read_back(to, lines, readers)
+    manifest = b"".join(line.encode() for line in lines)
+    replace_draft(to, MANIFEST, manifest)
+    sums = {path: hashlib.sha256(data).hexdigest() for path, data in {**files, MANIFEST: manifest}.items()}
+    replace_draft(to, SUMS, _sum_lines({**sums, **_sums_of_shards(to, receipts)}))
+    return Finished(tuple(lines), tuple(unchecked))
+
+
+def read_receipts(to: Store, targets: Sequence[Target]) -> dict[Target, Receipt]:
+    """The receipts of all targets. Raises IncompleteError when one is missing."""
+    with ThreadPoolExecutor(16) as threads:
+        found = list(threads.map(lambda target: read_receipt(to, target), targets))
+    receipts = {target: receipt for target, receipt in zip(targets, found, strict=True) if receipt is not None}
+    missing = [target.name for target in targets if target not in receipts]
+    if missing:
+        raise IncompleteError(f"{len(missing)} shards are not published yet, the first {missing[0]}; run again")
+    return receipts
+
+
+def _describe(to: Store, facts: Facts) -> dict[str, bytes]:
+    """Path -> bytes of what is written about the whole."""
+    listed = {
+        split: [(line.name, line.samples, line.bytes) for line in lines] for split, lines in facts.splits.items()
+    }
+    files = {f"wids-{split}.json": wids_index(split, shards) for split, shards in listed.items()}
+    files |= energon_meta({split: [(name, count) for name, count, _ in s] for split, s in listed.items()})
+    files[SHEET] = draw_contact_sheet(_first_samples(to, facts.lines))
+    files[CROISSANT] = describe(facts, "Apache-2.0" if licence_id(facts) == "apache-2.0" else "see README.md")
+    files[CARD] = render_card(facts)
+    return files
+
+
+def _first_samples(to: Store, lines: Sequence[Line]) -> list[Sample]:
+    """The first samples of the first shard, verified."""
+    return PackedShards(to, lines).open(0)[:SAMPLES]
+
+
+def _write_table(to: Store, lines: Sequence[Line]) -> bytes:
+    """Energon's table of all samples, made of the shards' indexes. Its bytes."""
+    with to.scratch() as scratch:
+        local: Path = scratch / "index.sqlite"
+
+        def entries() -> Iterator[tuple[Sequence[Entry], int]]:
+            # In the order of .info.json, whose names are sorted.
+            for line in sorted(lines, key=lambda line: line.name):
+                yield read_dali_index(to.load(line.name.removesuffix(".tar") + ".idx")), line.bytes
+
+        write_energon_table(local, entries())
+        data = local.read_bytes()
+        replace_draft(to, ENERGON_TABLE, data)
+    return data
+
+
+def replace_draft(to: Store, path: str, data: bytes) -> None:
+    """Make the file, in place of one with other bytes that an earlier attempt left."""
+    if to.create_bytes(path, data):
+        return
+    with suppress(FileNotFoundError):
+        if bytes(to.load(path)) == data:
+            return
+    to.discard(path)
+    if not to.create_bytes(path, data):
+        raise IncompleteError(f"{to.root}/{path}: another publisher is at work there; run again")
+
+
+def _sums_of_shards(to: Store, receipts: Mapping[Target, Receipt]) -> dict[str, str]:
+    """Path -> sha256 of the shards, what lies beside them, and what was claimed."""
+    sums = {data_path(target): receipt.sha256 for target, receipt in receipts.items()}
+    small = [path for target in receipts for path in (*index_paths(target), receipt_path(target))]
+    small += [CLAIM, *(f"{REVISIONS}/{name}" for name in to.names(REVISIONS))]
+    with ThreadPoolExecutor(16) as threads:
+        digests = threads.map(lambda path: hashlib.sha256(to.load(path)).hexdigest(), small)
+        return {**sums, **dict(zip(small, digests, strict=True))}
+
+
+def _sum_lines(sums: Mapping[str, str]) -> bytes:
+    """As `sha256sum` writes them."""
+    return "".join(f"{sums[path]}  {path}\n" for path in sorted(sums)).encode()

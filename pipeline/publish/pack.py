@@ -1,0 +1,197 @@
+"""Packing: samples of verified shards become published shards, all members of a sample side by side."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from extractors import png
+from extractors.base import Resources
+from extractors.formats import FORMATS
+from pipeline.dataset import Dataset
+from pipeline.errors import DamagedShard, RequestError
+from pipeline.image import use_threads
+from pipeline.publish.beside import BesideWriter, Loaded
+from pipeline.publish.choice import Choice, Target
+from pipeline.publish.index import dali_index, energon_index, scan
+from pipeline.receipt import Receipt, digest_json
+from pipeline.sample import Sample, digest_keys
+from pipeline.stage import Made
+from pipeline.store import Store, map_file
+
+DATA, RECEIPTS = "data", "receipts"
+PICTURE = "jpg"
+COLOR = FORMATS["color"].members[0]
+
+
+def data_path(target: Target) -> str:
+    """data/train-000012.tar"""
+    return f"{DATA}/{target.name}.tar"
+
+
+def receipt_path(target: Target) -> str:
+    """receipts/train-000012.json"""
+    return f"{RECEIPTS}/{target.name}.json"
+
+
+def index_paths(target: Target) -> tuple[str, str]:
+    """(DALI's index, Energon's)"""
+    return f"{DATA}/{target.name}.idx", f"{DATA}/{target.name}.tar.idx"
+
+
+@dataclass
+class Pack:
+    """Stage: number of a target -> a published shard with its indexes.
+
+    columns: images first. pictures: whether they go along. recipe: digest of the publication, for the receipts.
+    removed: shard of the dataset -> keys that were removed since the targets were chosen: their places stay empty,
+    so that no other shard changes.
+    """
+
+    dataset: Dataset
+    to: Store
+    choice: Choice
+    columns: Sequence[str]
+    pictures: bool
+    recipe: str
+    removed: Mapping[int, Collection[str]] = field(default_factory=dict)
+    resources: Resources = field(default_factory=Resources)
+
+    def setup(self) -> None:
+        use_threads(self.resources.cpus)
+        self._threads = ThreadPoolExecutor(4)
+        self._hasher = ThreadPoolExecutor(1)
+        self._open: Loaded | None = None
+
+    def __call__(self, shard: int) -> Made:
+        target = self.choice.targets[shard]
+        receipt = read_receipt(self.to, target)
+        if receipt is None:
+            receipt = self._pack(target)
+        if receipt.recipe != self.recipe:
+            raise RequestError(f"{receipt_path(target)}: belongs to another publication; use another --to")
+        return Made({target.split: receipt})
+
+    def _pack(self, target: Target) -> Receipt:
+        # No time stands in its receipt: two publications of the same dataset are the same to the byte.
+        used: dict[int, Loaded] = {}
+        planned = sum(len(part.indices) for part in self.choice.parts(target))
+        with self.to.scratch() as scratch:
+            tar = scratch / f"{target.name}.tar"
+            try:
+                size, sha256, keys = self._write(self._samples(target, used), tar)
+            finally:
+                for loaded in used.values():
+                    loaded.check()  # before anything of it is published, and before other errors of damaged bytes
+            entries = scan(map_file(tar))
+            if [entry.key for entry in entries] != keys:
+                raise OSError(f"{target.name} reads back with other keys than were written")
+            receipt = Receipt(
+                column=target.split,
+                shard=target.number,
+                planned=planned,
+                samples=len(keys),
+                bytes=size,
+                sha256=sha256,
+                keys=digest_keys(keys),
+                recipe=self.recipe,
+                input=digest_json([loaded.digest for loaded in used.values()]),
+                drops={"removed": planned - len(keys)} if planned > len(keys) else {},
+            )
+            dali, energon = index_paths(target)
+            indexes = {dali: dali_index(entries), energon: energon_index(entries, size)}
+            return commit(self.to, target, tar, receipt, indexes)
+
+    def _samples(self, target: Target, used: dict[int, Loaded]) -> Iterator[Sample]:
+        """The samples of a target; `used` gets the shards that they come from."""
+        for part in self.choice.parts(target):
+            loaded = used[part.shard] = self._load(part.shard)
+            removed = self.removed.get(part.shard, ())
+            for index in part.indices.tolist():
+                if loaded.samples[index].key not in removed:
+                    yield self._publish(loaded.samples[index])
+
+    def _load(self, shard: int) -> Loaded:
+        if self._open is None or self._open.shard != shard:
+            self._open = None  # before the next is loaded
+            self._open = Loaded(self.dataset, self.columns, shard, self._threads)
+        return self._open
+
+    def _write(self, samples: Iterator[Sample], path: Path) -> tuple[int, str, list[str]]:
+        """(bytes, sha256, keys)"""
+        keys = []
+        with open(path, "xb") as file:
+            writer = BesideWriter(file, self._hasher)
+            for sample in samples:
+                writer.add(sample)
+                keys.append(sample.key)
+            sha256 = writer.close()
+        return writer.bytes, sha256, keys
+
+    def _publish(self, sample: Sample) -> Sample:
+        members = dict(sample.members)
+        if COLOR in members:
+            known = json.loads(bytes(members["json"]))
+            members[COLOR] = enlarge_cells(bytes(members[COLOR]), known["width"], known["height"])
+        if not self.pictures:
+            del members[PICTURE]
+        return Sample(sample.key, members)
+
+
+def enlarge_cells(data: bytes, width: int, height: int) -> bytes:
+    """The colour map at the picture's size, as the adapter sees it: nearest-up, PNG."""
+    cells = png.decode_rgb(data)
+    if cells.shape[:2] == (height, width):
+        return data
+    return png.encode_rgb(np.asarray(cv2.resize(cells, (width, height), interpolation=cv2.INTER_NEAREST)))
+
+
+def commit(store: Store, target: Target, tar: Path, receipt: Receipt, indexes: Mapping[str, bytes]) -> Receipt:
+    """Publish `tar` and its indexes, then `receipt`; each is created once. Returns the receipt that stands.
+
+    A tar without receipt is taken up only if its bytes are ours.
+    """
+    with ThreadPoolExecutor(len(indexes)) as threads:  # beside the tar, for each waits for the disk
+        made = [threads.submit(create_same, store, name, data) for name, data in indexes.items()]
+        if not store.create(data_path(target), tar):
+            if (finished := read_receipt(store, target)) is not None:
+                return finished
+            _check_orphan(store, target, receipt)
+        for index in made:
+            index.result()
+    if not store.create_bytes(receipt_path(target), receipt.encode()):
+        standing = read_receipt(store, target)
+        assert standing is not None
+        return standing
+    return receipt
+
+
+def _check_orphan(store: Store, target: Target, receipt: Receipt) -> None:
+    path = data_path(target)
+    if hashlib.sha256(store.load(path)).hexdigest() != receipt.sha256:
+        raise DamagedShard(f"{path} has no receipt and other bytes than are made now; delete it")
+
+
+def create_same(store: Store, path: str, data: bytes) -> None:
+    """Create a file, or find it with these very bytes. Raises DamagedShard for others."""
+    if not store.create_bytes(path, data) and bytes(store.load(path)) != data:
+        raise DamagedShard(f"{path} stands there with other bytes than are made now; delete it")
+
+
+def read_receipt(store: Store, target: Target) -> Receipt | None:
+    """The receipt of a published shard, or None when it is not done."""
+    path = receipt_path(target)
+    try:
+        receipt = Receipt.decode(store.load(path), path)
+    except FileNotFoundError:
+        return None
+    if (receipt.column, receipt.shard) != (target.split, target.number):
+        raise DamagedShard(f"{path}: is the receipt of {receipt.column}/{receipt.shard}")
+    return receipt

@@ -1,0 +1,122 @@
+"""Published shards as our own stream reads them: verified, in an order that is a function of seed and epoch."""
+
+from __future__ import annotations
+
+import builtins
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pipeline.errors import DamagedShard, RequestError
+from pipeline.publish.choice import Target
+from pipeline.publish.pack import data_path
+from pipeline.publish.plan import MANIFEST, SUMS
+from pipeline.receipt import digest_json, to_compact_json
+from pipeline.sample import Sample
+from pipeline.store import Store, open_store
+from pipeline.stream import Stream
+from pipeline.stream.order import BlockOrder, Kept
+from pipeline.tar import TarError, read_samples
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of manifest.jsonl: one published shard. removed: samples whose places were left empty later."""
+
+    name: str
+    split: str
+    samples: int
+    bytes: int
+    sha256: str
+    members: tuple[str, ...]
+    removed: int = 0
+
+    def encode(self) -> builtins.bytes:
+        return to_compact_json(asdict(self)) + b"\n"
+
+
+def read_manifest(store: Store) -> list[Line]:
+    """The shards of a publication. RequestError when there is none, or only a part of one."""
+    if SUMS not in store.names(""):
+        raise RequestError(f"{store.root} is no whole publication: {SUMS}, which is written last, is not there")
+    lines = bytes(store.load(MANIFEST)).decode().splitlines()
+    return [Line(**{**json.loads(line), "members": tuple(json.loads(line)["members"])}) for line in lines]
+
+
+class PackedShards:
+    """What a Stream asks of its shards; shard n is line n. digest: of every byte that can be handed out."""
+
+    def __init__(self, store: Store, lines: Sequence[Line]) -> None:
+        self.store, self.lines = store, tuple(lines)
+        self.digest = digest_json([line.sha256 for line in lines])
+
+    def counts(self) -> dict[int, int]:
+        return {number: line.samples for number, line in enumerate(self.lines)}
+
+    def open(self, shard: int) -> list[Sample]:
+        """The samples, after all bytes agreed with the manifest. Raises DamagedShard."""
+        line = self.lines[shard]
+        data = load_line(self.store, line)
+        try:
+            samples = list(read_samples(data))
+        except TarError as error:
+            raise DamagedShard(f"{line.name}: {error}") from None
+        if len(samples) != line.samples:
+            raise DamagedShard(f"{line.name}: must have {line.samples} samples, has {len(samples)}")
+        return samples
+
+
+def load_line(store: Store, line: Line) -> memoryview:
+    """The bytes of a published shard, after their digest was compared. Raises DamagedShard."""
+    try:
+        data = store.load(line.name)
+    except FileNotFoundError:
+        raise DamagedShard(f"{line.name}: stands in the manifest, but the file is gone") from None
+    sha256 = hashlib.sha256(data).hexdigest()
+    if sha256 != line.sha256:
+        raise DamagedShard(f"{line.name}: must have sha256 {line.sha256[:12]}…, has {sha256[:12]}…")
+    return data
+
+
+def stream_lines(store: Store, lines: Sequence[Line], seed: int = 0) -> Stream:
+    """The stream of these shards."""
+    shards: Any = PackedShards(store, lines)
+    return Stream(shards, BlockOrder(seed, Kept(shards.counts(), frozenset())))
+
+
+def open_published(root: str, split: str = "train", seed: int = 0) -> Stream:
+    """The stream of one split of the publication at `root`. Raises RequestError."""
+    store = open_store(root)
+    lines = read_manifest(store)
+    chosen = [line for line in lines if line.split == split]
+    if not chosen:
+        had = ", ".join(sorted({line.split for line in lines}))
+        raise RequestError(f"{root} has no split {split!r}; it has {had}")
+    return stream_lines(store, chosen, seed)
+
+
+def line_of(target: Target, receipt: Any, members: Sequence[str]) -> Line:
+    """The line of a shard that is done."""
+    return Line(
+        name=data_path(target),
+        split=target.split,
+        samples=receipt.samples,
+        bytes=receipt.bytes,
+        sha256=receipt.sha256,
+        members=tuple(members),
+        removed=receipt.drops.get("removed", 0),
+    )
+
+
+Splits = Mapping[str, Sequence[Line]]
+"""split -> its shards, in order."""
+
+
+def by_split(lines: Sequence[Line]) -> dict[str, list[Line]]:
+    """split -> its shards, in order."""
+    splits: dict[str, list[Line]] = {}
+    for line in lines:
+        splits.setdefault(line.split, []).append(line)
+    return splits

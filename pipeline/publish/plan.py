@@ -1,0 +1,211 @@
+"""What a publication will hold: which columns, under which claim, chosen how. Writes nothing but the claim."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from extractors.formats import FORMATS
+from pipeline.dataset import IMAGES, Dataset
+from pipeline.duplicates import mark_duplicates
+from pipeline.errors import DamagedShard, RequestError
+from pipeline.publish.choice import Choice
+from pipeline.publish.pack import PICTURE, RECEIPTS, Pack
+from pipeline.publish.request import Publication, without_paths
+from pipeline.publish.survey import Looked, Survey, reasons_of, refuse_collisions, refuse_problems
+from pipeline.receipt import FORMAT, Receipt, digest_json, digest_receipts, to_json
+from pipeline.store import Store
+from pipeline.stream import check_current
+from pipeline.stream.columns import whole_column
+from pipeline.tombstones import count_stones, read_tombstones
+
+CLAIM = "publish.json"
+MANIFEST = "manifest.jsonl"
+SUMS = "SHA256SUMS"
+"""The last file of a publication, and the only sign that it is whole."""
+LATENTS = "latents"
+"""A column that belongs to one base network; it is published only when named."""
+CRAWLS = frozenset({"laion"})
+"""Kinds of sources whose pictures lie on other people's servers, and are not ours to hand on."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """columns: images first. receipts: column -> shard. claim: what publish.json says. stones: how many tables of
+    tombstones count in the choice; samples that were removed later leave their places empty.
+    """
+
+    dataset: Dataset
+    to: Store
+    asked: Publication
+    columns: tuple[str, ...]
+    receipts: Mapping[str, Mapping[int, Receipt]]
+    claim: Mapping[str, Any]
+    stones: int
+
+    @property
+    def pictures(self) -> bool:
+        return bool(self.claim["pictures"])
+
+    @property
+    def recipe(self) -> str:
+        """The digest that the receipts of all published shards carry."""
+        return digest_json(self.claim)
+
+    def survey(self) -> Survey:
+        """The stage that looks at every sample."""
+        shares = self.asked.shares()
+        groups: dict[int, dict[str, str]] = {}
+        if len(shares) > 1 or not self.asked.duplicates:
+            table = mark_duplicates(self.dataset)
+            for row in table.select(["shard", "key", "of"]).to_pylist():
+                groups.setdefault(row["shard"], {})[row["key"]] = row["of"]
+        return Survey(
+            self.dataset,
+            self.columns,
+            shares,
+            read_tombstones(self.dataset, last=self.stones),
+            groups,
+            not self.asked.duplicates,
+            self.asked.licenses,
+        )
+
+    def choose(self, looked: Mapping[int, Looked]) -> Choice:
+        """Which samples go where. RequestError for what cannot be published."""
+        refuse_problems(looked)
+        self._check_members(looked)
+        refuse_collisions(self.dataset, looked)
+        fates = {shard: looked[shard].fates for shard in self.dataset.shards}
+        choice = Choice(fates, list(self.asked.shares()), self.asked.shard_size)
+        if not choice.targets:
+            told = ", ".join(f"{reason} {n}" for reason, n in choice.left_out(reasons_of(self.columns)).items())
+            raise RequestError(
+                f"{self.dataset.store.root}: no sample is left to publish ({told or 'it has none'})"
+            )
+        return choice
+
+    def _check_members(self, looked: Mapping[int, Looked]) -> None:
+        whose: dict[str, str] = {}
+        for column in self.columns:
+            found = {look.members[column] for look in looked.values() if column in look.members}
+            if len(found) > 1:
+                lists = " and ".join(sorted(", ".join(members) for members in found))
+                raise RequestError(f"{column}: some shards hold {lists}; every sample must have the same members")
+            for member in next(iter(found), ()):
+                if whose.setdefault(member, column) != column:
+                    raise RequestError(
+                        f"{whose[member]} and {column} both hold {member}; publish one of them with --columns"
+                    )
+
+    def members(self, looked: Mapping[int, Looked]) -> list[str]:
+        """The members of every published sample, in their order."""
+        found = [
+            member
+            for column in self.columns
+            for member in next((look.members[column] for look in looked.values() if column in look.members), ())
+        ]
+        return [member for member in found if self.pictures or member != PICTURE]
+
+    def pack(self, choice: Choice, gone: Mapping[int, Collection[str]]) -> Pack:
+        """The stage that makes the shards. gone: shard of the dataset -> keys whose places stay empty."""
+        return Pack(self.dataset, self.to, choice, self.columns, self.pictures, self.recipe, gone)
+
+    def left(self, choice: Choice) -> list[int]:
+        """The numbers of the targets that have no receipt yet: one listing, nothing is read."""
+        done = set(self.to.names(RECEIPTS))
+        return [i for i, target in enumerate(choice.targets) if f"{target.name}.json" not in done]
+
+    def begin(self) -> None:
+        """Claim the place. RequestError when another publication stands there, or something else does."""
+        standing = read_claim(self.to)
+        if standing is None:
+            strangers = [name for name in self.to.names("") if name != CLAIM]
+            if strangers:
+                raise RequestError(
+                    f"{self.to.root} must be empty or hold this publication; it holds {strangers[0]}"
+                )
+            self.to.create_bytes(CLAIM, to_json(self.claim))
+            standing = read_claim(self.to)
+        _refuse_difference(self.to.root, standing or {}, self.claim)
+
+
+def plan_publish(dataset: Dataset, asked: Publication, to: Store) -> Plan:
+    """The plan of a publication, or of the rest of one that was begun at `to`.
+
+    Raises RequestError for a column that is not there or lacks a shard, DamagedShard for one that was made from
+    other pictures.
+    """
+    columns = choose_columns(dataset, asked.columns)
+    receipts = {column: whole_column(dataset, column) for column in columns}
+    for column in columns[1:]:
+        for shard, receipt in receipts[column].items():
+            check_current(receipt, receipts[IMAGES][shard])
+    standing = read_claim(to)
+    stones = standing.get("stones") if standing else None
+    stones = stones if isinstance(stones, int) else count_stones(dataset.store)
+    description = dataset.description
+    claim = {
+        "format": FORMAT,
+        "source": without_paths(description.source),
+        "geometry": dict(description.geometry),
+        "columns": {column: digest_receipts(receipts[column]) for column in columns},
+        "pictures": asked.with_images or description.source["kind"] not in CRAWLS,
+        "stones": stones,
+        **{name: value for name, value in asdict(asked).items() if name not in ("columns", "with_images")},
+        "licenses": sorted(set(asked.licenses)),
+        "splits": asked.shares(),
+    }
+    # As it comes back from JSON, so that the two can be compared.
+    return Plan(dataset, to, asked, tuple(columns), receipts, json.loads(to_json(claim)), stones)
+
+
+def choose_columns(dataset: Dataset, asked: Sequence[str]) -> list[str]:
+    """images, then the asked columns, or those that hold a condition; as the conditions are listed."""
+    known = dataset.columns()
+    for name in asked:
+        if name not in known:
+            raise RequestError(f"{dataset.store.root} has no column {name!r}; it has {', '.join(known)}")
+    named = set(asked) if asked else {name for name in known if _condition(dataset, name) not in (None, LATENTS)}
+    order = [*FORMATS]
+
+    def place(name: str) -> tuple[int, str]:
+        condition = _condition(dataset, name)
+        return (order.index(condition) if condition in order else len(order), name)
+
+    return [IMAGES, *sorted(named - {IMAGES}, key=place)]
+
+
+def _condition(dataset: Dataset, column: str) -> str | None:
+    """Which condition a column holds, by its recipe, or by its name; None when it holds none."""
+    recipe = dataset.recipe(column) or {}
+    names = (recipe.get("condition"), recipe.get("extractor"), column)
+    return next((name for name in names if name in FORMATS), None)
+
+
+def read_claim(to: Store) -> Mapping[str, Any] | None:
+    """What publish.json says; None when nothing was published there."""
+    try:
+        claim = json.loads(bytes(to.load(CLAIM)))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise DamagedShard(f"{to.root}/{CLAIM}: must be JSON ({error})") from None
+    if not isinstance(claim, dict):
+        raise DamagedShard(f"{to.root}/{CLAIM}: must be a JSON object")
+    return claim
+
+
+def _refuse_difference(root: str, had: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    for name in sorted(had.keys() | wanted.keys()):
+        if had.get(name) != wanted.get(name):
+            raise RequestError(
+                f"{root} was published with {name} {_short(had.get(name))}, this asks for "
+                f"{_short(wanted.get(name))}; use another --to"
+            )
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) < 200 else f"{text[:200]}…"

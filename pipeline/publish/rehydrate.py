@@ -1,0 +1,192 @@
+"""Rehydrate: the pictures of a publication that has none are fetched again, by the guarded way, and put back.
+
+A picture is taken only when its file has the digest that it had when the conditions were made of it, so that they
+fit. What is no longer there, or another now, is left out and counted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from extractors.base import Resources
+from pipeline.errors import Drop, IncompleteError, RequestError
+from pipeline.image import WEB_FORMATS, Geometry, apply_placement, decode_picture, encode_jpeg, use_threads
+from pipeline.publish.choice import Target
+from pipeline.publish.finish import CARD, replace_draft
+from pipeline.publish.index import dali_index, energon_index, scan
+from pipeline.publish.pack import PICTURE, commit, data_path, read_receipt
+from pipeline.publish.packed import Line, PackedShards, line_of, read_manifest
+from pipeline.publish.plan import CLAIM, MANIFEST, SUMS, read_claim
+from pipeline.publish.readers import Reader, read_back
+from pipeline.receipt import Receipt, digest_json, to_json
+from pipeline.sample import Sample, digest_keys
+from pipeline.stage import Made
+from pipeline.store import Store, map_file
+from pipeline.tar import TarWriter
+
+CHANGED = "not the picture of its digest"
+NO_DIGEST = "no digest to hold it to"
+
+
+class Fetching(Protocol):
+    """What `Downloads` does: get ready in a worker, and hold the pictures of some URLs for a while."""
+
+    @property
+    def resources(self) -> Resources: ...
+
+    def setup(self) -> None: ...
+
+    def fetch(self, urls: Sequence[str], scratch: Path) -> AbstractContextManager[Any]:
+        """url -> bytes; raises Drop for one that cannot be had."""
+
+
+@dataclass
+class Rehydrate:
+    """Stage: number of a published shard without pictures -> the shard with them."""
+
+    published: Store
+    to: Store
+    lines: Sequence[Line]
+    geometry: Geometry
+    downloads: Fetching
+    recipe: str
+
+    @property
+    def resources(self) -> Resources:
+        return self.downloads.resources
+
+    def setup(self) -> None:
+        use_threads(self.resources.cpus)
+        self.downloads.setup()
+
+    def __call__(self, shard: int) -> Made:
+        target = target_of(self.lines[shard])
+        receipt = read_receipt(self.to, target) or self._make(shard, target)
+        return Made({target.split: receipt})
+
+    def _make(self, shard: int, target: Target) -> Receipt:
+        samples = PackedShards(self.published, self.lines).open(shard)
+        known = [json.loads(bytes(sample.members["json"])) for sample in samples]
+        drops = Counter[str]()
+        keys = []
+        with self.to.scratch() as scratch:
+            tar = scratch / f"{target.name}.tar"
+            urls = [record["source"]["location"] for record in known]
+            with self.downloads.fetch(urls, scratch) as fetched, open(tar, "xb") as file:
+                writer = TarWriter(file)
+                for sample, record in zip(samples, known, strict=True):
+                    try:
+                        picture = self._picture(fetched, record)
+                    except Drop as drop:
+                        drops[drop.reason] += 1
+                        continue
+                    writer.add(Sample(sample.key, {PICTURE: picture, **sample.members}))
+                    keys.append(sample.key)
+                sha256 = writer.close()
+            receipt = Receipt(
+                column=target.split,
+                shard=target.number,
+                planned=len(samples),
+                samples=len(keys),
+                bytes=writer.bytes,
+                sha256=sha256,
+                keys=digest_keys(keys),
+                recipe=self.recipe,
+                input=self.lines[shard].sha256,
+                drops=dict(sorted(drops.items())),
+            )
+            entries = scan(map_file(tar))
+            stem = data_path(target).removesuffix(".tar")
+            indexes = {
+                f"{stem}.idx": dali_index(entries),
+                f"{stem}.tar.idx": energon_index(entries, writer.bytes),
+            }
+            # The web may have answered otherwise to an attempt that died; nobody vouches for what it left.
+            for path in (data_path(target), *indexes):
+                self.to.discard(path)
+            return commit(self.to, target, tar, receipt, indexes)
+
+    def _picture(self, fetched: Any, record: Mapping[str, Any]) -> bytes:
+        """The stored picture, the same to the byte as ingest made it. Raises Drop."""
+        if not record["sha256"]:
+            raise Drop(NO_DIGEST)
+        content: bytes = fetched[record["source"]["location"]]
+        if hashlib.sha256(content).hexdigest() != record["sha256"]:
+            raise Drop(CHANGED)
+        decoded = decode_picture(content, self.geometry, WEB_FORMATS)
+        picture = apply_placement(decoded.picture, self.geometry.place(*decoded.size))
+        if picture.shape[:2] != (record["height"], record["width"]):
+            raise Drop("another size than its conditions")
+        return encode_jpeg(picture, self.geometry.quality)
+
+
+def target_of(line: Line) -> Target:
+    """The target that a line of the manifest tells of."""
+    split, _, number = Path(line.name).stem.rpartition("-")
+    return Target(split, int(number))
+
+
+def plan_rehydrate(published: Store, to: Store, downloads: Fetching) -> Rehydrate:
+    """The stage, its place claimed. RequestError when nothing is to be fetched, or the place is another's."""
+    lines = read_manifest(published)
+    claim = read_claim(published) or {}
+    if claim.get("layout") != "packed" or claim.get("pictures") is not False:
+        raise RequestError(f"{published.root} must be a packed publication without pictures")
+    record = {**claim, "pictures": True, "rehydrated": digest_json([line.sha256 for line in lines])}
+    standing = read_claim(to)
+    if standing is None and not to.names(""):
+        to.create_bytes(CLAIM, to_json(record))
+        standing = read_claim(to)
+    if standing != record:
+        raise RequestError(f"{to.root} must be empty or hold this very set; use another --out")
+    return Rehydrate(published, to, lines, Geometry(**claim["geometry"]), downloads, digest_json(record))
+
+
+@dataclass(frozen=True)
+class Rehydrated:
+    """lines: the shards with pictures; drops: samples left out, by reason; unchecked: readers not installed."""
+
+    lines: tuple[Line, ...]
+    drops: Mapping[str, int] = field(default_factory=dict)
+    unchecked: tuple[str, ...] = ()
+
+
+def finish_rehydrated(stage: Rehydrate, readers: Mapping[str, Reader]) -> Rehydrated:
+    """Read it back, and sign it. Raises IncompleteError when a shard is not done."""
+    lines, drops, sums = list[Line](), Counter[str](), dict[str, str]()
+    for line in stage.lines:
+        receipt = read_receipt(stage.to, target_of(line))
+        if receipt is None:
+            raise IncompleteError(f"{line.name} is not fetched yet; run again")
+        drops.update(receipt.drops)
+        made = line_of(target_of(line), receipt, (PICTURE, *line.members))
+        sums[made.name] = made.sha256
+        lines += [made] if made.samples else []
+    if not lines:
+        raise IncompleteError(f"not one picture is to be had: {dict(drops)}")
+    card = add_pictures(bytes(stage.published.load(CARD)).decode(), drops)
+    manifest = b"".join(line.encode() for line in lines)
+    replace_draft(stage.to, CARD, card)
+    unchecked = read_back(stage.to, lines, readers)
+    replace_draft(stage.to, MANIFEST, manifest)
+    for path, data in ((CARD, card), (MANIFEST, manifest)):
+        sums[path] = hashlib.sha256(data).hexdigest()
+    replace_draft(stage.to, SUMS, "".join(f"{sums[path]}  {path}\n" for path in sorted(sums)).encode())
+    return Rehydrated(tuple(lines), dict(drops), tuple(unchecked))
+
+
+def add_pictures(card: str, drops: Mapping[str, int]) -> bytes:
+    """The card of the set with its pictures: a copy for one's own use."""
+    front = card.replace("  features:\n", f"  features:\n  - name: {PICTURE}\n    dtype: image\n", 1)
+    told = ", ".join(f"{reason} {count}" for reason, count in sorted(drops.items())) or "none"
+    return (
+        f"{front}\n## This copy\n\nThe pictures were fetched again for the use of whoever did so; they are not to "
+        f"be published with it. Left out, by reason: {told}.\n"
+    ).encode()

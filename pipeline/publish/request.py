@@ -1,0 +1,81 @@
+"""What is asked of a publication."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any, Literal
+
+from pipeline.errors import RequestError
+
+SPLIT = re.compile(r"[a-z][a-z0-9_]*")
+MOST_SPLITS = 32
+
+
+@dataclass(frozen=True)
+class Publication:
+    """Which samples are published, and in what form."""
+
+    layout: Literal["packed", "columns"] = "packed"
+    """All members of a sample side by side in new shards, or the columns as they stand."""
+    columns: tuple[str, ...] = ()
+    """Columns besides images; all that hold conditions when not given."""
+    shard_size: int = 1000
+    """Samples per shard."""
+    splits: tuple[str, ...] = ("train=1",)
+    """Shares that add up to 1, such as train=0.98 validation=0.01 test=0.01. A picture and its near-duplicates
+    fall into one split, and never into another one later."""
+    duplicates: bool = True
+    """Pictures that are duplicates of others are published too; --no-duplicates leaves them out."""
+    licenses: tuple[int, ...] = ()
+    """Publish only pictures under these of COCO's licence ids; all of them when not given."""
+    with_images: bool = False
+    """Publish the pictures of a web crawl too. Without this, conditions, captions, URLs and digests are: the
+    pictures belong to their authors, who may take them back, and few of them have licensed them to you."""
+    title: str = ""
+    """The dataset's name on its card."""
+    contact: str = ""
+    """Where people write who want a picture removed: an address or a URL, for the card."""
+
+    def __post_init__(self) -> None:
+        if self.shard_size < 1:
+            raise RequestError(f"--shard-size must be at least 1, not {self.shard_size}")
+        self.shares()
+        for name in ("title", "contact"):
+            if not getattr(self, name).isprintable():
+                raise RequestError(f"--{name} must be one line of printable text, not {getattr(self, name)!r}")
+
+    def shares(self) -> dict[str, float]:
+        """split -> its share, in the order of the request. Raises RequestError."""
+        shares: dict[str, float] = {}
+        for text in self.splits:
+            name, _, share = text.partition("=")
+            try:
+                value = float(share)
+            except ValueError:
+                value = math.nan
+            if not SPLIT.fullmatch(name) or name in shares or not 0 < value <= 1:
+                raise RequestError(
+                    f"--splits must be distinct NAME=SHARE with a name of {SPLIT.pattern} and a share above 0 and "
+                    f"at most 1, not {text!r}"
+                )
+            shares[name] = value
+        if not shares or len(shares) > MOST_SPLITS or abs(sum(shares.values()) - 1) > 1e-6:
+            raise RequestError(
+                f"--splits must be 1 to {MOST_SPLITS} shares that add up to 1, not "
+                f"{' '.join(self.splits) or 'none'}"
+            )
+        return shares
+
+
+def without_paths(record: Any) -> Any:
+    """The record with every absolute path cut to its last part: where things lay is nobody's business."""
+    if isinstance(record, dict):
+        return {name: without_paths(value) for name, value in record.items()}
+    if isinstance(record, list | tuple):
+        return [without_paths(value) for value in record]
+    if isinstance(record, str) and PurePath(record).is_absolute():
+        return PurePath(record).name
+    return record

@@ -1,0 +1,104 @@
+"""Revisions: samples that were removed after they were published leave their shards, and all others stay."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.errors import RequestError
+from pipeline.plan import read_table
+from pipeline.publish.choice import Choice, Target
+from pipeline.publish.pack import data_path, index_paths, read_receipt, receipt_path
+from pipeline.publish.plan import MANIFEST, SUMS, Plan
+from pipeline.receipt import shard_name, to_json
+from pipeline.rows import OK, ROWS, rows_path
+from pipeline.store import Store
+from pipeline.tombstones import count_stones, read_tombstones
+
+REVISIONS = "revisions"
+
+
+@dataclass(frozen=True)
+class Gone:
+    """Samples whose places in published shards are to be empty. keys: target -> keys; by_shard: of the dataset."""
+
+    keys: Mapping[Target, Sequence[str]]
+    by_shard: Mapping[int, set[str]]
+
+
+def read_revisions(to: Store) -> list[Mapping[str, Any]]:
+    """What each revision says, the first first."""
+    names = sorted(name for name in to.names(REVISIONS) if name.endswith(".json"))
+    return [json.loads(bytes(to.load(f"{REVISIONS}/{name}"))) for name in names]
+
+
+def stones_now(plan: Plan, revisions: Sequence[Mapping[str, Any]]) -> int:
+    """How many tables of tombstones the publication has heeded so far."""
+    return max([plan.stones, *(int(revision["stones"]) for revision in revisions)])
+
+
+def find_gone(plan: Plan, choice: Choice, last: int) -> Gone:
+    """The published samples that the tombstones after the choice, up to table `last`, take out."""
+    by_shard = read_tombstones(plan.dataset, first=plan.stones + 1, last=last)
+    keys: dict[Target, list[str]] = {}
+    for shard, removed in by_shard.items():
+        table = read_table(plan.dataset.store, rows_path(shard), ROWS)
+        pairs = zip(table["key"].to_pylist(), table["status"].to_pylist(), strict=True)
+        kept = [key for key, status in pairs if status == OK]
+        for index in (kept.index(key) for key in sorted(removed)):
+            if (target := choice.target_of(shard, index)) is not None:
+                keys.setdefault(target, []).append(kept[index])
+    return Gone({target: sorted(keys[target]) for target in sorted(keys)}, by_shard)
+
+
+def heed_removals(plan: Plan, choice: Choice, purge: bool) -> Gone:
+    """The samples to leave out; with `purge` a new revision is begun where there are new ones.
+
+    RequestError when samples were removed that still stand in this publication and `purge` is not asked for.
+    """
+    revisions = read_revisions(plan.to)
+    heeded = stones_now(plan, revisions)
+    gone = find_gone(plan, choice, heeded)
+    stones = count_stones(plan.dataset.store)
+    newest = find_gone(plan, choice, stones)
+    new = {t: sorted(set(keys) - set(gone.keys.get(t, ()))) for t, keys in newest.keys.items()}
+    new = {target: keys for target, keys in new.items() if keys}
+    if not new:
+        return gone
+    count = sum(map(len, new.values()))
+    if not purge:
+        raise RequestError(
+            f"{count} samples of {plan.to.root} were removed since it was begun (the first "
+            f"{next(iter(new.values()))[0]}); publish with --purge to take them out"
+        )
+    number = len(revisions) + 1
+    record = {
+        "revision": number,
+        "stones": stones,
+        "removed": {data_path(target): keys for target, keys in new.items()},
+    }
+    if not plan.to.create_bytes(f"{REVISIONS}/{shard_name(number)}.json", to_json(record)):
+        raise RequestError(f"{plan.to.root}: another publisher has begun revision {number}; run again")
+    return newest
+
+
+def discard_stale(plan: Plan, gone: Gone) -> int:
+    """Take away the shards that still hold a sample that is gone, the receipt first. How many there were.
+
+    Before the first of them goes, so do the files that vouch for the whole.
+    """
+    stale = [
+        target
+        for target, keys in gone.keys.items()
+        # One without receipt may have lost it in an attempt that died here.
+        if (receipt := read_receipt(plan.to, target)) is None or receipt.drops.get("removed", 0) != len(keys)
+    ]
+    if stale:
+        plan.to.discard(SUMS)
+        plan.to.discard(MANIFEST)
+    for target in stale:
+        for path in (receipt_path(target), *index_paths(target), data_path(target)):
+            plan.to.discard(path)
+    return len(stale)

@@ -1,0 +1,105 @@
+"""The way of a publication from request to signature; how stages are run on many shards is the caller's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+from pipeline.dataset import Dataset
+from pipeline.engine import Outcome
+from pipeline.errors import IncompleteError
+from pipeline.publish.finish import Finished, finish
+from pipeline.publish.plan import SUMS, Plan, plan_publish
+from pipeline.publish.readers import Reader
+from pipeline.publish.request import Publication
+from pipeline.publish.revision import discard_stale, heed_removals
+from pipeline.publish.standing import CopyColumns, check_columns, finish_columns, published_description
+from pipeline.publish.survey import Looked, reasons_of
+from pipeline.receipt import shard_name
+from pipeline.stage import Stage
+from pipeline.store import Store
+
+Work = Callable[[str, Stage, Sequence[int], int], Outcome]
+"""Does a stage for shards: (what it is called, stage, shards, of how many)."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """What a run came to. counts: samples by split (or column). shards: of the whole; made: those made now.
+
+    made_anew: of them, those a removal took samples from. problems: shards that were not made; without any,
+    finished is the whole, or None where it was whole before.
+    """
+
+    plan: Plan
+    counts: Mapping[str, int]
+    left_out: Mapping[str, int]
+    shards: int
+    made: int
+    made_anew: int = 0
+    problems: tuple[str, ...] = ()
+    finished: Finished | None = None
+
+
+def publish(
+    dataset: Dataset,
+    to: Store,
+    asked: Publication,
+    readers: Mapping[str, Reader],
+    work: Work,
+    purge: bool = False,
+) -> Published:
+    """Publish the dataset at `to`, or go on from where an earlier run ended.
+
+    Nothing is written before every sample was looked at. Raises RequestError, IncompleteError.
+    """
+    to.sweep()
+    if asked.layout == "columns":
+        return _publish_columns(dataset, to, asked, work)
+    plan = plan_publish(dataset, asked, to)
+    looked = _look(plan, work)
+    choice = plan.choose(looked)
+    plan.begin()
+    gone = heed_removals(plan, choice, purge)
+    made_anew = discard_stale(plan, gone)
+    left = plan.left(choice)
+    told = (plan, choice.counts(), choice.left_out(reasons_of(plan.columns)), len(choice.targets))
+    if not left and SUMS in to.names(""):
+        return Published(*told, 0)
+    outcome = work("publish", plan.pack(choice, gone.by_shard), left, len(choice.targets))
+    if outcome.problems:
+        return Published(*told, len(outcome.made), made_anew, tuple(outcome.problems))
+    finished = finish(plan, choice, looked, readers)
+    return Published(*told, len(outcome.made), made_anew, (), finished)
+
+
+def _publish_columns(dataset: Dataset, to: Store, asked: Publication, work: Work) -> Published:
+    check_columns(dataset, asked)
+    plan = plan_publish(dataset, asked, to)
+    plan.begin()
+    counts = {column: sum(r.samples for r in plan.receipts[column].values()) for column in plan.columns}
+    done = {column: {name for name in to.names(column) if name.endswith(".json")} for column in plan.columns}
+    left = [s for s in dataset.shards if not all(f"{shard_name(s)}.json" in done[c] for c in plan.columns)]
+    told = (plan, counts, dict[str, int](), len(dataset.shards))
+    if not left and SUMS in to.names(""):
+        return Published(*told, 0)
+    outcome = work(
+        "publish",
+        CopyColumns(dataset, to, plan.columns, published_description(dataset).recipe),
+        left,
+        len(dataset.shards),
+    )
+    if outcome.problems:
+        return Published(*told, len(outcome.made), 0, tuple(outcome.problems))
+    lines = finish_columns(plan, {})
+    return Published(*told, len(outcome.made), 0, (), Finished(lines, ()))
+
+
+def _look(plan: Plan, work: Work) -> Mapping[int, Looked]:
+    shards = list(plan.dataset.shards)
+    outcome = work("look", plan.survey(), shards, len(shards))
+    if outcome.set_aside:
+        shard, why = min(outcome.set_aside.items())
+        raise IncompleteError(f"shard {shard:06d} cannot be published: {why}; nothing was written")
+    return cast(Mapping[int, Looked], outcome.made)

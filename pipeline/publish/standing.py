@@ -1,0 +1,127 @@
+"""The layout `columns`: the columns as they stand, as a dataset that our own stream and `verify` read."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+
+from extractors.base import Resources
+from pipeline.commit import load_receipt, receipt_path, tar_path
+from pipeline.dataset import IMAGES, Dataset, Description, load_verified
+from pipeline.duplicates import duplicates_path
+from pipeline.errors import IncompleteError, RequestError
+from pipeline.plan import LEFT_OUT, plan_path, supplement_path
+from pipeline.publish.packed import Line
+from pipeline.publish.plan import CLAIM, CRAWLS, MANIFEST, SUMS, Plan
+from pipeline.publish.request import Publication, without_paths
+from pipeline.receipt import Receipt, to_json
+from pipeline.rows import rows_path
+from pipeline.stage import Made
+from pipeline.store import Store
+from pipeline.stream import open_stream
+from pipeline.tombstones import read_tombstones
+from pipeline.verify import plan_verify, verify_plan
+
+
+@dataclass
+class CopyColumns:
+    """Stage: copies a shard of every column, its receipt last. recipe: the digest of the images' recipe there."""
+
+    dataset: Dataset
+    to: Store
+    columns: Sequence[str]
+    recipe: str
+    resources: Resources = field(default_factory=Resources)
+
+    def setup(self) -> None:
+        """Nothing to load."""
+
+    def __call__(self, shard: int) -> Made:
+        made: dict[str, Receipt] = {}
+        for column in self.columns:
+            receipt = load_receipt(self.dataset.store, column, shard)
+            assert receipt is not None, "every column was whole"
+            load_verified(self.dataset.store, receipt)
+            paths = [tar_path(column, shard), *([rows_path(shard), plan_path(shard)] if column == IMAGES else [])]
+            for path in paths:
+                copy_file(self.dataset.store, self.to, path)
+            made[column] = replace(receipt, recipe=self.recipe) if column == IMAGES else receipt
+            create_or_check(self.to, receipt_path(column, shard), made[column].encode())
+        return Made(made)
+
+
+def check_columns(dataset: Dataset, asked: Publication) -> None:
+    """RequestError for what can only be done where shards are made anew."""
+    removed = sum(map(len, read_tombstones(dataset).values()))
+    if dataset.description.source["kind"] in CRAWLS and not asked.with_images:
+        raise RequestError("--layout columns publishes the pictures of a crawl only when asked --with-images")
+    for name, wrong in (
+        ("--licenses", bool(asked.licenses)),
+        ("--no-duplicates", not asked.duplicates),
+        ("--splits", len(asked.shares()) > 1),
+        (f"the removal of {removed} samples", bool(removed)),
+    ):
+        if wrong:
+            raise RequestError(f"--layout columns publishes shards as they stand; {name} needs --layout packed")
+
+
+def published_description(dataset: Dataset) -> Description:
+    """dataset.json as others see it."""
+    return replace(dataset.description, source=without_paths(dict(dataset.description.source)))
+
+
+def finish_columns(plan: Plan, card: Mapping[str, bytes]) -> tuple[Line, ...]:
+    """Make the copy a dataset, verify every byte of it, and sign it. card: what describes it, path -> bytes."""
+    dataset, to = plan.dataset, plan.to
+    for column in plan.columns[1:]:
+        create_or_check(to, f"{column}/column.json", to_json(dataset.recipe(column)))
+    extra = [supplement_path(number) for number in range(1, len(dataset.segments))]
+    for path in (LEFT_OUT, duplicates_path(plan.receipts[IMAGES]), *extra):
+        try:
+            copy_file(dataset.store, to, path)
+        except FileNotFoundError:
+            continue
+    for path, data in card.items():
+        create_or_check(to, path, data)
+    create_or_check(to, "dataset.json", to_json(asdict(published_description(dataset))))
+    _read_back(plan)
+    lines = tuple(
+        Line(tar_path(column, shard), column, receipt.samples, receipt.bytes, receipt.sha256, ())
+        for column in plan.columns
+        for shard, receipt in sorted(plan.receipts[column].items())
+    )
+    manifest = b"".join(line.encode() for line in lines)
+    create_or_check(to, MANIFEST, manifest)
+    small = [CLAIM, MANIFEST, "dataset.json", *card]
+    for column in plan.columns:
+        small += [f"{column}/{name}" for name in to.names(column) if not name.endswith(".tar")]
+    small += [f"plan/{name}" for name in to.names("plan")]
+    sums = {path: hashlib.sha256(to.load(path)).hexdigest() for path in small}
+    sums |= {line.name: line.sha256 for line in lines}
+    create_or_check(to, SUMS, "".join(f"{sums[path]}  {path}\n" for path in sorted(sums)).encode())
+    return lines
+
+
+def _read_back(plan: Plan) -> None:
+    there = Dataset(plan.to)
+    stage = plan_verify(there)
+    problems = [*verify_plan(there), *(line for shard in there.shards for line in stage(shard).errors)]
+    if problems:
+        raise IncompleteError(f"{plan.to.root} is not what was published: {problems[0]}")
+    stream = open_stream(plan.to.root, plan.columns[1:])
+    if not len(stream):
+        raise IncompleteError(f"{plan.to.root} has no samples")
+
+
+def copy_file(source: Store, to: Store, path: str) -> None:
+    """Copy a file, or find it with the same bytes."""
+    create_or_check(to, path, bytes(source.load(path)))
+
+
+def create_or_check(to: Store, path: str, data: bytes) -> None:
+    """Create a file, or find it with the same bytes. IncompleteError when it stands with others."""
+    if not to.create_bytes(path, data) and bytes(to.load(path)) != data:
+        raise IncompleteError(
+            f"{to.root}/{path} stands there with other bytes than are to be published; delete it"
+        )

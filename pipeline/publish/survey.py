@@ -1,0 +1,228 @@
+"""The survey: every sample is looked at before anything is written, and its fate noted in one byte."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import unicodedata
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+
+from extractors.base import Resources
+from pipeline.commit import tar_path
+from pipeline.dataset import IMAGES, Dataset
+from pipeline.errors import DamagedShard, RequestError
+from pipeline.receipt import Receipt, shard_name
+from pipeline.sample import Sample, is_key
+from pipeline.stage import Made
+from pipeline.tar import TarError, read_samples
+
+MAX_CAPTION = 65_536
+"""Bytes of a caption, as UTF-8. A longer one is no caption, and some readers choke on it."""
+LEFT = 64
+"""A fate below this is the number of the split; from here on it is the number of the reason in `reasons`."""
+REASONS = ("removed", "licence not asked for", "licence unknown", "duplicate")
+SHOWN = 3
+
+
+def reasons_of(columns: Sequence[str]) -> tuple[str, ...]:
+    """Why a sample may be left out, in the order of their numbers."""
+    return (*REASONS, *(f"no {column}" for column in columns if column != IMAGES))
+
+
+@dataclass(frozen=True)
+class Looked(Made):
+    """What a look at one shard gave. fates: uint8, and keys: 8 bytes of each key's hash; by sample of images.
+
+    members: column -> its members, in their order; empty where the shard has no sample. licences: name (and
+    address) of the pictures' own licences -> samples that are published under it.
+    """
+
+    fates: bytes = b""
+    keys: bytes = b""
+    members: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    licences: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass
+class Survey:
+    """Stage: looks at a shard of every column; refuses what cannot be published, and writes nothing.
+
+    columns: images first. shares: of the splits. removed: shard -> keys. duplicates: shard -> key -> the key that
+    it is a duplicate of. without_duplicates: those are left out.
+    """
+
+    dataset: Dataset
+    columns: Sequence[str]
+    shares: Mapping[str, float]
+    removed: Mapping[int, Collection[str]]
+    duplicates: Mapping[int, Mapping[str, str]]
+    without_duplicates: bool = False
+    licenses: Collection[int] = ()
+    receipts: Mapping[int, Mapping[str, Receipt]] = field(default_factory=dict)
+    resources: Resources = field(default_factory=Resources)
+
+    def setup(self) -> None:
+        """Nothing to load."""
+
+    def __call__(self, shard: int) -> Looked:
+        samples = {column: self._read(column, shard) for column in self.columns}
+        members = {column: tuple(found[0].members) for column, found in samples.items() if found}
+        keys = [sample.key for sample in samples[IMAGES]]
+        removed = self.removed.get(shard, ())
+        errors = []
+        for column, found in samples.items():
+            errors += [
+                line
+                for sample in found
+                if (line := _odd(sample, members[column], f"{column}/{shard_name(shard)}"))
+            ]
+        if errors:
+            return Looked({}, tuple(errors))
+        known = [read_known(sample) for sample in samples[IMAGES]]
+        errors += [
+            f"{IMAGES}/{shard_name(shard)}: {sample.key}: {problem}"
+            for sample, record in zip(samples[IMAGES], known, strict=True)
+            if sample.key not in removed and (problem := caption_problem(sample, record))
+        ]
+        lacking = {
+            name: set(keys) - {sample.key for sample in samples[name]} for name in self.columns if name != IMAGES
+        }
+        fates = bytes(self._fate(shard, key, _licence(of), lacking) for key, of in zip(keys, known, strict=True))
+        licences = Counter(
+            licence_name(of) for of, fate in zip(known, fates, strict=True) if of is not None and fate < LEFT
+        )
+        return Looked({}, tuple(errors), fates, hash_keys(keys), members, licences)
+
+    def _read(self, column: str, shard: int) -> list[Sample]:
+        """The samples; that their bytes are those of the receipt is looked at when they are packed."""
+        path = tar_path(column, shard)
+        try:
+            return list(read_samples(self.dataset.store.load(path)))
+        except FileNotFoundError:
+            raise DamagedShard(f"{path}: has a receipt, but the file is gone") from None
+        except TarError as error:
+            raise DamagedShard(f"{path}: {error}") from None
+
+    def _fate(self, shard: int, key: str, licence: int | None, lacking: Mapping[str, set[str]]) -> int:
+        of = self.duplicates.get(shard, {}).get(key)
+        reason = None
+        if key in self.removed.get(shard, ()):
+            reason = "removed"
+        elif lacks := [column for column, keys in lacking.items() if key in keys]:
+            reason = f"no {lacks[0]}"
+        elif self.licenses and licence not in self.licenses:
+            reason = "licence unknown" if licence is None else "licence not asked for"
+        elif of is not None and self.without_duplicates:
+            reason = "duplicate"
+        if reason is not None:
+            return LEFT + reasons_of(self.columns).index(reason)
+        return choose_split(key if of is None else of, self.shares)
+
+
+def choose_split(group: str, shares: Mapping[str, float]) -> int:
+    """The number of the split into which a group of duplicates falls, named by its first key.
+
+    A function of the name and the shares alone, so what is added later moves nothing.
+    """
+    point = int.from_bytes(hashlib.sha256(group.encode()).digest()[:8], "big") / 2**64
+    return min(bisect_right(list(accumulate(shares.values())), point), len(shares) - 1)
+
+
+def hash_keys(keys: Sequence[str]) -> bytes:
+    """Eight bytes for each key."""
+    return b"".join(hashlib.blake2b(key.encode(), digest_size=8).digest() for key in keys)
+
+
+def read_known(sample: Sample) -> Mapping[str, Any] | None:
+    """The sample's json; None when it is none."""
+    try:
+        known = json.loads(bytes(sample.members["json"]))
+    except (ValueError, KeyError):
+        return None
+    return known if isinstance(known, dict) else None
+
+
+def caption_problem(sample: Sample, known: Mapping[str, Any] | None) -> str | None:
+    """What is wrong with the sample's texts, in words. known: its json, where it is one."""
+    if known is None or known.get("key") != sample.key:
+        return f"its json must be an object with its key, and has {known and known.get('key')!r}"
+    try:
+        text = bytes(sample.members["txt"]).decode()
+    except ValueError:
+        return "its txt must be UTF-8"
+    for caption in (text, *known.get("captions", ())):
+        if len(caption) > MAX_CAPTION or len(caption.encode("utf-8", "replace")) > MAX_CAPTION:
+            return f"a caption must have at most {MAX_CAPTION} bytes, this one has {len(caption.encode())}"
+        if not caption.isprintable():
+            bad = next((c for c in caption if unicodedata.category(c) in ("Cc", "Cs") and c != "\t"), None)
+            if bad is not None:
+                return f"a caption must have no control characters, this one has {bad!r}"
+    return None
+
+
+def _odd(sample: Sample, members: tuple[str, ...], where: str) -> str | None:
+    if not is_key(sample.key):
+        return f"{where}: a key must be [0-9A-Za-z_-]+, not {sample.key!r}"
+    if tuple(sample.members) != members:
+        return (
+            f"{where}: {sample.key} has the members {', '.join(sample.members)}, others {', '.join(members)}; "
+            "every sample must have the same, and a key must hold no dot"
+        )
+    return None
+
+
+def _source(known: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    source = (known or {}).get("source")
+    return source if isinstance(source, dict) else {}
+
+
+def _licence(known: Mapping[str, Any] | None) -> int | None:
+    """COCO's licence id, where the sample's json names one."""
+    licence = _source(known).get("license")
+    return licence if isinstance(licence, int) else None
+
+
+def licence_name(known: Mapping[str, Any]) -> str:
+    """The name and address of a picture's own licence, as its source told them; "" where it told none."""
+    source = _source(known)
+    told = [source.get("license_name") or source.get("license"), source.get("license_url")]
+    return ", ".join(str(part) for part in told if part)
+
+
+def refuse_problems(looked: Mapping[int, Looked]) -> None:
+    """Raises RequestError that names the first samples which cannot be published."""
+    errors = [error for shard in sorted(looked) for error in looked[shard].errors]
+    if errors:
+        more = f"; and {len(errors) - SHOWN} more" if len(errors) > SHOWN else ""
+        raise RequestError(
+            f"{'; '.join(errors[:SHOWN])}{more}; nothing was written; `remove` leaves samples out by their keys"
+        )
+
+
+def refuse_collisions(dataset: Dataset, looked: Mapping[int, Looked]) -> None:
+    """Raises RequestError when a key stands in two places."""
+    shards = sorted(looked)
+    keys = np.concatenate([np.frombuffer(looked[shard].keys, np.uint64) for shard in shards])
+    at = np.concatenate([np.full(len(looked[shard].keys) // 8, shard) for shard in shards])
+    found, counts = np.unique(keys, return_counts=True)
+    for value in found[counts > 1].tolist():
+        names = [
+            (sample.key, shard)
+            for shard in sorted(set(at[keys == value].tolist()))
+            for sample in read_samples(dataset.store.load(tar_path(IMAGES, shard)))
+            if hash_keys([sample.key]) == np.uint64(value).tobytes()
+        ]
+        for i, (key, shard) in enumerate(names):
+            for other, place in names[:i]:
+                if other == key:
+                    raise RequestError(
+                        f"the key {key} stands in images/{shard_name(place)} and in images/{shard_name(shard)}; "
+                        "a key must be unique; nothing was written"
+                    )

@@ -1,0 +1,22 @@
+"""The stream: verified shards of several columns, zipped, in an order that is a function of seed and epoch.
+
+`open_stream` gives a `Stream`; `Stream.take` hands out the samples of any positions of an endless sequence.
+"""
+
+from pipeline.stream.columns import check_current, zip_columns
+from pipeline.stream.mixture import Mixture, mix_streams
+from pipeline.stream.open import open_stream
+from pipeline.stream.order import BLOCK_SHARDS, permute
+from pipeline.stream.stream import Stream, Trouble
+
+__all__ = [
+    "BLOCK_SHARDS",
+    "Mixture",
+    "Stream",
+    "Trouble",
+    "check_current",
+    "mix_streams",
+    "open_stream",
+    "permute",
+    "zip_columns",
+]

@@ -1,0 +1,165 @@
+"""Aspect buckets: an order in which every batch has pictures of one stored size.
+
+Each block of shards gives its samples size by size; a batch is handed out in the block that completes it, and
+what a block leaves over of a size waits for the next block that has some. What is left at the end of the epoch,
+less than a batch of each size, is mixed and comes last.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pipeline.dataset import Dataset
+from pipeline.errors import DamagedShard, RequestError
+from pipeline.image import Geometry
+from pipeline.rows import OK, read_outcomes
+from pipeline.stream.order import Block, Kept, Place, Shape, cut_blocks, permute
+from pipeline.stream.shards import Shards
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """shapes: all that there are. numbers: by shard, uint16 (samples,), each sample's place in `shapes`."""
+
+    shapes: Sequence[Shape]
+    numbers: Mapping[int, np.ndarray]
+
+    def digest(self) -> str:
+        told = hashlib.sha256(repr(self.shapes).encode())
+        for shard in sorted(self.numbers):
+            told.update(self.numbers[shard].astype("<u2").tobytes())
+        return told.hexdigest()
+
+
+@dataclass(frozen=True)
+class _Epoch:
+    """blocks: their shards. counts: int64 (blocks + 1, shapes), of each shape before each block, and at the end.
+
+    ends: int64 (blocks,), the position in the epoch at which each block's batches end.
+    """
+
+    number: int
+    blocks: list[Sequence[int]]
+    counts: np.ndarray
+    ends: np.ndarray
+
+
+class BucketOrder:
+    """The order of `seed` over the samples that are kept, in batches of `batch`.
+
+    An epoch is a whole number of batches: of the mixed rest, less than one batch is left out, each epoch others.
+    A block also needs the shards of the samples that wait since earlier blocks, less than a batch of each size.
+    """
+
+    def __init__(self, seed: int, kept: Kept, shapes: Shapes, batch: int) -> None:
+        self._seed, self._kept, self._shapes, self.batch = seed, kept, shapes, batch
+        self._shards = np.array(sorted(kept.counts), np.int64)
+        self._len = sum(map(kept.count, kept.counts)) // batch * batch
+        self._by_shard = {s: np.bincount(self._numbers(s), minlength=len(shapes.shapes)) for s in kept.counts}
+        self._epoch: _Epoch | None = None
+
+    def __len__(self) -> int:
+        return self._len
+
+    def without(self, held_out: AbstractSet[Place]) -> BucketOrder:
+        return BucketOrder(self._seed, self._kept.without(held_out), self._shapes, self.batch)
+
+    def describe(self) -> Mapping[str, Any]:
+        return {**self._kept.describe(), "buckets": self.batch, "shapes": self._shapes.digest()}
+
+    def block(self, position: int) -> Block:
+        number, place = divmod(position, self._len)
+        epoch = self._cut(number)
+        block = int(np.searchsorted(epoch.ends, place, side="right"))
+        if block == len(epoch.blocks):
+            return self._rest(epoch)
+        batches: list[tuple[int, list[Place]]] = []
+        for shape in range(len(self._shapes.shapes)):
+            first, last = epoch.counts[block : block + 2, shape] // self.batch * self.batch
+            places = self._sequence(epoch, shape, block + 1, int(epoch.counts[block + 1, shape] - first))
+            cut = range(0, int(last - first), self.batch)
+            batches += [(shape, places[start : start + self.batch]) for start in cut]
+        order = permute(len(batches), self._seed, number, block + 1)
+        batches = [batches[i] for i in order.tolist()]
+        shapes: list[Shape | None] = [
+            self._shapes.shapes[shape] for shape, _ in batches for _ in range(self.batch)
+        ]
+        start = number * self._len + int(epoch.ends[block]) - len(shapes)
+        return Block(number, start, [place for _, places in batches for place in places], shapes)
+
+    def _rest(self, epoch: _Epoch) -> Block:
+        """The mixed batches at the end of the epoch."""
+        places: list[Place] = []
+        for shape, count in enumerate((epoch.counts[-1] % self.batch).tolist()):
+            places += self._sequence(epoch, shape, len(epoch.blocks), count)
+        first = int(epoch.ends[-1])
+        order = permute(len(places), self._seed, epoch.number, len(epoch.blocks) + 1)[: self._len - first]
+        return Block(epoch.number, epoch.number * self._len + first, [places[i] for i in order.tolist()])
+
+    def _sequence(self, epoch: _Epoch, shape: int, stop: int, count: int) -> list[Place]:
+        """The last `count` samples of a shape in the blocks before `stop`."""
+        places: list[Place] = []
+        while len(places) < count:
+            stop -= 1
+            places = self._of_shape(epoch, shape, stop) + places
+        return places[len(places) - count :]
+
+    def _of_shape(self, epoch: _Epoch, shape: int, block: int) -> list[Place]:
+        """The samples of a shape in a block, permuted."""
+        if epoch.counts[block, shape] == epoch.counts[block + 1, shape]:
+            return []
+        places = [
+            (shard, index)
+            for shard in epoch.blocks[block]
+            for index in self._kept.indices(shard)[self._numbers(shard) == shape].tolist()
+        ]
+        order = permute(len(places), self._seed, epoch.number, block + 1, shape + 1)
+        return [places[i] for i in order.tolist()]
+
+    def _numbers(self, shard: int) -> np.ndarray:
+        numbers: np.ndarray = self._shapes.numbers[shard][self._kept.indices(shard)]
+        return numbers
+
+    def _cut(self, number: int) -> _Epoch:
+        if self._epoch is None or self._epoch.number != number:
+            blocks = cut_blocks(self._shards[permute(len(self._shards), self._seed, number)].tolist())
+            counts = np.cumsum(
+                [self._by_shard[blocks[0][0]] * 0, *(sum(self._by_shard[s] for s in block) for block in blocks)],
+                axis=0,
+            )
+            ends = (counts[1:] // self.batch).sum(axis=1) * self.batch
+            self._epoch = _Epoch(number, blocks, counts, ends)
+        return self._epoch
+
+
+def read_shapes(dataset: Dataset, shards: Shards) -> Shapes:
+    """The stored size of every sample that is handed out, from images/*.rows.parquet; no shard is opened.
+
+    Raises RequestError where these do not say it.
+    """
+    geometry = Geometry(**dataset.description.geometry)
+    sizes: dict[int, np.ndarray] = {}
+    counts = shards.counts()
+    try:
+        for shard, table in read_outcomes(dataset, ("key", "status", "width", "height")):
+            there = np.array([status == OK for status in table["status"].to_pylist()], bool)
+            if without := shards.without(shard):
+                there &= [key not in without for key in table["key"].to_pylist()]
+            originals = np.array([table["width"].to_pylist(), table["height"].to_pylist()], float)[:, there]
+            if np.isnan(originals).any() or originals.shape[1] != counts[shard]:
+                raise DamagedShard(f"{shard:06d} has samples whose size was not written down")
+            sizes[shard] = originals.astype(np.int64)
+    except DamagedShard as error:
+        raise RequestError(f"buckets need the sizes of all pictures from images/*.rows.parquet: {error}") from None
+    seen, back = np.unique(np.concatenate([sizes[s] for s in sorted(sizes)], axis=1), axis=1, return_inverse=True)
+    stored = [geometry.place(width, height).crop[2:] for width, height in seen.T.tolist()]
+    shapes = sorted(set(stored))
+    number = np.array([shapes.index(shape) for shape in stored], np.uint16)[back.reshape(-1)]
+    ends = np.cumsum([counts[s] for s in sorted(sizes)])
+    return Shapes(shapes, dict(zip(sorted(sizes), np.split(number, ends[:-1]), strict=True)))

@@ -1,0 +1,134 @@
+"""Mixtures: several streams with weights as one, whose positions are a pure function of the seed and the weights.
+
+The dataset of a position is that of a pattern in which each stands as often as its weight says, permuted anew in
+every period; the position in the dataset is how often the dataset stood before.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing
+from typing import Any
+
+import numpy as np
+
+from pipeline.errors import RequestError
+from pipeline.receipt import digest_json
+from pipeline.sample import Sample
+from pipeline.stream.order import Shape, permute
+from pipeline.stream.reading import Make, T
+from pipeline.stream.stream import Stream, Trouble
+
+PERIOD = 1000
+"""Length of the pattern: shares are exact to a thousandth."""
+
+
+def share(weights: Sequence[float], total: int = PERIOD) -> list[int]:
+    """Whole numbers with the sum `total` in the ratio of the weights, by largest remainder (Hamilton)."""
+    exact = [weight * total / math.fsum(weights) for weight in weights]
+    counts = [int(part) for part in exact]
+    by_remainder = sorted(range(len(exact)), key=lambda k: (counts[k] - exact[k], k))
+    for k in by_remainder[: total - sum(counts)]:
+        counts[k] += 1
+    return counts
+
+
+def mix_streams(streams: Sequence[Stream], weights: Sequence[float], seed: int = 0) -> Mixture:
+    """One stream of several, by weight.
+
+    Raises RequestError for weights that are not positive, or so small that a dataset would never come.
+    """
+    if len(streams) != len(weights) or not all(0 < weight < math.inf for weight in weights):
+        raise RequestError(f"a mixture needs a positive weight for each of {len(streams)} datasets, not {weights}")
+    if not all(share(weights)):
+        raise RequestError(f"each dataset must have at least 1/{PERIOD} of the weight, and these are {weights}")
+    batches = {stream.batch for stream in streams}
+    if len(batches) > 1:
+        raise RequestError(f"the datasets of a mixture must have one batch size, not {sorted(batches)}")
+    return Mixture(streams, share(weights), seed)
+
+
+class Mixture:
+    """Made by `mix_streams`. counts: how many of PERIOD positions are of each stream.
+
+    Each stream goes on through its own epochs, as often as its turn comes. `len` is the sum of theirs: an epoch
+    of the mixture is so many positions, not each sample once. `make` is given the sample's own key and its own
+    dataset's epoch, so that keys may be the same in several datasets. Of streams with buckets whole batches come.
+    """
+
+    def __init__(self, streams: Sequence[Stream], counts: Sequence[int], seed: int) -> None:
+        self._streams, self._counts, self._seed = list(streams), list(counts), seed
+        self.batch = streams[0].batch
+        self._pattern: tuple[int, list[int], list[int]] | None = None
+        self.digest = digest_json({"streams": [stream.digest for stream in streams], "shares": self._counts})
+
+    def __len__(self) -> int:
+        return sum(map(len, self._streams))
+
+    @property
+    def trouble(self) -> Trouble:
+        """That of all."""
+        found = [stream.trouble for stream in self._streams]
+        lines = {f"dataset {k}: {line}" for k, trouble in enumerate(found) for line in trouble.skipped}
+        return Trouble(sum(trouble.bad for trouble in found), frozenset(lines))
+
+    def place(self, position: int) -> tuple[int, int]:
+        """(number of the dataset, position in its own sequence) of a position."""
+        turn, rest = divmod(position, self.batch)
+        period, at = divmod(turn, PERIOD)
+        if self._pattern is None or self._pattern[0] != period:
+            self._pattern = (period, *self._permuted(period))
+        _, datasets, before = self._pattern
+        dataset = datasets[at]
+        return dataset, (period * self._counts[dataset] + before[at]) * self.batch + rest
+
+    def take(self, positions: Iterable[int], make: Make[T]) -> Iterator[tuple[int, T]]:
+        """As `Stream.take`."""
+        with ExitStack() as stack:
+            asked = [deque[int]() for _ in self._streams]
+            taken = [
+                stack.enter_context(closing(stream.take(_drain(own), make)))
+                for stream, own in zip(self._streams, asked, strict=True)
+            ]
+            for position in positions:
+                dataset, own = self.place(position)
+                asked[dataset].append(own)
+                yield position, next(taken[dataset])[1]
+
+    def samples(self, epoch: int, start: int = 0) -> Iterator[Sample]:
+        """As `Stream.samples`."""
+        first, stop = epoch * len(self), (epoch + 1) * len(self)
+        for _, sample in self.take(range(min(first + start, stop), stop), lambda sample, epoch: sample):
+            yield sample
+
+    def hold_out(self, count: int) -> tuple[Mixture, list[Sample]]:
+        """As `Stream.hold_out`: each dataset lacks its own share of the first `count` positions."""
+        datasets = [self.place(position)[0] for position in range(count)]
+        held_out = [stream.hold_out(datasets.count(k)) for k, stream in enumerate(self._streams)]
+        samples = [sample for _, of_dataset in held_out for sample in of_dataset]
+        return Mixture([stream for stream, _ in held_out], self._counts, self._seed), samples
+
+    def shape(self, position: int) -> Shape | None:
+        """As `Stream.shape`."""
+        dataset, own = self.place(position)
+        return self._streams[dataset].shape(own)
+
+    def _permuted(self, period: int) -> tuple[list[int], list[int]]:
+        """The dataset at each place of a period, and how often it stood before in it."""
+        pattern = np.repeat(np.arange(len(self._counts)), self._counts)
+        datasets = pattern[permute(PERIOD, self._seed, period)]
+        before = np.zeros(PERIOD, np.int64)
+        for dataset, count in enumerate(self._counts):
+            before[datasets == dataset] = np.arange(count)
+        return datasets.tolist(), before.tolist()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_pattern": None}
+
+
+def _drain(asked: deque[int]) -> Iterator[int]:
+    """What was asked last; the taker never asks for more than it was told to give."""
+    while True:
+        yield asked.popleft()

@@ -1,0 +1,96 @@
+"""Opening a stream: what was asked for is there, whole, and made from the same pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pipeline.dataset import IMAGES, Dataset
+from pipeline.duplicates import read_duplicates
+from pipeline.errors import RequestError
+from pipeline.receipt import Receipt
+from pipeline.stage import describe_error
+from pipeline.store import FolderStore, Store
+from pipeline.stream.buckets import BucketOrder, read_shapes
+from pipeline.stream.cache import ShardCache
+from pipeline.stream.columns import Receipts, check_current, whole_column
+from pipeline.stream.order import BlockOrder, Kept, Order, cut_blocks
+from pipeline.stream.shards import LeftOut, Shards
+from pipeline.stream.stream import Stream
+from pipeline.tombstones import read_tombstones
+
+CACHE_BYTES = 1 << 36
+"""64 GiB"""
+
+
+def open_stream(
+    root: str,
+    columns: Sequence[str],
+    seed: int = 0,
+    duplicates: bool = True,
+    *,
+    skip_damaged: int = 0,
+    cache: Path | None = None,
+    cache_bytes: int = CACHE_BYTES,
+    buckets: int | None = None,
+) -> Stream:
+    """The stream of these columns of the dataset at `root`; images are always among them.
+
+    Samples that were removed (`pipeline.tombstones`) are not there; duplicates: False leaves out as well the
+    pictures that ingest marked as duplicates of earlier ones. skip_damaged: how many shards may be skipped
+    because they are damaged or gone. cache: a folder of this machine by which shards
+    of a store far away come, at most `cache_bytes` at a time; a dataset in a folder has no need of it.
+    buckets: a batch's size; each batch then has pictures of one stored size, but for a mixed rest of the epoch.
+    Raises RequestError for a column that is not there or not whole, DamagedShard for one that was made from
+    other pictures.
+    """
+    dataset = Dataset.open(root)
+    names = list(dict.fromkeys((IMAGES, *columns)))
+    found = {name: whole_column(dataset, name) for name in names}
+    receipts = {shard: {name: found[name][shard] for name in names} for shard in dataset.shards}
+    for of_shard in receipts.values():
+        for receipt in of_shard.values():
+            check_current(receipt, of_shard[IMAGES])
+    left_out = _find_left_out(dataset, found[IMAGES], duplicates)
+    kept = _open_cache(dataset.store, receipts, cache, cache_bytes) if cache else None
+    shards = Shards(dataset.store, receipts, left_out, kept)
+    keep = Kept(shards.counts(), frozenset())
+    order: Order = BlockOrder(seed, keep)
+    if len(order) == 0:
+        raise RequestError(f"{root} has no samples: every planned row was dropped (see status)")
+    if buckets is not None:
+        if not 1 <= buckets <= len(order):
+            raise RequestError(f"buckets need batches of 1 to {len(order)} samples, not {buckets}")
+        order = BucketOrder(seed, keep, read_shapes(dataset, shards), buckets)
+    return Stream(shards, order, skip_damaged)
+
+
+def _find_left_out(dataset: Dataset, images: Mapping[int, Receipt], duplicates: bool) -> LeftOut:
+    """The keys that were removed, and with `duplicates` False those of duplicates."""
+    removed = read_tombstones(dataset)
+    if duplicates:
+        return removed
+    marked = read_duplicates(dataset, images)
+    if marked is None:
+        raise RequestError(
+            f"the duplicates of {dataset.store.root} are not marked; run ingest again to have them marked"
+        )
+    return {
+        shard: marked.get(shard, set()) | removed.get(shard, set()) for shard in marked.keys() | removed.keys()
+    }
+
+
+def _open_cache(
+    store: Store, receipts: Mapping[int, Receipts], folder: Path, cache_bytes: int
+) -> ShardCache | None:
+    if isinstance(store, FolderStore):
+        return None
+    sizes = sorted(sum(receipt.bytes for receipt in columns.values()) for columns in receipts.values())
+    two = sum(sizes[-2 * max(map(len, cut_blocks(sizes))) :])
+    if cache_bytes < two:
+        raise RequestError(f"the cache must have room for two blocks of shards, {two} bytes, not {cache_bytes}")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RequestError(f"the cache must be a folder that may be written: {describe_error(error)}") from None
+    return ShardCache(store, folder, cache_bytes)

@@ -1,0 +1,161 @@
+"""The stream: verified samples at the positions of an endless sequence, the same for every world."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.errors import DamagedShard, RequestError
+from pipeline.receipt import digest_json
+from pipeline.sample import Sample
+from pipeline.stream.order import Block, Order, Place, Shape
+from pipeline.stream.reading import Make, Reading, T
+from pipeline.stream.shards import Shards
+from pipeline.stream.shelf import Opened, Shelf
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """What a stream met so far in this process.
+
+    bad: positions that got another sample because `make` raised on theirs. skipped: a line for each shard that
+    was skipped. The sum of all processes' troubles is that of the run, in every world.
+    """
+
+    bad: int = 0
+    skipped: AbstractSet[str] = frozenset()
+
+    def __add__(self, other: Trouble) -> Trouble:
+        return Trouble(self.bad + other.bad, self.skipped | other.skipped)
+
+
+class Stream:
+    """Samples that hold the members of all asked columns. Made by `open_stream`; can be pickled.
+
+    Position p is sample p % len of epoch p // len. digest: of the receipts, so of every byte that can be handed
+    out, and of what decides the order beside the seed. skip_damaged: so many shards may be skipped.
+    """
+
+    def __init__(self, shards: Shards, order: Order, skip_damaged: int = 0) -> None:
+        self._shards, self._order, self._quota = shards, order, skip_damaged
+        self._bad, self._skipped = 0, dict[int, str]()
+        self._blocks: tuple[Block, ...] = ()
+        described = order.describe()
+        self.digest = digest_json({"shards": shards.digest, **described}) if described else shards.digest
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    @property
+    def trouble(self) -> Trouble:
+        return Trouble(self._bad, frozenset(self._skipped.values()))
+
+    @property
+    def batch(self) -> int:
+        """Positions that belong together: t * batch, … (t + 1) * batch - 1 have one shape; 1 without buckets."""
+        return self._order.batch
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_blocks": ()}
+
+    def take(self, positions: Iterable[int], make: Make[T]) -> Generator[tuple[int, T], None, None]:
+        """(position, make(sample, epoch)) of each position; they ascend, and may leave others out.
+
+        A position whose sample makes `make` raise, or lies in a skipped shard, gets the next good one of its
+        block; see `Reading`. No sample of a block is handed out before all bytes of all its shards agree with
+        their receipts; the next block's are verified ahead. Positions are asked for one by one.
+        Raises DamagedShard for a shard that is damaged or gone, once `skip_damaged` of them were skipped;
+        BrokenStage after 100 bad samples in a row; and what `make` raises of pipeline.errors.
+        """
+        # Whoever says where it ends has nothing opened for what comes behind.
+        end = positions[-1] if isinstance(positions, Sequence) and positions else math.inf
+        reading: Reading | None = None
+        ahead: float = 0
+        with Shelf(self._shards.open) as shelf:
+            for position in positions:
+                if reading is None or not reading.block.first <= position < reading.block.stop:
+                    reading = self._read(shelf, self.block(position))
+                    middle = (reading.block.first + reading.block.stop) / 2
+                    ahead = middle if reading.block.stop <= end else math.inf
+                if position >= ahead:
+                    ahead = math.inf
+                    shelf.begin(sorted(self._left(self.block(reading.block.stop).shards)))
+                bad = reading.bad
+                made = reading.make(position, make)
+                self._bad += reading.bad - bad
+                yield position, made
+
+    def samples(self, epoch: int, start: int = 0) -> Iterator[Sample]:
+        """The samples of an epoch from its position `start` on. Raises DamagedShard."""
+        first, stop = epoch * len(self), (epoch + 1) * len(self)
+        for _, sample in self.take(range(min(first + start, stop), stop), lambda sample, epoch: sample):
+            yield sample
+
+    def hold_out(self, count: int) -> tuple[Stream, list[Sample]]:
+        """A stream without the first `count` samples of epoch 0, and these samples, copied from their shards.
+
+        Which they are depends on the order alone: those of a shard that was skipped are held out unseen.
+        """
+        places: list[Place] = []
+        while len(places) < min(count, len(self)):
+            places += self.block(len(places)).places
+        del places[max(0, count) :]
+        order = self._order.without(frozenset(places))
+        if count < 0 or len(order) == 0:
+            raise RequestError(f"of {len(self)} samples some must be left, and {count} are to be held out")
+        with Shelf(self._shards.open) as shelf:
+            opened = self._open(shelf, {shard for shard, _ in places})
+            samples = [_copy(opened[shard][index]) for shard, index in places if shard in opened]
+        stream = Stream(self._shards, order, self._quota)
+        stream._skipped |= self._skipped
+        return stream, samples
+
+    def shape(self, position: int) -> Shape | None:
+        """(width, height) of the pictures of the position's batch; None where they need not be the same."""
+        return self.block(position).shape(position)
+
+    def block(self, position: int) -> Block:
+        """The block that holds the position."""
+        for block in self._blocks:
+            if block.first <= position < block.stop:
+                return block
+        block = self._order.block(position)
+        self._blocks = (block, *self._blocks[:1])
+        return block
+
+    def _left(self, shards: set[int]) -> set[int]:
+        return shards - self._skipped.keys()
+
+    def _read(self, shelf: Shelf, block: Block) -> Reading:
+        return Reading(block, self._open(shelf, block.shards))
+
+    def _open(self, shelf: Shelf, shards: set[int]) -> dict[int, Opened]:
+        """The samples by shard, without the shards that are skipped."""
+        shards = self._left(shards)
+        shelf.turn_to(shards)
+        opened: dict[int, Opened] = {}
+        for shard in sorted(shards):
+            try:
+                opened[shard] = shelf.get(shard)
+            except DamagedShard as error:
+                self._skip(shard, error)
+        return opened
+
+    def _skip(self, shard: int, error: DamagedShard) -> None:
+        if len(self._skipped) >= self._quota:
+            if not self._quota:
+                raise error
+            raise DamagedShard(f"{error}; {self._quota} damaged shards were skipped, and no more may be") from None
+        self._skipped[shard] = str(error)
+        log.warning("a damaged shard is skipped, %d of at most %d: %s", len(self._skipped), self._quota, error)
+
+
+def _copy(sample: Sample) -> Sample:
+    """A sample that keeps no shard in memory."""
+    return Sample(sample.key, {member: bytes(data) for member, data in sample.members.items()})

@@ -1,0 +1,258 @@
+"""Evaluation of an adapter whose pictures are known beforehand, on a small dataset, and once for real."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from adapters import evaluate as module
+from adapters.adapter import make_adapter
+from adapters.base import Base
+from adapters.choose import choose_samples
+from adapters.compose import Part
+from adapters.evaluate import Networks, evaluate
+from adapters.export import save_adapter
+from adapters.requests import EvaluateConfig
+from adapters.sampling import Sampling
+from adapters.sizes import layout_for
+from adapters.table import Evaluation, table_lines
+from adapters.tiny import WIDTHS
+from extractors.registry import format_of
+from extractors.weights import WeightsUnavailable
+from pipeline.errors import RequestError
+from pipeline.extract import plan_extract
+from pipeline.image import Geometry, decode_rgb
+from pipeline.ingest import Ingest, plan_dataset
+from pipeline.sources.scenes import ScenesSource
+from pipeline.stream import open_stream
+
+SAMPLES, SIZE = 8, 128
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Eight scenes with their Canny edges, made in this process."""
+    root = str(tmp_path_factory.mktemp("evaluate") / "root")
+    source, geometry = ScenesSource(SAMPLES), Geometry(SIZE)
+    dataset = plan_dataset(root, source, geometry, 5)
+    for stage in (Ingest(dataset, source, geometry, {}), plan_extract(dataset, ["canny"])):
+        stage.setup()
+        for shard in dataset.shards:
+            stage(shard)
+    return root
+
+
+@pytest.fixture(scope="module")
+def adapter(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("adapter")
+    save_adapter(make_adapter(layout_for("tiny", 1, WIDTHS["sd"]), 0), folder)
+    return folder
+
+
+def ask(root: str, adapter: Path, out: Path | None, **changes: Any) -> EvaluateConfig:
+    settings: dict[str, Any] = {"samples": 4, "batch": 3, "sampling": Sampling(steps=1, guidance=1)}
+    return EvaluateConfig(root, "canny", "tiny", adapter, out, **{**settings, "device": "cpu", **changes})
+
+
+class Colours:
+    name = "the mean colour"
+
+    def __call__(self, pictures: np.ndarray) -> np.ndarray:
+        return np.asarray(pictures.mean(axis=(1, 2)))
+
+
+class Length:
+    name = "the caption's length"
+
+    def __call__(self, pictures: np.ndarray, captions: Sequence[str]) -> np.ndarray:
+        return np.array([len(caption) / 100 for caption in captions])
+
+
+TOYS = Networks(lambda weights, device: Colours(), lambda weights, device: Length())
+
+
+@pytest.fixture
+def obedient(root: str, tiny: Base, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """Instead of a base: each drawing gives the very picture that it was made from, and none gives grey; the
+    autoencoder loses nothing.
+
+    The captions of each call.
+    """
+    pictures: dict[bytes, np.ndarray] = {}
+    for sample in open_stream(root, ["canny"]).samples(0):
+        map = format_of("canny").decode({"canny.png": bytes(sample.members["canny.png"])})
+        pictures[(map > 127).tobytes()] = decode_rgb(sample.members["jpg"])
+    calls: list[list[str]] = []
+
+    def paint(base: Any, parts: Sequence[Part], captions: list[str], *others: Any, **options: Any) -> np.ndarray:
+        calls.append(captions)
+        if not parts:
+            return np.full((len(captions), SIZE, SIZE, 3), 128, np.uint8)
+        return np.stack([pictures[(drawing[0] > 0.5).numpy().tobytes()] for drawing in parts[0].drawings])
+
+    monkeypatch.setattr(module, "generate", paint)
+    monkeypatch.setattr(module, "load_base", lambda *asked: tiny)
+    monkeypatch.setattr(module, "_through", lambda base, givens: (given.picture for given in givens))
+    return calls
+
+
+def numbers(evaluation: Evaluation, name: str) -> list[float | None]:
+    return [row.measures[name] for row in evaluation.rows]
+
+
+def test_obedience_fid_and_score_of_known_pictures(
+    root: str, adapter: Path, obedient: list[list[str]], tmp_path: Path
+) -> None:
+    evaluation = evaluate(ask(root, adapter, tmp_path), networks=TOYS)
+    with_, without, wrong, copied = numbers(evaluation, "edge_f1")
+    assert with_ == copied == 1
+    assert without == 0
+    assert wrong is not None
+    assert 0 < wrong < 0.7
+    assert numbers(evaluation, "fid")[0] == pytest.approx(0, abs=1e-6)
+    # The wrong conditions are the samples' own in another order: the same pictures, as a set.
+    assert numbers(evaluation, "fid")[2] == pytest.approx(0, abs=1e-6)
+    assert numbers(evaluation, "fid")[1] > 10  # type: ignore[operator]
+    captions = [caption for call in obedient[:2] for caption in call]
+    assert numbers(evaluation, "clip") == pytest.approx([np.mean([len(c) / 100 for c in captions])] * 4)
+    assert [len(call) for call in obedient] == [3, 1] * 3
+
+
+def test_the_table_says_what_was_done(root: str, adapter: Path, obedient: list[list[str]], tmp_path: Path) -> None:
+    evaluation = evaluate(ask(root, adapter, tmp_path, seed=7), networks=TOYS)
+    record = json.loads((tmp_path / "evaluation.json").read_text())
+    assert record == json.loads(json.dumps(evaluation.record()))
+    assert (record["about"]["samples"], record["about"]["seed"], record["about"]["steps"]) == (4, 7, 1)
+    text = (tmp_path / "evaluation.md").read_text()
+    assert text.splitlines() == table_lines(evaluation)
+    assert "| with its condition | 1.000 | 0.00 |" in text.replace("-0.00", "0.00")
+    assert f"4 samples of {root}" in text
+    assert "seed 7" in text
+    assert "not known whether the adapter was trained on them" in text
+    assert "canny, variant default" in text
+    assert (tmp_path / "sheet.png").exists()
+
+
+def test_what_is_there_is_not_made_again(
+    root: str, adapter: Path, obedient: list[list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped in the middle, run again, and asked for more: only what is missing is made."""
+    paint = module.generate
+
+    def stopped(*given: Any, **options: Any) -> np.ndarray:
+        if len(obedient) == 3:
+            raise KeyboardInterrupt
+        return paint(*given, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "generate", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            evaluate(ask(root, adapter, tmp_path), networks=TOYS)
+    obedient.clear()
+    first = evaluate(ask(root, adapter, tmp_path), networks=TOYS)
+    assert [len(call) for call in obedient] == [1, 3, 1]
+    again = evaluate(ask(root, adapter, tmp_path), networks=TOYS)
+    assert len(obedient) == 3
+    assert again == first
+    evaluate(ask(root, adapter, tmp_path, samples=3), networks=TOYS)
+    # The third of three gets the first one's condition and not the fourth's.
+    assert len(obedient) == 4
+
+
+def test_what_is_asked_for_otherwise_is_made_anew(
+    root: str, adapter: Path, obedient: list[list[str]], tmp_path: Path
+) -> None:
+    """Another seed changes all pictures, another adapter those that it acts in."""
+    whole = {"samples": SAMPLES, "batch": SAMPLES}
+    evaluate(ask(root, adapter, tmp_path, **whole), networks=TOYS)
+    evaluate(ask(root, adapter, tmp_path, **whole, seed=1), networks=TOYS)
+    assert [len(call) for call in obedient] == [SAMPLES] * 6
+    other = tmp_path / "other"
+    other.mkdir()
+    save_adapter(make_adapter(layout_for("tiny", 1, WIDTHS["sd"]), 1), other)
+    evaluate(ask(root, other, tmp_path, **whole), networks=TOYS)
+    assert len(obedient) == 8
+
+
+def test_without_networks_the_table_has_dashes_and_says_why(
+    root: str, adapter: Path, obedient: list[list[str]], tmp_path: Path
+) -> None:
+    def missing(weights: Path | None, device: str) -> Any:
+        raise WeightsUnavailable("inception.pth: not in --weights X")
+
+    evaluation = evaluate(ask(root, adapter, tmp_path), networks=Networks(missing, lambda w, d: Length()))
+    assert numbers(evaluation, "fid") == [None] * 4
+    assert None not in numbers(evaluation, "clip")
+    assert "FID was not measured: inception.pth: not in --weights X." in evaluation.notes
+    row = next(line for line in table_lines(evaluation) if line.startswith("| with its"))
+    assert row.split("|")[3].strip() == "—"
+
+
+def test_for_real_the_same_twice(
+    root: str, adapter: Path, tmp_path: Path, tiny: Base, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tiny base paints: same noise for all ways, and with scale 0 the adapter is as if it were not there."""
+    monkeypatch.setattr(module, "load_base", lambda *asked: tiny)
+    silent = ask(root, adapter, tmp_path / "a", samples=2, sampling=Sampling(steps=1, guidance=1, scale=0))
+    evaluation = evaluate(silent, networks=TOYS)
+    rows = [row.measures for row in evaluation.rows]
+    assert rows[0] == rows[1] == rows[2] != rows[3]
+    heard = ask(root, adapter, tmp_path / "b", samples=2)
+    measured = [row.measures for row in evaluate(heard, networks=TOYS).rows]
+    assert measured[0] != measured[1] == rows[1]
+    assert [row.measures for row in evaluate(heard, networks=TOYS).rows] == measured
+
+
+def begin_run(folder: Path, adapter: Path, **begun: Any) -> Path:
+    """A run's folder with this adapter."""
+    folder.mkdir()
+    (folder / "run.json").write_text(json.dumps(begun))
+    (folder / "adapter").symlink_to(adapter)
+    return folder
+
+
+@pytest.mark.parametrize("columns", [("canny",), ()])
+def test_held_out_samples_come_first(root: str, adapter: Path, columns: tuple[str, ...], tmp_path: Path) -> None:
+    """Those that the run's own stream held out, also when it read no column."""
+    rest, held_out = open_stream(root, columns, 5).hold_out(3)
+    begun = {"condition": "canny", "seed": 5, "validation": 3, "data": rest.digest, "size": 64}
+    run = begin_run(tmp_path / "run", adapter, **begun)
+    for path in (run, run / "adapter"):
+        chosen = choose_samples(ask(root, path, None))
+        assert [sample.key for sample in chosen.samples[:3]] == [sample.key for sample in held_out]
+        assert len({sample.key for sample in chosen.samples}) == 4
+        assert (chosen.held_out, chosen.size) == (3, 64)
+
+
+def test_a_run_on_other_data_tells_nothing(root: str, adapter: Path, tmp_path: Path) -> None:
+    run = begin_run(tmp_path / "run", adapter, condition="canny", seed=0, validation=3, data="0" * 64, size=128)
+    assert choose_samples(ask(root, run, None)).held_out is None
+
+
+REFUSED: dict[str, tuple[Callable[[Path], dict[str, Any]], str]] = {
+    "too many": (lambda tmp: {"samples": 9}, "--samples 9 must not exceed the 8"),
+    "another condition": (lambda tmp: {}, "was trained on depth"),
+    "too large": (lambda tmp: {"size": 192}, "--size 192 must not exceed"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_evaluated_is_refused_in_one_line(
+    case: str, root: str, adapter: Path, tmp_path: Path
+) -> None:
+    changes, said = REFUSED[case]
+    path = adapter
+    if case == "another condition":
+        path = begin_run(tmp_path / "run", adapter, condition="depth", seed=0)
+    with pytest.raises(RequestError, match=said):
+        evaluate(ask(root, path, tmp_path / "out", **changes(tmp_path)), networks=TOYS)
+
+
+def test_an_adapter_outside_a_run_needs_a_place_for_the_table(root: str, adapter: Path) -> None:
+    with pytest.raises(RequestError, match="--out must be given"):
+        evaluate(ask(root, adapter, None), networks=TOYS)

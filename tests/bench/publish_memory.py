@@ -1,0 +1,72 @@
+"""`python -m tests.bench.publish_memory FOLDER`: publishes 100,000 small samples; prints the peak of its memory.
+
+A process of its own, and the local engine's workers in others: MB of the driver, and of the largest worker.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+from pathlib import Path
+
+from pipeline.commit import publish as commit_shard
+from pipeline.dataset import IMAGES, Dataset
+from pipeline.engine import run
+from pipeline.image import Geometry, encode_jpeg
+from pipeline.ingest import plan_dataset
+from pipeline.publish import Publication, publish
+from pipeline.publish.readers import read_webdataset
+from pipeline.receipt import to_compact_json
+from pipeline.rows import encode_rows, rows_path
+from pipeline.sample import Sample
+from pipeline.store import open_store
+from tests.faults.toys import Pictures
+
+SAMPLES, SHARD = 100_000, 1000
+
+
+def make(root: Path) -> Dataset:
+    """Samples that share one picture."""
+    source = Pictures(SAMPLES)
+    dataset = plan_dataset(str(root), source, Geometry(64), SHARD)
+    jpg = encode_jpeg(source.open({"i": 0, "captions": ["x"]}).content, 90)  # type: ignore[arg-type]
+    for shard in dataset.shards:
+        samples, rows = [], []
+        for row in dataset.plan(shard):
+            number = row["i"]
+            known = {"key": row["key"], "captions": ["small"], "width": 64, "height": 64, "source": {}}
+            samples.append(Sample(row["key"], {"jpg": jpg, "txt": b"small", "json": to_compact_json(known)}))
+            rows.append(
+                {"key": row["key"], "status": "ok", "phash": f"{number * 0x9E3779B97F4A7C15 % 2**64:016x}"}
+            )
+        commit_shard(
+            dataset.store,
+            samples,
+            column=IMAGES,
+            shard=shard,
+            planned=len(samples),
+            recipe=dataset.description.recipe,
+            extra={rows_path(shard): encode_rows(rows)},
+        )
+    return dataset
+
+
+def main(folder: Path) -> None:
+    dataset = make(folder / "root")
+    published = publish(
+        dataset,
+        open_store(str(folder / "to")),
+        Publication(splits=("train=0.9", "test=0.1")),
+        {"webdataset": read_webdataset},
+        lambda verb, stage, shards, of: run(stage, shards, "local", 1),
+    )
+    peaks = {
+        name: round(resource.getrusage(who).ru_maxrss / 1024)
+        for name, who in (("driver", resource.RUSAGE_SELF), ("worker", resource.RUSAGE_CHILDREN))
+    }
+    print(json.dumps({"samples": sum(published.counts.values()), **peaks}))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

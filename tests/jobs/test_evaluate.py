@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from adapters.requests import EvaluateConfig
+from adapters.sampling import Sampling
+from jobs.__main__ import parse, run
+from jobs.evaluate import EvaluateCommand
+
+
+def test_the_spelling() -> None:
+    command = parse(
+        "evaluate ROOT --condition sketch --base B --adapter RUN/adapter --samples 32 --seed 2 --steps 20 --out O "
+        "--variant mini --weights W --column sketch-pidinet --size 256 --batch 4 --json".split()
+    )
+    assert isinstance(command, EvaluateCommand)
+    assert command.json
+    assert command.config == EvaluateConfig(
+        "ROOT",
+        "sketch",
+        "B",
+        Path("RUN/adapter"),
+        Path("O"),
+        "sketch-pidinet",
+        32,
+        2,
+        Sampling(steps=20),
+        256,
+        "mini",
+        Path("W"),
+        4,
+    )
+    assert command.config.columns == ("sketch-pidinet",)
+    default = parse("evaluate ROOT --condition color --base B --adapter A".split())
+    assert isinstance(default, EvaluateCommand)
+    assert default.config == EvaluateConfig("ROOT", "color", "B", Path("A"))
+    assert (default.config.samples, default.config.sampling.steps, default.config.columns) == (64, 50, ())
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ("--condition nonsense", "--condition must be one of"),
+        ("--samples 1", "--samples must be at least 2"),
+        ("--size 100", "--size must be a positive multiple of 64"),
+        ("--out O", "there is no adapter A"),
+        ("", "--out must be given"),
+    ],
+)
+def test_a_wrong_request_is_one_line_and_2(
+    more: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(f"evaluate ROOT --condition sketch --base tiny --adapter A {more}".split()) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,100 @@
+"""publish and remove as commands: exit codes, summaries, both engines."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from jobs.command import EngineOptions, execute
+from jobs.publish import PublishCommand
+from jobs.remove import RemoveCommand
+from pipeline.publish import Publication
+from tests.pipeline.publish.toys import contents, keys_of, publish_here, toy_dataset
+
+LOCAL = EngineOptions("local", 2)
+
+
+def test_both_engines_give_the_bytes_of_this_process(
+    tmp_path: Path, ray_address: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dataset = toy_dataset(tmp_path / "root")
+    publish_here(dataset, tmp_path / "here")
+    for name, engine in (("ray", EngineOptions("ray", 2)), ("local", LOCAL)):
+        command = PublishCommand(
+            str(tmp_path / "root"),
+            str(tmp_path / name),
+            Publication(shard_size=10),
+            readers=(),
+            engine=engine,
+            json=True,
+        )
+        assert execute(command) == 0
+        assert contents(tmp_path / name) == contents(tmp_path / "here")
+        record = json.loads(capsys.readouterr().out.splitlines()[-1])
+        assert (record["shards"], record["made"], record["samples"]) == (3, 3, {"train": 30})
+
+
+def test_remove_then_purge(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root, to = str(tmp_path / "root"), str(tmp_path / "to")
+    toy_dataset(tmp_path / "root", 8, 8, color=False)
+    publish = PublishCommand(root, to, Publication(shard_size=4), readers=(), engine=LOCAL)
+    assert execute(publish) == 0
+    (tmp_path / "keys").write_text("k00001\nk00009\n")
+    assert execute(RemoveCommand(root, keys=tmp_path / "keys")) == 3
+    out, err = capsys.readouterr()
+    assert "1 samples removed now, 0 were before; 1 of what was asked for is not in this dataset" in out
+    assert f"not in {root}: k00009" in err
+    assert execute(publish) == 2
+    assert "publish with --purge" in capsys.readouterr().err
+    purge = PublishCommand(root, to, Publication(shard_size=4), purge=True, readers=(), engine=LOCAL)
+    assert execute(purge) == 0
+    assert "2 shards, 1 of them now" in capsys.readouterr().out
+    assert keys_of(tmp_path / "to") == [f"k{i:05d}" for i in range(8) if i != 1]
+
+
+def test_the_hub_gets_what_was_put_together_in_the_staging_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    toy_dataset(tmp_path / "root", 8, 8, color=False)
+    sent: list[tuple[Path, str]] = []
+
+    def send(folder: Path, repository: str) -> int:
+        assert "SHA256SUMS" in contents(folder)
+        sent.append((folder, repository))
+        return 7
+
+    monkeypatch.setattr("jobs.publish.send", send)
+    for staging in (None, tmp_path / "staging"):
+        monkeypatch.setattr(Path, "home", lambda: tmp_path)
+        to = "hf://datasets/user/name"
+        assert execute(PublishCommand(str(tmp_path / "root"), to, readers=(), staging=staging, engine=LOCAL)) == 0
+        assert f"{to}; 7 files sent" in capsys.readouterr().out
+    assert sent == [
+        (tmp_path / ".cache/t2i-shards/publish/user--name", "user/name"),
+        (tmp_path / "staging", "user/name"),
+    ]
+    wrong = PublishCommand(str(tmp_path / "root"), "hf://user/name", readers=(), engine=LOCAL)
+    assert execute(wrong) == 2
+
+
+@pytest.mark.parametrize("given", [(), ("keys", "urls")])
+def test_remove_takes_one_list(tmp_path: Path, given: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "list").write_text("k00001\n")
+    files = dict.fromkeys(given, tmp_path / "list")
+    assert execute(RemoveCommand(str(tmp_path), **files)) == 2
+    assert f"one of --keys, --urls and --sha256, {len(given)} were given" in capsys.readouterr().err
+
+
+def test_a_shard_that_is_damaged_ends_with_its_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    toy_dataset(tmp_path / "root", 8, 4, color=False)
+    path = tmp_path / "root/sketch/000001.tar"
+    data = bytearray(path.read_bytes())
+    data[700] ^= 1
+    path.write_bytes(data)
+    command = PublishCommand(str(tmp_path / "root"), str(tmp_path / "to"), readers=(), engine=LOCAL)
+    assert execute(command) == 3
+    err = capsys.readouterr().err
+    assert "sketch/000001.tar: must have sha256" in err
+    assert not {"manifest.jsonl", "SHA256SUMS"} & contents(tmp_path / "to").keys()

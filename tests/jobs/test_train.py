@@ -1,0 +1,196 @@
+"""The command: one process, several on this machine, Ray Train, torchrun. What workers do is in test_world.py."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adapters.export import WEIGHTS
+from adapters.log import read_log
+from jobs.__main__ import run
+from jobs.train import TrainWorkers
+from tests.faults.trainings import make_scenes, train_words
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset with the scenes' own sketches."""
+    return make_scenes(tmp_path_factory.mktemp("scenes") / "dataset")
+
+
+@pytest.fixture(autouse=True)
+def _nobody_launched(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("WORLD_SIZE", "RANK", "LOCAL_WORLD_SIZE", "RAY_ADDRESS"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="module")
+def alone(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of one process."""
+    out = tmp_path_factory.mktemp("alone") / "run"
+    assert run(train_words(scenes, out)) == 0
+    return out
+
+
+def _bits(out: Path) -> bytes:
+    return (out / "adapter" / WEIGHTS).read_bytes()
+
+
+def _losses(out: Path) -> list[float | None]:
+    return [line.loss for line in read_log(out / "log.jsonl")]
+
+
+def test_the_summary_is_one_line_or_json(alone: Path, scenes: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(train_words(scenes, alone)) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("train: 4 steps, 0 of them now; validation loss 0.")
+    assert "of them waiting for data; the base is unchanged" in said
+    assert said.count("\n") == 1
+    assert run([*train_words(scenes, alone), "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record["command"] == "train"
+    assert 0 <= record["wait"] <= 1
+
+
+def test_two_workers_of_this_machine_equal_one(
+    alone: Path, scenes: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    words = train_words(scenes, tmp_path / "run")
+    assert run([*words, "--workers", "2", "--engine", "local"]) == 0
+    out, err = capfd.readouterr()
+    assert out.startswith("train: 4 steps, 4 of them now; ")
+    assert out.count("\n") == 1, "one of them tells"
+    assert [line.split(",")[0] for line in err.splitlines()] == [f"train: step {step} of 4" for step in (0, 2, 4)]
+    assert _losses(tmp_path / "run")[1:] == pytest.approx(_losses(alone)[1:], abs=1e-5)
+
+    # What a worker finds wrong ends as if it had been found here.
+    assert run([*words, "--workers", "2", "--engine", "local", "--lr", "1"]) == 2
+    line = f"t2i-shards: {tmp_path}/run was begun with lr 0.001, and this command asks for 1.0: "
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert err.startswith(line)
+    assert err.count("\n") == 1
+
+
+@pytest.mark.soak
+def test_ray_train_trains_the_same_bits_as_this_machines_workers(
+    ray_address: str, scenes: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for engine in ("ray", "local"):
+        words = train_words(scenes, tmp_path / engine)
+        assert run([*words, "--workers", "2", "--engine", engine]) == 0
+        assert capfd.readouterr().out.startswith("train: 4 steps, 4 of them now; ")
+    assert _bits(tmp_path / "ray") == _bits(tmp_path / "local")
+    assert _losses(tmp_path / "ray") == _losses(tmp_path / "local")
+
+    words = train_words(scenes, tmp_path / "ray")
+    assert run([*words, "--workers", "2", "--lr", "1"]) == 2
+    out, err = capfd.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert "was begun with lr 0.001, and this command asks for 1.0" in err
+
+    assert run([*words, "--workers", "5"]) == 2
+    assert "--workers 5 need a core each, and this cluster has 4" in capfd.readouterr().err
+
+
+@pytest.mark.soak
+def test_one_worker_goes_to_the_cluster_that_is_named(
+    ray_address: str, alone: Path, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", ray_address)
+    assert run(train_words(scenes, tmp_path / "run")) == 0
+    assert _bits(tmp_path / "run") == _bits(alone)
+
+
+@pytest.mark.soak
+def test_torchrun_runs_the_command_in_each_process(scenes: Path, tmp_path: Path, alone: Path) -> None:
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "jobs"]
+    ended = subprocess.run(
+        [*launcher, *train_words(scenes, tmp_path / "run")],
+        cwd=REPOSITORY,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.startswith("train: 4 steps, 4 of them now; ")
+    assert ended.stdout.count("\n") == 1
+    assert ended.stderr.count("train: step") == 3
+    assert _losses(tmp_path / "run")[1:] == pytest.approx(_losses(alone)[1:], abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ("--batch 3 --workers 2", "--batch must be a multiple of the 2 workers, not 3"),
+        ("--workers 2 --micro-batch 3", "--micro-batch must divide the 2 samples of a worker, and 3 does not"),
+        ("--workers 0", "--workers must be at least 1, not 0"),
+        ("--retries -1", "--retries must not be below 0, not -1"),
+        ("--workers 2 --column none", "has no column 'none'"),
+    ],
+)
+def test_what_is_asked_wrongly_is_refused_before_anything_is_started(
+    scenes: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], words: str, line: str
+) -> None:
+    assert run([*train_words(scenes, tmp_path / "run"), *words.split()]) == 2
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert line in err
+    assert err.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_workers_are_not_started_by_those_that_torchrun_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    assert run("train data --condition sketch --out run --workers 2".split()) == 2
+    monkeypatch.setenv("RAY_ADDRESS", "somewhere:6379")
+    assert not TrainWorkers().apart
+
+
+@pytest.mark.parametrize(("rank", "said"), [("0", 1), ("1", 0)])
+def test_of_those_that_torchrun_started_the_first_tells(
+    alone: Path,
+    scenes: Path,
+    rank: str,
+    said: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    monkeypatch.setenv("RANK", rank)
+    assert run(train_words(scenes, alone)) == 0
+    assert capsys.readouterr().out.count("train: ") == said
+
+
+def test_who_trains(monkeypatch: pytest.MonkeyPatch) -> None:
+    def apart(**options: Any) -> bool:
+        return TrainWorkers(**options).apart
+
+    assert not apart()
+    assert apart(workers=2)
+    assert apart(workers=2, engine="local")
+    monkeypatch.setenv("RAY_ADDRESS", "somewhere:6379")
+    assert apart()
+    assert not apart(engine="local")
+
+
+def test_the_help_needs_no_torch() -> None:
+    code = (
+        "import sys, jobs.__main__ as m\ntry: m.parse(['train', '--help'])\nfinally: print('torch' in sys.modules)"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0
+    assert ended.stdout.endswith("False\n")
+    assert "--retries" in ended.stdout

@@ -1,0 +1,132 @@
+"""The card: terms, makers and losses are named, strangers' texts mean nothing in it, and machines can read it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline.dataset import Dataset
+from pipeline.image import Geometry
+from pipeline.ingest import Ingest, plan_dataset
+from pipeline.publish.card import escape_markdown
+from pipeline.receipt import Receipt, digest_json, to_json
+from tests.faults.toys import Pictures, make_images
+from tests.pipeline.publish.toys import contents, publish_here, toy_dataset
+from tests.pipeline.web import Web, put_failure, put_picture
+
+PIDINET = {
+    "extractor": "sketch",
+    "version": 1,
+    "variant": "default",
+    "weights": {
+        "file": "table5_pidinet.pth",
+        "sha256": "80860ac2" + "0" * 56,
+        "licence": "research only; commercial use by asking the authors",
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def to(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("published")
+    dataset = toy_dataset(folder / "root")
+    publish_here(
+        dataset,
+        folder / "to",
+        splits=("train=0.7", "test=0.3"),
+        contact="remove@example.org",
+        title="Toys & <more>",
+    )
+    return folder / "to"
+
+
+def test_terms_of_an_annotators_weights_are_named(tmp_path: Path) -> None:
+    dataset = make_images(tmp_path / "root", Pictures(4), 4, ("sketch",))
+    folder = tmp_path / "root/sketch"
+    (folder / "column.json").write_bytes(to_json(PIDINET))
+    receipt = Receipt.decode((folder / "000000.json").read_bytes(), "")
+    (folder / "000000.json").write_bytes(dataclasses.replace(receipt, recipe=digest_json(PIDINET)).encode())
+    publish_here(dataset, tmp_path / "to")
+    card = (tmp_path / "to/README.md").read_text()
+    assert "license: other" in card
+    assert "**sketch: research only.** These conditions were drawn by PiDiNet" in card
+    assert (
+        "| sketch | table5_pidinet.pth | `80860ac2"
+        + "0" * 56
+        + "` | research only; commercial use by asking the authors |"
+    ) in card
+
+
+def test_the_card_names_counts_contact_and_splits(to: Path) -> None:
+    card = (to / "README.md").read_text()
+    front = card.split("---\n")[1]
+    assert "  - split: train\n    path: data/train-*.tar\n  - split: test\n    path: data/test-*.tar\n" in front
+    assert "| publishing | 30 | 30 | none |" in card
+    assert "write to remove@example.org with its key" in card
+    assert "# Toys &amp; &lt;more&gt;" in card
+    assert 'pretty_name: "Toys & <more>"' in front
+
+
+def test_losses_and_opt_outs_are_counted(tmp_path: Path) -> None:
+    names = [f"a-{i}" for i in range(6)]
+    for i, name in enumerate(names):
+        put_picture(tmp_path / "web", name, i)
+    put_failure(tmp_path / "web", "a-1", "opted out: robots.txt")
+    put_failure(tmp_path / "web", "a-2", "opted out: X-Robots-Tag")
+    put_failure(tmp_path / "web", "a-3", "http 404")
+    source = Web(str(tmp_path / "web"), tuple(names))
+    dataset = plan_dataset(str(tmp_path / "root"), source, Geometry(64), 6)
+    stage = Ingest(dataset, source, Geometry(64), {})
+    stage.setup()
+    stage(0)
+    publish_here(Dataset.open(str(tmp_path / "root")), tmp_path / "to")
+    card = (tmp_path / "to/README.md").read_text()
+    assert "| getting pictures | 6 | 3 | http 404 1, opted out: X-Robots-Tag 1, opted out: robots.txt 1 |" in card
+    assert "2 pictures were not taken because their hosts say no" in card
+
+
+def test_strangers_texts_mean_nothing_in_it() -> None:
+    assert escape_markdown("a|b <script> [x](y) `z`\n# h") == "a&#124;b &lt;script&gt; \\[x\\](y) &#96;z&#96; # h"
+
+
+def test_croissant_is_valid_and_gives_the_records(
+    to: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import mlcroissant
+    from mlcroissant._src.operation_graph.operations import extract
+
+    # What it unpacks it keeps by the shard's name alone, in a folder that all have in common.
+    monkeypatch.setattr(extract, "EXTRACT_PATH", type(extract.EXTRACT_PATH)(tmp_path / "unpacked"))
+    dataset: Any = mlcroissant.Dataset(str(to / "croissant.json"))
+    assert not dataset.metadata.issues.errors
+    records = list(dataset.records("records-jpg"))
+    assert len(records) == 30
+    assert isinstance(records[0]["records-jpg/content"], Image.Image)
+    assert len(list(dataset.records("records-json"))) == 30
+    shards = [d for d in json.loads((to / "croissant.json").read_text())["distribution"] if "sha256" in d]
+    manifest = [json.loads(line) for line in (to / "manifest.jsonl").read_text().splitlines()]
+    assert [(s["contentUrl"], s["sha256"]) for s in shards] == [
+        (line["name"], line["sha256"]) for line in manifest
+    ]
+
+
+def test_sums_are_those_of_all_files(to: Path, tmp_path: Path) -> None:
+    import hashlib
+
+    lines = (to / "SHA256SUMS").read_text().splitlines()
+    told = {name: digest for digest, name in (line.split("  ") for line in lines)}
+    found = {name: hashlib.sha256(data).hexdigest() for name, data in contents(to).items()}
+    assert told == {name: digest for name, digest in found.items() if name != "SHA256SUMS"}
+
+
+def test_the_contact_sheet_shows_the_first_samples(to: Path) -> None:
+    with Image.open(to / "contact-sheet.jpg") as sheet:
+        pixels = np.asarray(sheet.convert("L"))
+    assert pixels.shape[0] > 6 * 192
+    assert (pixels[:, 8:190].std(axis=1) > 5).sum() > 6 * 150, "no pictures in the first column"

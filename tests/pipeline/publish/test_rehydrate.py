@@ -1,0 +1,132 @@
+"""Rehydrate: what is fetched again is what was there, to the byte; what is another picture now is left out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from extractors.base import Resources
+from pipeline.dataset import Dataset
+from pipeline.errors import RequestError
+from pipeline.extract import plan_extract
+from pipeline.image import Geometry
+from pipeline.ingest import Ingest, plan_dataset
+from pipeline.publish import open_published
+from pipeline.publish.rehydrate import finish_rehydrated, plan_rehydrate
+from pipeline.store import open_store
+from tests.pipeline.publish.toys import contents, keys_of, publish_here
+from tests.pipeline.web import Web, put_failure, put_picture
+
+NAMES = tuple(f"a-{i}" for i in range(7))
+
+
+class Crawl(Web):
+    def describe(self) -> Any:
+        return {"kind": "laion"}
+
+
+@dataclass(frozen=True)
+class FromFolder:
+    """Fetches as the source does: a folder that stands for the web."""
+
+    source: Web
+    resources: Resources = Resources()  # noqa: RUF009  (frozen)
+
+    def setup(self) -> None:
+        """Nothing to get ready."""
+
+    @contextmanager
+    def fetch(self, urls: Sequence[str], scratch: Path) -> Iterator[Any]:
+        class Fetched:
+            def __getitem__(self, url: str) -> bytes:
+                content = source.open({"location": url, "captions": [""]}).content
+                assert isinstance(content, bytes)
+                return content
+
+        source = self.source
+        yield Fetched()
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Web:
+    for number, name in enumerate(NAMES):
+        put_picture(tmp_path / "web", name, number)
+    return Crawl(str(tmp_path / "web"), NAMES)
+
+
+@pytest.fixture
+def dataset(source: Web, tmp_path: Path) -> Dataset:
+    dataset = plan_dataset(str(tmp_path / "root"), source, Geometry(64), 4)
+    for stage in (Ingest(dataset, source, Geometry(64), {}), plan_extract(dataset, ["color"])):
+        stage.setup()
+        for shard in dataset.shards:
+            stage(shard)
+    publish_here(dataset, tmp_path / "bare", shard_size=3)
+    return dataset
+
+
+def rehydrate(tmp_path: Path, source: Web) -> Any:
+    stage = plan_rehydrate(
+        open_store(str(tmp_path / "bare")), open_store(str(tmp_path / "full")), FromFolder(source)
+    )
+    stage.setup()
+    for number in range(len(stage.lines)):
+        stage(number)
+    return finish_rehydrated(stage, {})
+
+
+def test_the_same_bytes_as_with_images(dataset: Dataset, source: Web, tmp_path: Path) -> None:
+    publish_here(dataset, tmp_path / "with", shard_size=3, with_images=True)
+    rehydrate(tmp_path, source)
+    full, expected = contents(tmp_path / "full"), contents(tmp_path / "with")
+    shards = [name for name in expected if name.startswith("data/")]
+    assert len(shards) == 9
+    assert {name: full[name] for name in shards} == {name: expected[name] for name in shards}
+    assert len(open_published(str(tmp_path / "full"))) == 7
+
+
+def test_another_picture_or_none_is_left_out_and_counted(dataset: Dataset, source: Web, tmp_path: Path) -> None:
+    put_picture(tmp_path / "web", "a-1", 99)
+    put_failure(tmp_path / "web", "a-4", "http 404")
+    put_failure(tmp_path / "web", "a-5", "opted out: robots.txt")
+    finished = rehydrate(tmp_path, source)
+    assert finished.drops == {"not the picture of its digest": 1, "http 404": 1, "opted out: robots.txt": 1}
+    assert keys_of(tmp_path / "full") == [f"00000000{i}" for i in (0, 2, 3, 6)]
+    assert "not the picture of its digest 1" in (tmp_path / "full/README.md").read_text()
+
+
+def test_an_attempt_that_died_is_made_anew(dataset: Dataset, source: Web, tmp_path: Path) -> None:
+    """The web answers otherwise than to the attempt that left a shard without receipt."""
+    put_failure(tmp_path / "web", "a-0", "timed out")
+    rehydrate(tmp_path, source)
+    for name in ("SHA256SUMS", "receipts/train-000000.json"):
+        (tmp_path / "full" / name).unlink()
+    put_picture(tmp_path / "web", "a-0", 0)
+    assert rehydrate(tmp_path, source).drops == {}
+    assert len(keys_of(tmp_path / "full")) == 7
+
+
+def test_only_what_lacks_its_pictures(dataset: Dataset, source: Web, tmp_path: Path) -> None:
+    publish_here(dataset, tmp_path / "with", with_images=True)
+    with pytest.raises(RequestError, match="must be a packed publication without pictures"):
+        plan_rehydrate(open_store(str(tmp_path / "with")), open_store(str(tmp_path / "x")), FromFolder(source))
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/letter").write_text("dear")
+    with pytest.raises(RequestError, match="must be empty or hold this very set"):
+        plan_rehydrate(open_store(str(tmp_path / "bare")), open_store(str(tmp_path / "mine")), FromFolder(source))
+
+
+def test_hugging_face_sees_the_pictures(dataset: Dataset, source: Web, tmp_path: Path) -> None:
+    import datasets
+
+    rehydrate(tmp_path, source)
+    loaded = datasets.load_dataset(str(tmp_path / "full"), split="train", streaming=True)
+    assert isinstance(loaded.features["jpg"], datasets.Image)
+    assert [sample["json"]["key"] for sample in loaded] == keys_of(tmp_path / "full")
+    assert json.loads((tmp_path / "full/publish.json").read_text())["pictures"] is True

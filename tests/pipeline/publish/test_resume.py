@@ -1,0 +1,146 @@
+"""Publishing that is killed or refused: never taken for whole, and the same command ends with the same bytes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.dataset import Dataset
+from pipeline.errors import DamagedShard, RequestError
+from pipeline.publish import open_published
+from pipeline.publish.plan import SUMS
+from pipeline.store import FolderStore, ObjectStore, open_store
+from tests.faults.drive import CHECKOUT
+from tests.pipeline.publish.toys import contents, publish_here, toy_dataset
+
+
+def die_at_each_step(base: str, tmp_path: Path, *what: str) -> list[dict[str, Any]]:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.pipeline.publish.steps", base, str(tmp_path), *what],
+        cwd=CHECKOUT,
+        env=os.environ | {"PYTHONPATH": str(CHECKOUT)},
+        capture_output=True,
+        text=True,
+        timeout=1200,
+    )
+    assert done.returncode == 0, done.stderr
+    steps: list[dict[str, Any]] = [json.loads(line) for line in done.stdout.splitlines()]
+    assert steps[-1]["step"] is None
+    assert not steps[-1]["half"]
+    for step in steps:
+        assert step["same"], f"after {step['step']} the same command ended with other files"
+        assert not step["mixed"], f"after {step['step']} the old and the new passed for one publication"
+    return steps
+
+
+FILES = 1 + 2 * 4 + 1 + 5 + 3 + 2
+"""Made: the claim; two shards of four files; wids; Energon's; sheet, Croissant, card; manifest and sums."""
+
+
+def test_death_at_each_step_of_packing(tmp_path: Path) -> None:
+    steps = die_at_each_step(str(tmp_path / "to"), tmp_path, "pack", "calls")
+    assert sum(step["step"].startswith("before link") for step in steps[:-1]) == FILES
+    assert all(step["half"] for step in steps[:-1] if "before link" in step["step"])
+
+
+@pytest.mark.soak
+def test_death_in_the_midst_of_writing(tmp_path: Path) -> None:
+    steps = die_at_each_step(str(tmp_path / "to"), tmp_path, "pack")
+    assert any(step["step"] == "inside a write of a tar" for step in steps[:-1])
+    assert sum(not step["half"] for step in steps[:-1]) <= 1  # scratch goes after the last file stands
+
+
+@pytest.mark.soak
+def test_death_at_each_step_of_a_purge(tmp_path: Path) -> None:
+    steps = die_at_each_step(str(tmp_path / "to"), tmp_path, "purge", "calls")
+    assert any(step["step"].startswith("before unlink") for step in steps[:-1])
+
+
+@pytest.mark.soak
+def test_death_at_each_request_to_s3(bucket: str, tmp_path: Path) -> None:
+    steps = die_at_each_step(bucket, tmp_path, "pack")
+    assert sum(step["step"].startswith("after put_object") for step in steps[:-1]) == FILES
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    return toy_dataset(tmp_path_factory.mktemp("root") / "dataset")
+
+
+def test_a_second_run_sends_only_what_is_missing(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    to = tmp_path / "to"
+    publish_here(dataset, to)
+    before = contents(to)
+    created: list[str] = []
+    real = FolderStore.create
+
+    def create(store: FolderStore, path: str, source: Path) -> bool:
+        created.append(path)
+        return real(store, path, source)
+
+    monkeypatch.setattr(FolderStore, "create", create)
+    assert publish_here(dataset, to).made == 0
+    assert created == []
+    for name in ("data/train-000001.tar", "receipts/train-000001.json", SUMS):
+        (to / name).unlink()
+    assert publish_here(dataset, to).made == 1
+    assert [path for path in created if path.startswith(("data/", "receipts/"))] == [
+        "data/train-000001.tar",
+        "data/train-000001.idx",
+        "data/train-000001.tar.idx",
+        "receipts/train-000001.json",
+    ]
+    assert contents(to) == before
+
+
+def test_what_somebody_else_left_is_not_taken_for_ours(dataset: Dataset, tmp_path: Path) -> None:
+    to = tmp_path / "to"
+    publish_here(dataset, to)
+    for name in ("receipts/train-000001.json", SUMS):
+        (to / name).unlink()
+    tar = to / "data/train-000001.tar"
+    other = (to / "data/train-000000.tar").read_bytes()
+    tar.unlink()
+    tar.write_bytes(other)
+    with pytest.raises(DamagedShard, match=r"train-000001\.tar has no receipt and other bytes.*delete it"):
+        publish_here(dataset, to)
+    assert tar.read_bytes() == other
+
+
+class Refused(OSError):
+    """503 Slow Down, a reset, or an answer that never came."""
+
+
+@pytest.mark.parametrize("fatal", ["receipts/train-000001.json", SUMS])
+def test_no_manifest_without_its_shards(
+    bucket: str, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fatal: str
+) -> None:
+    """The store fails at one file, as it does when a client has given up its own retries."""
+    to = f"{bucket}/some/place"
+    publish_here(dataset, tmp_path / "local")
+    with monkeypatch.context() as patch:
+        for name in ("create", "create_bytes"):
+            real = getattr(ObjectStore, name)
+
+            def create(store: ObjectStore, path: str, data: Any, real: Any = real) -> bool:
+                if path == fatal:
+                    raise Refused(f"503 for {path}")
+                return bool(real(store, path, data))
+
+            patch.setattr(ObjectStore, name, create)
+        with pytest.raises(Refused):
+            publish_here(dataset, to)
+    with pytest.raises(RequestError, match="no whole publication"):
+        open_published(to)
+    publish_here(dataset, to)
+    store, local = open_store(to), contents(tmp_path / "local")
+    assert {path: bytes(store.load(path)) for path in local} == local
+    assert len(open_published(to)) == 30

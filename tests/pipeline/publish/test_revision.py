@@ -1,0 +1,106 @@
+"""Removal: streams and later publications leave the samples out, and a purge takes them from what is published."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pipeline.dataset import Dataset
+from pipeline.errors import RequestError
+from pipeline.publish import open_published
+from pipeline.publish.revision import discard_stale
+from pipeline.tombstones import remove
+from tests.pipeline.publish.toys import contents, keys_of, publish_here, toy_dataset
+
+SPLITS = ("train=0.7", "test=0.3")
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Dataset:
+    return toy_dataset(tmp_path / "root", color=False)
+
+
+def everything(*gone: int) -> list[str]:
+    return [f"k{i:05d}" for i in range(30) if i not in gone]
+
+
+def test_the_next_publication_leaves_removed_samples_out(dataset: Dataset, tmp_path: Path) -> None:
+    remove(dataset, "keys", ["k00004", "k00020"])
+    publish_here(dataset, tmp_path / "to")
+    assert keys_of(tmp_path / "to") == everything(4, 20)
+    assert "removed 2" in (tmp_path / "to/README.md").read_text()
+
+
+def test_a_publication_that_holds_removed_samples_asks_for_a_purge(dataset: Dataset, tmp_path: Path) -> None:
+    publish_here(dataset, tmp_path / "to")
+    before = contents(tmp_path / "to")
+    remove(dataset, "keys", ["k00004"])
+    with pytest.raises(RequestError, match=r"1 samples of .* were removed .*the first k00004.* --purge"):
+        publish_here(dataset, tmp_path / "to")
+    assert contents(tmp_path / "to") == before
+
+
+def test_a_purge_makes_only_the_shards_concerned_anew(dataset: Dataset, tmp_path: Path) -> None:
+    to = tmp_path / "to"
+    publish_here(dataset, to, splits=SPLITS)
+    before = contents(to)
+    first = keys_of(to)[0], keys_of(to)[12], keys_of(to, "test")[1]
+    remove(dataset, "keys", first)
+    published = publish_here(dataset, to, purge=True, splits=SPLITS)
+    assert (published.made, published.made_anew) == (3, 3) if len(keys_of(to, "test")) else (2, 2)
+    after = contents(to)
+    changed = {name for name in before if name.endswith(".tar") and before[name] != after[name]}
+    assert changed == {"data/train-000000.tar", "data/train-000001.tar", "data/test-000000.tar"}
+    assert before.keys() <= after.keys()
+    found = sorted(s.key for split in ("train", "test") for s in open_published(str(to), split).samples(0))
+    assert found == sorted(set(everything()) - set(first))
+    [revision] = [json.loads(data) for name, data in after.items() if name.startswith("revisions/")]
+    assert revision["revision"] == 1
+    assert sorted(key for keys in revision["removed"].values() for key in keys) == sorted(first)
+    manifest = [json.loads(line) for line in after["manifest.jsonl"].splitlines()]
+    assert {line["name"]: line["removed"] for line in manifest if line["removed"]} == dict.fromkeys(changed, 1)
+    assert "Revision 1: 3 samples went, from 3 shards" in after["README.md"].decode()
+    assert not any(key.encode() in after[name] for key in first for name in after if name.startswith("data/"))
+
+
+def test_purges_add_up_and_end_the_same(dataset: Dataset, tmp_path: Path) -> None:
+    to = tmp_path / "to"
+    publish_here(dataset, to)
+    remove(dataset, "keys", ["k00003"])
+    publish_here(dataset, to, purge=True)
+    after = contents(to)
+    assert publish_here(dataset, to, purge=True).made == 0
+    assert publish_here(dataset, to).made == 0
+    assert contents(to) == after
+    remove(dataset, "keys", ["k00003", "k00004"])
+    publish_here(dataset, to, purge=True)
+    assert keys_of(to) == everything(3, 4)
+    assert [json.loads(contents(to)[f"revisions/00000{n}.json"])["removed"] for n in (1, 2)] == [
+        {"data/train-000000.tar": ["k00003"]},
+        {"data/train-000000.tar": ["k00004"]},
+    ]
+
+
+def test_a_purge_cut_off_is_gone_on_with(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without --purge too: the revision was begun, and what vouched for the old one is gone."""
+    for name in ("to", "whole"):
+        publish_here(dataset, tmp_path / name)
+    remove(dataset, "keys", ["k00003"])
+    publish_here(dataset, tmp_path / "whole", purge=True)
+
+    def die(*_: object) -> int:
+        discard_stale(*_)  # type: ignore[arg-type]
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pipeline.publish.run.discard_stale", die)
+        with pytest.raises(KeyboardInterrupt):
+            publish_here(dataset, tmp_path / "to", purge=True)
+    with pytest.raises(RequestError, match="no whole publication"):
+        open_published(str(tmp_path / "to"))
+    publish_here(dataset, tmp_path / "to")
+    assert contents(tmp_path / "to") == contents(tmp_path / "whole")

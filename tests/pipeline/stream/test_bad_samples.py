@@ -1,0 +1,118 @@
+"""Samples that cannot be used: another of their block stands in for them, the same one in every world."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pipeline.errors import BrokenStage, DamagedShard, IncompleteError, RequestError
+from pipeline.sample import Sample
+from pipeline.stream import Stream, Trouble
+from tests.pipeline.stream.toys import BATCH, WORLDS, memory_stream, name, run_world
+
+STEPS = range(3 * 69 // BATCH)
+
+
+def is_bad(key: str) -> bool:
+    """A third of all; the samples of s05 and s06, all of them."""
+    return sum(map(ord, key)) % 3 == 0 or key[:3] in ("s05", "s06")
+
+
+def picky(sample: Sample, epoch: int) -> tuple[str, int]:
+    if is_bad(sample.key):
+        raise ValueError(f"{sample.key} is\nbroken")
+    return name(sample, epoch)
+
+
+def expected_of(stream: Stream, position: int) -> tuple[str, int]:
+    """The rule once more: the next good one of the block, round its end."""
+    block = stream.block(position)
+    keys = [f"s{shard:02d}-{index:02d}" for shard, index in block.places]
+    own = position - block.first
+    return next(key for key in keys[own:] + keys[:own] if not is_bad(key)), block.epoch
+
+
+def test_the_next_good_one_of_the_block_stands_in() -> None:
+    stream = memory_stream()
+    taken = list(stream.take(range(3 * 69), picky))
+    assert taken == [(position, expected_of(memory_stream(), position)) for position in range(3 * 69)]
+    own = list(memory_stream().take(range(3 * 69), name))
+    bad = [position for position, (key, _) in own if is_bad(key)]
+    assert stream.trouble == Trouble(bad=len(bad))
+    # Some stand at the end of their block, so that the search went round.
+    assert any(all(is_bad(key) for _, (key, _) in own[p : stream.block(p).stop]) for p in bad)
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_every_world_puts_the_same_in_their_place_and_counts_the_same(world: tuple[int, int]) -> None:
+    expected, (alone,) = run_world(memory_stream, STEPS, (1, 0), picky)
+    got, streams = run_world(memory_stream, STEPS, world, picky)
+    assert got == expected
+    assert sum((stream.trouble for stream in streams), Trouble()) == alone.trouble
+    assert alone.trouble.bad > 50
+
+
+def test_a_bad_sample_is_tried_once_in_a_block_and_named(caplog: pytest.LogCaptureFixture) -> None:
+    tried: list[tuple[str, int]] = []
+
+    def note(sample: Sample, epoch: int) -> Any:
+        if is_bad(sample.key):
+            tried.append(name(sample, epoch))
+        return picky(sample, epoch)
+
+    list(memory_stream().take(range(69), note))
+    assert len(set(tried)) == len(tried) == sum(is_bad(f"s{s:02d}-{i:02d}") for s in range(23) for i in range(3))
+    said = "a sample could not be used, another stands in for it: s05-01: ValueError: s05-01 is broken"
+    assert said in caplog.messages
+    assert len(caplog.messages) == len(tried)
+
+
+@pytest.mark.parametrize("error", [IncompleteError, RequestError, DamagedShard, MemoryError])
+def test_what_is_not_the_samples_fault_is_raised(error: type[Exception]) -> None:
+    def broken(sample: Sample, epoch: int) -> None:
+        raise error("this run cannot go on")
+
+    stream = memory_stream()
+    with pytest.raises(error, match="this run cannot go on"):
+        next(stream.take(range(5), broken))
+    assert stream.trouble.bad == 0
+
+
+def run_of_bad(length: int, position: int) -> Any:
+    """A `make` that fails on the samples that stand at `position` and the next ones of their block."""
+    stream = memory_stream(10, 30)
+    block = stream.block(position)
+    run = {block.places[i % 300] for i in range(position, position + length)}
+    keys = {f"s{shard:02d}-{index:02d}" for shard, index in run}
+
+    def make(sample: Sample, epoch: int) -> str:
+        if sample.key in keys:
+            raise OSError(f"cannot read {sample.key}")
+        return sample.key
+
+    return make
+
+
+@pytest.mark.parametrize("position", [0, 150, 250])
+def test_a_hundred_in_a_row_stop_the_stream_and_one_less_does_not(position: int) -> None:
+    assert len(list(memory_stream(10, 30).take(range(300), run_of_bad(99, position)))) == 300
+    taken = memory_stream(10, 30).take(range(300), run_of_bad(100, position))
+    with pytest.raises(BrokenStage, match=r"100 samples in a row could not be used.*; the last: s.*: OSError: ca"):
+        list(taken)
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_a_hundred_in_a_row_stop_every_world(world: tuple[int, int]) -> None:
+    with pytest.raises(BrokenStage, match="100 samples in a row"):
+        run_world(lambda: memory_stream(10, 30), range(300 // BATCH), world, run_of_bad(100, 120))
+
+
+def test_a_block_without_a_good_sample_stops_the_stream() -> None:
+    def hopeless(sample: Sample, epoch: int) -> None:
+        raise ValueError("no")
+
+    with pytest.raises(
+        BrokenStage, match=r"no sample of a block of 9 could be used; the last: s.*: ValueError: no"
+    ):
+        next(memory_stream(3).take(range(9), hopeless))

@@ -1,0 +1,284 @@
+"""The cache: bounded, shared by the processes of a machine, and never believed."""
+
+from __future__ import annotations
+
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TypeAlias
+
+import pytest
+
+from pipeline.commit import publish
+from pipeline.errors import DamagedShard, RequestError
+from pipeline.sample import Sample
+from pipeline.store import FolderStore, open_store
+from pipeline.stream import open_stream
+from pipeline.stream.cache import ShardCache
+from tests.faults.toys import Pictures, make_images
+from tests.pipeline.stream.toys import Origin, name
+
+Processes: TypeAlias = list[subprocess.Popen[str]]
+CHECKOUT = Path(__file__).parents[3]
+SHARDS = 6
+
+
+class Far:
+    """An origin with shards of one size, and a cache that holds three of them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.origin = Origin(folder / "origin", folder / "log")
+        self.receipts = [
+            publish(self.origin, samples_of(shard), column="images", shard=shard, planned=2, recipe="")
+            for shard in range(SHARDS)
+        ]
+        self.size = self.receipts[0].bytes
+        assert {receipt.bytes for receipt in self.receipts} == {self.size}
+        self.folder = folder / "cache"
+        self.cache = ShardCache(self.origin, self.folder, 3 * self.size)
+
+    def cached(self) -> set[int]:
+        """The shards whose files are there, after the sum of all files was held against the bound."""
+        assert sum(path.stat().st_size for path in self.folder.glob("*.*")) <= 3 * self.size
+        return {shard for shard in range(SHARDS) if self.file(shard).exists()}
+
+    def file(self, shard: int) -> Path:
+        return self.folder / f"{self.receipts[shard].sha256}.tar"
+
+    def loads(self) -> list[int]:
+        return [int(path[7:13]) for path in self.origin.loads()]
+
+
+def samples_of(shard: int) -> list[Sample]:
+    return [Sample(f"k{shard}{i}", {"jpg": bytes([shard, i]) * 5000}) for i in range(2)]
+
+
+@pytest.fixture
+def far(tmp_path: Path) -> Far:
+    return Far(tmp_path)
+
+
+def test_what_was_fetched_is_not_fetched_again(far: Far) -> None:
+    for _ in range(3):
+        for shard in (0, 1, 2):
+            assert far.cache.load(far.receipts[shard]) == samples_of(shard)
+    assert far.loads() == [0, 1, 2]
+    copy = pickle.loads(pickle.dumps(far.cache))  # noqa: S301  (as a loader sends it to its workers)
+    assert copy.load(far.receipts[1]) == samples_of(1)
+    assert far.loads() == [0, 1, 2]
+
+
+def test_the_least_recently_used_leave_first_and_the_bound_holds(far: Far) -> None:
+    used: list[int] = []
+    for shard in (0, 1, 2, 0, 3, 1, 4, 0, 5):
+        far.cache.load(far.receipts[shard])
+        used = [*(other for other in used if other != shard), shard]
+        assert far.cached() == set(used[-3:])
+        time.sleep(0.01)  # a file's time is that of the kernel's last tick
+    assert list(far.folder.glob("*.part")) == []
+
+
+def test_what_is_in_use_stays_and_what_finds_no_room_passes_by(far: Far, caplog: pytest.LogCaptureFixture) -> None:
+    used = [far.cache.load(far.receipts[shard]) for shard in (0, 1)]
+    for shard in (2, 3, 4):
+        far.cache.load(far.receipts[shard])
+        assert far.cached() == {0, 1, shard}
+    used.append(far.cache.load(far.receipts[4]))
+    assert far.cache.load(far.receipts[5]) == samples_of(5)
+    assert far.cached() == {0, 1, 4}
+    assert caplog.messages == ["no room in the cache for images/000005.tar: all of it is in use"]
+    # One sample of a shard is enough to keep it; with its last one it may go.
+    del used[0][0], used[1:]
+    far.cache.load(far.receipts[5])
+    far.cache.load(far.receipts[3])
+    assert far.cached() == {0, 5, 3}
+    used.clear()
+    far.cache.load(far.receipts[2])
+    assert 0 not in far.cached()
+
+
+def damage(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[700] ^= 1
+    path.write_bytes(data)
+
+
+def test_a_damaged_copy_is_noticed_and_fetched_again(far: Far, caplog: pytest.LogCaptureFixture) -> None:
+    far.cache.load(far.receipts[0])
+    damage(far.file(0))
+    assert far.cache.load(far.receipts[0]) == samples_of(0)
+    assert far.loads() == [0, 0]
+    (said,) = caplog.messages
+    assert said.startswith("a cached copy is damaged and is fetched again: images/000000.tar: must have sha256")
+    assert far.cache.load(far.receipts[0]) == samples_of(0)
+    assert far.loads() == [0, 0]
+
+
+@pytest.mark.parametrize("size", [0, 1, 512, 1024])
+def test_a_cut_copy_is_fetched_again(size: int, far: Far) -> None:
+    far.cache.load(far.receipts[0])
+    far.file(0).write_bytes(far.file(0).read_bytes()[:size])
+    assert far.cache.load(far.receipts[0]) == samples_of(0)
+    assert far.loads() == [0, 0]
+    assert far.file(0).stat().st_size == far.size
+
+
+def test_damage_far_away_never_comes_in(far: Far) -> None:
+    damage(far.origin._folder / "images" / "000000.tar")
+    with pytest.raises(DamagedShard, match=r"^images/000000\.tar: must have sha256"):
+        far.cache.load(far.receipts[0])
+    (far.origin._folder / "images" / "000001.tar").unlink()
+    with pytest.raises(DamagedShard, match=r"^images/000001\.tar: has a receipt, but the file is gone"):
+        far.cache.load(far.receipts[1])
+    assert far.cached() == set()
+    assert list(far.folder.glob("*.*")) == []
+
+
+def test_what_a_dead_process_left_half_written_is_swept(far: Far) -> None:
+    far.cache.load(far.receipts[0])
+    (far.folder / f"{far.receipts[1].sha256}.part").write_bytes(bytes(far.size))
+    (far.folder / f"{far.receipts[5].sha256}.part").write_bytes(bytes(far.size))
+    for shard in (1, 2):
+        assert far.cache.load(far.receipts[shard]) == samples_of(shard)
+    assert far.cached() == {0, 1, 2}
+    assert list(far.folder.glob("*.part")) == []
+
+
+# A process that loads shard 0 and says when; with a gate, the origin answers when that file is there.
+LOADER = """
+import os, sys, time
+from pathlib import Path
+from pipeline.receipt import Receipt
+from pipeline.stream.cache import ShardCache
+from tests.pipeline.stream.toys import Origin
+
+folder, gate, child = Path(sys.argv[1]), Path(sys.argv[2]), len(sys.argv) > 3
+
+class Gated(Origin):
+    def load(self, path):
+        data = super().load(path)
+        if child and os.fork() == 0:
+            sys.stdin.read()  # as a loader's worker, for as long as its parent
+            os._exit(0)
+        while not gate.exists():
+            time.sleep(0.01)
+        return data
+
+receipt = Receipt.decode((folder / "origin/images/000000.json").read_bytes(), "")
+cache = ShardCache(Gated(folder / "origin", folder / "log"), folder / "cache", 3 * receipt.bytes)
+print("begins", flush=True)
+samples = cache.load(receipt)
+print(samples[1].key, flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def processes() -> Iterator[Processes]:
+    started: Processes = []
+    yield started
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def load_elsewhere(far: Far, gate: Path, processes: Processes, *more: str) -> subprocess.Popen[str]:
+    """Another process that begins to load shard 0."""
+    command = [sys.executable, "-c", LOADER, str(far.origin.log.parent), str(gate), *more]
+    pipe = subprocess.PIPE
+    processes.append(subprocess.Popen(command, cwd=CHECKOUT, stdin=pipe, stdout=pipe, text=True))
+    assert read_line(processes[-1]) == "begins"
+    return processes[-1]
+
+
+def read_line(process: subprocess.Popen[str]) -> str:
+    """What it says next; nothing once it is dead, as it is when it hangs for minutes."""
+    assert process.stdout is not None
+    ends = threading.Timer(300, process.kill)
+    ends.start()
+    line = process.stdout.readline().strip()
+    ends.cancel()
+    return line
+
+
+def await_load(far: Far) -> None:
+    limit = time.monotonic() + 600
+    while not far.loads():
+        assert time.monotonic() < limit, "nobody began to fetch"
+        time.sleep(0.01)
+
+
+def test_one_process_fetches_and_the_others_wait(far: Far, tmp_path: Path, processes: Processes) -> None:
+    gate = tmp_path / "gate"
+    loaders = [load_elsewhere(far, gate, processes) for _ in range(3)]
+    await_load(far)
+    gate.touch()
+    assert [read_line(loader) for loader in loaders] == ["k01"] * 3
+    assert far.loads() == [0]
+
+
+def test_the_death_of_who_fetches_hangs_nobody(far: Far, tmp_path: Path, processes: Processes) -> None:
+    dies = load_elsewhere(far, tmp_path / "never", processes)
+    await_load(far)
+    waits = load_elsewhere(far, tmp_path, processes)  # its gate is open
+    dies.send_signal(signal.SIGKILL)
+    assert read_line(waits) == "k01"
+    assert far.loads() == [0, 0]
+
+
+def test_what_another_process_uses_stays(far: Far, tmp_path: Path, processes: Processes) -> None:
+    user = load_elsewhere(far, tmp_path, processes)
+    assert read_line(user) == "k01"
+    for shard in (1, 2, 3, 4):
+        far.cache.load(far.receipts[shard])
+        assert 0 in far.cached()
+    user.kill()
+    user.wait()
+    for shard in (5, 1):
+        far.cache.load(far.receipts[shard])
+    assert 0 not in far.cached()
+
+
+def test_a_child_that_was_forked_meanwhile_keeps_no_lock(far: Far, tmp_path: Path, processes: Processes) -> None:
+    """A loader forks its workers whenever it likes; they live on with all that was open then."""
+    parent = load_elsewhere(far, tmp_path, processes, "child")
+    assert read_line(parent) == "k01"
+    far.file(0).unlink()
+    other = load_elsewhere(far, tmp_path, processes)
+    assert read_line(other) == "k01"
+    assert far.loads() == [0, 0]
+
+
+def test_a_stream_from_s3_comes_by_the_cache(bucket: str, tmp_path: Path) -> None:
+    root, cache = tmp_path / "root", tmp_path / "cache"
+    make_images(root, Pictures(4), 2)
+    far = open_store(f"{bucket}/root")
+    for path in ("dataset.json", *(f"images/00000{shard}.{end}" for shard in (0, 1) for end in ("tar", "json"))):
+        far.create(path, root / path)
+    size = sum(path.stat().st_size for path in root.glob("images/*.tar"))
+    here, there = open_stream(str(root), []), open_stream(far.root, [], cache=cache, cache_bytes=size)
+    expected = [(sample.key, sample.members) for sample in here.samples(1)]
+    assert [(sample.key, sample.members) for sample in there.samples(1)] == expected
+    for shard in (0, 1):
+        far.discard(f"images/00000{shard}.tar")
+    assert list(there.take(range(12), name)) == list(here.take(range(12), name))
+    assert there.digest == here.digest
+
+    with pytest.raises(
+        RequestError, match=rf"must have room for two blocks of shards, {size} bytes, not {size - 1}$"
+    ):
+        open_stream(far.root, [], cache=cache, cache_bytes=size - 1)
+    with pytest.raises(RequestError, match="the cache must be a folder that may be written: "):
+        open_stream(far.root, [], cache=root / "dataset.json" / "cache")
+
+
+def test_a_dataset_in_a_folder_has_no_need_of_it(root: Path, tmp_path: Path) -> None:
+    stream = open_stream(str(root), [], cache=tmp_path / "cache", cache_bytes=0)
+    assert len(list(stream.samples(0))) == len(stream)
+    assert not (tmp_path / "cache").exists()
+    assert isinstance(stream._shards._store, FolderStore)

@@ -1,0 +1,95 @@
+"""Shards in memory, worlds of ranks and workers that only slice positions, and what a stream gave to all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import DamagedShard
+from pipeline.sample import Sample
+from pipeline.store import FolderStore
+from pipeline.stream import Stream
+from pipeline.stream.order import BlockOrder, Kept
+
+WORLDS = [(ranks, workers) for ranks in (1, 2, 4) for workers in (0, 1, 2)]
+BATCH = 8
+
+
+class MemoryShards:
+    """What a Stream asks of its shards. opened: the shards, as often as they were opened. gone: those that are."""
+
+    digest = "0" * 64
+
+    def __init__(self, counts: Mapping[int, int], gone: frozenset[int] = frozenset()) -> None:
+        self._counts, self._gone = counts, gone
+        self.opened: list[int] = []
+
+    def counts(self) -> Mapping[int, int]:
+        return self._counts
+
+    def open(self, shard: int) -> list[Sample]:
+        self.opened.append(shard)
+        if shard in self._gone:
+            raise DamagedShard(f"images/{shard:06d}.tar: has a receipt, but the file is gone")
+        return [Sample(f"s{shard:02d}-{i:02d}", {"jpg": b"picture"}) for i in range(self._counts[shard])]
+
+
+def memory_stream(
+    shards: int = 23, size: int = 3, seed: int = 3, gone: frozenset[int] = frozenset(), quota: int = 0
+) -> Stream:
+    held = MemoryShards(dict.fromkeys(range(shards), size), gone)
+    return Stream(held, BlockOrder(seed, Kept(held.counts(), frozenset())), quota)  # type: ignore[arg-type]
+
+
+def name(sample: Sample, epoch: int) -> tuple[str, int]:
+    """A `make` that tells what it was given."""
+    return sample.key, epoch
+
+
+def split(steps: range, ranks: int, workers: int) -> list[list[int]]:
+    """The positions that each reading process of a world takes of these steps' global batches of BATCH."""
+    share = BATCH // ranks
+    taken: list[list[int]] = []
+    for rank in range(ranks):
+        for worker in range(max(1, workers)):
+            own = steps[worker :: max(1, workers)]
+            taken.append([t * BATCH + rank * share + i for t in own for i in range(share)])
+    return taken
+
+
+def run_world(
+    make_stream: Callable[[], Any], steps: range, world: tuple[int, int], make: Callable[..., Any] = name
+) -> tuple[list[tuple[int, Any]], list[Any]]:
+    """(what all processes of a world got, by position, the stream that each of them had)"""
+    got: dict[int, Any] = {}
+    streams = []
+    for positions in split(steps, *world):
+        streams.append(make_stream())
+        for position, made in streams[-1].take(iter(positions), make):
+            assert position not in got
+            got[position] = made
+    return sorted(got.items()), streams
+
+
+def epochs(stream: Any, count: int) -> Iterator[list[Any]]:
+    """What `name` makes of the first epochs."""
+    for epoch in range(count):
+        positions = range(epoch * len(stream), (epoch + 1) * len(stream))
+        yield [made for _, made in stream.take(positions, name)]
+
+
+class Origin(FolderStore):
+    """A store as if it were far away: `log` has a line for each time that a shard was loaded."""
+
+    def __init__(self, folder: Path, log: Path) -> None:
+        super().__init__(folder)
+        self.log = log
+
+    def load(self, path: str) -> memoryview:
+        with open(self.log, "a") as file:
+            file.write(f"{path}\n")
+        return super().load(path)
+
+    def loads(self) -> list[str]:
+        return self.log.read_text().splitlines() if self.log.exists() else []
