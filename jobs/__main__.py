@@ -20,6 +20,9 @@ from jobs.generate import GenerateCommand
 from jobs.ingest import IngestCoco, IngestFolder, IngestLaion, IngestScenes
 from jobs.inspect import StatusCommand, VerifyCommand
 from jobs.mini import MiniWeightsCommand
+from jobs.publish import PublishCommand
+from jobs.rehydrate import RehydrateCommand
+from jobs.remove import RemoveCommand
 from jobs.report import ReportCommand
 from jobs.train import TrainCommand
 from jobs.weights import WeightsCommand
@@ -49,6 +52,9 @@ Commands = (
     | Annotated[GenerateCommand, subcommand("generate")]
     | Annotated[EvaluateCommand, subcommand("evaluate")]
     | Annotated[ConvertAdapterCommand, subcommand("convert-adapter")]
+    | Annotated[PublishCommand, subcommand("publish")]
+    | Annotated[RemoveCommand, subcommand("remove")]
+    | Annotated[RehydrateCommand, subcommand("rehydrate")]
     | Annotated[WeightsCommand, subcommand("weights")]
     | Annotated[MiniWeightsCommand, subcommand("mini-weights")]
 )

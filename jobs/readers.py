@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -20,6 +21,7 @@ def read_ray(paths: Mapping[str, Sequence[Path]], folder: Path | None) -> Iterat
     from pipeline.engine.ray import connect
 
     connect()
+    logging.getLogger("ray.data").setLevel(logging.WARNING)  # which tells of every execution
     context = ray.data.DataContext.get_current()
     shown, context.enable_progress_bars = context.enable_progress_bars, False
     try:

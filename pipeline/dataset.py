@@ -22,7 +22,7 @@ from pipeline.tar import TarError, read_samples
 RECEIPT_NAME = re.compile(r"(\d{6,})\.json")
 COLUMN_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 IMAGES = "images"
-RESERVED = {"plan", "supplements", "drafts", "duplicates", IMAGES}
+RESERVED = {"plan", "supplements", "drafts", "duplicates", "tombstones", IMAGES}
 FIELDS: dict[str, type] = {
     "source": dict,
     "geometry": dict,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 from collections import defaultdict
 from collections.abc import Collection, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Literal
 
@@ -26,6 +27,8 @@ FOLDER = "tombstones"
 STONE = pa.schema([("shard", pa.int32()), ("key", pa.string())])
 """shard: one that was asked to hold the key; a later one may hold it too, when the row was tried again."""
 By = Literal["keys", "urls", "sha256"]
+LeftOut = Mapping[int, AbstractSet[str]]
+"""shard -> the keys of samples that are not handed out, though they are there."""
 URLS = ("location", "coco_url", "flickr_url")
 """Columns of the plan in which a picture's address may stand."""
 
@@ -120,6 +123,16 @@ def read_tombstones(dataset: Dataset, first: int = 1, last: int | None = None) -
     done = dataset.done(IMAGES) if by_shard else set()
     removed = {shard: keys & _samples(dataset.store, shard) for shard, keys in by_shard.items() if shard in done}
     return {shard: keys for shard, keys in sorted(removed.items()) if keys}
+
+
+def add_tombstones(dataset: Dataset, left_out: LeftOut | None) -> LeftOut | None:
+    """`left_out` and the removed samples; None when there is nothing to leave out."""
+    removed = read_tombstones(dataset)
+    if not removed:
+        return left_out
+    before = left_out or {}
+    shards = sorted({*before, *removed})
+    return {shard: before.get(shard, frozenset()) | removed.get(shard, frozenset()) for shard in shards}
 
 
 def _samples(store: Store, shard: int) -> set[str]:

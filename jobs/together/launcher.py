@@ -71,7 +71,7 @@ def train_here(config: TrainConfig, workers: int) -> TrainSummary:
 
 
 def _work_here(config: TrainConfig) -> TrainSummary:
-    """Work that ends with the command: forked from a server, a worker would outlive it, and go on writing to RUN."""
+    """Work that ends with the command: forked from a server, a worker would outlive it and write on in RUN."""
     command = multiprocessing.parent_process()
     assert command is not None
 
@@ -80,6 +80,7 @@ def _work_here(config: TrainConfig) -> TrainSummary:
         os._exit(1)
 
     threading.Thread(target=follow, daemon=True).start()
+    signal.signal(SIGINT, signal.SIG_DFL)  # Control-C reaches workers as well; the command tells of it
     return work(config)
 
 

@@ -15,8 +15,8 @@ from pipeline.sample import Sample, digest_keys
 from pipeline.stream import check_current, zip_columns
 from pipeline.tar import END, TarError, TarWriter, read_samples
 
-CHUNK = 1 << 22
-AHEAD = 4
+CHUNK = 1 << 20
+AHEAD = 8
 """Chunks that may wait to be hashed."""
 
 

@@ -17,7 +17,7 @@ DTYPES = {"jpg": "image", "png": "image", "txt": "string", "json": "json"}
 empty in them could hold nothing later."""
 
 
-def render_card(facts: Facts) -> bytes:
+def render_card(facts: Facts, template: str = "card.md.j2") -> bytes:
     """README.md. Texts come from strangers: what has a meaning in Markdown or HTML is escaped."""
     environment = Environment(  # Markdown, so HTML's escaping is not it
         loader=FileSystemLoader(Path(__file__).parent),
@@ -35,7 +35,7 @@ def render_card(facts: Facts) -> bytes:
         "reasons": _reasons,
     }
     geometry = facts.claim["geometry"]
-    text: str = environment.get_template("card.md.j2").render(
+    text: str = environment.get_template(template).render(
         facts=facts,
         licence_id=licence_id(facts),
         size_category=next((name for least, name in SIZES if facts.samples < least), "1M<n<10M"),
@@ -54,7 +54,7 @@ def research_only(facts: Facts) -> list[str]:
 def licence_id(facts: Facts) -> str:
     """The Hub's word for the licence of the whole: apache-2.0 where all of it is ours, else other."""
     ours = all(w.licence.startswith("Apache-2.0") for m in facts.makers for w in m.weights) and all(
-        m.licence.startswith("Apache-2.0") or m.by.startswith("color") or m.weights for m in facts.makers
+        m.weights or m.licence.startswith(("Apache-2.0", "none of its own")) for m in facts.makers
     )
     return "apache-2.0" if ours and facts.claim["source"]["kind"] == "scenes" else "other"
 

@@ -97,19 +97,8 @@ def collect_facts(
     revisions: Sequence[Mapping[str, Any]],
 ) -> Facts:
     """The facts of a publication whose shards `lines` are done. A pure function of dataset and request."""
-    dataset = plan.dataset
-    found = measure_yield(dataset)
-    left_out = dataset.left_out()
     members = {column: of for look in looked.values() for column, of in look.members.items()}
-    stages = [
-        Stage("choosing rows", found.planned + sum(left_out.values()), left_out),
-        Stage("getting pictures", found.planned, dict(sorted(found.reasons.items()))),
-    ]
-    for column in plan.columns[1:]:
-        drops = Counter[str]()
-        for receipt in plan.receipts[column].values():
-            drops.update(receipt.drops)
-        stages.append(Stage(column, sum(r.planned for r in plan.receipts[column].values()), dict(drops)))
+    stages, opted_out = _stages(plan)
     removed = sum(line.removed for line in lines)
     last = choice.left_out(reasons_of(plan.columns))
     if removed:
@@ -119,29 +108,70 @@ def collect_facts(
     licences = Counter[str]()
     for look in looked.values():
         licences.update(look.licences)
-    kind = str(dataset.description.source["kind"])
     return Facts(
-        title=plan.asked.title or f"T2I-Adapter conditions ({kind})",
+        title=_title(plan),
         contact=plan.asked.contact,
         claim=plan.claim,
         members=tuple(plan.members(looked)),
         lines=tuple(lines),
         makers=tuple(_maker(plan, column, members.get(column, ())) for column in plan.columns[1:]),
         stages=tuple(stages),
-        opted_out=sum(count for reason, count in found.reasons.items() if kind_of(reason) == OPTED_OUT),
+        opted_out=opted_out,
         licences=dict(sorted(licences.items())),
         revisions=tuple(revisions),
     )
 
 
+def collect_standing(plan: Plan) -> Facts:
+    """The facts of a dataset that is published as it stands."""
+    stages, opted_out = _stages(plan)
+    return Facts(
+        title=_title(plan),
+        contact=plan.asked.contact,
+        claim=plan.claim,
+        members=(),
+        lines=(),
+        makers=tuple(_maker(plan, column, ()) for column in plan.columns[1:]),
+        stages=tuple(stages),
+        opted_out=opted_out,
+        licences={},
+    )
+
+
+def _title(plan: Plan) -> str:
+    return plan.asked.title or f"T2I-Adapter conditions ({plan.dataset.description.source['kind']})"
+
+
+def _stages(plan: Plan) -> tuple[list[Stage], int]:
+    """What each step before the publication let through, and how many pictures their hosts refused."""
+    found, left_out = measure_yield(plan.dataset), plan.dataset.left_out()
+    stages = [
+        Stage("choosing rows", found.planned + sum(left_out.values()), left_out),
+        Stage("getting pictures", found.planned, dict(sorted(found.reasons.items()))),
+    ]
+    for column in plan.columns[1:]:
+        drops = Counter[str]()
+        for receipt in plan.receipts[column].values():
+            drops.update(receipt.drops)
+        stages.append(Stage(column, sum(r.planned for r in plan.receipts[column].values()), dict(drops)))
+    return stages, sum(count for reason, count in found.reasons.items() if kind_of(reason) == OPTED_OUT)
+
+
 def _maker(plan: Plan, column: str, members: tuple[str, ...]) -> Maker:
     recipe = without_paths(dict(plan.dataset.recipe(column) or {}))
     name = recipe.get("extractor", recipe.get("made_by", "unknown"))
+    # What is drawn by a rule alone has no terms but the picture's.
+    unsaid = "none of its own" if "extractor" in recipe else "not told"
     parts = [str(part) for part in (name, recipe.get("variant")) if part]
     if "made_by" in recipe:
         parts.append("ground truth of the source")
     return Maker(
-        column, members, ", ".join(parts), str(recipe.get("licence", "")), tuple(find_weights(recipe)), recipe
+        column,
+        members,
+        ", ".join(parts),
+        str(recipe.get("licence") or unsaid),
+        tuple(find_weights(recipe)),
+        recipe,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -90,6 +91,7 @@ class Pack:
             finally:
                 for loaded in used.values():
                     loaded.check()  # before anything of it is published, and before other errors of damaged bytes
+            synced = self._threads.submit(_sync, tar)  # the disk works while the tar is read back
             entries = scan(map_file(tar))
             if [entry.key for entry in entries] != keys:
                 raise OSError(f"{target.name} reads back with other keys than were written")
@@ -106,6 +108,7 @@ class Pack:
                 drops={"removed": planned - len(keys)} if planned > len(keys) else {},
             )
             dali, energon = index_paths(target)
+            synced.result()
             indexes = {dali: dali_index(entries), energon: energon_index(entries, size)}
             return commit(self.to, target, tar, receipt, indexes)
 
@@ -151,6 +154,11 @@ def enlarge_cells(data: bytes, width: int, height: int) -> bytes:
     if cells.shape[:2] == (height, width):
         return data
     return png.encode_rgb(np.asarray(cv2.resize(cells, (width, height), interpolation=cv2.INTER_NEAREST)))
+
+
+def _sync(path: Path) -> None:
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
 
 
 def commit(store: Store, target: Target, tar: Path, receipt: Receipt, indexes: Mapping[str, bytes]) -> Receipt:

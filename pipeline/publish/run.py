@@ -9,7 +9,9 @@ from typing import cast
 from pipeline.dataset import Dataset
 from pipeline.engine import Outcome
 from pipeline.errors import IncompleteError
-from pipeline.publish.finish import Finished, finish
+from pipeline.publish.card import render_card
+from pipeline.publish.facts import collect_standing
+from pipeline.publish.finish import CARD, Finished, finish
 from pipeline.publish.plan import SUMS, Plan, plan_publish
 from pipeline.publish.readers import Reader
 from pipeline.publish.request import Publication
@@ -92,7 +94,7 @@ def _publish_columns(dataset: Dataset, to: Store, asked: Publication, work: Work
     )
     if outcome.problems:
         return Published(*told, len(outcome.made), 0, tuple(outcome.problems))
-    lines = finish_columns(plan, {})
+    lines = finish_columns(plan, {CARD: render_card(collect_standing(plan), "columns.md.j2")})
     return Published(*told, len(outcome.made), 0, (), Finished(lines, ()))
 
 

@@ -17,7 +17,7 @@ from pipeline.stream.columns import Receipts, check_current, whole_column
 from pipeline.stream.order import BlockOrder, Kept, Order, cut_blocks
 from pipeline.stream.shards import LeftOut, Shards
 from pipeline.stream.stream import Stream
-from pipeline.tombstones import read_tombstones
+from pipeline.tombstones import add_tombstones
 
 CACHE_BYTES = 1 << 36
 """64 GiB"""
@@ -65,19 +65,16 @@ def open_stream(
     return Stream(shards, order, skip_damaged)
 
 
-def _find_left_out(dataset: Dataset, images: Mapping[int, Receipt], duplicates: bool) -> LeftOut:
+def _find_left_out(dataset: Dataset, images: Mapping[int, Receipt], duplicates: bool) -> LeftOut | None:
     """The keys that were removed, and with `duplicates` False those of duplicates."""
-    removed = read_tombstones(dataset)
-    if duplicates:
-        return removed
-    marked = read_duplicates(dataset, images)
-    if marked is None:
-        raise RequestError(
-            f"the duplicates of {dataset.store.root} are not marked; run ingest again to have them marked"
-        )
-    return {
-        shard: marked.get(shard, set()) | removed.get(shard, set()) for shard in marked.keys() | removed.keys()
-    }
+    marked = None
+    if not duplicates:
+        marked = read_duplicates(dataset, images)
+        if marked is None:
+            raise RequestError(
+                f"the duplicates of {dataset.store.root} are not marked; run ingest again to have them marked"
+            )
+    return add_tombstones(dataset, marked)
 
 
 def _open_cache(

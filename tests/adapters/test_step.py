@@ -68,7 +68,10 @@ def test_half_precision_keeps_the_adapters_weights_whole(
     training = Training(config, toy_stream(), base)
     assert base.unet.dtype == DTYPES[config.precision]
     first = copy.deepcopy(training.adapter.state_dict())
+    products: set[torch.dtype] = set()
+    training.adapter.body[0].register_forward_hook(lambda module, given, made: products.add(made.dtype))
     training.run()
+    assert products == {DTYPES[config.precision]}
     losses = [line.loss for line in read_log(config.out / "log.jsonl")][1:]
     expected = _train(toy_config(tmp_path / "full", steps=2), tiny)
     assert losses == pytest.approx(expected, rel=0.05), "rounded, and not another loss"

@@ -7,8 +7,11 @@ shard in one scan.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -31,6 +34,7 @@ def bench(folder: Path) -> list[Row]:
     return [
         _against_copying("packing against copying the same bytes through sha256", folder, dataset, (), ">= 0.8"),
         _scans(folder),
+        _memory(folder),
     ]
 
 
@@ -96,3 +100,11 @@ def _scans(folder: Path) -> Row:
     finally:
         pack.scan = real  # type: ignore[attr-defined]
     return Row("scans of each tar for all indexes", "", counted / len(choice.targets), None, None, "1")
+
+
+def _memory(folder: Path) -> Row:
+    """MB of a process that publishes 100,000 small samples."""
+    command = [sys.executable, "-m", "tests.bench.publish_memory", os.fspath(folder / "memory")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    peak = json.loads(done.stdout.splitlines()[-1])["megabytes"]
+    return Row("memory of publishing 100,000 small samples", "MB", peak, None, None, "< 1000")

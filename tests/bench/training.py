@@ -1,4 +1,4 @@
-"""A training step against the step of diffusers' T2I-Adapter script for SDXL, same base, adapter, batch and dtype."""
+"""A training step against that of diffusers' T2I-Adapter script for SDXL: same base, adapter, batch and dtype."""
 
 from __future__ import annotations
 

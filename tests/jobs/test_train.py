@@ -97,8 +97,8 @@ def test_ray_train_trains_the_same_bits_as_this_machines_workers(
     assert (out, err.count("\n")) == ("", 1)
     assert "was begun with lr 0.001, and this command asks for 1.0" in err
 
-    assert run([*words, "--workers", "5"]) == 2
-    assert "--workers 5 need a core each, and this cluster has 4" in capfd.readouterr().err
+    assert run([*words, "--workers", "8", "--batch", "8"]) == 2
+    assert "--workers 8 need a core each, and this cluster has 4" in capfd.readouterr().err
 
 
 @pytest.mark.soak
@@ -140,8 +140,14 @@ def test_torchrun_runs_the_command_in_each_process(scenes: Path, tmp_path: Path,
     ],
 )
 def test_what_is_asked_wrongly_is_refused_before_anything_is_started(
-    scenes: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], words: str, line: str
+    scenes: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    words: str,
+    line: str,
 ) -> None:
+    monkeypatch.setattr("jobs.together.keep_trying", lambda *_: pytest.fail("started"))
     assert run([*train_words(scenes, tmp_path / "run"), *words.split()]) == 2
     out, err = capfd.readouterr()
     assert out == ""

@@ -12,7 +12,7 @@ from pipeline.image import Geometry
 from pipeline.ingest import Ingest, plan_dataset
 from pipeline.retry import plan_retry
 from pipeline.rows import read_outcomes
-from pipeline.tombstones import read_stones, read_tombstones, remove
+from pipeline.tombstones import add_tombstones, read_stones, read_tombstones, remove
 from tests.faults.toys import Pictures, make_images
 from tests.pipeline.web import Web, put_failure, put_picture
 
@@ -64,6 +64,14 @@ def test_they_add_up_and_stay(dataset: Dataset) -> None:
     assert read_tombstones(dataset, last=1) == {0: {"k00001"}}
     assert read_tombstones(dataset, first=2) == {0: {"k00002"}}
     assert read_tombstones(dataset) == {0: {"k00001", "k00002"}}
+
+
+def test_beside_what_is_left_out_for_other_reasons(dataset: Dataset) -> None:
+    assert add_tombstones(dataset, None) is None
+    assert add_tombstones(dataset, {1: {"k00004"}}) == {1: {"k00004"}}
+    remove(dataset, "keys", ["k00001", "k00005"])
+    assert add_tombstones(dataset, None) == {0: {"k00001"}, 1: {"k00005"}}
+    assert add_tombstones(dataset, {1: {"k00004"}}) == {0: {"k00001"}, 1: {"k00004", "k00005"}}
 
 
 def test_by_address_and_by_digest(web: Dataset) -> None:

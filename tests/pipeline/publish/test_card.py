@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import tarfile
+from fnmatch import fnmatch
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +16,10 @@ from PIL import Image
 
 from pipeline.dataset import Dataset
 from pipeline.image import Geometry
-from pipeline.ingest import Ingest, plan_dataset
+from pipeline.ingest import Ingest, claim_truths, plan_dataset
 from pipeline.publish.card import escape_markdown
 from pipeline.receipt import Receipt, digest_json, to_json
+from pipeline.sources.scenes import ScenesSource
 from tests.faults.toys import Pictures, make_images
 from tests.pipeline.publish.toys import contents, publish_here, toy_dataset
 from tests.pipeline.web import Web, put_failure, put_picture
@@ -95,10 +99,22 @@ def test_strangers_texts_mean_nothing_in_it() -> None:
     assert escape_markdown("a|b <script> [x](y) `z`\n# h") == "a&#124;b &lt;script&gt; \\[x\\](y) &#96;z&#96; # h"
 
 
+def import_mlcroissant() -> Any:
+    """With jsonpath-ng in the place of its predecessor, which comes as source only."""
+    import jsonpath_ng
+    import jsonpath_ng.lexer
+
+    sys.modules.setdefault("jsonpath_rw", jsonpath_ng)
+    sys.modules.setdefault("jsonpath_rw.lexer", jsonpath_ng.lexer)
+    import mlcroissant
+
+    return mlcroissant
+
+
 def test_croissant_is_valid_and_gives_the_records(
     to: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import mlcroissant
+    mlcroissant = import_mlcroissant()
     from mlcroissant._src.operation_graph.operations import extract
 
     # What it unpacks it keeps by the shard's name alone, in a folder that all have in common.
@@ -114,6 +130,23 @@ def test_croissant_is_valid_and_gives_the_records(
     assert [(s["contentUrl"], s["sha256"]) for s in shards] == [
         (line["name"], line["sha256"]) for line in manifest
     ]
+
+
+def test_croissant_tells_members_apart_that_end_alike(tmp_path: Path) -> None:
+    source, geometry = ScenesSource(samples=2), Geometry(64)
+    dataset = plan_dataset(str(tmp_path / "root"), source, geometry, 2)
+    stage = Ingest(dataset, source, geometry, claim_truths(dataset, source, ("keypose",)))
+    stage.setup()
+    stage(0)
+    publish_here(dataset, tmp_path / "to")
+    record = json.loads((tmp_path / "to/croissant.json").read_text())
+    files = {d["@id"]: d for d in record["distribution"] if d["@type"] == "cr:FileSet"}
+    with tarfile.open(tmp_path / "to/data/train-000000.tar") as tar:
+        names = tar.getnames()
+    for member in ("json", "keypose.json", "keypose.png", "jpg"):
+        told = files[f"files-{member}"]
+        found = [n for n in names if fnmatch(n, told["includes"]) and not fnmatch(n, told.get("excludes", ""))]
+        assert found == [n for n in names if n.partition(".")[2] == member]
 
 
 def test_sums_are_those_of_all_files(to: Path, tmp_path: Path) -> None:

@@ -21,6 +21,9 @@ def test_the_columns_as_they_stand(tmp_path: Path) -> None:
     assert published.counts == {"images": 10, "sketch": 10, "color": 10}
     assert digests(tmp_path / "to") == digests(tmp_path / "root")
     assert problems(tmp_path / "to") == []
+    card = (tmp_path / "to/README.md").read_text()
+    assert "| color | color, default |" in card
+    assert "| sketch | no network | | not told |" in card
     ours, theirs = (
         [s.key for s in open_stream(str(tmp_path / n), ("sketch",)).samples(0)] for n in ("root", "to")
     )

@@ -143,6 +143,6 @@ def test_shards_of_a_store_far_away_are_read_here(dataset: Dataset, bucket: str)
         dataset, to, splits=SPLITS, shard_size=2, readers={"webdataset": read_webdataset}
     )  # more shards than come at once
     assert len(read_manifest(open_store(to))) > 8
+    store = open_store(to)
     with pytest.raises(IncompleteError, match="reading back with it"):
-        store = open_store(to)
         read_back(store, read_manifest(store), {"it": blind})

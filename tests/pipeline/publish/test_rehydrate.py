@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import threading
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +17,15 @@ import pytest
 
 from extractors.base import Resources
 from pipeline.dataset import Dataset
-from pipeline.errors import RequestError
+from pipeline.download import Downloads
+from pipeline.egress.limits import Limits
+from pipeline.errors import IncompleteError, RequestError
 from pipeline.extract import plan_extract
 from pipeline.image import Geometry
 from pipeline.ingest import Ingest, plan_dataset
 from pipeline.publish import open_published
 from pipeline.publish.rehydrate import finish_rehydrated, plan_rehydrate
+from pipeline.sources.base import Row
 from pipeline.store import open_store
 from tests.pipeline.publish.toys import contents, keys_of, publish_here
 from tests.pipeline.web import Web, put_failure, put_picture
@@ -130,3 +137,53 @@ def test_hugging_face_sees_the_pictures(dataset: Dataset, source: Web, tmp_path:
     assert isinstance(loaded.features["jpg"], datasets.Image)
     assert [sample["json"]["key"] for sample in loaded] == keys_of(tmp_path / "full")
     assert json.loads((tmp_path / "full/publish.json").read_text())["pictures"] is True
+
+
+@contextmanager
+def serve(folder: Path) -> Iterator[int]:
+    """The port of loopback at which the folder's files answer."""
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_: Any) -> None:
+            """Nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield server.server_address[1]
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def test_by_the_guarded_downloader(source: Web, tmp_path: Path) -> None:
+    """What is not allowed is refused by the guard, with its own reason; what is, is had to the byte."""
+    with serve(tmp_path / "web") as port:
+
+        class Served(Crawl):
+            def rows(self, left_out: Counter[str]) -> Iterator[Row]:
+                for row in super().rows(left_out):
+                    yield {**row, "location": f"http://127.0.0.1:{port}/{Path(row['location']).name}"}
+
+        served = Served(str(tmp_path / "web"), NAMES[:3])
+        dataset = plan_dataset(str(tmp_path / "root"), served, Geometry(64), 4)
+        stage = Ingest(dataset, served, Geometry(64), {})
+        stage.setup()
+        stage(0)
+        for name, with_images in (("bare", False), ("with", True)):
+            publish_here(dataset, tmp_path / name, with_images=with_images)
+        allowed = Limits(allow_private=("127.0.0.0/8",), ports=(port,))
+        for name, limits in (("refused", Limits(ports=(port,))), ("full", allowed)):
+            fetching = Downloads(limits=limits)
+            fetch = plan_rehydrate(open_store(str(tmp_path / "bare")), open_store(str(tmp_path / name)), fetching)
+            fetch.setup()
+            fetch(0)
+            if name == "refused":
+                with pytest.raises(IncompleteError, match=r"not one picture is to be had.*refused: address.: 3"):
+                    finish_rehydrated(fetch, {})
+            else:
+                assert finish_rehydrated(fetch, {}).drops == {}
+    shard = "data/train-000000.tar"
+    assert (tmp_path / "full" / shard).read_bytes() == (tmp_path / "with" / shard).read_bytes()

@@ -10,7 +10,7 @@ import pytest
 from pipeline.dataset import Dataset
 from pipeline.errors import RequestError
 from pipeline.publish import open_published
-from pipeline.publish.revision import discard_stale
+from pipeline.store import FolderStore
 from pipeline.tombstones import remove
 from tests.pipeline.publish.toys import contents, keys_of, publish_here, toy_dataset
 
@@ -83,8 +83,9 @@ def test_purges_add_up_and_end_the_same(dataset: Dataset, tmp_path: Path) -> Non
     ]
 
 
+@pytest.mark.parametrize("fatal", ["receipts/train-000000.json", "data/train-000000.tar"])
 def test_a_purge_cut_off_is_gone_on_with(
-    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fatal: str
 ) -> None:
     """Without --purge too: the revision was begun, and what vouched for the old one is gone."""
     for name in ("to", "whole"):
@@ -92,12 +93,15 @@ def test_a_purge_cut_off_is_gone_on_with(
     remove(dataset, "keys", ["k00003"])
     publish_here(dataset, tmp_path / "whole", purge=True)
 
-    def die(*_: object) -> int:
-        discard_stale(*_)  # type: ignore[arg-type]
-        raise KeyboardInterrupt
+    real = FolderStore.discard
+
+    def die(store: FolderStore, path: str) -> None:
+        if path == fatal:
+            raise KeyboardInterrupt
+        real(store, path)
 
     with monkeypatch.context() as patch:
-        patch.setattr("pipeline.publish.run.discard_stale", die)
+        patch.setattr(FolderStore, "discard", die)
         with pytest.raises(KeyboardInterrupt):
             publish_here(dataset, tmp_path / "to", purge=True)
     with pytest.raises(RequestError, match="no whole publication"):
