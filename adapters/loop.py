@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import ExitStack, closing
 from dataclasses import asdict
 from typing import Any
 
@@ -122,11 +123,20 @@ class Training:
             return TrainSummary(**{**finished, "new_steps": 0})
         step = Step(self.objective, self.adapter, config, self.share, self.world)
         learner = Learner(self.adapter, step.optimizer, self.average.adapter if self.average else None)
-        begun = state = resume(config.out, learner, self.world.tell(newest_step(config.out)))
-        if state.scaler:
-            step.scaler.load_state_dict(dict(state.scaler))
+        begun = resume(config.out, learner, self.world.tell(newest_step(config.out)))
+        if begun.scaler:
+            step.scaler.load_state_dict(dict(begun.scaler))
         self.world.wait()
-        recorder = Recorder(self, learner, state, progress) if self.world.first else None
+        with ExitStack() as stack:
+            recorder = None
+            if self.world.first:
+                recorder = stack.enter_context(closing(Recorder(self, learner, begun, progress)))
+            state, wait = self._learn(step, begun, recorder)
+            return self._finish(state, state.step - begun.step, wait, recorder)
+
+    def _learn(self, step: Step, begun: State, recorder: Recorder | None) -> tuple[State, float]:
+        """All steps from `begun` on. Where the run stands then, and the share of the time it waited for data."""
+        config, state = self.config, begun
         batches = MicroBatches(self.stream, self.framing, config.seed, self.share, state.step)
         ahead = load_batches(batches, config.loaders, self.world)
         started, waited = time.perf_counter(), 0.0
@@ -141,8 +151,7 @@ class Training:
                 recorder.record(state, loss, step.waited)
         if self.texts:
             self.texts.flush()
-        wait = waited / max(time.perf_counter() - started, 1e-9)
-        return self._finish(state, state.step - begun.step, wait, recorder)
+        return state, waited / max(time.perf_counter() - started, 1e-9)
 
     def _advance(self, step: int, seconds: float, scaler: dict[str, Any]) -> State:
         epoch, position = divmod(step * self.config.batch, len(self.stream))

@@ -49,6 +49,10 @@ class Recorder:
             self._log.sync()
             save_checkpoint(config.out, state, self._learner, config.keep)
 
+    def close(self) -> None:
+        """Writes what is left, and ends the thread that writes it."""
+        self._board.close()
+
     def _write(self, state: State, loss: float | None, waited: float) -> None:
         training, config = self._training, self._training.config
         due = state.step % config.validate_every == 0 or state.step == config.steps

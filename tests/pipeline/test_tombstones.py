@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 
 from pipeline.dataset import Dataset
+from pipeline.duplicates import mark_duplicates
 from pipeline.errors import RequestError
 from pipeline.image import Geometry
 from pipeline.ingest import Ingest, plan_dataset
 from pipeline.retry import plan_retry
 from pipeline.rows import read_outcomes
+from pipeline.stream import open_stream
 from pipeline.tombstones import add_tombstones, read_stones, read_tombstones, remove
 from tests.faults.toys import Pictures, make_images
 from tests.pipeline.web import Web, put_failure, put_picture
@@ -104,3 +106,15 @@ def test_a_dropped_row_has_a_stone_but_no_sample_to_leave_out(tmp_path: Path) ->
 def test_a_file_that_names_none(dataset: Dataset) -> None:
     with pytest.raises(RequestError, match="--urls must name at least one"):
         remove(dataset, "urls", ["", "  "])
+
+
+@pytest.mark.parametrize("duplicates", [True, False])
+def test_streams_skip_them_at_once(dataset: Dataset, duplicates: bool) -> None:
+    mark_duplicates(dataset)
+    before = open_stream(dataset.store.root, (), duplicates=duplicates)
+    key = sorted(sample.key for sample in before.samples(0))[-1]
+    remove(dataset, "keys", [key])
+    after = open_stream(dataset.store.root, (), duplicates=duplicates)
+    gone = {sample.key for sample in before.samples(0)} - {sample.key for sample in after.samples(0)}
+    assert gone == {key}
+    assert after.digest != before.digest
