@@ -95,7 +95,9 @@ def test_the_spellings_that_scripts_rely_on() -> None:
         "--checkpoint-every 3 --seed 5".split()
     )
     assert isinstance(train, TrainCommand)
-    wanted = TrainConfig("R", "sketch", Path("RUN"), adapter="small", steps=9, batch=2, checkpoint_every=3, seed=5)
+    wanted = TrainConfig(
+        ("R",), "sketch", Path("RUN"), adapter="small", steps=9, batch=2, checkpoint_every=3, seed=5
+    )
     assert train.config == wanted
 
 
