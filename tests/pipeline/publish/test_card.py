@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 import tarfile
 from fnmatch import fnmatch
-import sys
 from pathlib import Path
 from typing import Any
 
