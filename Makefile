@@ -23,7 +23,7 @@ demo: setup  ## the whole way on this machine: runs/demo/report.html (WEIGHTS=..
 	$(python) -m jobs demo --out runs/demo $(if $(WEIGHTS),--weights $(WEIGHTS))
 
 test: setup  ## the suite
-	@$(python) -m pytest
+	@$(python) -m pytest --numprocesses logical --maxprocesses 4 --no-loadscope-reorder
 
 check: setup  ## format, lint, types
 	@.venv/bin/ruff format --check --quiet .

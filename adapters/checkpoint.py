@@ -3,6 +3,7 @@
 RUN/run.json               what decides the result: another command is refused
 RUN/checkpoints/000100/    adapter/ (as diffusers reads it), average/ (with --ema), optimizer.safetensors and
                            state.json; the newest ones
+RUN/held_out.json          the samples that are not trained on
 RUN/log.jsonl              a line per step
 RUN/adapter/               the finished adapter
 RUN/summary.json           the last to appear: the run is done

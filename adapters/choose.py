@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from adapters.requests import EvaluateConfig
+from adapters.held_out import read_held_out
+from adapters.requests import SAMPLES, EvaluateConfig
 from extractors.registry import format_of
 from pipeline.errors import RequestError
 from pipeline.sample import Sample
-from pipeline.stream import open_stream
+from pipeline.stream import Stream, open_stream
 
 
 @dataclass(frozen=True)
@@ -35,21 +35,33 @@ def find_run(adapter: Path) -> Path | None:
 
 
 def choose_samples(config: EvaluateConfig) -> Chosen:
-    """The first samples in the order of the training, of which the held out are the first. Raises RequestError."""
+    """Those that the training held out, and others where more are asked for. Raises RequestError."""
     run = find_run(config.adapter)
     begun: Mapping[str, Any] = json.loads((run / "run.json").read_text()) if run else {}
     if begun and begun["condition"] != config.condition:
         raise RequestError(f"{run} was trained on {begun['condition']}, and --condition is {config.condition}")
-    stream = open_stream(config.root, config.columns, begun.get("seed", config.seed), buckets=_bucket_size(begun))
-    if len(stream) < config.samples:
-        raise RequestError(
-            f"--samples {config.samples} must not exceed the {len(stream)} samples of {config.root}"
-        )
+    stream = open_stream(config.root, config.columns, begun.get("seed", config.seed))
+    known = read_held_out(run, stream.data) if run else None
+    # One that was removed since is not found.
+    held_out = stream.find(known or ())
+    count = config.samples or max(2, len(held_out) or min(SAMPLES, len(stream)))
+    if len(stream) < count:
+        raise RequestError(f"--samples {count} must not exceed the {len(stream)} samples of {config.root}")
+    samples = chain(held_out[:count], _others(stream, held_out, count - len(held_out)))
     members = () if config.condition == "color" else format_of(config.condition).members
-    samples = [_keep(sample, members, config) for sample in islice(stream.samples(0), config.samples)]
-    held_out = _find_held_out(begun, config) if begun else None
-    known = None if held_out is None else sum(sample.key in held_out for sample in samples)
-    return Chosen(samples, known, stream.digest, begun.get("size"))
+    return Chosen(
+        [_keep(sample, members, config) for sample in samples],
+        None if known is None else min(len(held_out), count),
+        stream.digest,
+        begun.get("size"),
+    )
+
+
+def _others(stream: Stream, held_out: Sequence[Sample], count: int) -> Iterator[Sample]:
+    """So many more, the first in the order of the seed."""
+    keys = {sample.key for sample in held_out}
+    others = (sample for sample in stream.samples(0) if sample.key not in keys)
+    return islice(others, max(0, count))
 
 
 def _keep(sample: Sample, members: Sequence[str], config: EvaluateConfig) -> Sample:
@@ -61,22 +73,3 @@ def _keep(sample: Sample, members: Sequence[str], config: EvaluateConfig) -> Sam
             )
     # Copied, or a whole shard would stay in memory for the sake of one sample.
     return Sample(sample.key, {name: bytes(sample.members[name]) for name in ("jpg", "json", *members)})
-
-
-def _find_held_out(begun: Mapping[str, Any], config: EvaluateConfig) -> AbstractSet[str] | None:
-    """The keys that the run held out, if its data is what stands at the root: its digest says so."""
-    for columns in dict.fromkeys((config.columns, ())):  # with live conditions none is read
-        for duplicates in (True, False):
-            try:
-                stream = open_stream(config.root, columns, begun["seed"], duplicates, buckets=_bucket_size(begun))
-                rest, held_out = stream.hold_out(begun["validation"])
-            except RequestError:
-                continue
-            if rest.digest == begun["data"]:
-                return {sample.key for sample in held_out}
-    return None
-
-
-def _bucket_size(begun: Mapping[str, Any]) -> int | None:
-    """Samples per batch of one size, on which the order depends; None without buckets."""
-    return begun["batch"] if begun.get("buckets") else None

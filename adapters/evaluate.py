@@ -107,6 +107,7 @@ def evaluate(
         "data": chosen.digest,
         "samples": count,
         "held_out": chosen.held_out,
+        "keys": [sample.key for sample in chosen.samples],
         "size": size,
         "seed": config.seed,
         **asdict(config.sampling),

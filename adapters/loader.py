@@ -17,7 +17,9 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from adapters.batch import Batch, stack_examples
 from adapters.example import Example, Framing, make_example
 from adapters.world import World
+from pipeline.errors import IncompleteError, RequestError
 from pipeline.sample import Sample
+from pipeline.stream import HeldOut
 
 T = TypeVar("T")
 Shape = tuple[int, int]
@@ -29,6 +31,9 @@ class SampleStream(Protocol):
     """What training asks of a stream; `pipeline.stream.Stream` is one."""
 
     digest: str
+
+    @property
+    def held_out(self) -> Sequence[HeldOut]: ...
 
     def __len__(self) -> int: ...
 
@@ -91,8 +96,8 @@ def load_batches(batches: MicroBatches, loaders: int, world: World) -> Iterator[
     """The micro-batches in order, read by `loaders` processes, or by this one when there are none."""
     if not loaders:
         return iter(batches)
-    loader: DataLoader[Batch] = DataLoader(
-        batches,
+    loader: DataLoader[Batch | Exception] = DataLoader(
+        Handed(batches),
         batch_size=None,
         num_workers=loaders,
         prefetch_factor=AHEAD,
@@ -100,7 +105,31 @@ def load_batches(batches: MicroBatches, loaders: int, world: World) -> Iterator[
         multiprocessing_context="spawn",
         pin_memory=world.device.type == "cuda",
     )
-    return iter(loader)
+    return take_handed(loader)
+
+
+class Handed(IterableDataset[Batch | Exception]):
+    """What a loader hands over: its batches, and last the error that has one line to say.
+
+    Raised there, torch would make that line the end of a traceback.
+    """
+
+    def __init__(self, batches: Iterable[Batch]) -> None:
+        self._batches = batches
+
+    def __iter__(self) -> Iterator[Batch | Exception]:
+        try:
+            yield from self._batches
+        except (RequestError, IncompleteError) as error:
+            yield error
+
+
+def take_handed(handed: Iterable[Batch | Exception]) -> Iterator[Batch]:
+    """The batches. Raises the error that a loader has handed over."""
+    for batch in handed:
+        if isinstance(batch, Exception):
+            raise batch
+        yield batch
 
 
 def shapes_of(samples: Sequence[Sample]) -> list[Shape]:

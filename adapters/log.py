@@ -1,35 +1,16 @@
-"""RUN/log.jsonl: a JSON object per line, one per step, and one for step 0, before anything was learned."""
+"""Writing RUN/log.jsonl (`pipeline.runlog`)."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 
+from pipeline.runlog import LogLine, read_log
 
-@dataclass(frozen=True)
-class LogLine:
-    """One step.
-
-    loss: of the step's batch; None at step 0. validation: loss over the held-out samples, at time steps and noise
-    that never change; None where it was not measured. mismatched: the same with each sample given its neighbour's
-    condition: how far it lies above `validation` is what the adapter takes from the condition. seconds: of
-    training, all interruptions left out. samples_per_s: since the training began. wait: seconds of this step in
-    which it waited for data. memory: the most bytes of the GPU's memory that the training has held, None on the
-    CPU. obedience: how far sample pictures obey, where it was measured.
-    """
-
-    step: int
-    loss: float | None
-    validation: float | None
-    mismatched: float | None
-    seconds: float
-    samples_per_s: float
-    wait: float = 0.0
-    memory: int | None = None
-    obedience: Mapping[str, float] | None = None
+__all__ = ["Log", "LogLine", "read_log"]
 
 
 class Log:
@@ -51,15 +32,6 @@ class Log:
         """All lines are on the disk when this returns: to be called before a checkpoint that counts on them."""
         with self._path.open("a") as file:
             os.fsync(file.fileno())
-
-
-def read_log(path: Path) -> Iterator[LogLine]:
-    """The lines of a log, none if there is no file; a last one that was cut off by a kill is left out."""
-    if not path.exists():
-        return
-    for text in path.read_text().splitlines(keepends=True):
-        if text.endswith("\n"):
-            yield LogLine(**json.loads(text))
 
 
 def _text(line: LogLine) -> str:

@@ -26,6 +26,7 @@ from adapters.checkpoint import (
 from adapters.config import DECIDE, TrainConfig
 from adapters.ema import Average
 from adapters.export import save_adapter
+from adapters.held_out import write_held_out
 from adapters.loader import MicroBatches, SampleStream, load_batches
 from adapters.log import LogLine, read_log
 from adapters.objective import Objective
@@ -103,6 +104,7 @@ class Training:
     def _claim(self) -> None:
         if self.world.first:
             claim_run(self.config.out, self.identity())
+            write_held_out(self.config.out, self.stream.held_out)
         self.world.wait()
         if not (self.config.out / RECORD).exists():
             raise RequestError(

@@ -13,6 +13,9 @@ from adapters.sampling import Sampling
 from extractors.registry import conditions
 from pipeline.errors import RequestError
 
+SAMPLES = 64
+"""On which an adapter is evaluated of which no held-out ones are known."""
+
 
 @dataclass(frozen=True)
 class AdapterSpec:
@@ -112,8 +115,9 @@ class EvaluateConfig:
     """Folder for the pictures and the table; RUN/evaluation when not given. What is there is not made again."""
     column: str | None = None
     """The condition's column, where its name is not the condition's."""
-    samples: int = 64
-    """How many; first those that the training held out, if the adapter lies in its RUN."""
+    samples: int | None = None
+    """How many: when not given those of ROOT that the training held out, if the adapter lies in its RUN, else 64.
+    Of more than it held out the others are some that it saw."""
     seed: int = 0
     """Of the noise; each sample has its own, from this and its key."""
     sampling: Sampling = field(default_factory=Sampling)
@@ -133,7 +137,7 @@ class EvaluateConfig:
     def __post_init__(self) -> None:
         if self.batch < 1:
             raise RequestError(f"--batch must be at least 1, not {self.batch}")
-        if self.samples < 2:
+        if self.samples is not None and self.samples < 2:
             raise RequestError(
                 f"--samples must be at least 2, as each gets another's condition, not {self.samples}"
             )

@@ -84,9 +84,9 @@ def _say_held_out(about: Mapping[str, Any]) -> str:
     held_out, samples = about["held_out"], about["samples"]
     if held_out is None:
         return "of which it is not known whether the adapter was trained on them"
-    if held_out == samples:
-        return "all held out of the training"
-    return f"{held_out} of them held out of the training, the others not"
+    if held_out in (0, samples):
+        return f"{'all' if held_out else 'none'} of them held out of the training"
+    return f"the first {held_out} of them held out of the training, the others not"
 
 
 def _head(name: str) -> str:

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 
 import cv2
 import numpy as np
-from skimage.morphology import skeletonize
 
 from extractors.palette import UNLABELLED
 
@@ -36,6 +35,8 @@ def edge_f1(maps: Iterable[np.ndarray], truths: Iterable[np.ndarray]) -> float:
 
 def thin(map: np.ndarray) -> np.ndarray:
     """uint8 (H, W): what is above 127, thinned to lines one pixel wide of 255."""
+    from skimage.morphology import skeletonize  # takes a second, with the half of scipy that it wants
+
     return np.where(skeletonize(map > 127), np.uint8(255), np.uint8(0))
 
 

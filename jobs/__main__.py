@@ -24,6 +24,7 @@ from jobs.publish import PublishCommand
 from jobs.rehydrate import RehydrateCommand
 from jobs.remove import RemoveCommand
 from jobs.report import ReportCommand
+from jobs.stdout import divert_others
 from jobs.train import TrainCommand
 from jobs.weights import WeightsCommand
 from pipeline.errors import RequestError
@@ -91,7 +92,11 @@ def main() -> None:
     """Entry point of `t2i-shards`."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
-    sys.exit(run(sys.argv[1:]))
+    divert_others()
+    code = run(sys.argv[1:])
+    sys.stdout.flush()
+    sys.stdout = sys.stderr  # for what is printed on the way out
+    sys.exit(code)
 
 
 if __name__ == "__main__":

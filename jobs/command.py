@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from jobs.stdout import divert_prints
 from pipeline.engine import Outcome
 from pipeline.engine.run import Engine
 from pipeline.errors import IncompleteError, RequestError
@@ -54,26 +55,27 @@ class EngineOptions:
 
 def execute(command: Command) -> int:
     """Run a command and say how it ended. The exit code."""
-    try:
-        summary = command.run()
-    except RequestError as error:
-        return refuse(str(error), WRONG)
-    except IncompleteError as error:
-        return refuse(str(error), INCOMPLETE)
-    except KeyboardInterrupt:
-        return refuse("interrupted; the same command goes on from here", INTERRUPTED)
-    except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        return refuse(str(error), INCOMPLETE if full else WRONG)
-    for problem in summary.problems:
-        print(problem, file=sys.stderr)
-    if summary.silent:
-        pass
-    elif command.json:
-        print(json.dumps({**summary.record, "problems": summary.problems}, sort_keys=True))
-    else:
-        print(summary.line)
-    return INCOMPLETE if summary.problems else DONE
+    with divert_prints() as stdout:
+        try:
+            summary = command.run()
+        except RequestError as error:
+            return refuse(str(error), WRONG)
+        except IncompleteError as error:
+            return refuse(str(error), INCOMPLETE)
+        except KeyboardInterrupt:
+            return refuse("interrupted; the same command goes on from here", INTERRUPTED)
+        except OSError as error:
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+            return refuse(str(error), INCOMPLETE if full else WRONG)
+        for problem in summary.problems:
+            print(problem, file=sys.stderr)
+        if summary.silent:
+            pass
+        elif command.json:
+            print(json.dumps({**summary.record, "problems": summary.problems}, sort_keys=True), file=stdout)
+        else:
+            print(summary.line, file=stdout)
+        return INCOMPLETE if summary.problems else DONE
 
 
 def refuse(line: str, code: int) -> int:

@@ -55,7 +55,7 @@ class DemoCommand:
             commands += self._extract(root)
         commands += [
             TrainCommand.short(scenes, self.out / "train", self.steps, min(32, self.samples // 4)),
-            ReportCommand((str(scenes), str(photographs)), run_=self.out / "train", out=page),
+            ReportCommand((str(scenes), str(photographs)), run_=self.out / "train", out=page, engine=self.engine),
         ]
         summaries = [self._step(command) for command in commands]
         problems = tuple(problem for summary in summaries for problem in summary.problems)
@@ -68,7 +68,7 @@ class DemoCommand:
         return summary
 
     def _say(self, line: str) -> None:
-        print(line, file=sys.stderr if self.json else sys.stdout, flush=True)
+        print(line, file=sys.stderr, flush=True)
 
     def _scenes(self, root: Path) -> IngestScenes:
         return IngestScenes(

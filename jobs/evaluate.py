@@ -23,12 +23,12 @@ class EvaluateCommand:
         from adapters.evaluate import evaluate
         from adapters.table import table_lines
 
-        with tqdm(
-            total=3 * self.config.samples,
-            desc="evaluate",
-            unit="picture",
-            leave=False,
-            disable=not sys.stderr.isatty(),
-        ) as bar:
-            evaluation = evaluate(self.config, lambda done, of: bar.update(done - bar.n))
+        hidden = not sys.stderr.isatty()
+        with tqdm(desc="evaluate", unit="picture", leave=False, disable=hidden) as bar:
+
+            def advance(done: int, of: int) -> None:
+                bar.total = of
+                bar.update(done - bar.n)
+
+            evaluation = evaluate(self.config, advance)
         return Summary("\n".join(table_lines(evaluation)), {"command": "evaluate", **evaluation.record()})

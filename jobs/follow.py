@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -10,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from adapters.log import LogLine
+from pipeline.runlog import LogLine, parse_line
 
 LOOK_EVERY = 0.5
 """Seconds between two looks."""
@@ -32,7 +31,7 @@ class Follower:
         if self._file is None or self._file is self._old:
             return news
         while (text := self._file.readline()).endswith(b"\n"):
-            line = LogLine(**json.loads(text))
+            line = parse_line(text, str(self._path))
             if line.step > self._last:
                 self._last = line.step
                 news.append(line)

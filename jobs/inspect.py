@@ -8,10 +8,21 @@ import tyro
 
 from jobs.command import EngineOptions, Summary
 from jobs.progress import show_progress
-from pipeline.dataset import Dataset
+from pipeline.dataset import AT_ONCE, Dataset
 from pipeline.engine import run
+from pipeline.engine.run import Engine
 from pipeline.status import ColumnStatus, dataset_status
 from pipeline.verify import plan_verify, verify_columns, verify_plan
+
+
+@dataclass(frozen=True)
+class Readers(EngineOptions):
+    """Who reads receipts."""
+
+    engine: Engine = "ray"
+    """Either is the same here: receipts are a few hundred bytes each, and read by threads of this process."""
+    workers: int | None = None
+    """Receipts that are read at once; 16 when not given."""
 
 
 @dataclass(frozen=True)
@@ -20,12 +31,13 @@ class StatusCommand:
 
     root: tyro.conf.Positional[str]
     """The dataset."""
+    readers: Readers = field(default_factory=Readers)
     json: bool = False
     """Print the summary as JSON."""
 
     def run(self) -> Summary:
         dataset = Dataset.open(self.root)
-        columns = dataset_status(dataset)
+        columns = dataset_status(dataset, self.readers.workers or AT_ONCE)
         lines = [_table_line(column) for column in columns]
         source = dataset.description.source
         left_out = dataset.left_out()

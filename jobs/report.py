@@ -1,22 +1,25 @@
-"""report: a page and a picture that show datasets and a training."""
+"""report: a page and a picture that show datasets and a training, to be looked at before they are published."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
-from jobs.command import Summary
+from jobs.command import EngineOptions, Summary
+from jobs.progress import show_progress
+from pipeline.engine import Outcome, run
 from pipeline.errors import RequestError
 from pipeline.report import DatasetFacts, Training, collect_dataset, draw_sheet, read_training, render_page
+from pipeline.stage import Stage
 
 
 @dataclass(frozen=True)
 class ReportCommand:
-    """Samples with their conditions, counts, drops by reason, samples/s and the loss curve, to look at."""
+    """Samples with their conditions, caption search, histograms, drops, duplicates and throughput, to look at."""
 
     roots: tyro.conf.Positional[tuple[str, ...]]
     """The datasets, at least one."""
@@ -27,13 +30,16 @@ class ReportCommand:
     ROOT is not a folder."""
     rows: int = 12
     """Samples shown of each dataset."""
+    quick: bool = False
+    """Read receipts and the samples shown, and nothing else: no histograms, no search beyond those samples."""
+    engine: EngineOptions = field(default_factory=EngineOptions)
     json: bool = False
     """Print the summary as JSON."""
 
     def run(self) -> Summary:
         page = self._page()
-        datasets = [collect_dataset(root, self.rows) for root in self.roots]
         training = read_training(self.run_) if self.run_ else None
+        datasets = [collect_dataset(root, self.rows, None if self.quick else self._look) for root in self.roots]
         picture = page.with_suffix(".png")
         page.parent.mkdir(parents=True, exist_ok=True)
         picture.write_bytes(draw_sheet(datasets, training))
@@ -42,6 +48,10 @@ class ReportCommand:
         line = f"report: {len(datasets)} dataset{'s' * (len(datasets) != 1)}, {samples} samples; open {page}"
         problems = [f"{dataset.root}: {problem}" for dataset in datasets for problem in dataset.problems]
         return Summary(line, _record(page, picture, datasets, training), tuple(problems))
+
+    def _look(self, stage: Stage, shards: Sequence[int]) -> Outcome:
+        with show_progress("report", len(shards), len(shards)) as progress:
+            return run(stage, shards, self.engine.engine, self.engine.workers, progress)
 
     def _page(self) -> Path:
         if not self.roots:
@@ -63,6 +73,7 @@ def _record(
         "datasets": {
             dataset.root: {
                 "digest": dataset.digest,
+                "counted": dataset.tally.samples if dataset.tally else None,
                 "columns": {
                     c.status.column: {
                         "samples": c.status.samples,

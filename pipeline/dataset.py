@@ -23,6 +23,8 @@ RECEIPT_NAME = re.compile(r"(\d{6,})\.json")
 COLUMN_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 IMAGES = "images"
 RESERVED = {"plan", "supplements", "drafts", "duplicates", "tombstones", IMAGES}
+AT_ONCE = 16
+"""Receipts that are read at once: of a store far away each takes its time, and hardly any work."""
 FIELDS: dict[str, type] = {
     "source": dict,
     "geometry": dict,
@@ -141,10 +143,10 @@ class Dataset:
         done = set(self.shards).intersection(*(self.done(column) for column in columns))
         return [shard for shard in self.shards if shard not in done]
 
-    def receipts(self, column: str) -> dict[int, Receipt]:
-        """Every receipt of a column, by shard."""
+    def receipts(self, column: str, at_once: int = AT_ONCE) -> dict[int, Receipt]:
+        """Every receipt of a column, by shard; so many are read at once."""
         shards = sorted(self.done(column))
-        with ThreadPoolExecutor(16) as threads:
+        with ThreadPoolExecutor(at_once) as threads:
             found = threads.map(lambda shard: load_receipt(self.store, column, shard), shards)
         return {shard: receipt for shard, receipt in zip(shards, found, strict=True) if receipt is not None}
 

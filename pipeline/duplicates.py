@@ -48,9 +48,14 @@ def mark_duplicates(dataset: Dataset) -> pa.Table:
     return table
 
 
+def load_duplicates(dataset: Dataset, images: Mapping[int, Receipt]) -> pa.Table | None:
+    """The table of the dataset as it stands; None when the duplicates were not marked."""
+    return _read(dataset.store, duplicates_path(images))
+
+
 def read_duplicates(dataset: Dataset, images: Mapping[int, Receipt]) -> dict[int, set[str]] | None:
     """shard -> the keys that are duplicates of earlier ones; None when they were not marked."""
-    table = _read(dataset.store, duplicates_path(images))
+    table = load_duplicates(dataset, images)
     if table is None:
         return None
     keys: dict[int, set[str]] = defaultdict(set)

@@ -26,6 +26,10 @@ class ShardNotReady(IncompleteError):
     """The shard that this one is made from has no receipt yet."""
 
 
+class Unreachable(IncompleteError):
+    """A store gave no answer, or none that could be used, for as long as one waits for it."""
+
+
 class Drop(Exception):
     """This row gives no sample, for a reason that is counted in the receipt.
 

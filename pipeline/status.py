@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from pipeline.dataset import IMAGES, Dataset
+from pipeline.dataset import AT_ONCE, IMAGES, Dataset
 from pipeline.receipt import Receipt, digest_receipts
 
 
@@ -37,10 +37,11 @@ def column_status(
     column: str,
     images: Mapping[int, Receipt],
     receipts: Mapping[int, Receipt] | None = None,
+    at_once: int = AT_ONCE,
 ) -> ColumnStatus:
     """The state of one column, given the receipts of images and, where they were read already, its own."""
     if receipts is None:
-        receipts = images if column == IMAGES else dataset.receipts(column)
+        receipts = images if column == IMAGES else dataset.receipts(column, at_once)
     recipe = dataset.recipe_digest(column)
     stale = sum(
         r.recipe != recipe or (column != IMAGES and (s not in images or r.input != images[s].sha256))
@@ -62,7 +63,7 @@ def column_status(
     )
 
 
-def dataset_status(dataset: Dataset) -> list[ColumnStatus]:
-    """The state of every column that was begun, images first."""
-    images = dataset.receipts(IMAGES)
-    return [column_status(dataset, column, images) for column in dataset.columns()]
+def dataset_status(dataset: Dataset, at_once: int = AT_ONCE) -> list[ColumnStatus]:
+    """The state of every column that was begun, images first. at_once: receipts that are read at once."""
+    images = dataset.receipts(IMAGES, at_once)
+    return [column_status(dataset, column, images, at_once=at_once) for column in dataset.columns()]

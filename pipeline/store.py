@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from pipeline.errors import RequestError
+from pipeline.reach import reaching, read_patiently
 
 
 class Store(Protocol):
@@ -27,10 +28,13 @@ class Store(Protocol):
     root: str
 
     def load(self, path: str) -> memoryview:
-        """The bytes of a file. Raises FileNotFoundError."""
+        """The bytes of a file. Raises FileNotFoundError, Unreachable."""
 
     def names(self, folder: str) -> list[str]:
-        """The sorted names of the files and folders in `folder`; none when there is no such folder."""
+        """The sorted names of the files and folders in `folder`; none when there is no such folder.
+
+        Raises Unreachable.
+        """
 
     def create(self, path: str, source: Path) -> bool:
         """Make `path` with the bytes of the local file `source`, unless it is there: then False."""
@@ -176,19 +180,13 @@ def _refusal_as_exists() -> Iterator[None]:
             raise
 
 
-@contextmanager
-def _reaching(root: str) -> Iterator[None]:
-    """ConnectionError for what clients raise of a kind of their own: no credentials, no answer."""
-    try:
-        yield
-    except (OSError, RequestError):
-        raise
-    except Exception as error:
-        raise ConnectionError(f"cannot reach {root}: {' '.join(str(error).split())}") from error
-
-
 class ObjectStore:
-    """An object store through fsspec: one conditional put per file."""
+    """An object store through fsspec: one conditional put per file.
+
+    What is read is asked for again while it fails in ways that may pass (`read_patiently`). What is written is
+    not: the clients do so for some seconds, and a put whose answer was lost finds its own object there, which
+    the commit protocol adopts.
+    """
 
     def __init__(self, url: str) -> None:
         self.root = url.rstrip("/")
@@ -214,31 +212,33 @@ class ObjectStore:
         return f"{self.root}/{path}" if path else self.root
 
     def load(self, path: str) -> memoryview:
-        with _reaching(self.root):
-            return memoryview(self._fs.cat_file(self._url(path)))
+        url = self._url(path)
+        with reaching(self.root):
+            return memoryview(read_patiently(url, lambda: self._fs.cat_file(url)))
 
     def names(self, folder: str) -> list[str]:
+        url = self._url(folder)
         try:
-            with _reaching(self.root):
-                found = self._fs.ls(self._url(folder), detail=False)
+            with reaching(self.root):
+                found = read_patiently(url, lambda: self._fs.ls(url, detail=False))
         except FileNotFoundError:
             return []
         return sorted(name.rstrip("/").rsplit("/", 1)[-1] for name in found)
 
     def create(self, path: str, source: Path) -> bool:
-        with _refusal_as_exists(), _reaching(self.root):
+        with _refusal_as_exists(), reaching(self.root):
             self._fs.put_file(os.fspath(source), self._url(path), mode="create")
             return True
         return False
 
     def create_bytes(self, path: str, data: bytes) -> bool:
-        with _refusal_as_exists(), _reaching(self.root):
+        with _refusal_as_exists(), reaching(self.root):
             self._fs.pipe_file(self._url(path), data, mode="create")
             return True
         return False
 
     def discard(self, path: str) -> None:
-        with suppress(FileNotFoundError), _reaching(self.root):
+        with suppress(FileNotFoundError), reaching(self.root):
             self._fs.rm_file(self._url(path))
 
     @contextmanager
@@ -264,7 +264,7 @@ def open_files(pattern: str) -> list[tuple[str, int, Callable[[], BinaryIO]]]:
         fs, path = fsspec.core.url_to_fs(pattern)
     except (ValueError, ImportError) as error:
         raise RequestError(f"cannot open {pattern}: {error}") from None
-    with _reaching(pattern):
+    with reaching(pattern):
         found = fs.glob(path, detail=True)
     files = sorted((name, info["size"]) for name, info in found.items() if info["type"] == "file")
     return [(name, size, partial(fs.open, name, "rb", cache_type="none")) for name, size in files]

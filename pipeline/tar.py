@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from typing import BinaryIO
+from zlib import adler32
 
 from pipeline.sample import Sample
 
@@ -28,14 +29,26 @@ class TarError(Exception):
     """These bytes are not a whole tar file as TarWriter writes them."""
 
 
+def _sum(data: bytes) -> int:
+    """The sum of the bytes of a header or of a part of one.
+
+    The lower half of Adler-32 is that sum plus one, modulo 65521, which no header of ours comes near; it takes a
+    tenth of the time of `sum`.
+    """
+    return (adler32(data) & 0xFFFF) - 1
+
+
+_TAIL_SUM = _sum(_TAIL)
+_BLANK_SUM = 8 * 0x20
+"""The checksum is the sum of the header's bytes with the checksum field itself read as eight spaces."""
+
+
 def _header(name: str, size: int) -> bytes:
     encoded = name.encode("ascii")
     if len(encoded) > NAME_BYTES:
         raise ValueError(f"the member name {name!r} is longer than {NAME_BYTES} bytes")
     head = encoded.ljust(NAME_BYTES, b"\0") + _MODE_UID_GID + b"%011o\0" % size + _NO_TIME
-    # The checksum is the sum of the header's bytes with the checksum field itself read as eight spaces.
-    checksum = sum(head) + sum(_TAIL) + 8 * 0x20
-    return head + b"%06o\0 " % checksum + _TAIL
+    return head + b"%06o\0 " % (_sum(head) + _BLANK_SUM + _TAIL_SUM) + _TAIL
 
 
 class TarWriter:
@@ -46,17 +59,16 @@ class TarWriter:
         self._hash = hashlib.sha256()
         self.bytes = 0
 
-    def _write(self, data: bytes | memoryview) -> None:
-        self._file.write(data)
-        self._hash.update(data)
-        self.bytes += len(data)
+    def _write(self, *parts: bytes | memoryview) -> None:
+        for data in parts:
+            self._file.write(data)
+            self._hash.update(data)
+            self.bytes += len(data)
 
     def add(self, sample: Sample) -> None:
         """Append the members in the order of the mapping, as `<key>.<member>`."""
         for member, data in sample.members.items():
-            self._write(_header(f"{sample.key}.{member}", len(data)))
-            self._write(data)
-            self._write(bytes(-len(data) % BLOCK))
+            self._write(_header(f"{sample.key}.{member}", len(data)), data, bytes(-len(data) % BLOCK))
 
     def close(self) -> str:
         """The sha256 of the whole file, in hexadecimal."""
@@ -85,7 +97,8 @@ def read_members(data: memoryview) -> Iterator[tuple[str, memoryview]]:
             raise TarError("the file ends without an end-of-archive mark")
         if header == END[:BLOCK]:
             break
-        if sum(header[:148]) + sum(header[156:]) + 8 * 0x20 != _octal(header[148:156]):
+        checksum = header[148:156]
+        if _sum(header) - _sum(checksum) + _BLANK_SUM != _octal(checksum):
             raise TarError(f"the header at byte {offset} does not match its checksum")
         if header[156:157] != b"0" or header[257:265] != _MAGIC:
             raise TarError(f"the header at byte {offset} is not that of a plain file")

@@ -39,6 +39,11 @@ class Yield:
             kinds[kind_of(reason)] += count
         return kinds
 
+    @property
+    def worst_hosts(self) -> list[tuple[str, Counter[str]]]:
+        """(host, its reasons) of the HOSTS that lost most, the worst first."""
+        return sorted(self.hosts.items(), key=lambda item: (-item[1].total(), item[0]))[:HOSTS]
+
 
 def measure_yield(dataset: Dataset) -> Yield:
     """Count every planned row once, by what became of it at its last try."""
@@ -69,8 +74,7 @@ def yield_table(found: Yield) -> list[str]:
     """Lines: the kinds and reasons of all losses, then the hosts that lost most with their commonest reason."""
     lines = [f"  {kind}: {count} of {found.planned} rows" for kind, count in found.kinds.most_common()]
     lines += [f"  {kind_of(reason)}, {reason}: {count}" for reason, count in found.reasons.most_common()]
-    worst = sorted(found.hosts.items(), key=lambda item: (-item[1].total(), item[0]))[:HOSTS]
-    for host, reasons in worst:
+    for host, reasons in found.worst_hosts:
         reason, count = reasons.most_common(1)[0]
         lines.append(f"  {host or 'no host'}: {reasons.total()} rows, {count} of them {reason}")
     return lines

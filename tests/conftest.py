@@ -5,10 +5,12 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,33 @@ HERE = Path(__file__).parents[1]
 ASSETS = HERE.parent / "shared" / "assets"
 
 _numbers = itertools.count()
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # One thread each: torch's threads spin where several processes share the cores.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@cache
+def starts_ray(file: Path) -> bool:
+    """Whether the tests of a file may start a Ray: they are run one by one, and first, for they take longest."""
+    return re.search(r"\bray\b", file.read_text()) is not None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: not starts_ray(item.path))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """What the processes of `make test` get: whole files, and one of them all that start a Ray."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Files(LoadFileScheduling):  # type: ignore[misc, unused-ignore]
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.split("::", 1)[0]
+            return "ray" if starts_ray(HERE / file) else file
+
+    return Files(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -163,10 +163,12 @@ class Base:
     def encode(self, pictures: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean and standard deviation of the pictures' latents, unscaled, float32 (N, channels, h, w).
 
-        pictures: (N, 3, H, W) in -1..1.
+        pictures: (N, 3, H, W) in -1..1. On the CPU one at a time: their activations stay in the cache.
         """
-        posterior = self.vae.encode(pictures.to(self.vae.dtype)).latent_dist
-        return posterior.mean.float(), posterior.std.float()
+        size = 1 if self.device.type == "cpu" else len(pictures)
+        found = [self.vae.encode(part).latent_dist for part in pictures.to(self.vae.dtype).split(size)]
+        means, deviations = zip(*((posterior.mean, posterior.std) for posterior in found), strict=True)
+        return torch.cat(means).float(), torch.cat(deviations).float()
 
     def scale(self, latents: torch.Tensor) -> torch.Tensor:
         """Latents as the autoencoder gives them -> as the UNet knows them, of variance about 1."""

@@ -23,13 +23,21 @@ def load_base(name: str, device: str = "cpu", dtype: torch.dtype | None = None) 
     """
     dtype = dtype or torch.float32
     base = _build_tiny(TINY[name]) if name in TINY else _read(name)
+    settle(base, device, dtype)
+    return base
+
+
+def settle(base: Base, device: str, dtype: torch.dtype) -> None:
+    """Freeze the networks and bring them to the device, in the dtype and the layout in which they are used."""
     for part, network in base.networks.items():
         # SDXL's autoencoder overflows in float16 and gives black pictures; bfloat16 has float32's range.
         narrow = part == "vae" and dtype == torch.float16
         network.requires_grad_(False).eval()
         # diffusers' own `to` warns of layers that must stay in float32, of which these networks have none.
         torch.nn.Module.to(network, device, torch.float32 if narrow else dtype)
-    return base
+    if device == "cpu":
+        # Its convolutions take two thirds of the time with the channels last, picture by picture (see `encode`).
+        torch.nn.Module.to(base.vae, memory_format=torch.channels_last)
 
 
 def _build_tiny(family: Family) -> Base:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
+import mmap
+import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import BinaryIO
@@ -15,9 +16,9 @@ from pipeline.sample import Sample, digest_keys
 from pipeline.stream import check_current, zip_columns
 from pipeline.tar import END, TarError, TarWriter, read_samples
 
-CHUNK = 1 << 20
-AHEAD = 8
-"""Chunks that may wait to be hashed."""
+CHUNK = 8 << 20
+"""Bytes that are hashed in one go: each time, the thread waits for the interpreter."""
+MOST_PARTS = os.sysconf("SC_IOV_MAX")
 
 
 class Loaded:
@@ -70,34 +71,57 @@ def _zip(data: Mapping[str, memoryview], receipts: Mapping[str, Receipt]) -> lis
 
 
 class BesideWriter(TarWriter):
-    """A TarWriter that writes whole chunks, and hashes them on a thread: `threads` must have but one."""
+    """A TarWriter that writes many members with one call, and hashes what stands in the file on a thread.
+
+    file: opened for writing and reading. threads: must have but one.
+    """
 
     def __init__(self, file: BinaryIO, threads: ThreadPoolExecutor) -> None:
         super().__init__(file)
         self._pending: list[bytes | memoryview] = []
         self._size = 0
         self._submit: Callable[..., Future[None]] = threads.submit
-        self._jobs: deque[Future[None]] = deque()
+        self._jobs: list[Future[None]] = []
 
-    def _write(self, data: bytes | memoryview) -> None:
-        self._pending.append(data)
-        self._size += len(data)
+    def _write(self, *parts: bytes | memoryview) -> None:
+        self._pending += parts
+        self._size += sum(map(len, parts))
         if self._size >= CHUNK:
             self._flush()
 
     def _flush(self) -> None:
-        chunk = b"".join(self._pending)
-        self.bytes += len(chunk)
+        write_all(self._file.fileno(), self._pending)
+        start, self.bytes = self.bytes, self.bytes + self._size
         self._pending, self._size = [], 0
-        if len(self._jobs) >= AHEAD:
-            self._jobs.popleft().result()
-        self._jobs.append(self._submit(self._hash.update, chunk))
-        self._file.write(chunk)
+        self._jobs.append(self._submit(self._hash_written, start, self.bytes))
 
-    def close(self) -> str:
-        """The sha256 of the whole file, in hexadecimal, once it is known."""
+    def _hash_written(self, start: int, stop: int) -> None:
+        # The file's own pages, so that nothing is copied or kept for it.
+        with mmap.mmap(self._file.fileno(), stop, access=mmap.ACCESS_READ) as data, memoryview(data) as view:
+            self._hash.update(view[start:stop])
+
+    def end(self) -> None:
+        """Write the end; the digest need not be known yet."""
         self._write(END)
         self._flush()
-        while self._jobs:
-            self._jobs.popleft().result()
+
+    def digest(self) -> str:
+        """The sha256 of the whole file, in hexadecimal, once it is known."""
+        for job in self._jobs:
+            job.result()
         return self._hash.hexdigest()
+
+    def close(self) -> str:
+        self.end()
+        return self.digest()
+
+
+def write_all(file: int, parts: Sequence[bytes | memoryview]) -> None:
+    """Write the parts to a file by its descriptor. Raises OSError, when the disk is full too."""
+    for first in range(0, len(parts), MOST_PARTS):
+        some = parts[first : first + MOST_PARTS]
+        written = os.writev(file, some)
+        if written < sum(map(len, some)):
+            rest = memoryview(b"".join(some))[written:]
+            while rest:
+                rest = rest[os.write(file, rest) :]

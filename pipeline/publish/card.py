@@ -9,12 +9,25 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from pipeline.dataset import IMAGES
 from pipeline.publish.facts import Facts
 
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 DTYPES = {"jpg": "image", "png": "image", "txt": "string", "json": "json"}
 """By the last part of a member's name. json is a type of its own: inferred from the first samples, a list that is
 empty in them could hold nothing later."""
+
+HOLDS = {
+    "sketch.png": "soft edges, grey: 255 = edge",
+    "canny.png": "edges, grey: 255 = edge",
+    "depth.png": "inverse depth, grey, stretched over the picture's own range: 255 = nearest",
+    "keypose.json": "COCO's 17 keypoints of every person: x, y in pixels, score",
+    "keypose.png": "the first two people, drawn",
+    "seg.png": "COCO-Stuff classes, palette PNG: index = class, 255 = none",
+    "color.png": "the picture in cells of 64x64 pixels, RGB",
+    "latents.npy": "the middle square's latents, float16: mean and log variance, unscaled",
+}
+"""What the members of the known formats (extractors.formats) hold, for readers who know none of them."""
 
 
 def render_card(facts: Facts, template: str = "card.md.j2") -> bytes:
@@ -32,11 +45,14 @@ def render_card(facts: Facts, template: str = "card.md.j2") -> bytes:
         "json": lambda value: json.dumps(value, ensure_ascii=False),
         "count": lambda number: f"{number:,}",
         "dtype": lambda member: DTYPES.get(member.rpartition(".")[2], "binary"),
+        "holds": lambda member, column: HOLDS.get(member, column),
+        "number": lambda name: name.rpartition("-")[2].removesuffix(".tar"),
         "reasons": _reasons,
     }
     geometry = facts.claim["geometry"]
     text: str = environment.get_template(template).render(
         facts=facts,
+        columns=[(IMAGES, facts.members), *((maker.column, maker.members) for maker in facts.makers)],
         licence_id=licence_id(facts),
         size_category=next((name for least, name in SIZES if facts.samples < least), "1M<n<10M"),
         geometry=f"short side {geometry.get('size')} pixels, JPEG {geometry.get('quality')}",

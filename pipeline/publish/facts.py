@@ -122,16 +122,16 @@ def collect_facts(
     )
 
 
-def collect_standing(plan: Plan) -> Facts:
-    """The facts of a dataset that is published as it stands."""
+def collect_standing(plan: Plan, members: Mapping[str, tuple[str, ...]]) -> Facts:
+    """The facts of a dataset that is published as it stands. members: of every column; the Facts' are images'."""
     stages, opted_out = _stages(plan)
     return Facts(
         title=_title(plan),
         contact=plan.asked.contact,
         claim=plan.claim,
-        members=(),
+        members=members[IMAGES],
         lines=(),
-        makers=tuple(_maker(plan, column, ()) for column in plan.columns[1:]),
+        makers=tuple(_maker(plan, column, members[column]) for column in plan.columns[1:]),
         stages=tuple(stages),
         opted_out=opted_out,
         licences={},

@@ -21,7 +21,7 @@ from pipeline.errors import DamagedShard, RequestError
 from pipeline.image import use_threads
 from pipeline.publish.beside import BesideWriter, Loaded
 from pipeline.publish.choice import Choice, Target
-from pipeline.publish.index import dali_index, energon_index, scan
+from pipeline.publish.index import Entry, dali_index, energon_index, scan
 from pipeline.receipt import Receipt, digest_json
 from pipeline.sample import Sample, digest_keys
 from pipeline.stage import Made
@@ -45,6 +45,16 @@ def receipt_path(target: Target) -> str:
 def index_paths(target: Target) -> tuple[str, str]:
     """(DALI's index, Energon's)"""
     return f"{DATA}/{target.name}.idx", f"{DATA}/{target.name}.tar.idx"
+
+
+@dataclass(frozen=True)
+class Written:
+    """A tar that is on the disk, and what was read back of it. keys: those that were written."""
+
+    bytes: int
+    sha256: str
+    keys: list[str]
+    entries: list[Entry]
 
 
 @dataclass
@@ -87,29 +97,29 @@ class Pack:
         with self.to.scratch() as scratch:
             tar = scratch / f"{target.name}.tar"
             try:
-                size, sha256, keys = self._write(self._samples(target, used), tar)
+                written = self._write(self._samples(target, used), tar)
             finally:
                 for loaded in used.values():
                     loaded.check()  # before anything of it is published, and before other errors of damaged bytes
-            synced = self._threads.submit(_sync, tar)  # the disk works while the tar is read back
-            entries = scan(map_file(tar))
-            if [entry.key for entry in entries] != keys:
+            if [entry.key for entry in written.entries] != written.keys:
                 raise OSError(f"{target.name} reads back with other keys than were written")
             receipt = Receipt(
                 column=target.split,
                 shard=target.number,
                 planned=planned,
-                samples=len(keys),
-                bytes=size,
-                sha256=sha256,
-                keys=digest_keys(keys),
+                samples=len(written.keys),
+                bytes=written.bytes,
+                sha256=written.sha256,
+                keys=digest_keys(written.keys),
                 recipe=self.recipe,
                 input=digest_json([loaded.digest for loaded in used.values()]),
-                drops={"removed": planned - len(keys)} if planned > len(keys) else {},
+                drops={"removed": planned - len(written.keys)} if planned > len(written.keys) else {},
             )
             dali, energon = index_paths(target)
-            synced.result()
-            indexes = {dali: dali_index(entries), energon: energon_index(entries, size)}
+            indexes = {
+                dali: dali_index(written.entries),
+                energon: energon_index(written.entries, written.bytes),
+            }
             return commit(self.to, target, tar, receipt, indexes)
 
     def _samples(self, target: Target, used: dict[int, Loaded]) -> Iterator[Sample]:
@@ -127,16 +137,20 @@ class Pack:
             self._open = Loaded(self.dataset, self.columns, shard, self._threads)
         return self._open
 
-    def _write(self, samples: Iterator[Sample], path: Path) -> tuple[int, str, list[str]]:
-        """(bytes, sha256, keys)"""
+    def _write(self, samples: Iterator[Sample], path: Path) -> Written:
         keys = []
-        with open(path, "xb") as file:
+        with open(path, "x+b", buffering=0) as file:
             writer = BesideWriter(file, self._hasher)
             for sample in samples:
                 writer.add(sample)
                 keys.append(sample.key)
-            sha256 = writer.close()
-        return writer.bytes, sha256, keys
+            writer.end()
+            # The disk and the digest need no interpreter, reading back does.
+            synced = self._threads.submit(os.fsync, file.fileno())
+            entries = scan(map_file(path))
+            sha256 = writer.digest()
+            synced.result()
+        return Written(writer.bytes, sha256, keys, entries)
 
     def _publish(self, sample: Sample) -> Sample:
         members = dict(sample.members)
@@ -154,11 +168,6 @@ def enlarge_cells(data: bytes, width: int, height: int) -> bytes:
     if cells.shape[:2] == (height, width):
         return data
     return png.encode_rgb(np.asarray(cv2.resize(cells, (width, height), interpolation=cv2.INTER_NEAREST)))
-
-
-def _sync(path: Path) -> None:
-    with open(path, "rb") as file:
-        os.fsync(file.fileno())
 
 
 def commit(store: Store, target: Target, tar: Path, receipt: Receipt, indexes: Mapping[str, bytes]) -> Receipt:

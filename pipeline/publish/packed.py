@@ -11,7 +11,7 @@ from typing import Any
 
 from pipeline.errors import DamagedShard, RequestError
 from pipeline.publish.choice import Target
-from pipeline.publish.pack import data_path
+from pipeline.publish.pack import DATA, data_path
 from pipeline.publish.plan import MANIFEST, SUMS
 from pipeline.receipt import digest_json, to_compact_json
 from pipeline.sample import Sample
@@ -91,6 +91,8 @@ def open_published(root: str, split: str = "train", seed: int = 0) -> Stream:
     store = open_store(root)
     lines = read_manifest(store)
     chosen = [line for line in lines if line.split == split]
+    if not any(line.name.startswith(f"{DATA}/") for line in lines):
+        raise RequestError(f"{root} was published with --layout columns; pipeline.stream.open_stream reads it")
     if not chosen:
         had = ", ".join(sorted({line.split for line in lines}))
         raise RequestError(f"{root} has no split {split!r}; it has {had}")

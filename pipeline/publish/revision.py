@@ -73,6 +73,8 @@ def heed_removals(plan: Plan, choice: Choice, purge: bool) -> Gone:
             f"{count} samples of {plan.to.root} were removed since it was begun (the first "
             f"{next(iter(new.values()))[0]}); publish with --purge to take them out"
         )
+    if sum(map(len, newest.keys.values())) == sum(choice.counts().values()):
+        raise RequestError(f"{plan.to.root}: every sample of it was removed; delete the publication itself")
     number = len(revisions) + 1
     record = {
         "revision": number,

@@ -16,7 +16,13 @@ from pipeline.publish.plan import SUMS, Plan, plan_publish
 from pipeline.publish.readers import Reader
 from pipeline.publish.request import Publication
 from pipeline.publish.revision import discard_stale, heed_removals
-from pipeline.publish.standing import CopyColumns, check_columns, finish_columns, published_description
+from pipeline.publish.standing import (
+    CopyColumns,
+    check_columns,
+    finish_columns,
+    published_description,
+    read_members,
+)
 from pipeline.publish.survey import Looked, reasons_of
 from pipeline.receipt import shard_name
 from pipeline.stage import Stage
@@ -94,7 +100,7 @@ def _publish_columns(dataset: Dataset, to: Store, asked: Publication, work: Work
     )
     if outcome.problems:
         return Published(*told, len(outcome.made), 0, tuple(outcome.problems))
-    lines = finish_columns(plan, {CARD: render_card(collect_standing(plan), "columns.md.j2")})
+    lines = finish_columns(plan, {CARD: render_card(collect_standing(plan, read_members(plan)), "columns.md.j2")})
     return Published(*told, len(outcome.made), 0, (), Finished(lines, ()))
 
 

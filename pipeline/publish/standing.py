@@ -8,25 +8,41 @@ from dataclasses import asdict, dataclass, field, replace
 
 from extractors.base import Resources
 from pipeline.commit import load_receipt, receipt_path, tar_path
-from pipeline.dataset import IMAGES, Dataset, Description, load_verified
+from pipeline.dataset import IMAGES, Dataset, Description, check_bytes, load_tar
 from pipeline.duplicates import duplicates_path
-from pipeline.errors import IncompleteError, RequestError
+from pipeline.errors import DamagedShard, IncompleteError, RequestError
 from pipeline.plan import LEFT_OUT, plan_path, supplement_path
+from pipeline.publish.index import Entry, dali_index, read_dali_index, scan, wids_index
 from pipeline.publish.packed import Line
 from pipeline.publish.plan import CLAIM, CRAWLS, MANIFEST, SUMS, Plan
 from pipeline.publish.request import Publication, without_paths
-from pipeline.receipt import Receipt, to_json
+from pipeline.receipt import Receipt, shard_name, to_json
 from pipeline.rows import rows_path
+from pipeline.sample import digest_keys
 from pipeline.stage import Made
 from pipeline.store import Store
 from pipeline.stream import open_stream
+from pipeline.tar import TarError
 from pipeline.tombstones import read_tombstones
 from pipeline.verify import plan_verify, verify_plan
 
 
+def index_path(column: str, shard: int) -> str:
+    """images/000012.idx"""
+    return f"{column}/{shard_name(shard)}.idx"
+
+
+def wids_path(column: str) -> str:
+    """wids-images.json"""
+    return f"wids-{column}.json"
+
+
 @dataclass
 class CopyColumns:
-    """Stage: copies a shard of every column, its receipt last. recipe: the digest of the images' recipe there."""
+    """Stage: copies a shard of every column with DALI's index of it, its receipt last.
+
+    recipe: the digest of the images' recipe there.
+    """
 
     dataset: Dataset
     to: Store
@@ -42,13 +58,42 @@ class CopyColumns:
         for column in self.columns:
             receipt = load_receipt(self.dataset.store, column, shard)
             assert receipt is not None, "every column was whole"
-            load_verified(self.dataset.store, receipt)
-            paths = [tar_path(column, shard), *([rows_path(shard), plan_path(shard)] if column == IMAGES else [])]
-            for path in paths:
+            data = load_tar(self.dataset.store, receipt)
+            index = dali_index(scan_verified(data, receipt))
+            # These very bytes: read again from far away they might be others.
+            create_or_check(self.to, tar_path(column, shard), bytes(data))
+            create_or_check(self.to, index_path(column, shard), index)
+            for path in [rows_path(shard), plan_path(shard)] if column == IMAGES else []:
                 copy_file(self.dataset.store, self.to, path)
             made[column] = replace(receipt, recipe=self.recipe) if column == IMAGES else receipt
             create_or_check(self.to, receipt_path(column, shard), made[column].encode())
         return Made(made)
+
+
+def scan_verified(data: memoryview, receipt: Receipt) -> list[Entry]:
+    """Where the samples of a shard lie, after size, sha256, number and keys were compared. Raises DamagedShard."""
+    check_bytes(data, receipt)
+    path = tar_path(receipt.column, receipt.shard)
+    try:
+        entries = scan(data)
+    except TarError as error:
+        raise DamagedShard(f"{path}: {error}") from None
+    if len(entries) != receipt.samples or digest_keys(entry.key for entry in entries) != receipt.keys:
+        raise DamagedShard(f"{path}: its keys are not those of its receipt")
+    for entry in entries:
+        if len({member.name for member in entry.members}) != len(entry.members):
+            raise DamagedShard(f"{path}: a member of {entry.key} stands there twice")
+    return entries
+
+
+def read_members(plan: Plan) -> dict[str, tuple[str, ...]]:
+    """column -> the members of its samples, as the first shard's index at the new place has them."""
+    members = {}
+    for column in plan.columns:
+        shard = next((s for s, receipt in sorted(plan.receipts[column].items()) if receipt.samples), None)
+        entries = [] if shard is None else read_dali_index(plan.to.load(index_path(column, shard)))
+        members[column] = tuple(member.name for entry in entries[:1] for member in entry.members)
+    return members
 
 
 def check_columns(dataset: Dataset, asked: Publication) -> None:
@@ -82,18 +127,15 @@ def finish_columns(plan: Plan, card: Mapping[str, bytes]) -> tuple[Line, ...]:
             copy_file(dataset.store, to, path)
         except FileNotFoundError:
             continue
-    for path, data in card.items():
+    lines = _lines(plan)
+    described = {**card, **{wids_path(column): _wids(column, lines) for column in plan.columns}}
+    for path, data in described.items():
         create_or_check(to, path, data)
     create_or_check(to, "dataset.json", to_json(asdict(published_description(dataset))))
     _read_back(plan)
-    lines = tuple(
-        Line(tar_path(column, shard), column, receipt.samples, receipt.bytes, receipt.sha256, ())
-        for column in plan.columns
-        for shard, receipt in sorted(plan.receipts[column].items())
-    )
     manifest = b"".join(line.encode() for line in lines)
     create_or_check(to, MANIFEST, manifest)
-    small = [CLAIM, MANIFEST, "dataset.json", *card]
+    small = [CLAIM, MANIFEST, "dataset.json", *described]
     for column in plan.columns:
         small += [f"{column}/{name}" for name in to.names(column) if not name.endswith(".tar")]
     small += [f"plan/{name}" for name in to.names("plan")]
@@ -101,6 +143,20 @@ def finish_columns(plan: Plan, card: Mapping[str, bytes]) -> tuple[Line, ...]:
     sums |= {line.name: line.sha256 for line in lines}
     create_or_check(to, SUMS, "".join(f"{sums[path]}  {path}\n" for path in sorted(sums)).encode())
     return lines
+
+
+def _lines(plan: Plan) -> tuple[Line, ...]:
+    """A line for each shard of each column."""
+    return tuple(
+        Line(tar_path(column, shard), column, receipt.samples, receipt.bytes, receipt.sha256, ())
+        for column in plan.columns
+        for shard, receipt in sorted(plan.receipts[column].items())
+    )
+
+
+def _wids(column: str, lines: Sequence[Line]) -> bytes:
+    shards = [(line.name, line.samples, line.bytes) for line in lines if line.split == column and line.samples]
+    return wids_index(column, shards)
 
 
 def _read_back(plan: Plan) -> None:

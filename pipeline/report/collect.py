@@ -1,174 +1,158 @@
-"""What a report shows of a dataset: numbers from its receipts, and a few samples from verified shards."""
+"""What a report shows of a dataset: numbers from receipts and from every sample, and pictures of a few."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import cast
 
-from extractors.formats import FORMATS
-from pipeline.commit import load_receipt
-from pipeline.dataset import IMAGES, Dataset, load_verified
+import pyarrow as pa
+
+from pipeline.dataset import IMAGES, Dataset
+from pipeline.duplicates import load_duplicates, read_duplicates
+from pipeline.engine import Outcome
 from pipeline.errors import DamagedShard
 from pipeline.receipt import Receipt, digest_json
+from pipeline.report.aligned import open_aligned
+from pipeline.report.captions import Captioned, choose_captions, choose_limit
+from pipeline.report.count import Count, Counted
+from pipeline.report.describe import describe_geometry, describe_maker, describe_source
+from pipeline.report.facts import ColumnFacts, DatasetFacts, Hosts
+from pipeline.report.pairs import Pair, Thumbnail, choose_pairs, describe_duplicates
+from pipeline.report.receipts import Receipts, count_left_out, read_receipts, sort_columns
 from pipeline.report.rows import Row, choose_samples, draw_rows
-from pipeline.status import ColumnStatus, column_status
-from pipeline.stream import check_current, zip_columns
+from pipeline.report.tally import Tally, add_tallies
+from pipeline.stage import Stage, describe_error
+from pipeline.status import column_status
+from pipeline.tombstones import read_tombstones
+from pipeline.yields import measure_yield
 
-TITLES = {"scenes": "Scenes", "folder": "Folder of pictures"}
-Receipts = Mapping[str, Mapping[int, Receipt]]
-"""column -> shard -> receipt."""
-
-
-@dataclass(frozen=True)
-class ColumnFacts:
-    """One column. made_by: extractor and parameters, or the source. licence: of the weights or the truth."""
-
-    status: ColumnStatus
-    made_by: str
-    licence: str
-
-    @property
-    def rate(self) -> float | None:
-        """Samples per second of one worker; None for a column that was made along with the pictures."""
-        return self.status.samples / self.status.seconds if self.status.seconds else None
+Look = Callable[[Stage, Sequence[int]], Outcome]
+"""Does a stage for these shards; on how many workers is the caller's."""
+Removed = Mapping[int, set[str]]
+"""shard -> keys."""
 
 
 @dataclass(frozen=True)
-class DatasetFacts:
-    """One dataset. digest: of all its columns so far. problems: a line for each damaged shard or receipt."""
+class _Seen:
+    """What a look at every sample gave."""
 
-    root: str
-    title: str
-    source: str
-    geometry: str
-    planned: int
-    shards: int
-    digest: str
-    columns: tuple[ColumnFacts, ...]
-    rows: tuple[Row, ...]
-    problems: tuple[str, ...]
-
-    @property
-    def samples(self) -> int:
-        return self.columns[0].status.samples
-
-    @property
-    def drops(self) -> list[tuple[str, str, int, int]]:
-        """(column, reason, count, of how many), the most frequent reason of a column first."""
-        return [
-            (c.status.column, reason, count, c.status.samples + sum(c.status.drops.values()))
-            for c in self.columns
-            for reason, count in sorted(c.status.drops.items(), key=lambda item: (-item[1], item[0]))
-        ]
+    captions: Mapping[int, Sequence[Captioned]]
+    tally: Tally | None = None
+    thumbnails: Mapping[str, Thumbnail] = field(default_factory=dict)
+    hosts: Hosts = ()
+    problems: tuple[str, ...] = ()
 
 
-def collect_dataset(root: str, rows: int) -> DatasetFacts:
+def collect_dataset(root: str, rows: int, look: Look | None = None) -> DatasetFacts:
     """The facts of the dataset at `root`, with `rows` samples spread evenly over it.
 
-    All numbers come from receipts; at most `rows` shards of a column are opened, each verified before any of
-    it is shown. Raises RequestError when there is no dataset.
+    Every sample is looked at, shard by shard, and counted. Without `look` all numbers come from receipts, and at
+    most `rows` shards of a column are opened. What is shown or counted was verified before; removed samples are
+    neither. Raises RequestError when there is no dataset.
     """
     dataset = Dataset.open(root)
     columns = sort_columns(dataset.columns())
-    receipts, problems = _read_receipts(dataset, columns)
+    receipts, problems = read_receipts(dataset, columns)
     statuses = [column_status(dataset, c, receipts[IMAGES], receipts[c]) for c in columns]
-    shown: list[Row] = []
-    for shard, indices in choose_samples(receipts, rows).items():
-        found, damaged = _open_rows(dataset, {c: receipts[c].get(shard) for c in columns}, indices)
-        shown += found
-        problems += damaged
+    removed = read_tombstones(dataset)
+    table = load_duplicates(dataset, receipts[IMAGES])
+    pairs = choose_pairs(table, set().union(*removed.values())) if table is not None else ()
+    shown, damaged = _show_rows(dataset, receipts, rows, removed)
+    if look:
+        stage = _plan_count(dataset, columns, receipts, removed, pairs, shown)
+        seen = _see(stage, sorted(receipts[IMAGES]), look)
+    else:
+        seen = _Seen({0: [Captioned(row.key, row.caption, 0) for row in shown]})
     description = dataset.description
-    title, source = _describe_source(description.source)
+    title, source = describe_source(description.source)
+    there = sum(r.samples for r in receipts[IMAGES].values()) - sum(map(len, removed.values()))
     return DatasetFacts(
         root=dataset.store.root,
         title=title,
         source=source,
-        geometry=_describe_geometry(description.geometry),
+        geometry=describe_geometry(description.geometry),
         planned=description.samples,
-        shards=description.shards,
+        shards=len(dataset.shards),
         digest=digest_json({status.column: status.digest for status in statuses}),
-        columns=tuple(ColumnFacts(status, *_describe_maker(dataset, status.column)) for status in statuses),
+        columns=tuple(ColumnFacts(status, *describe_maker(dataset, status.column)) for status in statuses),
         rows=tuple(shown),
+        problems=tuple(dict.fromkeys((*problems, *damaged, *seen.problems))),
+        captions=choose_captions(seen.captions, [row.key for row in shown], there),
+        unplanned=tuple(sorted(dataset.left_out().items(), key=lambda item: (-item[1], item[0]))),
+        tally=seen.tally,
+        hosts=seen.hosts,
+        duplicates=None if table is None else describe_duplicates(table, pairs, seen.thumbnails),
+        left_out=count_left_out(dataset, receipts, removed, read_duplicates(dataset, receipts[IMAGES]) or {}),
+    )
+
+
+def _plan_count(
+    dataset: Dataset,
+    columns: Sequence[str],
+    receipts: Receipts,
+    removed: Removed,
+    pairs: Sequence[Pair],
+    shown: Sequence[Row],
+) -> Count:
+    """The stage that looks at every sample, and brings back what a page with these pairs and rows needs."""
+    return Count(
+        dataset,
+        columns,
+        removed,
+        pictures=frozenset(key for pair in pairs for key in (pair.key, pair.of)),
+        shown=frozenset(row.key for row in shown),
+        limit=choose_limit(sum(receipt.samples for receipt in receipts[IMAGES].values())),
+    )
+
+
+def _see(stage: Count, shards: Sequence[int], look: Look) -> _Seen:
+    """Look at every sample of these shards."""
+    outcome = look(stage, shards)
+    made = cast(Mapping[int, Counted], dict(sorted(outcome.made.items())))
+    problems = [line for counted in made.values() for line in counted.problems] + outcome.problems
+    hosts: Hosts = ()
+    try:
+        hosts = tuple((host, reasons) for host, reasons in measure_yield(stage.dataset).worst_hosts if host)
+    except (DamagedShard, KeyError, pa.ArrowException) as error:
+        problems.append(
+            str(error) if isinstance(error, DamagedShard) else f"rows.parquet: {describe_error(error)}"
+        )
+    return _Seen(
+        tally=add_tallies((counted.tally for counted in made.values()), stage.columns),
+        captions={shard: counted.captions for shard, counted in made.items()},
+        thumbnails={key: seen for counted in made.values() for key, seen in counted.thumbnails.items()},
+        hosts=hosts,
         problems=tuple(problems),
     )
 
 
-def sort_columns(columns: Sequence[str]) -> list[str]:
-    """images, then the conditions in the order in which this project lists them, then the rest."""
-    known = [IMAGES, *FORMATS]
-    return sorted(columns, key=lambda c: (known.index(c) if c in known else len(known), c))
-
-
-def _read_receipts(dataset: Dataset, columns: Sequence[str]) -> tuple[Receipts, list[str]]:
-    """All receipts, and a line for each that is damaged: one of them must not hide the others."""
-
-    def read(column: str, shard: int) -> Receipt | str | None:
-        try:
-            return load_receipt(dataset.store, column, shard)
-        except DamagedShard as error:
-            return str(error)
-
-    asked = [(column, shard) for column in columns for shard in sorted(dataset.done(column))]
-    with ThreadPoolExecutor(16) as threads:
-        answers = list(threads.map(lambda one: read(*one), asked))
-    receipts: dict[str, dict[int, Receipt]] = {column: {} for column in columns}
-    for (column, shard), answer in zip(asked, answers, strict=True):
-        if isinstance(answer, Receipt):
-            receipts[column][shard] = answer
-    return receipts, [answer for answer in answers if isinstance(answer, str)]
+def _show_rows(dataset: Dataset, receipts: Receipts, rows: int, removed: Removed) -> tuple[list[Row], list[str]]:
+    """The samples of the sheet, and what of their shards is damaged."""
+    shown, problems = list[Row](), list[str]()
+    for shard, indices in choose_samples(receipts, rows).items():
+        of = {column: found.get(shard) for column, found in receipts.items()}
+        found, damaged = _open_rows(dataset, of, indices)
+        shown += [row for row in found if row.key not in removed.get(shard, ())]
+        problems += damaged
+    return shown, problems
 
 
 def _open_rows(
     dataset: Dataset, receipts: Mapping[str, Receipt | None], indices: Sequence[int]
-) -> tuple[list[Row], list[str]]:
+) -> tuple[list[Row], tuple[str, ...]]:
     """The samples at `indices` of one images shard with the maps of every column, and what is damaged."""
-    images = receipts[IMAGES]
-    assert images is not None
-    try:
-        pictures = load_verified(dataset.store, images)
-    except DamagedShard as error:
-        return [], [str(error)]
-    maps: dict[str, dict[str, Mapping[str, bytes | memoryview]] | str] = {}
-    problems = []
-    for column, receipt in receipts.items():
-        if column == IMAGES or receipt is None:
-            continue
-        try:
-            check_current(receipt, images)
-            pair = {IMAGES: images, column: receipt}
-            samples = load_verified(dataset.store, receipt)
-            zip_columns({IMAGES: [replace(s, members={}) for s in pictures], column: samples}, pair)
-            maps[column] = {sample.key: sample.members for sample in samples}
-        except DamagedShard as error:
-            problems.append(str(error))
-            maps[column] = "damaged"
+    made = {column: receipt for column, receipt in receipts.items() if receipt}
+    aligned = open_aligned(dataset.store, made)
+    if not aligned.samples:
+        return [], aligned.problems
+    maps = {
+        column: {sample.key: sample.members for sample in aligned.samples[column]}
+        if column in aligned.samples
+        else "damaged"
+        for column in made
+        if column != IMAGES
+    }
     missing = {c: r.dropped if r else {} for c, r in receipts.items() if c != IMAGES}
-    return draw_rows([pictures[i] for i in indices], maps, missing), problems
-
-
-def _describe_source(source: Mapping[str, Any]) -> tuple[str, str]:
-    rest = ", ".join(f"{name} {value}" for name, value in source.items() if name != "kind")
-    kind = str(source.get("kind", "dataset"))
-    return TITLES.get(kind, kind.capitalize()), rest
-
-
-def _describe_geometry(geometry: Mapping[str, Any]) -> str:
-    shape = "square" if geometry.get("fit") == "square" else "short side, aspect kept"
-    return f"{geometry.get('size')} px {shape}, JPEG {geometry.get('quality')}"
-
-
-def _describe_maker(dataset: Dataset, column: str) -> tuple[str, str]:
-    """(made by, licence) from the recipe, whoever wrote it."""
-    if column == IMAGES:
-        return f"ingest {dataset.description.source.get('kind')}", ""
-    recipe = dataset.recipe(column) or {}
-    maker = str(recipe.get("extractor", recipe.get("made_by", "unknown")))
-    parts = [f"{maker} {recipe.get('version', '')}".strip()]
-    if "made_by" in recipe:
-        return f"{parts[0]}, ground truth", str(recipe.get("licence", ""))
-    parts += [str(recipe["variant"])] if recipe.get("variant") else []
-    weights = recipe.get("weights") or {}
-    parts += [str(weights["file"])] if weights.get("file") else []
-    return ", ".join(parts), str(weights.get("licence", ""))
+    pictures = aligned.samples[IMAGES]
+    return draw_rows([pictures[i] for i in indices], maps, missing), aligned.problems

@@ -75,7 +75,7 @@ def draw_rows(
     for sample in samples:
         picture = decode_rgb(sample.members["jpg"])
         height, width = picture.shape[:2]
-        cells = [Cell(IMAGES, _shrink(picture))]
+        cells = [Cell(IMAGES, shrink(picture))]
         for column, reasons in dropped.items():
             found = columns.get(column, "not made yet")
             if isinstance(found, str):
@@ -95,14 +95,14 @@ def _draw(column: str, members: Members, height: int, width: int) -> Cell:
         if all(member in members for member in form.members):
             try:
                 decoded = form.decode({name: bytes(data) for name, data in members.items()})
-                return Cell(column, _shrink(form.draw(decoded, height, width)))
+                return Cell(column, shrink(form.draw(decoded, height, width)))
             except ValueError as error:
                 return Cell(column, None, f"cannot be drawn: {error}")
     return Cell(column, None, f"cannot be drawn: {', '.join(members)}")
 
 
-def _shrink(image: np.ndarray) -> np.ndarray:
-    """The image inside the limits, as one channel where all channels are the same."""
+def shrink(image: np.ndarray) -> np.ndarray:
+    """uint8 (H, W, 3) or (H, W), inside the limits, as one channel where all channels are the same."""
     if image.ndim == 3 and (image == image[..., :1]).all():
         image = image[..., 0]
     height, width = image.shape[:2]

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from pipeline.dataset import IMAGES
 from pipeline.report.chart import Chart, lay_out
-from pipeline.report.collect import DatasetFacts
+from pipeline.report.facts import DatasetFacts
 from pipeline.report.page import format_count, format_megabytes, format_rate
 from pipeline.report.rows import Cell, Row
 from pipeline.report.training import Training

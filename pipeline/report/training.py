@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pipeline.errors import RequestError
+from pipeline.runlog import LogLine, read_log
 
 Points = tuple[tuple[int, float], ...]
 """(step, loss), steps ascending."""
@@ -57,39 +56,26 @@ def read_training(run: Path) -> Training:
     Where a step stands more than once, as after an interruption, its last line counts.
     """
     path = run / "log.jsonl"
-    try:
-        lines = path.read_text("utf-8").split("\n")
-    except FileNotFoundError:
-        raise RequestError(f"{path}: not there; --run must be the folder of a training") from None
-    records = [_parse(line, f"{path}, line {number}") for number, line in enumerate(lines[:-1], 1) if line]
-    mismatched = _points(records, "mismatched")
-    rates = [float(r["samples_per_s"]) for r in records if r.get("samples_per_s")]
+    if not path.exists():
+        raise RequestError(f"{path}: not there; --run must be the folder of a training")
+    lines = read_log(path)
+    mismatched = _points((line.step, line.mismatched) for line in lines)
+    rates = [line.samples_per_s for line in lines if line.samples_per_s]
     return Training(
         run=str(run),
-        steps=max((r["step"] for r in records), default=0),
-        loss=_points(records, "loss"),
-        validation=_points(records, "validation"),
+        steps=max((line.step for line in lines), default=0),
+        loss=_points((line.step, line.loss) for line in lines),
+        validation=_points((line.step, line.validation) for line in lines),
         mismatched=mismatched[-1][1] if mismatched else None,
         rate=rates[-1] if rates else None,
-        diverged=min((r["step"] for r in records if not _is_finite(r)), default=None),
+        diverged=min((line.step for line in lines if not _is_finite(line)), default=None),
     )
 
 
-def _parse(line: str, where: str) -> dict[str, Any]:
-    # What follows the last line end was being written when the run was killed, and is left out by the caller.
-    try:
-        record: dict[str, Any] = json.loads(line)
-        if not isinstance(record.get("step"), int):
-            raise ValueError("step must be a number")
-    except (ValueError, AttributeError) as error:
-        raise RequestError(f"{where}: must be a JSON object with a step ({error})") from None
-    return record
+def _is_finite(line: LogLine) -> bool:
+    return all(math.isfinite(loss) for loss in (line.loss, line.validation) if loss is not None)
 
 
-def _is_finite(record: dict[str, Any]) -> bool:
-    return all(math.isfinite(record[name]) for name in ("loss", "validation") if record.get(name) is not None)
-
-
-def _points(records: Iterable[dict[str, Any]], name: str) -> Points:
-    found = {r["step"]: float(r[name]) for r in records if r.get(name) is not None}
+def _points(measured: Iterable[tuple[int, float | None]]) -> Points:
+    found = {step: value for step, value in measured if value is not None}
     return tuple((step, found[step]) for step in sorted(found) if math.isfinite(found[step]))

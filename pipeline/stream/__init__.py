@@ -7,10 +7,11 @@ from pipeline.stream.columns import check_current, zip_columns
 from pipeline.stream.mixture import Mixture, mix_streams
 from pipeline.stream.open import open_stream
 from pipeline.stream.order import BLOCK_SHARDS, permute
-from pipeline.stream.stream import Stream, Trouble
+from pipeline.stream.stream import HeldOut, Stream, Trouble
 
 __all__ = [
     "BLOCK_SHARDS",
+    "HeldOut",
     "Mixture",
     "Stream",
     "Trouble",

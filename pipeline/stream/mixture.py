@@ -19,7 +19,7 @@ from pipeline.receipt import digest_json
 from pipeline.sample import Sample
 from pipeline.stream.order import Shape, permute
 from pipeline.stream.reading import Make, T
-from pipeline.stream.stream import Stream, Trouble
+from pipeline.stream.stream import HeldOut, Stream, Trouble
 
 PERIOD = 1000
 """Length of the pattern: shares are exact to a thousandth."""
@@ -73,6 +73,11 @@ class Mixture:
         found = [stream.trouble for stream in self._streams]
         lines = {f"dataset {k}: {line}" for k, trouble in enumerate(found) for line in trouble.skipped}
         return Trouble(sum(trouble.bad for trouble in found), frozenset(lines))
+
+    @property
+    def held_out(self) -> tuple[HeldOut, ...]:
+        """As `Stream.held_out`."""
+        return tuple(of_dataset for stream in self._streams for of_dataset in stream.held_out)
 
     def place(self, position: int) -> tuple[int, int]:
         """(number of the dataset, position in its own sequence) of a position."""

@@ -18,7 +18,10 @@ LeftOut = Mapping[int, AbstractSet[str]]
 
 
 class Shards:
-    """digest: of the receipts, so of every byte that can be handed out. cache: where the shards come by."""
+    """root: of the dataset. data: digest of the pictures' receipts. cache: where the shards come by.
+
+    digest: of all receipts, so of every byte that can be handed out.
+    """
 
     def __init__(
         self,
@@ -29,6 +32,8 @@ class Shards:
     ) -> None:
         self._store, self._receipts = store, receipts
         self._left_out = left_out or {}
+        self.root = store.root
+        self.data = digest_receipts({shard: of[IMAGES] for shard, of in receipts.items()})
         self._cache = cache
         self.digest = digest_json(self._describe())
 

@@ -35,6 +35,18 @@ class Trouble:
         return Trouble(self.bad + other.bad, self.skipped | other.skipped)
 
 
+@dataclass(frozen=True)
+class HeldOut:
+    """What a stream lacks of a dataset. root: where it lay. data: digest of its pictures, wherever they lie.
+
+    samples: (shard, key) of each, in order.
+    """
+
+    root: str
+    data: str
+    samples: tuple[tuple[int, str], ...] = ()
+
+
 class Stream:
     """Samples that hold the members of all asked columns. Made by `open_stream`; can be pickled.
 
@@ -46,6 +58,7 @@ class Stream:
         self._shards, self._order, self._quota = shards, order, skip_damaged
         self._bad, self._skipped = 0, dict[int, str]()
         self._blocks: tuple[Block, ...] = ()
+        self._held_out: tuple[tuple[int, str], ...] = ()
         described = order.describe()
         self.digest = digest_json({"shards": shards.digest, **described}) if described else shards.digest
 
@@ -55,6 +68,16 @@ class Stream:
     @property
     def trouble(self) -> Trouble:
         return Trouble(self._bad, frozenset(self._skipped.values()))
+
+    @property
+    def data(self) -> str:
+        """The digest of the dataset's pictures."""
+        return self._shards.data
+
+    @property
+    def held_out(self) -> tuple[HeldOut, ...]:
+        """Those that `hold_out` has held out and read, by dataset."""
+        return (HeldOut(self._shards.root, self.data, self._held_out),)
 
     @property
     def batch(self) -> int:
@@ -111,10 +134,18 @@ class Stream:
             raise RequestError(f"of {len(self)} samples some must be left, and {count} are to be held out")
         with Shelf(self._shards.open) as shelf:
             opened = self._open(shelf, {shard for shard, _ in places})
-            samples = [_copy(opened[shard][index]) for shard, index in places if shard in opened]
+            found = [(shard, _copy(opened[shard][index])) for shard, index in places if shard in opened]
         stream = Stream(self._shards, order, self._quota)
         stream._skipped |= self._skipped
-        return stream, samples
+        stream._held_out = (*self._held_out, *((shard, sample.key) for shard, sample in found))
+        return stream, [sample for _, sample in found]
+
+    def find(self, wanted: Sequence[tuple[int, str]]) -> list[Sample]:
+        """The samples with these shards and keys, in this order, copied; without those that are not handed out."""
+        with Shelf(self._shards.open) as shelf:
+            opened = self._open(shelf, {shard for shard, _ in wanted})
+            found = {(shard, sample.key): sample for shard in opened for sample in opened[shard]}
+            return [_copy(found[of]) for of in wanted if of in found]
 
     def shape(self, position: int) -> Shape | None:
         """(width, height) of the pictures of the position's batch; None where they need not be the same."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,12 @@ from adapters.adapter import make_adapter
 from adapters.base import Base
 from adapters.choose import choose_samples
 from adapters.compose import Part
+from adapters.config import TrainConfig
 from adapters.evaluate import Networks, evaluate
 from adapters.export import save_adapter
+from adapters.held_out import read_held_out, write_held_out
+from adapters.loop import Training
+from adapters.prepare import open_samples
 from adapters.requests import EvaluateConfig
 from adapters.sampling import Sampling
 from adapters.sizes import layout_for
@@ -24,27 +29,34 @@ from adapters.table import Evaluation, table_lines
 from adapters.tiny import WIDTHS
 from extractors.registry import format_of
 from extractors.weights import WeightsUnavailable
+from pipeline.dataset import Dataset
 from pipeline.errors import RequestError
 from pipeline.extract import plan_extract
 from pipeline.image import Geometry, decode_rgb
 from pipeline.ingest import Ingest, plan_dataset
+from pipeline.sample import Sample
 from pipeline.sources.scenes import ScenesSource
-from pipeline.stream import open_stream
+from pipeline.stream import HeldOut, open_stream
+from pipeline.tombstones import remove
 
 SAMPLES, SIZE = 8, 128
 
 
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> str:
+def make_root(folder: Path, seed: int = 0) -> str:
     """Eight scenes with their Canny edges, made in this process."""
-    root = str(tmp_path_factory.mktemp("evaluate") / "root")
-    source, geometry = ScenesSource(SAMPLES), Geometry(SIZE)
+    root = str(folder)
+    source, geometry = ScenesSource(SAMPLES, seed=seed), Geometry(SIZE)
     dataset = plan_dataset(root, source, geometry, 5)
     for stage in (Ingest(dataset, source, geometry, {}), plan_extract(dataset, ["canny"])):
         stage.setup()
         for shard in dataset.shards:
             stage(shard)
     return root
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return make_root(tmp_path_factory.mktemp("evaluate") / "root")
 
 
 @pytest.fixture(scope="module")
@@ -208,30 +220,97 @@ def test_for_real_the_same_twice(
     assert [row.measures for row in evaluate(heard, networks=TOYS).rows] == measured
 
 
-def begin_run(folder: Path, adapter: Path, **begun: Any) -> Path:
+def begin_run(folder: Path, adapter: Path, held_out: Sequence[HeldOut] = (), **begun: Any) -> Path:
     """A run's folder with this adapter."""
     folder.mkdir()
     (folder / "run.json").write_text(json.dumps(begun))
     (folder / "adapter").symlink_to(adapter)
+    write_held_out(folder, held_out)
     return folder
 
 
+def keys(samples: Sequence[Sample]) -> list[str]:
+    return [sample.key for sample in samples]
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Other scenes, whose keys are the same."""
+    return make_root(tmp_path_factory.mktemp("evaluate") / "other", seed=1)
+
+
+def test_what_a_training_holds_out_of_a_mix_is_known_of_each_root(
+    root: str, other: str, adapter: Path, tiny: Base, tmp_path: Path
+) -> None:
+    """Exactly these by default, from wherever the dataset lies by now; none of them is ever trained on."""
+    config = TrainConfig((root, other), "canny", tmp_path / "run", adapter="tiny", validation=6, device="cpu")
+    training = Training(config, open_samples(config), tiny)
+    (tmp_path / "run" / "adapter").symlink_to(adapter)
+    moved = str(shutil.copytree(other, tmp_path / "moved"))
+    pictures = {bytes(sample.members["jpg"]): sample.key for sample in training.held_out}
+    found: list[Sample] = []
+    for place in (root, moved):
+        chosen = choose_samples(ask(place, config.out, None, samples=None))
+        assert chosen.held_out == len(chosen.samples) > 1
+        found += chosen.samples
+    assert [(bytes(sample.members["jpg"]), sample.key) for sample in found] == list(pictures.items())
+    # An epoch of a mix has not each sample once.
+    visits = training.stream.take(range(6 * SAMPLES), lambda sample, epoch: bytes(sample.members["jpg"]))
+    trained = {picture for _, picture in visits}
+    assert not trained & pictures.keys()
+    assert len(trained | pictures.keys()) == 2 * SAMPLES
+
+
 @pytest.mark.parametrize("columns", [("canny",), ()])
-def test_held_out_samples_come_first(root: str, adapter: Path, columns: tuple[str, ...], tmp_path: Path) -> None:
+def test_held_out_samples_come_first_and_the_table_tells(
+    root: str, adapter: Path, columns: tuple[str, ...], obedient: list[list[str]], tmp_path: Path
+) -> None:
     """Those that the run's own stream held out, also when it read no column."""
     rest, held_out = open_stream(root, columns, 5).hold_out(3)
-    begun = {"condition": "canny", "seed": 5, "validation": 3, "data": rest.digest, "size": 64}
-    run = begin_run(tmp_path / "run", adapter, **begun)
+    run = begin_run(tmp_path / "run", adapter, rest.held_out, condition="canny", seed=5, size=64)
     for path in (run, run / "adapter"):
-        chosen = choose_samples(ask(root, path, None))
-        assert [sample.key for sample in chosen.samples[:3]] == [sample.key for sample in held_out]
-        assert len({sample.key for sample in chosen.samples}) == 4
-        assert (chosen.held_out, chosen.size) == (3, 64)
+        for samples, first in ((None, 3), (5, 3), (2, 2)):
+            chosen = choose_samples(ask(root, path, None, samples=samples))
+            assert keys(chosen.samples)[:first] == keys(held_out)[:first]
+            assert len({*keys(chosen.samples)}) == len(chosen.samples) == (samples or 3)
+            assert (chosen.held_out, chosen.size) == (first, 64)
+    table = "\n".join(table_lines(evaluate(ask(root, run, tmp_path / "out", samples=5, size=SIZE), networks=TOYS)))
+    assert "the first 3 of them held out of the training, the others not" in table
+    evaluation = evaluate(ask(root, run, tmp_path / "out", samples=None, size=SIZE), networks=TOYS)
+    assert evaluation.about["keys"] == keys(held_out)
+    assert f"3 samples of {root}, all of them held out of the training" in "\n".join(table_lines(evaluation))
 
 
-def test_a_run_on_other_data_tells_nothing(root: str, adapter: Path, tmp_path: Path) -> None:
-    run = begin_run(tmp_path / "run", adapter, condition="canny", seed=0, validation=3, data="0" * 64, size=128)
-    assert choose_samples(ask(root, run, None)).held_out is None
+def test_a_dataset_of_which_none_was_held_out(root: str, adapter: Path, tmp_path: Path) -> None:
+    rest, _ = open_stream(root, ["canny"]).hold_out(0)
+    run = begin_run(tmp_path / "run", adapter, rest.held_out, condition="canny", seed=0)
+    chosen = choose_samples(ask(root, run, None, samples=None))
+    assert (len(chosen.samples), chosen.held_out) == (SAMPLES, 0)
+
+
+def test_what_was_removed_since_is_left_out(root: str, adapter: Path, tmp_path: Path) -> None:
+    rest, held_out = open_stream(root, ["canny"]).hold_out(3)
+    here = shutil.copytree(root, tmp_path / "here")
+    remove(Dataset.open(str(here)), "keys", keys(held_out)[:1])
+    run = begin_run(tmp_path / "run", adapter, rest.held_out, condition="canny", seed=0)
+    chosen = choose_samples(ask(str(here), run, None, samples=None))
+    assert (keys(chosen.samples), chosen.held_out) == (keys(held_out)[1:], 2)
+
+
+def test_a_run_on_other_data_tells_nothing(root: str, other: str, adapter: Path, tmp_path: Path) -> None:
+    """The same keys are other pictures there."""
+    rest, _ = open_stream(other, []).hold_out(3)
+    run = begin_run(tmp_path / "run", adapter, rest.held_out, condition="canny", seed=0, size=128)
+    chosen = choose_samples(ask(root, run, None, samples=None))
+    assert (len(chosen.samples), chosen.held_out) == (SAMPLES, None)
+
+
+def test_of_a_dataset_mixed_with_itself_only_what_nobody_saw_is_held_out(tmp_path: Path) -> None:
+    ours = HeldOut("a", "0", ((0, "x"), (1, "y"))), HeldOut("b", "1"), HeldOut("a", "0", ((1, "y"),))
+    write_held_out(tmp_path, ours)
+    assert read_held_out(tmp_path, "0") == [(1, "y")]
+    assert read_held_out(tmp_path, "1") == []
+    assert read_held_out(tmp_path, "2") is None
 
 
 REFUSED: dict[str, tuple[Callable[[Path], dict[str, Any]], str]] = {

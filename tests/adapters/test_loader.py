@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import pickle
 from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -12,11 +14,12 @@ from adapters.base import Base
 from adapters.batch import Batch
 from adapters.example import Framing
 from adapters.export import WEIGHTS
-from adapters.loader import MicroBatches, Share, load_batches
+from adapters.loader import Handed, MicroBatches, Share, load_batches, take_handed
 from adapters.log import read_log
 from adapters.loop import Training
 from adapters.world import World
-from tests.adapters.toys import toy_config, toy_stream
+from pipeline.errors import Unreachable
+from tests.adapters.toys import MemoryStream, toy_config, toy_stream
 
 FRAMING = Framing("sketch", size=64)
 BATCH, STEPS = 4, 7
@@ -93,3 +96,25 @@ def test_a_process_of_its_own_reads_the_same() -> None:
         assert one.captions == other.captions
         assert torch.equal(one.pictures, other.pictures)  # type: ignore[arg-type]
         assert torch.equal(one.noises, other.noises)
+
+
+class AwayFrom(MemoryStream):
+    """A stream whose store is away from the first position on."""
+
+    def take(self, positions: Any, make: Any) -> Any:
+        raise Unreachable("cannot read s3://b/a: tried 5 times in 28 s; the last error: reset")
+
+
+def test_what_a_loader_cannot_read_is_told_in_one_line() -> None:
+    batches = iter(Handed(MicroBatches(AwayFrom([]), FRAMING, 0, Share(2, 2), 0)))
+    (handed,) = batches
+    with pytest.raises(Unreachable, match=r"^cannot read s3://b/a: .* reset$"):
+        list(take_handed([pickle.loads(pickle.dumps(handed))]))  # noqa: S301  (as torch hands it over)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("loaders", [0, 1, 2])
+def test_whoever_reads_an_error_is_one_line(loaders: int) -> None:
+    batches = MicroBatches(AwayFrom([]), FRAMING, 0, Share(2, 2), 0)
+    with pytest.raises(Unreachable, match=r"^cannot read s3://b/a: .* reset$"):
+        next(load_batches(batches, loaders, World(torch.device("cpu"))))

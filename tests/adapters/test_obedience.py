@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +14,7 @@ import pytest
 from adapters.obedience import HIGHER, TOGETHER, extract_again, measure_obedience, to_distance
 from extractors.people import People
 
+CHECKOUT = Path(__file__).parents[2]
 Maps = list[Any]
 PICTURES = np.zeros((3, 64, 64, 3), np.uint8)
 
@@ -135,3 +139,11 @@ def test_pictures_are_seen_in_order_a_few_at_a_time() -> None:
     sees = Sees(range(20))
     assert list(extract_again(sees, np.zeros((20, 4, 4, 3), np.uint8))) == list(range(20))  # type: ignore[arg-type]
     assert sees.shown == [TOGETHER, TOGETHER, 20 - 2 * TOGETHER]
+
+
+def test_what_few_measures_need_is_not_imported_with_all() -> None:
+    code = "import sys, adapters.loop, adapters.evaluate; print({'skimage', 'scipy'} & sys.modules.keys())"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=CHECKOUT, capture_output=True, text=True, check=True, timeout=600
+    )
+    assert done.stdout == "set()\n"

@@ -22,6 +22,7 @@ class MemoryStream:
     """A stream of these samples, in another order each epoch. `handed_out` is (epoch, key) of all it gave."""
 
     digest = "0" * 64
+    held_out = ()
 
     def __init__(self, samples: Sequence[Sample]) -> None:
         self._samples = samples

@@ -9,7 +9,19 @@ from pathlib import Path
 
 from tests.bench.measure import table
 
-CASES = ("scenes", "left", "reading", "engine", "download", "sketch", "five", "training", "latents", "publish")
+CASES = (
+    "scenes",
+    "left",
+    "reading",
+    "stream",
+    "engine",
+    "download",
+    "sketch",
+    "five",
+    "training",
+    "latents",
+    "publish",
+)
 
 
 def main(names: list[str]) -> None:

@@ -19,6 +19,7 @@ from diffusers import AutoencoderKL, EulerDiscreteScheduler, UNet2DConditionMode
 from adapters import tiny
 from adapters.adapter import make_adapter
 from adapters.base import Base, load_base
+from adapters.base.load import settle
 from adapters.batch import Batch, scale_drawings, scale_pictures
 from adapters.config import TrainConfig
 from adapters.loader import Share
@@ -76,6 +77,7 @@ def make_batch(latents: bool) -> Batch:
 
 
 def our_step(base: Base, latents: bool) -> Callable[[], object]:
+    settle(base, "cpu", torch.float32)
     context = base.embed(["a picture"] * BATCH)
     objective = Objective(base, "depth", "cubic", "fp32", lambda captions: context)
     adapter = make_adapter(layout_for("xl", 3, base.widths), 0)

@@ -66,7 +66,8 @@ class Steps:
     def inside_writes(self) -> None:
         """A step after the first half of each write of a file."""
 
-        def write_half(writer: TarWriter, data: Any) -> None:
+        def write_half(writer: TarWriter, *parts: Any) -> None:
+            data = b"".join(parts)
             writer._file.write(data[: len(data) // 2])
             writer._file.flush()
             self("inside a write of a tar")

@@ -55,13 +55,17 @@ def main() -> int:
     parser.add_argument("--condition", default="toy")
     parser.add_argument("--log", default="")
     parser.add_argument("--meeting", default="", help="a folder where two workers await each other")
+    parser.add_argument("--linger", type=float, default=0.0, help="seconds that every shard takes besides")
     parser.add_argument("--folder", default="")
     parser.add_argument("--shard-size", type=int, default=4)
+    parser.add_argument("--to", default="", help="where `publish` publishes")
+    parser.add_argument("--layout", default="packed")
     parser.add_argument("--max-file", type=int, default=0, help="bytes that a file may have, as a quota sets it")
     options = parser.parse_args()
     if options.max_file:
         resource.setrlimit(resource.RLIMIT_FSIZE, (options.max_file, options.max_file))
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs begin without
     register()
     try:
         return _execute(options)
@@ -74,11 +78,13 @@ def _execute(options: argparse.Namespace) -> int:
     from jobs.command import EngineOptions, execute
     from jobs.ingest import IngestFolder, IngestOptions
     from jobs.inspect import StatusCommand, VerifyCommand
+    from jobs.publish import PublishCommand
     from pipeline.engine import run
     from pipeline.image import Geometry
+    from pipeline.publish import Publication
 
-    log, meeting = options.log or os.devnull, options.meeting
-    jobs.extract.run = lambda stage, *rest: run(Logged(stage, log, meeting), *rest)  # type: ignore[attr-defined, assignment]
+    noted = (options.log or os.devnull, options.meeting, options.linger)
+    jobs.extract.run = lambda stage, *rest: run(Logged(stage, *noted), *rest)  # type: ignore[attr-defined, assignment]
     engine = EngineOptions(options.engine, options.workers)
     if options.command == "ingest":
         where = IngestOptions(options.root, options.shard_size)
@@ -87,6 +93,9 @@ def _execute(options: argparse.Namespace) -> int:
         return execute(StatusCommand(options.root))
     if options.command == "verify":
         return execute(VerifyCommand(options.root, engine))
+    if options.command == "publish":
+        asked = Publication(layout=options.layout, shard_size=options.shard_size)
+        return execute(PublishCommand(options.root, options.to, asked, readers=(), engine=engine))
     conditions = tuple(options.condition.split(","))
     return execute(
         jobs.extract.ExtractCommand(options.root, conditions, options.variant, device="cpu", engine=engine)

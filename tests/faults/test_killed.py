@@ -164,7 +164,7 @@ def test_a_killed_driver_loses_no_finished_shard(
 ) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     options = {"variant": "slow", "workers": 2, "engine": engine}
-    driver = start("extract", root, log=first, **options)
+    driver = start("extract", root, log=first, linger=0.4, **options)
     wait_for(lambda: len(list((root / "toy").glob("0*.json"))) >= 4, lambda: driver.poll() is None)
     driver.kill()
     driver.communicate()
@@ -186,7 +186,7 @@ def test_an_interrupted_driver_says_so_and_goes_on(
 ) -> None:
     """Control-C reaches the driver and its workers."""
     first, second = tmp_path / "first", tmp_path / "second"
-    driver = start("extract", root, log=first, variant="slow", workers=2)
+    driver = start("extract", root, log=first, linger=0.4, variant="slow", workers=2)
     wait_for(lambda: len(list((root / "toy").glob("0*.json"))) >= 3, lambda: driver.poll() is None)
     os.killpg(driver.pid, signal.SIGINT)
     code, out, err = finish(driver)

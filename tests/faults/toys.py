@@ -132,12 +132,14 @@ class Pictures:
 class Logged:
     """A stage that notes "begin SHARD PID" and "end SHARD PID" in `log`; it works where the toy is unknown.
 
-    With a `meeting`, a folder, no worker begins before two have come there.
+    With a `meeting`, a folder, no worker begins before two have come there. linger: seconds that every shard takes
+    besides, so that a test which waits for some of them comes in time to end the run.
     """
 
     stage: Stage
     log: str
     meeting: str = ""
+    linger: float = 0.0
 
     @property
     def resources(self) -> Resources:
@@ -157,6 +159,7 @@ class Logged:
 
     def __call__(self, shard: int) -> Made:
         self._note("begin", shard)
+        time.sleep(self.linger)
         made = self.stage(shard)
         self._note("end", shard)
         return made

@@ -14,6 +14,7 @@ from jobs.__main__ import parse, run
 from jobs.command import Summary, execute, summarise
 from jobs.extract import ExtractCommand
 from jobs.ingest import IngestFolder, IngestScenes
+from jobs.inspect import StatusCommand
 from jobs.train import TrainCommand
 from pipeline.engine import Outcome
 from pipeline.errors import IncompleteError, RequestError
@@ -90,6 +91,9 @@ def test_the_spellings_that_scripts_rely_on() -> None:
     assert isinstance(extract, ExtractCommand)
     assert (extract.root, extract.conditions, extract.variant) == ("R", ("sketch",), "mini")
     assert (extract.weights, extract.as_, extract.engine.workers) == (Path("W"), "sketch2", 3)
+    status = parse("status R --engine local --workers 4".split())
+    assert isinstance(status, StatusCommand)
+    assert (status.root, status.readers.workers) == ("R", 4)
     train = parse(
         "train R --condition sketch --base tiny --adapter small --out RUN --steps 9 --batch 2 "
         "--checkpoint-every 3 --seed 5".split()

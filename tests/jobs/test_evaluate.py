@@ -36,7 +36,7 @@ def test_the_spelling() -> None:
     default = parse("evaluate ROOT --condition color --base B --adapter A".split())
     assert isinstance(default, EvaluateCommand)
     assert default.config == EvaluateConfig("ROOT", "color", "B", Path("A"))
-    assert (default.config.samples, default.config.sampling.steps, default.config.columns) == (64, 50, ())
+    assert (default.config.samples, default.config.sampling.steps, default.config.columns) == (None, 50, ())
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jobs.command import execute
+from jobs.command import EngineOptions, execute
 from jobs.report import ReportCommand
 from pipeline.image import Geometry
 from pipeline.ingest import Ingest, plan_dataset
 from pipeline.sources.folder import FolderSource
 from pipeline.store import open_store
+from tests.pipeline.report.crawl import kept, make_crawl
+
+ONE = EngineOptions("local", 1)
 
 
 @pytest.fixture
@@ -34,7 +37,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_page_and_picture_lie_in_the_dataset_by_default(root: Path) -> None:
-    assert execute(ReportCommand((str(root),))) == 0
+    assert execute(ReportCommand((str(root),), engine=ONE)) == 0
     assert (root / "report.html").read_text().startswith("<!doctype html>")
     assert Image.open(root / "report.png").width == 1600
 
@@ -44,9 +47,9 @@ def test_several_datasets_and_a_training_on_one_page(root: Path, tmp_path: Path)
     run.mkdir()
     (run / "log.jsonl").write_text('{"step": 0, "validation": 2.0}\n{"step": 5, "validation": 1.0}\n')
     out = tmp_path / "new" / "page.html"
-    summary = ReportCommand((str(root), str(root)), run_=run, out=out).run()
+    summary = ReportCommand((str(root), str(root)), run_=run, out=out, quick=True).run()
     html = out.read_text()
-    assert html.count("caption 0") == 2
+    assert html.count("caption 0<") == 2
     assert "fell from 2 at step 0 to 1 at step 5" in html
     assert out.with_suffix(".png").is_file()
     assert summary.record["validation"] == [[0, 2.0], [5, 1.0]]
@@ -55,7 +58,7 @@ def test_several_datasets_and_a_training_on_one_page(root: Path, tmp_path: Path)
 def test_a_damaged_shard_ends_with_3_and_is_named(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tar = root / "images" / "000001.tar"
     tar.write_bytes(tar.read_bytes()[:-1])
-    assert execute(ReportCommand((str(root),), json=True)) == 3
+    assert execute(ReportCommand((str(root),), json=True, engine=ONE)) == 3
     output = capsys.readouterr()
     assert "images/000001.tar" in output.err
     assert "images/000001.tar" in json.loads(output.out)["problems"][0]
@@ -97,5 +100,25 @@ def test_a_dataset_on_an_object_store_is_reported_here(
     for path in root.rglob("*.*"):
         store.create(path.relative_to(root).as_posix(), path)
     monkeypatch.chdir(tmp_path)
-    assert execute(ReportCommand((f"{bucket}/set",))) == 0
+    assert execute(ReportCommand((f"{bucket}/set",), engine=ONE)) == 0
     assert "caption 3" in Path("report.html").read_text()
+
+
+def test_the_number_of_workers_changes_no_byte(tmp_path: Path) -> None:
+    make_crawl(tmp_path / "root")
+    pages = []
+    for workers in (1, 3):
+        summary = ReportCommand(
+            (str(tmp_path / "root"),), out=tmp_path / f"{workers}.html", engine=EngineOptions("local", workers)
+        ).run()
+        assert not summary.problems
+        assert summary.record["datasets"][str(tmp_path / "root")]["counted"] == len(kept(40))
+        pages.append((tmp_path / f"{workers}.html").read_bytes())
+    assert pages[0] == pages[1]
+    assert b"Numbers of 33 samples" in pages[0]
+
+
+def test_a_quick_report_opens_only_the_shards_it_shows(root: Path) -> None:
+    (root / "images" / "000000.tar").unlink()
+    assert execute(ReportCommand((str(root),), rows=1, quick=True)) == 0
+    assert execute(ReportCommand((str(root),), rows=1, engine=ONE)) == 3

@@ -16,6 +16,8 @@ from adapters.log import read_log
 from jobs.__main__ import run
 from jobs.train import TrainWorkers
 from tests.faults.trainings import make_scenes, train_words
+from tests.pipeline.stream.toys import send
+from tests.pipeline.weak_line import weak_line
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -77,6 +79,36 @@ def test_two_workers_of_this_machine_equal_one(
     out, err = capfd.readouterr()
     assert out == ""
     assert err.startswith(line)
+    assert err.count("\n") == 1
+
+
+def test_a_line_that_fails_costs_no_bit_and_one_that_stays_dead_is_one_line(
+    alone: Path,
+    scenes: Path,
+    bucket: str,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("pipeline.reach.WAITS", (0.0,) * 4)
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    far = send(scenes, f"{bucket}/root").root
+    with weak_line(os.environ["AWS_ENDPOINT_URL"]) as (address, line):
+        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+        line.fails = lambda method, path, before: "503" if before < 2 else None
+        words = train_words(Path("far"), tmp_path / "run")
+        words[1:2] = [far, "--cache", str(tmp_path / "cache")]
+        assert run(words) == 0
+        assert _bits(tmp_path / "run") == _bits(alone)
+        assert line.failed["503"] > 12
+        capfd.readouterr()
+
+        line.fails = lambda method, path, before: "503" if path.endswith("000004.tar") else None
+        assert run([*words, "--cache", str(tmp_path / "other"), "--steps", "8"]) == 3
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert err.startswith(f"t2i-shards: cannot read {far}/")
+    assert "/000004.tar: tried 5 times in 0 s; the last error: " in err
     assert err.count("\n") == 1
 
 

@@ -108,11 +108,12 @@ def test_the_loser_of_a_race_adopts_the_winners_receipt(
 def test_a_write_that_went_wrong_is_noticed(folder: FolderStore, monkeypatch: pytest.MonkeyPatch) -> None:
     real = TarWriter._write
 
-    def lossy(writer: TarWriter, data: bytes | memoryview) -> None:
-        real(writer, data)
-        if len(data) == 700:
-            writer._file.seek(-1, 1)
-            writer._file.write(b"!")
+    def lossy(writer: TarWriter, *parts: bytes | memoryview) -> None:
+        for data in parts:
+            real(writer, data)
+            if len(data) == 700:
+                writer._file.seek(-1, 1)
+                writer._file.write(b"!")
 
     monkeypatch.setattr(TarWriter, "_write", lossy)
     with pytest.raises(OSError, match="reads back with other bytes"):

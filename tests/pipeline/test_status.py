@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from pipeline.commit import load_receipt
 from pipeline.dataset import IMAGES, Dataset
 from pipeline.receipt import Receipt, digest_receipts
 from pipeline.status import dataset_status
@@ -76,3 +80,26 @@ def test_a_column_that_was_just_begun(root: Path) -> None:
     begun = dataset_status(dataset)[1]
     assert (begun.column, begun.done, begun.missing, begun.samples) == ("depth", 0, 4, 0)
     assert dataset_status(dataset)[0].column == IMAGES
+
+
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_so_many_receipts_are_read_at_once(at_once: int, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each reader waits until as many are there as were asked for, and one more would be seen."""
+    expected = dataset_status(Dataset.open(str(root)))
+    lock, others = threading.Lock(), threading.Barrier(at_once)
+    here, most = 0, 0
+
+    def wait(*of: Any) -> Receipt | None:
+        nonlocal here, most
+        with lock:
+            here += 1
+            most = max(here, most)
+        others.wait(timeout=60)
+        time.sleep(0.01)
+        with lock:
+            here -= 1
+        return load_receipt(*of)
+
+    monkeypatch.setattr("pipeline.dataset.load_receipt", wait)
+    assert dataset_status(Dataset.open(str(root)), at_once) == expected
+    assert most == at_once

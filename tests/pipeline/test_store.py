@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.errors import RequestError
+from pipeline.errors import RequestError, Unreachable
 from pipeline.store import FolderStore, ObjectStore, Store, map_file, open_store
 
 CHECKOUT = Path(__file__).parents[2]
@@ -275,10 +275,14 @@ def test_no_answer_and_no_credentials_are_one_line(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    monkeypatch.setattr("pipeline.reach.WAITS", ())
     store = open_store("s3://bucket/root")
-    for call in (lambda: store.load("a"), lambda: store.names(""), lambda: store.create_bytes("a", b"1")):
-        with pytest.raises(ConnectionError, match=r"^cannot reach s3://bucket/root: Could not connect"):
-            call()
+    with pytest.raises(ConnectionError, match=r"^cannot reach s3://bucket/root: Could not connect"):
+        store.create_bytes("a", b"1")
+    with pytest.raises(Unreachable, match=r"^cannot read s3://bucket/root/a: tried once in .*: Could not connect"):
+        store.load("a")
+    with pytest.raises(Unreachable, match=r"^cannot read s3://bucket/root: tried once in .*: Could not connect"):
+        store.names("")
 
 
 def test_an_upload_in_parts_is_created_once_too(

@@ -1,4 +1,4 @@
-"""`python -m tests.pipeline.publish.steps URL LOCAL pack|purge [calls]`: a death at each step, in turn.
+"""`python -m tests.pipeline.publish.steps URL LOCAL pack|columns|purge [calls]`: a death at each step, in turn.
 
 As tests/faults/commit_steps.py does it for an ingest: a forked child works at a fresh place and kills itself
 there. Then it is looked at whether what is left passes for a publication, and the same work is done to its end.
@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,11 +21,13 @@ import pandas  # noqa: F401
 import pyarrow.dataset  # noqa: F401
 import s3fs  # noqa: F401
 
+import pipeline.publish.beside
 import pipeline.publish.finish
 from pipeline.dataset import Dataset
 from pipeline.errors import DamagedShard, IncompleteError, RequestError
-from pipeline.publish import open_published
+from pipeline.publish import open_published, read_manifest
 from pipeline.store import Store, open_store
+from pipeline.stream import open_stream
 from pipeline.tombstones import remove
 from tests.faults.commit_steps import Steps, in_child
 from tests.pipeline.publish.toys import contents, publish_here, toy_dataset
@@ -33,12 +36,29 @@ MOST = 80
 """Steps of a purge at most: so many places are made before the samples are removed."""
 
 
-def work(root: str, to: str, purge: bool = False) -> None:
-    """Two shards."""
-    publish_here(Dataset.open(root), to, purge, shard_size=2)
+def work(root: str, to: str, what: str) -> None:
+    """Two shards, packed; or one of each of two columns."""
+    if what == "columns":
+        publish_here(Dataset.open(root), to, layout="columns")
+    else:
+        publish_here(Dataset.open(root), to, what == "purge", shard_size=2)
 
 
-def die_at(root: str, to: str, number: int, report: Path, purge: bool, calls: bool) -> bool:
+def inside_packing(steps: Steps) -> None:
+    """A step in the middle of each write of a packed tar; there are many, for they are small."""
+    write: Callable[..., None] = pipeline.publish.beside.write_all
+
+    def write_half(file: int, parts: Sequence[bytes | memoryview]) -> None:
+        data = b"".join(parts)
+        write(file, [data[: len(data) // 2]])
+        steps("inside a write of a tar")
+        write(file, [data[len(data) // 2 :]])
+
+    pipeline.publish.beside.write_all = write_half
+    pipeline.publish.beside.CHUNK = 2048
+
+
+def die_at(root: str, to: str, number: int, report: Path, what: str, calls: bool) -> bool:
     """The work, with death at step `number`. True when it ended before that."""
 
     def act() -> None:
@@ -50,7 +70,8 @@ def die_at(root: str, to: str, number: int, report: Path, purge: bool, calls: bo
                 steps.before(os, name)
             if not calls:
                 steps.inside_writes()
-        work(root, to, purge)
+                inside_packing(steps)
+        work(root, to, what)
 
     return in_child(act)
 
@@ -63,20 +84,28 @@ def read(store: Store, names: list[str]) -> dict[str, bytes | None]:
     return found
 
 
-def examine(root: str, to: str, expected: dict[str, bytes | None], purge: bool) -> dict[str, bool]:
+def keys_at(to: str, what: str) -> list[str]:
+    """The keys of a publication. RequestError when there is no whole one."""
+    if what == "columns":
+        read_manifest(open_store(to))
+        return sorted(sample.key for sample in open_stream(to, ("sketch",)).samples(0))
+    return sorted(sample.key for sample in open_published(to).samples(0))
+
+
+def examine(root: str, to: str, expected: dict[str, bytes | None], what: str) -> dict[str, bool]:
     """half: it does not pass for a publication. mixed: it does, and is neither the old nor the new one.
 
     same: the same work ended as undisturbed.
     """
     store, half, keys = open_store(to), False, list[str]()
     try:
-        keys = sorted(sample.key for sample in open_published(to).samples(0))
+        keys = keys_at(to, what)
     except (RequestError, DamagedShard):
         half = True
     old, new = [f"k{i:05d}" for i in range(4)], [f"k{i:05d}" for i in (0, 1, 3)]
-    mixed = not half and keys not in ([old, new] if purge else [old])
+    mixed = not half and keys not in ([old, new] if what == "purge" else [old])
     try:
-        work(root, to, purge)
+        work(root, to, what)
         same = read(store, list(expected)) == expected
     except (RequestError, IncompleteError) as error:
         print(error, file=sys.stderr)
@@ -84,31 +113,31 @@ def examine(root: str, to: str, expected: dict[str, bytes | None], purge: bool) 
     return {"half": half, "mixed": mixed, "same": same}
 
 
-def main(base: str, local: Path, purge: bool, calls: bool) -> None:
+def main(base: str, local: Path, what: str, calls: bool) -> None:
     report, root, whole = local / "step", str(local / "root"), local / "undisturbed"
-    pipeline.publish.finish.SAMPLES = 1
+    pipeline.publish.finish.SAMPLES = 1  # type: ignore[attr-defined]
 
     def prepare() -> None:
         dataset = toy_dataset(Path(root), 4, 4, color=False)
-        if purge:
+        if what == "purge":
             for place in (whole, *(f"{base}/{number}" for number in range(MOST))):
-                work(root, str(place))
+                work(root, str(place), "pack")
             remove(dataset, "keys", ["k00002"])
-        work(root, str(whole), purge)
+        work(root, str(whole), what)
 
     in_child(prepare)
     expected: dict[str, bytes | None] = {**contents(whole)}
     steps: list[str | None] = []
     while not steps or steps[-1] is not None:
-        ended = die_at(root, f"{base}/{len(steps)}", len(steps) + 1, report, purge, calls)
+        ended = die_at(root, f"{base}/{len(steps)}", len(steps) + 1, report, what, calls)
         steps.append(None if ended else report.read_text())
 
     def examine_all() -> None:
         for number, step in enumerate(steps):
-            print(json.dumps({"step": step, **examine(root, f"{base}/{number}", expected, purge)}), flush=True)
+            print(json.dumps({"step": step, **examine(root, f"{base}/{number}", expected, what)}), flush=True)
 
     in_child(examine_all)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), sys.argv[3] == "purge", "calls" in sys.argv[4:])
+    main(sys.argv[1], Path(sys.argv[2]), sys.argv[3], "calls" in sys.argv[4:])

@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from extractors.formats import FORMATS
 from pipeline.dataset import Dataset
 from pipeline.image import Geometry
 from pipeline.ingest import Ingest, claim_truths, plan_dataset
-from pipeline.publish.card import escape_markdown
+from pipeline.publish.card import HOLDS, escape_markdown
 from pipeline.receipt import Receipt, digest_json, to_json
 from pipeline.sources.scenes import ScenesSource
 from tests.faults.toys import Pictures, make_images
@@ -163,3 +164,7 @@ def test_the_contact_sheet_shows_the_first_samples(to: Path) -> None:
         pixels = np.asarray(sheet.convert("L"))
     assert pixels.shape[0] > 6 * 192
     assert (pixels[:, 8:190].std(axis=1) > 5).sum() > 6 * 150, "no pictures in the first column"
+
+
+def test_every_member_of_a_known_format_is_explained() -> None:
+    assert {member for format in FORMATS.values() for member in format.members} == HOLDS.keys()

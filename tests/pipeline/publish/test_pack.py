@@ -18,6 +18,7 @@ from pipeline.dataset import IMAGES, Dataset
 from pipeline.duplicates import mark_duplicates
 from pipeline.engine import Outcome
 from pipeline.errors import DamagedShard, RequestError
+from pipeline.publish.index import scan
 from pipeline.publish.survey import choose_split
 from pipeline.sample import Sample
 from pipeline.sources.base import Original, Row
@@ -192,6 +193,26 @@ def test_a_damaged_shard_of_the_dataset_is_not_published(tmp_path: Path) -> None
     with pytest.raises(DamagedShard, match=r"images/000000\.tar: must have sha256"):
         publish_here(dataset, tmp_path / "to")
     assert not (tmp_path / "to/data").exists()
+
+
+@pytest.mark.parametrize("column", [IMAGES, "sketch", "color"])
+def test_a_shard_that_is_damaged_after_it_was_looked_at(column: str, tmp_path: Path) -> None:
+    """In the midst of a member, where nothing but the digest tells."""
+    dataset = toy_dataset(tmp_path / "root", 8, 4)
+    path = tmp_path / "root" / tar_path(column, 1)
+
+    def work(verb: str, stage: Stage, shards: Sequence[int], of: int) -> Outcome:
+        if verb == "publish":
+            data = bytearray(path.read_bytes())
+            member = scan(memoryview(data))[-1].members[0]
+            data[member.start + member.size // 2] ^= 1
+            path.unlink()
+            path.write_bytes(data)
+        return here(verb, stage, shards, of)
+
+    with pytest.raises(DamagedShard, match=rf"{column}/000001\.tar: must have sha256"):
+        publish_here(dataset, tmp_path / "to", work=work)
+    assert contents(tmp_path / "to").keys() == {"publish.json"}
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 from pipeline.dataset import Dataset
 from pipeline.errors import RequestError
 from pipeline.publish import open_published
+from pipeline.publish.readers import LOCAL
 from pipeline.store import FolderStore
 from pipeline.tombstones import remove
 from tests.pipeline.publish.toys import contents, keys_of, publish_here, toy_dataset
@@ -63,6 +64,26 @@ def test_a_purge_makes_only_the_shards_concerned_anew(dataset: Dataset, tmp_path
     assert {line["name"]: line["removed"] for line in manifest if line["removed"]} == dict.fromkeys(changed, 1)
     assert "Revision 1: 3 samples went, from 3 shards" in after["README.md"].decode()
     assert not any(key.encode() in after[name] for key in first for name in after if name.startswith("data/"))
+
+
+def test_a_shard_of_which_nothing_is_left(tmp_path: Path) -> None:
+    """It stays in its place, empty; readers find the others by the card. To leave nothing at all is refused."""
+    dataset, to = toy_dataset(tmp_path / "root", 8, 8, color=False), tmp_path / "to"
+    publish_here(dataset, to, shard_size=4)
+    remove(dataset, "keys", everything()[:4])
+    publish_here(dataset, to, purge=True, readers=LOCAL, shard_size=4)
+    assert keys_of(to) == everything()[4:8]
+    assert (to / "data/train-000000.tar").read_bytes() == bytes(1024)
+    assert (to / "data/train-000000.idx").read_text() == "v1.2 0\n"
+    assert [json.loads(line)["name"] for line in (to / "manifest.jsonl").read_text().splitlines()] == [
+        "data/train-000001.tar"
+    ]
+    assert 'WebDataset("data/train-{000001..000001}.tar"' in (to / "README.md").read_text()
+    before = contents(to)
+    remove(dataset, "keys", everything()[4:8])
+    with pytest.raises(RequestError, match="every sample of it was removed; delete the publication itself"):
+        publish_here(dataset, to, purge=True, shard_size=4)
+    assert contents(to) == before
 
 
 def test_purges_add_up_and_end_the_same(dataset: Dataset, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline.errors import DamagedShard
 from pipeline.sample import Sample
-from pipeline.store import FolderStore
+from pipeline.store import FolderStore, Store, open_store
 from pipeline.stream import Stream
 from pipeline.stream.order import BlockOrder, Kept
 
@@ -93,3 +93,12 @@ class Origin(FolderStore):
 
     def loads(self) -> list[str]:
         return self.log.read_text().splitlines() if self.log.exists() else []
+
+
+def send(root: Path, url: str) -> Store:
+    """Bring a dataset to a store far away."""
+    far = open_store(url)
+    for path in sorted(root.rglob("*")):
+        if path.is_file() and ".scratch" not in path.parts:
+            far.create(path.relative_to(root).as_posix(), path)
+    return far

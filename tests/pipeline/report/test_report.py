@@ -12,16 +12,15 @@ import pytest
 from PIL import Image
 
 from pipeline.dataset import IMAGES, Dataset
-from pipeline.errors import RequestError
 from pipeline.extract import plan_extract
 from pipeline.image import Geometry
 from pipeline.ingest import Ingest, plan_dataset
 from pipeline.receipt import Receipt
-from pipeline.report import DatasetFacts, Training, collect_dataset, draw_sheet, read_training, render_page
-from pipeline.report.chart import MOST_POINTS, average, lay_out, nice_ticks
+from pipeline.report import DatasetFacts, Training, collect_dataset, draw_sheet, render_page
 from pipeline.report.rows import choose_samples
-from pipeline.report.sheet import wrap
 from pipeline.sources.folder import FolderSource
+from pipeline.stage import Stage
+from tests.pipeline.report.crawl import look_here
 
 CAPTIONS = ['<script>alert("1")</script> & <b>tags</b>', *(f"picture number {i}" for i in range(1, 7))]
 
@@ -30,11 +29,9 @@ def build(root: Path, pictures: Path, columns: tuple[str, ...] = ("color",)) -> 
     source, geometry = FolderSource(str(pictures)), Geometry(64)
     dataset = plan_dataset(str(root), source, geometry, 3)
     ingest = Ingest(dataset, source, geometry, {})
-    stages = [ingest, *(plan_extract(dataset, ["color"], column=name) for name in columns)]
+    stages: list[Stage] = [ingest, *(plan_extract(dataset, ["color"], column=name) for name in columns)]
     for stage in stages:
-        stage.setup()
-        for shard in dataset.shards:
-            stage(shard)
+        look_here(stage, dataset.shards)
     return dataset
 
 
@@ -63,9 +60,9 @@ TRAINING = Training("runs/<i>x</i>", 20, ((1, 2.0), (20, 1.0)), ((0, 2.0), (20, 
 
 
 class Page(HTMLParser):
-    """The tags that are open at the end, all attributes, and the text outside style."""
+    """The tags that are open at the end, all attributes, and the text that is shown."""
 
-    VOID = frozenset({"meta", "img", "line", "polyline", "circle", "i"})
+    VOID = frozenset({"meta", "img", "line", "polyline", "circle", "rect", "input"})
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -87,7 +84,7 @@ class Page(HTMLParser):
             assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        if data.strip() and self.open[-1:] != ["style"]:
+        if data.strip() and self.open[-1] not in ("style", "script"):
             self.texts.append(" ".join(data.split()))
 
 
@@ -107,9 +104,10 @@ def test_the_page_is_whole_and_needs_nothing_but_itself(made: Path) -> None:
     assert page.open == []
     sources = [value for name, value in page.attributes if name in ("src", "href", "srcset", "data", "action")]
     assert sources
-    assert all(source.startswith("data:image/") for source in sources)
-    assert not {"script", "link", "iframe", "object", "form"} & set(page.seen)
+    assert all(source.startswith(("data:image/", "#")) for source in sources)
+    assert not {"link", "iframe", "object", "form"} & set(page.seen)
     assert not re.search(r"url\(|@import|https?://", html)
+    assert {value[1:] for value in sources if value[0] == "#"} <= {v for n, v in page.attributes if n == "id"}
 
 
 def test_captions_keys_and_paths_are_shown_and_escaped(made: Path) -> None:
@@ -118,8 +116,11 @@ def test_captions_keys_and_paths_are_shown_and_escaped(made: Path) -> None:
     page = Page(html)
     assert sorted(row.caption for row in facts.rows) == sorted(CAPTIONS)
     assert set(CAPTIONS) | set(shown(facts)) | {"runs/<i>x</i>"} <= set(page.texts)
-    assert "<script" not in html
     assert "<b>" not in html
+    assert sorted(re.findall("<script[^>]*>", html)) == [
+        '<script type="application/json" class="captions">',
+        "<script>",
+    ]
 
 
 def test_numbers_are_those_of_the_receipts(made: Path) -> None:
@@ -238,9 +239,12 @@ def test_no_sample_and_no_column_still_give_a_page(tmp_path: Path) -> None:
     (tmp_path / "pictures").mkdir()
     Image.new("RGB", (8, 8)).save(tmp_path / "pictures" / "a.png")
     build(tmp_path / "root", tmp_path / "pictures", ())
-    facts = collect_dataset(str(tmp_path / "root"), 12)
-    assert (facts.samples, facts.rows) == (0, ())
-    assert "There is no sample to show." in Page(render_page([facts], None)).texts
+    for look in (None, look_here):
+        facts = collect_dataset(str(tmp_path / "root"), 12, look)
+        assert (facts.samples, facts.rows) == (0, ())
+        texts = Page(render_page([facts], None)).texts
+        assert "There is no sample to show." in texts
+        assert not any("Numbers" in text for text in texts)
     assert Image.open(io.BytesIO(draw_sheet([facts], None))).width == 1600
 
 
@@ -250,88 +254,3 @@ def test_the_picture_opens_with_its_width(made: Path) -> None:
         image = Image.open(io.BytesIO(draw_sheet([facts, facts], training)))
         image.load()
         assert (image.format, image.width) == ("PNG", 1600)
-
-
-def write_log(folder: Path, text: str) -> Path:
-    (folder / "log.jsonl").write_text(text)
-    return folder
-
-
-def test_a_log_is_read_and_what_a_kill_cut_or_repeated_counts_once(tmp_path: Path) -> None:
-    log = (
-        '{"step": 0, "validation": 2.0, "seconds": 0.5, "samples_per_s": 0.0}\n'
-        '{"step": 1, "loss": 3.0, "seconds": 1.0, "samples_per_s": 8.0}\n'
-        '{"step": 2, "loss": 2.5, "seconds": 2.0, "samples_per_s": 8.5}\n'
-        '{"step": 2, "loss": 2.25, "validation": 1.0, "seconds": 2.0, "samples_per_s": 9.0}\n'
-        '{"step": 3, "lo'
-    )
-    training = read_training(write_log(tmp_path, log))
-    assert training.loss == ((1, 3.0), (2, 2.25))
-    assert training.validation == ((0, 2.0), (2, 1.0))
-    assert (training.steps, training.rate, training.diverged) == (2, 9.0, None)
-    assert training.verdict == "Validation loss fell from 2 at step 0 to 1 at step 2, 50.0% less."
-
-
-def test_a_loss_that_is_not_finite_is_said_and_left_out_of_the_curve(tmp_path: Path) -> None:
-    training = read_training(write_log(tmp_path, '{"step": 1, "loss": 1.0}\n{"step": 2, "loss": NaN}\n'))
-    assert training.loss == ((1, 1.0),)
-    assert "not finite at step 2" in training.verdict
-
-
-@pytest.mark.parametrize("log", ["{}\n", "[1]\n", "x\n", '{"step": "1"}\n'])
-def test_a_log_that_is_none_is_refused_by_line(tmp_path: Path, log: str) -> None:
-    with pytest.raises(RequestError, match=r"log\.jsonl, line 2"):
-        read_training(write_log(tmp_path, '{"step": 0}\n' + log))
-
-
-def test_a_folder_without_a_log_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match=r"log\.jsonl: not there"):
-        read_training(tmp_path)
-
-
-def test_an_empty_training_gives_a_page_and_a_picture_without_a_curve() -> None:
-    training = Training("run", 0, (), (), None, None)
-    assert lay_out(training, 900, 300, (50, 10, 10, 40)) is None
-    assert "No loss was logged yet." in Page(render_page([], training)).texts
-    draw_sheet([], training)
-
-
-@pytest.mark.parametrize(("low", "high"), [(0, 200), (0.13, 0.142), (3, 4e6), (-1, 1), (0.5, 0.5001)])
-def test_ticks_enclose_the_range_in_even_steps(low: float, high: float) -> None:
-    ticks = nice_ticks(low, high, 5)
-    assert ticks[0] <= low + 1e-9
-    assert ticks[-1] >= high - 1e-9
-    assert 2 <= len(ticks) <= 12
-    assert np.allclose(np.diff(ticks), ticks[1] - ticks[0])
-
-
-@pytest.mark.parametrize("values", [[1.0], [1.0, 1.0], [0.2, 9.0, 0.1], [0.3] * 500 + [1e6]])
-def test_the_curve_stays_in_its_plot(values: list[float]) -> None:
-    points = tuple(enumerate(values))
-    chart = lay_out(Training("run", len(values), points, points[:1], None, None), 900, 300, (50, 10, 20, 40))
-    assert chart is not None
-    for x, y in chart.loss + chart.validation:
-        assert chart.left <= x <= chart.right == 880
-        assert chart.top == 10 <= y <= chart.bottom == 260
-
-
-def test_long_logs_are_averaged_evenly() -> None:
-    points = tuple((i, float(i)) for i in range(10 * MOST_POINTS))
-    short = average(points)
-    assert len(short) == MOST_POINTS
-    assert short[0] == (4.5, 4.5)
-
-
-@pytest.mark.parametrize("text", ["", "one", "some words in a row " * 20, "x" * 300, "é🙂 " * 50])
-def test_wrapped_lines_fit(text: str) -> None:
-    lines = wrap(text, 20, 3, len)
-    assert len(lines) <= 3
-    assert all(0 < len(line) <= 20 for line in lines)
-    if not any(line.endswith("…") for line in lines):
-        assert "".join(lines).replace(" ", "") == text.replace(" ", "")
-
-
-def test_the_verdict_says_what_a_wrong_condition_costs(tmp_path: Path) -> None:
-    lines = [{"step": 0, "validation": 2.0, "mismatched": 2.0}, {"step": 9, "validation": 1.5, "mismatched": 1.7}]
-    (tmp_path / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    assert read_training(tmp_path).verdict.endswith("25.0% less. With another picture's condition it is 1.7.")

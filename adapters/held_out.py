@@ -1,0 +1,33 @@
+"""RUN/held_out.json: the samples that a training never saw, so that others can tell which they are."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from adapters.checkpoint import write_json
+from pipeline.stream import HeldOut
+
+NAME = "held_out.json"
+
+
+def write_held_out(run: Path, held_out: Sequence[HeldOut]) -> None:
+    """One entry for each dataset of the training: its root, its pictures' digest, shard and key of each.
+
+    Written once: a run that goes on has the same.
+    """
+    if not (run / NAME).exists():
+        write_json(run / NAME, {"datasets": [asdict(of_dataset) for of_dataset in held_out]})
+
+
+def read_held_out(run: Path, data: str) -> list[tuple[int, str]] | None:
+    """(shard, key) of those of the dataset whose pictures have this digest; None if it was not trained on.
+
+    A dataset that was mixed with itself lacks what all its streams lack.
+    """
+    path = run / NAME
+    datasets = json.loads(path.read_text())["datasets"] if path.exists() else []
+    lacked = [[(shard, key) for shard, key in of["samples"]] for of in datasets if of["data"] == data]
+    return [sample for sample in lacked[0] if all(sample in other for other in lacked)] if lacked else None

@@ -1,0 +1,91 @@
+"""Reading from far away: a fault that may pass is waited out, for as long as a minute; others are told at once.
+
+The clients of S3 and the Hub try again by themselves, for some seconds; a network or a server that is away for
+longer must not end a training of days.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from pipeline.errors import IncompleteError, RequestError, Unreachable
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+WAITS = (1.0, 3.0, 9.0, 15.0)
+"""Seconds before the second try, the third …"""
+PATIENCE = 60.0
+"""No try begins later than so many seconds after the first: a client may itself take minutes to give up."""
+PASSING = {
+    None, errno.EAGAIN, errno.EBUSY, errno.EIO, errno.EREMOTEIO, errno.ETIMEDOUT, errno.EPIPE, errno.ECONNRESET,
+    errno.ECONNREFUSED, errno.ECONNABORTED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.ENETRESET,
+}  # fmt: skip
+"""Of networks and servers. s3fs makes EBUSY of 503, EREMOTEIO of 500, and EIO of what it does not know."""
+
+
+@contextmanager
+def reaching(root: str) -> Iterator[None]:
+    """ConnectionError for what clients raise of a kind of their own: no credentials, no answer."""
+    try:
+        yield
+    except (OSError, RequestError, IncompleteError):
+        raise
+    except Exception as error:
+        raise ConnectionError(f"cannot reach {root}: {_say(error)}") from error
+
+
+def read_patiently(what: str, read: Callable[[], T]) -> T:
+    """What `read` gives; asked again while it fails in a way that may pass.
+
+    Raises Unreachable when it is still failing at the end, and at once whatever will not pass.
+    """
+    begun = time.monotonic()
+    for tried, wait in enumerate((*WAITS, math.inf), 1):
+        try:
+            return read()
+        except Exception as error:
+            if not may_pass(error):
+                raise
+            took = time.monotonic() - begun
+            if took + wait > PATIENCE:
+                times = "once" if tried == 1 else f"{tried} times"
+                raise Unreachable(
+                    f"cannot read {what}: tried {times} in {took:.0f} s; the last error: {_say(error)}"
+                ) from error
+            log.warning(
+                "cannot read %s, trying again in %g s (try %d of %d): %s",
+                *(what, wait, tried + 1, len(WAITS) + 1, _say(error)),
+            )
+            time.sleep(wait)
+    raise AssertionError("unreachable")
+
+
+def may_pass(error: Exception) -> bool:
+    """Whether the same request may succeed later: there was no answer, half of one, or one of a server in trouble.
+
+    Told by names, for the clients of stores that nobody uses are not there to import.
+    """
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if status is not None:
+        return status in (408, 429) or status >= 500
+    if isinstance(error, (FileNotFoundError, FileExistsError, PermissionError, NotADirectoryError)):
+        return False
+    if isinstance(error, OSError):
+        return error.errno in PASSING
+    # Of Python's own kinds only OSErrors tell of what happened elsewhere; the others tell of a wrong call.
+    if isinstance(error, (RequestError, IncompleteError, ValueError)) or type(error).__module__ == "builtins":
+        return False
+    # What else botocore raises: no credentials, no region, a wrong parameter.
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    return "BotoCoreError" not in kinds or bool(kinds & {"ConnectionError", "HTTPClientError"})
+
+
+def _say(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

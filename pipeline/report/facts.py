@@ -1,0 +1,86 @@
+"""The facts of one dataset, as the page and the picture show them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pipeline.report.captions import Captions
+from pipeline.report.pairs import Duplicates
+from pipeline.report.rows import Row
+from pipeline.report.tally import Tally
+from pipeline.status import ColumnStatus
+
+Hosts = tuple[tuple[str, Counter[str]], ...]
+"""(host, its reasons -> rows), the host that lost most first."""
+
+
+@dataclass(frozen=True)
+class ColumnFacts:
+    """One column. made_by: extractor and parameters, or the source. licence: of the weights or the truth."""
+
+    status: ColumnStatus
+    made_by: str
+    licence: str
+
+    @property
+    def rate(self) -> float | None:
+        """Samples per second of one worker; None for a column that was made along with the pictures."""
+        return self.status.samples / self.status.seconds if self.status.seconds else None
+
+
+@dataclass(frozen=True)
+class DatasetFacts:
+    """One dataset. digest: of all its columns so far. problems: a line for each damaged shard or receipt.
+
+    unplanned: rows that the source left out on purpose, (reason, rows). tally: counts over all samples that are
+    there and not removed; None when only receipts were read. hosts: of a download, those that lost most.
+    duplicates: None when they were not marked. left_out: what a publication of all conditions would leave out,
+    (reason, samples).
+    """
+
+    root: str
+    title: str
+    source: str
+    geometry: str
+    planned: int
+    shards: int
+    digest: str
+    columns: tuple[ColumnFacts, ...]
+    rows: tuple[Row, ...]
+    problems: tuple[str, ...]
+    captions: Captions
+    unplanned: tuple[tuple[str, int], ...] = ()
+    tally: Tally | None = None
+    hosts: Hosts = ()
+    duplicates: Duplicates | None = None
+    left_out: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def samples(self) -> int:
+        return self.columns[0].status.samples
+
+    @property
+    def drops(self) -> list[tuple[str, str, int, int]]:
+        """(column, reason, count, of how many), the most frequent reason of a column first."""
+        return [
+            (c.status.column, reason, count, c.status.samples + sum(c.status.drops.values()))
+            for c in self.columns
+            for reason, count in sorted(c.status.drops.items(), key=lambda item: (-item[1], item[0]))
+        ]
+
+    @property
+    def stages(self) -> list[ColumnFacts]:
+        """The columns that took time of their own."""
+        return [column for column in self.columns if column.rate]
+
+    @property
+    def bottleneck(self) -> ColumnFacts | None:
+        """The stage that takes a worker longest for a sample; None where there are not two to compare."""
+        return find_bottleneck(self.stages)
+
+
+def find_bottleneck(stages: Sequence[ColumnFacts]) -> ColumnFacts | None:
+    """The one with the most worker seconds per sample, the first of equals."""
+    return max(stages, key=lambda column: 1 / (column.rate or 1), default=None) if len(stages) > 1 else None

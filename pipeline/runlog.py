@@ -1,0 +1,59 @@
+"""RUN/log.jsonl: a JSON object per line, one per step, and one for step 0, before anything was learned."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from pipeline.errors import RequestError
+
+
+@dataclass(frozen=True)
+class LogLine:
+    """One step.
+
+    loss: of the step's batch; None at step 0. validation: loss over the held-out samples, at time steps and noise
+    that never change; None where it was not measured. mismatched: the same with each sample given its neighbour's
+    condition: how far it lies above `validation` is what the adapter takes from the condition. seconds: of
+    training, all interruptions left out. samples_per_s: since the training began. wait: seconds of this step in
+    which it waited for data. memory: the most bytes of the GPU's memory that the training has held, None on the
+    CPU. obedience: how far sample pictures obey, where it was measured.
+    """
+
+    step: int
+    loss: float | None = None
+    validation: float | None = None
+    mismatched: float | None = None
+    seconds: float = 0.0
+    samples_per_s: float = 0.0
+    wait: float = 0.0
+    memory: int | None = None
+    obedience: Mapping[str, float] | None = None
+
+
+FIELDS = {field.name for field in fields(LogLine)}
+
+
+def parse_line(text: str | bytes, where: str) -> LogLine:
+    """What a line says; of fields that are not known here, nothing. Raises RequestError."""
+    try:
+        record = json.loads(text)
+        if not isinstance(record.get("step"), int):
+            raise ValueError("step must be a number")
+    except (ValueError, AttributeError) as error:
+        raise RequestError(f"{where}: must be a JSON object with a step ({error})") from None
+    return LogLine(**{name: value for name, value in record.items() if name in FIELDS})
+
+
+def read_log(path: Path) -> list[LogLine]:
+    """The lines of a log, none if there is no file. Raises RequestError for one that is not of a log.
+
+    What follows the last line end was being written when the run was killed, and is left out.
+    """
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except FileNotFoundError:
+        return []
+    return [parse_line(line, f"{path}, line {number}") for number, line in enumerate(lines[:-1], 1) if line]

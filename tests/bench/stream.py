@@ -1,0 +1,139 @@
+"""The stream against the readers people use: the same members, the same decoder, all shuffled, in turns.
+
+Ours reads the columns as they stand and verifies every byte. webdataset and HF datasets read the published tars;
+litdata and MosaicML streaming read their own formats, written from the same members. One process each, no loader
+workers, pages warm: what is compared is the CPU time of a sample. The last two are measured where they are
+installed (`pip install litdata mosaicml-streaming`).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import statistics
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from time import process_time
+from typing import Any
+
+from extractors import png
+from jobs.command import EngineOptions
+from jobs.extract import ExtractCommand
+from jobs.publish import PublishCommand
+from pipeline.image import decode_rgb
+from pipeline.publish import open_published
+from pipeline.stream import open_stream
+from tests.bench.measure import Row
+from tests.bench.photographs import draw_photograph
+from tests.bench.toy import make_dataset
+
+SHARDS, SHARD, SIZE, ROUNDS = 12, 100, 512, 5
+MEMBERS = ("jpg", "json", "txt", "canny.png")
+Members = Mapping[str, Any]
+Epoch = Callable[[], Iterable[Members]]
+"""One pass over all samples, as their members."""
+
+
+def bench(folder: Path) -> list[Row]:
+    root, published = folder / "dataset", folder / "published"
+    make_dataset(root, SHARDS, SHARD, SIZE, draw_photograph)
+    engine = EngineOptions("local")
+    ExtractCommand(str(root), ("canny",), engine=engine).run()
+    PublishCommand(str(root), str(published), readers=("webdataset",), engine=engine).run()
+    stream = open_stream(str(root), ("canny",))
+    samples = [{m: bytes(s.members[m]) for m in MEMBERS} for s in open_published(str(published)).samples(0)]
+    readers: dict[str, Epoch] = {
+        "ours": lambda: (sample.members for sample in stream.samples(0)),
+        "decoding alone": lambda: samples,
+        "webdataset": read_webdataset(published),
+        "HF datasets": read_datasets(published),
+    }
+    if importlib.util.find_spec("litdata"):
+        readers["litdata"] = read_litdata(samples, folder / "litdata")
+    if importlib.util.find_spec("streaming"):
+        readers["MosaicML streaming"] = read_mosaic(samples, folder / "mosaic")
+    decoded = compare(readers, len(samples), decode, "")
+    readers.pop("decoding alone")
+    return [*decoded, *compare(readers, len(samples), touch, ", bytes only")]
+
+
+def compare(readers: Mapping[str, Epoch], count: int, use: Callable[[Members], object], what: str) -> list[Row]:
+    rates: dict[str, list[float]] = {name: [] for name in readers}
+    for turn in range(ROUNDS + 1):
+        for name, epoch in readers.items():
+            started = process_time()
+            found = sum(1 for members in epoch() if use(members) is not None)
+            if found != count:
+                raise AssertionError(f"{name} gave {found} samples of {count}")
+            if turn:
+                rates[name].append(count / (process_time() - started))
+    ours = rates.pop("ours")
+    return [
+        row(f"the stream against {name}{what}", ours, theirs, goal(name, what)) for name, theirs in rates.items()
+    ]
+
+
+def row(what: str, ours: list[float], theirs: list[float], goal: str) -> Row:
+    ratio = statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
+    return Row(what, "samples per CPU second", statistics.median(ours), statistics.median(theirs), ratio, goal)
+
+
+def goal(name: str, what: str) -> str:
+    if what:
+        return ""
+    return ">= 0.9" if name == "decoding alone" else ">= 1.1"
+
+
+def decode(members: Members) -> object:
+    return decode_rgb(members["jpg"]), png.decode_grey(members["canny.png"]), text(members["txt"])
+
+
+def touch(members: Members) -> object:
+    return [len(members[member]) for member in MEMBERS]
+
+
+def text(data: Any) -> str:
+    return data if isinstance(data, str) else bytes(data).decode()
+
+
+def read_webdataset(published: Path) -> Epoch:
+    import webdataset
+
+    tars = sorted(map(str, (published / "data").glob("train-*.tar")))
+    return lambda: webdataset.WebDataset(tars, shardshuffle=100, seed=0, empty_check=False).shuffle(1000)
+
+
+def read_datasets(published: Path) -> Epoch:
+    from datasets import Image, load_dataset
+
+    tars = sorted(map(str, (published / "data").glob("train-*.tar")))
+    whole = load_dataset("webdataset", data_files={"train": tars}, split="train", streaming=True)
+    for member in ("jpg", "canny.png"):
+        whole = whole.cast_column(member, Image(decode=False))
+
+    def epoch() -> Iterator[Members]:
+        for sample in whole.shuffle(seed=0, buffer_size=1000):
+            yield {**sample, "jpg": sample["jpg"]["bytes"], "canny.png": sample["canny.png"]["bytes"]}
+
+    return epoch
+
+
+def read_litdata(samples: list[dict[str, bytes]], folder: Path) -> Epoch:
+    import litdata
+    from litdata.streaming.writer import BinaryWriter
+
+    folder.mkdir()
+    writer = BinaryWriter(str(folder), chunk_bytes="64MB")
+    for number, sample in enumerate(samples):
+        writer[number] = sample
+    writer.done()
+    writer.merge()
+    return lambda: litdata.StreamingDataset(str(folder), shuffle=True, drop_last=False)
+
+
+def read_mosaic(samples: list[dict[str, bytes]], folder: Path) -> Epoch:
+    from streaming import MDSWriter, StreamingDataset
+
+    with MDSWriter(out=str(folder), columns=dict.fromkeys(MEMBERS, "bytes")) as writer:
+        for sample in samples:
+            writer.write(sample)
+    return lambda: StreamingDataset(local=str(folder), shuffle=True, batch_size=8)

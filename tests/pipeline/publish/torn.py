@@ -1,0 +1,117 @@
+"""`python -m tests.pipeline.publish.torn URL LOCAL packed|columns SEED PLACES`: deaths in the midst of writing.
+
+An undisturbed run counts the bytes that it writes: to files, or on S3 to its connections. Then, at each of so
+many fresh places, a forked child dies in the write of a random byte, the next one goes on and dies in its turn
+(or ends, for there is less to write), and the third ends the work. One JSON line after each child:
+{"at": byte or null, "torn": [names], "half": bool, "same": bool}. torn: what stood under a final name with other
+bytes than after the undisturbed run. half: it was signed although a file was missing.
+"""
+
+from __future__ import annotations
+
+import asyncio.selector_events
+import json
+import os
+import random
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+# What would be imported in each child anew.
+import pandas  # noqa: F401
+import pyarrow.dataset  # noqa: F401
+import s3fs  # noqa: F401
+
+import pipeline.publish.beside
+import pipeline.publish.finish
+from pipeline.dataset import Dataset
+from pipeline.publish.plan import SUMS
+from pipeline.store import open_store
+from tests.faults.commit_steps import in_child
+from tests.pipeline.publish.steps import read
+from tests.pipeline.publish.toys import contents, publish_here, toy_dataset
+
+Write = Callable[[bytes], None]
+
+
+class Ink:
+    """Counts the bytes that are written; the process dies before byte `last`, with those before it written."""
+
+    def __init__(self, last: int | None) -> None:
+        self.last, self.count = last, 0
+
+    def spend(self, data: bytes, write: Write) -> None:
+        if self.last is not None and self.count + len(data) > self.last:
+            write(data[: self.last - self.count])
+            os.kill(os.getpid(), signal.SIGKILL)
+        self.count += len(data)
+        write(data)
+
+    def for_files(self) -> None:
+        """Counts what is written to files."""
+        write_all = pipeline.publish.beside.write_all
+
+        def write_parts(file: int, parts: Sequence[bytes | memoryview]) -> None:
+            self.spend(b"".join(parts), lambda data: write_all(file, [data]))
+
+        def write_bytes(path: Path, data: bytes) -> None:
+            with open(path, "wb", buffering=0) as file:
+                self.spend(bytes(data), lambda part: write_all(file.fileno(), [part]))
+
+        pipeline.publish.beside.write_all = write_parts
+        Path.write_bytes = write_bytes  # type: ignore[method-assign, assignment]
+
+    def for_connections(self) -> None:
+        """Counts what event loops write to sockets."""
+        transport: Any = asyncio.selector_events._SelectorSocketTransport  # type: ignore[attr-defined]
+        write = transport.write
+
+        def write_data(to: Any, data: bytes) -> None:
+            self.spend(bytes(data), lambda part: write(to, part))
+
+        transport.write = write_data
+        transport.writelines = asyncio.WriteTransport.writelines  # joins them for `write`
+
+
+def work(root: str, to: str, layout: str, last: int | None = None, count: Path | None = None) -> None:
+    """Publish in this process, which dies at byte `last`; `count` is told how many were written."""
+    ink = Ink(last)
+    ink.for_connections() if "://" in to else ink.for_files()
+    pipeline.publish.beside.CHUNK = 4096
+    pipeline.publish.finish.SAMPLES = 1  # type: ignore[attr-defined]
+    publish_here(Dataset.open(root), to, layout=layout, shard_size=3)
+    if count is not None:
+        count.write_text(str(ink.count))
+
+
+def examine(to: str, expected: dict[str, bytes | None], at: int | None) -> None:
+    """Prints what stands at `to`."""
+    found = read(open_store(to), list(expected))
+    torn = [name for name, data in found.items() if data is not None and data != expected[name]]
+    half = found[SUMS] is not None and None in found.values()
+    print(json.dumps({"at": at, "torn": torn, "half": half, "same": found == expected}), flush=True)
+
+
+def main(base: str, local: Path, layout: str, seed: int, places: int) -> None:
+    root, count, dice = str(local / "root"), local / "count", random.Random(seed)
+
+    def prepare() -> None:
+        toy_dataset(Path(root), 7, 4)
+        work(root, f"{base}/undisturbed", layout, count=count)
+
+    in_child(prepare)
+    in_child(lambda: work(root, str(local / "undisturbed"), layout))
+    expected: dict[str, bytes | None] = {**contents(local / "undisturbed")}
+    total = int(count.read_text())
+    for number in range(places):
+        for last in (dice.randrange(total), dice.randrange(total), None):
+            to = f"{base}/{number}"
+            in_child(partial(work, root, to, layout, last))
+            in_child(partial(examine, to, expected, last))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]), sys.argv[3], int(sys.argv[4]), int(sys.argv[5]))

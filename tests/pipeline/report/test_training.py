@@ -1,0 +1,97 @@
+"""The training of a report: its log, its verdict, its curve."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.errors import RequestError
+from pipeline.report import Training, draw_sheet, read_training, render_page
+from pipeline.report.chart import MOST_POINTS, average, lay_out, nice_ticks
+from pipeline.report.sheet import wrap
+
+
+def write_log(folder: Path, text: str) -> Path:
+    (folder / "log.jsonl").write_text(text)
+    return folder
+
+
+def test_a_log_is_read_and_what_a_kill_cut_or_repeated_counts_once(tmp_path: Path) -> None:
+    log = (
+        '{"step": 0, "validation": 2.0, "seconds": 0.5, "samples_per_s": 0.0}\n'
+        '{"step": 1, "loss": 3.0, "seconds": 1.0, "samples_per_s": 8.0}\n'
+        '{"step": 2, "loss": 2.5, "seconds": 2.0, "samples_per_s": 8.5}\n'
+        '{"step": 2, "loss": 2.25, "validation": 1.0, "seconds": 2.0, "samples_per_s": 9.0}\n'
+        '{"step": 3, "lo'
+    )
+    training = read_training(write_log(tmp_path, log))
+    assert training.loss == ((1, 3.0), (2, 2.25))
+    assert training.validation == ((0, 2.0), (2, 1.0))
+    assert (training.steps, training.rate, training.diverged) == (2, 9.0, None)
+    assert training.verdict == "Validation loss fell from 2 at step 0 to 1 at step 2, 50.0% less."
+
+
+def test_a_loss_that_is_not_finite_is_said_and_left_out_of_the_curve(tmp_path: Path) -> None:
+    training = read_training(write_log(tmp_path, '{"step": 1, "loss": 1.0}\n{"step": 2, "loss": NaN}\n'))
+    assert training.loss == ((1, 1.0),)
+    assert "not finite at step 2" in training.verdict
+
+
+@pytest.mark.parametrize("log", ["{}\n", "[1]\n", "x\n", '{"step": "1"}\n'])
+def test_a_log_that_is_none_is_refused_by_line(tmp_path: Path, log: str) -> None:
+    with pytest.raises(RequestError, match=r"log\.jsonl, line 2"):
+        read_training(write_log(tmp_path, '{"step": 0}\n' + log))
+
+
+def test_a_folder_without_a_log_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match=r"log\.jsonl: not there"):
+        read_training(tmp_path)
+
+
+def test_an_empty_training_gives_a_page_and_a_picture_without_a_curve() -> None:
+    training = Training("run", 0, (), (), None, None)
+    assert lay_out(training, 900, 300, (50, 10, 10, 40)) is None
+    assert "No loss was logged yet." in render_page([], training)
+    draw_sheet([], training)
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 200), (0.13, 0.142), (3, 4e6), (-1, 1), (0.5, 0.5001)])
+def test_ticks_enclose_the_range_in_even_steps(low: float, high: float) -> None:
+    ticks = nice_ticks(low, high, 5)
+    assert ticks[0] <= low + 1e-9
+    assert ticks[-1] >= high - 1e-9
+    assert 2 <= len(ticks) <= 12
+    assert np.allclose(np.diff(ticks), ticks[1] - ticks[0])
+
+
+@pytest.mark.parametrize("values", [[1.0], [1.0, 1.0], [0.2, 9.0, 0.1], [0.3] * 500 + [1e6]])
+def test_the_curve_stays_in_its_plot(values: list[float]) -> None:
+    points = tuple(enumerate(values))
+    chart = lay_out(Training("run", len(values), points, points[:1], None, None), 900, 300, (50, 10, 20, 40))
+    assert chart is not None
+    for x, y in chart.loss + chart.validation:
+        assert chart.left <= x <= chart.right == 880
+        assert chart.top == 10 <= y <= chart.bottom == 260
+
+
+def test_long_logs_are_averaged_evenly() -> None:
+    points = tuple((i, float(i)) for i in range(10 * MOST_POINTS))
+    short = average(points)
+    assert len(short) == MOST_POINTS
+    assert short[0] == (4.5, 4.5)
+
+
+@pytest.mark.parametrize("text", ["", "one", "some words in a row " * 20, "x" * 300, "é🙂 " * 50])
+def test_wrapped_lines_fit(text: str) -> None:
+    lines = wrap(text, 20, 3, len)
+    assert len(lines) <= 3
+    assert all(0 < len(line) <= 20 for line in lines)
+    if not any(line.endswith("…") for line in lines):
+        assert "".join(lines).replace(" ", "") == text.replace(" ", "")
+
+
+def test_the_verdict_says_what_a_wrong_condition_costs(tmp_path: Path) -> None:
+    lines = [{"step": 0, "validation": 2.0, "mismatched": 2.0}, {"step": 9, "validation": 1.5, "mismatched": 1.7}]
+    (tmp_path / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert read_training(tmp_path).verdict.endswith("25.0% less. With another picture's condition it is 1.7.")
