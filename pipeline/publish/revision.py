@@ -27,6 +27,10 @@ class Gone:
     keys: Mapping[Target, Sequence[str]]
     by_shard: Mapping[int, set[str]]
 
+    def of_split(self, split: str) -> int:
+        """How many of a split's samples are gone."""
+        return sum(len(keys) for target, keys in self.keys.items() if target.split == split)
+
 
 def read_revisions(to: Store) -> list[Mapping[str, Any]]:
     """What each revision says, the first first."""

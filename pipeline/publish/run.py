@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -72,7 +73,10 @@ def publish(
     gone = heed_removals(plan, choice, purge)
     made_anew = discard_stale(plan, gone)
     left = plan.left(choice)
-    told = (plan, choice.counts(), choice.left_out(reasons_of(plan.columns)), len(choice.targets))
+    counts = {split: count - gone.of_split(split) for split, count in choice.counts().items()}
+    left_out = Counter(choice.left_out(reasons_of(plan.columns)))
+    left_out.update({"removed": sum(map(len, gone.keys.values()))} if gone.keys else {})
+    told = (plan, counts, dict(sorted(left_out.items())), len(choice.targets))
     if not left and SUMS in to.names(""):
         return Published(*told, 0)
     outcome = work("publish", plan.pack(choice, gone.by_shard), left, len(choice.targets))

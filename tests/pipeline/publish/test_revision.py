@@ -51,6 +51,8 @@ def test_a_purge_makes_only_the_shards_concerned_anew(dataset: Dataset, tmp_path
     remove(dataset, "keys", first)
     published = publish_here(dataset, to, purge=True, splits=SPLITS)
     assert (published.made, published.made_anew) == (3, 3) if len(keys_of(to, "test")) else (2, 2)
+    assert published.counts == {split: len(keys_of(to, split)) for split in ("train", "test")}
+    assert published.left_out == {"removed": 3}
     after = contents(to)
     changed = {name for name in before if name.endswith(".tar") and before[name] != after[name]}
     assert changed == {"data/train-000000.tar", "data/train-000001.tar", "data/test-000000.tar"}
