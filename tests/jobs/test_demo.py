@@ -8,8 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import webdataset
 
-from pipeline.dataset import Dataset
+from jobs.command import EngineOptions
+from jobs.publish import PublishCommand
+from pipeline.dataset import IMAGES, Dataset, load_verified
+from pipeline.sample import Sample
 from pipeline.status import dataset_status
 
 ROOT = Path(__file__).parents[2]
@@ -76,3 +80,33 @@ def test_the_same_command_again_changes_nothing(demo: tuple[Path, str, Path]) ->
     assert again.returncode == 0, again.stderr
     assert {path: path.stat().st_mtime_ns for path in out.glob("*dataset/*/*")} == before
     assert "0 of them now" in again.stdout
+
+
+@pytest.mark.usefixtures("ray_address")
+def test_each_reader_loads_what_is_published_of_it(demo: tuple[Path, str, Path], tmp_path: Path) -> None:
+    """webdataset, HF datasets, Ray Data and our own stream count its samples and see all members, or it fails."""
+    to = tmp_path / "published"
+    summary = PublishCommand(str(demo[0] / "dataset"), str(to), engine=EngineOptions("local", 1)).run()
+    assert not summary.problems
+    assert (summary.record["samples"], summary.record["unchecked"]) == ({"train": 20}, [])
+    keys = [sample.key for sample in read_images(demo[0] / "dataset")]
+    found = list(webdataset.WebDataset(str(to / "data/train-000000.tar"), shardshuffle=False, empty_check=False))
+    assert [sample["__key__"] for sample in found] == keys
+    members = {
+        "jpg",
+        "txt",
+        "json",
+        "sketch.png",
+        "depth.png",
+        "keypose.json",
+        "keypose.png",
+        "seg.png",
+        "color.png",
+    }
+    assert all(members <= sample.keys() for sample in found)
+
+
+def read_images(root: Path) -> list[Sample]:
+    dataset = Dataset.open(str(root))
+    receipts = dataset.receipts(IMAGES)
+    return [sample for shard in dataset.shards for sample in load_verified(dataset.store, receipts[shard])]
