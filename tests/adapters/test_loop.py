@@ -72,6 +72,23 @@ def test_interrupted_run_ends_with_the_same_bits(
     assert losses == expected
 
 
+def test_three_epochs_that_stop_at_every_step_end_with_the_same_bits(tiny: Base, tmp_path: Path) -> None:
+    def config(out: Path) -> TrainConfig:
+        return toy_config(out, steps=15, checkpoint_every=1)
+
+    straight, stopped = tmp_path / "straight", tmp_path / "stopped"
+    Training(config(straight), toy_stream(), tiny).run()
+    assert 15 * config(straight).batch == 3 * len(toy_stream().hold_out(config(straight).validation)[0])
+    for step in range(1, 15):
+        with pytest.raises(KeyboardInterrupt):
+            Training(config(stopped), toy_stream(), tiny).run(_stop_at(step))
+    assert Training(config(stopped), toy_stream(), tiny).run().new_steps < 3
+    assert _adapter_bytes(stopped) == _adapter_bytes(straight)
+    assert [(line.step, line.loss, line.validation) for line in read_log(stopped / "log.jsonl")] == [
+        (line.step, line.loss, line.validation) for line in read_log(straight / "log.jsonl")
+    ]
+
+
 @pytest.mark.parametrize("first", [3, 5])
 def test_more_steps_go_on_from_a_finished_run(
     tiny: Base, tmp_path: Path, finished: tuple[Path, TrainSummary], first: int
