@@ -7,7 +7,9 @@ import logging
 import os
 import re
 import shutil
+import subprocess
 import tempfile
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -47,6 +49,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             return "ray" if starts_ray(HERE / file) else file
 
     return Files(config, log)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def plain_opener() -> Iterator[None]:
+    """The guard that a download puts before all of a process's urllib stays with the file that tests it."""
+    yield
+    urllib.request.install_opener(None)  # type: ignore[arg-type]  # what it was at the start
 
 
 @pytest.fixture(scope="session")
@@ -132,3 +141,14 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setitem(EXTRACTORS, "toy", VARIANTS)
     monkeypatch.setitem(EXTRACTORS, "broken", BROKEN)
     return "toy"
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 1 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", folder], capture_output=True).returncode:
+        pytest.skip("may not mount a small file system here (needs root)")
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)

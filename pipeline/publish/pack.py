@@ -199,7 +199,7 @@ def _check_orphan(store: Store, target: Target, receipt: Receipt) -> None:
 def create_same(store: Store, path: str, data: bytes) -> None:
     """Create a file, or find it with these very bytes. Raises DamagedShard for others."""
     if not store.create_bytes(path, data) and bytes(store.load(path)) != data:
-        raise DamagedShard(f"{path} stands there with other bytes than are made now; delete it")
+        raise DamagedShard(f"{store.root}/{path} stands there with other bytes than are made now; delete it")
 
 
 def read_receipt(store: Store, target: Target) -> Receipt | None:

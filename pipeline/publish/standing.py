@@ -13,6 +13,7 @@ from pipeline.duplicates import duplicates_path
 from pipeline.errors import DamagedShard, IncompleteError, RequestError
 from pipeline.plan import LEFT_OUT, plan_path, supplement_path
 from pipeline.publish.index import Entry, dali_index, read_dali_index, scan, wids_index
+from pipeline.publish.pack import create_same
 from pipeline.publish.packed import Line
 from pipeline.publish.plan import CLAIM, CRAWLS, MANIFEST, SUMS, Plan
 from pipeline.publish.request import Publication, without_paths
@@ -61,12 +62,12 @@ class CopyColumns:
             data = load_tar(self.dataset.store, receipt)
             index = dali_index(scan_verified(data, receipt))
             # These very bytes: read again from far away they might be others.
-            create_or_check(self.to, tar_path(column, shard), bytes(data))
-            create_or_check(self.to, index_path(column, shard), index)
+            create_same(self.to, tar_path(column, shard), bytes(data))
+            create_same(self.to, index_path(column, shard), index)
             for path in [rows_path(shard), plan_path(shard)] if column == IMAGES else []:
                 copy_file(self.dataset.store, self.to, path)
             made[column] = replace(receipt, recipe=self.recipe) if column == IMAGES else receipt
-            create_or_check(self.to, receipt_path(column, shard), made[column].encode())
+            create_same(self.to, receipt_path(column, shard), made[column].encode())
         return Made(made)
 
 
@@ -120,7 +121,7 @@ def finish_columns(plan: Plan, card: Mapping[str, bytes]) -> tuple[Line, ...]:
     """Make the copy a dataset, verify every byte of it, and sign it. card: what describes it, path -> bytes."""
     dataset, to = plan.dataset, plan.to
     for column in plan.columns[1:]:
-        create_or_check(to, f"{column}/column.json", to_json(dataset.recipe(column)))
+        create_same(to, f"{column}/column.json", to_json(dataset.recipe(column)))
     extra = [supplement_path(number) for number in range(1, len(dataset.segments))]
     for path in (LEFT_OUT, duplicates_path(plan.receipts[IMAGES]), *extra):
         try:
@@ -130,18 +131,18 @@ def finish_columns(plan: Plan, card: Mapping[str, bytes]) -> tuple[Line, ...]:
     lines = _lines(plan)
     described = {**card, **{wids_path(column): _wids(column, lines) for column in plan.columns}}
     for path, data in described.items():
-        create_or_check(to, path, data)
-    create_or_check(to, "dataset.json", to_json(asdict(published_description(dataset))))
+        create_same(to, path, data)
+    create_same(to, "dataset.json", to_json(asdict(published_description(dataset))))
     _read_back(plan)
     manifest = b"".join(line.encode() for line in lines)
-    create_or_check(to, MANIFEST, manifest)
+    create_same(to, MANIFEST, manifest)
     small = [CLAIM, MANIFEST, "dataset.json", *described]
     for column in plan.columns:
         small += [f"{column}/{name}" for name in to.names(column) if not name.endswith(".tar")]
     small += [f"plan/{name}" for name in to.names("plan")]
     sums = {path: hashlib.sha256(to.load(path)).hexdigest() for path in small}
     sums |= {line.name: line.sha256 for line in lines}
-    create_or_check(to, SUMS, "".join(f"{sums[path]}  {path}\n" for path in sorted(sums)).encode())
+    create_same(to, SUMS, "".join(f"{sums[path]}  {path}\n" for path in sorted(sums)).encode())
     return lines
 
 
@@ -172,12 +173,4 @@ def _read_back(plan: Plan) -> None:
 
 def copy_file(source: Store, to: Store, path: str) -> None:
     """Copy a file, or find it with the same bytes."""
-    create_or_check(to, path, bytes(source.load(path)))
-
-
-def create_or_check(to: Store, path: str, data: bytes) -> None:
-    """Create a file, or find it with the same bytes. IncompleteError when it stands with others."""
-    if not to.create_bytes(path, data) and bytes(to.load(path)) != data:
-        raise IncompleteError(
-            f"{to.root}/{path} stands there with other bytes than are to be published; delete it"
-        )
+    create_same(to, path, bytes(source.load(path)))

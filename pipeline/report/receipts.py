@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from extractors.formats import FORMATS
 from pipeline.commit import load_receipt
-from pipeline.dataset import IMAGES, Dataset
+from pipeline.dataset import AT_ONCE, IMAGES, Dataset
 from pipeline.errors import DamagedShard
 from pipeline.receipt import Receipt
 
@@ -35,7 +35,7 @@ def read_receipts(dataset: Dataset, columns: Sequence[str]) -> tuple[Receipts, l
             return str(error)
 
     asked = [(column, shard) for column in columns for shard in sorted(dataset.done(column))]
-    with ThreadPoolExecutor(16) as threads:
+    with ThreadPoolExecutor(AT_ONCE) as threads:
         answers = list(threads.map(lambda one: read(*one), asked))
     receipts: dict[str, dict[int, Receipt]] = {column: {} for column in columns}
     for (column, shard), answer in zip(asked, answers, strict=True):

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -117,17 +117,6 @@ def test_a_file_that_may_not_grow(root: Path) -> None:
     assert problems(root) == []
     assert digests(root)["images"] == images
     assert len(read_keys(root, "toy")) == SHARDS * SHARD_SIZE
-
-
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 1 MB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", folder], capture_output=True).returncode:
-        pytest.skip("may not mount a small file system here (needs root)")
-    yield folder
-    subprocess.run(["umount", "--lazy", folder], check=True)
 
 
 def test_a_full_disk(disk: Path, root: Path) -> None:

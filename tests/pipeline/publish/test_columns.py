@@ -89,7 +89,8 @@ def test_wids_finds_each_sample_in_every_column(tmp_path: Path) -> None:
 
 
 def test_datasets_reads_each_column_by_the_card(tmp_path: Path) -> None:
-    datasets = pytest.importorskip("datasets")
+    import datasets
+
     dataset = toy_dataset(tmp_path / "root", 10, 4)
     publish_here(dataset, tmp_path / "to", layout="columns")
     kinds = {"images": {"jpg": "Image", "txt": "Value", "json": "Json"}}

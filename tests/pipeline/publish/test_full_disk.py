@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -63,17 +61,6 @@ def test_a_file_that_may_not_grow(root: Path, layout: str, expected: dict[str, b
     assert_nothing_half(left, expected)
     assert not [name for name in left if name.startswith(("data/", "receipts/"))]
     assert_ends(root, to, layout, expected)
-
-
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 1 MB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", folder], capture_output=True).returncode:
-        pytest.skip("may not mount a small file system here (needs root)")
-    yield folder
-    subprocess.run(["umount", "--lazy", folder], check=True)
 
 
 def test_a_full_disk(root: Path, layout: str, expected: dict[str, bytes], disk: Path) -> None:

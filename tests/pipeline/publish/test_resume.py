@@ -21,9 +21,10 @@ from tests.faults.drive import CHECKOUT
 from tests.pipeline.publish.toys import contents, publish_here, toy_dataset
 
 
-def die_at_each_step(base: str, tmp_path: Path, *what: str) -> list[dict[str, Any]]:
+def run_module(name: str, *arguments: str) -> list[dict[str, Any]]:
+    """What a module of this folder prints, a JSON object per line."""
     done = subprocess.run(
-        [sys.executable, "-m", "tests.pipeline.publish.steps", base, str(tmp_path), *what],
+        [sys.executable, "-m", f"tests.pipeline.publish.{name}", *arguments],
         cwd=CHECKOUT,
         env=os.environ | {"PYTHONPATH": str(CHECKOUT)},
         capture_output=True,
@@ -31,7 +32,11 @@ def die_at_each_step(base: str, tmp_path: Path, *what: str) -> list[dict[str, An
         timeout=1200,
     )
     assert done.returncode == 0, done.stderr
-    steps: list[dict[str, Any]] = [json.loads(line) for line in done.stdout.splitlines()]
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def die_at_each_step(base: str, tmp_path: Path, *what: str) -> list[dict[str, Any]]:
+    steps = run_module("steps", base, str(tmp_path), *what)
     assert steps[-1]["step"] is None
     assert not steps[-1]["half"]
     for step in steps:
@@ -87,16 +92,7 @@ def test_death_at_each_request_to_s3(bucket: str, tmp_path: Path, what: str, fil
 
 def die_at_random_bytes(base: str, tmp_path: Path, layout: str, seed: int, places: int) -> None:
     """Nothing torn, nothing half that is signed, and the same bytes in the end; most of the first deaths came."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.pipeline.publish.torn", base, str(tmp_path), layout, str(seed), str(places)],
-        cwd=CHECKOUT,
-        env=os.environ | {"PYTHONPATH": str(CHECKOUT)},
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert done.returncode == 0, done.stderr
-    states = [json.loads(line) for line in done.stdout.splitlines()]
+    states = run_module("torn", base, str(tmp_path), layout, str(seed), str(places))
     assert len(states) == 3 * places
     for state in states:
         assert not state["torn"], f"after death at byte {state['at']}: {state['torn']}"
