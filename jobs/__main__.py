@@ -66,7 +66,8 @@ def parse(arguments: Sequence[str]) -> Command:
     command = tyro.cli(
         Commands,  # type: ignore[arg-type]
         prog="t2i-shards",
-        description="Pictures into WebDataset shards with T2I-Adapter conditions, and adapters trained from them.",
+        description="Pictures into WebDataset shards with T2I-Adapter conditions, and adapters trained from them. "
+        "With -v anywhere, a fault of the program prints its traceback.",
         args=list(arguments),
         config=(OmitArgPrefixes, OmitSubcommandPrefixes, FlagCreatePairsOff),
     )
@@ -77,13 +78,16 @@ def parse(arguments: Sequence[str]) -> Command:
 
 def run(arguments: Sequence[str]) -> int:
     """Parse and execute. The exit code."""
+    verbose = VERBOSE in arguments
     try:
-        command = parse(arguments)
+        command = parse([argument for argument in arguments if argument != VERBOSE])
     except RequestError as error:  # options check themselves as they are made
         return refuse(str(error), WRONG)
-    return execute(command)
+    return execute(command, verbose)
 
 
+VERBOSE = "-v"
+"""Taken out before a command is parsed, for it belongs to no command and is allowed in any place."""
 QUIET = {"NO_ALBUMENTATIONS_UPDATE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "RAY_USAGE_STATS_ENABLED": "0"}
 """Libraries that would call home unasked are told not to."""
 

@@ -1,20 +1,26 @@
-"""What all commands share: how they end. Exit 0 all done, 2 the request is wrong, 3 not complete."""
+"""What all commands share: how they end.
+
+Exit 0 all done, 1 a fault of the program, 2 the request is wrong, 3 not complete, 130 interrupted.
+"""
 
 from __future__ import annotations
 
 import errno
 import json
 import sys
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from jobs.stdout import divert_prints
 from pipeline.engine import Outcome
 from pipeline.engine.run import Engine
 from pipeline.errors import IncompleteError, RequestError
+from pipeline.stage import describe_error
 
-DONE, WRONG, INCOMPLETE, INTERRUPTED = 0, 2, 3, 130
+DONE, FAULT, WRONG, INCOMPLETE, INTERRUPTED = 0, 1, 2, 3, 130
 
 
 @dataclass(frozen=True)
@@ -53,8 +59,11 @@ class EngineOptions:
             raise RequestError(f"--workers must be at least 1, not {self.workers}")
 
 
-def execute(command: Command) -> int:
-    """Run a command and say how it ended. The exit code."""
+def execute(command: Command, verbose: bool = False) -> int:
+    """Run a command and say how it ended. The exit code.
+
+    verbose: print the traceback of an error that no one foresaw.
+    """
     with divert_prints() as stdout:
         try:
             summary = command.run()
@@ -67,6 +76,8 @@ def execute(command: Command) -> int:
         except OSError as error:
             full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
             return refuse(str(error), INCOMPLETE if full else WRONG)
+        except Exception as error:
+            return report_fault(error, verbose)
         for problem in summary.problems:
             print(problem, file=sys.stderr)
         if summary.silent:
@@ -82,6 +93,16 @@ def refuse(line: str, code: int) -> int:
     """Say in one line why a command ends, and give its exit code back."""
     print(f"t2i-shards: {line}", file=sys.stderr)
     return code
+
+
+def report_fault(error: Exception, verbose: bool) -> int:
+    """Say that an error is the program's own, and give its exit code. verbose: the traceback comes first."""
+    if verbose:
+        traceback.print_exception(error)
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    look = "the traceback is above" if verbose else "the same command with -v prints the traceback"
+    line = f"{describe_error(error)[:500]} ({Path(where.filename).name}, line {where.lineno})"
+    return refuse(f"a fault of t2i-shards: {line}; {look}", FAULT)
 
 
 def summarise(verb: str, outcome: Outcome, shards: int) -> Summary:

@@ -44,6 +44,9 @@ class Toy:
         (KeyboardInterrupt(), 130),
         (OSError(errno.ENOSPC, "no space left"), 3),
         (OSError(errno.EACCES, "not allowed"), 2),
+        (KeyError("captions"), 1),
+        (RecursionError("maximum recursion depth exceeded\nin a comparison"), 1),
+        (MemoryError(), 1),
     ],
 )
 def test_an_error_is_one_line_and_a_code(
@@ -54,6 +57,26 @@ def test_an_error_is_one_line_and_a_code(
     assert said.out == ""
     assert said.err.startswith("t2i-shards: ")
     assert said.err.count("\n") == 1
+
+
+def test_a_fault_of_the_program_says_where_to_look(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(command: StatusCommand) -> Summary:
+        raise KeyError("captions")
+
+    monkeypatch.setattr(StatusCommand, "run", fail)
+    assert run(["status", "R"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("t2i-shards: a fault of t2i-shards: KeyError: 'captions' (test_command.py, line ")
+    assert "-v" in said
+    assert "Traceback" not in said
+    for arguments in (["status", "R", "-v"], ["-v", "status", "R"]):
+        assert run(arguments) == 1
+        said = capsys.readouterr().err
+        assert "Traceback" in said
+        assert "in fail" in said
+        assert said.splitlines()[-1].startswith("t2i-shards: a fault of t2i-shards: ")
 
 
 def test_problems_end_with_3_and_are_all_named(capsys: pytest.CaptureFixture[str]) -> None:
