@@ -1,7 +1,10 @@
 """Canny: OpenCV's edges, white on black; needs no weights.
 
-Variant `random` draws the thresholds anew for every picture, so that an adapter meets sparse and dense edges
-(ControlNet was trained so). The draw depends on the picture's pixels alone.
+The edges are those of the colour picture, as TencentARC's T2I-Adapter and controlnet_aux make them: OpenCV takes the
+channel with the strongest gradient at each pixel. A grey picture lacks the edges between colours of one brightness.
+
+Variant `random` draws both thresholds anew for every picture, so that an adapter is trained on sparse and dense edges.
+The draw depends on the picture's pixels alone.
 """
 
 import hashlib
@@ -15,9 +18,10 @@ from extractors.base import Resources
 from extractors.batch import Batch, as_batch
 from extractors.formats import FORMATS
 
-LOW, RATIO = 100, 2
-"""Lower threshold, and what the upper one is of it."""
-RANDOM_LOW = range(50, 151)
+LOW, HIGH = 100, 200
+"""Thresholds of the gradient, as in TencentARC's get_cond_canny (ldm/modules/extra_condition/api.py)."""
+SPREAD = 50
+"""Variant `random` draws each threshold uniformly from at most this far below to this far above."""
 
 
 class Canny:
@@ -31,13 +35,13 @@ class Canny:
         self.variant = variant
 
     def recipe(self) -> dict[str, Any]:
-        low = [RANDOM_LOW[0], RANDOM_LOW[-1]] if self.variant == "random" else LOW
+        low, high = ([t - SPREAD, t + SPREAD] if self.variant == "random" else t for t in (LOW, HIGH))
         return {
             "extractor": "canny",
-            "version": 1,
+            "version": 2,  # 1 took the edges of the grey picture
             "variant": self.variant,
             "weights": None,
-            "parameters": {"low": low, "high": f"{RATIO} * low", "grey": "cv2", "aperture": 3, "gradient": "L1"},
+            "parameters": {"low": low, "high": high, "channels": "BGR", "aperture": 3, "gradient": "L1"},
         }
 
     def load(self, device: str) -> None:
@@ -46,13 +50,14 @@ class Canny:
     def __call__(self, pictures: np.ndarray | Batch) -> list[np.ndarray]:
         maps = []
         for picture in as_batch(pictures).pictures:
-            low = draw_low(picture) if self.variant == "random" else LOW
-            grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
-            maps.append(np.asarray(cv2.Canny(grey, low, RATIO * low)))
+            low, high = draw_thresholds(picture) if self.variant == "random" else (LOW, HIGH)
+            # BGR as TencentARC: where two channels tie, OpenCV takes the first.
+            maps.append(np.asarray(cv2.Canny(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), low, high)))
         return maps
 
 
-def draw_low(picture: np.ndarray) -> int:
-    """The lower threshold for this picture, uint8 (H, W, 3): uniform over RANDOM_LOW, the same on every run."""
+def draw_thresholds(picture: np.ndarray) -> tuple[int, int]:
+    """Low and high threshold for this picture, uint8 (H, W, 3): independent, uniform, the same on every run."""
     digest = hashlib.sha256(picture.tobytes()).digest()
-    return RANDOM_LOW[int.from_bytes(digest[:8]) % len(RANDOM_LOW)]
+    low, high = (int.from_bytes(part) % (2 * SPREAD + 1) - SPREAD for part in (digest[:8], digest[8:16]))
+    return LOW + low, HIGH + high

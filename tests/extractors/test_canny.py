@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from skimage import data
 
-from extractors.canny import RANDOM_LOW, Canny, draw_low
+from extractors.canny import Canny, draw_thresholds
 
 
 def photograph(height: int = 96, width: int = 128, top: int = 60) -> np.ndarray:
@@ -11,12 +11,38 @@ def photograph(height: int = 96, width: int = 128, top: int = 60) -> np.ndarray:
     return np.ascontiguousarray(data.astronaut()[top : top + height, 100 : 100 + width])
 
 
-def test_fixed_thresholds_are_100_and_200_on_the_grey_picture() -> None:
-    picture = photograph()
+def reference(picture: np.ndarray, low: int = 100, high: int = 200) -> np.ndarray:
+    """What TencentARC's get_cond_canny does with an RGB array."""
+    return np.asarray(cv2.Canny(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), low, high))
+
+
+def test_edges_are_those_of_the_colour_picture() -> None:
+    picture = np.ascontiguousarray(data.astronaut())
     (map,) = Canny("default", None)(picture[None])
-    assert np.array_equal(map, cv2.Canny(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), 100, 200))
+    assert np.array_equal(map, reference(picture))
     assert set(np.unique(map)) == {0, 255}
-    assert not np.array_equal(map, cv2.Canny(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), 100, 200))
+    assert not np.array_equal(map, cv2.Canny(picture, 100, 200)), "RGB: ties are broken otherwise"
+
+
+def test_an_edge_between_colours_of_one_brightness_is_found() -> None:
+    picture = np.full((64, 64, 3), (200, 60, 60), np.uint8)
+    picture[:, 32:] = (60, 132, 60)
+    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+    assert int(grey.max()) - int(grey.min()) < 3
+    (map,) = Canny("default", None)(picture[None])
+    assert (map[8:-8, 30:34] == 255).any(axis=1).all()
+    assert not cv2.Canny(grey, 100, 200).any()
+
+
+def test_it_equals_controlnet_aux_but_for_ties() -> None:
+    from controlnet_aux import CannyDetector
+
+    picture = np.ascontiguousarray(data.astronaut())
+    theirs = np.asarray(CannyDetector()(picture, detect_resolution=512, image_resolution=512, output_type="np"))
+    (ours,) = Canny("default", None)(picture[None])
+    edges = theirs[..., 0] > 0
+    union = (edges | (ours > 0)).sum()
+    assert (edges & (ours > 0)).sum() / union > 0.995
 
 
 def test_random_thresholds_follow_from_the_picture_alone() -> None:
@@ -24,22 +50,26 @@ def test_random_thresholds_follow_from_the_picture_alone() -> None:
     random = Canny("random", None)
     maps = random(pictures)
     for picture, map in zip(pictures[::-1], random(pictures[::-1]), strict=True):
-        low = draw_low(picture)
-        assert low in RANDOM_LOW
-        assert np.array_equal(map, cv2.Canny(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), low, 2 * low))
+        assert np.array_equal(map, reference(picture, *draw_thresholds(picture)))
         assert np.array_equal(map, random(np.asfortranarray(picture)[None])[0])
     assert all(np.array_equal(a, b) for a, b in zip(maps, random(pictures[::-1])[::-1], strict=True))
 
 
-def test_random_thresholds_cover_their_range() -> None:
-    noise = np.random.default_rng(0).integers(0, 256, (2000, 4, 4, 3), np.uint8)
-    drawn = [draw_low(picture) for picture in noise]
-    assert (min(drawn), max(drawn)) == (50, 150)
-    assert abs(np.mean(drawn) - 100) < 3
+def test_random_thresholds_are_independent_and_cover_their_ranges() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (4000, 4, 4, 3), np.uint8)
+    low, high = np.array([draw_thresholds(picture) for picture in noise]).T
+    assert (low.min(), low.max(), high.min(), high.max()) == (50, 150, 150, 250)
+    assert abs(low.mean() - 100) < 2
+    assert abs(high.mean() - 200) < 2
+    assert abs(np.corrcoef(low, high)[0, 1]) < 0.05
 
 
-@pytest.mark.parametrize(("variant", "low"), [("default", 100), ("mini", 100), ("random", [50, 150])])
-def test_the_recipe_names_the_thresholds(variant: str, low: int | list[int]) -> None:
+@pytest.mark.parametrize(
+    ("variant", "low", "high"),
+    [("default", 100, 200), ("mini", 100, 200), ("random", [50, 150], [150, 250])],
+)
+def test_the_recipe_names_version_and_thresholds(variant: str, low: int | list[int], high: int | list[int]) -> None:
     recipe = Canny(variant, None).recipe()
-    assert recipe["parameters"]["low"] == low
+    assert recipe["version"] == 2
+    assert (recipe["parameters"]["low"], recipe["parameters"]["high"]) == (low, high)
     assert recipe["weights"] is None
