@@ -1,7 +1,8 @@
 """How far an adapter's pictures obey and how good they are, beside the same without it and with a wrong condition.
 
-All pictures of a sample begin with the same noise and the same caption. The wrong condition is the next sample's;
-what is measured is always obedience to the sample's own, so that the row shows what comes from the caption alone.
+All pictures of a sample begin with the same noise and the same caption. The wrong condition is the next sample's
+that shows something: a keypose without people asks for nothing. What is measured is always obedience to the
+sample's own, so that the row shows what comes from the caption alone.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from adapters.choose import Chosen, choose_samples, find_run
 from adapters.compose import Part
 from adapters.drawings import to_drawing
 from adapters.generate import generate, to_pixels
-from adapters.given import Given, frame_middle, seed_of
+from adapters.given import Given, choose_wrong, frame_middle, seed_of
 from adapters.interchange import read_adapter
 from adapters.obedience import measure_obedience
 from adapters.objective import DTYPES
@@ -86,11 +87,11 @@ def evaluate(
     size = config.size or chosen.size or _shortest_side(chosen)
     givens = Givens(chosen, config.condition, size)
     maker = Maker(config, base, adapter, givens, out / "pictures", progress or (lambda done, of: None))
-    count = len(givens)
+    wrong = choose_wrong(givens)
     ways = (
         Way("with", "with its condition", lambda place: place),
         Way("without", "without the adapter", None),
-        Way("wrong", "with another sample's condition", lambda place: (place + 1) % count),
+        Way("wrong", "with another sample's condition", lambda place: wrong[place]),
     )
     made = {way.title: maker.make(way) for way in ways}
     made["its own picture, through the autoencoder"] = lambda: _through(base, givens)
@@ -105,7 +106,7 @@ def evaluate(
         "condition": config.condition,
         "column": config.columns[0] if config.columns else "made from the crop",
         "data": chosen.digest,
-        "samples": count,
+        "samples": len(givens),
         "held_out": chosen.held_out,
         "keys": [sample.key for sample in chosen.samples],
         "size": size,

@@ -10,7 +10,9 @@ import numpy as np
 import torch
 
 from adapters.config import CELL
+from extractors.base import Map
 from extractors.crop import Window, fixed_crop
+from extractors.formats import draw_window
 from extractors.registry import format_of, make_extractor
 from pipeline.errors import RequestError
 from pipeline.image import decode_rgb
@@ -93,10 +95,10 @@ def make_example(sample: Sample, framing: Framing, seed: int, visit: str) -> Exa
     picture = decode_rgb(sample.members["jpg"]) if needs_picture else None
     latent = read_latent(sample) if framing.latents else None
     mirrored = framing.flip and draws.mirror < 0.5
-    drawing = None
+    map = None
     if framing.condition != "color" and not framing.live:
-        drawing = draw_condition(sample, framing.condition, mirrored)
-    height, width = (drawing if picture is None else picture).shape[:2]  # type: ignore[union-attr]
+        map = read_map(sample, framing.condition, mirrored)
+    height, width = _size_of(map) if picture is None else picture.shape[:2]
     if latent is None:
         window = choose_window(height, width, framing.size, draws, sample.key)
     else:
@@ -105,10 +107,11 @@ def make_example(sample: Sample, framing: Framing, seed: int, visit: str) -> Exa
     crop = None
     if picture is not None:
         crop = np.ascontiguousarray((picture[:, ::-1] if mirrored else picture)[window])
+    drawing = None
     if framing.condition == "color":
         drawing = draw_colors(crop)  # type: ignore[arg-type]  # the picture was decoded for it
-    elif drawing is not None:
-        drawing = drawing[window]
+    elif map is not None:
+        drawing = draw_window(format_of(framing.condition), map, height, width, window)
     shape = framing.channels, *((part.stop - part.start) // framing.cell for part in window)
     return Example(
         picture=None if latent is not None else _to_tensor(crop),  # type: ignore[arg-type]
@@ -145,18 +148,16 @@ def check_latent(latent: torch.Tensor, window: Window, framing: Framing, key: st
         )
 
 
-def draw_condition(sample: Sample, condition: str, mirrored: bool = False) -> np.ndarray:
-    """The whole picture's condition as the adapter sees it, uint8 (H, W, C), from the column's members."""
+def read_map(sample: Sample, condition: str, mirrored: bool = False) -> Map:
+    """The whole picture's map, from the column's members."""
     form = format_of(condition)
     map = form.decode({name: bytes(sample.members[name]) for name in form.members})
-    if mirrored:
-        map = form.mirror(map)
-    return form.draw(map, *_size_of(map))
+    return form.mirror(map) if mirrored else map
 
 
-def _size_of(map: object) -> tuple[int, int]:
+def _size_of(map: Map) -> tuple[int, int]:
     """Height and width: every map but the colours' has the picture's."""
-    height, width = map.shape[:2] if isinstance(map, np.ndarray) else (map.height, map.width)  # type: ignore[attr-defined]
+    height, width = map.shape[:2] if isinstance(map, np.ndarray) else (map.height, map.width)
     return height, width
 
 

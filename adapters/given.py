@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from adapters.drawings import LINES, extract_drawing, to_edges
+from extractors.formats import draw_window
 from extractors.people import MAX_DRAWN, People
 from extractors.registry import format_of, make_extractor
 from pipeline.errors import RequestError
@@ -46,20 +48,33 @@ def frame_middle(sample: Sample, condition: str, size: int) -> Given:
     else:
         form = format_of(condition)
         whole = form.decode({name: bytes(sample.members[name]) for name in form.members})
-        map, drawing = crop_map(whole, window), form.draw(whole, height, width)[window]
+        map, drawing = crop_map(whole, window), draw_window(form, whole, height, width, window)
     captions = json.loads(bytes(sample.members["json"]))["captions"]
     return Given(sample.key, crop, map, to_edges(drawing) if condition in LINES else drawing, captions[0])
 
 
 def crop_map(map: Any, window: tuple[slice, slice]) -> Any:
-    """What of the map is to be seen in the window: of people the drawn ones, and their keypoints inside it."""
+    """What of the map is to be seen in the window: of people those drawn in it, and their keypoints inside it."""
     if not isinstance(map, People):
         return np.ascontiguousarray(map[window])
     height, width = (part.stop - part.start for part in window)
-    points = map.keypoints[:MAX_DRAWN] - np.array([window[1].start, window[0].start, 0], np.float32)
+    points = map.within(window).keypoints[:MAX_DRAWN] - np.array([window[1].start, window[0].start, 0], np.float32)
     outside = ((points[..., :2] < 0) | (points[..., :2] >= (width, height))).any(axis=2)
     points[outside, 2] = 0
     return People(height, width, points)
+
+
+def choose_wrong(givens: Sequence[Given]) -> list[int]:
+    """For each sample the place of the next one whose map shows something, else of the next one; round the end."""
+    count = len(givens)
+    shows = [not isinstance(given.map, People) or len(given.map) > 0 for given in givens]
+    return [
+        next(
+            (after % count for after in range(place + 1, place + count) if shows[after % count]),
+            (place + 1) % count,
+        )
+        for place in range(count)
+    ]
 
 
 def seed_of(seed: int, key: str) -> int:

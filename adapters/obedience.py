@@ -16,7 +16,7 @@ import numpy as np
 from extractors.accuracy import abs_rel, color_error, edge_f1, mean_iou, thin
 from extractors.base import Extractor
 from extractors.pck import measure
-from extractors.people import SCORE_THRESHOLD, People
+from extractors.people import People, is_drawn
 
 HIGHER = {"edge_f1", "pck", "miou"}
 """Measures of which more is better; of the others less is."""
@@ -31,8 +31,9 @@ def measure_obedience(
     """How far the pictures obey, over all of them at once, by name of the measure.
 
     maps: those given, as extractors make them. pictures: uint8 (H, W, 3) of the maps' sizes. extractor: loaded.
-    sketch, canny: edge_f1. depth: abs_rel. seg: miou. color: color_error. keypose: pck, which is left out when no
-    map has anybody in it, and how many people were given and found. Nothing for a condition that has no measure.
+    sketch, canny: edge_f1. depth: abs_rel. seg: miou. color: color_error. keypose: pck, and how many people were
+    given and found. A measure that is undefined is left out: edge_f1 where no map and no picture has an edge, pck
+    where no map has anybody in it. Nothing for a condition that has no measure.
     """
     if condition not in MEASURES:
         return {}
@@ -81,7 +82,7 @@ def to_distance(map: np.ndarray) -> np.ndarray:
 def _drawn(people: People) -> np.ndarray:
     """The keypoints that are to be seen in the drawing; others become unknown, people without any are left out."""
     points = people.keypoints.copy()
-    points[points[..., 2] <= SCORE_THRESHOLD, 2] = 0
+    points[~is_drawn(points), 2] = 0
     return np.asarray(points[(points[..., 2] > 0).any(axis=1)])
 
 

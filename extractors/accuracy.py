@@ -21,7 +21,7 @@ def edge_f1(maps: Iterable[np.ndarray], truths: Iterable[np.ndarray]) -> float:
     """F1 of outlines: uint8 maps (H, W) above 127 and thinned to one pixel, against true outlines one pixel wide.
 
     Precision is the share of found pixels with a true one within `TOLERANCE`, recall the share of true pixels with
-    a found one; pixels of all pictures are counted together.
+    a found one; pixels of all pictures are counted together. NaN when nothing is found where nothing is.
     """
     right = found = met = there = 0
     for map, truth in zip(maps, truths, strict=True):
@@ -29,6 +29,8 @@ def edge_f1(maps: Iterable[np.ndarray], truths: Iterable[np.ndarray]) -> float:
         right += int((edge & _near(line)).sum())
         met += int((line & _near(edge)).sum())
         found, there = found + int(edge.sum()), there + int(line.sum())
+    if not found and not there:
+        return math.nan
     precision, recall = right / max(found, 1), met / max(there, 1)
     return 2 * precision * recall / max(precision + recall, 1e-9)
 
@@ -50,18 +52,21 @@ def abs_rel(maps: Iterable[np.ndarray], depths: Iterable[np.ndarray]) -> float:
 
     maps: any scale (H, W), greater is nearer. depths: metres (H, W). As MiDaS is measured (Ranftl et al., TPAMI
     2022, section 6): scale and shift of the inverse depth are fitted by least squares for each picture, then
-    inverted. The scale may not be negative, because near is white is part of what a map means.
+    inverted. The scale may not be negative, because near is white is part of what a map means. A picture in which
+    everything is too far away does not count; NaN when that is all of them.
     """
     errors = []
     for map, depth in zip(maps, depths, strict=True):
         valid = depth <= FARTHEST
+        if not valid.any():
+            continue
         truth = depth[valid].astype(np.float64)
         x, y = map[valid].astype(np.float64), 1 / truth
         spread = x.var()
         scale = max(float(((x - x.mean()) * (y - y.mean())).mean() / spread), 0.0) if spread else 0.0
         inverse = np.maximum(scale * (x - x.mean()) + y.mean(), 1 / FARTHEST)
         errors.append(float((np.abs(1 / inverse - truth) / truth).mean()))
-    return float(np.mean(errors))
+    return float(np.mean(errors)) if errors else math.nan
 
 
 def mean_iou(maps: Iterable[np.ndarray], truths: Iterable[np.ndarray]) -> float:
@@ -80,9 +85,12 @@ def mean_iou(maps: Iterable[np.ndarray], truths: Iterable[np.ndarray]) -> float:
 
 
 def color_error(maps: Iterable[np.ndarray], truths: Iterable[np.ndarray]) -> float:
-    """Mean over all cells of the set of |map - truth| / 255, 0..1; uint8 (h, w, 3) RGB each."""
+    """Mean over all cells of the set of |map - truth| / 255, 0..1; NaN for an empty set.
+
+    uint8 (h, w, 3) RGB each.
+    """
     total = count = 0
     for map, truth in zip(maps, truths, strict=True):
         total += int(np.abs(map.astype(np.int64) - truth).sum())
         count += truth.size
-    return total / count / 255
+    return total / count / 255 if count else math.nan

@@ -8,14 +8,14 @@ import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
 
 from extractors import png
 from extractors.base import Format, check_size
-from extractors.crop import STRIDE, fixed_crop, fixed_side
+from extractors.crop import STRIDE, Window, fixed_crop, fixed_side
 from extractors.palette import PALETTE
 from extractors.people import PEOPLE_PALETTE, People, draw_people, draw_people_indices
 
@@ -81,10 +81,8 @@ class Keypose:
     is_condition: ClassVar[bool] = True
 
     def encode(self, map: People) -> dict[str, bytes]:
-        keypoints = [
-            [[round(float(x), 2), round(float(y), 2), round(float(score), 3)] for x, y, score in person]
-            for person in map.keypoints
-        ]
+        # str gives the fewest digits that name a float32; earlier versions wrote 0.01 px and 0.001.
+        keypoints = [[[float(str(number)) for number in point] for point in person] for person in map.keypoints]
         record = {"persons": len(map), "height": map.height, "width": map.width, "keypoints": keypoints}
         return {
             "keypose.json": json.dumps(record, separators=(",", ":"), allow_nan=False).encode(),
@@ -184,6 +182,16 @@ FORMATS: dict[str, Format] = {
     "canny": Grey("canny.png", channels=1),
     "latents": Posterior(),
 }
+
+
+def draw_window(form: Format, map: Any, height: int, width: int, window: Window) -> np.ndarray:
+    """uint8 (h, w, channels): the drawing of what a window of the picture (height, width) shows.
+
+    Of people the first two who are seen in the window are drawn, not the first two of the whole picture.
+    """
+    if isinstance(map, People):
+        map = map.within(window)
+    return form.draw(map, height, width)[window]
 
 
 def depth_to_map(distance: np.ndarray) -> np.ndarray:

@@ -40,8 +40,8 @@ class People:
     """The people in one picture of `height` x `width` pixels; no person is `keypoints` of shape (0, 17, 3).
 
     keypoints: float32 (P, 17, 3): x and y in pixels (0..width, 0..height), score 0..1, 0 for a point that is
-    not known. Rounded on construction to 0.01 px and 0.001, which is what keypose.json holds, so that the
-    record in memory and the one on disk are equal and draw alike.
+    not known. keypose.json holds these very numbers: rounded ones would move a coordinate across a pixel's edge,
+    or a score across the threshold, and be drawn differently.
     """
 
     height: int
@@ -53,9 +53,7 @@ class People:
             raise ValueError(f"keypoints must be (P, 17, 3), got {self.keypoints.shape}")
         if not np.isfinite(self.keypoints).all():  # JSON has no such numbers
             raise ValueError("keypoints must be finite numbers, some are infinite or NaN")
-        exact = self.keypoints.astype(np.float64)
-        rounded = np.concatenate([exact[..., :2].round(2), exact[..., 2:].round(3)], axis=2)
-        object.__setattr__(self, "keypoints", rounded.astype(np.float32) + np.float32(0))  # no -0.0
+        object.__setattr__(self, "keypoints", self.keypoints.astype(np.float32) + np.float32(0))  # no -0.0
 
     def __len__(self) -> int:
         return len(self.keypoints)
@@ -75,6 +73,18 @@ class People:
         points[..., 0] = self.width - 1 - points[..., 0]
         return People(self.height, self.width, points)
 
+    def within(self, window: tuple[slice, slice]) -> People:
+        """Those who have a drawn keypoint in these rows and columns, in their order; their points unchanged."""
+        rows, columns = window
+        x, y = self.keypoints[..., 0], self.keypoints[..., 1]
+        inside = (columns.start <= x) & (x < columns.stop) & (rows.start <= y) & (y < rows.stop)
+        return People(self.height, self.width, self.keypoints[(inside & is_drawn(self.keypoints)).any(axis=1)])
+
+
+def is_drawn(keypoints: np.ndarray) -> np.ndarray:
+    """bool (...): which of the keypoints (..., 3) have a score high enough to be drawn."""
+    return np.asarray(keypoints[..., 2] >= np.float32(SCORE_THRESHOLD))
+
 
 def draw_people(people: People) -> np.ndarray:
     """The drawing, uint8 (H, W, 3) RGB on black; see `draw_people_indices`."""
@@ -84,13 +94,13 @@ def draw_people(people: People) -> np.ndarray:
 def draw_people_indices(people: People) -> np.ndarray:
     """The drawing as uint8 (H, W) indices into PEOPLE_PALETTE: the first two people, circles then links.
 
-    A point is drawn if its score is > 0.1, also when it lies outside (its circle may reach in); a link only
-    if both ends are > 0.1 and strictly inside the picture. Coordinates are truncated, not rounded.
+    A point is drawn if its score is >= 0.1, also when it lies outside (its circle may reach in); a link only
+    if both ends are >= 0.1 and strictly inside the picture. Coordinates are truncated, not rounded.
     """
     canvas = np.zeros((people.height, people.width), np.uint8)
     for person in people.keypoints[:MAX_DRAWN]:
         points = [(int(x), int(y)) for x, y, _ in person]
-        visible = person[:, 2] > np.float32(SCORE_THRESHOLD)
+        visible = is_drawn(person)
         for point, seen, color in zip(points, visible, KEYPOINT_COLORS, strict=True):
             if seen:
                 cv2.circle(canvas, point, RADIUS, color, -1)

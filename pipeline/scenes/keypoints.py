@@ -21,7 +21,8 @@ def find_people(world: World, canvas: Canvas, sight: Sight) -> People:
 
     Scores: 1 where the joint's skin or clothes are the nearest thing at its pixel; `HIDDEN` where another thing
     or part of the body is in front; 0, with x = y = 0, out of the picture and, as in COCO, for nose, eyes and ears
-    that the head itself hides.
+    that the head itself hides. Coordinates are rounded to 0.01 px: the last bits of a float differ from one
+    processor to another, and a scene is the same bytes on every machine.
     """
     size = canvas.camera.size
     found = []
@@ -39,7 +40,7 @@ def find_people(world: World, canvas: Canvas, sight: Sight) -> People:
             clear = own and canvas.depth[row, column] > depth[joint] - flesh
             if joint < 5 and not clear and (own or dot(person.gaze, person.thing.origin) > 0):
                 continue
-            points[joint] = x[joint], y[joint], 1.0 if clear else HIDDEN
+            points[joint] = round(float(x[joint]), 2), round(float(y[joint]), 2), 1.0 if clear else HIDDEN
         found.append((float(depth[11]), points))
     found.sort(key=lambda pair: pair[0])
     keypoints = np.stack([p for _, p in found]) if found else np.zeros((0, 17, 3), np.float32)

@@ -8,11 +8,12 @@ import pytest
 import torch
 
 from adapters.batch import scale_drawings, scale_pictures
-from adapters.example import Framing, draw_condition, make_example
+from adapters.example import Draws, Framing, choose_window, make_example, make_generator, read_map
 from extractors.color import Color
 from extractors.formats import FORMATS
+from extractors.people import People
 from pipeline.errors import RequestError
-from pipeline.image import decode_rgb
+from pipeline.image import decode_rgb, encode_jpeg
 from pipeline.sample import Sample
 from tests.adapters.toys import make_sample, toy_sample
 
@@ -69,14 +70,14 @@ def test_picture_runs_from_minus_one_to_one() -> None:
 def test_sketch_is_an_edge_from_128_on() -> None:
     sketch = np.array([[0, 127], [128, 255]], np.uint8)
     sample = make_sample("edge", np.zeros((2, 2, 3), np.uint8), sketch, ["an edge"])
-    drawing = torch.from_numpy(draw_condition(sample, "sketch")).permute(2, 0, 1)[None]
+    drawing = torch.from_numpy(read_map(sample, "sketch"))[None][None]
     assert scale_drawings(drawing, "sketch", HALF).tolist() == [[[[0.0, 0.0], [1.0, 1.0]]]]
 
 
 def test_other_conditions_keep_their_values() -> None:
     depth = np.array([[0, 51], [102, 255]], np.uint8)
     sample = Sample("depth", FORMATS["depth"].encode(depth))
-    drawing = torch.from_numpy(draw_condition(sample, "depth")).permute(2, 0, 1)[None]
+    drawing = torch.from_numpy(read_map(sample, "depth"))[None, None].expand(1, 3, 2, 2)
     expected = torch.tensor([[0, 0.2], [0.4, 1.0]])
     torch.testing.assert_close(scale_drawings(drawing, "depth", HALF), expected.expand(1, 3, 2, 2))
 
@@ -90,6 +91,24 @@ def test_colours_are_those_of_the_crop_and_need_no_column() -> None:
     assert np.array_equal(example.drawing.permute(1, 2, 0).numpy(), expected)
 
 
+def test_a_crop_shows_the_first_two_people_who_are_in_it() -> None:
+    points = np.ones((3, 17, 3), np.float32)
+    points[..., 0] = np.array([5, 20, 150])[:, None] + np.linspace(0, 10, 17)
+    points[..., 1] = np.linspace(10, 50, 17)
+    people = People(64, 192, points)
+    jpg = encode_jpeg(np.zeros((64, 192, 3), np.uint8), 95)
+    sample = Sample("people", {"jpg": jpg, "json": b'{"captions":["three"]}', **FORMATS["keypose"].encode(people)})
+    third = 0
+    for visit in map(str, range(40)):
+        draws = Draws(*torch.rand(7, generator=make_generator(0, visit, "people"), dtype=torch.float64).tolist())
+        window = choose_window(64, 192, 64, draws, "people")
+        expected = FORMATS["keypose"].draw(people.within(window), 64, 192)[window]
+        drawing = make_example(sample, Framing("keypose", 64), 0, visit).drawing.permute(1, 2, 0).numpy()
+        assert np.array_equal(drawing, expected)
+        third += bool(drawing[:, 150 - window[1].start :].any()) if window[1].stop > 150 else 0
+    assert third > 0, "nobody was seen but the first two of the whole picture"
+
+
 def test_picture_below_the_crop_is_refused_by_name() -> None:
     sample = toy_sample(5)
     height, width = decode_rgb(sample.members["jpg"]).shape[:2]
@@ -100,7 +119,7 @@ def test_picture_below_the_crop_is_refused_by_name() -> None:
 def test_half_of_the_visits_are_mirrored_and_the_asked_share_has_no_caption() -> None:
     sample = toy_sample(1)
     picture = torch.from_numpy(decode_rgb(sample.members["jpg"])).permute(2, 0, 1)
-    sketch = torch.from_numpy(draw_condition(sample, "sketch")).permute(2, 0, 1)
+    sketch = torch.from_numpy(read_map(sample, "sketch"))[None]
     framing = Framing("sketch", size=64, flip=True, empty_captions=0.3)
     mirrored = empty = both = 0
     for epoch in range(1000):

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from adapters.given import crop_map, frame_middle, seed_of
+from adapters.given import Given, choose_wrong, crop_map, frame_middle, seed_of
 from extractors.formats import FORMATS
 from extractors.people import People
 from extractors.registry import make_extractor
@@ -61,6 +61,31 @@ def test_of_people_only_what_is_to_be_seen_counts() -> None:
     assert np.array_equal(given.map.keypoints[..., 2] > 0, inside)
     moved = people.keypoints[:2, :, :2] - np.float32([64, 32])
     np.testing.assert_allclose(given.map.keypoints[inside][:, :2], moved[inside], atol=0.01)
+
+
+def standing(*lefts: float) -> People:
+    """One person at each x, ten pixels wide, on WIDE."""
+    points = np.ones((len(lefts), 17, 3), np.float32)
+    points[..., 0] = np.array(lefts)[:, None] + np.linspace(0, 10, 17)
+    points[..., 1] = np.linspace(40, 80, 17)
+    return People(*WIDE, points)
+
+
+def test_people_are_chosen_in_the_crop() -> None:
+    """The first two of the whole picture lie beside the middle square, columns 64 to 128."""
+    given = frame_middle(sample("keypose", standing(10, 30, 80, 100)), "keypose", 64)
+    assert np.array_equal(given.drawing, FORMATS["keypose"].draw(standing(80, 100), *WIDE)[MIDDLE])
+    assert np.array_equal(given.map.keypoints[:, 0, 0], [16, 36])
+
+
+def test_the_wrong_condition_shows_something() -> None:
+    def given(people: People) -> Given:
+        return Given("key", np.zeros((1, 1, 3), np.uint8), people, np.zeros((1, 1, 3), np.uint8), "")
+
+    nobody, somebody = given(standing()), given(standing(10))
+    assert choose_wrong([somebody, nobody, nobody, somebody]) == [3, 3, 3, 0]
+    assert choose_wrong([nobody, somebody, nobody]) == [1, 2, 1], "its own condition is not a wrong one"
+    assert choose_wrong([nobody, nobody]) == [1, 0]
 
 
 def test_a_map_is_cut_without_a_trace_of_the_whole() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
@@ -22,7 +24,18 @@ def test_an_edge_may_lie_two_pixels_off(away: int, score: float) -> None:
 def test_f1_counts_pixels_of_all_pictures_together() -> None:
     # Found 40 + 0, all right; there are 40 + 40, half of them found: precision 1, recall 1/2.
     assert edge_f1([line(20), line(0, 0)], [line(20), line(20)]) == pytest.approx(2 / 3)
-    assert edge_f1([line(0, 0)], [line(0, 0)]) == 0
+
+
+def test_what_nobody_asked_for_and_nothing_shows_is_undefined() -> None:
+    empty = line(0, 0)
+    assert math.isnan(edge_f1([empty], [empty]))
+    assert edge_f1([empty, line(20)], [empty, line(20)]) == 1
+    assert edge_f1([line(20)], [empty]) == 0
+    far = np.full((8, 8), 1000.0)
+    assert math.isnan(abs_rel([far], [far]))
+    near = np.linspace(1, 20, 64).reshape(8, 8)
+    assert abs_rel([far, 1 / near], [far, near]) == pytest.approx(0, abs=1e-9)
+    assert math.isnan(color_error([], []))
 
 
 def test_thinning_leaves_a_line_of_one_pixel() -> None:

@@ -68,7 +68,9 @@ def test_random_thresholds_are_independent_and_cover_their_ranges() -> None:
     ("variant", "low", "high"),
     [("default", 100, 200), ("mini", 100, 200), ("random", [50, 150], [150, 250])],
 )
-def test_the_recipe_names_version_and_thresholds(variant: str, low: int | list[int], high: int | list[int]) -> None:
+def test_the_recipe_names_version_and_thresholds(
+    variant: str, low: int | list[int], high: int | list[int]
+) -> None:
     recipe = Canny(variant, None).recipe()
     assert recipe["version"] == 2
     assert (recipe["parameters"]["low"], recipe["parameters"]["high"]) == (low, high)

@@ -88,6 +88,26 @@ def test_keypose_numbers_come_back_exactly_and_the_drawing_shows_them(count: int
     assert np.array_equal(Keypose().draw(restored, 64, 128), draw_people(record))
 
 
+def test_keypoints_are_stored_exactly_and_draw_alike() -> None:
+    """99.996 must not become 100.00, the next pixel, nor a score of 0.09996 one that is drawn."""
+    points = np.random.default_rng(0).uniform(0, 64, (500, 17, 3)).astype(np.float32)
+    points[..., :2] = np.where(points[..., :2] < 8, np.rint(points[..., :2]) - np.float32(0.004), points[..., :2])
+    points[..., 2] = np.random.default_rng(1).choice(np.float32([0.09996, 0.1, 0.10004, 1]), (500, 17))
+    for person in points:
+        record = People(64, 64, person[None])
+        members = Keypose().encode(record)
+        restored = Keypose().decode(members)
+        assert restored == record
+        assert np.array_equal(draw_people(restored), draw_people(record))
+
+
+def test_numbers_of_earlier_versions_are_read_as_they_are() -> None:
+    record = b'{"persons":1,"height":64,"width":64,"keypoints":[[%s]]}' % b",".join([b"[12.34,5.6,0.123]"] * 17)
+    assert np.array_equal(
+        Keypose().decode({"keypose.json": record}).keypoints[0, 3], np.float32([12.34, 5.6, 0.123])
+    )
+
+
 @pytest.mark.parametrize("column", [0, 2])
 def test_keypoints_that_are_no_numbers_are_not_written(column: int) -> None:
     keypoints = people(1).keypoints.copy()

@@ -71,8 +71,8 @@ def test_a_third_person_is_not_drawn_and_nobody_is_black() -> None:
     assert not draw_people(People(64, 128, np.zeros((0, 17, 3)))).any()
 
 
-@pytest.mark.parametrize(("score", "drawn"), [(0.0, False), (0.1, False), (0.101, True)])
-def test_a_point_counts_only_above_a_score_of_a_tenth(score: float, drawn: bool) -> None:
+@pytest.mark.parametrize(("score", "drawn"), [(0.0, False), (0.09999, False), (0.1, True)])
+def test_a_point_counts_from_a_score_of_a_tenth(score: float, drawn: bool) -> None:
     people = person()
     people[9, 2] = score  # left wrist
     assert np.array_equal(draw(people), by_hand(black(), POINTS, () if drawn else (9,)))
@@ -91,11 +91,21 @@ def test_coordinates_are_truncated() -> None:
     assert np.array_equal(draw(person(0.99, 0.99)), draw(person()))
 
 
-def test_a_record_is_rounded_to_what_is_stored() -> None:
-    people = People(256, 320, person()[None] + np.array([0.004, 0.006, -0.0004]))
-    assert people == People(256, 320, person()[None] + np.array([0.0, 0.01, 0.0], np.float32))
+def test_numbers_are_kept_as_they_are() -> None:
+    numbers = person()[None] + np.array([0.004, 0.006, -0.0004])
+    people = People(256, 320, numbers)
+    assert np.array_equal(people.keypoints, numbers.astype(np.float32))
     assert people.keypoints.dtype == np.float32
     assert people != People(256, 321, people.keypoints)
+
+
+def test_people_within_a_window_are_those_with_a_drawn_point_in_it() -> None:
+    faint = person(60)
+    faint[:, 2] = 0.05
+    people = People(256, 320, np.stack([person(), faint, person(120), person(125)]))
+    window = slice(0, 256), slice(220, 320)
+    assert people.within(window) == People(256, 320, np.stack([person(120), person(125)]))
+    assert len(people.within((slice(0, 10), slice(0, 10)))) == 0
 
 
 @pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])

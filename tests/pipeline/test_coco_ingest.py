@@ -209,7 +209,7 @@ def test_people_cut_away_by_the_crop_are_gone(tmp_path: Path) -> None:
     (members,) = samples(dataset, "keypose").values()
     found = json.loads(members["keypose.json"])
     assert (found["width"], found["height"], found["persons"]) == (256, 128, 1)
-    assert found["keypoints"][0][0] == [128.0, pytest.approx(26.67), 1.0]
+    assert found["keypoints"][0][0] == [128.0, pytest.approx(80 / 3), 1.0]
 
 
 def _pasted(image: Any, width: int) -> bytes:
