@@ -20,12 +20,12 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.commit import finish, load_receipt, tar_path
+from pipeline.commit import Extra, commit, tar_path
 from pipeline.dataset import IMAGES
 from pipeline.errors import DamagedShard
 from pipeline.plan import read_table
 from pipeline.receipt import Receipt, shard_name
-from pipeline.rows import OK, count_drops, decode_rows, rows_path
+from pipeline.rows import OK, count_drops, decode_rows, digest_rows, rows_path
 from pipeline.sample import digest_keys
 from pipeline.store import Store
 from pipeline.tar import read_samples
@@ -59,25 +59,16 @@ def draft_path(shard: int, sha256: str) -> str:
     return f"drafts/{shard_name(shard)}.{sha256}.parquet"
 
 
-def commit_attempt(store: Store, tar: Path, receipt: Receipt, extra: Mapping[str, bytes]) -> Receipt:
+def commit_attempt(store: Store, tar: Path, receipt: Receipt, extra: Extra) -> Receipt:
     """Commit an images shard of which another attempt may have left a tar. The receipt that stands.
 
     extra: rows.parquet alone.
     """
-    path = rows_path(receipt.shard)
-    rows = extra[path]
-    store.create_bytes(draft_path(receipt.shard, receipt.sha256), rows)
-    if not store.create(tar_path(IMAGES, receipt.shard), tar):
-        finished = load_receipt(store, IMAGES, receipt.shard)
-        if finished is not None:
-            return finished
-        receipt, rows = _adopt(store, receipt)
-    if not store.create_bytes(path, rows) and bytes(store.load(path)) != rows:
-        raise DamagedShard(f"{path} tells of another attempt than {tar_path(IMAGES, receipt.shard)}; delete it")
-    return finish(store, receipt)
+    store.create_bytes(draft_path(receipt.shard, receipt.sha256), extra[rows_path(receipt.shard)])
+    return commit(store, tar, receipt, extra, _adopt)
 
 
-def _adopt(store: Store, ours: Receipt) -> tuple[Receipt, bytes]:
+def _adopt(store: Store, ours: Receipt, _: Extra) -> tuple[Receipt, Extra]:
     """The receipt and rows of the tar that stands, from its maker's draft."""
     tar = store.load(tar_path(IMAGES, ours.shard))
     sha256 = hashlib.sha256(tar).hexdigest()
@@ -101,8 +92,9 @@ def _adopt(store: Store, ours: Receipt) -> tuple[Receipt, bytes]:
         keys=digest_keys(keys),
         recipe=ours.recipe,
         drops=count_drops(told),
+        rows=digest_rows(rows),
     )
-    return receipt, rows
+    return receipt, {rows_path(ours.shard): rows}
 
 
 def sweep_drafts(store: Store, done: set[int]) -> None:

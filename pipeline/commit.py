@@ -1,7 +1,7 @@
-"""The commit protocol: a shard's tar, what belongs to it, and last its receipt, each created once.
+"""The commit protocol: a shard's tar, the files that go with it, and last its receipt, each created once.
 
-A crash leaves at most a whole tar without a receipt, which the next attempt takes up. A race has one winner;
-the loser adopts what is there.
+A crash leaves at most whole files without a receipt, which the next attempt takes up. A race has one winner;
+the loser adopts what is there. `commit` alone knows the order of the steps.
 """
 
 from __future__ import annotations
@@ -28,8 +28,15 @@ def receipt_path(column: str, shard: int) -> str:
     return f"{column}/{shard_name(shard)}.json"
 
 
-Committer: TypeAlias = Callable[[Store, Path, Receipt, Mapping[str, bytes]], Receipt]
-"""Publishes a tar, what belongs to it (path -> bytes) and last its receipt. Returns the receipt that stands."""
+Extra: TypeAlias = Mapping[str, bytes]
+"""path -> bytes of the files that go with a tar."""
+Adopt: TypeAlias = Callable[[Store, Receipt, Extra], tuple[Receipt, Extra]]
+"""What to finish with where a tar stands without a receipt: given ours, gives those that fit that tar.
+
+Raises DamagedShard where nobody knows what that tar is.
+"""
+Committer: TypeAlias = Callable[[Store, Path, Receipt, Extra], Receipt]
+"""Publishes a tar, the files that go with it and last its receipt. Returns the receipt that stands."""
 
 
 def publish(
@@ -43,8 +50,9 @@ def publish(
     input: str | None = None,
     drops: Mapping[str, int] | None = None,
     dropped: Mapping[str, str] | None = None,
+    rows: str | None = None,
     seconds: float = 0.0,
-    extra: Mapping[str, bytes] | None = None,
+    extra: Extra | None = None,
     by: Committer | None = None,
 ) -> Receipt:
     """Write the samples as a shard and commit it. The receipt that stands: ours, or that of whoever came first.
@@ -67,6 +75,7 @@ def publish(
             input=input,
             drops=drops or {},
             dropped=dropped or {},
+            rows=rows,
             seconds=round(seconds, 3),
         )
         return (by or commit)(store, tar, receipt, extra or {})
@@ -87,20 +96,35 @@ def write_shard(samples: Iterable[Sample], path: Path) -> tuple[int, int, str, l
     return len(keys), writer.bytes, sha256, keys
 
 
-def commit(store: Store, tar: Path, receipt: Receipt, extra: Mapping[str, bytes]) -> Receipt:
-    """Publish `tar`, then `extra` (path -> bytes), then `receipt`. Returns the receipt that stands."""
-    if not store.create(tar_path(receipt.column, receipt.shard), tar):
+def adopt_same(store: Store, receipt: Receipt, extra: Extra) -> tuple[Receipt, Extra]:
+    """Ours, for a tar that stands without a receipt and has the very bytes we made; else DamagedShard.
+
+    Its maker stopped before the end, so nobody can vouch for other bytes: they may be made from other input, or
+    damaged since.
+    """
+    path = tar_path(receipt.column, receipt.shard)
+    if hashlib.sha256(store.load(path)).hexdigest() != receipt.sha256:
+        raise DamagedShard(f"{path} has no receipt and other bytes than are made now; delete it")
+    return receipt, extra
+
+
+def commit(store: Store, tar: Path, receipt: Receipt, extra: Extra, adopt: Adopt = adopt_same) -> Receipt:
+    """Publish `tar`, then `extra`, then `receipt`. Returns the receipt that stands.
+
+    Raises DamagedShard where a file of an attempt that died does not fit.
+    """
+    path = tar_path(receipt.column, receipt.shard)
+    if not store.create(path, tar):
         finished = load_receipt(store, receipt.column, receipt.shard)
         if finished is not None:
             return finished
-        _check_orphan(store, receipt)
+        receipt, extra = adopt(store, receipt, extra)
     for name, data in extra.items():
-        store.create_bytes(name, data)
-    return finish(store, receipt)
-
-
-def finish(store: Store, receipt: Receipt) -> Receipt:
-    """Publish the receipt of a tar that stands with all that belongs to it. Returns the receipt that stands."""
+        if not store.create_bytes(name, data) and bytes(store.load(name)) != data:
+            finished = load_receipt(store, receipt.column, receipt.shard)
+            if finished is not None:
+                return finished
+            raise DamagedShard(f"{name} tells of another attempt than {path}; delete it")
     if store.create_bytes(receipt_path(receipt.column, receipt.shard), receipt.encode()):
         return receipt
     return _read_receipt(store, receipt.column, receipt.shard)
@@ -121,14 +145,3 @@ def _read_receipt(store: Store, column: str, shard: int) -> Receipt:
     if (receipt.column, receipt.shard) != (column, shard):
         raise DamagedShard(f"{path}: is the receipt of {receipt.column}/{receipt.shard}")
     return receipt
-
-
-def _check_orphan(store: Store, receipt: Receipt) -> None:
-    """Raises DamagedShard unless the tar that stands without a receipt has the very bytes we made.
-
-    Whoever wrote it stopped before the end, so nobody can vouch for other bytes: they may be made from other
-    input, or damaged since.
-    """
-    path = tar_path(receipt.column, receipt.shard)
-    if hashlib.sha256(store.load(path)).hexdigest() != receipt.sha256:
-        raise DamagedShard(f"{path} has no receipt and other bytes than are made now; delete it")

@@ -26,7 +26,7 @@ from pipeline.image import (
     use_threads,
 )
 from pipeline.receipt import Receipt, shard_name, to_compact_json
-from pipeline.rows import OK, count_drops, encode_rows, perceive, rows_path
+from pipeline.rows import OK, count_drops, digest_rows, encode_rows, perceive, rows_path
 from pipeline.sample import Sample, digest_keys
 from pipeline.sources.base import Opener, Original, Row, Source
 from pipeline.stage import Fuse, Made, describe_error, refuse_total_failure
@@ -114,6 +114,7 @@ class Ingest:
                     # Another attempt was first, so its pictures are the ones to be held to.
                     kept = self._read(rows, opener, truths, read_seen(store, shard) or {})
         refuse_total_failure(len(kept.samples), kept.errors)
+        table = encode_rows(kept.rows)
         receipt = publish(
             store,
             kept.samples,
@@ -122,8 +123,9 @@ class Ingest:
             planned=len(kept.rows),
             recipe=self.dataset.description.recipe,
             drops=count_drops(kept.rows),
+            rows=digest_rows(table),
             seconds=time.perf_counter() - started,
-            extra={rows_path(shard): encode_rows(kept.rows)},
+            extra={rows_path(shard): table},
             by=commit if self.source.repeatable else commit_attempt,
         )
         truth: Mapping[str, list[Sample]] = kept.truth

@@ -41,7 +41,8 @@ class Receipt:
     bytes, sha256: of the tar. keys: digest of the keys in order (`digest_keys`). recipe: digest of the
     column's recipe. input: sha256 of the images shard it was made from, None for images themselves.
     dropped: the samples of the images shard that this column lacks, with the reason of each; readers may
-    skip these keys and no others. seconds: the worker's time, for the report; it is part of no digest.
+    skip these keys and no others. rows: sha256 of the images shard's rows.parquet; None in other columns, and in
+    receipts of earlier versions. seconds: the worker's time, for the report; it is part of no digest.
     """
 
     column: str
@@ -55,11 +56,15 @@ class Receipt:
     input: str | None = None
     drops: Mapping[str, int] = field(default_factory=dict)
     dropped: Mapping[str, str] = field(default_factory=dict)
+    rows: str | None = None
     seconds: float = 0.0
     format: int = FORMAT
 
     def encode(self) -> builtins.bytes:
-        return to_json(asdict(self))
+        record = asdict(self)
+        if self.rows is None:  # as earlier versions wrote it
+            del record["rows"]
+        return to_json(record)
 
     @classmethod
     def decode(cls, data: builtins.bytes | memoryview, name: str) -> Receipt:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,14 +14,16 @@ import cv2
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.dataset import IMAGES, Dataset
+from pipeline.commit import load_receipt
+from pipeline.dataset import IMAGES, Dataset, load_verified
 from pipeline.errors import DamagedShard
 from pipeline.image import Picture
-from pipeline.plan import read_table
 from pipeline.receipt import Receipt, shard_name
-from pipeline.sample import Sample
+from pipeline.sample import digest_keys
 from pipeline.stage import describe_error
 from pipeline.store import Store
+
+log = logging.getLogger(__name__)
 
 OK = "ok"
 ROWS = pa.schema(
@@ -50,6 +54,11 @@ def encode_rows(rows: Sequence[Mapping[str, Any]]) -> bytes:
     return table.getvalue()
 
 
+def digest_rows(data: bytes | memoryview) -> str:
+    """The sha256 of rows.parquet, as the receipt has it."""
+    return hashlib.sha256(data).hexdigest()
+
+
 def decode_rows(data: bytes | memoryview) -> list[dict[str, Any]]:
     """What `encode_rows` was given."""
     rows: list[dict[str, Any]] = pq.read_table(pa.BufferReader(pa.py_buffer(data)), schema=ROWS).to_pylist()
@@ -74,29 +83,52 @@ def perceive(picture: Picture) -> str:
     return str(imagehash.phash(Image.fromarray(small)))
 
 
-def check_rows(store: Store, images: Receipt, samples: Sequence[Sample]) -> None:
-    """Raises DamagedShard when rows.parquet does not tell the same of the planned rows as receipt and shard."""
+def read_rows(store: Store, images: Receipt) -> pa.Table:
+    """The table of a shard, after it was compared with the shard's receipt.
+
+    A receipt of an earlier version has no digest of the file; its keys and drops are compared all the same.
+    Raises DamagedShard for a table that is gone, damaged or altered.
+    """
     path = rows_path(images.shard)
     try:
-        rows = decode_rows(store.load(path))
-    except (OSError, pa.ArrowException) as error:
+        data = store.load(path)
+        if images.rows not in (None, digest_rows(data)):
+            raise DamagedShard(f"{path}: its sha256 is not the one in the shard's receipt")
+        table = pq.read_table(pa.BufferReader(pa.py_buffer(data)), schema=ROWS)
+    except FileNotFoundError:
+        raise DamagedShard(f"{path}: its shard has a receipt, but the file is gone") from None
+    except (ValueError, pa.ArrowException) as error:
         raise DamagedShard(f"{path}: {describe_error(error)}") from None
-    kept = [row["key"] for row in rows if row["status"] == OK]
-    if kept != [sample.key for sample in samples] or count_drops(rows) != images.drops:
+    drops = Counter(status for status in table["status"].to_pylist() if status != OK)
+    if digest_keys(_keys(table)) != images.keys or drops != images.drops:
         raise DamagedShard(f"{path}: tells otherwise of the rows than the shard and its receipt")
+    return table
+
+
+def sample_keys(store: Store, images: Receipt) -> list[str]:
+    """The keys of the samples of a shard, in order: from its rows, or from the shard where these are damaged."""
+    try:
+        return _keys(read_rows(store, images))
+    except DamagedShard as error:
+        log.warning("the keys are read from the shard itself: %s", error)
+        return [sample.key for sample in load_verified(store, images)]
+
+
+def _keys(table: pa.Table) -> list[str]:
+    pairs = zip(table["key"].to_pylist(), table["status"].to_pylist(), strict=True)
+    return [str(key) for key, status in pairs if status == OK]
 
 
 def read_outcomes(dataset: Dataset, columns: Sequence[str]) -> Iterator[tuple[int, pa.Table]]:
     """(shard, these columns of its rows.parquet) of every shard that is done, in order.
 
-    Raises DamagedShard where a finished shard lacks the file.
+    Raises DamagedShard where a finished shard's file is gone or not what its receipt says.
     """
 
     def read(shard: int) -> pa.Table:
-        try:
-            return read_table(dataset.store, rows_path(shard), ROWS).select(list(columns))
-        except FileNotFoundError:
-            raise DamagedShard(f"{rows_path(shard)}: its shard has a receipt, but the file is gone") from None
+        receipt = load_receipt(dataset.store, IMAGES, shard)
+        assert receipt is not None, "the shard is done"
+        return read_rows(dataset.store, receipt).select(list(columns))
 
     done = sorted(dataset.done(IMAGES))
     with ThreadPoolExecutor(16) as threads:

@@ -7,6 +7,7 @@ they are, for their receipts vouch for every byte.
 from __future__ import annotations
 
 import io
+import re
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 from collections.abc import Set as AbstractSet
@@ -16,14 +17,16 @@ from typing import Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.commit import load_receipt
 from pipeline.dataset import IMAGES, Dataset
-from pipeline.errors import RequestError
+from pipeline.errors import DamagedShard, RequestError
 from pipeline.plan import read_table
 from pipeline.receipt import shard_name
-from pipeline.rows import OK, ROWS, read_outcomes, rows_path
+from pipeline.rows import read_outcomes, sample_keys
 from pipeline.store import Store
 
 FOLDER = "tombstones"
+STONE_NAME = re.compile(r"(\d{6,})\.parquet")
 STONE = pa.schema([("shard", pa.int32()), ("key", pa.string())])
 """shard: one that was asked to hold the key; a later one may hold it too, when the row was tried again."""
 By = Literal["keys", "urls", "sha256"]
@@ -48,8 +51,8 @@ def stone_path(number: int) -> str:
 
 
 def count_stones(store: Store) -> int:
-    """How many tables of stones there are; they are numbered from 1."""
-    return sum(name.endswith(".parquet") for name in store.names(FOLDER))
+    """How many tables of stones there are; they are numbered from 1, and the last number counts."""
+    return max((int(match[1]) for name in store.names(FOLDER) if (match := STONE_NAME.fullmatch(name))), default=0)
 
 
 def remove(dataset: Dataset, by: By, asked: Collection[str]) -> Removal:
@@ -101,10 +104,16 @@ def _set(store: Store, stones: list[tuple[int, str]]) -> None:
 
 
 def read_stones(store: Store, first: int = 1, last: int | None = None) -> Mapping[str, int]:
-    """key -> a shard that was asked to hold it, of the stones numbered `first` to `last` (all when None)."""
+    """key -> a shard that was asked to hold it, of the stones numbered `first` to `last` (all when None).
+
+    Raises DamagedShard where one of them is gone: no removal is lifted by a lost file.
+    """
     stones: dict[str, int] = {}
     for number in range(first, (count_stones(store) if last is None else last) + 1):
-        table = read_table(store, stone_path(number), STONE)
+        try:
+            table = read_table(store, stone_path(number), STONE)
+        except FileNotFoundError:
+            raise DamagedShard(f"{stone_path(number)}: gone, so the samples it removed are unknown") from None
         for shard, key in zip(table["shard"].to_pylist(), table["key"].to_pylist(), strict=True):
             stones.setdefault(key, shard)
     return stones
@@ -113,6 +122,7 @@ def read_stones(store: Store, first: int = 1, last: int | None = None) -> Mappin
 def read_tombstones(dataset: Dataset, first: int = 1, last: int | None = None) -> dict[int, set[str]]:
     """shard -> the keys of its samples that were removed; shards without any are not named.
 
+    A stone holds whatever rows.parquet says: where that is damaged, the shard itself is asked for its keys.
     first, last: which tables of stones count; all of them when not given.
     """
     by_shard: dict[int, set[str]] = defaultdict(set)
@@ -136,6 +146,6 @@ def add_tombstones(dataset: Dataset, left_out: LeftOut | None) -> LeftOut | None
 
 
 def _samples(store: Store, shard: int) -> set[str]:
-    table = read_table(store, rows_path(shard), ROWS)
-    pairs = zip(table["key"].to_pylist(), table["status"].to_pylist(), strict=True)
-    return {key for key, status in pairs if status == OK}
+    receipt = load_receipt(store, IMAGES, shard)
+    assert receipt is not None, "the shard is done"
+    return set(sample_keys(store, receipt))

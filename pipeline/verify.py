@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from extractors.base import Resources
@@ -11,7 +11,7 @@ from pipeline.dataset import IMAGES, RESERVED, Dataset, load_verified
 from pipeline.errors import DamagedShard
 from pipeline.plan import verify_segment
 from pipeline.receipt import Receipt, shard_name
-from pipeline.rows import check_rows
+from pipeline.rows import read_rows
 from pipeline.sample import Sample
 from pipeline.stage import Made
 from pipeline.stream import check_current, zip_columns
@@ -43,7 +43,7 @@ class Verify:
                 if receipt.recipe != self.recipes[column]:
                     raise DamagedShard(f"{column}/{shard_name(shard)}: its recipe is not its column's")
                 if column == IMAGES:
-                    check_rows(self.dataset.store, receipt, samples)
+                    read_rows(self.dataset.store, receipt)
                     # Only the keys are needed from here on; the members would keep the whole shard in memory.
                     pictures = [Sample(sample.key, {}) for sample in samples]
                 elif images := receipts.get(IMAGES):
@@ -59,6 +59,11 @@ def plan_verify(dataset: Dataset) -> Verify:
     """The stage that verifies all columns that were begun."""
     columns = dataset.columns()
     return Verify(dataset, columns, {column: dataset.recipe_digest(column) for column in columns})
+
+
+def count_older(made: Iterable[Made]) -> int:
+    """How many images receipts were written before they named the sha256 of rows.parquet."""
+    return sum(IMAGES in of.receipts and of.receipts[IMAGES].rows is None for of in made)
 
 
 def verify_plan(dataset: Dataset) -> list[str]:

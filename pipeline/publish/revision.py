@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.dataset import IMAGES
 from pipeline.errors import RequestError
-from pipeline.plan import read_table
 from pipeline.publish.choice import Choice, Target
 from pipeline.publish.pack import data_path, index_paths, read_receipt, receipt_path
 from pipeline.publish.plan import MANIFEST, SUMS, Plan
 from pipeline.receipt import shard_name, to_json
-from pipeline.rows import OK, ROWS, rows_path
+from pipeline.rows import sample_keys
 from pipeline.store import Store
 from pipeline.tombstones import count_stones, read_tombstones
 
@@ -48,9 +48,7 @@ def find_gone(plan: Plan, choice: Choice, last: int) -> Gone:
     by_shard = read_tombstones(plan.dataset, first=plan.stones + 1, last=last)
     keys: dict[Target, list[str]] = {}
     for shard, removed in by_shard.items():
-        table = read_table(plan.dataset.store, rows_path(shard), ROWS)
-        pairs = zip(table["key"].to_pylist(), table["status"].to_pylist(), strict=True)
-        kept = [key for key, status in pairs if status == OK]
+        kept = sample_keys(plan.dataset.store, plan.receipts[IMAGES][shard])
         for index in (kept.index(key) for key in sorted(removed)):
             if (target := choice.target_of(shard, index)) is not None:
                 keys.setdefault(target, []).append(kept[index])
