@@ -15,17 +15,21 @@ sides are cut from the centre to multiples of 64. One that has this size already
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
 
+from adapters.map_file import describe_oddity, load_picture, load_shape
 from extractors.base import Extractor
 from extractors.people import People
 from extractors.registry import format_of, make_extractor
-from pipeline.errors import Drop, RequestError
-from pipeline.image import CELL, Geometry, Placement, apply_placement, read_picture
+from pipeline.errors import RequestError
+from pipeline.image import CELL, Geometry, Placement, apply_placement
+
+log = logging.getLogger(__name__)
 
 LINES = ("sketch", "canny")
 LABELS = ("keypose", "seg")
@@ -34,20 +38,28 @@ GROW = 1000.0
 QUARTER = 0.25
 
 
-def read_drawing(condition: str, path: Path, geometry: Geometry) -> np.ndarray:
+def read_drawing(condition: str, path: Path, geometry: Geometry, invert: bool = False) -> np.ndarray:
     """uint8 (H, W, C), what the adapter sees times 255: of a map's file, or of the JSON numbers of a keypose.
 
-    Raises RequestError for a file that holds no such map.
+    invert: the file is black where white is meant. Warns of what looks like another kind of map. Raises
+    RequestError for a file that holds no such map.
     """
     if condition == "keypose" and path.suffix == ".json":
         return _draw_people(_read_people(path), geometry)
-    pixels = load_picture(path)
+    if condition in LINES:
+        pixels = load_shape(path)
+    else:
+        pixels = load_picture(path, background=255 if condition == "color" else 0)
+    if invert:
+        pixels = 255 - pixels
+    if oddity := describe_oddity(condition, pixels):
+        log.warning("--condition %s=%s: %s", condition, path, oddity)
     height, width = pixels.shape[:2]
     if condition == "color" and max(height, width) < CELL:
         return _draw_cells(pixels, geometry)
     placement = geometry.place(width, height)
     if condition in LINES:
-        return place_lines(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), placement)[..., None]
+        return place_lines(pixels, placement)[..., None]
     if condition in LABELS:
         return _cut(cv2.resize(pixels, placement.resized, interpolation=cv2.INTER_NEAREST_EXACT), placement)
     placed = apply_placement(pixels, placement)
@@ -60,19 +72,9 @@ def extract_drawing(extractor: Extractor, picture: np.ndarray) -> np.ndarray:
     return to_edges(drawing) if extractor.condition in LINES else drawing
 
 
-def load_picture(path: Path) -> np.ndarray:
-    """uint8 (H, W, 3), upright. Raises RequestError."""
-    try:
-        return read_picture(path.read_bytes())
-    except FileNotFoundError:
-        raise RequestError(f"there is no file {path}") from None
-    except Drop as drop:
-        raise RequestError(f"{path} must be a picture: {drop.reason}") from None
-
-
 def load_mask(path: Path, geometry: Geometry) -> np.ndarray:
     """bool (H, W), True where the file is brighter than a half: what is to be painted anew."""
-    pixels = cv2.cvtColor(load_picture(path), cv2.COLOR_RGB2GRAY)
+    pixels = load_shape(path)
     placement = geometry.place(pixels.shape[1], pixels.shape[0])
     return _cut(cv2.resize(pixels, placement.resized, interpolation=cv2.INTER_NEAREST_EXACT), placement) > 127
 

@@ -13,10 +13,11 @@ import torch
 from adapters.album import Album, digest_array
 from adapters.base import Base, digest_base, digest_networks, load_base
 from adapters.compose import Part
-from adapters.drawings import extract_drawing, load_mask, load_picture, make_geometry, read_drawing, to_drawing
+from adapters.drawings import extract_drawing, load_mask, make_geometry, read_drawing, to_drawing
 from adapters.generate import Progress, generate
 from adapters.inpaint import Inpainting, prepare_inpainting
 from adapters.interchange import read_adapter
+from adapters.map_file import load_picture
 from adapters.objective import DTYPES
 from adapters.requests import AdapterSpec, GenerateConfig
 from extractors.base import Extractor
@@ -85,7 +86,9 @@ class Given:
 def gather(config: GenerateConfig, device: str) -> Given:
     """Read all files and extract what is to be extracted. Raises RequestError, also where sizes differ."""
     geometry = make_geometry(config.size, config.fit)
-    drawings = {name: read_drawing(name, path, geometry) for name, path in config.maps.items()}
+    drawings = {
+        name: read_drawing(name, path, geometry, name in config.invert) for name, path in config.maps.items()
+    }
     missing = [spec.condition for spec in config.adapters if spec.condition not in drawings]
     if missing and config.from_picture:
         photograph = _place(load_picture(config.from_picture), geometry)
@@ -161,6 +164,7 @@ def _asked(config: GenerateConfig) -> dict[str, Any]:
         "base": config.base,
         "adapter": list(config.adapter),
         "condition": list(config.condition),
+        "invert": list(config.invert),
         "variant": config.variant,
         **{name: None if path is None else str(path) for name, path in paths.items()},
     }

@@ -40,6 +40,8 @@ class GenerateConfig:
     """CONDITION=PATH or CONDITION=PATH:WEIGHT, such as sketch=RUN/adapter depth=other.safetensors:0.5."""
     condition: tuple[str, ...] = ()
     """CONDITION=FILE: a ready-made map, such as sketch=map.png, or keypose=pose.json with the numbers."""
+    invert: tuple[Literal["sketch", "canny", "depth"], ...] = ()
+    """Whose --condition files are black on white, or dark where near: they are turned round."""
     from_picture: Path | None = None
     """A photograph, of which the conditions that are not given are extracted."""
     variant: str = "default"
@@ -80,6 +82,9 @@ class GenerateConfig:
         for name in given:
             if name not in wanted:
                 raise RequestError(f"--condition {name}=… needs an --adapter {name}=… that obeys it")
+        for name in self.invert:
+            if name not in given:
+                raise RequestError(f"--invert {name} needs a --condition {name}=FILE to turn round")
         for name in wanted:
             if name not in given and self.from_picture is None:
                 raise RequestError(f"--adapter {name}=… needs --condition {name}=FILE, or --from-picture")

@@ -85,13 +85,14 @@ class Decoded:
     size: tuple[int, int]
 
 
-def read_picture(data: bytes, formats: tuple[str, ...] = FORMATS) -> Picture:
+def read_picture(data: bytes, formats: tuple[str, ...] = FORMATS, background: int = 255) -> Picture:
     """Decode bytes of unknown origin to RGB, upright by their EXIF orientation.
 
-    Grey, palette, CMYK and 16-bit pictures become 8-bit RGB; what is transparent lies on white.
+    Grey, palette, CMYK and 16-bit pictures become 8-bit RGB; what is transparent lies on `background`, white by
+    default.
     Raises Drop: "not a picture", "too many pixels", "animated", "truncated", "unsupported mode".
     """
-    return _decode(data, None, formats).picture
+    return _decode(data, None, formats, background).picture
 
 
 def decode_picture(data: bytes, geometry: Geometry, formats: tuple[str, ...] = FORMATS) -> Decoded:
@@ -102,7 +103,7 @@ def decode_picture(data: bytes, geometry: Geometry, formats: tuple[str, ...] = F
     return _decode(data, geometry, formats)
 
 
-def _decode(data: bytes, geometry: Geometry | None, formats: tuple[str, ...]) -> Decoded:
+def _decode(data: bytes, geometry: Geometry | None, formats: tuple[str, ...], background: int = 255) -> Decoded:
     with warnings.catch_warnings():
         # Pillow warns of pictures that are large and of some that are damaged; both are judged here.
         warnings.simplefilter("ignore")
@@ -120,7 +121,7 @@ def _decode(data: bytes, geometry: Geometry | None, formats: tuple[str, ...]) ->
                 if picture is not None:
                     return Decoded(_turn(picture, turn), (width, height))
             image.load()
-            return Decoded(_to_rgb(ImageOps.exif_transpose(image)), (width, height))
+            return Decoded(_to_rgb(ImageOps.exif_transpose(image), background), (width, height))
         except DAMAGED:
             raise Drop("truncated") from None
 
@@ -177,7 +178,7 @@ def _open(data: bytes, formats: tuple[str, ...]) -> Image.Image:
     return image
 
 
-def _to_rgb(image: Image.Image) -> Picture:
+def _to_rgb(image: Image.Image, background: int) -> Picture:
     if image.mode.startswith("I;16"):
         # Pillow's convert clips 16-bit greys at 255.
         grey = (np.asarray(image).astype(np.uint32) + 128) // 257
@@ -186,8 +187,8 @@ def _to_rgb(image: Image.Image) -> Picture:
         raise Drop("unsupported mode")
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, (255, 255, 255, 255))
-        image = Image.alpha_composite(white, image)
+        below = Image.new("RGBA", image.size, (background, background, background, 255))
+        image = Image.alpha_composite(below, image)
     return np.ascontiguousarray(image.convert("RGB"))
 
 
