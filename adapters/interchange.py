@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -74,6 +74,18 @@ def open_adapter(path: str | Path) -> AdapterFile:
         if own is not None:
             return AdapterFile(size, layout, own, "diffusers" if ours else "tencentarc")
     raise RequestError(f"{file} is no T2I-Adapter of a known size: its fifth stage is not empty")
+
+
+def widen_input(found: AdapterFile) -> AdapterFile:
+    """An adapter of one channel as one of three that makes the same features of a grey condition shown as RGB."""
+    if found.layout.in_channels != 1:
+        raise RequestError(
+            f"--channels 3 is for an adapter of 1 channel, and this one has {found.layout.in_channels}"
+        )
+    first = "conv_in.weight" if "conv_in.weight" in found.tensors else "body.0.in_conv.weight"
+    # Unshuffled pixels come channel by channel, so the weights repeat as blocks.
+    widened = found.tensors[first].repeat(1, 3, 1, 1) / 3
+    return replace(found, layout=replace(found.layout, in_channels=3), tensors={**found.tensors, first: widened})
 
 
 def recognise(tensors: Mapping[str, torch.Tensor], file: Path) -> list[tuple[AdapterName, Layout]]:

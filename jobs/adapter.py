@@ -25,6 +25,8 @@ class ConvertAdapterCommand:
     """The new folder (diffusers), or the new .safetensors or .pth file (tencentarc)."""
     layout: Literal["diffusers", "tencentarc"]
     """Whose."""
+    channels: Literal[3] | None = None
+    """3 makes an adapter of one channel take a grey condition as RGB, as webui gives it to light adapters."""
     json: bool = False
     """Print the summary as JSON."""
 
@@ -35,9 +37,11 @@ class ConvertAdapterCommand:
             raise RequestError(f"an adapter of TencentARC's is a .safetensors or .pth file, not {self.out}")
 
     def run(self) -> Summary:
-        from adapters.interchange import open_adapter
+        from adapters.interchange import open_adapter, widen_input
 
         found = open_adapter(self.source)
+        if self.channels:
+            found = widen_input(found)
         _write(found, self.out, self.layout)
         layout = found.layout
         parameters = sum(tensor.numel() for tensor in found.tensors.values())

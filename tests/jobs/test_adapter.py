@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from adapters.adapter import make_adapter
 from adapters.config import AdapterName
 from adapters.export import WEIGHTS, save_adapter
+from adapters.interchange import read_adapter
 from adapters.sizes import layout_for
 from jobs.__main__ import run
 
@@ -48,6 +49,25 @@ def test_there_and_back_gives_the_same_file(
     assert not any(".resnets." in name or name.startswith("adapter.") for name in names)
 
 
+@pytest.mark.parametrize("size", WIDTHS)
+def test_an_adapter_of_one_channel_becomes_one_of_three_with_the_same_features(
+    tmp_path: Path, size: AdapterName
+) -> None:
+    one = make_adapter(layout_for(size, 1, WIDTHS[size]), seed=1)
+    (tmp_path / "one").mkdir()
+    save_adapter(one, tmp_path / "one")
+    there = tmp_path / "three.safetensors"
+    assert (
+        run(["convert-adapter", str(tmp_path / "one"), str(there), *"--layout tencentarc --channels 3".split()])
+        == 0
+    )
+    three = read_adapter(there)
+    assert three.layout.in_channels == 3
+    grey = torch.rand(1, 1, 128, 192, generator=torch.Generator().manual_seed(0))
+    for ours, theirs in zip(three(grey.expand(-1, 3, -1, -1)), one(grey), strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
@@ -55,6 +75,7 @@ def test_there_and_back_gives_the_same_file(
         ("text.pth out --layout diffusers", "text.pth is no T2I-Adapter: "),
         ("empty out --layout diffusers", "empty is no adapter's folder"),
         ("adapter empty --layout diffusers", "must have a name of its own, and empty is there already"),
+        ("adapter out.pth --layout tencentarc --channels 3", "is for an adapter of 1 channel, and this one has 3"),
         ("adapter out --layout tencentarc", "is a .safetensors or .pth file, not out"),
     ],
 )
