@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from adapters.checkpoint import write_json
 from extractors import png
+from extractors.atomic import write_file, write_json
 
 
 @dataclass(frozen=True)
@@ -46,16 +46,12 @@ class Album:
         """Keep uint8 (H, W, 3) under this name, unless there is one."""
         path = self.path(name)
         if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            scratch = path.with_name(f".{path.name}.part")
-            scratch.write_bytes(png.encode_rgb(picture))
-            scratch.replace(path)
+            write_file(path, png.encode_rgb(picture))
         return path
 
     def describe(self, name: str, **more: Any) -> Path:
         """Write the record, and what there is to say of this picture, beside it as JSON."""
         path = self.path(name).with_suffix(".json")
-        path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, {**self.record, **more})
         return path
 

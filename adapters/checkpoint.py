@@ -1,4 +1,4 @@
-"""A run on disk: what it was asked for, where it stands, and folders that appear whole or not at all.
+"""A run on disk: what it was asked for, and its checkpoints.
 
 RUN/run.json               what decides the result: another command is refused
 RUN/checkpoints/000100/    adapter/ (as diffusers reads it), average/ (with --ema), optimizer.safetensors and
@@ -14,8 +14,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,9 +24,12 @@ from safetensors.torch import load_file, save_file
 
 from adapters.adapter import Adapter
 from adapters.export import load_adapter, save_adapter
+from extractors.atomic import commit_folder, remove_folder, write_json
 from pipeline.errors import RequestError
 
 RECORD = "run.json"
+MADE = ("adapter", "checkpoints", "samples", "log.jsonl", "held_out.json", "summary.json")
+"""What a training writes beside it."""
 
 
 @dataclass(frozen=True)
@@ -60,38 +62,16 @@ class Learner:
         return {name: adapter for name, adapter in adapters.items() if adapter is not None}
 
 
-@contextmanager
-def commit_folder(final: Path) -> Iterator[Path]:
-    """A folder to fill, which takes the final name once all in it is on the disk. Replaces an older one."""
-    scratch = final.with_name(f".{final.name}.part")
-    shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir(parents=True)
-    yield scratch
-    for path in (scratch, *scratch.rglob("*")):
-        _sync(path)
-    if final.exists():
-        replaced = _set_aside(final)
-        scratch.rename(final)
-        shutil.rmtree(replaced)
-    else:
-        scratch.rename(final)
-    _sync(final.parent)
-
-
-def write_json(path: Path, record: Mapping[str, Any]) -> None:
-    """Atomic, like `commit_folder`, for one file."""
-    scratch = path.with_name(f".{path.name}.part")
-    scratch.write_text(json.dumps(record, indent=2) + "\n")
-    _sync(scratch)
-    scratch.rename(path)
-    _sync(path.parent)
-
-
 def claim_run(run: Path, identity: Mapping[str, Any]) -> None:
     """Begin the run, or make sure that it is the same one. RequestError names the first difference."""
     record = run / RECORD
     if not record.exists():
-        run.mkdir(parents=True, exist_ok=True)
+        for name in MADE:
+            if os.path.lexists(run / name):
+                raise RequestError(
+                    f"--out must be a new folder or one of a training, and {run} holds {name} but no {RECORD}: "
+                    "give another --out"
+                )
         write_json(record, identity)
         return
     begun = json.loads(record.read_text())
@@ -123,7 +103,7 @@ def save_checkpoint(run: Path, state: State, learner: Learner, keep: int) -> Non
 
 def discard_checkpoints(run: Path) -> None:
     """Remove them all at once: a kill leaves all of them or none."""
-    shutil.rmtree(_set_aside(run / "checkpoints"))
+    remove_folder(run / "checkpoints")
 
 
 def newest_step(run: Path) -> int:
@@ -158,19 +138,3 @@ def _folder_of(run: Path, step: int) -> Path:
 def _checkpoints(run: Path) -> list[Path]:
     """Oldest first."""
     return sorted((run / "checkpoints").glob("[0-9]*"), key=lambda path: int(path.name))
-
-
-def _set_aside(folder: Path) -> Path:
-    """Take a folder's name away, so that nobody sees it half removed. Where it is now."""
-    aside = folder.with_name(f".{folder.name}.old")
-    shutil.rmtree(aside, ignore_errors=True)
-    folder.rename(aside)
-    return aside
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

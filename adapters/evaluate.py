@@ -18,7 +18,6 @@ import torch
 from adapters.adapter import Adapter
 from adapters.album import Album, digest_array
 from adapters.base import Base, digest_base, digest_networks, load_base
-from adapters.checkpoint import write_json
 from adapters.choose import Chosen, choose_samples, find_run
 from adapters.compose import Part
 from adapters.drawings import to_drawing
@@ -40,8 +39,9 @@ from adapters.quality import (
 )
 from adapters.requests import EvaluateConfig
 from adapters.sheet import lay_out
-from adapters.table import Evaluation, Row, write_table
+from adapters.table import Evaluation, Row, table_lines
 from extractors import png
+from extractors.atomic import write_file, write_json
 from extractors.registry import EXTRACTORS
 from pipeline.dataset import Dataset
 from pipeline.errors import RequestError
@@ -124,7 +124,7 @@ def evaluate(
     evaluation = Evaluation(about, rows, judge.notes)
     _write_sheet(out / "sheet.png", givens, list(made.values()))
     write_json(out / "evaluation.json", evaluation.record())
-    write_table(out / "evaluation.md", evaluation)
+    write_file(out / "evaluation.md", "\n".join(table_lines(evaluation)) + "\n")
     return evaluation
 
 
@@ -272,4 +272,4 @@ def _write_sheet(path: Path, givens: Givens, made: list[Pictures]) -> None:
         [givens[place].drawing, *(next(column) for column in columns), givens[place].picture]
         for place in range(min(SHOWN, len(givens)))
     ]
-    path.write_bytes(png.encode_rgb(lay_out(rows)))
+    write_file(path, png.encode_rgb(lay_out(rows)))

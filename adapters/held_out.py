@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from adapters.checkpoint import write_json
+from extractors.atomic import write_json
 from pipeline.stream import HeldOut
 
 NAME = "held_out.json"

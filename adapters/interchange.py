@@ -10,7 +10,6 @@ body.{2 stage + block}.block1; for light ones body.{stage}.body.{block}.block1. 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +21,7 @@ from adapters.adapter import Adapter
 from adapters.config import AdapterName
 from adapters.export import PREFIX, WEIGHTS, Tensors, enlarge, has_shapes, shapes_of, shrink, stored_layout
 from adapters.sizes import SIZES, Layout
-from extractors.locks import scratch_beside
+from extractors.atomic import create_file
 from extractors.tensors import NotTensors, read_tensors
 from pipeline.errors import RequestError
 
@@ -113,14 +112,13 @@ def write_tencentarc(layout: Layout, tensors: Mapping[str, torch.Tensor], file: 
     stored = stored_layout(layout)
     light = layout.size.kind == "light"
     named = {_to_tencentarc(name, light): tensor for name, tensor in enlarge(tensors, stored).items()}
-    with scratch_beside(file) as scratch:
+    with create_file(file) as scratch:
         if file.suffix == ".safetensors":
             from safetensors.torch import save_file
 
             save_file(named, scratch)
         else:
             torch.save(named, scratch)
-        os.link(scratch, file)
 
 
 def _find_weights(path: Path) -> Path:

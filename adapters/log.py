@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
+from extractors.atomic import write_file
 from pipeline.runlog import LogLine, read_log
 
 __all__ = ["Log", "LogLine", "read_log"]
@@ -19,9 +19,7 @@ class Log:
     def __init__(self, path: Path, step: int) -> None:
         self._path = path
         kept = [line for line in read_log(path) if line.step <= step] if step else []
-        scratch = path.with_name(f".{path.name}.part")
-        _write(scratch, kept)
-        scratch.rename(path)
+        write_file(path, "".join(map(_text, kept)))
 
     def append(self, line: LogLine) -> None:
         """The line survives this process; `sync` makes it survive the machine."""
@@ -36,10 +34,3 @@ class Log:
 
 def _text(line: LogLine) -> str:
     return json.dumps(asdict(line)) + "\n"
-
-
-def _write(path: Path, lines: Iterable[LogLine]) -> None:
-    with path.open("w") as file:
-        file.writelines(map(_text, lines))
-        file.flush()
-        os.fsync(file.fileno())

@@ -17,11 +17,9 @@ from adapters.checkpoint import (
     Learner,
     State,
     claim_run,
-    commit_folder,
     discard_checkpoints,
     newest_step,
     resume,
-    write_json,
 )
 from adapters.config import DECIDE, TrainConfig
 from adapters.ema import Average
@@ -37,6 +35,7 @@ from adapters.step import Step, make_share
 from adapters.summary import SUMMARY, TrainSummary, read_summary
 from adapters.validation import Validation
 from adapters.world import World, join_world, share_threads
+from extractors.atomic import commit_folder, write_json
 from extractors.registry import format_of
 from pipeline.errors import IncompleteError, RequestError
 

@@ -12,6 +12,7 @@ from adapters.checkpoint import Learner, State, save_checkpoint
 from adapters.log import Log, LogLine
 from adapters.prepare import load_extractor
 from adapters.watch import Watch
+from extractors.atomic import write_file
 from extractors.png import encode_rgb
 
 if TYPE_CHECKING:
@@ -80,8 +81,7 @@ class Recorder:
         sheet, obedience = self._watch.look(self._training.result)
         self._board.add_picture(sheet, step)
         path = self._training.config.out / "samples" / f"{step:06d}.png"
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(encode_rgb(sheet))
+        write_file(path, encode_rgb(sheet))
         return obedience
 
     def _begin_to_watch(self) -> Watch:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from adapters.obedience import HIGHER
@@ -49,10 +48,6 @@ class Evaluation:
         """JSON-able."""
         rows = [{"pictures": row.title, **row.measures} for row in self.rows]
         return {"about": dict(self.about), "rows": rows, "notes": list(self.notes)}
-
-
-def write_table(path: Path, evaluation: Evaluation) -> None:
-    path.write_text("\n".join(table_lines(evaluation)) + "\n")
 
 
 def table_lines(evaluation: Evaluation) -> list[str]:

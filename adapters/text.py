@@ -21,7 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from adapters.base import Base, Context, digest_networks, join
-from extractors.locks import scratch_beside
+from extractors.atomic import replace_file
 
 MEMORY_BYTES = 1_000_000_000
 SHARD_BYTES = 64_000_000
@@ -98,9 +98,8 @@ class TextCache:
         if context.pooled is not None:
             tensors["pooled"] = context.pooled
         file = self._folder / f"{hashlib.sha256(b''.join(new)).hexdigest()[:24]}.safetensors"
-        with scratch_beside(file) as scratch:
+        with replace_file(file) as scratch:
             save_file(tensors, scratch)
-            scratch.replace(file)
         self._places.update({key: (file, row) for row, key in enumerate(new)})
 
     def _make(self, tokens: Sequence[torch.Tensor]) -> list[Context]:

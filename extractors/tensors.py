@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zipfile import is_zipfile
 
-from extractors.locks import scratch_beside
+from extractors.atomic import create_file
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,13 +53,12 @@ def convert(source: Path, out: Path, digest: str) -> int:
 
     # Cloned, as tensors of a checkpoint may share their memory, which this format does not know.
     tensors = {name: tensor.contiguous().clone() for name, tensor in read_tensors(source).items()}
-    with scratch_beside(out) as scratch:
+    with create_file(out) as scratch:
         save_file(tensors, scratch, metadata={"source": source.name, "source_sha256": digest})
         written = load_file(scratch)
         same = tensors.keys() == written.keys() and all(_same(tensors[name], written[name]) for name in tensors)
         if not same:
             raise NotTensors(f"{source} does not come back the same from a safetensors file")
-        os.link(scratch, out)
     return len(tensors)
 
 

@@ -8,7 +8,6 @@ on. A file that `weights convert` made is taken in the original's place only if 
 digest: what a file says of its origin can be forged.
 """
 
-import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,8 +15,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from extractors.atomic import replace_file
 from extractors.fetch import fetch_from_hub, fetch_from_url
-from extractors.locks import cache_folder, lock, read_lock, scratch_beside, sha256_of
+from extractors.locks import cache_folder, lock, read_lock, sha256_of
 
 SHIPPED = Path(__file__).parent / "mini"
 """The weights that come with this package; SHA256SUMS beside them is what `sha256sum` says of them."""
@@ -108,7 +108,7 @@ def resolve(weight: WeightFile, directory: Path | None) -> Path:
         return present
     if weight.shipped:
         raise WeightsUnavailable(f"{weight.filename} or its line in SHA256SUMS is missing from {SHIPPED}")
-    with scratch_beside(weight.cached) as scratch:
+    with replace_file(weight.cached) as scratch:
         try:
             downloaded = fetch_from_hub(weight) if weight.hub else fetch_from_url(weight, scratch)
         except Exception as error:  # the clients raise errors of their own, of their HTTP library and OSError
@@ -122,7 +122,6 @@ def resolve(weight: WeightFile, directory: Path | None) -> Path:
         _lock(weight, downloaded)
         if downloaded != scratch:
             shutil.copyfile(downloaded, scratch)
-        os.replace(scratch, weight.cached)
     return weight.cached
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -31,7 +32,7 @@ class ConvertAdapterCommand:
     """Print the summary as JSON."""
 
     def __post_init__(self) -> None:
-        if self.out.exists():
+        if os.path.lexists(self.out):
             raise RequestError(f"the new adapter must have a name of its own, and {self.out} is there already")
         if self.layout == "tencentarc" and self.out.suffix not in (".safetensors", ".pth"):
             raise RequestError(f"an adapter of TencentARC's is a .safetensors or .pth file, not {self.out}")
@@ -63,9 +64,9 @@ class ConvertAdapterCommand:
 
 
 def _write(found: AdapterFile, out: Path, layout: str) -> None:
-    from adapters.checkpoint import commit_folder
     from adapters.export import write_diffusers
     from adapters.interchange import write_tencentarc
+    from extractors.atomic import commit_folder
 
     if layout == "tencentarc":
         write_tencentarc(found.layout, found.tensors, out)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from extractors.atomic import write_file
 from jobs.command import Command, EngineOptions, Summary
 from jobs.extract import ExtractCommand
 from jobs.ingest import IngestFolder, IngestOptions, IngestScenes
@@ -105,9 +105,8 @@ def copy_photographs(folder: Path) -> None:
     import skimage
 
     packages = {"skimage": Path(skimage.__file__).parent, "matplotlib": Path(matplotlib.__file__).parent}
-    folder.mkdir(parents=True, exist_ok=True)
     for name, caption in PHOTOGRAPHS.items():
         package, _, path = name.partition("/")
         picture = folder / Path(path).name
-        shutil.copyfile(packages[package] / path, picture)
-        picture.with_suffix(".txt").write_text(caption + "\n")
+        write_file(picture, (packages[package] / path).read_bytes())
+        write_file(picture.with_suffix(".txt"), caption + "\n")

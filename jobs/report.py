@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,12 +11,16 @@ from typing import Annotated, Any
 
 import tyro
 
+from extractors.atomic import write_file
 from jobs.command import EngineOptions, Summary
 from jobs.progress import show_progress
 from pipeline.engine import Outcome, run
 from pipeline.errors import RequestError
 from pipeline.report import DatasetFacts, Training, collect_dataset, draw_sheet, read_training, render_page
 from pipeline.stage import Stage
+
+TITLE = b"<title>t2i-shards report</title>"
+"""What every page of a report has near its start."""
 
 
 @dataclass(frozen=True)
@@ -38,12 +44,12 @@ class ReportCommand:
 
     def run(self) -> Summary:
         page = self._page()
+        picture = page.with_suffix(".png")
+        _refuse_foreign(page, picture)
         training = read_training(self.run_) if self.run_ else None
         datasets = [collect_dataset(root, self.rows, None if self.quick else self._look) for root in self.roots]
-        picture = page.with_suffix(".png")
-        page.parent.mkdir(parents=True, exist_ok=True)
-        picture.write_bytes(draw_sheet(datasets, training))
-        page.write_text(render_page(datasets, training), "utf-8")
+        write_file(page, render_page(datasets, training))  # first: it is what tells that the picture is ours
+        write_file(picture, draw_sheet(datasets, training))
         samples = sum(dataset.samples for dataset in datasets)
         line = f"report: {len(datasets)} dataset{'s' * (len(datasets) != 1)}, {samples} samples; open {page}"
         problems = [f"{dataset.root}: {problem}" for dataset in datasets for problem in dataset.problems]
@@ -61,6 +67,24 @@ class ReportCommand:
         if self.out is not None and self.out.suffix != ".html":
             raise RequestError(f"--out must end in .html, not {str(self.out)!r}")
         return self.out or Path("." if "://" in self.roots[0] else self.roots[0]) / "report.html"
+
+
+def _refuse_foreign(page: Path, picture: Path) -> None:
+    """Raises RequestError unless the two are new, or an earlier report's."""
+    replaced = os.path.lexists(page)
+    for path in (page, picture):
+        if os.path.lexists(path) and not (replaced and _is_file(path) and TITLE in _read_start(page)):
+            what = f"is a link to {os.readlink(path)}" if path.is_symlink() else "was not made by report"
+            raise RequestError(f"{path} {what}, and is not replaced: move it away, or give another --out")
+
+
+def _is_file(path: Path) -> bool:
+    return stat.S_ISREG(path.lstat().st_mode)
+
+
+def _read_start(page: Path) -> bytes:
+    with page.open("rb") as file:
+        return file.read(4096)
 
 
 def _record(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,7 +11,8 @@ from typing import Annotated, Any
 
 import tyro
 
-from extractors.locks import lock_converted, read_lock, scratch_beside, sha256_of
+from extractors.atomic import replace_file
+from extractors.locks import lock_converted, read_lock, sha256_of
 from extractors.registry import EXTRACTORS, UnknownCondition, weight_files
 from extractors.tensors import NotTensors, convert
 from extractors.weights import (
@@ -128,9 +130,8 @@ def fetch(weight: WeightFile, to: Path | None) -> Path:
     if to is None or path.is_relative_to(to):
         return path
     target = (to / weight.name / weight.filename).with_name(path.name)
-    with scratch_beside(target) as scratch:
+    with replace_file(target) as scratch:
         shutil.copyfile(path, scratch)
-        scratch.replace(target)
     return target
 
 
@@ -151,7 +152,7 @@ class WeightsConvert:
             raise RequestError(f"there is no file {self.file}")
         if self.file.suffix == ".safetensors":
             raise RequestError(f"{self.file} is a safetensors file already")
-        if out.suffix != ".safetensors" or out.exists():
+        if out.suffix != ".safetensors" or os.path.lexists(out):
             raise RequestError(f"--out must name a new .safetensors file, not {out}")
         known = [weight for _, _, weight in registered() if weight.filename == self.file.name]
         try:

@@ -68,8 +68,9 @@ def _say(line: str) -> None:
 
 def write_sums(folder: Path) -> Path:
     """SHA256SUMS of the weights in a folder, in the form of `sha256sum`."""
+    from extractors.atomic import write_file
     from extractors.locks import sha256_of
 
     sums = folder / "SHA256SUMS"
-    sums.write_text("".join(f"{sha256_of(path)}  {path.name}\n" for path in sorted(folder.glob("*.safetensors"))))
+    write_file(sums, "".join(f"{sha256_of(path)}  {path.name}\n" for path in sorted(folder.glob("*.safetensors"))))
     return sums

@@ -9,7 +9,6 @@ round otherwise.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from extractors.atomic import replace_file
 from jobs.mini.people import SIZE, Peopled, draw_batch, load_scenes
 
 if TYPE_CHECKING:
@@ -92,7 +92,8 @@ def train(asked: Training, say: Callable[[str], None] = print) -> Path:
                 _save(state, model, optimizer, average, step + 1)
     # Norms stay as they are: a variance of pixels 0..255 may pass what half precision holds.
     half = {name: (v.half() if v.ndim > 1 else v).contiguous() for name, v in average.items()}
-    save_file(half, asked.out / FILE)
+    with replace_file(asked.out / FILE) as scratch:
+        save_file(half, scratch)
     return asked.out / FILE
 
 
@@ -163,10 +164,9 @@ def _blend(average: dict[str, Tensor], model: Any, step: int) -> None:
 def _save(path: Path, model: Any, optimizer: torch.optim.Optimizer, average: dict[str, Tensor], step: int) -> None:
     import torch
 
-    scratch = path.with_suffix(".part")
     kept = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "average": average, "step": step}
-    torch.save(kept, scratch)
-    os.replace(scratch, path)
+    with replace_file(path) as scratch:
+        torch.save(kept, scratch)
 
 
 def _restore(path: Path, model: Any, optimizer: torch.optim.Optimizer, average: dict[str, Tensor]) -> int:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from extractors.atomic import replace_file
 from extractors.one_stage import GREY
 from pipeline.image import encode_jpeg
 from pipeline.scenes import VERSION, render
@@ -49,15 +49,14 @@ def _render(path: Path, seed: int, start: int) -> None:
     scenes = [render(seed, index, SIZE) for index in range(start, start + PIECE)]
     pictures = [np.frombuffer(encode_jpeg(scene.picture, 95), np.uint8) for scene in scenes]
     people = [scene.people.keypoints for scene in scenes]
-    scratch = path.with_suffix(".part.npz")
-    np.savez(
-        scratch,
-        bytes=np.concatenate(pictures),
-        sizes=[len(picture) for picture in pictures],
-        people=np.concatenate(people),
-        counts=[len(p) for p in people],
-    )
-    os.replace(scratch, path)
+    with replace_file(path) as scratch, scratch.open("wb") as file:
+        np.savez(
+            file,
+            bytes=np.concatenate(pictures),
+            sizes=[len(picture) for picture in pictures],
+            people=np.concatenate(people),
+            counts=[len(p) for p in people],
+        )
 
 
 def draw_batch(

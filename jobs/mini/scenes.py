@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from extractors.atomic import replace_file
 from pipeline.image import use_threads
 from pipeline.scenes import VERSION, render
 
@@ -43,10 +43,8 @@ def load_scenes(folder: Path, seed: int, count: int, say: Callable[[str], None])
         size = min(CHUNK, count - start)
         path = place / f"{start:06d}-{size}.npy"
         if not path.is_file():
-            scratch = path.with_suffix(f".{os.getpid()}")
-            with scratch.open("wb") as file:
+            with replace_file(path) as scratch, scratch.open("wb") as file:
                 np.save(file, _render(seed, start, size))
-            os.replace(scratch, path)
             say(f"scenes {start + size} of {count} rendered")
         chunks.append(np.load(path, mmap_mode="r"))
     return chunks

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from extractors.atomic import replace_file
 from jobs.mini.scenes import SIZE, Views, draw_views, load_scenes
 from pipeline.scenes import VERSION
 
@@ -116,10 +116,8 @@ def _restore(kept: Path, network: nn.Module, optimizer: torch.optim.Optimizer) -
 def _keep(kept: Path, network: nn.Module, optimizer: torch.optim.Optimizer, step: int) -> None:
     import torch
 
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    scratch = kept.with_suffix(f".{os.getpid()}")
-    torch.save({"network": network.state_dict(), "optimizer": optimizer.state_dict(), "step": step}, scratch)
-    os.replace(scratch, kept)
+    with replace_file(kept) as scratch:
+        torch.save({"network": network.state_dict(), "optimizer": optimizer.state_dict(), "step": step}, scratch)
 
 
 def _export(task: Task, asked: Training, network: nn.Module) -> Path:
@@ -137,5 +135,6 @@ def _export(task: Task, asked: Training, network: nn.Module) -> Path:
         for name, value in network.state_dict().items()
     }
     path = asked.out / f"{task.name}.safetensors"
-    save_file(tensors, path, {"t2i-shards": json.dumps(said)})
+    with replace_file(path) as scratch:
+        save_file(tensors, scratch, {"t2i-shards": json.dumps(said)})
     return path

@@ -11,7 +11,6 @@ from adapters.checkpoint import (
     Learner,
     State,
     claim_run,
-    commit_folder,
     discard_checkpoints,
     newest_step,
     resume,
@@ -71,25 +70,6 @@ def test_run_without_checkpoint_begins_at_the_beginning(tmp_path: Path) -> None:
     assert resume(tmp_path, _trained(0), newest_step(tmp_path)) == State()
 
 
-def _fail_half_way(final: Path) -> None:
-    with commit_folder(final) as folder:
-        (folder / "half").write_text("half")
-        raise OSError("full")
-
-
-def test_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
-    final = tmp_path / "000100"
-    with pytest.raises(OSError, match="full"):
-        _fail_half_way(final)
-    assert not final.exists()
-    with commit_folder(final) as folder:
-        assert list(folder.iterdir()) == []
-        (folder / "whole").write_text("whole")
-        assert not final.exists()
-    assert [path.name for path in final.iterdir()] == ["whole"]
-    assert os.listdir(tmp_path) == ["000100"]
-
-
 def test_unfinished_checkpoint_is_not_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_checkpoint(tmp_path, State(step=1), _trained(1), 2)
 
@@ -107,3 +87,11 @@ def test_changed_request_is_refused_by_name(tmp_path: Path) -> None:
     claim_run(tmp_path / "run", {"lr": 1e-5, "batch": 8})
     with pytest.raises(RequestError, match="begun with batch 8, and this command asks for 4"):
         claim_run(tmp_path / "run", {"lr": 1e-5, "batch": 4})
+
+
+def test_another_folder_is_not_taken_for_a_run(tmp_path: Path) -> None:
+    (tmp_path / "adapter").mkdir()
+    (tmp_path / "adapter" / "mine").write_text("kept")
+    with pytest.raises(RequestError, match=r"holds adapter but no run\.json: give another --out"):
+        claim_run(tmp_path, {"lr": 1e-5})
+    assert os.listdir(tmp_path) == ["adapter"]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from extractors import locks
-from extractors.locks import lock, lock_converted, read_lock, scratch_beside
+from extractors.locks import lock, lock_converted, read_lock
 
 
 def test_the_first_digest_stays(tmp_path: Path) -> None:
@@ -36,15 +36,3 @@ def test_of_two_who_lock_at_once_both_hear_of_one_winner(tmp_path: Path, monkeyp
         thread.join()
     assert len(heard) == 2
     assert set(heard) == {look(path)["sha256"]}
-
-
-def interrupted(target: Path) -> None:
-    with scratch_beside(target) as scratch:
-        assert scratch.parent == target.parent
-        raise KeyboardInterrupt
-
-
-def test_scratch_is_gone_whatever_happens(tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt):
-        interrupted(tmp_path / "net")
-    assert os.listdir(tmp_path) == []

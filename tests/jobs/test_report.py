@@ -1,6 +1,7 @@
 """The report command: where it writes, how it ends, what it refuses."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -122,3 +123,49 @@ def test_a_quick_report_opens_only_the_shards_it_shows(root: Path) -> None:
     (root / "images" / "000000.tar").unlink()
     assert execute(ReportCommand((str(root),), rows=1, quick=True)) == 0
     assert execute(ReportCommand((str(root),), rows=1, engine=ONE)) == 3
+
+
+@pytest.mark.parametrize("name", ["report.html", "report.png"])
+@pytest.mark.parametrize("kind", ["link", "dangling link", "file", "fifo", "folder"])
+@pytest.mark.parametrize("reported", [False, True])
+def test_what_others_left_at_the_place_of_the_page_is_refused(
+    kind: str, name: str, reported: bool, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    victim, place = tmp_path / "authorized_keys", root / name
+    victim.write_text("theirs")
+    command = ReportCommand((str(root),), quick=True, engine=ONE)
+    if reported:
+        assert execute(command) == 0
+        place.unlink()
+    match kind:
+        case "link":
+            place.symlink_to(victim)
+        case "dangling link":
+            place.symlink_to(tmp_path / "new")
+        case "file":
+            place.write_text("<!doctype html><title>mine</title>")
+        case "fifo":
+            os.mkfifo(place)
+        case "folder":
+            place.mkdir()
+    before = sorted(root.rglob("*"))
+    capsys.readouterr()
+    # Beside a page of ours, a picture that is a file is ours too: before this, none was marked.
+    ours = reported and (name, kind) == ("report.png", "file")
+    assert execute(command) == (0 if ours else 2)
+    if not ours:
+        [line] = capsys.readouterr().err.splitlines()
+        assert f"{place} " in line
+        assert "give another --out" in line
+    assert victim.read_text() == "theirs"
+    assert not (tmp_path / "new").exists()
+    assert sorted(root.rglob("*")) == before
+
+
+def test_an_earlier_report_is_replaced(root: Path) -> None:
+    command = ReportCommand((str(root),), quick=True, engine=ONE)
+    assert execute(command) == 0
+    old = root / "report.html"
+    old.write_text(old.read_text() + "<!-- old -->")
+    assert execute(command) == 0
+    assert "<!-- old -->" not in old.read_text()
