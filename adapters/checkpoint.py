@@ -28,8 +28,8 @@ from extractors.atomic import commit_folder, remove_folder, write_json
 from pipeline.errors import RequestError
 
 RECORD = "run.json"
-MADE = ("adapter", "checkpoints", "samples", "log.jsonl", "held_out.json", "summary.json")
-"""What a training writes beside it."""
+REPLACED = ("adapter", "log.jsonl", "summary.json")
+"""What a training makes anew, whatever is there."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def claim_run(run: Path, identity: Mapping[str, Any]) -> None:
     """Begin the run, or make sure that it is the same one. RequestError names the first difference."""
     record = run / RECORD
     if not record.exists():
-        for name in MADE:
+        for name in REPLACED:
             if os.path.lexists(run / name):
                 raise RequestError(
                     f"--out must be a new folder or one of a training, and {run} holds {name} but no {RECORD}: "

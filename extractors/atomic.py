@@ -39,7 +39,7 @@ def replace_file(path: Path) -> Iterator[Path]:
     with _scratch_for(path) as scratch:
         yield scratch
         _sync(scratch)
-        os.replace(scratch, path)
+        scratch.replace(path)
     _sync(path.parent)
 
 
@@ -55,7 +55,7 @@ def create_file(path: Path) -> Iterator[Path]:
             if error.errno not in NO_LINKS:
                 raise
             os.close(os.open(path, os.O_CREAT | os.O_EXCL))  # claims the name
-            os.replace(scratch, path)
+            scratch.replace(path)
     _sync(path.parent)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from extractors.regular import read_regular
 from pipeline.errors import RequestError
 
 
@@ -53,7 +54,7 @@ def read_log(path: Path) -> list[LogLine]:
     What follows the last line end was being written when the run was killed, and is left out.
     """
     try:
-        lines = path.read_bytes().split(b"\n")
+        lines = read_regular(path).split(b"\n")
     except FileNotFoundError:
         return []
     return [parse_line(line, f"{path}, line {number}") for number, line in enumerate(lines[:-1], 1) if line]

@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
+from extractors.regular import open_regular
 from pipeline.errors import RequestError
 from pipeline.reach import reaching, read_patiently
 
@@ -64,8 +65,8 @@ def open_store(root: str | os.PathLike[str]) -> Store:
 
 
 def map_file(path: Path) -> memoryview:
-    """The bytes of a local file, read as they are touched."""
-    with open(path, "rb") as file:
+    """The bytes of a local file, read as they are touched. Raises NotRegular."""
+    with open_regular(path) as file:
         if os.fstat(file.fileno()).st_size == 0:
             return memoryview(b"")
         return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))

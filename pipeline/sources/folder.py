@@ -13,13 +13,14 @@ from typing import Any
 from extractors.base import Resources
 from pipeline.errors import Drop, RequestError
 from pipeline.sources.base import Opener, Original, Row
+from pipeline.sources.inside import find_files, open_inside
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
 
 
 @dataclass(frozen=True)
 class FolderSource:
-    """Pictures below `folder`, in the order of their paths; a picture without caption is dropped by name."""
+    """Pictures below `folder`, in the order of their paths; one without caption is dropped by name."""
 
     folder: str
 
@@ -41,8 +42,8 @@ class FolderSource:
         return Resources()
 
     def rows(self, left_out: Counter[str]) -> Iterator[Row]:
-        found = (path for path in Path(self.folder).rglob("*") if path.suffix.lower() in SUFFIXES)
-        names = sorted(path.relative_to(self.folder).as_posix() for path in found if not path.is_dir())
+        found = find_files(self.folder, left_out)
+        names = sorted(name for name in found if Path(name).suffix.lower() in SUFFIXES)
         for index, name in enumerate(names):
             if not name.isprintable():
                 raise RequestError(f"a picture's name must be printable UTF-8, not {name!r} in {self.folder}")
@@ -50,8 +51,9 @@ class FolderSource:
 
     def _captions(self, name: str) -> list[str]:
         try:
-            text = (Path(self.folder) / name).with_suffix(".txt").read_text("utf-8-sig", errors="replace")
-        except FileNotFoundError:
+            with open_inside(self.folder, caption_file(name)) as file:
+                text = file.read().decode("utf-8-sig", errors="replace")
+        except (FileNotFoundError, Drop):
             return []
         return [line.strip() for line in text.splitlines() if line.strip()]
 
@@ -63,11 +65,28 @@ class FolderSource:
         yield self.open
 
     def open(self, row: Row) -> Original:
-        """The file of a row. Drop: "no caption"."""
+        """The file of a row. Drop: "no caption", and of the picture or its caption "link out of the folder" and
+        "not a regular file".
+        """
+        name = row["location"]
         if not row["captions"]:
-            raise Drop("no caption")
-        data = (Path(self.folder) / row["location"]).read_bytes()
-        return Original(content=data, captions=tuple(row["captions"]), info={"path": row["location"]})
+            raise Drop(self._why_no_caption(name))
+        with open_inside(self.folder, name) as file:
+            return Original(content=file.read(), captions=tuple(row["captions"]), info={"path": name})
+
+    def _why_no_caption(self, name: str) -> str:
+        try:
+            open_inside(self.folder, caption_file(name)).close()
+        except FileNotFoundError:
+            pass
+        except Drop as drop:
+            return f"caption: {drop.reason}"
+        return "no caption"
 
     def truths(self) -> Mapping[str, Mapping[str, Any]]:
         return {}
+
+
+def caption_file(name: str) -> str:
+    """sub/photo.txt of sub/photo.jpg"""
+    return str(Path(name).with_suffix(".txt"))

@@ -11,6 +11,7 @@ import pytest
 
 from pipeline.errors import Drop, RequestError
 from pipeline.sources.coco.files import MAX_BYTES, Place, find_panoptic_maps, find_pictures, find_stuff_maps
+from pipeline.sources.coco.source import CocoSource
 from tests.pipeline.coco_toy import write_files, write_zip
 
 Find = Callable[[Path, str], Place | None]
@@ -113,3 +114,46 @@ def test_parent_and_child_do_not_share_an_open_zip(tmp_path: Path) -> None:
         os._exit(not good)
     assert good
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_links_out_of_coco_are_not_followed(tmp_path: Path) -> None:
+    coco, home = tmp_path / "coco", tmp_path / "home"
+    write_files(home, {"private.jpg": b"private"})
+    write_files(coco / "train2017", {"1.jpg": b"x"})
+    write_files(coco / "all", {"2.jpg": b"y"})
+    (coco / "train2017" / "2.jpg").symlink_to("../all/2.jpg")
+    (coco / "train2017" / "3.jpg").symlink_to(home / "private.jpg")
+    os.mkfifo(coco / "train2017" / "4.jpg")
+    place = find_pictures(coco, "train2017")
+    assert place
+    assert [place.open()("1.jpg"), place.open()("2.jpg")] == [b"x", b"y"]
+    for name in ("3.jpg", "../../home/private.jpg", str(home / "private.jpg")):
+        with pytest.raises(Drop, match="link out of the folder"):
+            place.open()(name)
+    with pytest.raises(Drop, match="not a regular file"):
+        place.open()("4.jpg")
+
+
+@pytest.mark.parametrize(
+    ("find", "name"),
+    [(find_pictures, "val2017"), (find_stuff_maps, "stuffthingmaps"), (find_pictures, "val2017.zip")],
+)
+def test_a_part_of_coco_that_is_a_link_out_is_refused(find: Find, name: str, tmp_path: Path) -> None:
+    coco, elsewhere = tmp_path / "coco", tmp_path / "elsewhere"
+    coco.mkdir()
+    (elsewhere / "val2017").mkdir(parents=True)
+    write_zip(elsewhere / "val2017.zip", {"val2017/1.jpg": b"x"})
+    (coco / name).symlink_to(elsewhere / ("" if name == "stuffthingmaps" else name))
+    with pytest.raises(
+        RequestError, match=r"a link must not lead out of --coco, and this one leads to .*elsewhere"
+    ):
+        find(coco, "val2017")
+
+
+def test_annotations_that_are_a_link_out_are_refused(tmp_path: Path) -> None:
+    coco = tmp_path / "coco"
+    (coco / "annotations").mkdir(parents=True)
+    (tmp_path / "captions.json").write_text("{}")
+    (coco / "annotations" / "captions_val2017.json").symlink_to(tmp_path / "captions.json")
+    with pytest.raises(RequestError, match=r"captions_val2017\.json: a link must not lead out of --coco"):
+        CocoSource(str(coco), "val2017")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import socket
 from collections import Counter
 from pathlib import Path
 
@@ -91,3 +92,105 @@ def test_it_is_the_same_source_from_wherever_it_is_named(folder: Path, monkeypat
         == FolderSource(str(folder)).describe()
         == FolderSource(f"{folder}/sub/..").describe()
     )
+
+
+def drops(folder: Path) -> dict[str, str | None]:
+    """name -> reason, None for what is read."""
+    source = FolderSource(str(folder))
+    found: dict[str, str | None] = {}
+    for row in source.rows(Counter()):
+        try:
+            source.open(row)
+            found[row["location"]] = None
+        except Drop as drop:
+            found[row["location"]] = drop.reason
+    return found
+
+
+@pytest.fixture
+def secret(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder elsewhere, with a picture and a caption that nobody meant to give away."""
+    secret = tmp_path_factory.mktemp("home")
+    (secret / "private.png").write_bytes(png(1))
+    (secret / "private.txt").write_text("aws_secret_access_key = hunter2")
+    return secret
+
+
+def test_links_out_of_the_folder_are_named_drops(folder: Path, secret: Path) -> None:
+    for name in ("b.png", "a.txt"):
+        (folder / name).unlink()
+    (folder / "b.png").symlink_to(secret / "private.png")
+    (folder / "a.txt").symlink_to(secret / "private.txt")
+    (folder / "g.png").symlink_to(secret / "nothing.png")
+    (folder / "g.txt").write_text("leads nowhere")
+    (folder / "relative.png").symlink_to(os.path.relpath(secret / "private.png", folder))
+    (folder / "relative.txt").write_text("a picture of somebody else")
+    assert drops(folder) == {
+        "a.JPG": "caption: link out of the folder",
+        "b.png": "link out of the folder",
+        "g.png": "link out of the folder",
+        "relative.png": "link out of the folder",
+        "sub/c.webp": None,
+        "sub/deep/d.png": None,
+    }
+    assert "hunter2" not in str(list(FolderSource(str(folder)).rows(Counter())))
+
+
+def test_links_inside_are_followed(folder: Path) -> None:
+    (folder / "file.png").symlink_to("sub/deep/d.png")
+    (folder / "file.txt").symlink_to("e.txt")
+    (folder / "album").symlink_to(folder / "sub")
+    left_out = Counter[str]()
+    rows = {row["location"]: row for row in FolderSource(str(folder)).rows(left_out)}
+    assert rows.keys() == {
+        "a.JPG", "b.png", "file.png", "sub/c.webp", "sub/deep/d.png", "album/c.webp", "album/deep/d.png"
+    }  # fmt: skip
+    assert rows["file.png"]["captions"] == ["a picture called e", "another caption"]
+    assert set(drops(folder).values()) == {None}
+    assert not left_out
+
+
+def test_a_folder_that_is_a_link_itself_is_the_folder(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    link = tmp_path_factory.mktemp("links") / "pictures"
+    link.symlink_to(folder)
+    assert set(drops(link)) == set(drops(folder))
+    assert set(drops(link).values()) == {None}
+
+
+def test_linked_folders_end(folder: Path, secret: Path) -> None:
+    """Each of twelve folders leads to all the others and to the one above: that is 12! ways."""
+    for number in range(12):
+        (folder / "ring" / str(number)).mkdir(parents=True)
+        (folder / "ring" / str(number) / "up").symlink_to("..")
+        for other in set(range(12)) - {number}:
+            (folder / "ring" / str(number) / f"to{other}").symlink_to(f"../{other}")
+    (folder / "self").symlink_to("self")
+    (folder / "out").symlink_to(secret)
+    left_out = Counter[str]()
+    rows = list(FolderSource(str(folder)).rows(left_out))
+    assert [row["location"] for row in rows] == ["a.JPG", "b.png", "sub/c.webp", "sub/deep/d.png"]
+    # Twelve ways up, and twelve more links in each of the 132 folders that are reached through another link.
+    assert left_out == {"linked folder outside": 1, "folder read elsewhere already": 12 + 132 * 12}
+
+
+def test_fifos_devices_and_sockets_are_not_read(folder: Path, tmp_path: Path) -> None:
+    (folder / "b.png").unlink()
+    os.mkfifo(folder / "b.png")
+    (folder / "a.txt").unlink()
+    os.mkfifo(folder / "a.txt")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(os.path.relpath(folder / "s.png"))
+        (folder / "s.txt").write_text("a socket")
+        found = drops(folder)
+    assert found["b.png"] == "not a regular file"
+    assert found["a.JPG"] == "caption: not a regular file"
+    assert found["s.png"] == "not a regular file"
+
+
+def test_a_plan_cannot_name_a_file_outside(folder: Path, secret: Path) -> None:
+    source = FolderSource(str(folder))
+    for name in (str(secret / "private.png"), os.path.relpath(secret / "private.png", folder)):
+        with pytest.raises(Drop, match="link out of the folder"):
+            source.open({"location": name, "captions": ["given"]})

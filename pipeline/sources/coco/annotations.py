@@ -18,6 +18,7 @@ import msgspec
 
 from extractors.coco_classes import PANOPTIC_TO_VALUE
 from pipeline.errors import RequestError
+from pipeline.sources.coco.files import check_inside
 from pipeline.sources.coco.schema import (
     Caption,
     CaptionFile,
@@ -55,8 +56,8 @@ class Annotations:
 
 
 def annotation_file(coco: Path, kind: str, split: str) -> Path:
-    """annotations/captions_train2017.json"""
-    return coco / "annotations" / f"{kind}_{split}.json"
+    """annotations/captions_train2017.json. RequestError when a link leads out of the folder of COCO."""
+    return check_inside(coco, coco / "annotations" / f"{kind}_{split}.json")
 
 
 def digest_annotations(coco: Path, split: str) -> dict[str, str | None]:

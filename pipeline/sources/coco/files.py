@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, TypeAlias
 
 from pipeline.errors import Drop, RequestError
+from pipeline.sources.inside import lies_inside, open_inside
 
 MAX_BYTES = 32 << 20
 """Of one file; the largest photograph of COCO has less than 1 MiB."""
@@ -26,10 +27,14 @@ Read: TypeAlias = Callable[[str], bytes]
 
 @dataclass(frozen=True)
 class Place:
-    """A folder of files, or the folder `inside` of the zip file at `path`."""
+    """A folder of files, or the folder `inside` of the zip file at `path`.
+
+    within: the folder out of which no link may lead, `path` itself by default.
+    """
 
     path: Path
     inside: str | None = None
+    within: Path | None = None
 
     def open(self) -> Read:
         """Raises RequestError when it is gone or no zip file."""
@@ -42,7 +47,7 @@ class Place:
         return lambda name: _read_member(archive, f"{inside}/{name}")
 
     def _read_file(self, name: str) -> bytes:
-        with open(self.path / name, "rb") as file:
+        with open_inside(self.path, name, self.within) as file:
             return _read_capped(file)
 
 
@@ -69,11 +74,21 @@ def find_panoptic_maps(coco: Path, split: str) -> Place | None:
 def _find(coco: Path, folders: tuple[str, ...], zips: tuple[str, ...], inside: str) -> Place | None:
     for name in folders:
         if (coco / name).is_dir():
-            return Place(coco / name)
+            return Place(check_inside(coco, coco / name), within=coco)
     for name in zips:
         if (coco / f"{name}.zip").is_file():
-            return Place(coco / f"{name}.zip", inside)
+            return Place(check_inside(coco, coco / f"{name}.zip"), inside)
     return None
+
+
+def check_inside(coco: Path, path: Path) -> Path:
+    """The path. RequestError when a link leads out of the folder of COCO."""
+    if not lies_inside(path, coco):
+        raise RequestError(
+            f"{path}: a link must not lead out of --coco, and this one leads to {os.path.realpath(path)}; give "
+            "--coco the folder that holds it all, or put the files themselves there"
+        )
+    return path
 
 
 def _read_member(archive: zipfile.ZipFile, name: str) -> bytes:
