@@ -9,9 +9,6 @@ import errno
 import mmap
 import os
 import shutil
-import socket
-import tempfile
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -21,10 +18,11 @@ from typing import Any, BinaryIO, Protocol
 from extractors.regular import open_regular
 from pipeline.errors import RequestError
 from pipeline.reach import reaching, read_patiently
+from pipeline.scratch import make_scratch, sweep_scratch, temporary_folder
 
 
 class Store(Protocol):
-    """Paths are relative to `root`, with `/` between their parts."""
+    """Paths are relative to `root`, with `/` between their parts, and lead nowhere else: RequestError."""
 
     root: str
 
@@ -50,7 +48,7 @@ class Store(Protocol):
         """A context manager: a local folder to work in, removed at the end."""
 
     def sweep(self) -> None:
-        """Remove the scratch of processes of this machine that are no more."""
+        """Remove the scratch of dead processes of this machine, and what is days old of others."""
 
 
 def open_store(root: str | os.PathLike[str]) -> Store:
@@ -62,6 +60,13 @@ def open_store(root: str | os.PathLike[str]) -> Store:
     if found and not place.strip("/"):
         raise RequestError(f"a root on {protocol}:// must name a bucket, and {url!r} names none")
     return ObjectStore(url) if found else FolderStore(Path(url))
+
+
+def check_path(root: str, path: str) -> str:
+    """The path. Raises RequestError for one that leads out of the store, as a stranger's file may name it."""
+    if path.startswith("/") or ".." in path.split("/") or "\0" in path:
+        raise RequestError(f"a path in {root} must be relative and without '..', not {path!r}")
+    return path
 
 
 def map_file(path: Path) -> memoryview:
@@ -79,17 +84,20 @@ class FolderStore:
         self.root = os.fspath(folder)
         self._folder = folder.absolute()
 
+    def _place(self, path: str) -> Path:
+        return self._folder / check_path(self.root, path)
+
     def load(self, path: str) -> memoryview:
-        return map_file(self._folder / path)
+        return map_file(self._place(path))
 
     def names(self, folder: str) -> list[str]:
         try:
-            return sorted(name for name in os.listdir(self._folder / folder) if not name.startswith("."))
+            return sorted(name for name in os.listdir(self._place(folder)) if not name.startswith("."))
         except (FileNotFoundError, NotADirectoryError):
             return []
 
     def create(self, path: str, source: Path) -> bool:
-        final = self._folder / path
+        final = self._place(path)
         final.parent.mkdir(parents=True, exist_ok=True)
         with open(source, "rb") as file:
             os.fsync(file.fileno())
@@ -110,12 +118,12 @@ class FolderStore:
             return self.create(path, source)
 
     def discard(self, path: str) -> None:
-        (self._folder / path).unlink(missing_ok=True)
+        self._place(path).unlink(missing_ok=True)
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
         try:
-            scratch = _make_scratch(self._folder / ".scratch")
+            scratch = make_scratch(self._folder / ".scratch")
         except OSError as error:
             if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR):
                 raise RequestError(
@@ -129,32 +137,7 @@ class FolderStore:
             shutil.rmtree(scratch, ignore_errors=True)
 
     def sweep(self) -> None:
-        _sweep_scratch(self._folder / ".scratch")
-
-
-def _temporary() -> Path:
-    """Where scratch of object stores lies: this user's own folder, for /tmp belongs to all."""
-    folder = Path(tempfile.gettempdir()) / f"t2i-shards-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    return folder
-
-
-def _make_scratch(parent: Path) -> Path:
-    """A new folder in `parent` whose name says whose it is."""
-    scratch = parent / f"{socket.gethostname()}.{os.getpid()}.{uuid.uuid4().hex}"
-    scratch.mkdir(parents=True)
-    return scratch
-
-
-def _sweep_scratch(parent: Path) -> None:
-    for scratch in parent.glob(f"{socket.gethostname()}.*.*"):
-        pid = int(scratch.name.rsplit(".", 2)[1])
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            shutil.rmtree(scratch, ignore_errors=True)
-        except PermissionError:
-            pass
+        sweep_scratch(self._folder / ".scratch")
 
 
 def _sync_folder(folder: Path) -> None:
@@ -210,7 +193,7 @@ class ObjectStore:
         return self._opened[1]
 
     def _url(self, path: str) -> str:
-        return f"{self.root}/{path}" if path else self.root
+        return f"{self.root}/{check_path(self.root, path)}" if path else self.root
 
     def load(self, path: str) -> memoryview:
         url = self._url(path)
@@ -244,14 +227,14 @@ class ObjectStore:
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
-        scratch = _make_scratch(_temporary())
+        scratch = make_scratch(temporary_folder())
         try:
             yield scratch
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
     def sweep(self) -> None:
-        _sweep_scratch(_temporary())
+        sweep_scratch(temporary_folder())
 
 
 def open_files(pattern: str) -> list[tuple[str, int, Callable[[], BinaryIO]]]:

@@ -117,6 +117,8 @@ def read_samples(data: memoryview) -> Iterator[Sample]:
     key, members = "", dict[str, bytes | memoryview]()
     for name, content in read_members(data):
         stem, _, member = name.partition(".")
+        if not stem or "/" in name or "\\" in name:
+            raise TarError(f"a member must be named key.member, in no folder, not {name!r}")
         if stem != key and members:
             yield Sample(key, members)
             members = {}

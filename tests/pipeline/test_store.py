@@ -9,6 +9,7 @@ import random
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -301,3 +302,21 @@ def test_an_upload_in_parts_is_created_once_too(
 def test_a_root_without_bucket_is_refused(root: str) -> None:
     with pytest.raises(RequestError, match="must name a bucket"):
         open_store(root)
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "../secret", "images/../../secret", "a\0b"])
+def test_no_path_leads_out_of_a_store(path: str, store: Store, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("secret")
+    for use in (store.load, store.names, store.discard, lambda path: store.create_bytes(path, b"1")):
+        with pytest.raises(RequestError, match=r"must be relative and without '\.\.', not "):
+            use(path)
+    with pytest.raises(RequestError, match="must be relative"):
+        store.create(path, local(tmp_path, b"1"))
+    assert (tmp_path / "secret").read_text() == "secret"
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_what_is_no_file_is_not_read(make: Callable[[Path], None], tmp_path: Path) -> None:
+    make(tmp_path / "dataset.json")
+    with pytest.raises(OSError, match=r"dataset\.json: must be a regular file"):
+        FolderStore(tmp_path).load("dataset.json")

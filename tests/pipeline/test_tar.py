@@ -106,6 +106,13 @@ def test_a_member_that_stands_twice_is_an_error() -> None:
         list(read_samples(memoryview(data)))
 
 
+@pytest.mark.parametrize("key", ["/etc/cron", "../../etc/cron", "folder/cron", "C:\\cron", ""])
+def test_a_member_in_a_folder_is_an_error(key: str) -> None:
+    data, _ = write([Sample(key, {"jpg": b"1"})])
+    with pytest.raises(TarError, match=r"a member must be named key\.member, in no folder, not "):
+        list(read_samples(memoryview(data)))
+
+
 def test_every_flip_in_a_header_is_an_error() -> None:
     data = write(samples(1))[0]
     for bit in range(BLOCK * 8):

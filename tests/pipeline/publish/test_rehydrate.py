@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -24,6 +25,7 @@ from pipeline.extract import plan_extract
 from pipeline.image import Geometry
 from pipeline.ingest import Ingest, plan_dataset
 from pipeline.publish import open_published
+from pipeline.publish.packed import PackedShards, read_manifest
 from pipeline.publish.rehydrate import finish_rehydrated, plan_rehydrate
 from pipeline.sources.base import Row
 from pipeline.store import open_store
@@ -187,3 +189,21 @@ def test_by_the_guarded_downloader(source: Web, tmp_path: Path) -> None:
                 assert finish_rehydrated(fetch, {}).drops == {}
     shard = "data/train-000000.tar"
     assert (tmp_path / "full" / shard).read_bytes() == (tmp_path / "with" / shard).read_bytes()
+
+
+@pytest.mark.parametrize("name", ["../secret/train-000000.tar", "/etc/train-000000.tar"])
+def test_a_manifest_that_names_files_elsewhere_is_refused(
+    name: str, dataset: Dataset, source: Web, tmp_path: Path
+) -> None:
+    shutil.copytree(tmp_path / "bare/data", tmp_path / "secret")
+    manifest = tmp_path / "bare" / "manifest.jsonl"
+    lines = manifest.read_text().replace("data/train-000000.tar", name, 1)
+    manifest.unlink()
+    manifest.write_text(lines)
+    before = sorted(tmp_path.rglob("*"))
+    store = open_store(str(tmp_path / "bare"))
+    with pytest.raises(RequestError, match=rf"must be relative and without '\.\.', not '{name}'"):
+        PackedShards(store, read_manifest(store)).open(0)
+    with pytest.raises(RequestError, match=r"must be relative and without"):
+        rehydrate(tmp_path, source)
+    assert [path for path in sorted(tmp_path.rglob("*")) if "full" not in path.parts] == before
