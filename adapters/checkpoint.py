@@ -25,6 +25,7 @@ from safetensors.torch import load_file, save_file
 from adapters.adapter import Adapter
 from adapters.export import load_adapter, save_adapter
 from extractors.atomic import commit_folder, remove_folder, write_json
+from extractors.regular import read_regular
 from pipeline.errors import RequestError
 
 RECORD = "run.json"
@@ -74,7 +75,7 @@ def claim_run(run: Path, identity: Mapping[str, Any]) -> None:
                 )
         write_json(record, identity)
         return
-    begun = json.loads(record.read_text())
+    begun = json.loads(read_regular(record))
     for name, new in identity.items():
         old = begun.get(name)
         if old != new:
@@ -128,7 +129,7 @@ def resume(run: Path, learner: Learner, step: int) -> State:
         parameter, _, entry = name.partition(".")
         entries.setdefault(int(parameter), {})[entry] = value
     learner.optimizer.load_state_dict({**learner.optimizer.state_dict(), "state": entries})
-    return State(**json.loads((folder / "state.json").read_text()))
+    return State(**json.loads(read_regular(folder / "state.json")))
 
 
 def _folder_of(run: Path, step: int) -> Path:

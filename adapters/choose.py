@@ -12,6 +12,7 @@ from typing import Any
 from adapters.held_out import read_held_out
 from adapters.requests import SAMPLES, EvaluateConfig
 from extractors.registry import format_of
+from extractors.regular import read_regular
 from pipeline.errors import RequestError
 from pipeline.sample import Sample
 from pipeline.stream import Stream, open_stream
@@ -37,7 +38,7 @@ def find_run(adapter: Path) -> Path | None:
 def choose_samples(config: EvaluateConfig) -> Chosen:
     """Those that the training held out, and others where more are asked for. Raises RequestError."""
     run = find_run(config.adapter)
-    begun: Mapping[str, Any] = json.loads((run / "run.json").read_text()) if run else {}
+    begun: Mapping[str, Any] = json.loads(read_regular(run / "run.json")) if run else {}
     if begun and begun["condition"] != config.condition:
         raise RequestError(f"{run} was trained on {begun['condition']}, and --condition is {config.condition}")
     stream = open_stream(config.root, config.columns, begun.get("seed", config.seed))

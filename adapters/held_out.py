@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from extractors.atomic import write_json
+from extractors.regular import read_regular
 from pipeline.stream import HeldOut
 
 NAME = "held_out.json"
@@ -28,6 +29,6 @@ def read_held_out(run: Path, data: str) -> list[tuple[int, str]] | None:
     A dataset that was mixed with itself lacks what all its streams lack.
     """
     path = run / NAME
-    datasets = json.loads(path.read_text())["datasets"] if path.exists() else []
+    datasets = json.loads(read_regular(path))["datasets"] if path.exists() else []
     lacked = [[(shard, key) for shard, key in of["samples"]] for of in datasets if of["data"] == data]
     return [sample for sample in lacked[0] if all(sample in other for other in lacked)] if lacked else None

@@ -6,6 +6,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from extractors.regular import read_regular
+
 SUMMARY = "summary.json"
 
 
@@ -33,4 +35,4 @@ class TrainSummary:
 def read_summary(run: Path) -> TrainSummary | None:
     """The summary of a run that was finished, else None."""
     path = run / SUMMARY
-    return TrainSummary(**json.loads(path.read_text())) if path.exists() else None
+    return TrainSummary(**json.loads(read_regular(path))) if path.exists() else None
