@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from adapters.batch import Batch, stack_examples
 from adapters.example import Example, Framing, make_example
 from adapters.world import World
+from extractors.budget import stored_size
 from pipeline.errors import IncompleteError, RequestError
 from pipeline.sample import Sample
 from pipeline.stream import HeldOut
@@ -134,8 +135,4 @@ def take_handed(handed: Iterable[Batch | Exception]) -> Iterator[Batch]:
 
 def shapes_of(samples: Sequence[Sample]) -> list[Shape]:
     """(width, height) of the samples' pictures, from their JPEG headers."""
-    import io
-
-    from PIL import Image
-
-    return [Image.open(io.BytesIO(bytes(sample.members["jpg"]))).size for sample in samples]
+    return [stored_size(sample.members["jpg"], "JPEG") for sample in samples]

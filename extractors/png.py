@@ -13,6 +13,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from extractors.budget import stored_size
+
 _GREY, _RGB, _INDEXED = 0, 2, 3  # colour types of the PNG specification, 11.2.2
 _FILTER_NONE, _FILTER_UP = 0, 2
 
@@ -34,7 +36,7 @@ def encode_indexed(indices: np.ndarray, palette: np.ndarray) -> bytes:
 
 def decode_grey(data: bytes) -> np.ndarray:
     """uint8 (H, W). Raises ValueError unless `data` is an 8-bit grey picture."""
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
+    pixels = _decode(data, cv2.IMREAD_UNCHANGED)
     if pixels is None or pixels.ndim != 2 or pixels.dtype != np.uint8:
         found = "not a picture" if pixels is None else f"{pixels.dtype} {pixels.shape}"
         raise ValueError(f"a grey map must be an 8-bit one-channel PNG, got {found}")
@@ -43,7 +45,7 @@ def decode_grey(data: bytes) -> np.ndarray:
 
 def decode_rgb(data: bytes) -> np.ndarray:
     """uint8 (H, W, 3) RGB. Raises ValueError unless `data` is a picture."""
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB) if data else None
+    pixels = _decode(data, cv2.IMREAD_COLOR_RGB)
     if pixels is None:
         raise ValueError(f"a colour map must be a PNG, got {len(data)} bytes that are not a picture")
     return np.asarray(pixels)
@@ -51,10 +53,16 @@ def decode_rgb(data: bytes) -> np.ndarray:
 
 def decode_indexed(data: bytes) -> np.ndarray:
     """uint8 (H, W) indices. Raises ValueError unless `data` is a PNG of mode P; colours lose the ids."""
+    stored_size(data, "PNG")
     with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
         if image.mode != "P":
             raise ValueError(f"a label map must be a PNG of mode P, got mode {image.mode}")
         return np.asarray(image)
+
+
+def _decode(data: bytes, flags: int) -> np.ndarray | None:
+    stored_size(data, "PNG")
+    return cv2.imdecode(np.frombuffer(data, np.uint8), flags)
 
 
 def _png(pixels: np.ndarray, color_type: int, filter_type: int, palette: bytes = b"") -> bytes:

@@ -14,6 +14,7 @@ from typing import Any
 
 from PIL import Image
 
+from extractors.budget import stored_size
 from pipeline.errors import IncompleteError
 from pipeline.publish.packed import Line, by_split, load_line, stream_lines
 from pipeline.stage import describe_error
@@ -87,7 +88,9 @@ def decode_members(members: Mapping[str, Any]) -> None:
         elif name.endswith("txt"):
             bytes(data).decode()
         elif name.endswith(("jpg", "png")):
-            with Image.open(io.BytesIO(data)) as image:
+            kind = "JPEG" if name.endswith("jpg") else "PNG"
+            stored_size(data, kind)
+            with Image.open(io.BytesIO(data), formats=(kind,)) as image:
                 image.load()
 
 

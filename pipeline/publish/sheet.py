@@ -8,15 +8,21 @@ from functools import cache
 
 from PIL import Image, ImageDraw, ImageFont
 
+from extractors.budget import stored_size
 from pipeline.sample import Sample
 
 SAMPLES, SIDE, GAP, LABEL, CAPTION = 6, 192, 8, 24, 30
+WIDEST = 4 * SIDE
+"""Of a picture that is shown; the geometry gives none more than twice as wide as high."""
 QUALITY = 88
 
 
 def draw_contact_sheet(samples: Sequence[Sample]) -> bytes:
     """JPEG: a line for each sample, its pictures at a height of 192 pixels, its caption below."""
-    rows = [[(name, _shrink(data)) for name, data in s.members.items() if _is_picture(name)] for s in samples]
+    rows = [
+        [(name, _shrink(name, data)) for name, data in sample.members.items() if _is_picture(name)]
+        for sample in samples
+    ]
     width = max((sum(image.width + GAP for _, image in row) for row in rows), default=0) + GAP
     sheet = Image.new("RGB", (max(width, 2 * SIDE), LABEL + len(rows) * (SIDE + CAPTION) + GAP), "white")
     draw = ImageDraw.Draw(sheet)
@@ -38,10 +44,12 @@ def _is_picture(member: str) -> bool:
     return member.endswith(("jpg", "png"))
 
 
-def _shrink(data: bytes | memoryview) -> Image.Image:
-    with Image.open(io.BytesIO(data)) as image:
+def _shrink(name: str, data: bytes | memoryview) -> Image.Image:
+    kind = "JPEG" if name.endswith("jpg") else "PNG"
+    stored_size(data, kind)
+    with Image.open(io.BytesIO(data), formats=(kind,)) as image:
         picture = image.convert("RGB")
-    width = max(1, round(picture.width * SIDE / picture.height))
+    width = min(max(1, round(picture.width * SIDE / picture.height)), WIDEST)
     return picture.resize(
         (width, SIDE), Image.Resampling.BOX if width < picture.width else Image.Resampling.NEAREST
     )

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from extractors.base import Resources
+from extractors.budget import STORED_PIXELS, stored_size
 from pipeline.commit import tar_path
 from pipeline.dataset import IMAGES, Dataset
 from pipeline.errors import DamagedShard, RequestError
@@ -89,7 +90,8 @@ class Survey:
         errors += [
             f"{IMAGES}/{shard_name(shard)}: {sample.key}: {problem}"
             for sample, record in zip(samples[IMAGES], known, strict=True)
-            if sample.key not in removed and (problem := caption_problem(sample, record))
+            if sample.key not in removed
+            and (problem := caption_problem(sample, record) or size_problem(sample, record))
         ]
         lacking = {
             name: set(keys) - {sample.key for sample in samples[name]} for name in self.columns if name != IMAGES
@@ -164,6 +166,18 @@ def caption_problem(sample: Sample, known: Mapping[str, Any] | None) -> str | No
             bad = next((c for c in caption if unicodedata.category(c) in ("Cc", "Cs") and c != "\t"), None)
             if bad is not None:
                 return f"a caption must have no control characters, this one has {bad!r}"
+    return None
+
+
+def size_problem(sample: Sample, known: Mapping[str, Any] | None) -> str | None:
+    """What is wrong with the size that the sample's json states, to which maps are enlarged."""
+    try:
+        size = stored_size(sample.members["jpg"], "JPEG")
+    except (ValueError, KeyError) as error:
+        return f"its picture must be a JPEG of at most {STORED_PIXELS} pixels ({error})"
+    stated = known and (known.get("width"), known.get("height"))
+    if stated != size:
+        return f"its json states a size of {stated}, its picture has {size}"
     return None
 
 

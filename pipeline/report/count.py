@@ -64,14 +64,26 @@ class Count:
         kept = {c: [s for s in samples if s.key not in removed] for c, samples in aligned.samples.items()}
         tally, errors = count(kept)
         images = kept[IMAGES]
+        thumbnails, unread = self._thumbnails(images)
         return Counted(
             receipts={IMAGES: receipts[IMAGES]},
-            errors=errors,
+            errors=(*errors, *unread),
             tally=tally,
             captions=tuple(read_caption(sample) for sample in images if self._is_searched(sample.key)),
-            thumbnails={sample.key: draw_thumbnail(sample) for sample in images if sample.key in self.pictures},
+            thumbnails=thumbnails,
             problems=problems,
         )
+
+    def _thumbnails(self, images: Sequence[Sample]) -> tuple[dict[str, Thumbnail], list[str]]:
+        """The pictures that are wanted, by key, and a line for each that cannot be opened."""
+        drawn, unread = dict[str, Thumbnail](), list[str]()
+        for sample in images:
+            if sample.key in self.pictures:
+                try:
+                    drawn[sample.key] = draw_thumbnail(sample)
+                except ValueError as error:
+                    unread.append(f"{IMAGES}: {sample.key}: jpg cannot be read: {describe_error(error)}")
+        return drawn, unread
 
     def _is_searched(self, key: str) -> bool:
         return rank(key) < self.limit or key in self.shown

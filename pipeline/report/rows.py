@@ -19,6 +19,8 @@ from pipeline.sample import Sample
 
 MAX_WIDTH, MAX_HEIGHT = 384, 256
 """A shown picture is brought inside this; a page of 12 rows then stays a few MB."""
+UNSEEN = (64, 64)
+"""Height and width that a row is given whose picture cannot be opened."""
 
 Members = Mapping[str, bytes | memoryview]
 
@@ -73,9 +75,11 @@ def draw_rows(
     """
     rows = []
     for sample in samples:
-        picture = decode_rgb(sample.members["jpg"])
-        height, width = picture.shape[:2]
-        cells = [Cell(IMAGES, shrink(picture))]
+        try:
+            picture = decode_rgb(sample.members["jpg"])
+            cells, (height, width) = [Cell(IMAGES, shrink(picture))], picture.shape[:2]
+        except ValueError as error:
+            cells, (height, width) = [Cell(IMAGES, None, f"cannot be drawn: {error}")], UNSEEN
         for column, reasons in dropped.items():
             found = columns.get(column, "not made yet")
             if isinstance(found, str):

@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
+from extractors.budget import check_memory
 from extractors.coco_classes import COCO_STUFF, PANOPTIC_TO_VALUE
 from extractors.palette import UNLABELLED
 from pipeline.errors import Drop
@@ -21,6 +22,8 @@ from pipeline.sources.coco.annotations import annotation_file
 from pipeline.sources.coco.files import Place, Read, find_panoptic_maps, find_stuff_maps
 
 NO_MAP = "not a label map"
+MAP_BYTES = 64
+"""Of memory for a pixel of a panoptic map, whose ids are looked up as 64-bit numbers."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,7 @@ def _read_png(data: bytes, size: tuple[int, int], mode: str) -> np.ndarray:
             with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
                 if image.size != size:
                     raise Drop("label map of another size")
+                check_memory(image.width * image.height, MAP_BYTES)
                 if image.mode != mode:
                     raise Drop(NO_MAP)
                 return np.asarray(image)

@@ -17,6 +17,7 @@ from pipeline.sample import Sample, digest_keys
 from pipeline.store import open_store
 from pipeline.tar import TarWriter
 from pipeline.tombstones import remove
+from tests.bombs import flat_png
 from tests.faults.toys import Pictures, make_images
 from tests.pipeline.publish.toys import (
     contents,
@@ -158,3 +159,21 @@ def test_a_claim_that_is_no_claim(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="was published with"):
         publish_here(dataset, tmp_path / "to")
     assert json.loads((tmp_path / "to/publish.json").read_text()) == {"format": 2}
+
+
+def test_a_size_that_is_not_the_pictures_is_refused(tmp_path: Path) -> None:
+    """Maps are enlarged to the stated size, whose pixels nobody has counted."""
+    dataset = toy_dataset(tmp_path / "root", 4, 4)
+    change = [with_known(sample, width=30_000, height=30_000) for sample in dataset.load(IMAGES, 0)[:1]]
+    dataset = rewrite_images(dataset, lambda samples: [*change, *samples[1:]])
+    line = r"k00000: its json states a size of \(30000, 30000\), its picture has \(64, 64\)"
+    refused(dataset, tmp_path / "to", line, columns=("images",))
+
+
+def test_a_jpg_that_is_another_picture_is_refused(tmp_path: Path) -> None:
+    def change(samples: list[Sample]) -> list[Sample]:
+        bomb = dataclasses.replace(samples[1], members={**samples[1].members, "jpg": flat_png(6000, 6000)})
+        return [samples[0], bomb]
+
+    dataset = rewrite_images(make_images(tmp_path / "root", Pictures(2), 2), change)
+    refused(dataset, tmp_path / "to", "k00001: its picture must be a JPEG of at most 33554432 pixels")

@@ -4,6 +4,7 @@ import io
 import json
 import re
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -17,9 +18,13 @@ from pipeline.image import Geometry
 from pipeline.ingest import Ingest, plan_dataset
 from pipeline.receipt import Receipt
 from pipeline.report import DatasetFacts, Training, collect_dataset, draw_sheet, render_page
+from pipeline.report.count import Count
 from pipeline.report.rows import choose_samples
+from pipeline.sample import Sample
 from pipeline.sources.folder import FolderSource
 from pipeline.stage import Stage
+from tests.bombs import flat_png
+from tests.pipeline.publish.toys import rewrite_images
 from tests.pipeline.report.crawl import look_here
 
 CAPTIONS = ['<script>alert("1")</script> & <b>tags</b>', *(f"picture number {i}" for i in range(1, 7))]
@@ -254,3 +259,19 @@ def test_the_picture_opens_with_its_width(made: Path) -> None:
         image = Image.open(io.BytesIO(draw_sheet([facts, facts], training)))
         image.load()
         assert (image.format, image.width) == ("PNG", 1600)
+
+
+def test_a_jpg_that_would_fill_the_memory_is_named_and_not_opened(root: Path) -> None:
+    def change(samples: list[Sample]) -> list[Sample]:
+        return [replace(s, members={**s.members, "jpg": flat_png(6000, 6000)}) for s in samples]
+
+    dataset = rewrite_images(Dataset.open(str(root)), change, shard=1)
+    facts = collect_dataset(str(root), 7)
+    bombs = [sample.key for sample in dataset.load(IMAGES, 1)]
+    notes = {row.key: row.cells[0].note for row in facts.rows if row.cells[0].image is None}
+    assert notes == dict.fromkeys(bombs, "cannot be drawn: not a JPEG")
+    assert Image.open(io.BytesIO(draw_sheet([facts], None))).width == 1600
+    stage = Count(dataset, [IMAGES], {}, pictures=bombs, shown=(), limit=0)
+    stage.setup()
+    counted = stage(1)
+    assert counted.errors == tuple(f"images: {key}: jpg cannot be read: ValueError: not a JPEG" for key in bombs)

@@ -1,0 +1,142 @@
+"""What a picture may cost: limits on the memory and the time of decoding, applied to its header before it begins.
+
+A file of a few bytes can ask for gigabytes or for minutes, and a decoder gives them. Every place that decodes a
+picture, a stranger's or one of a received dataset, asks here first.
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+PIXELS = 100_000_000
+"""Of a picture as it is sent."""
+STORED_PIXELS = 4096 * 8192
+"""Of a picture or map in a shard. Pictures are stored with a short side of at most 4096, and twice that long."""
+MEMORY = 1 << 30
+"""Bytes that decoding one picture may take; about 40 megapixels of WEBP, more of all others."""
+WORKER_MEMORY = MEMORY + (1 << 29)
+"""Bytes of a worker that decodes strangers' pictures: one of the dearest, the libraries, a shard's samples."""
+SECONDS = 20.0
+"""Of CPU for one picture. The dearest that the other limits let through takes a fifth of it."""
+SCAN_PIXELS = 3_000_000_000
+"""A JPEG's pixels times its scans, each of which visits every block again; about three seconds."""
+SEGMENTS = 1000
+"""Of a JPEG before its first scan. A colour profile takes up to 255, a telephone's depth map a hundred."""
+EXIF_BYTES = 1 << 20
+"""Of EXIF in a JPEG. One segment holds 64 KiB; some programs write several."""
+
+_PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
+_FRAMES = _PROGRESSIVE | {0xC0, 0xC1, 0xC3, 0xC5, 0xC7, 0xC9, 0xCB, 0xCD, 0xCF}
+_BARE = frozenset({0x01, *range(0xD0, 0xD9)})
+"""JPEG markers without a length: TEM, RST0 to RST7, SOI."""
+_MARKER = re.compile(rb"\xff[^\x00\xff]")
+
+
+class TooCostly(ValueError):
+    """The picture is not decoded. reason: a fixed phrase that drops can be counted by."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class JpegHeader:
+    """What stands before a JPEG's first scan; scans: how many there are at most, 1 where a decoder reads one."""
+
+    width: int
+    height: int
+    scans: int
+
+
+def check_pixels(width: int, height: int, most: int = PIXELS) -> None:
+    """Raises TooCostly("too many pixels")."""
+    if width * height > most:
+        raise TooCostly("too many pixels")
+
+
+def check_memory(pixels: int, bytes_per_pixel: float) -> None:
+    """Raises TooCostly("too many pixels") for a picture that MEMORY does not suffice for."""
+    if pixels * bytes_per_pixel > MEMORY:
+        raise TooCostly("too many pixels")
+
+
+def read_jpeg_header(data: bytes) -> JpegHeader | None:
+    """Walk the segments as decoders do, junk between them skipped; None where no scan follows a frame header.
+
+    Raises TooCostly: "too much metadata", "too many scans".
+    """
+    at, exif, width, height, bands, progressive = 2, 0, 0, 0, 0, False
+    for _ in range(SEGMENTS):
+        found = _MARKER.search(data, at)
+        if found is None:
+            return None
+        marker, at = data[found.start() + 1], found.end()
+        if marker in _BARE:
+            continue
+        length = int.from_bytes(data[at : at + 2], "big")
+        if marker == 0xDA:
+            one = not progressive and data[at + 2 : at + 3] == bytes([bands])
+            # A scan's data never holds this pair of bytes; other segments may, so this is the most there can be.
+            header = JpegHeader(width, height, 1 if one else data.count(b"\xff\xda", at) + 1)
+            if header.scans * (width * height + 10_000) > SCAN_PIXELS:
+                raise TooCostly("too many scans")
+            return header if bands else None
+        if marker in _FRAMES and len(data) >= at + 8:
+            height, width, bands = struct.unpack(">HHB", data[at + 3 : at + 8])
+            progressive = marker in _PROGRESSIVE
+        exif += length if marker == 0xE1 and data[at + 2 : at + 6] == b"Exif" else 0
+        if exif > EXIF_BYTES:
+            break
+        at += length
+    raise TooCostly("too much metadata")
+
+
+def webp_size(data: bytes) -> tuple[int, int] | None:
+    """(width, height) of a WEBP's canvas, which its decoder takes as soon as it is made (RFC 9649, section 2)."""
+    if data[:4] != b"RIFF" or data[8:12] != b"WEBP" or len(data) < 30:
+        return None
+    if data[12:16] == b"VP8X":
+        return int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1
+    if data[12:16] == b"VP8L":
+        bits = int.from_bytes(data[21:25], "little")
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    if data[12:16] == b"VP8 ":
+        width, height = struct.unpack("<HH", data[26:30])
+        return width & 0x3FFF, height & 0x3FFF
+    return None
+
+
+def stored_size(data: bytes | memoryview, kind: str) -> tuple[int, int]:
+    """(width, height) of the bytes of a "JPEG" or "PNG". Raises ValueError unless a shard may hold such a one."""
+    if kind == "PNG":
+        head = bytes(data[:24])
+        if head[:8] != b"\x89PNG\r\n\x1a\n" or head[12:16] != b"IHDR" or len(head) < 24:
+            raise ValueError("not a PNG")
+        width, height = struct.unpack(">II", head[16:24])
+    else:
+        header = read_jpeg_header(bytes(data)) if bytes(data[:2]) == b"\xff\xd8" else None
+        if header is None:
+            raise ValueError("not a JPEG")
+        width, height = header.width, header.height
+    check_pixels(width, height, STORED_PIXELS)
+    return width, height
+
+
+@contextmanager
+def deadline(seconds: float = SECONDS) -> Iterator[None]:
+    """End this process (by SIGPROF) when what is within takes more CPU than this.
+
+    A decoder cannot be interrupted, only ended; a process that does this must have someone who looks after its
+    work. To be used in processes of our own alone.
+    """
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
