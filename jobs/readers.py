@@ -18,7 +18,7 @@ def read_ray(paths: Mapping[str, Sequence[Path]], folder: Path | None) -> Iterat
     """Ray Data's read_webdataset; the bytes of the members, which the caller decodes."""
     import ray.data
 
-    from pipeline.engine.ray import connect
+    from pipeline.engine.connect import connect
 
     connect()
     logging.getLogger("ray.data").setLevel(logging.WARNING)  # which tells of every execution

@@ -20,12 +20,12 @@ MOST_AGE = 3 * 86400
 NAME = re.compile(r"(?P<host>.+)\.(?P<pid>[0-9]+)\.[0-9a-f]{32}")
 
 
-def temporary_folder() -> Path:
-    """$TMPDIR/t2i-shards-UID, where scratch of object stores lies; /tmp belongs to all, this to its user alone.
+def temporary_folder(place: Path | None = None) -> Path:
+    """t2i-shards-UID in $TMPDIR (or `place`), for scratch of object stores and Ray's files: this user's alone.
 
     Raises RequestError where somebody else has taken the name.
     """
-    folder = Path(tempfile.gettempdir()) / f"t2i-shards-{os.getuid()}"
+    folder = (place or Path(tempfile.gettempdir())) / f"t2i-shards-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():

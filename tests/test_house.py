@@ -15,7 +15,7 @@ ORDER = ["extractors", "pipeline", "adapters", "jobs"]  # each may import what s
 
 # package -> the only files (or folders, with a slash) of the four packages that may import it
 RESERVED = {
-    "ray": ["pipeline/engine/ray.py", "jobs/"],
+    "ray": ["pipeline/engine/ray.py", "pipeline/engine/connect.py", "jobs/"],
     "fsspec": ["pipeline/store.py"],
     "s3fs": ["pipeline/store.py"],
     "torch": ["extractors/", "adapters/", "jobs/"],

@@ -1,4 +1,4 @@
-"""The pool on Ray: one actor per worker, one task per shard. The only user of Ray beside jobs/."""
+"""The pool on Ray: one actor per worker, one task per shard. It and connect.py alone use Ray outside jobs/."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from extractors.base import Resources
+from pipeline.engine.connect import connect
 from pipeline.engine.pool import IN_FLIGHT, Event, Failure, Worker
 from pipeline.errors import IncompleteError, RequestError
 from pipeline.stage import Stage
@@ -31,16 +32,6 @@ class _Actor:
     started: Any
     up: bool = False
     calls: deque[tuple[int, Any]] = field(default_factory=deque)
-
-
-def connect() -> None:
-    """Join the cluster that RAY_ADDRESS or the surrounding job names, or start one on this machine."""
-    import ray
-
-    if not ray.is_initialized():
-        # Joining a cluster, Ray ignores include_dashboard; it says on every start that tokens are in use.
-        logging.getLogger("ray").setLevel(logging.ERROR)
-        ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
 
 
 def cluster_resources() -> dict[str, float]:
