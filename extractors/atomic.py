@@ -23,9 +23,9 @@ NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
 
 def write_file(path: Path, data: bytes | str) -> None:
-    """Make the file, or replace it."""
+    """Make the file, or replace it. Text becomes UTF-8; what that cannot express of a path is escaped."""
     with replace_file(path) as scratch:
-        scratch.write_bytes(data.encode() if isinstance(data, str) else data)
+        scratch.write_bytes(data.encode(errors="backslashreplace") if isinstance(data, str) else data)
 
 
 def write_json(path: Path, record: Mapping[str, Any]) -> None:

@@ -1,83 +1,39 @@
-"""The command line: `t2i-shards`, or `python -m jobs`."""
+"""The command line: `t2i-shards`, or `python -m jobs`.
+
+What takes seconds to import is imported within `main`, where Control-C is answered.
+"""
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING
 
-import tyro
-from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, OmitSubcommandPrefixes, subcommand
+from jobs.stdout import divert_others, open_standard_streams
 
-from jobs.adapter import ConvertAdapterCommand
-from jobs.command import WRONG, Command, execute, refuse
-from jobs.demo import DemoCommand
-from jobs.evaluate import EvaluateCommand
-from jobs.extract import ExtractCommand
-from jobs.generate import GenerateCommand
-from jobs.ingest import IngestCoco, IngestFolder, IngestLaion, IngestScenes
-from jobs.inspect import StatusCommand, VerifyCommand
-from jobs.mini import MiniWeightsCommand
-from jobs.publish import PublishCommand
-from jobs.rehydrate import RehydrateCommand
-from jobs.remove import RemoveCommand
-from jobs.report import ReportCommand
-from jobs.stdout import divert_others
-from jobs.train import TrainCommand
-from jobs.weights import WeightsCommand
-from pipeline.errors import RequestError
+if TYPE_CHECKING:
+    from jobs.command import Command
 
-
-@dataclass(frozen=True)
-class IngestCommand:
-    """Plan a dataset from a source of pictures, and fill its images column."""
-
-    source: (
-        Annotated[IngestScenes, subcommand("scenes")]
-        | Annotated[IngestFolder, subcommand("folder")]
-        | Annotated[IngestCoco, subcommand("coco")]
-        | Annotated[IngestLaion, subcommand("laion")]
-    )
-
-
-Commands = (
-    Annotated[DemoCommand, subcommand("demo")]
-    | Annotated[IngestCommand, subcommand("ingest")]
-    | Annotated[ExtractCommand, subcommand("extract")]
-    | Annotated[StatusCommand, subcommand("status")]
-    | Annotated[VerifyCommand, subcommand("verify")]
-    | Annotated[ReportCommand, subcommand("report")]
-    | Annotated[TrainCommand, subcommand("train")]
-    | Annotated[GenerateCommand, subcommand("generate")]
-    | Annotated[EvaluateCommand, subcommand("evaluate")]
-    | Annotated[ConvertAdapterCommand, subcommand("convert-adapter")]
-    | Annotated[PublishCommand, subcommand("publish")]
-    | Annotated[RemoveCommand, subcommand("remove")]
-    | Annotated[RehydrateCommand, subcommand("rehydrate")]
-    | Annotated[WeightsCommand, subcommand("weights")]
-    | Annotated[MiniWeightsCommand, subcommand("mini-weights")]
-)
+VERBOSE = "-v"
+"""Taken out before a command is parsed, for it belongs to no command and is allowed in any place."""
+QUIET = {"NO_ALBUMENTATIONS_UPDATE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "RAY_USAGE_STATS_ENABLED": "0"}
+"""Libraries that would call home unasked are told not to."""
 
 
 def parse(arguments: Sequence[str]) -> Command:
     """The command that the arguments ask for; ends the process with 2 and the rule when they ask for none."""
-    command = tyro.cli(
-        Commands,  # type: ignore[arg-type]
-        prog="t2i-shards",
-        description="Pictures into WebDataset shards with T2I-Adapter conditions, and adapters trained from them. "
-        "With -v anywhere, a fault of the program prints its traceback.",
-        args=list(arguments),
-        config=(OmitArgPrefixes, OmitSubcommandPrefixes, FlagCreatePairsOff),
-    )
-    if isinstance(command, IngestCommand):
-        return command.source
-    return command.action if isinstance(command, WeightsCommand) else command
+    from jobs.commands import parse_command
+
+    return parse_command(arguments)
 
 
 def run(arguments: Sequence[str]) -> int:
     """Parse and execute. The exit code."""
+    from jobs.command import WRONG, execute, refuse
+    from pipeline.errors import RequestError
+
     verbose = VERBOSE in arguments
     try:
         command = parse([argument for argument in arguments if argument != VERBOSE])
@@ -86,19 +42,19 @@ def run(arguments: Sequence[str]) -> int:
     return execute(command, verbose)
 
 
-VERBOSE = "-v"
-"""Taken out before a command is parsed, for it belongs to no command and is allowed in any place."""
-QUIET = {"NO_ALBUMENTATIONS_UPDATE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "RAY_USAGE_STATS_ENABLED": "0"}
-"""Libraries that would call home unasked are told not to."""
-
-
 def main() -> None:
     """Entry point of `t2i-shards`."""
-    for name, value in QUIET.items():
-        os.environ.setdefault(name, value)
-    divert_others()
-    code = run(sys.argv[1:])
-    sys.stdout.flush()
+    open_standard_streams()
+    try:
+        for name, value in QUIET.items():
+            os.environ.setdefault(name, value)
+        divert_others()
+        code = run(sys.argv[1:])
+    except KeyboardInterrupt:
+        sys.stderr.write("t2i-shards: interrupted; the same command goes on from here\n")
+        code = 130
+    # What is still to be ended, such as a Ray, ends by itself if Control-C cuts it short.
+    signal.signal(signal.SIGINT, lambda *_: os._exit(code))
     sys.stdout = sys.stderr  # for what is printed on the way out
     sys.exit(code)
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from jobs.stdout import divert_prints
+from jobs.stdout import divert_prints, print_summary
 from pipeline.engine import Outcome
 from pipeline.engine.run import Engine
 from pipeline.errors import IncompleteError, RequestError
@@ -80,12 +80,12 @@ def execute(command: Command, verbose: bool = False) -> int:
             return report_fault(error, verbose)
         for problem in summary.problems:
             print(problem, file=sys.stderr)
-        if summary.silent:
-            pass
-        elif command.json:
-            print(json.dumps({**summary.record, "problems": summary.problems}, sort_keys=True), file=stdout)
+        if command.json:
+            line = json.dumps({**summary.record, "problems": summary.problems}, sort_keys=True)
         else:
-            print(summary.line, file=stdout)
+            line = summary.line
+        if not summary.silent and (hindered := print_summary(line, stdout)):
+            return refuse(hindered, INCOMPLETE)
         return INCOMPLETE if summary.problems else DONE
 
 

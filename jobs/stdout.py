@@ -5,11 +5,12 @@ Ray's driver prints of workers that died, NCCL its version, some library always 
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
-from typing import TextIO
+from contextlib import contextmanager, redirect_stdout, suppress
+from typing import Any, TextIO
 
 
 @contextmanager
@@ -23,5 +24,42 @@ def divert_prints() -> Iterator[TextIO]:
 def divert_others() -> None:
     """What C code prints, and processes that are started from now on, goes to standard error till the end."""
     sys.stdout.flush()
-    sys.stdout = open(os.dup(1), "w", buffering=1, encoding=sys.stdout.encoding)  # noqa: SIM115
+    encoding = sys.stdout.encoding  # a path may hold what it cannot express
+    sys.stdout = open(os.dup(1), "w", buffering=1, encoding=encoding, errors="backslashreplace")  # noqa: SIM115
     os.dup2(2, 1)
+
+
+class _Unheard(io.FileIO):
+    """Standard error: where it is closed, full or no longer read, the work goes on unheard."""
+
+    def write(self, data: Any) -> int:
+        with suppress(OSError):
+            super().write(data)
+        return len(data)
+
+
+def open_standard_streams() -> None:
+    """Make standard streams safe to use, also those that are closed: no other file may get their numbers."""
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_RDWR), number)
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", errors="backslashreplace", closefd=False)  # noqa: SIM115
+    raw = _Unheard(2, "w", closefd=False)
+    encoding = sys.stderr.encoding if sys.stderr else None
+    sys.stderr = io.TextIOWrapper(
+        io.BufferedWriter(raw), encoding, errors="backslashreplace", line_buffering=True, write_through=True
+    )
+
+
+def print_summary(line: str, stdout: TextIO) -> str | None:
+    """Print to standard output. What hinders it in words, None if nothing does or nobody reads on (`| head`)."""
+    try:
+        print(line, file=stdout, flush=True)
+    except BrokenPipeError:
+        return None
+    except OSError as error:
+        return f"cannot write to standard output: {error.strerror}"
+    return None

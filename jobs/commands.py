@@ -1,0 +1,72 @@
+"""All commands, and how one is read from the command line. Importing this takes seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import tyro
+from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, OmitSubcommandPrefixes, subcommand
+
+from jobs.adapter import ConvertAdapterCommand
+from jobs.command import Command
+from jobs.demo import DemoCommand
+from jobs.evaluate import EvaluateCommand
+from jobs.extract import ExtractCommand
+from jobs.generate import GenerateCommand
+from jobs.ingest import IngestCoco, IngestFolder, IngestLaion, IngestScenes
+from jobs.inspect import StatusCommand, VerifyCommand
+from jobs.mini import MiniWeightsCommand
+from jobs.publish import PublishCommand
+from jobs.rehydrate import RehydrateCommand
+from jobs.remove import RemoveCommand
+from jobs.report import ReportCommand
+from jobs.train import TrainCommand
+from jobs.weights import WeightsCommand
+
+
+@dataclass(frozen=True)
+class IngestCommand:
+    """Plan a dataset from a source of pictures, and fill its images column."""
+
+    source: (
+        Annotated[IngestScenes, subcommand("scenes")]
+        | Annotated[IngestFolder, subcommand("folder")]
+        | Annotated[IngestCoco, subcommand("coco")]
+        | Annotated[IngestLaion, subcommand("laion")]
+    )
+
+
+Commands = (
+    Annotated[DemoCommand, subcommand("demo")]
+    | Annotated[IngestCommand, subcommand("ingest")]
+    | Annotated[ExtractCommand, subcommand("extract")]
+    | Annotated[StatusCommand, subcommand("status")]
+    | Annotated[VerifyCommand, subcommand("verify")]
+    | Annotated[ReportCommand, subcommand("report")]
+    | Annotated[TrainCommand, subcommand("train")]
+    | Annotated[GenerateCommand, subcommand("generate")]
+    | Annotated[EvaluateCommand, subcommand("evaluate")]
+    | Annotated[ConvertAdapterCommand, subcommand("convert-adapter")]
+    | Annotated[PublishCommand, subcommand("publish")]
+    | Annotated[RemoveCommand, subcommand("remove")]
+    | Annotated[RehydrateCommand, subcommand("rehydrate")]
+    | Annotated[WeightsCommand, subcommand("weights")]
+    | Annotated[MiniWeightsCommand, subcommand("mini-weights")]
+)
+
+
+def parse_command(arguments: Sequence[str]) -> Command:
+    """The command that the arguments ask for; ends the process with 2 and the rule when they ask for none."""
+    command = tyro.cli(
+        Commands,  # type: ignore[arg-type]
+        prog="t2i-shards",
+        description="Pictures into WebDataset shards with T2I-Adapter conditions, and adapters trained from them. "
+        "With -v anywhere, a fault of the program prints its traceback.",
+        args=list(arguments),
+        config=(OmitArgPrefixes, OmitSubcommandPrefixes, FlagCreatePairsOff),
+    )
+    if isinstance(command, IngestCommand):
+        return command.source
+    return command.action if isinstance(command, WeightsCommand) else command

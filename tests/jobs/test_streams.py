@@ -1,0 +1,99 @@
+"""How a command ends where standard streams are closed, full or ASCII, and at Control-C while it starts."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.faults.toys import Pictures, make_images
+
+CHECKOUT = Path(__file__).parents[2]
+JOBS = f"{shlex.quote(sys.executable)} -m jobs"
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("streams") / "r\u00f6\u00f6t"
+    make_images(root, Pictures(4), 2)
+    return root
+
+
+def shell(line: str, **environment: str) -> subprocess.CompletedProcess[bytes]:
+    """Run a line of bash; the exit code is that of the first command of its pipe."""
+    return subprocess.run(
+        ["bash", "-c", f"{line}; exit ${{PIPESTATUS[0]}}"],
+        cwd=CHECKOUT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        timeout=600,
+    )
+
+
+@pytest.mark.parametrize(
+    ("streams", "code", "said"),
+    [
+        (">&-", 0, []),
+        ("<&- >&- 2>&-", 0, []),
+        ("| true", 0, []),
+        ("2>&1 | true", 0, []),
+        (">/dev/full", 3, ["t2i-shards: cannot write to standard output: No space left on device"]),
+    ],
+)
+def test_a_report_whose_end_nobody_hears(streams: str, code: int, said: list[str], root: Path) -> None:
+    ended = shell(f"{JOBS} report {root} --quick --engine local {streams}")
+    assert ended.returncode == code
+    assert ended.stdout == b""
+    assert ended.stderr.decode().splitlines() == said
+    # The page took no closed stream's number, into which others print.
+    assert (root / "report.html").read_text().endswith("</html>")
+
+
+@pytest.mark.parametrize("streams", ["2>&-", "2>/dev/full", "2>&1 >&- | true"])
+def test_a_refusal_that_nobody_hears(streams: str, tmp_path: Path) -> None:
+    ended = shell(f"{JOBS} status {tmp_path} {streams}")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (2, b"", b"")
+
+
+ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+
+@pytest.mark.parametrize("locale", [{"LC_ALL": "POSIX"}, ASCII])
+def test_a_root_that_the_locale_cannot_write(locale: dict[str, str], root: Path) -> None:
+    ended = shell(f"{JOBS} report {root} --quick --engine local", **locale)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.startswith(b"report: 1 dataset, 4 samples; open ")
+    assert (root / "report.html").exists()
+    ended = shell(f"{JOBS} status {root}-n\u00f6", **locale)
+    assert (ended.returncode, ended.stdout) == (2, b"")
+    [line] = ended.stderr.splitlines()
+    assert line.startswith(b"t2i-shards: ")
+
+
+def test_a_root_whose_name_is_no_text(root: Path, tmp_path: Path) -> None:
+    strange = os.fsencode(tmp_path) + b"/by\xff"
+    os.symlink(root, strange)
+    ended = shell(f"{JOBS} report {shlex.quote(str(tmp_path))}/by$'\\xff' --quick --engine local")
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert b"by\\udcff" in ended.stdout
+    assert "by\\udcff" in (root / "report.html").read_text()
+
+
+@pytest.mark.parametrize("module", ["tyro", "numpy", "pipeline.engine", "jobs.train"])
+def test_control_c_while_modules_are_imported(module: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-X", "importtime", "-m", "jobs", "status", str(tmp_path)]
+    process = subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stderr
+    for line in process.stderr:
+        if line.split("|")[-1].strip() == module:
+            break
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=600)
+    said = [line for line in err.splitlines() if not line.startswith("import time:")]
+    assert (process.returncode, out) == (130, "")
+    assert said == ["t2i-shards: interrupted; the same command goes on from here"]
