@@ -27,6 +27,7 @@ BY_HAND = {"os.replace", "os.rename", "os.link", "rename", "hardlink_to", "mkste
 BY_HAND_IN = {
     "extractors/atomic.py": "it is the one place",
     "extractors/locks.py": "fills what create_file gives it",
+    "pipeline/engine/connect.py": "fills what create_file gives it",
     "adapters/export.py": "fills what commit_folder gives it",
     "pipeline/store.py": "a Store has its own protocol",
     "pipeline/stream/cache.py": "its files are locked from before they have a name",
