@@ -14,7 +14,9 @@ from jobs.readers import NAMES, choose_readers
 from pipeline.dataset import Dataset
 from pipeline.engine import Outcome, run
 from pipeline.publish import Publication, Published, publish
-from pipeline.publish.hub import default_staging, parse_repository, send
+from pipeline.publish.hub import check_repository, send
+from pipeline.publish.plan import CARD
+from pipeline.publish.repository import MAIN, parse_repository
 from pipeline.stage import Stage
 from pipeline.store import open_store
 
@@ -31,6 +33,10 @@ class PublishCommand:
     staging: Path | None = None
     """For hf://: the folder where the publication is put together before it is sent, and which is kept; by
     default one of the user's cache."""
+    revision: str = MAIN
+    """For hf://: the branch, which is made where there is none."""
+    private: bool = False
+    """For hf://: a repository that has to be made is made private."""
     purge: bool = False
     """Take out what was removed since; only the shards concerned are made anew."""
     readers: tuple[str, ...] = NAMES
@@ -40,23 +46,29 @@ class PublishCommand:
     """Print the summary as JSON."""
 
     def run(self) -> Summary:
+        repository = parse_repository(self.to, self.revision, self.private)
         readers = choose_readers(self.readers)
         dataset = Dataset.open(self.root)
         dataset.store.sweep()
-        repository = parse_repository(self.to)
-        place = self.to if repository is None else str(self.staging or default_staging(repository))
+        place = self.to if repository is None else str(self.staging or repository.staging)
+        if repository is not None:
+            check_repository(Path(place), repository)
         published = publish(dataset, open_store(place), self.publication, readers, self._work, self.purge)
-        sent = ""
+        kept = bool(published.finished and published.finished.card_kept)
+        end = ""
         if repository is not None and not published.problems:
-            files = send(Path(place), repository)
-            sent = f"; {files} files sent" if files else "; all files were there already"
-        return self._summary(published, sent)
+            sent = send(Path(place), repository)
+            end = f"; {sent.files} files sent" if sent.files else "; all files were there already"
+            kept |= sent.card_kept
+        if kept:
+            end += f"; {CARD} was edited there and kept"
+        return self._summary(published, end)
 
     def _work(self, verb: str, stage: Stage, shards: Sequence[int], of: int) -> Outcome:
         with show_progress(verb, len(shards), of) as progress:
             return run(stage, shards, self.engine.engine, self.engine.workers, progress)
 
-    def _summary(self, published: Published, sent: str) -> Summary:
+    def _summary(self, published: Published, end: str) -> Summary:
         left_out, counts = published.left_out, published.counts
         parts = [f"{split} {count} samples" for split, count in counts.items()]
         if left_out:
@@ -71,7 +83,7 @@ class PublishCommand:
         elif not published.finished:
             parts.append("was whole already")
         shards = f"{published.shards} shards, {published.made} of them now"
-        line = f"publish: {shards}; {'; '.join(parts)}; {self.to}{sent}"
+        line = f"publish: {shards}; {'; '.join(parts)}; {self.to}{end}"
         record = {
             "command": "publish",
             "to": self.to,

@@ -18,6 +18,8 @@ from typing import Any
 
 import pytest
 
+from tests.pipeline.publish.hub_server import Hub, serve_hub
+
 HERE = Path(__file__).parents[1]
 ASSETS = HERE.parent / "shared" / "assets"
 
@@ -152,3 +154,17 @@ def disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("may not mount a small file system here (needs root)")
     yield folder
     subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    import huggingface_hub.constants
+    import huggingface_hub.hf_api
+    from huggingface_hub import HfApi
+
+    with serve_hub() as server:
+        # The stand-in knows no Xet; publishing leaves it on.
+        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", True)
+        monkeypatch.setenv("HF_HUB_DISABLE_XET", "1")
+        monkeypatch.setattr(huggingface_hub, "HfApi", lambda: HfApi(endpoint=server.address, token="a-token"))
+        yield server

@@ -10,6 +10,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from pipeline.dataset import IMAGES
+from pipeline.publish.edits import seal
 from pipeline.publish.facts import Facts
 
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
@@ -59,7 +60,7 @@ def render_card(facts: Facts, template: str = "card.md.j2") -> bytes:
         research_only=research_only(facts),
         recipes=json.dumps({maker.column: maker.recipe for maker in facts.makers}, indent=1, sort_keys=True),
     )
-    return text.encode()
+    return seal(text.encode())
 
 
 def research_only(facts: Facts) -> list[str]:

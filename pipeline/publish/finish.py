@@ -13,29 +13,32 @@ from pipeline.errors import IncompleteError
 from pipeline.publish.card import licence_id, render_card
 from pipeline.publish.choice import Choice, Target
 from pipeline.publish.croissant import describe
+from pipeline.publish.edits import is_sealed, keep_edits
 from pipeline.publish.facts import Facts, collect_facts
 from pipeline.publish.index import Entry, energon_meta, read_dali_index, wids_index, write_energon_table
 from pipeline.publish.pack import data_path, index_paths, read_receipt, receipt_path
 from pipeline.publish.packed import Line, PackedShards, line_of
-from pipeline.publish.plan import CLAIM, MANIFEST, SUMS, Plan
+from pipeline.publish.plan import CARD, CLAIM, MANIFEST, SUMS, Plan
 from pipeline.publish.readers import Reader, read_back
 from pipeline.publish.revision import REVISIONS, read_revisions
 from pipeline.publish.sheet import SAMPLES, draw_contact_sheet
+from pipeline.publish.sums import sum_lines
 from pipeline.publish.survey import Looked
 from pipeline.receipt import Receipt
 from pipeline.sample import Sample
 from pipeline.store import Store
 
-CARD, SHEET, CROISSANT = "README.md", "contact-sheet.jpg", "croissant.json"
+SHEET, CROISSANT = "contact-sheet.jpg", "croissant.json"
 ENERGON_TABLE = ".nv-meta/index.sqlite"
 
 
 @dataclass(frozen=True)
 class Finished:
-    """A whole publication. unchecked: readers that are not installed."""
+    """A whole publication. unchecked: readers that are not installed. card_kept: its card had been edited."""
 
     lines: tuple[Line, ...]
     unchecked: tuple[str, ...]
+    card_kept: bool = False
 
 
 def finish(plan: Plan, choice: Choice, looked: Mapping[int, Looked], readers: Mapping[str, Reader]) -> Finished:
@@ -50,6 +53,9 @@ def finish(plan: Plan, choice: Choice, looked: Mapping[int, Looked], readers: Ma
     lines = [line_of(target, receipt, members) for target, receipt in receipts.items() if receipt.samples]
     facts = collect_facts(plan, choice, looked, lines, read_revisions(to))
     files = _describe(to, facts)
+    edited = find_edited_card(to)
+    if edited is not None:
+        files[CARD] = keep_edits(f"{to.root}/{CARD}", edited, files[CARD])
     for path, data in files.items():
         replace_draft(to, path, data)
     files[ENERGON_TABLE] = _write_table(to, lines)
@@ -57,8 +63,10 @@ def finish(plan: Plan, choice: Choice, looked: Mapping[int, Looked], readers: Ma
     manifest = b"".join(line.encode() for line in lines)
     replace_draft(to, MANIFEST, manifest)
     sums = {path: hashlib.sha256(data).hexdigest() for path, data in {**files, MANIFEST: manifest}.items()}
-    replace_draft(to, SUMS, _sum_lines({**sums, **_sums_of_shards(to, receipts)}))
-    return Finished(tuple(lines), tuple(unchecked))
+    if edited is not None:
+        del sums[CARD]  # which is its owner's from now on
+    replace_draft(to, SUMS, sum_lines({**sums, **_sums_of_shards(to, receipts)}))
+    return Finished(tuple(lines), tuple(unchecked), edited is not None)
 
 
 def read_receipts(to: Store, targets: Sequence[Target]) -> dict[Target, Receipt]:
@@ -106,6 +114,15 @@ def _write_table(to: Store, lines: Sequence[Line]) -> bytes:
     return data
 
 
+def find_edited_card(to: Store) -> bytes | None:
+    """The card that stands there, if it is not as it was written."""
+    try:
+        card = bytes(to.load(CARD))
+    except FileNotFoundError:
+        return None
+    return None if is_sealed(card) else card
+
+
 def replace_draft(to: Store, path: str, data: bytes) -> None:
     """Make the file, in place of one with other bytes that an earlier attempt left."""
     if to.create_bytes(path, data):
@@ -126,8 +143,3 @@ def _sums_of_shards(to: Store, receipts: Mapping[Target, Receipt]) -> dict[str, 
     with ThreadPoolExecutor(16) as threads:
         digests = threads.map(lambda path: hashlib.sha256(to.load(path)).hexdigest(), small)
         return {**sums, **dict(zip(small, digests, strict=True))}
-
-
-def _sum_lines(sums: Mapping[str, str]) -> bytes:
-    """As `sha256sum` writes them."""
-    return "".join(f"{sums[path]}  {path}\n" for path in sorted(sums)).encode()

@@ -1,30 +1,35 @@
-"""Sending a publication to the Hugging Face Hub: shards first, what vouches for them last.
+"""Sending a publication to the Hugging Face Hub: its claim first, then the shards, what vouches for them last.
 
-The library's own commits are used, a few files at a time, so that a run that is cut off has something to show.
-What the Hub has already, by its own digests, is not sent again; and by them the whole is checked in the end.
+The library's own commits are used, a few hundred files at a time, so that a run that is cut off has something to
+show. What the Hub has already, by its own digests, is not sent again; and by them the whole is checked in the end.
+Files that are not ours are neither replaced nor deleted.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import json
+from collections import Counter
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pipeline.errors import IncompleteError, RequestError
-from pipeline.publish.finish import CARD
-from pipeline.publish.plan import MANIFEST, SUMS
-from pipeline.stage import describe_error
-from pipeline.store import map_file
+from pipeline.publish.edits import is_sealed, keep_edits
+from pipeline.publish.finish import replace_draft
+from pipeline.publish.plan import CARD, CLAIM, MANIFEST, SUMS, refuse_difference
+from pipeline.publish.repository import HubRepository, Repository
+from pipeline.publish.sums import read_sums, sum_lines
+from pipeline.store import FolderStore, map_file
 
-PREFIX = "hf://datasets/"
-AT_ONCE = 40
-"""Files of one commit."""
+AT_ONCE = 250
+"""Files of one commit at least; the Hub takes 128 commits an hour."""
+MOST_COMMITS = 100
+MOST_ENTRIES = 10_000
+"""Files and folders that the Hub takes in one folder."""
 LAST = (CARD, MANIFEST, SUMS)
-KEPT = (".gitattributes",)
-"""Files that are the Hub's own."""
+HUBS_OWN = (".gitattributes",)
 
 
 @dataclass(frozen=True)
@@ -36,83 +41,151 @@ class LocalFile:
     blob: str
 
 
-def parse_repository(to: str) -> str | None:
-    """user/name of hf://datasets/user/name; None for another kind of place. RequestError for a malformed one."""
-    if not to.startswith("hf://"):
-        return None
-    name = to.removeprefix(PREFIX).strip("/")
-    if not to.startswith(PREFIX) or name.count("/") != 1 or "@" in name:
-        raise RequestError(f"--to on the Hub must be hf://datasets/USER/NAME, not {to!r}")
-    return name
+@dataclass(frozen=True)
+class Sent:
+    """files: how many were sent. card_kept: the card had been edited there, and stays as it was."""
+
+    files: int
+    card_kept: bool = False
 
 
-def default_staging(repository: str) -> Path:
-    """Where a publication is put together for the Hub."""
-    return Path.home() / ".cache" / "t2i-shards" / "publish" / repository.replace("/", "--")
+def check_repository(folder: Path, place: Repository) -> None:
+    """RequestError when the repository holds something else than the publication of `folder`, done or not."""
+    hub = HubRepository(place)
+    if hub.exists():
+        _refuse_strangers(hub, hub.files(), folder)
 
 
-def send(folder: Path, repository: str) -> int:
-    """Make the dataset repository hold exactly the publication in `folder`. How many files were sent.
+def send(folder: Path, place: Repository) -> Sent:
+    """Bring the publication in `folder` into the dataset repository, in place of its own earlier revision.
 
-    Raises RequestError unless the publication is whole, ConnectionError when the Hub cannot be reached or refuses,
-    IncompleteError when it holds other bytes in the end.
+    Raises RequestError unless the publication is whole and within the Hub's limits, and the repository empty or
+    its own; ConnectionError when the Hub cannot be reached or refuses; IncompleteError when other bytes arrive.
     """
     if not (folder / SUMS).is_file():
         raise RequestError(f"{folder} is no whole publication: {SUMS}, which is written last, is not there")
-    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
-
-    api = HfApi()
-    local = _local_files(folder)
-    with _reaching(repository):
-        api.create_repo(repository, repo_type="dataset", exist_ok=True)
-        remote = _remote_files(api, repository)
-        missing = [name for name in local if not _same(local[name], remote.get(name))]
-        strangers = [name for name in remote if name not in local and name not in KEPT]
-        if not missing and not strangers:
-            return 0
-
-        def commit(operations: Sequence[Any], message: str) -> None:
-            api.create_commit(repository, operations, commit_message=message, repo_type="dataset")
-
-        def adds(names: Sequence[str]) -> list[Any]:
-            return [CommitOperationAdd(path_in_repo=name, path_or_fileobj=local[name].path) for name in names]
-
-        # What vouched for the old bytes must not stand beside new ones.
-        vouching = [name for name in (MANIFEST, SUMS) if name in remote]
-        if vouching:
-            commit([CommitOperationDelete(path_in_repo=name) for name in vouching], "Begin a new revision")
-            strangers = [name for name in strangers if name not in vouching]
-        body = [name for name in missing if name not in LAST]
-        for start in range(0, len(body), AT_ONCE):
-            part = f"part {start // AT_ONCE + 1} of {-(-len(body) // AT_ONCE)}"
-            commit(adds(body[start : start + AT_ONCE]), f"Shards, {part}")
-        last = [name for name in LAST if name in missing or name in vouching]
-        commit([*adds(last), *(CommitOperationDelete(path_in_repo=name) for name in strangers)], "Card and sums")
-        there = _remote_files(api, repository)
+    refuse_beyond_limits(names_of(folder))
+    hub = HubRepository(place)
+    hub.make()
+    remote = hub.files()
+    _refuse_strangers(hub, remote, folder)
+    earlier = read_sums(hub.load(SUMS)) if SUMS in remote else {}
+    kept = _keep_card(hub, remote, folder, earlier)
+    local = {name: digest_file(folder / name) for name in names_of(folder)}
+    files = _send_missing(hub, local, remote, earlier)
+    there = hub.files() if files else remote
     wrong = sorted(name for name in local if not _same(local[name], there.get(name)))
     if wrong:
-        raise IncompleteError(
-            f"{PREFIX}{repository} has other bytes than were sent, first in {wrong[0]}; run again"
+        raise IncompleteError(f"{place} has other bytes than were sent, first in {wrong[0]}; run again")
+    return Sent(files, kept)
+
+
+def _send_missing(
+    hub: HubRepository, local: Mapping[str, LocalFile], remote: Mapping[str, Any], earlier: Mapping[str, str]
+) -> int:
+    """Commit what differs. How many files were sent. earlier: what the sums there name."""
+    missing = [name for name in local if not _same(local[name], remote.get(name))]
+    # Nothing else is ours to delete.
+    stale = [name for name in earlier if name in remote and name not in local]
+    if not missing and not stale:
+        return 0
+
+    def adds(names: list[str]) -> dict[str, Path]:
+        return {name: local[name].path for name in names}
+
+    # What vouched for the old bytes must not stand beside new ones.
+    vouching = [name for name in (MANIFEST, SUMS) if name in remote]
+    claim = [CLAIM] if CLAIM in missing else []
+    body = [name for name in missing if name not in (*LAST, CLAIM)]
+    if stale or claim or (vouching and body):
+        hub.commit("Begin a new revision", adds(claim), [*vouching, *stale])
+    size = max(AT_ONCE, -(-len(body) // MOST_COMMITS))
+    for start in range(0, len(body), size):
+        hub.commit(
+            f"Shards, part {start // size + 1} of {-(-len(body) // size)}", adds(body[start : start + size])
         )
-    return len(body) + len(last)
+    last = [name for name in LAST if name in missing or name in vouching]
+    hub.commit("Card and sums", adds(last))
+    return len(claim) + len(body) + len(last)
 
 
-def _local_files(folder: Path) -> dict[str, LocalFile]:
-    """Every file of the publication, the sums among them."""
-    names = [line.split("  ", 1)[1] for line in (folder / SUMS).read_text().splitlines()] + [SUMS]
-    files = {}
-    for name in sorted(names):
-        data = map_file(folder / name)
-        blob = hashlib.sha1(b"blob %d\0" % len(data), usedforsecurity=False)
-        blob.update(data)
-        files[name] = LocalFile(folder / name, hashlib.sha256(data).hexdigest(), blob.hexdigest())
-    return files
+def _refuse_strangers(hub: HubRepository, remote: Mapping[str, Any], folder: Path) -> None:
+    """RequestError unless the repository has the claim of `folder`, or nothing but bytes of that publication."""
+    if CLAIM in remote:
+        if (folder / CLAIM).is_file():
+            had, wanted = (
+                _read_claim(hub.place, data) for data in (hub.load(CLAIM), (folder / CLAIM).read_bytes())
+            )
+            refuse_difference(str(hub.place), had, wanted)
+        return
+    local = names_of(folder)
+    strangers = (
+        name
+        for name, entry in sorted(remote.items())
+        if name not in HUBS_OWN and not (name in local and _same(digest_file(folder / name), entry))
+    )
+    if stranger := next(strangers, None):
+        raise RequestError(
+            f"{hub.place} must be empty or hold this publication; it holds {stranger}; use another repository, "
+            "or a new branch with --revision"
+        )
 
 
-def _remote_files(api: Any, repository: str) -> Mapping[str, Any]:
-    """Path -> what the Hub says of the file."""
-    found = api.list_repo_tree(repository, recursive=True, repo_type="dataset")
-    return {entry.path: entry for entry in found if hasattr(entry, "blob_id")}
+def _read_claim(place: Repository, data: bytes) -> Mapping[str, Any]:
+    try:
+        claim = json.loads(data)
+    except ValueError:
+        claim = None
+    if not isinstance(claim, dict):
+        raise RequestError(f"{place}: {CLAIM} there must be a JSON object of t2i-shards; use another repository")
+    return claim
+
+
+def _keep_card(hub: HubRepository, remote: Mapping[str, Any], folder: Path, earlier: Mapping[str, str]) -> bool:
+    """Take the card over that was edited there. Whether it was.
+
+    earlier: what the sums there name, the card's own digest where it has no seal yet.
+    """
+    if CARD not in remote or CLAIM not in remote:
+        return False
+    theirs, ours = hub.load(CARD), (folder / CARD).read_bytes()
+    if theirs == ours:
+        return not is_sealed(ours)
+    if is_sealed(theirs) or earlier.get(CARD) == hashlib.sha256(theirs).hexdigest():
+        return False
+    kept = keep_edits(f"{hub.place}/{CARD}", theirs, ours)
+    sums = read_sums((folder / SUMS).read_bytes())
+    store = FolderStore(folder)
+    store.discard(SUMS)
+    replace_draft(store, CARD, kept)
+    store.create_bytes(SUMS, sum_lines({name: digest for name, digest in sums.items() if name != CARD}))
+    return True
+
+
+def refuse_beyond_limits(names: Collection[str]) -> None:
+    """RequestError when a folder would hold more than the Hub takes."""
+    folders = {name.rpartition("/")[0] for name in names}
+    entries = Counter(path.rpartition("/")[0] for path in {*names, *folders} if path)
+    for folder, count in entries.items():
+        if count > MOST_ENTRIES:
+            raise RequestError(
+                f"a folder on the Hub holds at most {MOST_ENTRIES} files, and {folder or 'the first'} would hold "
+                f"{count}; publish with a larger --shard-size"
+            )
+
+
+def names_of(folder: Path) -> list[str]:
+    """Every file of the publication, card and sums among them; none when it is not whole."""
+    sums = folder / SUMS
+    return sorted({*read_sums(sums.read_bytes()), CARD, SUMS}) if sums.is_file() else []
+
+
+def digest_file(path: Path) -> LocalFile:
+    """A file with its digests."""
+    data = map_file(path)
+    blob = hashlib.sha1(b"blob %d\0" % len(data), usedforsecurity=False)
+    blob.update(data)
+    return LocalFile(path, hashlib.sha256(data).hexdigest(), blob.hexdigest())
 
 
 def _same(local: LocalFile, remote: Any) -> bool:
@@ -122,14 +195,3 @@ def _same(local: LocalFile, remote: Any) -> bool:
     if remote.lfs is not None:
         return bool(remote.lfs.sha256 == local.sha256)
     return bool(remote.blob_id == local.blob)
-
-
-@contextmanager
-def _reaching(repository: str) -> Iterator[None]:
-    """ConnectionError for what the Hub's client raises."""
-    try:
-        yield
-    except (RequestError, IncompleteError):
-        raise
-    except Exception as error:
-        raise ConnectionError(f"{PREFIX}{repository}: {describe_error(error)}; run again to go on") from error

@@ -21,6 +21,7 @@ from pipeline.stream import check_current
 from pipeline.stream.columns import whole_column
 from pipeline.tombstones import count_stones, read_tombstones
 
+CARD = "README.md"
 CLAIM = "publish.json"
 MANIFEST = "manifest.jsonl"
 SUMS = "SHA256SUMS"
@@ -128,7 +129,7 @@ class Plan:
                 )
             self.to.create_bytes(CLAIM, to_json(self.claim))
             standing = read_claim(self.to)
-        _refuse_difference(self.to.root, standing or {}, self.claim)
+        refuse_difference(self.to.root, standing or {}, self.claim)
 
 
 def plan_publish(dataset: Dataset, asked: Publication, to: Store) -> Plan:
@@ -197,7 +198,8 @@ def read_claim(to: Store) -> Mapping[str, Any] | None:
     return claim
 
 
-def _refuse_difference(root: str, had: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+def refuse_difference(root: str, had: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    """RequestError that names the first difference of two claims."""
     for name in sorted(had.keys() | wanted.keys()):
         if had.get(name) != wanted.get(name):
             raise RequestError(

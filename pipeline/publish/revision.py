@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,8 +11,10 @@ from typing import Any
 from pipeline.dataset import IMAGES
 from pipeline.errors import RequestError
 from pipeline.publish.choice import Choice, Target
+from pipeline.publish.edits import is_sealed
 from pipeline.publish.pack import data_path, index_paths, read_receipt, receipt_path
-from pipeline.publish.plan import MANIFEST, SUMS, Plan
+from pipeline.publish.plan import CARD, MANIFEST, SUMS, Plan
+from pipeline.publish.sums import read_sums
 from pipeline.receipt import shard_name, to_json
 from pipeline.rows import sample_keys
 from pipeline.store import Store
@@ -88,6 +91,16 @@ def heed_removals(plan: Plan, choice: Choice, purge: bool) -> Gone:
     return newest
 
 
+def _discard_old_card(to: Store) -> None:
+    """Take away a card from before cards were sealed, while the sums still tell that it was not edited."""
+    try:
+        card, sums = bytes(to.load(CARD)), read_sums(to.load(SUMS))
+    except FileNotFoundError:
+        return
+    if not is_sealed(card) and sums.get(CARD) == hashlib.sha256(card).hexdigest():
+        to.discard(CARD)
+
+
 def discard_stale(plan: Plan, gone: Gone) -> int:
     """Take away the shards that still hold a sample that is gone, the receipt first. How many there were.
 
@@ -100,6 +113,7 @@ def discard_stale(plan: Plan, gone: Gone) -> int:
         if (receipt := read_receipt(plan.to, target)) is None or receipt.drops.get("removed", 0) != len(keys)
     ]
     if stale:
+        _discard_old_card(plan.to)
         plan.to.discard(SUMS)
         plan.to.discard(MANIFEST)
     for target in stale:

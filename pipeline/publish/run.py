@@ -12,8 +12,8 @@ from pipeline.engine import Outcome
 from pipeline.errors import IncompleteError
 from pipeline.publish.card import render_card
 from pipeline.publish.facts import collect_standing
-from pipeline.publish.finish import CARD, Finished, finish
-from pipeline.publish.plan import SUMS, Plan, plan_publish
+from pipeline.publish.finish import Finished, finish
+from pipeline.publish.plan import CARD, SUMS, Plan, plan_publish
 from pipeline.publish.readers import Reader
 from pipeline.publish.request import Publication
 from pipeline.publish.revision import discard_stale, heed_removals

@@ -12,11 +12,13 @@ from pipeline.dataset import IMAGES, Dataset, Description, check_bytes, load_tar
 from pipeline.duplicates import duplicates_path
 from pipeline.errors import DamagedShard, IncompleteError, RequestError
 from pipeline.plan import LEFT_OUT, plan_path, supplement_path
+from pipeline.publish.finish import find_edited_card
 from pipeline.publish.index import Entry, dali_index, read_dali_index, scan, wids_index
 from pipeline.publish.pack import create_same
 from pipeline.publish.packed import Line
 from pipeline.publish.plan import CLAIM, CRAWLS, MANIFEST, SUMS, Plan
 from pipeline.publish.request import Publication, without_paths
+from pipeline.publish.sums import sum_lines
 from pipeline.receipt import Receipt, shard_name, to_json
 from pipeline.rows import rows_path
 from pipeline.sample import digest_keys
@@ -129,7 +131,9 @@ def finish_columns(plan: Plan, card: Mapping[str, bytes]) -> tuple[Line, ...]:
         except FileNotFoundError:
             continue
     lines = _lines(plan)
-    described = {**card, **{wids_path(column): _wids(column, lines) for column in plan.columns}}
+    described = {wids_path(column): _wids(column, lines) for column in plan.columns}
+    if find_edited_card(to) is None:
+        described |= card
     for path, data in described.items():
         create_same(to, path, data)
     create_same(to, "dataset.json", to_json(asdict(published_description(dataset))))
@@ -142,7 +146,7 @@ def finish_columns(plan: Plan, card: Mapping[str, bytes]) -> tuple[Line, ...]:
     small += [f"plan/{name}" for name in to.names("plan")]
     sums = {path: hashlib.sha256(to.load(path)).hexdigest() for path in small}
     sums |= {line.name: line.sha256 for line in lines}
-    create_same(to, SUMS, "".join(f"{sums[path]}  {path}\n" for path in sorted(sums)).encode())
+    create_same(to, SUMS, sum_lines(sums))
     return lines
 
 

@@ -11,6 +11,7 @@ from jobs.command import EngineOptions, execute
 from jobs.publish import PublishCommand
 from jobs.remove import RemoveCommand
 from pipeline.publish import Publication
+from tests.pipeline.publish.hub_server import Hub
 from tests.pipeline.publish.toys import contents, keys_of, publish_here, toy_dataset
 
 LOCAL = EngineOptions("local", 2)
@@ -55,28 +56,45 @@ def test_remove_then_purge(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
 
 
 def test_the_hub_gets_what_was_put_together_in_the_staging_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     toy_dataset(tmp_path / "root", 8, 8, color=False)
-    sent: list[tuple[Path, str]] = []
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    root, to = str(tmp_path / "root"), "hf://datasets/user/name"
+    publish = PublishCommand(root, to, readers=(), private=True, engine=LOCAL)
+    assert execute(publish) == 0
+    staged = contents(tmp_path / ".cache/t2i-shards/publish/user--name")
+    assert f"{to}; {len(staged)} files sent" in capsys.readouterr().out
+    assert hub.private
+    assert {path: hub.files[path][0] for path in staged} == staged
+    assert execute(publish) == 0
+    assert f"{to}; all files were there already" in capsys.readouterr().out
+    hub.edit({"README.md": staged["README.md"] + b"mine"})
+    assert execute(publish) == 0
+    assert "README.md was edited there and kept" in capsys.readouterr().out
+    again = PublishCommand(root, to, readers=(), staging=tmp_path / "staging", revision="v2", engine=LOCAL)
+    assert execute(again) == 0
+    assert contents(tmp_path / "staging") == staged
+    assert {path: hub.branches["v2"][path][0] for path in staged} == staged
+    for wrong in ("hf://user/name", str(tmp_path / "to")):
+        assert execute(PublishCommand(root, wrong, readers=(), private=True, engine=LOCAL)) == 2
 
-    def send(folder: Path, repository: str) -> int:
-        assert "SHA256SUMS" in contents(folder)
-        sent.append((folder, repository))
-        return 7
 
-    monkeypatch.setattr("jobs.publish.send", send)
-    for staging in (None, tmp_path / "staging"):
-        monkeypatch.setattr(Path, "home", lambda: tmp_path)
-        to = "hf://datasets/user/name"
-        assert execute(PublishCommand(str(tmp_path / "root"), to, readers=(), staging=staging, engine=LOCAL)) == 0
-        assert f"{to}; 7 files sent" in capsys.readouterr().out
-    assert sent == [
-        (tmp_path / ".cache/t2i-shards/publish/user--name", "user/name"),
-        (tmp_path / "staging", "user/name"),
-    ]
-    wrong = PublishCommand(str(tmp_path / "root"), "hf://user/name", readers=(), engine=LOCAL)
-    assert execute(wrong) == 2
+def test_a_repository_of_somebody_elses_is_refused_before_anything_is_made(
+    tmp_path: Path, hub: Hub, capsys: pytest.CaptureFixture[str]
+) -> None:
+    toy_dataset(tmp_path / "root", 8, 8, color=False)
+    hub.create()
+    hub.edit({"LICENSE": b"mine"})
+    staging = tmp_path / "staging"
+    command = PublishCommand(
+        str(tmp_path / "root"), "hf://datasets/user/name", readers=(), staging=staging, engine=LOCAL
+    )
+    assert execute(command) == 2
+    assert "hf://datasets/user/name must be empty or hold this publication; it holds LICENSE" in (
+        capsys.readouterr().err
+    )
+    assert not staging.exists()
 
 
 @pytest.mark.parametrize("given", [(), ("keys", "urls")])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -131,3 +132,50 @@ def test_a_purge_cut_off_is_gone_on_with(
         open_published(str(tmp_path / "to"))
     publish_here(dataset, tmp_path / "to")
     assert contents(tmp_path / "to") == contents(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("sealed", [True, False], ids=["", "from before cards were sealed"])
+def test_an_edited_card_is_kept_through_a_purge(dataset: Dataset, tmp_path: Path, sealed: bool) -> None:
+    """What loaders read of it is renewed; the sums vouch for it no longer. An unedited card is written anew."""
+    for name in ("to", "edited"):
+        to = tmp_path / name
+        publish_here(dataset, to)
+        card = (to / "README.md").read_bytes()
+        if not sealed:
+            old = card.rpartition(b"<!-- t2i-shards")[0]
+            sums = (to / "SHA256SUMS").read_bytes()
+            digests = [sha256(data).hexdigest().encode() for data in (card, old)]
+            replace_file(to / "SHA256SUMS", sums.replace(*digests))
+            card = old
+        if name == "edited":
+            card = card.replace(b"license: other", b"license: cc-by-4.0  # mine", 1) + b"\n## Citation\n"
+            card = card.replace(b"data/train-*.tar", b"data/*.tar", 1)
+        replace_file(to / "README.md", card)
+    remove(dataset, "keys", ["k00003"])
+    assert not publish_here(dataset, tmp_path / "to", purge=True).finished.card_kept  # type: ignore[union-attr]
+    assert b"Revision 1: 1 samples went" in (tmp_path / "to/README.md").read_bytes()
+    assert publish_here(dataset, tmp_path / "edited", purge=True).finished.card_kept  # type: ignore[union-attr]
+    kept = (tmp_path / "edited/README.md").read_text()
+    assert kept.endswith("\n## Citation\n")
+    assert "license: cc-by-4.0\n" in kept
+    assert "path: data/train-*.tar" in kept
+    sums = (tmp_path / "edited/SHA256SUMS").read_text()
+    assert "README.md" not in sums
+    remove(dataset, "keys", ["k00004"])
+    publish_here(dataset, tmp_path / "edited", purge=True)
+    assert (tmp_path / "edited/README.md").read_text() == kept
+
+
+def test_an_edited_card_that_cannot_be_read_is_named(dataset: Dataset, tmp_path: Path) -> None:
+    publish_here(dataset, tmp_path / "to")
+    broken = b"---\nlicense: [\n---\n# Mine\n"
+    replace_file(tmp_path / "to/README.md", broken)
+    remove(dataset, "keys", ["k00003"])
+    with pytest.raises(RequestError, match=r"README.md was edited, and its front matter must be YAML .*mend"):
+        publish_here(dataset, tmp_path / "to", purge=True)
+    assert (tmp_path / "to/README.md").read_bytes() == broken
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    path.unlink()
+    path.write_bytes(data)
