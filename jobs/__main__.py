@@ -49,6 +49,9 @@ def main() -> None:
         for name, value in QUIET.items():
             os.environ.setdefault(name, value)
         divert_others()
+        from pipeline.plain import show_logs_plain
+
+        show_logs_plain(("pipeline", "adapters", "extractors", "jobs"))
         code = run(sys.argv[1:])
     except KeyboardInterrupt:
         sys.stderr.write("t2i-shards: interrupted; the same command goes on from here\n")

@@ -18,6 +18,7 @@ from jobs.stdout import divert_prints, print_summary
 from pipeline.engine import Outcome
 from pipeline.engine.run import Engine
 from pipeline.errors import IncompleteError, RequestError
+from pipeline.plain import hide_secrets, show_plain
 from pipeline.stage import describe_error
 
 DONE, FAULT, WRONG, INCOMPLETE, INTERRUPTED = 0, 1, 2, 3, 130
@@ -79,11 +80,11 @@ def execute(command: Command, verbose: bool = False) -> int:
         except Exception as error:
             return report_fault(error, verbose)
         for problem in summary.problems:
-            print(problem, file=sys.stderr)
+            print(show_plain(problem), file=sys.stderr)
         if command.json:
-            line = json.dumps({**summary.record, "problems": summary.problems}, sort_keys=True)
+            line = hide_secrets(json.dumps({**summary.record, "problems": summary.problems}, sort_keys=True))
         else:
-            line = summary.line
+            line = "\n".join(map(show_plain, summary.line.split("\n")))
         if not summary.silent and (hindered := print_summary(line, stdout)):
             return refuse(hindered, INCOMPLETE)
         return INCOMPLETE if summary.problems else DONE
@@ -91,7 +92,7 @@ def execute(command: Command, verbose: bool = False) -> int:
 
 def refuse(line: str, code: int) -> int:
     """Say in one line why a command ends, and give its exit code back."""
-    print(f"t2i-shards: {line}", file=sys.stderr)
+    print(f"t2i-shards: {show_plain(line)}", file=sys.stderr)
     return code
 
 

@@ -14,8 +14,8 @@ from jobs.readers import NAMES, choose_readers
 from pipeline.dataset import Dataset
 from pipeline.engine import Outcome, run
 from pipeline.publish import Publication, Published, publish
+from pipeline.publish.edits import CARD
 from pipeline.publish.hub import check_repository, send
-from pipeline.publish.plan import CARD
 from pipeline.publish.repository import MAIN, parse_repository
 from pipeline.stage import Stage
 from pipeline.store import open_store

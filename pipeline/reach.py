@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from pipeline.errors import IncompleteError, RequestError, Unreachable
+from pipeline.plain import hide_secrets
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +39,7 @@ def reaching(root: str) -> Iterator[None]:
     except (OSError, RequestError, IncompleteError):
         raise
     except Exception as error:
-        raise ConnectionError(f"cannot reach {root}: {_say(error)}") from error
+        raise ConnectionError(f"cannot reach {hide_secrets(root)}: {_say(error)}") from error
 
 
 def read_patiently(what: str, read: Callable[[], T]) -> T:
@@ -46,7 +47,7 @@ def read_patiently(what: str, read: Callable[[], T]) -> T:
 
     Raises Unreachable when it is still failing at the end, and at once whatever will not pass.
     """
-    begun = time.monotonic()
+    begun, what = time.monotonic(), hide_secrets(what)
     for tried, wait in enumerate((*WAITS, math.inf), 1):
         try:
             return read()
@@ -88,4 +89,4 @@ def may_pass(error: Exception) -> bool:
 
 
 def _say(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    return hide_secrets(" ".join(str(error).split())) or type(error).__name__

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from extractors.base import Resources
 from pipeline.errors import BrokenStage, IncompleteError
+from pipeline.plain import hide_secrets
 from pipeline.receipt import Receipt
 
 IN_A_ROW = 100
@@ -66,7 +67,7 @@ class Stopwatch:
 
 def describe_error(error: BaseException) -> str:
     """ValueError: what it said, on one line."""
-    text: Any = " ".join(str(error).split())
+    text: Any = hide_secrets(" ".join(str(error).split()))
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 

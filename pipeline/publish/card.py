@@ -10,6 +10,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from pipeline.dataset import IMAGES
+from pipeline.plain import show_plain
 from pipeline.publish.edits import seal
 from pipeline.publish.facts import Facts
 
@@ -43,7 +44,7 @@ def render_card(facts: Facts, template: str = "card.md.j2") -> bytes:
     )
     environment.filters |= {
         "md": escape_markdown,
-        "json": lambda value: json.dumps(value, ensure_ascii=False),
+        "json": lambda value: json.dumps(show_plain(value), ensure_ascii=False),
         "count": lambda number: f"{number:,}",
         "dtype": lambda member: DTYPES.get(member.rpartition(".")[2], "binary"),
         "holds": lambda member, column: HOLDS.get(member, column),
@@ -56,7 +57,7 @@ def render_card(facts: Facts, template: str = "card.md.j2") -> bytes:
         columns=[(IMAGES, facts.members), *((maker.column, maker.members) for maker in facts.makers)],
         licence_id=licence_id(facts),
         size_category=next((name for least, name in SIZES if facts.samples < least), "1M<n<10M"),
-        geometry=f"short side {geometry.get('size')} pixels, JPEG {geometry.get('quality')}",
+        geometry=escape_markdown(f"short side {geometry.get('size')} pixels, JPEG {geometry.get('quality')}"),
         research_only=research_only(facts),
         recipes=json.dumps({maker.column: maker.recipe for maker in facts.makers}, indent=1, sort_keys=True),
     )
@@ -77,11 +78,13 @@ def licence_id(facts: Facts) -> str:
 
 
 def escape_markdown(value: Any) -> str:
-    """The value as text that means nothing in a Markdown table or in HTML."""
+    """The value as one line of text that means nothing in Markdown, in a table of it, or in HTML."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    for sign, shown in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "&#124;"), ("`", "&#96;")):
-        text = text.replace(sign, shown)
-    return " ".join(text.replace("[", "\\[").replace("]", "\\]").split())
+    return "".join(_ENTITIES.get(sign, sign) for sign in show_plain(" ".join(text.split())))
+
+
+# As entities, for a backslash before a backslash of the text's own would free what comes after it.
+_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", **{sign: f"&#{ord(sign)};" for sign in "\\`*#[]|~$"}}
 
 
 def _reasons(lost: Mapping[str, int]) -> str:

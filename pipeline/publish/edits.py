@@ -11,6 +11,7 @@ from typing import Any
 
 from pipeline.errors import RequestError
 
+CARD = "README.md"
 RENEWED = ("size_categories", "configs", "dataset_info")
 """Of the front matter: what tells loaders which files there are, and what is in them."""
 _SEAL = re.compile(rb"<!-- t2i-shards, sha256 of the lines above: ([0-9a-f]{64}) -->\n\Z")

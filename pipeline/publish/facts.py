@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,18 +14,10 @@ from pipeline.publish.packed import Line, by_split
 from pipeline.publish.plan import CRAWLS, Plan
 from pipeline.publish.request import without_paths
 from pipeline.publish.survey import Looked, reasons_of
+from pipeline.publish.weights import Weights, find_weights
 from pipeline.yields import measure_yield
 
 OPTED_OUT = "opted out"
-
-
-@dataclass(frozen=True)
-class Weights:
-    """A file that a column was made with."""
-
-    file: str
-    sha256: str
-    licence: str
 
 
 @dataclass(frozen=True)
@@ -138,6 +130,12 @@ def collect_standing(plan: Plan, members: Mapping[str, tuple[str, ...]]) -> Fact
     )
 
 
+def check_weights(plan: Plan) -> None:
+    """RequestError for a recipe whose weights have no digest."""
+    for column in plan.columns[1:]:
+        list(find_weights(plan.dataset.recipe(column), column))
+
+
 def _title(plan: Plan) -> str:
     return plan.asked.title or f"T2I-Adapter conditions ({plan.dataset.description.source['kind']})"
 
@@ -170,19 +168,6 @@ def _maker(plan: Plan, column: str, members: tuple[str, ...]) -> Maker:
         members,
         ", ".join(parts),
         str(recipe.get("licence") or unsaid),
-        tuple(find_weights(recipe)),
+        tuple(find_weights(recipe, column)),
         recipe,
     )
-
-
-def find_weights(record: Any) -> Iterator[Weights]:
-    """Every weight file that a recipe names, wherever in it."""
-    if isinstance(record, dict):
-        if "file" in record and "sha256" in record:
-            yield Weights(str(record["file"]), str(record["sha256"]), str(record.get("licence", "unknown")))
-        else:
-            for value in record.values():
-                yield from find_weights(value)
-    elif isinstance(record, list):
-        for value in record:
-            yield from find_weights(value)

@@ -13,12 +13,12 @@ from pipeline.errors import IncompleteError
 from pipeline.publish.card import licence_id, render_card
 from pipeline.publish.choice import Choice, Target
 from pipeline.publish.croissant import describe
-from pipeline.publish.edits import is_sealed, keep_edits
+from pipeline.publish.edits import CARD, is_sealed, keep_edits
 from pipeline.publish.facts import Facts, collect_facts
 from pipeline.publish.index import Entry, energon_meta, read_dali_index, wids_index, write_energon_table
 from pipeline.publish.pack import data_path, index_paths, read_receipt, receipt_path
 from pipeline.publish.packed import Line, PackedShards, line_of
-from pipeline.publish.plan import CARD, CLAIM, MANIFEST, SUMS, Plan
+from pipeline.publish.plan import CLAIM, MANIFEST, SUMS, Plan
 from pipeline.publish.readers import Reader, read_back
 from pipeline.publish.revision import REVISIONS, read_revisions
 from pipeline.publish.sheet import SAMPLES, draw_contact_sheet

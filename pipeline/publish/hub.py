@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import IncompleteError, RequestError
-from pipeline.publish.edits import is_sealed, keep_edits
+from pipeline.publish.edits import CARD, is_sealed, keep_edits
 from pipeline.publish.finish import replace_draft
-from pipeline.publish.plan import CARD, CLAIM, MANIFEST, SUMS, refuse_difference
+from pipeline.publish.plan import CLAIM, MANIFEST, SUMS, _refuse_difference
 from pipeline.publish.repository import HubRepository, Repository
 from pipeline.publish.sums import read_sums, sum_lines
 from pipeline.store import FolderStore, map_file
@@ -116,7 +116,7 @@ def _refuse_strangers(hub: HubRepository, remote: Mapping[str, Any], folder: Pat
             had, wanted = (
                 _read_claim(hub.place, data) for data in (hub.load(CLAIM), (folder / CLAIM).read_bytes())
             )
-            refuse_difference(str(hub.place), had, wanted)
+            _refuse_difference(str(hub.place), had, wanted)
         return
     local = names_of(folder)
     strangers = (

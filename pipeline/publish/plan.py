@@ -21,7 +21,6 @@ from pipeline.stream import check_current
 from pipeline.stream.columns import whole_column
 from pipeline.tombstones import count_stones, read_tombstones
 
-CARD = "README.md"
 CLAIM = "publish.json"
 MANIFEST = "manifest.jsonl"
 SUMS = "SHA256SUMS"
@@ -129,7 +128,7 @@ class Plan:
                 )
             self.to.create_bytes(CLAIM, to_json(self.claim))
             standing = read_claim(self.to)
-        refuse_difference(self.to.root, standing or {}, self.claim)
+        _refuse_difference(self.to.root, standing or {}, self.claim)
 
 
 def plan_publish(dataset: Dataset, asked: Publication, to: Store) -> Plan:
@@ -198,8 +197,7 @@ def read_claim(to: Store) -> Mapping[str, Any] | None:
     return claim
 
 
-def refuse_difference(root: str, had: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    """RequestError that names the first difference of two claims."""
+def _refuse_difference(root: str, had: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
     for name in sorted(had.keys() | wanted.keys()):
         if had.get(name) != wanted.get(name):
             raise RequestError(

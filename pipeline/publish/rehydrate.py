@@ -19,11 +19,12 @@ from extractors.base import Resources
 from pipeline.errors import Drop, IncompleteError, RequestError
 from pipeline.image import WEB_FORMATS, Geometry, apply_placement, decode_picture, encode_jpeg, use_threads
 from pipeline.publish.choice import Target
+from pipeline.publish.edits import CARD
 from pipeline.publish.finish import replace_draft
 from pipeline.publish.index import dali_index, energon_index, scan
 from pipeline.publish.pack import PICTURE, commit, data_path, read_receipt
 from pipeline.publish.packed import Line, PackedShards, line_of, read_manifest
-from pipeline.publish.plan import CARD, CLAIM, MANIFEST, SUMS, read_claim
+from pipeline.publish.plan import CLAIM, MANIFEST, SUMS, read_claim
 from pipeline.publish.readers import Reader, read_back
 from pipeline.receipt import Receipt, digest_json, to_json
 from pipeline.sample import Sample, digest_keys

@@ -11,9 +11,9 @@ from typing import Any
 from pipeline.dataset import IMAGES
 from pipeline.errors import RequestError
 from pipeline.publish.choice import Choice, Target
-from pipeline.publish.edits import is_sealed
+from pipeline.publish.edits import CARD, is_sealed
 from pipeline.publish.pack import data_path, index_paths, read_receipt, receipt_path
-from pipeline.publish.plan import CARD, MANIFEST, SUMS, Plan
+from pipeline.publish.plan import MANIFEST, SUMS, Plan
 from pipeline.publish.sums import read_sums
 from pipeline.receipt import shard_name, to_json
 from pipeline.rows import sample_keys

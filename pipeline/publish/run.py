@@ -11,9 +11,10 @@ from pipeline.dataset import Dataset
 from pipeline.engine import Outcome
 from pipeline.errors import IncompleteError
 from pipeline.publish.card import render_card
-from pipeline.publish.facts import collect_standing
+from pipeline.publish.edits import CARD
+from pipeline.publish.facts import check_weights, collect_standing
 from pipeline.publish.finish import Finished, finish
-from pipeline.publish.plan import CARD, SUMS, Plan, plan_publish
+from pipeline.publish.plan import SUMS, Plan, plan_publish
 from pipeline.publish.readers import Reader
 from pipeline.publish.request import Publication
 from pipeline.publish.revision import discard_stale, heed_removals
@@ -67,6 +68,7 @@ def publish(
     if asked.layout == "columns":
         return _publish_columns(dataset, to, asked, work)
     plan = plan_publish(dataset, asked, to)
+    check_weights(plan)
     looked = _look(plan, work)
     choice = plan.choose(looked)
     plan.begin()
@@ -89,6 +91,7 @@ def publish(
 def _publish_columns(dataset: Dataset, to: Store, asked: Publication, work: Work) -> Published:
     check_columns(dataset, asked)
     plan = plan_publish(dataset, asked, to)
+    check_weights(plan)
     plan.begin()
     counts = {column: sum(r.samples for r in plan.receipts[column].values()) for column in plan.columns}
     done = {column: {name for name in to.names(column) if name.endswith(".json")} for column in plan.columns}

@@ -19,6 +19,7 @@ from pipeline.publish.packed import Line
 from pipeline.publish.plan import CLAIM, CRAWLS, MANIFEST, SUMS, Plan
 from pipeline.publish.request import Publication, without_paths
 from pipeline.publish.sums import sum_lines
+from pipeline.publish.survey import MEMBER
 from pipeline.receipt import Receipt, shard_name, to_json
 from pipeline.rows import rows_path
 from pipeline.sample import digest_keys
@@ -84,6 +85,8 @@ def scan_verified(data: memoryview, receipt: Receipt) -> list[Entry]:
     if len(entries) != receipt.samples or digest_keys(entry.key for entry in entries) != receipt.keys:
         raise DamagedShard(f"{path}: its keys are not those of its receipt")
     for entry in entries:
+        if wrong := [member.name for member in entry.members if not MEMBER.fullmatch(member.name)]:
+            raise DamagedShard(f"{path}: {entry.key} has the member {wrong[0]!r}, no name for one")
         if len({member.name for member in entry.members}) != len(entry.members):
             raise DamagedShard(f"{path}: a member of {entry.key} stands there twice")
     return entries

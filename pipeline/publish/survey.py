@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import unicodedata
 from bisect import bisect_right
 from collections import Counter
@@ -26,6 +27,8 @@ from pipeline.tar import TarError, read_samples
 
 MAX_CAPTION = 65_536
 """Bytes of a caption, as UTF-8. A longer one is no caption, and some readers choke on it."""
+MEMBER = re.compile(r"[0-9A-Za-z_-]+(\.[0-9A-Za-z_-]+)*")
+"""The name of a member, for cards and indexes."""
 LEFT = 64
 """A fate below this is the number of the split; from here on it is the number of the reason in `reasons`."""
 REASONS = ("removed", "licence not asked for", "licence unknown", "duplicate")
@@ -184,6 +187,8 @@ def size_problem(sample: Sample, known: Mapping[str, Any] | None) -> str | None:
 def _odd(sample: Sample, members: tuple[str, ...], where: str) -> str | None:
     if not is_key(sample.key):
         return f"{where}: a key must be [0-9A-Za-z_-]+, not {sample.key!r}"
+    if wrong := [name for name in sample.members if not MEMBER.fullmatch(name)]:
+        return f"{where}: {sample.key} has the member {wrong[0]!r}, whose name must be {MEMBER.pattern}"
     if tuple(sample.members) != members:
         return (
             f"{where}: {sample.key} has the members {', '.join(sample.members)}, others {', '.join(members)}; "

@@ -59,6 +59,23 @@ def test_an_error_is_one_line_and_a_code(
     assert said.err.count("\n") == 1
 
 
+HOSTILE = "\x1b[2Jhttps://me:password@host/x?sig=secret\u202e\x9b\nt2i-shards: all done"
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+@pytest.mark.parametrize("error", [None, RequestError(HOSTILE), KeyError(HOSTILE)])
+def test_text_from_outside_neither_steers_the_terminal_nor_tells_secrets(
+    error: Exception | None, as_json: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    execute(Toy(error, (HOSTILE,), as_json, {HOSTILE: 1}))  # type: ignore[dict-item]
+    said = "".join(capsys.readouterr())
+    assert "https://…@host/x?sig=…" in said
+    assert not {"\x1b", "\x9b", "\u202e"} & set(said)
+    assert "password" not in said
+    assert "secret" not in said
+    assert not any(line.startswith("t2i-shards: all done") for line in said.splitlines())
+
+
 def test_a_fault_of_the_program_says_where_to_look(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

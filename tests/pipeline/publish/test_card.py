@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import html
 import json
 import sys
 import tarfile
@@ -16,13 +17,15 @@ from PIL import Image
 
 from extractors.formats import FORMATS
 from pipeline.dataset import Dataset
+from pipeline.errors import DamagedShard, RequestError
 from pipeline.image import Geometry
 from pipeline.ingest import Ingest, claim_truths, plan_dataset
 from pipeline.publish.card import HOLDS, escape_markdown
 from pipeline.receipt import Receipt, digest_json, to_json
+from pipeline.sample import Sample
 from pipeline.sources.scenes import ScenesSource
 from tests.faults.toys import Pictures, make_images
-from tests.pipeline.publish.toys import contents, publish_here, toy_dataset
+from tests.pipeline.publish.toys import contents, publish_here, rewrite_images, toy_dataset
 from tests.pipeline.web import Web, put_failure, put_picture
 
 PIDINET = {
@@ -96,8 +99,58 @@ def test_losses_and_opt_outs_are_counted(tmp_path: Path) -> None:
     assert "2 pictures were not taken because their hosts say no" in card
 
 
-def test_strangers_texts_mean_nothing_in_it() -> None:
-    assert escape_markdown("a|b <script> [x](y) `z`\n# h") == "a&#124;b &lt;script&gt; \\[x\\](y) &#96;z&#96; # h"
+HOSTILE = (
+    "a|b <script> [x](http://e.example) `z`\n# h",
+    "\\[x\\](http://e.example) \\<b> \\\\![p](q)",
+    "# heading",
+    "**bold** ~~gone~~ $x$ &lt;b&gt; &#91;x](y)",
+    "<!-- comment -->",
+    "[ref]: http://e.example",
+)
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+@pytest.mark.parametrize(
+    "where", ["| a | {} |\n|---|---|\n| {} | b |\n", "- {}: 3 samples\n", "Write to {} please.\n"]
+)
+def test_strangers_texts_mean_nothing_in_it(text: str, where: str) -> None:
+    """A Markdown parser sees words where they are, and nothing else."""
+    markdown_it = pytest.importorskip("markdown_it", reason="needs markdown-it-py, which rich brings")
+    parser = markdown_it.MarkdownIt("commonmark").enable(["table", "strikethrough"])
+    expected = parser.render(where.replace("{}", "word")).replace("word", html.escape(" ".join(text.split())))
+    assert html.unescape(parser.render(where.replace("{}", escape_markdown(text)))) == html.unescape(expected)
+
+
+def test_what_steers_or_tells_a_secret_is_shown_as_such() -> None:
+    assert escape_markdown("a\x1b[2J\u202eb\x9bc") == "a&#92;x1b&#91;2J&#92;u202eb&#92;x9bc"
+    assert escape_markdown("https://me:pw@h.example/x?sig=abc&n=1") == "https://…@h.example/x?sig=…&amp;n=1"
+
+
+@pytest.mark.parametrize("layout", ["packed", "columns"])
+@pytest.mark.parametrize("sha256", ["`\n\n# Free money\n\n![x](http://e.example)", "80860AC2" + "0" * 56, 7, None])
+def test_a_digest_that_is_none_is_refused(tmp_path: Path, layout: str, sha256: object) -> None:
+    dataset = make_images(tmp_path / "root", Pictures(4), 4, ("sketch",))
+    folder = tmp_path / "root/sketch"
+    recipe = {**PIDINET, "weights": {"file": "a.pth", "sha256": sha256}}
+    (folder / "column.json").write_bytes(to_json(recipe))
+    receipt = Receipt.decode((folder / "000000.json").read_bytes(), "")
+    (folder / "000000.json").write_bytes(dataclasses.replace(receipt, recipe=digest_json(recipe)).encode())
+    with pytest.raises(RequestError, match=r"sketch/column.json: the sha256 of 'a.pth' must be 64 hexadecimal"):
+        publish_here(dataset, tmp_path / "to", layout=layout)
+    assert contents(tmp_path / "to") == {}
+
+
+@pytest.mark.parametrize("layout", ["packed", "columns"])
+def test_a_member_whose_name_is_none_is_refused(tmp_path: Path, layout: str) -> None:
+    name = "x](http:e)"
+
+    def change(samples: list[Sample]) -> list[Sample]:
+        return [dataclasses.replace(s, members={**s.members, name: b"x"}) for s in samples]
+
+    dataset = rewrite_images(make_images(tmp_path / "root", Pictures(4), 4), change)
+    with pytest.raises((RequestError, DamagedShard), match=r"k00000 has the member 'x\]\(http:e\)'"):
+        publish_here(dataset, tmp_path / "to", layout=layout)
+    assert "README.md" not in contents(tmp_path / "to")
 
 
 def import_mlcroissant() -> Any:

@@ -1,0 +1,43 @@
+"""Text from outside as it may be shown: it steers no terminal, turns no line around, its URLs tell no secret."""
+
+from __future__ import annotations
+
+import logging
+import re
+
+_STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters of C0 and C1, those that set the direction of text, line ends, halves of surrogate pairs."""
+_USER = re.compile(r"(://)[^/?#\s'\"]*@")
+_SECRET = re.compile(
+    r"([?&;](?:x-(?:amz|goog)-[a-z-]+|awsaccesskeyid|googleaccessid|key-pair-id|signature|sig|policy|[a-z_-]*token|"
+    r"[a-z_-]*key|[a-z_-]*secret|pass(?:word|wd)?|auth[a-z_-]*|credentials?)=)[^&;#\s'\"]*",
+    re.IGNORECASE,
+)
+
+
+def show_plain(text: str) -> str:
+    """The text on one line, with what steers a terminal spelled out (\\x1b) and the secrets of URLs left out."""
+    return _STEERING.sub(lambda found: found[0].encode("unicode_escape").decode(), hide_secrets(text))
+
+
+def hide_secrets(text: str) -> str:
+    """The text with user names, passwords, keys and signatures of the URLs in it replaced by an ellipsis."""
+    if "://" not in text:
+        return text
+    return _SECRET.sub(r"\1…", _USER.sub(r"\1…@", text))
+
+
+class PlainFormatter(logging.Formatter):
+    """A log line as it may be shown."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return "\n".join(map(show_plain, super().format(record).split("\n")))
+
+
+def show_logs_plain(names: tuple[str, ...]) -> None:
+    """Warnings of these packages go to stderr as they may be shown."""
+    handler = logging.StreamHandler()
+    handler.setLevel(logging.WARNING)
+    handler.setFormatter(PlainFormatter())
+    for name in names:
+        logging.getLogger(name).addHandler(handler)

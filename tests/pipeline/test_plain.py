@@ -1,0 +1,52 @@
+"""What is shown of others' text."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import unicodedata
+
+import pytest
+
+from pipeline.plain import PlainFormatter, hide_secrets, show_plain
+
+
+def test_nothing_steers_a_terminal() -> None:
+    every = [chr(code) for code in range(sys.maxunicode + 1)]
+    steering = [c for c in every if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp")]
+    steering += [
+        c
+        for c in every
+        if unicodedata.bidirectional(c) in ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
+    ]
+    steering += ["\u200e", "\u200f", "\u061c"]
+    assert show_plain("a" + "".join(steering) + "z").isascii()
+    others = "".join(sorted({*every} - {*steering}))
+    assert show_plain(others) == others
+    assert show_plain("a\x1b[31mb\x9b0m\u202ec\nd") == "a\\x1b[31mb\\x9b0m\\u202ec\\nd"
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://me:pass@host.example/a/b?x=1", "https://…@host.example/a/b?x=1"),
+        ("s3://AKIA:secret@bucket/x", "s3://…@bucket/x"),
+        ("http://a@b@host/", "http://…@host/"),
+        (
+            "https://h/x?X-Amz-Credential=AK%2F1&X-Amz-Signature=0f&n=2",
+            "https://h/x?X-Amz-Credential=…&X-Amz-Signature=…&n=2",
+        ),
+        ("cannot read https://h/x?sv=1&sig=a%2Bb: 403", "cannot read https://h/x?sv=1&sig=… 403"),
+        ("https://h/x?access_token=t#top", "https://h/x?access_token=…#top"),
+        ("{'u': 'https://h/?Signature=a', 'v': 1}", "{'u': 'https://h/?Signature=…', 'v': 1}"),
+        ("hf://datasets/user/name@v2", "hf://datasets/user/name@v2"),
+        ("mail me@example.org, see https://h/x", "mail me@example.org, see https://h/x"),
+    ],
+)
+def test_secrets_of_urls_are_left_out(url: str, shown: str) -> None:
+    assert hide_secrets(url) == shown
+
+
+def test_log_lines_keep_their_ends() -> None:
+    record = logging.LogRecord("pipeline", logging.WARNING, "", 0, "at %s", ("https://a:b@h/\x1b[2J",), None)
+    assert PlainFormatter().format(record) == "at https://…@h/\\x1b[2J"
