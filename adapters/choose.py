@@ -61,7 +61,7 @@ def choose_samples(config: EvaluateConfig) -> Chosen:
 def _others(stream: Stream, held_out: Sequence[Sample], count: int) -> Iterator[Sample]:
     """So many more, the first in the order of the seed."""
     keys = {sample.key for sample in held_out}
-    others = (sample for sample in stream.samples(0) if sample.key not in keys)
+    others = (sample for sample in stream.samples(0, ranks=1) if sample.key not in keys)
     return islice(others, max(0, count))
 
 

@@ -85,6 +85,18 @@ class Receipt:
         return receipt
 
 
+def check_size(path: str, found: int, expected: int) -> None:
+    """Raises DamagedShard when a shard has another number of bytes than is vouched for."""
+    if found != expected:
+        raise DamagedShard(f"{path}: must have {expected} bytes, has {found}")
+
+
+def check_sha256(path: str, found: str, expected: str) -> None:
+    """Raises DamagedShard when a shard has another digest than is vouched for."""
+    if found != expected:
+        raise DamagedShard(f"{path}: must have sha256 {expected[:12]}…, has {found[:12]}…")
+
+
 def digest_receipts(receipts: Mapping[int, Receipt]) -> str:
     """The digest of a column's content: of every shard's number, bytes and keys."""
     return digest_json([[shard, receipts[shard].sha256, receipts[shard].keys] for shard in sorted(receipts)])

@@ -6,6 +6,7 @@ The only user of fsspec in the project. There is no call that overwrites; what m
 from __future__ import annotations
 
 import errno
+import io
 import mmap
 import os
 import shutil
@@ -28,6 +29,12 @@ class Store(Protocol):
 
     def load(self, path: str) -> memoryview:
         """The bytes of a file. Raises FileNotFoundError, Unreachable."""
+
+    def open(self, path: str) -> BinaryIO:
+        """A file to read, that can seek: in a folder the file itself, of other places its bytes in memory.
+
+        What is read of it is a copy, and no harm comes of it when the file is cut meanwhile. Raises as `load`.
+        """
 
     def names(self, folder: str) -> list[str]:
         """The sorted names of the files and folders in `folder`; none when there is no such folder.
@@ -70,7 +77,7 @@ def check_path(root: str, path: str) -> str:
 
 
 def map_file(path: Path) -> memoryview:
-    """The bytes of a local file, read as they are touched. Raises NotRegular."""
+    """The bytes of a local file, read as they are touched; cutting it meanwhile kills us. Raises NotRegular."""
     with open_regular(path) as file:
         if os.fstat(file.fileno()).st_size == 0:
             return memoryview(b"")
@@ -89,6 +96,9 @@ class FolderStore:
 
     def load(self, path: str) -> memoryview:
         return map_file(self._place(path))
+
+    def open(self, path: str) -> BinaryIO:
+        return open_regular(self._place(path))
 
     def names(self, folder: str) -> list[str]:
         try:
@@ -196,9 +206,16 @@ class ObjectStore:
         return f"{self.root}/{check_path(self.root, path)}" if path else self.root
 
     def load(self, path: str) -> memoryview:
+        return memoryview(self._read(path))
+
+    def open(self, path: str) -> BinaryIO:
+        return io.BytesIO(self._read(path))
+
+    def _read(self, path: str) -> bytes:
         url = self._url(path)
         with reaching(self.root):
-            return memoryview(read_patiently(url, lambda: self._fs.cat_file(url)))
+            data: bytes = read_patiently(url, lambda: self._fs.cat_file(url))
+            return data
 
     def names(self, folder: str) -> list[str]:
         url = self._url(folder)

@@ -84,6 +84,20 @@ def _octal(field: bytes) -> int:
     return int(digits, 8)
 
 
+def _read_header(header: bytes, offset: int) -> tuple[str, int] | None:
+    """(name, bytes) of the member whose header this is; None for the end of the archive. Raises TarError."""
+    if len(header) < BLOCK:
+        raise TarError("the file ends without an end-of-archive mark")
+    if header == END[:BLOCK]:
+        return None
+    checksum = header[148:156]
+    if _sum(header) - _sum(checksum) + _BLANK_SUM != _octal(checksum):
+        raise TarError(f"the header at byte {offset} does not match its checksum")
+    if header[156:157] != b"0" or header[257:265] != _MAGIC:
+        raise TarError(f"the header at byte {offset} is not that of a plain file")
+    return header[:NAME_BYTES].rstrip(b"\0").decode("ascii", "replace"), _octal(header[124:136])
+
+
 def read_members(data: memoryview) -> Iterator[tuple[str, memoryview]]:
     """(name, bytes) of each member, in order; the bytes are views into `data`.
 
@@ -91,34 +105,45 @@ def read_members(data: memoryview) -> Iterator[tuple[str, memoryview]]:
     anything after the end.
     """
     offset, size = 0, len(data)
-    while True:
-        header = bytes(data[offset : offset + BLOCK])
-        if len(header) < BLOCK:
-            raise TarError("the file ends without an end-of-archive mark")
-        if header == END[:BLOCK]:
-            break
-        checksum = header[148:156]
-        if _sum(header) - _sum(checksum) + _BLANK_SUM != _octal(checksum):
-            raise TarError(f"the header at byte {offset} does not match its checksum")
-        if header[156:157] != b"0" or header[257:265] != _MAGIC:
-            raise TarError(f"the header at byte {offset} is not that of a plain file")
-        length = _octal(header[124:136])
+    while (found := _read_header(bytes(data[offset : offset + BLOCK]), offset)) is not None:
+        name, length = found
         start = offset + BLOCK
         offset = start + length + (-length % BLOCK)
         if offset > size:
             raise TarError("the last member is cut")
-        yield header[:NAME_BYTES].rstrip(b"\0").decode("ascii", "replace"), data[start : start + length]
+        yield name, data[start : start + length]
     if bytes(data[offset:]) != END:
         raise TarError(f"the end of the archive at byte {offset} is followed by something else")
+
+
+def scan_members(file: BinaryIO, size: int) -> Iterator[tuple[str, int, memoryview]]:
+    """(name, offset, bytes) of each member of a file of `size` bytes, read from its start. Raises TarError."""
+    offset = 0
+    while (found := _read_header(header := file.read(BLOCK), offset)) is not None:
+        name, length = found
+        padded = length + (-length % BLOCK)
+        data = memoryview(file.read(min(padded, size)))
+        if len(data) < padded:
+            raise TarError("the last member is cut")
+        yield name, offset + BLOCK, data[:length]
+        offset += BLOCK + padded
+    if header + file.read(BLOCK + 1) != END:
+        raise TarError(f"the end of the archive at byte {offset} is followed by something else")
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """(key, member) of a file in a tar. Raises TarError where it leads elsewhere or has no key."""
+    stem, _, member = name.partition(".")
+    if not stem or "/" in name or "\\" in name:
+        raise TarError(f"a member must be named key.member, in no folder, not {name!r}")
+    return stem, member
 
 
 def read_samples(data: memoryview) -> Iterator[Sample]:
     """The samples of a shard: neighbouring members with the same key. Raises TarError."""
     key, members = "", dict[str, bytes | memoryview]()
     for name, content in read_members(data):
-        stem, _, member = name.partition(".")
-        if not stem or "/" in name or "\\" in name:
-            raise TarError(f"a member must be named key.member, in no folder, not {name!r}")
+        stem, member = split_name(name)
         if stem != key and members:
             yield Sample(key, members)
             members = {}

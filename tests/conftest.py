@@ -81,7 +81,7 @@ def s3_server() -> Iterator[str]:
 
 
 @pytest.fixture
-def bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
+def bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
     """s3://NAME of an empty bucket; the environment, and so any subprocess, knows where it is."""
     import boto3
 
@@ -92,6 +92,7 @@ def bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_EC2_METADATA_DISABLED": "true",
         "NO_PROXY": "127.0.0.1",
+        "T2I_SHARDS_CACHE": str(tmp_path / "cache of the user"),
     }
     for name, value in environment.items():
         monkeypatch.setenv(name, value)

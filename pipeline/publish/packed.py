@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from pipeline.errors import DamagedShard, RequestError
@@ -14,11 +15,14 @@ from pipeline.publish.choice import Target
 from pipeline.publish.pack import DATA, data_path
 from pipeline.publish.plan import MANIFEST, SUMS
 from pipeline.receipt import digest_json, to_compact_json
-from pipeline.sample import Sample
 from pipeline.store import Store, open_store
 from pipeline.stream import Stream
+from pipeline.stream.cache import ShardCache
+from pipeline.stream.caching import open_cache
+from pipeline.stream.index import Vouched
+from pipeline.stream.opened import Opened, open_samples
 from pipeline.stream.order import BlockOrder, Kept
-from pipeline.tar import TarError, read_samples
+from pipeline.stream.verified import open_verified
 
 
 @dataclass(frozen=True)
@@ -48,24 +52,28 @@ def read_manifest(store: Store) -> list[Line]:
 class PackedShards:
     """What a Stream asks of its shards; shard n is line n. digest: of every byte that can be handed out."""
 
-    def __init__(self, store: Store, lines: Sequence[Line]) -> None:
-        self.store, self.lines = store, tuple(lines)
+    def __init__(self, store: Store, lines: Sequence[Line], cache: ShardCache | None = None) -> None:
+        self.store, self.lines, self._cache = store, tuple(lines), cache
         self.digest = digest_json([line.sha256 for line in lines])
 
     def counts(self) -> dict[int, int]:
         return {number: line.samples for number, line in enumerate(self.lines)}
 
-    def open(self, shard: int) -> list[Sample]:
+    def open(self, shard: int) -> Opened:
         """The samples, after all bytes agreed with the manifest. Raises DamagedShard."""
         line = self.lines[shard]
-        data = load_line(self.store, line)
+        vouched = Vouched(line.name, line.bytes, line.sha256)
         try:
-            samples = list(read_samples(data))
-        except TarError as error:
-            raise DamagedShard(f"{line.name}: {error}") from None
-        if len(samples) != line.samples:
-            raise DamagedShard(f"{line.name}: must have {line.samples} samples, has {len(samples)}")
-        return samples
+            found = (
+                self._cache.open(vouched) if self._cache else open_verified(self.store.open(line.name), vouched)
+            )
+        except FileNotFoundError:
+            raise DamagedShard(f"{line.name}: stands in the manifest, but the file is gone") from None
+        if len(found.entries) != line.samples:
+            raise DamagedShard(f"{line.name}: must have {line.samples} samples, has {len(found.entries)}")
+        return open_samples(
+            [(e.key, {name: (found, member) for name, member in e.members.items()}) for e in found.entries]
+        )
 
 
 def load_line(store: Store, line: Line) -> memoryview:
@@ -80,14 +88,19 @@ def load_line(store: Store, line: Line) -> memoryview:
     return data
 
 
-def stream_lines(store: Store, lines: Sequence[Line], seed: int = 0) -> Stream:
+def stream_lines(store: Store, lines: Sequence[Line], seed: int = 0, cache: ShardCache | None = None) -> Stream:
     """The stream of these shards."""
-    shards: Any = PackedShards(store, lines)
+    shards: Any = PackedShards(store, lines, cache)
     return Stream(shards, BlockOrder(seed, Kept(shards.counts(), frozenset())))
 
 
-def open_published(root: str, split: str = "train", seed: int = 0) -> Stream:
-    """The stream of one split of the publication at `root`. Raises RequestError."""
+def open_published(
+    root: str, split: str = "train", seed: int = 0, *, cache: Path | None = None, cache_bytes: int | None = None
+) -> Stream:
+    """The stream of one split of the publication at `root`. Raises RequestError.
+
+    cache, cache_bytes: as in `pipeline.stream.open_stream`.
+    """
     store = open_store(root)
     lines = read_manifest(store)
     chosen = [line for line in lines if line.split == split]
@@ -96,7 +109,8 @@ def open_published(root: str, split: str = "train", seed: int = 0) -> Stream:
     if not chosen:
         had = ", ".join(sorted({line.split for line in lines}))
         raise RequestError(f"{root} has no split {split!r}; it has {had}")
-    return stream_lines(store, chosen, seed)
+    kept = open_cache(store, [line.bytes for line in chosen], cache, cache_bytes)
+    return stream_lines(store, chosen, seed, kept)
 
 
 def line_of(target: Target, receipt: Any, members: Sequence[str]) -> Line:

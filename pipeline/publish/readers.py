@@ -105,7 +105,10 @@ def read_back(store: Store, lines: Sequence[Line], readers: Mapping[str, Reader]
     """
     splits = by_split(lines)
     for split, shards in splits.items():
-        seen = ((split, _seen(sample.key, sample.members)) for sample in stream_lines(store, shards).samples(0))
+        seen = (
+            (split, _seen(sample.key, sample.members))
+            for sample in stream_lines(store, shards).samples(0, ranks=1)
+        )
         _check("stream", seen, {split: shards})
     missing = []
     for name, reader in readers.items():

@@ -173,7 +173,7 @@ def _read_back(plan: Plan) -> None:
     problems = [*verify_plan(there), *(line for shard in there.shards for line in stage(shard).errors)]
     if problems:
         raise IncompleteError(f"{plan.to.root} is not what was published: {problems[0]}")
-    stream = open_stream(plan.to.root, plan.columns[1:])
+    stream = open_stream(plan.to.root, plan.columns[1:], cache_bytes=0)
     if not len(stream):
         raise IncompleteError(f"{plan.to.root} has no samples")
 

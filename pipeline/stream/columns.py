@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from typing import Protocol, TypeVar
 
 from pipeline.dataset import IMAGES, Dataset
 from pipeline.errors import DamagedShard, RequestError
 from pipeline.receipt import Receipt, shard_name
 from pipeline.sample import Sample
 
+T = TypeVar("T", covariant=True)
 Receipts = Mapping[str, Receipt]
 """The receipts of one shard, by column."""
 
@@ -46,15 +48,30 @@ def dropped_keys(receipts: Receipts) -> AbstractSet[str]:
     return set().union(*(receipt.dropped for receipt in receipts.values()))
 
 
+class Keyed(Protocol[T]):
+    """A key with its members, whatever those are: bytes, or where they lie."""
+
+    @property
+    def key(self) -> str: ...
+
+    @property
+    def members(self) -> Mapping[str, T]: ...
+
+
 def zip_columns(columns: Mapping[str, Sequence[Sample]], receipts: Receipts) -> list[Sample]:
-    """One sample per key with the members of all columns, in the order of images.
+    """As `zip_members`, of samples."""
+    return [Sample(key, members) for key, members in zip_members(columns, receipts).items()]
+
+
+def zip_members(columns: Mapping[str, Sequence[Keyed[T]]], receipts: Receipts) -> dict[str, dict[str, T]]:
+    """key -> the members of all columns, in the order of images.
 
     A key that a receipt names as dropped is left out. A foreign, missing or reordered key raises DamagedShard
     that names shard and key; two columns with the same member raise RequestError.
     """
     left_out = dropped_keys(receipts)
     keys = [sample.key for sample in columns[IMAGES]]
-    zipped: dict[str, dict[str, bytes | memoryview]] = {key: {} for key in keys if key not in left_out}
+    zipped: dict[str, dict[str, T]] = {key: {} for key in keys if key not in left_out}
     for name, samples in columns.items():
         expected = [key for key in keys if key not in receipts[name].dropped]
         found = [sample.key for sample in samples]
@@ -69,7 +86,7 @@ def zip_columns(columns: Mapping[str, Sequence[Sample]], receipts: Receipts) -> 
                     f"two of the columns {', '.join(columns)} hold {twice}; read one of them at a time"
                 )
             members.update(sample.members)
-    return [Sample(key, members) for key, members in zipped.items()]
+    return zipped
 
 
 def _first_difference(found: Sequence[str], expected: Sequence[str]) -> str:

@@ -19,6 +19,7 @@ from pipeline.receipt import digest_json
 from pipeline.sample import Sample
 from pipeline.stream.order import Shape, permute
 from pipeline.stream.reading import Make, T
+from pipeline.stream.share import check_ranks, read_share
 from pipeline.stream.stream import HeldOut, Stream, Trouble
 
 PERIOD = 1000
@@ -102,11 +103,9 @@ class Mixture:
                 asked[dataset].append(own)
                 yield position, next(taken[dataset])[1]
 
-    def samples(self, epoch: int, start: int = 0) -> Iterator[Sample]:
+    def samples(self, epoch: int, start: int = 0, *, rank: int = 0, ranks: int | None = None) -> Iterator[Sample]:
         """As `Stream.samples`."""
-        first, stop = epoch * len(self), (epoch + 1) * len(self)
-        for _, sample in self.take(range(min(first + start, stop), stop), lambda sample, epoch: sample):
-            yield sample
+        return read_share(self, epoch, start, rank, check_ranks(rank, ranks))
 
     def hold_out(self, count: int) -> tuple[Mixture, list[Sample]]:
         """As `Stream.hold_out`: each dataset lacks its own share of the first `count` positions."""

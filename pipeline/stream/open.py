@@ -9,18 +9,13 @@ from pipeline.dataset import IMAGES, Dataset
 from pipeline.duplicates import read_duplicates
 from pipeline.errors import RequestError
 from pipeline.receipt import Receipt
-from pipeline.stage import describe_error
-from pipeline.store import FolderStore, Store
 from pipeline.stream.buckets import BucketOrder, read_shapes
-from pipeline.stream.cache import ShardCache
+from pipeline.stream.caching import open_cache
 from pipeline.stream.columns import Receipts, check_current, whole_column
-from pipeline.stream.order import BlockOrder, Kept, Order, cut_blocks
+from pipeline.stream.order import BlockOrder, Kept, Order
 from pipeline.stream.shards import LeftOut, Shards
 from pipeline.stream.stream import Stream
 from pipeline.tombstones import add_tombstones
-
-CACHE_BYTES = 1 << 36
-"""64 GiB"""
 
 
 def open_stream(
@@ -31,15 +26,15 @@ def open_stream(
     *,
     skip_damaged: int = 0,
     cache: Path | None = None,
-    cache_bytes: int = CACHE_BYTES,
+    cache_bytes: int | None = None,
     buckets: int | None = None,
 ) -> Stream:
     """The stream of these columns of the dataset at `root`; images are always among them.
 
     Samples that were removed (`pipeline.tombstones`) are not there; duplicates: False leaves out as well the
     pictures that ingest marked as duplicates of earlier ones. skip_damaged: how many shards may be skipped
-    because they are damaged or gone. cache: a folder of this machine by which shards
-    of a store far away come, at most `cache_bytes` at a time; a dataset in a folder has no need of it.
+    because they are damaged or gone. cache: a folder of this machine by which shards of a store far away come,
+    at most `cache_bytes` at a time (see `open_cache`); a dataset in a folder has no need of it.
     buckets: a batch's size; each batch then has pictures of one stored size, but for a mixed rest of the epoch.
     Raises RequestError for a column that is not there or not whole, DamagedShard for one that was made from
     other pictures.
@@ -52,7 +47,7 @@ def open_stream(
         for receipt in of_shard.values():
             check_current(receipt, of_shard[IMAGES])
     left_out = _find_left_out(dataset, found[IMAGES], duplicates)
-    kept = _open_cache(dataset.store, receipts, cache, cache_bytes) if cache else None
+    kept = open_cache(dataset.store, map(_bytes, receipts.values()), cache, cache_bytes)
     shards = Shards(dataset.store, receipts, left_out, kept)
     keep = Kept(shards.counts(), frozenset())
     order: Order = BlockOrder(seed, keep)
@@ -77,17 +72,5 @@ def _find_left_out(dataset: Dataset, images: Mapping[int, Receipt], duplicates: 
     return add_tombstones(dataset, marked)
 
 
-def _open_cache(
-    store: Store, receipts: Mapping[int, Receipts], folder: Path, cache_bytes: int
-) -> ShardCache | None:
-    if isinstance(store, FolderStore):
-        return None
-    sizes = sorted(sum(receipt.bytes for receipt in columns.values()) for columns in receipts.values())
-    two = sum(sizes[-2 * max(map(len, cut_blocks(sizes))) :])
-    if cache_bytes < two:
-        raise RequestError(f"the cache must have room for two blocks of shards, {two} bytes, not {cache_bytes}")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RequestError(f"the cache must be a folder that may be written: {describe_error(error)}") from None
-    return ShardCache(store, folder, cache_bytes)
+def _bytes(columns: Receipts) -> int:
+    return sum(receipt.bytes for receipt in columns.values())

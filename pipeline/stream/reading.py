@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
 from typing import TypeVar
 
 from pipeline.errors import BrokenStage, IncompleteError, RequestError
 from pipeline.sample import Sample
 from pipeline.stage import IN_A_ROW, describe_error
+from pipeline.stream.opened import Opened
 from pipeline.stream.order import Block
 
 log = logging.getLogger(__name__)
@@ -27,7 +28,7 @@ class Reading:
     bad: how many positions got another's sample because `make` raised on their own.
     """
 
-    def __init__(self, block: Block, opened: Mapping[int, Sequence[Sample]]) -> None:
+    def __init__(self, block: Block, opened: Mapping[int, Opened]) -> None:
         self.block = block
         self.bad = 0
         self._opened = opened
@@ -49,7 +50,7 @@ class Reading:
             except (IncompleteError, RequestError, MemoryError):
                 raise  # of the run, not of the sample; another world's process may have more memory
             except Exception as error:
-                self._failed[offset] = f"{self._sample(offset).key}: {describe_error(error)}"
+                self._failed[offset] = f"{self._key(offset)}: {describe_error(error)}"
                 log.warning("a sample could not be used, another stands in for it: %s", self._failed[offset])
                 continue
             self.bad += own in self._failed
@@ -67,6 +68,10 @@ class Reading:
     def _sample(self, offset: int) -> Sample:
         shard, index = self.block.places[offset]
         return self._opened[shard][index]
+
+    def _key(self, offset: int) -> str:
+        shard, index = self.block.places[offset]
+        return self._opened[shard].keys[index]
 
     def _last(self) -> str:
         return list(self._failed.values())[-1]

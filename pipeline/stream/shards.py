@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 from typing import Any
 
-from pipeline.dataset import IMAGES, load_verified
+from pipeline.commit import tar_path
+from pipeline.dataset import IMAGES
+from pipeline.errors import DamagedShard
 from pipeline.receipt import Receipt, digest_json, digest_receipts
-from pipeline.sample import Sample
+from pipeline.sample import digest_keys
 from pipeline.store import Store
 from pipeline.stream.cache import ShardCache
-from pipeline.stream.columns import Receipts, dropped_keys, zip_columns
+from pipeline.stream.columns import Receipts, dropped_keys, zip_members
+from pipeline.stream.index import Entry, Vouched
+from pipeline.stream.opened import Located, Opened, open_samples
+from pipeline.stream.verified import VerifiedShard, open_verified
 
 LeftOut = Mapping[int, AbstractSet[str]]
 """shard -> the keys that are not handed out, though their samples are there."""
@@ -58,16 +64,38 @@ class Shards:
             for shard, receipts in self._receipts.items()
         }
 
-    def open(self, shard: int) -> list[Sample]:
+    def open(self, shard: int) -> Opened:
         """The samples of a shard, in the order of images, after all its bytes agreed with their receipts.
 
-        The members are views: of a shard in a folder or in the cache, of the mapped file, which processes share.
         Raises DamagedShard.
         """
         receipts = self._receipts[shard]
-        columns = {name: self._load(receipt) for name, receipt in receipts.items()}
+        files = {name: self._open(receipt) for name, receipt in receipts.items()}
+        located = {name: [_Located(e.key, file, e) for e in file.entries] for name, file in files.items()}
         without = self.without(shard)
-        return [sample for sample in zip_columns(columns, receipts) if sample.key not in without]
+        zipped = zip_members(located, receipts)
+        return open_samples([(key, members) for key, members in zipped.items() if key not in without])
 
-    def _load(self, receipt: Receipt) -> list[Sample]:
-        return self._cache.load(receipt) if self._cache else load_verified(self._store, receipt)
+    def _open(self, receipt: Receipt) -> VerifiedShard:
+        path = tar_path(receipt.column, receipt.shard)
+        vouched = Vouched(path, receipt.bytes, receipt.sha256)
+        try:
+            found = self._cache.open(vouched) if self._cache else open_verified(self._store.open(path), vouched)
+        except FileNotFoundError:
+            raise DamagedShard(f"{path}: has a receipt, but the file is gone") from None
+        if len(found.entries) != receipt.samples or digest_keys(e.key for e in found.entries) != receipt.keys:
+            raise DamagedShard(f"{path}: its keys are not those of its receipt")
+        return found
+
+
+@dataclass(frozen=True)
+class _Located:
+    """A sample of one column, and the file that it lies in."""
+
+    key: str
+    file: VerifiedShard
+    entry: Entry
+
+    @property
+    def members(self) -> Located:
+        return {name: (self.file, member) for name, member in self.entry.members.items()}

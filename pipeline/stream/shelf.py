@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from pipeline.sample import Sample
+from pipeline.stream.opened import Opened
 
 OPENERS = 4
 """Shards that are verified at once. Hashing lets go of the interpreter, and a store far away answers several
 requests at once."""
-
-Opened = list[Sample]
 
 
 class Shelf:

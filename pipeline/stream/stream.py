@@ -12,10 +12,12 @@ from typing import Any
 from pipeline.errors import DamagedShard, RequestError
 from pipeline.receipt import digest_json
 from pipeline.sample import Sample
+from pipeline.stream.opened import Opened
 from pipeline.stream.order import Block, Order, Place, Shape
 from pipeline.stream.reading import Make, Reading, T
 from pipeline.stream.shards import Shards
-from pipeline.stream.shelf import Opened, Shelf
+from pipeline.stream.share import check_ranks, read_share
+from pipeline.stream.shelf import Shelf
 
 log = logging.getLogger(__name__)
 
@@ -114,14 +116,17 @@ class Stream:
                 self._bad += reading.bad - bad
                 yield position, made
 
-    def samples(self, epoch: int, start: int = 0) -> Iterator[Sample]:
-        """The samples of an epoch from its position `start` on. Raises DamagedShard."""
-        first, stop = epoch * len(self), (epoch + 1) * len(self)
-        for _, sample in self.take(range(min(first + start, stop), stop), lambda sample, epoch: sample):
-            yield sample
+    def samples(self, epoch: int, start: int = 0, *, rank: int = 0, ranks: int | None = None) -> Iterator[Sample]:
+        """The samples of an epoch from its position `start` on. Raises DamagedShard.
+
+        Of `ranks` processes each is given its own; without `ranks` RequestError is raised in one of several. The
+        workers of a torch DataLoader divide these among themselves, batch by batch where there are buckets. So
+        every sample comes once, whatever the numbers of ranks and workers.
+        """
+        return read_share(self, epoch, start, rank, check_ranks(rank, ranks))
 
     def hold_out(self, count: int) -> tuple[Stream, list[Sample]]:
-        """A stream without the first `count` samples of epoch 0, and these samples, copied from their shards.
+        """A stream without the first `count` samples of epoch 0, and these samples.
 
         Which they are depends on the order alone: those of a shard that was skipped are held out unseen.
         """
@@ -134,18 +139,18 @@ class Stream:
             raise RequestError(f"of {len(self)} samples some must be left, and {count} are to be held out")
         with Shelf(self._shards.open) as shelf:
             opened = self._open(shelf, {shard for shard, _ in places})
-            found = [(shard, _copy(opened[shard][index])) for shard, index in places if shard in opened]
+            found = [(shard, opened[shard][index]) for shard, index in places if shard in opened]
         stream = Stream(self._shards, order, self._quota)
         stream._skipped |= self._skipped
         stream._held_out = (*self._held_out, *((shard, sample.key) for shard, sample in found))
         return stream, [sample for _, sample in found]
 
     def find(self, wanted: Sequence[tuple[int, str]]) -> list[Sample]:
-        """The samples with these shards and keys, in this order, copied; without those that are not handed out."""
+        """The samples with these shards and keys, in this order; without those that are not handed out."""
         with Shelf(self._shards.open) as shelf:
             opened = self._open(shelf, {shard for shard, _ in wanted})
-            found = {(shard, sample.key): sample for shard in opened for sample in opened[shard]}
-            return [_copy(found[of]) for of in wanted if of in found]
+            found = {(shard, key): index for shard in opened for index, key in enumerate(opened[shard].keys)}
+            return [opened[of[0]][found[of]] for of in wanted if of in found]
 
     def shape(self, position: int) -> Shape | None:
         """(width, height) of the pictures of the position's batch; None where they need not be the same."""
@@ -185,8 +190,3 @@ class Stream:
             raise DamagedShard(f"{error}; {self._quota} damaged shards were skipped, and no more may be") from None
         self._skipped[shard] = str(error)
         log.warning("a damaged shard is skipped, %d of at most %d: %s", len(self._skipped), self._quota, error)
-
-
-def _copy(sample: Sample) -> Sample:
-    """A sample that keeps no shard in memory."""
-    return Sample(sample.key, {member: bytes(data) for member, data in sample.members.items()})

@@ -14,12 +14,16 @@ from typing import TypeAlias
 
 import pytest
 
-from pipeline.commit import publish
+from pipeline.commit import publish, tar_path
+from pipeline.dataset import IMAGES
 from pipeline.errors import DamagedShard, RequestError
+from pipeline.receipt import Receipt
 from pipeline.sample import Sample
 from pipeline.store import FolderStore, open_store
 from pipeline.stream import open_stream
 from pipeline.stream.cache import ShardCache
+from pipeline.stream.index import Vouched
+from pipeline.stream.verified import VerifiedShard
 from tests.faults.toys import Pictures, make_images
 from tests.pipeline.stream.toys import Origin, name
 
@@ -41,6 +45,7 @@ class Far:
         assert {receipt.bytes for receipt in self.receipts} == {self.size}
         self.folder = folder / "cache"
         self.cache = ShardCache(self.origin, self.folder, 3 * self.size)
+        self.vouched = [vouched_of(receipt) for receipt in self.receipts]
 
     def cached(self) -> set[int]:
         """The shards whose files are there, after the sum of all files was held against the bound."""
@@ -52,6 +57,15 @@ class Far:
 
     def loads(self) -> list[int]:
         return [int(path[7:13]) for path in self.origin.loads()]
+
+
+def vouched_of(receipt: Receipt) -> Vouched:
+    return Vouched(tar_path(IMAGES, receipt.shard), receipt.bytes, receipt.sha256)
+
+
+def read(shard: VerifiedShard) -> list[Sample]:
+    """All samples of a shard."""
+    return [Sample(e.key, {m.name: shard.read(m) for m in e.parts}) for e in shard.entries]
 
 
 def samples_of(shard: int) -> list[Sample]:
@@ -66,17 +80,17 @@ def far(tmp_path: Path) -> Far:
 def test_what_was_fetched_is_not_fetched_again(far: Far) -> None:
     for _ in range(3):
         for shard in (0, 1, 2):
-            assert far.cache.load(far.receipts[shard]) == samples_of(shard)
+            assert read(far.cache.open(far.vouched[shard])) == samples_of(shard)
     assert far.loads() == [0, 1, 2]
     copy = pickle.loads(pickle.dumps(far.cache))  # noqa: S301  (as a loader sends it to its workers)
-    assert copy.load(far.receipts[1]) == samples_of(1)
+    assert read(copy.open(far.vouched[1])) == samples_of(1)
     assert far.loads() == [0, 1, 2]
 
 
 def test_the_least_recently_used_leave_first_and_the_bound_holds(far: Far) -> None:
     used: list[int] = []
     for shard in (0, 1, 2, 0, 3, 1, 4, 0, 5):
-        far.cache.load(far.receipts[shard])
+        far.cache.open(far.vouched[shard])
         used = [*(other for other in used if other != shard), shard]
         assert far.cached() == set(used[-3:])
         time.sleep(0.01)  # a file's time is that of the kernel's last tick
@@ -84,21 +98,20 @@ def test_the_least_recently_used_leave_first_and_the_bound_holds(far: Far) -> No
 
 
 def test_what_is_in_use_stays_and_what_finds_no_room_passes_by(far: Far, caplog: pytest.LogCaptureFixture) -> None:
-    used = [far.cache.load(far.receipts[shard]) for shard in (0, 1)]
+    used = [far.cache.open(far.vouched[shard]) for shard in (0, 1)]
     for shard in (2, 3, 4):
-        far.cache.load(far.receipts[shard])
+        far.cache.open(far.vouched[shard])
         assert far.cached() == {0, 1, shard}
-    used.append(far.cache.load(far.receipts[4]))
-    assert far.cache.load(far.receipts[5]) == samples_of(5)
+    used.append(far.cache.open(far.vouched[4]))
+    assert read(far.cache.open(far.vouched[5])) == samples_of(5)
     assert far.cached() == {0, 1, 4}
     assert caplog.messages == ["no room in the cache for images/000005.tar: all of it is in use"]
-    # One sample of a shard is enough to keep it; with its last one it may go.
-    del used[0][0], used[1:]
-    far.cache.load(far.receipts[5])
-    far.cache.load(far.receipts[3])
+    del used[1:]
+    far.cache.open(far.vouched[5])
+    far.cache.open(far.vouched[3])
     assert far.cached() == {0, 5, 3}
     used.clear()
-    far.cache.load(far.receipts[2])
+    far.cache.open(far.vouched[2])
     assert 0 not in far.cached()
 
 
@@ -109,21 +122,21 @@ def damage(path: Path) -> None:
 
 
 def test_a_damaged_copy_is_noticed_and_fetched_again(far: Far, caplog: pytest.LogCaptureFixture) -> None:
-    far.cache.load(far.receipts[0])
+    far.cache.open(far.vouched[0])
     damage(far.file(0))
-    assert far.cache.load(far.receipts[0]) == samples_of(0)
+    assert read(far.cache.open(far.vouched[0])) == samples_of(0)
     assert far.loads() == [0, 0]
     (said,) = caplog.messages
     assert said.startswith("a cached copy is damaged and is fetched again: images/000000.tar: must have sha256")
-    assert far.cache.load(far.receipts[0]) == samples_of(0)
+    assert read(far.cache.open(far.vouched[0])) == samples_of(0)
     assert far.loads() == [0, 0]
 
 
 @pytest.mark.parametrize("size", [0, 1, 512, 1024])
 def test_a_cut_copy_is_fetched_again(size: int, far: Far) -> None:
-    far.cache.load(far.receipts[0])
+    far.cache.open(far.vouched[0])
     far.file(0).write_bytes(far.file(0).read_bytes()[:size])
-    assert far.cache.load(far.receipts[0]) == samples_of(0)
+    assert read(far.cache.open(far.vouched[0])) == samples_of(0)
     assert far.loads() == [0, 0]
     assert far.file(0).stat().st_size == far.size
 
@@ -131,20 +144,20 @@ def test_a_cut_copy_is_fetched_again(size: int, far: Far) -> None:
 def test_damage_far_away_never_comes_in(far: Far) -> None:
     damage(far.origin._folder / "images" / "000000.tar")
     with pytest.raises(DamagedShard, match=r"^images/000000\.tar: must have sha256"):
-        far.cache.load(far.receipts[0])
+        far.cache.open(far.vouched[0])
     (far.origin._folder / "images" / "000001.tar").unlink()
-    with pytest.raises(DamagedShard, match=r"^images/000001\.tar: has a receipt, but the file is gone"):
-        far.cache.load(far.receipts[1])
+    with pytest.raises(FileNotFoundError):
+        far.cache.open(far.vouched[1])
     assert far.cached() == set()
     assert list(far.folder.glob("*.*")) == []
 
 
 def test_what_a_dead_process_left_half_written_is_swept(far: Far) -> None:
-    far.cache.load(far.receipts[0])
+    far.cache.open(far.vouched[0])
     (far.folder / f"{far.receipts[1].sha256}.part").write_bytes(bytes(far.size))
     (far.folder / f"{far.receipts[5].sha256}.part").write_bytes(bytes(far.size))
     for shard in (1, 2):
-        assert far.cache.load(far.receipts[shard]) == samples_of(shard)
+        assert read(far.cache.open(far.vouched[shard])) == samples_of(shard)
     assert far.cached() == {0, 1, 2}
     assert list(far.folder.glob("*.part")) == []
 
@@ -155,6 +168,7 @@ import os, sys, time
 from pathlib import Path
 from pipeline.receipt import Receipt
 from pipeline.stream.cache import ShardCache
+from pipeline.stream.index import Vouched
 from tests.pipeline.stream.toys import Origin
 
 folder, gate, child = Path(sys.argv[1]), Path(sys.argv[2]), len(sys.argv) > 3
@@ -170,10 +184,11 @@ class Gated(Origin):
         return data
 
 receipt = Receipt.decode((folder / "origin/images/000000.json").read_bytes(), "")
+shard = Vouched("images/000000.tar", receipt.bytes, receipt.sha256)
 cache = ShardCache(Gated(folder / "origin", folder / "log"), folder / "cache", 3 * receipt.bytes)
 print("begins", flush=True)
-samples = cache.load(receipt)
-print(samples[1].key, flush=True)
+opened = cache.open(shard)
+print(opened.entries[1].key, flush=True)
 sys.stdin.read()
 """
 
@@ -235,12 +250,12 @@ def test_what_another_process_uses_stays(far: Far, tmp_path: Path, processes: Pr
     user = load_elsewhere(far, tmp_path, processes)
     assert read_line(user) == "k01"
     for shard in (1, 2, 3, 4):
-        far.cache.load(far.receipts[shard])
+        far.cache.open(far.vouched[shard])
         assert 0 in far.cached()
     user.kill()
     user.wait()
     for shard in (5, 1):
-        far.cache.load(far.receipts[shard])
+        far.cache.open(far.vouched[shard])
     assert 0 not in far.cached()
 
 

@@ -13,6 +13,7 @@ from pipeline.errors import RequestError
 from pipeline.sample import Sample
 from pipeline.stream import Mixture, Stream, Trouble, mix_streams
 from pipeline.stream.mixture import PERIOD, share
+from pipeline.stream.opened import Opened
 from pipeline.stream.order import BlockOrder, Kept
 from tests.pipeline.stream.test_buckets import bucket_stream
 from tests.pipeline.stream.toys import BATCH, WORLDS, MemoryShards, name, run_world
@@ -28,8 +29,9 @@ class Named(MemoryShards):
         self._dataset = dataset
         self.digest = dataset.hex()
 
-    def open(self, shard: int) -> list[Sample]:
-        return [Sample(sample.key, {"jpg": self._dataset}) for sample in super().open(shard)]
+    def open(self, shard: int) -> Opened:
+        keys = super().open(shard).keys
+        return Opened(keys, lambda index: Sample(keys[index], {"jpg": self._dataset}))
 
 
 def stream_of(dataset: bytes, shards: int, **options: Any) -> Stream:

@@ -15,7 +15,7 @@ from pipeline.errors import RequestError
 from pipeline.sample import Sample
 from pipeline.stream import Stream
 from pipeline.stream.shelf import Shelf
-from tests.pipeline.stream.toys import BATCH, WORLDS, MemoryShards, epochs, memory_stream, name, run_world
+from tests.pipeline.stream.toys import BATCH, WORLDS, epochs, memory_stream, name, run_world
 
 EPOCHS = 3
 STEPS = range(EPOCHS * 23 * 3 // BATCH)
@@ -161,12 +161,3 @@ def test_every_world_takes_the_same_sequence_without_the_held_out() -> None:
 def test_some_samples_are_left(count: int) -> None:
     with pytest.raises(RequestError, match=rf"of 69 samples some must be left, and {count} are to be"):
         memory_stream().hold_out(count)
-
-
-def test_held_out_samples_keep_no_shard_in_memory() -> None:
-    shards: Any = MemoryShards({0: 3})
-    shards.open = lambda shard: [Sample(f"k{i}", {"jpg": memoryview(b"picture" * 9)[i : i + 7]}) for i in range(3)]
-    stream = memory_stream(1)
-    stream._shards = shards
-    _, held_out = stream.hold_out(2)
-    assert [type(sample.members["jpg"]) for sample in held_out] == [bytes, bytes]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from pipeline.errors import DamagedShard
 from pipeline.sample import Sample
 from pipeline.store import FolderStore, Store, open_store
 from pipeline.stream import Stream
+from pipeline.stream.opened import Opened
 from pipeline.stream.order import BlockOrder, Kept
 
 WORLDS = [(ranks, workers) for ranks in (1, 2, 4) for workers in (0, 1, 2)]
@@ -28,11 +30,12 @@ class MemoryShards:
     def counts(self) -> Mapping[int, int]:
         return self._counts
 
-    def open(self, shard: int) -> list[Sample]:
+    def open(self, shard: int) -> Opened:
         self.opened.append(shard)
         if shard in self._gone:
             raise DamagedShard(f"images/{shard:06d}.tar: has a receipt, but the file is gone")
-        return [Sample(f"s{shard:02d}-{i:02d}", {"jpg": b"picture"}) for i in range(self._counts[shard])]
+        keys = [f"s{shard:02d}-{i:02d}" for i in range(self._counts[shard])]
+        return Opened(keys, lambda index: Sample(keys[index], {"jpg": b"picture"}))
 
 
 def memory_stream(
@@ -90,6 +93,9 @@ class Origin(FolderStore):
         with open(self.log, "a") as file:
             file.write(f"{path}\n")
         return super().load(path)
+
+    def open(self, path: str) -> BinaryIO:
+        return io.BytesIO(self.load(path))
 
     def loads(self) -> list[str]:
         return self.log.read_text().splitlines() if self.log.exists() else []

@@ -1,0 +1,19 @@
+"""Locks among the processes of a machine, which the kernel takes back from the dead."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import BinaryIO
+
+
+@contextmanager
+def locked(file: BinaryIO, how: int = fcntl.LOCK_EX) -> Iterator[None]:
+    """Hold a flock on an open file. Raises BlockingIOError where `how` says not to wait."""
+    fcntl.flock(file, how)
+    try:
+        yield
+    finally:
+        # Not by closing alone: a process that was forked meanwhile has the file open too.
+        fcntl.flock(file, fcntl.LOCK_UN)

@@ -1,0 +1,48 @@
+"""An opened shard: the samples that may be handed out, each read when it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import overload
+
+from pipeline.sample import Sample
+from pipeline.stream.index import Member
+from pipeline.stream.verified import VerifiedShard
+
+Located = Mapping[str, tuple[VerifiedShard, Member]]
+"""member -> where it is."""
+
+
+class Opened(Sequence[Sample]):
+    """The samples of a shard, in its order. keys: of all. read: gives the sample of an index.
+
+    The members of a sample are bytes of its own, so that it can be kept and sent to other processes.
+    """
+
+    def __init__(self, keys: Sequence[str], read: Callable[[int], Sample]) -> None:
+        self.keys, self._read = keys, read
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Sample]: ...
+
+    def __getitem__(self, index: int | slice) -> Sample | list[Sample]:
+        """Raises DamagedShard for a sample whose bytes are no longer those that were verified."""
+        if isinstance(index, slice):
+            return [self._read(i) for i in range(*index.indices(len(self)))]
+        return self._read(range(len(self))[index])
+
+
+def open_samples(located: Sequence[tuple[str, Located]]) -> Opened:
+    """The samples with these keys and members."""
+
+    def read(index: int) -> Sample:
+        key, members = located[index]
+        return Sample(key, {name: shard.read(member) for name, (shard, member) in members.items()})
+
+    return Opened([key for key, _ in located], read)

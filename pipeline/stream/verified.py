@@ -1,0 +1,129 @@
+"""Verified shards: all bytes of a shard are compared once on a machine, however many processes read it.
+
+The process that verifies a shard leaves its index in a folder that those of the same user share, under a name
+that is made of the shard's sha256 and of what the kernel knows of the file (device, number, size, times of the
+last change): an index stands for one file as it was when it was verified. Where the folder cannot be written,
+every process verifies for itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from extractors.atomic import write_file
+from pipeline.errors import DamagedShard, RequestError
+from pipeline.scratch import temporary_folder
+from pipeline.stream.index import Entry, Member, Vouched, index_shard, read_member
+from pipeline.stream.locks import locked
+
+BOUND = 256 << 20
+"""Bytes of all indexes; one of a thousand samples in five columns has about 200 kB."""
+_ENTRIES = msgspec.msgpack.Decoder(list[Entry])
+
+
+@dataclass(frozen=True)
+class VerifiedShard:
+    """An open file, and the index of its samples. The file is closed with the last reference to it."""
+
+    file: BinaryIO
+    entries: Sequence[Entry]
+    vouched: Vouched
+
+    def read(self, member: Member) -> bytes:
+        """The bytes of a member. Raises DamagedShard when they are no longer those that were verified."""
+        try:
+            return read_member(self.file, member, self.vouched)
+        except DamagedShard:
+            forget(self.file, self.vouched)  # whoever opens it next verifies the whole again
+            raise
+
+
+def open_verified(file: BinaryIO, vouched: Vouched) -> VerifiedShard:
+    """The shard, after this process or another one of this machine has verified the file. Raises DamagedShard."""
+    path = _index_path(file, vouched)
+    if path is None:
+        return VerifiedShard(file, index_shard(file, vouched), vouched)
+    entries = _load(path)
+    if entries is None:
+        with _lock(path.parent, vouched.sha256[:2]):
+            entries = _load(path)
+            if entries is None:
+                entries = index_shard(file, vouched)
+                _save(path, entries)
+    return VerifiedShard(file, entries, vouched)
+
+
+def note(file: BinaryIO, vouched: Vouched, entries: Sequence[Entry]) -> VerifiedShard:
+    """The shard in a file that was made of bytes which were verified, with this index."""
+    if (path := _index_path(file, vouched)) is not None:
+        _save(path, entries)
+    return VerifiedShard(file, entries, vouched)
+
+
+def forget(file: BinaryIO, vouched: Vouched) -> None:
+    """Have the file verified again by whoever opens it next."""
+    if (path := _index_path(file, vouched)) is not None:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+
+
+def _index_path(file: BinaryIO, vouched: Vouched) -> Path | None:
+    """Where the index of the file is; None for bytes in memory, and where no folder can be had."""
+    if isinstance(file, io.BytesIO):
+        return None
+    try:
+        folder = temporary_folder() / "verified"
+        folder.mkdir(exist_ok=True)
+    except (OSError, RequestError):
+        return None
+    s = os.fstat(file.fileno())
+    identity = (vouched.sha256, s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns)
+    return folder / f"{hashlib.sha256(repr(identity).encode()).hexdigest()}.index"
+
+
+def _load(path: Path) -> list[Entry] | None:
+    try:
+        entries = _ENTRIES.decode(path.read_bytes())
+        os.utime(path)
+    except (OSError, msgspec.DecodeError):
+        return None
+    return entries
+
+
+def _save(path: Path, entries: Sequence[Entry]) -> None:
+    with suppress(OSError):
+        write_file(path, msgspec.msgpack.encode(entries))
+        _trim(path.parent)
+
+
+def _trim(folder: Path) -> None:
+    """Remove the indexes that were used longest ago, down to the bound."""
+    found = [(file.stat().st_mtime_ns, file.stat().st_size, file) for file in folder.glob("*.index")]
+    excess = sum(size for _, size, _ in found) - BOUND
+    for _, size, file in sorted(found):
+        if excess <= 0:
+            break
+        file.unlink(missing_ok=True)
+        excess -= size
+
+
+@contextmanager
+def _lock(folder: Path, name: str) -> Iterator[None]:
+    """One process verifies while the others wait; a lock for every digest would leave a file for each."""
+    try:
+        (folder / "locks").mkdir(exist_ok=True)
+        file = open(folder / "locks" / name, "ab")  # noqa: SIM115
+    except OSError:
+        yield
+        return
+    with file, locked(file):
+        yield
