@@ -11,7 +11,6 @@ RUN/summary.json           the last to appear: the run is done
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Mapping
@@ -20,12 +19,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from adapters.adapter import Adapter
 from adapters.export import load_adapter, save_adapter
+from adapters.records import read_named_tensors, read_record
 from extractors.atomic import commit_folder, remove_folder, write_json
-from extractors.regular import read_regular
+from extractors.records import Count
 from pipeline.errors import RequestError
 
 RECORD = "run.json"
@@ -41,9 +41,9 @@ class State:
     gradients' scale with --precision fp16, else empty.
     """
 
-    step: int = 0
-    epoch: int = 0
-    position: int = 0
+    step: Count = 0
+    epoch: Count = 0
+    position: Count = 0
     seconds: float = 0.0
     scaler: Mapping[str, Any] = field(default_factory=dict)
 
@@ -75,12 +75,12 @@ def claim_run(run: Path, identity: Mapping[str, Any]) -> None:
                 )
         write_json(record, identity)
         return
-    begun = json.loads(read_regular(record))
+    begun = read_record(record, dict[str, Any])
     for name, new in identity.items():
         old = begun.get(name)
         if old != new:
             raise RequestError(
-                f"{run} was begun with {name} {old}, and this command asks for {new}: "
+                f"{run} was begun with {name} {str(old)[:200]}, and this command asks for {new}: "
                 f"keep it as it was, or give another --out"
             )
 
@@ -115,7 +115,8 @@ def newest_step(run: Path) -> int:
 def resume(run: Path, learner: Learner, step: int) -> State:
     """Fill what learns from the checkpoint of `step`, which the first worker has found to be the newest.
 
-    RequestError where another worker does not see it.
+    RequestError where another worker does not see it, and for one that is damaged: without it, training resumes
+    from the one before.
     """
     if not step:
         return State()
@@ -124,12 +125,28 @@ def resume(run: Path, learner: Learner, step: int) -> State:
         raise RequestError(f"--out must be a folder that all workers see, and one of them finds no {folder}")
     for name, adapter in learner.folders.items():
         load_adapter(adapter, folder / name)
-    entries: dict[int, dict[str, torch.Tensor]] = {}
-    for name, value in load_file(folder / "optimizer.safetensors").items():
-        parameter, _, entry = name.partition(".")
-        entries.setdefault(int(parameter), {})[entry] = value
-    learner.optimizer.load_state_dict({**learner.optimizer.state_dict(), "state": entries})
-    return State(**json.loads(read_regular(folder / "state.json")))
+    moments = _read_moments(folder / "optimizer.safetensors", learner.optimizer)
+    learner.optimizer.load_state_dict({**learner.optimizer.state_dict(), "state": moments})
+    state = read_record(folder / "state.json", State, closed=True)
+    if state.step != step:
+        raise RequestError(f"{folder / 'state.json'}: must be of step {step}, not {state.step}")
+    return state
+
+
+def _read_moments(file: Path, optimizer: torch.optim.Optimizer) -> dict[int, dict[str, torch.Tensor]]:
+    """number of a parameter -> what the optimizer keeps of it. Raises RequestError for what does not fit."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    moments: dict[int, dict[str, torch.Tensor]] = {}
+    for name, value in read_named_tensors(file).items():
+        number, _, entry = name.partition(".")
+        if not number.isdecimal() or int(number) >= len(parameters):
+            raise RequestError(f"{file}: {name} belongs to no parameter of this adapter")
+        if value.shape not in (parameters[int(number)].shape, torch.Size([])):
+            raise RequestError(f"{file}: {name} has the shape {tuple(value.shape)}, not that of its parameter")
+        moments.setdefault(int(number), {})[entry] = value
+    if len({frozenset(entries) for entries in moments.values()}) > 1:
+        raise RequestError(f"{file}: some parameters lack what others have")
+    return moments
 
 
 def _folder_of(run: Path, step: int) -> Path:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
 
 from adapters.held_out import read_held_out
+from adapters.records import read_record
 from adapters.requests import SAMPLES, EvaluateConfig
+from extractors.records import Positive
 from extractors.registry import format_of
-from extractors.regular import read_regular
 from pipeline.errors import RequestError
 from pipeline.sample import Sample
 from pipeline.stream import Stream, open_stream
@@ -30,6 +29,15 @@ class Chosen:
     size: int | None
 
 
+@dataclass(frozen=True)
+class Begun:
+    """What of a run.json decides on which samples its adapter is evaluated."""
+
+    condition: str
+    seed: int
+    size: Positive | None = None
+
+
 def find_run(adapter: Path) -> Path | None:
     """The run's folder that the adapter lies in, or is."""
     return next((folder for folder in (adapter, adapter.parent) if (folder / "run.json").is_file()), None)
@@ -38,10 +46,10 @@ def find_run(adapter: Path) -> Path | None:
 def choose_samples(config: EvaluateConfig) -> Chosen:
     """Those that the training held out, and others where more are asked for. Raises RequestError."""
     run = find_run(config.adapter)
-    begun: Mapping[str, Any] = json.loads(read_regular(run / "run.json")) if run else {}
-    if begun and begun["condition"] != config.condition:
-        raise RequestError(f"{run} was trained on {begun['condition']}, and --condition is {config.condition}")
-    stream = open_stream(config.root, config.columns, begun.get("seed", config.seed))
+    begun = read_record(run / "run.json", Begun) if run else None
+    if begun and begun.condition != config.condition:
+        raise RequestError(f"{run} was trained on {begun.condition}, and --condition is {config.condition}")
+    stream = open_stream(config.root, config.columns, begun.seed if begun else config.seed)
     known = read_held_out(run, stream.data) if run else None
     # One that was removed since is not found.
     held_out = stream.find(known or ())
@@ -54,7 +62,7 @@ def choose_samples(config: EvaluateConfig) -> Chosen:
         [_keep(sample, members, config) for sample in samples],
         None if known is None else min(len(held_out), count),
         stream.digest,
-        begun.get("size"),
+        begun.size if begun else None,
     )
 
 

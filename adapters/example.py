@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from adapters.config import CELL
+from adapters.errors import names_sample
 from extractors.base import Map
 from extractors.crop import Window, fixed_crop
 from extractors.formats import draw_window
@@ -17,6 +17,7 @@ from extractors.registry import format_of, make_extractor
 from pipeline.errors import RequestError
 from pipeline.image import decode_rgb
 from pipeline.sample import Sample
+from pipeline.sample_info import read_info
 
 EDGE = 0.5
 """From where on a soft sketch is an edge (the published SD 1.x adapter); SDXL's was trained on EDGES at random."""
@@ -84,10 +85,12 @@ def make_generator(seed: int, visit: str, key: str) -> torch.Generator:
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
 
+@names_sample
 def make_example(sample: Sample, framing: Framing, seed: int, visit: str) -> Example:
     """Crop and mirror picture and condition together, choose a caption, draw time step and noise.
 
-    visit: the epoch, or "validation". Raises RequestError for a picture that is smaller than the crop.
+    visit: the epoch, or "validation". Raises RequestError for a picture that is smaller than the crop,
+    DamagedShard for members that cannot be read.
     """
     generator = make_generator(seed, visit, sample.key)
     draws = Draws(*torch.rand(7, generator=generator, dtype=torch.float64).tolist())
@@ -168,10 +171,11 @@ def draw_colors(crop: np.ndarray) -> np.ndarray:
 
 
 def _choose_caption(sample: Sample, draw: float) -> str:
-    captions: list[str] = json.loads(bytes(sample.members["json"]))["captions"]
+    captions = read_info(sample).captions
     return captions[int(draw * len(captions))]
 
 
+@names_sample
 def read_latent(sample: Sample) -> torch.Tensor:
     """float32 (2, C, h, w): mean and standard deviation, of mean and logarithm of the variance in float16."""
     mean, logvar = format_of("latents").decode({LATENTS: bytes(sample.members[LATENTS])}).astype(np.float32)

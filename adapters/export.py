@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from adapters.adapter import Adapter
+from adapters.records import read_named_tensors
 from adapters.sizes import SIZES, Layout
 from pipeline.errors import RequestError
 
@@ -43,7 +44,7 @@ def write_diffusers(layout: Layout, tensors: Mapping[str, torch.Tensor], folder:
 def load_adapter(adapter: Adapter, folder: Path) -> None:
     """Fill the adapter with the weights in `folder`, bit for bit. Raises RequestError when they do not fit it."""
     stored = stored_layout(adapter.layout)
-    tensors = {name.removeprefix(PREFIX): tensor for name, tensor in load_file(folder / WEIGHTS).items()}
+    tensors = {name.removeprefix(PREFIX): tensor for name, tensor in read_named_tensors(folder / WEIGHTS).items()}
     if not has_shapes(tensors, stored):
         raise RequestError(f"{folder} does not hold an adapter of the layout {diffusers_config(stored)}")
     own = shrink(tensors, adapter.layout)

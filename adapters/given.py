@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,12 +10,14 @@ from typing import Any
 import numpy as np
 
 from adapters.drawings import LINES, extract_drawing, to_edges
+from adapters.errors import names_sample
 from extractors.formats import draw_window
 from extractors.people import MAX_DRAWN, People
 from extractors.registry import format_of, make_extractor
 from pipeline.errors import RequestError
 from pipeline.image import decode_rgb
 from pipeline.sample import Sample
+from pipeline.sample_info import read_info
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,12 @@ class Given:
     caption: str
 
 
+@names_sample
 def frame_middle(sample: Sample, condition: str, size: int) -> Given:
-    """The middle square of `size` pixels. Raises RequestError for a picture that is smaller."""
+    """The middle square of `size` pixels.
+
+    Raises RequestError for a picture that is smaller, DamagedShard for members that cannot be read.
+    """
     picture = decode_rgb(sample.members["jpg"])
     height, width = picture.shape[:2]
     if min(height, width) < size:
@@ -49,7 +54,7 @@ def frame_middle(sample: Sample, condition: str, size: int) -> Given:
         form = format_of(condition)
         whole = form.decode({name: bytes(sample.members[name]) for name in form.members})
         map, drawing = crop_map(whole, window), draw_window(form, whole, height, width, window)
-    captions = json.loads(bytes(sample.members["json"]))["captions"]
+    captions = read_info(sample).captions
     return Given(sample.key, crop, map, to_edges(drawing) if condition in LINES else drawing, captions[0])
 
 

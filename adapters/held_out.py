@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from adapters.records import read_record
 from extractors.atomic import write_json
-from extractors.regular import read_regular
 from pipeline.stream import HeldOut
 
 NAME = "held_out.json"
+
+
+@dataclass(frozen=True)
+class HeldOutRecord:
+    """What held_out.json holds."""
+
+    datasets: tuple[HeldOut, ...]
 
 
 def write_held_out(run: Path, held_out: Sequence[HeldOut]) -> None:
@@ -26,9 +32,9 @@ def write_held_out(run: Path, held_out: Sequence[HeldOut]) -> None:
 def read_held_out(run: Path, data: str) -> list[tuple[int, str]] | None:
     """(shard, key) of those of the dataset whose pictures have this digest; None if it was not trained on.
 
-    A dataset that was mixed with itself lacks what all its streams lack.
+    A dataset that was mixed with itself lacks what all its streams lack. Raises RequestError for a damaged file.
     """
     path = run / NAME
-    datasets = json.loads(read_regular(path))["datasets"] if path.exists() else []
-    lacked = [[(shard, key) for shard, key in of["samples"]] for of in datasets if of["data"] == data]
+    datasets = read_record(path, HeldOutRecord).datasets if path.exists() else ()
+    lacked = [of.samples for of in datasets if of.data == data]
     return [sample for sample in lacked[0] if all(sample in other for other in lacked)] if lacked else None

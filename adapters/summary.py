@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from extractors.regular import read_regular
+from adapters.records import read_record
 
 SUMMARY = "summary.json"
 
@@ -33,6 +32,6 @@ class TrainSummary:
 
 
 def read_summary(run: Path) -> TrainSummary | None:
-    """The summary of a run that was finished, else None."""
+    """The summary of a run that was finished, else None. Raises RequestError for a damaged one."""
     path = run / SUMMARY
-    return TrainSummary(**json.loads(read_regular(path))) if path.exists() else None
+    return read_record(path, TrainSummary, closed=True) if path.exists() else None

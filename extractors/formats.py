@@ -8,9 +8,10 @@ import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import cv2
+import msgspec
 import numpy as np
 
 from extractors import png
@@ -18,6 +19,7 @@ from extractors.base import Format, check_size
 from extractors.crop import STRIDE, Window, fixed_crop, fixed_side
 from extractors.palette import PALETTE
 from extractors.people import PEOPLE_PALETTE, People, draw_people, draw_people_indices
+from extractors.records import BadRecord, Count, decode_record
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,19 @@ class Labels:
         return np.asarray(PALETTE[map])
 
 
+Side = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
+
+
+@dataclass(frozen=True)
+class PeopleRecord:
+    """What keypose.json holds."""
+
+    persons: Count
+    height: Side
+    width: Side
+    keypoints: list[list[list[float]]]
+
+
 @dataclass(frozen=True)
 class Keypose:
     """Map: `People`. keypose.json holds the numbers and is what is read, keypose.png is the drawing."""
@@ -90,9 +105,14 @@ class Keypose:
         }
 
     def decode(self, members: Mapping[str, bytes]) -> People:
-        record = json.loads(members["keypose.json"])
-        keypoints = np.array(record["keypoints"], np.float32).reshape(record["persons"], 17, 3)
-        return People(record["height"], record["width"], keypoints)
+        record = decode_record(members["keypose.json"], PeopleRecord)
+        if record.persons != len(record.keypoints):
+            raise BadRecord(f"must hold as many people as it says, {record.persons}, not {len(record.keypoints)}")
+        try:
+            keypoints = np.array(record.keypoints, np.float32).reshape(record.persons, 17, 3)
+        except (ValueError, OverflowError):
+            raise BadRecord("must hold 17 keypoints of 3 numbers for each person") from None
+        return People(record.height, record.width, keypoints)
 
     def mirror(self, map: People) -> People:
         return map.mirrored()

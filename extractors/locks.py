@@ -10,6 +10,8 @@ import os
 from pathlib import Path
 
 from extractors.atomic import create_file, write_json
+from extractors.records import BadRecord, decode_record
+from extractors.regular import read_regular
 
 
 def cache_folder() -> Path:
@@ -18,8 +20,11 @@ def cache_folder() -> Path:
 
 
 def read_lock(path: Path) -> dict[str, str]:
-    """What is locked; nothing if there is no such file."""
-    return dict(json.loads(path.read_text())) if path.is_file() else {}
+    """What is locked; nothing if there is no such file. Raises BadRecord, which names the file."""
+    try:
+        return dict(decode_record(read_regular(path), dict[str, str])) if path.is_file() else {}
+    except BadRecord as error:
+        raise BadRecord(f"{path}: {error}; without it, the next weight file is taken as the right one") from None
 
 
 def lock(path: Path, digest: str) -> str:

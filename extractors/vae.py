@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from extractors.crop import STRIDE
+from extractors.records import BadRecord, decode_record
+from extractors.regular import read_regular
 from extractors.tensors import NotTensors, read_tensors
 
 SHAPE: dict[str, Any] = {
@@ -75,9 +76,9 @@ def read_shape(path: Path) -> Mapping[str, Any]:
     """The config.json beside a VAE's weights. Raises NotTensors for what is no VAE of Stable Diffusion's kind."""
     config = path.with_name("config.json")
     try:
-        shape = json.loads(config.read_text())
+        shape = decode_record(read_regular(config), dict[str, Any])
         kind, blocks = shape.get("_class_name"), len(shape["block_out_channels"])
-    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+    except (OSError, BadRecord, KeyError, TypeError) as error:
         raise NotTensors(f"{config} must tell the shape of {path.name}: {type(error).__name__}") from None
     if kind != "AutoencoderKL" or 2 ** (blocks - 1) != STRIDE or not shape.get("use_quant_conv", True):
         raise NotTensors(

@@ -18,6 +18,7 @@ from typing import Any
 from extractors.atomic import replace_file
 from extractors.fetch import fetch_from_hub, fetch_from_url
 from extractors.locks import cache_folder, lock, read_lock, sha256_of
+from extractors.records import BadRecord
 
 SHIPPED = Path(__file__).parent / "mini"
 """The weights that come with this package; SHA256SUMS beside them is what `sha256sum` says of them."""
@@ -76,9 +77,16 @@ class WeightFile:
         """The file that holds the digests learnt of it on this machine."""
         return self.cached.with_name(f"{self.cached.name}.lock")
 
+    def locked(self) -> dict[str, str]:
+        """The digests in its lock. Raises WeightsDamaged when the lock is."""
+        try:
+            return read_lock(self.lock)
+        except BadRecord as error:
+            raise WeightsDamaged(str(error)) from None
+
     def recipe(self) -> dict[str, Any]:
         """The weights' part of a column's recipe; for a file that is not pinned, after `resolve`."""
-        digest = self.sha256 if self.pinned else read_lock(self.lock)["sha256"]
+        digest = self.sha256 if self.pinned else self.locked()["sha256"]
         return {"file": self.filename, "sha256": digest, "licence": self.licence}
 
 
@@ -130,7 +138,7 @@ def find(weight: WeightFile, directory: Path | None) -> Path | None:
     for place in places(weight, directory):
         converted = place.with_suffix(".safetensors")
         if converted != place and converted.is_file():
-            if sha256_of(converted) == read_lock(weight.lock).get("converted"):
+            if sha256_of(converted) == weight.locked().get("converted"):
                 return converted
             if not place.is_file():
                 raise WeightsDamaged(
@@ -156,7 +164,7 @@ def places(weight: WeightFile, directory: Path | None) -> list[Path]:
 def check(weight: WeightFile, path: Path) -> str:
     """The file's sha256. Raises WeightsDamaged if it is not the known or the locked one."""
     found = sha256_of(path)
-    locked = None if weight.pinned else read_lock(weight.lock).get("sha256")
+    locked = None if weight.pinned else weight.locked().get("sha256")
     if not found.startswith(weight.sha256):
         rule = "be" if weight.pinned else "begin with"
         raise WeightsDamaged(f"{path}: sha256 must {rule} {weight.sha256}, is {found}; it was not loaded")
@@ -168,6 +176,6 @@ def check(weight: WeightFile, path: Path) -> str:
 
 
 def _lock(weight: WeightFile, path: Path) -> None:
-    if not weight.pinned and not read_lock(weight.lock):
+    if not weight.pinned and not weight.locked():
         lock(weight.lock, sha256_of(path))
         check(weight, path)  # another process may have locked another file meanwhile

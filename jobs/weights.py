@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import tyro
 
 from extractors.atomic import replace_file
-from extractors.locks import lock_converted, read_lock, sha256_of
+from extractors.locks import lock_converted, sha256_of
 from extractors.registry import EXTRACTORS, UnknownCondition, weight_files
 from extractors.tensors import NotTensors, convert
 from extractors.weights import (
@@ -58,11 +58,12 @@ def registered() -> Iterator[tuple[str, str, WeightFile]]:
 
 def describe(weight: WeightFile, directory: Path | None) -> dict[str, Any]:
     """What there is to say of a file, JSON-able: "where" it lies or None, "damaged" one line or None."""
+    where, damaged, digest = None, None, weight.sha256 if weight.pinned else None
     try:
-        where, damaged = find(weight, directory), None
+        digest = digest or weight.locked().get("sha256")
+        where = find(weight, directory)
     except WeightsDamaged as error:
-        where, damaged = None, str(error)
-    digest = weight.sha256 if weight.pinned else read_lock(weight.lock).get("sha256")
+        damaged = str(error)
     return {
         "file": weight.filename,
         "from": weight.source,

@@ -12,22 +12,20 @@ Two notes make an attempt that died as good as one that did not:
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipeline.commit import Extra, commit, tar_path
 from pipeline.dataset import IMAGES
 from pipeline.errors import DamagedShard
-from pipeline.plan import read_table
 from pipeline.receipt import Receipt, shard_name
 from pipeline.rows import OK, count_drops, decode_rows, digest_rows, rows_path
 from pipeline.sample import digest_keys
 from pipeline.store import Store
+from pipeline.table import encode_table, read_table
 from pipeline.tar import read_samples
 
 SEEN = pa.schema([("key", pa.string()), ("sha256", pa.string())])
@@ -41,7 +39,7 @@ def seen_path(shard: int) -> str:
 def read_seen(store: Store, shard: int) -> dict[str, str] | None:
     """key -> the sha256 of the first picture that was got for it; None before any attempt got so far."""
     try:
-        table = read_table(store, seen_path(shard), SEEN)
+        table = read_table(store, seen_path(shard), SEEN, whole=SEEN.names)
     except FileNotFoundError:
         return None
     return dict(zip(table["key"].to_pylist(), table["sha256"].to_pylist(), strict=True))
@@ -49,9 +47,8 @@ def read_seen(store: Store, shard: int) -> dict[str, str] | None:
 
 def write_seen(store: Store, shard: int, digests: Mapping[str, str]) -> bool:
     """Note the first digests; False when another attempt has done so before."""
-    file = io.BytesIO()
-    pq.write_table(pa.table([list(digests), list(digests.values())], SEEN), file)
-    return store.create_bytes(seen_path(shard), file.getvalue())
+    table = pa.table([list(digests), list(digests.values())], SEEN)
+    return store.create_bytes(seen_path(shard), encode_table(table))
 
 
 def draft_path(shard: int, sha256: str) -> str:
@@ -72,13 +69,14 @@ def _adopt(store: Store, ours: Receipt, _: Extra) -> tuple[Receipt, Extra]:
     """The receipt and rows of the tar that stands, from its maker's draft."""
     tar = store.load(tar_path(IMAGES, ours.shard))
     sha256 = hashlib.sha256(tar).hexdigest()
+    draft = draft_path(ours.shard, sha256)
     try:
-        rows = bytes(store.load(draft_path(ours.shard, sha256)))
+        rows = bytes(store.load(draft))
     except FileNotFoundError:
         raise DamagedShard(
             f"{tar_path(IMAGES, ours.shard)} has no receipt, and nobody noted to have made these bytes; delete it"
         ) from None
-    told = decode_rows(rows)
+    told = decode_rows(rows, draft)
     keys = [row["key"] for row in told if row["status"] == OK]
     if [sample.key for sample in read_samples(tar)] != keys:
         raise DamagedShard(f"{tar_path(IMAGES, ours.shard)}: its keys are not those of its draft; delete both")

@@ -6,24 +6,25 @@ state of the dataset is never taken for the present one.
 
 from __future__ import annotations
 
-import io
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipeline.dataset import IMAGES, Dataset
-from pipeline.plan import read_table
+from pipeline.errors import DamagedShard
 from pipeline.receipt import Receipt, digest_receipts
-from pipeline.rows import OK, read_outcomes
+from pipeline.rows import OK, read_outcomes, rows_path
 from pipeline.store import Store
+from pipeline.table import encode_table, read_table
 
 NEAR = 4
 """Bits of 64 in which the perceptual hashes of two pictures that look the same may differ."""
 BANDS = ((0, 13), (13, 13), (26, 13), (39, 13), (52, 12))
 """(first bit, bits). Of five bands at least one is equal where at most four bits differ."""
+PHASH = re.compile("[0-9a-f]{16}")
 DUPLICATES = pa.schema(
     [("shard", pa.int32()), ("key", pa.string()), ("of", pa.string()), ("kind", pa.string()), ("bits", pa.int8())]
 )
@@ -42,9 +43,7 @@ def mark_duplicates(dataset: Dataset) -> pa.Table:
     if (table := _read(dataset.store, path)) is not None:
         return table
     table = find_duplicates(dataset)
-    file = io.BytesIO()
-    pq.write_table(table, file)
-    dataset.store.create_bytes(path, file.getvalue())
+    dataset.store.create_bytes(path, encode_table(table))
     return table
 
 
@@ -66,7 +65,7 @@ def read_duplicates(dataset: Dataset, images: Mapping[int, Receipt]) -> dict[int
 
 def _read(store: Store, path: str) -> pa.Table | None:
     try:
-        return read_table(store, path, DUPLICATES)
+        return read_table(store, path, DUPLICATES, whole=DUPLICATES.names)
     except FileNotFoundError:
         return None
 
@@ -80,6 +79,8 @@ def find_duplicates(dataset: Dataset) -> pa.Table:
                 shards.append(shard)
                 keys.append(row["key"])
                 files.append(row["sha256"])
+                if not PHASH.fullmatch(row["phash"] or ""):
+                    raise DamagedShard(f"{rows_path(shard)}: {row['key']} must have a phash of 16 hex digits")
                 hashes.append(int(row["phash"], 16))
     found = list(match(files, np.array(hashes, np.uint64)))
     return pa.table(

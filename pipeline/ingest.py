@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -25,9 +24,10 @@ from pipeline.image import (
     encode_jpeg,
     use_threads,
 )
-from pipeline.receipt import Receipt, shard_name, to_compact_json
+from pipeline.receipt import Receipt, shard_name
 from pipeline.rows import OK, count_drops, digest_rows, encode_rows, perceive, rows_path
 from pipeline.sample import Sample, digest_keys
+from pipeline.sample_info import SampleInfo, read_info
 from pipeline.sources.base import Opener, Original, Row, Source
 from pipeline.stage import Fuse, Made, describe_error, refuse_total_failure
 from pipeline.store import open_store
@@ -181,19 +181,12 @@ class Ingest:
         self, row: Row, original: Original, picture: Picture, placement: Placement, sha256: str | None
     ) -> Sample:
         height, width = picture.shape[:2]
-        known = {
-            "key": row["key"],
-            "captions": list(original.captions),
-            "width": width,
-            "height": height,
-            "placement": asdict(placement),
-            "sha256": sha256,
-            "source": {"location": row["location"], **original.info},
-        }
+        source = {"location": row["location"], **original.info}
+        info = SampleInfo(row["key"], original.captions, width, height, placement, sha256, source)
         members = {
             "jpg": encode_jpeg(picture, self.geometry.quality),
             "txt": original.captions[0].encode(),
-            "json": to_compact_json(known),
+            "json": info.encode(),
         }
         return Sample(row["key"], members)
 
@@ -207,7 +200,7 @@ class Ingest:
         size = self.geometry.size
         with store.scratch() as scratch, self.source.gather(kept, size, scratch, pictures=False) as opener:
             for sample, row in zip(pictures, kept, strict=True):
-                placement = _placement(json.loads(bytes(sample.members["json"]))["placement"])
+                placement = read_info(sample).placement
                 try:
                     truth = opener(row).truth
                     for column in truths:
@@ -230,7 +223,3 @@ class Ingest:
             recipe=self.truths[column],
             input=images.sha256,
         )
-
-
-def _placement(record: Mapping[str, Any]) -> Placement:
-    return Placement(**{name: tuple(numbers) for name, numbers in record.items()})

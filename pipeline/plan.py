@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from itertools import count, islice
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from extractors.records import BadRecord, Count, Positive, decode_record
 from pipeline.errors import DamagedShard, RequestError
 from pipeline.receipt import digest_json, shard_name, to_json
 from pipeline.sample import KEY, is_key
 from pipeline.store import Store
+from pipeline.table import decode_table
 
 LEFT_OUT = "plan/left_out.json"
 """How many rows the source left out on purpose, by reason."""
+PLANNED = pa.schema(
+    [("key", pa.string()), ("location", pa.string()), ("captions", pa.list_(pa.string())), ("digest", pa.string())]
+)
+"""The columns of every plan file; the source adds its own. digest: sha256 of the picture's file, or null."""
+MOST_SHARDS = 10**7
+"""More than a dataset can have: a damaged number must not have anyone count for hours."""
+ShardCount = Annotated[int, msgspec.Meta(ge=1, le=MOST_SHARDS)]
 
 
 def plan_path(shard: int) -> str:
@@ -31,9 +40,9 @@ def plan_path(shard: int) -> str:
 class Segment:
     """Shards that were planned together: `first`, how many, their rows, and the digest of their plan files."""
 
-    first: int
-    shards: int
-    samples: int
+    first: Count
+    shards: ShardCount
+    samples: Positive
     plan: str
 
     @property
@@ -81,14 +90,28 @@ def _write_shard(store: Store, shard: int, rows: list[Mapping[str, Any]]) -> str
 
 
 def read_plan(store: Store, shard: int) -> list[dict[str, Any]]:
-    """The rows that the shard was asked to hold."""
-    rows: list[dict[str, Any]] = read_table(store, plan_path(shard)).to_pylist()
+    """The rows that the shard was asked to hold. Raises DamagedShard."""
+    path = plan_path(shard)
+    try:
+        data = store.load(path)
+    except FileNotFoundError:
+        raise DamagedShard(f"{path}: missing") from None
+    table = decode_table(data, path, PLANNED, whole=("key", "location", "captions"), more=True)
+    rows: list[dict[str, Any]] = table.to_pylist()
+    for row in rows:
+        if not is_key(row["key"]) or None in row["captions"]:
+            raise DamagedShard(f"{path}: a row must have a key of {KEY.pattern} and captions without nulls")
     return rows
 
 
-def read_table(store: Store, path: str, schema: pa.Schema | None = None) -> pa.Table:
-    """A small parquet file, whole."""
-    return pq.read_table(pa.BufferReader(pa.py_buffer(store.load(path))), schema=schema)
+def read_left_out(store: Store) -> dict[str, int]:
+    """How many rows the source left out on purpose, by reason. Raises DamagedShard."""
+    try:
+        return dict(decode_record(store.load(LEFT_OUT), dict[str, Count]))
+    except FileNotFoundError:
+        return {}
+    except BadRecord as error:
+        raise DamagedShard(f"{LEFT_OUT}: must be counts by reason: {error}") from None
 
 
 def verify_segment(store: Store, segment: Segment) -> list[str]:
@@ -116,16 +139,19 @@ def supplement_path(number: int) -> str:
 
 
 def read_supplements(store: Store) -> list[Segment]:
-    """The segments that were planned after the first, from rows that had failed."""
+    """The segments that were planned after the first, from rows that had failed. Raises DamagedShard."""
     found: list[Segment] = []
     for number in count(1):
         path = supplement_path(number)
         try:
-            found.append(Segment(**json.loads(bytes(store.load(path)))))
+            segment = decode_record(store.load(path), Segment, closed=True)
         except FileNotFoundError:
             return found
-        except (ValueError, TypeError) as error:
+        except BadRecord as error:
             raise DamagedShard(f"{path}: not a supplement ({error})") from None
+        if found and segment.first != found[-1].numbers.stop:
+            raise DamagedShard(f"{path}: must begin with shard {found[-1].numbers.stop}, not {segment.first}")
+        found.append(segment)
     raise AssertionError("count() ends never")
 
 

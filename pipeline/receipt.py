@@ -7,11 +7,16 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
+
+from extractors.records import BadRecord, Count, decode_record
 from pipeline.errors import DamagedShard
 
 FORMAT = 1
+MOST_SAMPLES = 10**7
+"""More than a shard can have: orders of samples are made in memory, from receipts alone."""
 
 
 def shard_name(shard: int) -> str:
@@ -46,15 +51,15 @@ class Receipt:
     """
 
     column: str
-    shard: int
-    planned: int
-    samples: int
-    bytes: int
+    shard: Count
+    planned: Annotated[int, msgspec.Meta(ge=0, le=MOST_SAMPLES)]
+    samples: Count
+    bytes: Count
     sha256: str
     keys: str
     recipe: str
     input: str | None = None
-    drops: Mapping[str, int] = field(default_factory=dict)
+    drops: Mapping[str, Count] = field(default_factory=dict)
     dropped: Mapping[str, str] = field(default_factory=dict)
     rows: str | None = None
     seconds: float = 0.0
@@ -70,14 +75,13 @@ class Receipt:
     def decode(cls, data: builtins.bytes | memoryview, name: str) -> Receipt:
         """Raises DamagedShard when `data`, read from `name`, is no receipt or its counts don't add up."""
         try:
-            receipt = cls(**json.loads(bytes(data)))
-            dropped = sum(receipt.drops.values())
-            whole = receipt.samples + dropped == receipt.planned
-        except (ValueError, TypeError, AttributeError) as error:
+            receipt = decode_record(data, cls, closed=True)
+        except BadRecord as error:
             raise DamagedShard(f"{name}: not a receipt ({error})") from None
+        dropped = sum(receipt.drops.values())
         if receipt.format != FORMAT:
             raise DamagedShard(f"{name}: a receipt must have format {FORMAT}, has {receipt.format!r}")
-        if not whole:
+        if receipt.samples + dropped != receipt.planned:
             raise DamagedShard(
                 f"{name}: samples + drops must be what was planned, "
                 f"but {receipt.samples} + {dropped} != {receipt.planned}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,7 +11,6 @@ from typing import Any
 
 import cv2
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipeline.commit import load_receipt
 from pipeline.dataset import IMAGES, Dataset, load_verified
@@ -20,8 +18,8 @@ from pipeline.errors import DamagedShard
 from pipeline.image import Picture
 from pipeline.receipt import Receipt, shard_name
 from pipeline.sample import digest_keys
-from pipeline.stage import describe_error
 from pipeline.store import Store
+from pipeline.table import decode_table, encode_table
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +38,8 @@ ROWS = pa.schema(
 )
 """status: "ok" or the reason of the drop. http: what the row's address answered with. The rest is of the original:
 its file's digest and size, its width and height, its perceptual hash; null where unknown."""
+KNOWN = ("key", "status")
+"""The columns that are never null."""
 
 
 def rows_path(shard: int) -> str:
@@ -49,9 +49,7 @@ def rows_path(shard: int) -> str:
 
 def encode_rows(rows: Sequence[Mapping[str, Any]]) -> bytes:
     """The bytes of rows.parquet; the same rows give the same bytes."""
-    table = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist([dict(row) for row in rows], ROWS), table)
-    return table.getvalue()
+    return encode_table(pa.Table.from_pylist([dict(row) for row in rows], ROWS))
 
 
 def digest_rows(data: bytes | memoryview) -> str:
@@ -59,9 +57,9 @@ def digest_rows(data: bytes | memoryview) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def decode_rows(data: bytes | memoryview) -> list[dict[str, Any]]:
-    """What `encode_rows` was given."""
-    rows: list[dict[str, Any]] = pq.read_table(pa.BufferReader(pa.py_buffer(data)), schema=ROWS).to_pylist()
+def decode_rows(data: bytes | memoryview, path: str = "rows.parquet") -> list[dict[str, Any]]:
+    """What `encode_rows` was given. Raises DamagedShard, which names `path`."""
+    rows: list[dict[str, Any]] = decode_table(data, path, ROWS, whole=KNOWN).to_pylist()
     return rows
 
 
@@ -94,11 +92,9 @@ def read_rows(store: Store, images: Receipt) -> pa.Table:
         data = store.load(path)
         if images.rows not in (None, digest_rows(data)):
             raise DamagedShard(f"{path}: its sha256 is not the one in the shard's receipt")
-        table = pq.read_table(pa.BufferReader(pa.py_buffer(data)), schema=ROWS)
+        table = decode_table(data, path, ROWS, whole=KNOWN)
     except FileNotFoundError:
         raise DamagedShard(f"{path}: its shard has a receipt, but the file is gone") from None
-    except (ValueError, pa.ArrowException) as error:
-        raise DamagedShard(f"{path}: {describe_error(error)}") from None
     drops = Counter(status for status in table["status"].to_pylist() if status != OK)
     if digest_keys(_keys(table)) != images.keys or drops != images.drops:
         raise DamagedShard(f"{path}: tells otherwise of the rows than the shard and its receipt")

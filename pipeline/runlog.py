@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
+from extractors.records import BadRecord, Count, decode_record
 from extractors.regular import read_regular
 from pipeline.errors import RequestError
 
@@ -23,7 +23,7 @@ class LogLine:
     CPU. obedience: how far sample pictures obey, where it was measured.
     """
 
-    step: int
+    step: Count
     loss: float | None = None
     validation: float | None = None
     mismatched: float | None = None
@@ -34,18 +34,12 @@ class LogLine:
     obedience: Mapping[str, float] | None = None
 
 
-FIELDS = {field.name for field in fields(LogLine)}
-
-
 def parse_line(text: str | bytes, where: str) -> LogLine:
     """What a line says; of fields that are not known here, nothing. Raises RequestError."""
     try:
-        record = json.loads(text)
-        if not isinstance(record.get("step"), int):
-            raise ValueError("step must be a number")
-    except (ValueError, AttributeError) as error:
+        return decode_record(text.encode() if isinstance(text, str) else text, LogLine)
+    except BadRecord as error:
         raise RequestError(f"{where}: must be a JSON object with a step ({error})") from None
-    return LogLine(**{name: value for name, value in record.items() if name in FIELDS})
 
 
 def read_log(path: Path) -> list[LogLine]:

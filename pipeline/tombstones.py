@@ -6,7 +6,6 @@ they are, for their receipts vouch for every byte.
 
 from __future__ import annotations
 
-import io
 import re
 from collections import defaultdict
 from collections.abc import Collection, Mapping
@@ -15,15 +14,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipeline.commit import load_receipt
 from pipeline.dataset import IMAGES, Dataset
 from pipeline.errors import DamagedShard, RequestError
-from pipeline.plan import read_table
 from pipeline.receipt import shard_name
 from pipeline.rows import read_outcomes, sample_keys
 from pipeline.store import Store
+from pipeline.table import encode_table, read_table
 
 FOLDER = "tombstones"
 STONE_NAME = re.compile(r"(\d{6,})\.parquet")
@@ -95,11 +93,10 @@ def _find_files(dataset: Dataset, wanted: set[str]) -> tuple[dict[str, int], set
 
 
 def _set(store: Store, stones: list[tuple[int, str]]) -> None:
-    file = io.BytesIO()
     columns = list(zip(*stones, strict=True))
-    pq.write_table(pa.table([list(columns[0]), list(columns[1])], STONE), file)
+    data = encode_table(pa.table([list(columns[0]), list(columns[1])], STONE))
     number = count_stones(store) + 1
-    while not store.create_bytes(stone_path(number), file.getvalue()):
+    while not store.create_bytes(stone_path(number), data):
         number += 1  # another removal was first
 
 
@@ -111,7 +108,7 @@ def read_stones(store: Store, first: int = 1, last: int | None = None) -> Mappin
     stones: dict[str, int] = {}
     for number in range(first, (count_stones(store) if last is None else last) + 1):
         try:
-            table = read_table(store, stone_path(number), STONE)
+            table = read_table(store, stone_path(number), STONE, whole=STONE.names)
         except FileNotFoundError:
             raise DamagedShard(f"{stone_path(number)}: gone, so the samples it removed are unknown") from None
         for shard, key in zip(table["shard"].to_pylist(), table["key"].to_pylist(), strict=True):

@@ -8,7 +8,9 @@ from urllib.parse import urlsplit
 
 from pipeline.dataset import Dataset
 from pipeline.egress.reasons import kind_of
-from pipeline.rows import OK, read_outcomes
+from pipeline.errors import DamagedShard
+from pipeline.plan import plan_path
+from pipeline.rows import OK, read_outcomes, rows_path
 
 HOSTS = 10
 """Hosts in the table: those that lost most."""
@@ -52,7 +54,10 @@ def measure_yield(dataset: Dataset) -> Yield:
     for shard, table in read_outcomes(dataset, ("key", "status")):
         statuses = dict(zip(table["key"].to_pylist(), table["status"].to_pylist(), strict=True))
         found.samples += sum(status == OK for status in statuses.values())
-        for row in dataset.plan(shard):
+        rows = dataset.plan(shard)
+        if [row["key"] for row in rows] != table["key"].to_pylist():
+            raise DamagedShard(f"{rows_path(shard)}: its keys are not those of {plan_path(shard)}")
+        for row in rows:
             lost.pop(row["key"], None)
             if statuses[row["key"]] != OK:
                 lost[row["key"]] = (statuses[row["key"]], host_of(row["location"]))

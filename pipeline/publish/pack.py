@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +23,7 @@ from pipeline.publish.choice import Choice, Target
 from pipeline.publish.index import Entry, dali_index, energon_index, scan
 from pipeline.receipt import Receipt, digest_json
 from pipeline.sample import Sample, digest_keys
+from pipeline.sample_info import read_info
 from pipeline.stage import Made
 from pipeline.store import Store, map_file
 
@@ -155,8 +155,8 @@ class Pack:
     def _publish(self, sample: Sample) -> Sample:
         members = dict(sample.members)
         if COLOR in members:
-            known = json.loads(bytes(members["json"]))
-            members[COLOR] = enlarge_cells(bytes(members[COLOR]), known["width"], known["height"])
+            info = read_info(sample)
+            members[COLOR] = enlarge_cells(bytes(members[COLOR]), info.width, info.height)
         if not self.pictures:
             del members[PICTURE]
         return Sample(sample.key, members)

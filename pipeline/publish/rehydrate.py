@@ -7,7 +7,6 @@ fit. What is no longer there, or another now, is left out and counted.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -28,6 +27,7 @@ from pipeline.publish.plan import CLAIM, MANIFEST, SUMS, read_claim
 from pipeline.publish.readers import Reader, read_back
 from pipeline.receipt import Receipt, digest_json, to_json
 from pipeline.sample import Sample, digest_keys
+from pipeline.sample_info import SampleInfo, read_info
 from pipeline.stage import Made
 from pipeline.store import Store, map_file
 from pipeline.tar import TarWriter
@@ -74,17 +74,17 @@ class Rehydrate:
 
     def _make(self, shard: int, target: Target) -> Receipt:
         samples = PackedShards(self.published, self.lines).open(shard)
-        known = [json.loads(bytes(sample.members["json"])) for sample in samples]
+        known = [read_info(sample) for sample in samples]
         drops = Counter[str]()
         keys = []
         with self.to.scratch() as scratch:
             tar = scratch / f"{target.name}.tar"
-            urls = [record["source"]["location"] for record in known]
+            urls = [info.location for info in known]
             with self.downloads.fetch(urls, scratch) as fetched, open(tar, "xb") as file:
                 writer = TarWriter(file)
-                for sample, record in zip(samples, known, strict=True):
+                for sample, info in zip(samples, known, strict=True):
                     try:
-                        picture = self._picture(fetched, record)
+                        picture = self._picture(fetched, info)
                     except Drop as drop:
                         drops[drop.reason] += 1
                         continue
@@ -114,16 +114,16 @@ class Rehydrate:
                 self.to.discard(path)
             return commit(self.to, target, tar, receipt, indexes)
 
-    def _picture(self, fetched: Any, record: Mapping[str, Any]) -> bytes:
+    def _picture(self, fetched: Any, info: SampleInfo) -> bytes:
         """The stored picture, the same to the byte as ingest made it. Raises Drop."""
-        if not record["sha256"]:
+        if not info.sha256:
             raise Drop(NO_DIGEST)
-        content: bytes = fetched[record["source"]["location"]]
-        if hashlib.sha256(content).hexdigest() != record["sha256"]:
+        content: bytes = fetched[info.location]
+        if hashlib.sha256(content).hexdigest() != info.sha256:
             raise Drop(CHANGED)
         decoded = decode_picture(content, self.geometry, WEB_FORMATS)
         picture = apply_placement(decoded.picture, self.geometry.place(*decoded.size))
-        if picture.shape[:2] != (record["height"], record["width"]):
+        if picture.shape[:2] != (info.height, info.width):
             raise Drop("another size than its conditions")
         return encode_jpeg(picture, self.geometry.quality)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import unicodedata
 from bisect import bisect_right
@@ -11,7 +10,6 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
-from typing import Any
 
 import numpy as np
 
@@ -22,6 +20,7 @@ from pipeline.dataset import IMAGES, Dataset
 from pipeline.errors import DamagedShard, RequestError
 from pipeline.receipt import Receipt, shard_name
 from pipeline.sample import Sample, is_key
+from pipeline.sample_info import SampleInfo, read_info
 from pipeline.stage import Made
 from pipeline.tar import TarError, read_samples
 
@@ -89,19 +88,21 @@ class Survey:
             ]
         if errors:
             return Looked({}, tuple(errors))
-        known = [read_known(sample) for sample in samples[IMAGES]]
-        errors += [
-            f"{IMAGES}/{shard_name(shard)}: {sample.key}: {problem}"
-            for sample, record in zip(samples[IMAGES], known, strict=True)
-            if sample.key not in removed
-            and (problem := caption_problem(sample, record) or size_problem(sample, record))
-        ]
+        known = dict[str, SampleInfo]()
+        for sample in samples[IMAGES]:
+            try:
+                known[sample.key] = info = read_info(sample)
+                problem = caption_problem(sample, info) or size_problem(sample, info)
+            except DamagedShard as error:
+                problem = str(error).removeprefix(f"{sample.key}: ")
+            if problem and sample.key not in removed:
+                errors.append(f"{IMAGES}/{shard_name(shard)}: {sample.key}: {problem}")
         lacking = {
             name: set(keys) - {sample.key for sample in samples[name]} for name in self.columns if name != IMAGES
         }
-        fates = bytes(self._fate(shard, key, _licence(of), lacking) for key, of in zip(keys, known, strict=True))
+        fates = bytes(self._fate(shard, key, _licence(known.get(key)), lacking) for key in keys)
         licences = Counter(
-            licence_name(of) for of, fate in zip(known, fates, strict=True) if of is not None and fate < LEFT
+            licence_name(known[key]) for key, fate in zip(keys, fates, strict=True) if key in known and fate < LEFT
         )
         return Looked({}, tuple(errors), fates, hash_keys(keys), members, licences)
 
@@ -145,24 +146,15 @@ def hash_keys(keys: Sequence[str]) -> bytes:
     return b"".join(hashlib.blake2b(key.encode(), digest_size=8).digest() for key in keys)
 
 
-def read_known(sample: Sample) -> Mapping[str, Any] | None:
-    """The sample's json; None when it is none."""
-    try:
-        known = json.loads(bytes(sample.members["json"]))
-    except (ValueError, KeyError):
-        return None
-    return known if isinstance(known, dict) else None
-
-
-def caption_problem(sample: Sample, known: Mapping[str, Any] | None) -> str | None:
-    """What is wrong with the sample's texts, in words. known: its json, where it is one."""
-    if known is None or known.get("key") != sample.key:
-        return f"its json must be an object with its key, and has {known and known.get('key')!r}"
+def caption_problem(sample: Sample, info: SampleInfo) -> str | None:
+    """What is wrong with the sample's texts, in words."""
+    if info.key != sample.key:
+        return f"its json must be an object with its key, and has {info.key!r}"
     try:
         text = bytes(sample.members["txt"]).decode()
-    except ValueError:
+    except (ValueError, KeyError):
         return "its txt must be UTF-8"
-    for caption in (text, *known.get("captions", ())):
+    for caption in (text, *info.captions):
         if len(caption) > MAX_CAPTION or len(caption.encode("utf-8", "replace")) > MAX_CAPTION:
             return f"a caption must have at most {MAX_CAPTION} bytes, this one has {len(caption.encode())}"
         if not caption.isprintable():
@@ -172,13 +164,13 @@ def caption_problem(sample: Sample, known: Mapping[str, Any] | None) -> str | No
     return None
 
 
-def size_problem(sample: Sample, known: Mapping[str, Any] | None) -> str | None:
+def size_problem(sample: Sample, info: SampleInfo) -> str | None:
     """What is wrong with the size that the sample's json states, to which maps are enlarged."""
     try:
         size = stored_size(sample.members["jpg"], "JPEG")
     except (ValueError, KeyError) as error:
         return f"its picture must be a JPEG of at most {STORED_PIXELS} pixels ({error})"
-    stated = known and (known.get("width"), known.get("height"))
+    stated = (info.width, info.height)
     if stated != size:
         return f"its json states a size of {stated}, its picture has {size}"
     return None
@@ -197,20 +189,15 @@ def _odd(sample: Sample, members: tuple[str, ...], where: str) -> str | None:
     return None
 
 
-def _source(known: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    source = (known or {}).get("source")
-    return source if isinstance(source, dict) else {}
-
-
-def _licence(known: Mapping[str, Any] | None) -> int | None:
+def _licence(info: SampleInfo | None) -> int | None:
     """COCO's licence id, where the sample's json names one."""
-    licence = _source(known).get("license")
+    licence = info.source.get("license") if info else None
     return licence if isinstance(licence, int) else None
 
 
-def licence_name(known: Mapping[str, Any]) -> str:
+def licence_name(info: SampleInfo) -> str:
     """The name and address of a picture's own licence, as its source told them; "" where it told none."""
-    source = _source(known)
+    source = info.source
     told = [source.get("license_name") or source.get("license"), source.get("license_url")]
     return ", ".join(str(part) for part in told if part)
 

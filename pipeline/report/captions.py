@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from pipeline.errors import DamagedShard
 from pipeline.sample import Sample
+from pipeline.sample_info import read_info
 
 MOST_SAMPLES = 100_000
 MOST_CHARACTERS = 24_000_000
@@ -43,8 +44,8 @@ def choose_limit(samples: int) -> int:
 def read_caption(sample: Sample) -> Captioned:
     """All captions of a sample, from its json; where that cannot be read, the one of its txt."""
     try:
-        text = "\n".join(json.loads(bytes(sample.members["json"]))["captions"])
-    except (ValueError, KeyError, TypeError):
+        text = "\n".join(read_info(sample).captions)
+    except DamagedShard:
         text = bytes(sample.members["txt"]).decode("utf-8", "replace")
     return Captioned(sample.key, text[:LONGEST], rank(sample.key), len(text) > LONGEST)
 

@@ -5,14 +5,16 @@ Bins are fixed, so that the counts of two shards can be added up whichever worke
 
 from __future__ import annotations
 
-import json
+import math
 from bisect import bisect_right
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import numpy as np
 
 from extractors import png
+from extractors.formats import PeopleRecord
+from extractors.records import decode_record
+from pipeline.sample_info import SampleInfo
 
 Bin = tuple[int, ...]
 """(width, height) of "stored"; else one number: that of the bin, of persons, or of the class."""
@@ -33,21 +35,21 @@ THRESHOLD = 127
 
 def measure_known(data: bytes) -> Counts:
     """A picture's json: its stored size, the short side of the original, and its aesthetic score where told."""
-    known: dict[str, Any] = json.loads(data)
-    side = min(known["placement"]["original"])
+    info = decode_record(data, SampleInfo)
+    side = min(info.placement.original)
     counts: dict[str, Mapping[Bin, int]] = {
-        "stored": {(known["width"], known["height"]): 1},
+        "stored": {(info.width, info.height): 1},
         "original": {(bisect_right(SIDES, side),): 1},
     }
-    score = known["source"].get("aesthetic")
-    if isinstance(score, int | float):
+    score = info.source.get("aesthetic")
+    if isinstance(score, int | float) and math.isfinite(score):
         counts["aesthetic"] = {(int(score * SCORE_BINS // 1),): 1}
     return counts
 
 
 def measure_people(data: bytes) -> Counts:
     """How many persons were found."""
-    return {"persons": {(min(json.loads(data)["persons"], MOST_PERSONS),): 1}}
+    return {"persons": {(min(decode_record(data, PeopleRecord).persons, MOST_PERSONS),): 1}}
 
 
 def measure_labels(data: bytes) -> Counts:

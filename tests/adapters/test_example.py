@@ -15,7 +15,7 @@ from extractors.people import People
 from pipeline.errors import RequestError
 from pipeline.image import decode_rgb, encode_jpeg
 from pipeline.sample import Sample
-from tests.adapters.toys import make_sample, toy_sample
+from tests.adapters.toys import info_of, make_sample, toy_sample
 
 FRAMING = Framing("sketch", size=64)
 HALF = torch.full((1,), 0.5)
@@ -96,8 +96,9 @@ def test_a_crop_shows_the_first_two_people_who_are_in_it() -> None:
     points[..., 0] = np.array([5, 20, 150])[:, None] + np.linspace(0, 10, 17)
     points[..., 1] = np.linspace(10, 50, 17)
     people = People(64, 192, points)
-    jpg = encode_jpeg(np.zeros((64, 192, 3), np.uint8), 95)
-    sample = Sample("people", {"jpg": jpg, "json": b'{"captions":["three"]}', **FORMATS["keypose"].encode(people)})
+    picture = np.zeros((64, 192, 3), np.uint8)
+    known = {"jpg": encode_jpeg(picture, 95), "json": info_of("people", picture, ("three",))}
+    sample = Sample("people", {**known, **FORMATS["keypose"].encode(people)})
     third = 0
     for visit in map(str, range(40)):
         draws = Draws(*torch.rand(7, generator=make_generator(0, visit, "people"), dtype=torch.float64).tolist())

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 
@@ -12,6 +10,7 @@ from extractors.registry import make_extractor
 from pipeline.errors import RequestError
 from pipeline.image import decode_rgb, encode_jpeg
 from pipeline.sample import Sample
+from tests.adapters.toys import info_of
 
 WIDE = (128, 192)
 MIDDLE = slice(32, 96), slice(64, 128)
@@ -19,7 +18,7 @@ MIDDLE = slice(32, 96), slice(64, 128)
 
 def sample(condition: str, map: object) -> Sample:
     picture = np.random.default_rng(0).integers(0, 256, (*WIDE, 3), np.uint8)
-    members = {"jpg": encode_jpeg(picture, 95), "json": json.dumps({"captions": ["first", "second"]}).encode()}
+    members = {"jpg": encode_jpeg(picture, 95), "json": info_of("key", picture, ("first", "second"))}
     return Sample("key", {**members, **FORMATS[condition].encode(map)})
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,8 +11,9 @@ import numpy as np
 
 from adapters.config import TrainConfig
 from extractors.formats import FORMATS
-from pipeline.image import encode_jpeg
+from pipeline.image import Placement, encode_jpeg
 from pipeline.sample import Sample
+from pipeline.sample_info import SampleInfo
 
 T = TypeVar("T")
 
@@ -63,11 +63,18 @@ def toy_sample(index: int, size: int = 64) -> Sample:
     return make_sample(f"{index:06d}", picture, sketch, ["a disc", "a circle"])
 
 
+def info_of(key: str, picture: np.ndarray, captions: Sequence[str]) -> bytes:
+    """The json of a sample whose picture was neither resized nor cut."""
+    height, width = picture.shape[:2]
+    size = (width, height)
+    return SampleInfo(key, tuple(captions), *size, Placement(size, size, (0, 0, *size))).encode()
+
+
 def make_sample(key: str, picture: np.ndarray, sketch: np.ndarray, captions: Sequence[str]) -> Sample:
     members = {
         "jpg": encode_jpeg(picture, 95),
         "txt": captions[0].encode(),
-        "json": json.dumps({"captions": list(captions)}).encode(),
+        "json": info_of(key, picture, captions),
         **FORMATS["sketch"].encode(sketch),
     }
     return Sample(key, members)

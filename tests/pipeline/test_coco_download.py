@@ -14,9 +14,9 @@ import pytest
 from pipeline import download
 from pipeline.download import Downloads
 from pipeline.egress.limits import Limits
-from pipeline.plan import read_table
-from pipeline.rows import rows_path
+from pipeline.rows import ROWS, rows_path
 from pipeline.sources.coco.source import CocoSource
+from pipeline.table import read_table
 from tests.pipeline.coco_toy import SPLIT, rendered_pictures, write_coco
 from tests.pipeline.test_coco_ingest import digests, drops, ingest, samples
 
@@ -57,7 +57,7 @@ def test_what_is_downloaded_is_as_from_the_folder(port: int, tmp_path: Path) -> 
     limits = Limits(allow_private=("127.0.0.0/8",), ports=(port,), url_seconds=20)
     there = ingest(tmp_path / "there", CocoSource(str(coco), SPLIT, downloads=Downloads(threads=4, limits=limits)))
     assert drops(there) == {"http 404": 1}
-    outcomes = read_table(there.store, rows_path(0)).to_pylist()
+    outcomes = read_table(there.store, rows_path(0), ROWS).to_pylist()
     assert [row["http"] for row in outcomes] == [200, 404, 200, 200]
     (tmp_path / "web" / SPLIT).rename(coco / SPLIT)
     here = ingest(tmp_path / "here", CocoSource(str(coco), SPLIT))

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.image import Placement
 from pipeline.report import captions as module
 from pipeline.report import collect_dataset, render_page
 from pipeline.report.captions import Captioned, choose_captions, choose_limit, rank, read_caption
 from pipeline.report.page import to_script
 from pipeline.sample import Sample
+from pipeline.sample_info import SampleInfo
 from tests.pipeline.report import crawl
 from tests.pipeline.report.crawl import kept, key, look_here, make_crawl
 
@@ -80,7 +82,8 @@ def test_long_texts_take_no_more_than_their_share(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(module, "MOST_CHARACTERS", 1000)
     found = choose_captions({0: entries(50, length=94)}, [], 50)
     assert len(found.entries) == 10
-    sample = Sample("a", {"json": json.dumps({"captions": ["x" * 700, "y" * 700]}).encode()})
+    placement = Placement((64, 64), (64, 64), (0, 0, 64, 64))
+    sample = Sample("a", {"json": SampleInfo("a", ("x" * 700, "y" * 700), 64, 64, placement).encode()})
     cut = read_caption(sample)
     assert (cut.text, cut.cut) == ("x" * 700 + "\n" + "y" * 299, True)
 

@@ -1,0 +1,31 @@
+"""Reading the files of a run, which may be damaged or another's: what is wrong ends in one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+
+from extractors.records import BadRecord, decode_record
+from extractors.regular import read_regular
+from extractors.tensors import NotTensors, read_tensors
+from pipeline.errors import RequestError
+
+T = TypeVar("T")
+
+
+def read_record(path: Path, kind: type[T], closed: bool = False) -> T:
+    """The JSON file at `path` as a `kind`, see `decode_record`. Raises RequestError."""
+    try:
+        return decode_record(read_regular(path), kind, closed)
+    except BadRecord as error:
+        raise RequestError(f"{path}: {error}") from None
+
+
+def read_named_tensors(path: Path) -> dict[str, torch.Tensor]:
+    """Name -> tensor of a safetensors file. Raises RequestError."""
+    try:
+        return read_tensors(path)
+    except NotTensors as error:
+        raise RequestError(str(error)) from None
