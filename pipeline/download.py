@@ -20,6 +20,7 @@ from typing import Any
 import pyarrow as pa
 
 from extractors.base import Resources
+from extractors.budget import WORKER_MEMORY
 from pipeline.egress.limits import Limits
 from pipeline.egress.opener import Guard
 from pipeline.egress.reasons import LOST, http_of, reason_of
@@ -45,7 +46,7 @@ class Downloads:
     @property
     def resources(self) -> Resources:
         """A worker waits for the network half of its time, so two share a core."""
-        return Resources(cpus=0.5)
+        return Resources(cpus=0.5, memory=WORKER_MEMORY)
 
     def setup(self) -> None:
         """Put the guard in the way of every request of this process; import img2dataset, which takes seconds."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from extractors.base import Resources
 from pipeline.errors import BrokenStage, IncompleteError
@@ -35,6 +35,14 @@ class Stage(Protocol):
 
     def __call__(self, shard: int) -> Made:
         """Make the shard and commit it. Running it again for a finished shard changes nothing."""
+
+
+@runtime_checkable
+class Careful(Stage, Protocol):
+    """A stage that can be kept alive by something in a shard that ends a process."""
+
+    def run_carefully(self, shard: int) -> Made:
+        """As the call, after a worker has died over the shard: what is dangerous is done in a child process."""
 
 
 class Fuse:

@@ -45,7 +45,7 @@ def flat_png(width: int, height: int, colour: int = 2, bits: int = 8) -> bytes:
     """A lawful PNG of zeros; colour type 0 grey, 2 RGB, 3 palette, 4 grey and alpha, 6 RGBA."""
     channels = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour]
     row = bytes(1 + width * channels * bits // 8)
-    deflate = zlib.compressobj(9)
+    deflate = zlib.compressobj(1)
     rows = [deflate.compress(row * min(64, height - top)) for top in range(0, height, 64)]
     body = b"".join([*rows, deflate.flush()])
     palette = png_chunk(b"PLTE", bytes(768)) if colour == 3 else b""

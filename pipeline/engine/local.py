@@ -28,7 +28,7 @@ def _work(stage: Stage, pipe: Connection) -> None:
     worker = Worker(stage)
     while True:
         try:
-            pipe.send(worker.run(pipe.recv()))
+            pipe.send(worker.run(*pipe.recv()))
         except (EOFError, OSError, KeyboardInterrupt):
             # The driver is gone (reset, when it left a result unread); nobody is there to be told.
             return
@@ -57,12 +57,12 @@ class LocalPool:
     def free(self) -> bool:
         return any(len(worker.shards) < IN_FLIGHT for worker in self._workers)
 
-    def submit(self, shard: int) -> None:
+    def submit(self, shard: int, careful: bool = False) -> None:
         worker = min(self._workers, key=lambda w: len(w.shards))
         worker.shards.append(shard)
         # A worker that has died is found by `wait`, which hands its shards back.
         with suppress(OSError):
-            worker.pipe.send(shard)
+            worker.pipe.send((shard, careful))
 
     def wait(self) -> list[Event]:
         events: list[Event] = []
@@ -83,7 +83,7 @@ class LocalPool:
         dead.pipe.close()
         self._workers[index] = self._start()
         line = f"the worker died (exit code {dead.process.exitcode})"
-        return [Event(s, Failure("shard", line) if i == 0 else None) for i, s in enumerate(dead.shards)]
+        return [Event(s, Failure("death", line) if i == 0 else None) for i, s in enumerate(dead.shards)]
 
     def close(self) -> None:
         for worker in self._workers:

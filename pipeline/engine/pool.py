@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from pipeline.errors import BrokenStage, RequestError
-from pipeline.stage import Made, Stage, describe_error
+from pipeline.stage import Careful, Made, Stage, describe_error
 
 IN_FLIGHT = 2
 """Shards that a worker holds at most: the one it works on, and the next."""
@@ -18,11 +18,11 @@ IN_FLIGHT = 2
 class Failure:
     """Why a shard was not made.
 
-    kind: "shard" may be tried again; "setup" too, but a stage that is never set up ends the run; "request" and
-    "run" end it at once.
+    kind: "shard" may be tried again, and with care "death", where the worker died over it; "setup" too, but a
+    stage that is never set up ends the run; "request" and "run" end it at once.
     """
 
-    kind: Literal["shard", "setup", "request", "run"]
+    kind: Literal["shard", "death", "setup", "request", "run"]
     line: str
 
 
@@ -41,8 +41,8 @@ class Pool(Protocol):
     def free(self) -> bool:
         """True while a worker can take another shard."""
 
-    def submit(self, shard: int) -> None:
-        """Hand a shard to the worker with the least to do."""
+    def submit(self, shard: int, careful: bool = False) -> None:
+        """Hand a shard to the worker with the least to do. careful: a worker has died over it."""
 
     def wait(self) -> list[Event]:
         """Block until something came back, at most about a second."""
@@ -57,13 +57,15 @@ class Worker:
     def __init__(self, stage: Stage) -> None:
         self._stage, self._ready = stage, False
 
-    def run(self, shard: int) -> Made | Failure:
+    def run(self, shard: int, careful: bool = False) -> Made | Failure:
         """One try at one shard; the first sets the stage up. Never raises."""
         kind: Literal["shard", "setup"] = "shard" if self._ready else "setup"
         try:
             if not self._ready:
                 self._stage.setup()
                 self._ready, kind = True, "shard"
+            if careful and isinstance(self._stage, Careful):
+                return self._stage.run_carefully(shard)
             return self._stage(shard)
         except Exception as error:
             return classify(error, kind)

@@ -77,9 +77,9 @@ class RayPool:
         most = IN_FLIGHT if all(actor.up for actor in self._actors) else 1
         return any(actor.up and len(actor.calls) < most for actor in self._actors)
 
-    def submit(self, shard: int) -> None:
+    def submit(self, shard: int, careful: bool = False) -> None:
         actor = min((a for a in self._actors if a.up), key=lambda a: len(a.calls))
-        actor.calls.append((shard, actor.handle.run.remote(shard)))
+        actor.calls.append((shard, actor.handle.run.remote(shard, careful)))
 
     def wait(self) -> list[Event]:
         awaited = [a.calls[0][1] if a.calls else a.started for a in self._actors if a.calls or not a.up]
@@ -103,7 +103,7 @@ class RayPool:
             line = f"the worker died ({type(error).__name__})"
             self._ray.kill(actor.handle)
             self._actors[index] = self._start()
-            return [Event(s, Failure("shard", line) if i == 0 else None) for i, (s, _) in enumerate(actor.calls)]
+            return [Event(s, Failure("death", line) if i == 0 else None) for i, (s, _) in enumerate(actor.calls)]
         actor.calls.popleft()
         return [Event(shard, result)]
 
@@ -152,7 +152,8 @@ def count_slots(stage: Stage) -> int:
     slots = sum(count_node_slots(node, stage.resources) for node in nodes)
     if not slots:
         raise RequestError(
-            f"a worker needs {describe_needs(stage.resources)} on one node; no node of this cluster has that"
+            f"a worker needs {describe_needs(stage.resources)} on one node; no node of this cluster has that "
+            "(--engine local reserves nothing)"
         )
     return slots
 

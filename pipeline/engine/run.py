@@ -24,11 +24,15 @@ Progress = Callable[[int, Made | None], None]
 
 @dataclass
 class Outcome:
-    """What a run came to. made: shard -> receipts and errors. set_aside: shard -> why, after 3 attempts."""
+    """What a run came to. made: shard -> receipts and errors. set_aside: shard -> why, after 3 attempts.
+
+    deaths: shards over which a worker has died.
+    """
 
     made: dict[int, Made] = field(default_factory=dict)
     set_aside: dict[int, str] = field(default_factory=dict)
     attempts: Counter[int] = field(default_factory=Counter)
+    deaths: set[int] = field(default_factory=set)
     setups: int = 0
     seconds: float = 0.0
 
@@ -99,7 +103,8 @@ def run(
     try:
         while waiting or in_flight:
             while waiting and pool.free:
-                pool.submit(waiting.popleft())
+                shard = waiting.popleft()
+                pool.submit(shard, careful=shard in outcome.deaths)
                 in_flight += 1
             for event in pool.wait():
                 in_flight -= 1
@@ -130,6 +135,8 @@ def _failed(shard: int, failure: Failure, outcome: Outcome) -> bool:
         raise IncompleteError(failure.line + before)
     if outcome.setups >= SETUPS and not outcome.made:
         raise BrokenStage(f"{SETUPS} setups failed in a row, so the stage is broken; the last: {failure.line}")
+    if failure.kind == "death":
+        outcome.deaths.add(shard)
     outcome.attempts[shard] += 1
     if outcome.attempts[shard] < ATTEMPTS:
         return True

@@ -16,7 +16,8 @@ from typing import Any, Protocol
 
 from extractors.base import Resources
 from pipeline.errors import Drop, IncompleteError, RequestError
-from pipeline.image import WEB_FORMATS, Geometry, apply_placement, decode_picture, encode_jpeg, use_threads
+from pipeline.image import WEB_FORMATS, Geometry, apply_placement, encode_jpeg, use_threads
+from pipeline.isolated import Decode, decode_in_child, decode_in_time
 from pipeline.publish.choice import Target
 from pipeline.publish.edits import CARD
 from pipeline.publish.finish import replace_draft
@@ -66,6 +67,15 @@ class Rehydrate:
     def setup(self) -> None:
         use_threads(self.resources.cpus)
         self.downloads.setup()
+        self._decode: Decode = decode_in_time
+
+    def run_carefully(self, shard: int) -> Made:
+        """The same, every picture decoded in a child process; one that the child dies over is a drop."""
+        try:
+            with decode_in_child() as self._decode:
+                return self(shard)
+        finally:
+            self._decode = decode_in_time
 
     def __call__(self, shard: int) -> Made:
         target = target_of(self.lines[shard])
@@ -121,11 +131,11 @@ class Rehydrate:
         content: bytes = fetched[info.location]
         if hashlib.sha256(content).hexdigest() != info.sha256:
             raise Drop(CHANGED)
-        decoded = decode_picture(content, self.geometry, WEB_FORMATS)
-        picture = apply_placement(decoded.picture, self.geometry.place(*decoded.size))
-        if picture.shape[:2] != (info.height, info.width):
+        decoded = self._decode(content, self.geometry, WEB_FORMATS)
+        placement = self.geometry.place(*decoded.size)
+        if placement.crop[2:] != (info.width, info.height):
             raise Drop("another size than its conditions")
-        return encode_jpeg(picture, self.geometry.quality)
+        return encode_jpeg(apply_placement(decoded.picture, placement), self.geometry.quality)
 
 
 def target_of(line: Line) -> Target:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from extractors.base import Resources
+from extractors.budget import WORKER_MEMORY
 from pipeline.errors import Drop, RequestError
 from pipeline.sources.base import Opener, Original, Row
 from pipeline.sources.inside import find_files, open_inside
@@ -39,7 +40,7 @@ class FolderSource:
 
     @property
     def resources(self) -> Resources:
-        return Resources()
+        return Resources(memory=WORKER_MEMORY)
 
     def rows(self, left_out: Counter[str]) -> Iterator[Row]:
         found = find_files(self.folder, left_out)

@@ -28,6 +28,8 @@ from extractors.registry import EXTRACTORS
 from jobs.__main__ import parse
 from jobs.extract import ExtractCommand
 from pipeline.dataset import Dataset
+from pipeline.download import Downloads
+from pipeline.engine.ray import count_node_slots
 from tests.conftest import ray_folder
 
 REPOSITORY = Path(__file__).parents[2]
@@ -248,6 +250,11 @@ def test_the_manifest_says_how_a_job_ends(manifest: dict[str, Any]) -> None:
     assert spec["rayClusterSpec"]["authOptions"] == {"mode": "token"}
 
 
+def memory_of(container: Any) -> int:
+    gibibytes: str = container["resources"]["limits"]["memory"]
+    return int(gibibytes.removesuffix("Gi")) << 30
+
+
 def test_the_manifest_has_a_head_without_work_and_two_groups(manifest: dict[str, Any]) -> None:
     cluster = manifest["spec"]["rayClusterSpec"]
     assert cluster["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
@@ -258,6 +265,11 @@ def test_the_manifest_has_a_head_without_work_and_two_groups(manifest: dict[str,
         limits, requests = container["resources"]["limits"], container["resources"]["requests"]
         assert ("nvidia.com/gpu" in limits) == (name == "gpu")
         assert limits["memory"] == requests["memory"], "Ray takes the limit for what there is"
+    (container,) = groups["cpu"]["template"]["spec"]["containers"]
+    pod = {"CPU": int(container["resources"]["limits"]["cpu"]), "memory": memory_of(container)}
+    assert count_node_slots(pod, Downloads().resources) == 2 * pod["CPU"], (
+        "memory for a download on every half core"
+    )
     specs = [cluster["headGroupSpec"], *groups.values()]
     images = {spec["template"]["spec"]["containers"][0]["image"] for spec in specs}
     assert len(images) == 1, "one image, so that all have the same packages"

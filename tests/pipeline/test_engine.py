@@ -59,6 +59,7 @@ class FakePool:
     def __init__(self, answers: Mapping[int, list[Made | Failure | None]]) -> None:
         self.answers = answers
         self.handed: list[int] = []
+        self.careful: list[int] = []
         self.held: deque[int] = deque()
         self.closed = False
 
@@ -66,9 +67,10 @@ class FakePool:
     def free(self) -> bool:
         return len(self.held) < IN_FLIGHT
 
-    def submit(self, shard: int) -> None:
+    def submit(self, shard: int, careful: bool = False) -> None:
         assert self.free
         self.handed.append(shard)
+        self.careful += [shard] if careful else []
         self.held.append(shard)
 
     def wait(self) -> list[Event]:
@@ -105,6 +107,14 @@ def drive(monkeypatch: pytest.MonkeyPatch) -> Drive:
 
 
 FAILED = Failure("shard", "it failed")
+
+
+def test_a_shard_over_which_a_worker_died_is_tried_with_care(drive: Drive) -> None:
+    died = Failure("death", "the worker died")
+    outcome, pool, _ = drive(4, {1: [FAILED, died, FAILED], 2: [FAILED], 3: [died]})
+    assert pool.careful == [3, 1]
+    assert sorted(outcome.made) == [0, 2, 3]
+    assert (outcome.deaths, list(outcome.set_aside)) == ({1, 3}, [1])
 
 
 def test_every_shard_is_done_once(drive: Drive) -> None:

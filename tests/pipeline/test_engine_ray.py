@@ -58,6 +58,14 @@ class Toy:
             time.sleep(0.05)
         time.sleep(self.seconds)
         return Made(errors=(f"bulk {shard}",))
+
+class Deadly(Toy):
+    """Is done with care alone."""
+    def __call__(self, shard):
+        os._exit(1)
+
+    def run_carefully(self, shard):
+        return Made(errors=(f"careful {shard}",))
 '''
 
 
@@ -120,6 +128,7 @@ while len(back) < said["in flight"]:
     back += [event.shard for event in pool.wait()]
 pool.close()
 said["back"] = back
+said["careful"] = run(Deadly(Resources(cpus=1)), [7]).made[7].errors
 
 class Greedy:
     json = False
@@ -154,6 +163,7 @@ def test_four_halves_fit_on_two_gpus_at_once(fractions: dict[str, Any]) -> None:
 def test_a_worker_holds_two_shards_and_gives_them_back_in_order(fractions: dict[str, Any]) -> None:
     assert fractions["in flight"] == 2
     assert fractions["back"] == [100, 101]
+    assert fractions["careful"] == ["careful 7"]
 
 
 def test_what_comes_back_is_small(fractions: dict[str, Any]) -> None:

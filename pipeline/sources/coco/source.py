@@ -13,6 +13,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from extractors.base import Resources
+from extractors.budget import WORKER_MEMORY
 from pipeline.errors import Drop, RequestError
 from pipeline.image import WEB_FORMATS, Placement
 from pipeline.sources.base import Opener, Original, Row
@@ -69,7 +70,7 @@ class CocoSource:
 
     @property
     def resources(self) -> Resources:
-        return self.downloads.resources if self.downloads else Resources()
+        return self.downloads.resources if self.downloads else Resources(memory=WORKER_MEMORY)
 
     def describe(self) -> Mapping[str, Any]:
         digests = digest_annotations(self._folder, self.split)
