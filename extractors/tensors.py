@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zipfile import is_zipfile
+from zipfile import ZipFile, is_zipfile
 
 from extractors.atomic import create_file
 
@@ -72,15 +72,30 @@ def _read_checkpoint(path: Path) -> Any:
     import torch
 
     try:
+        _refuse_packed(path)
         # The format before torch 1.6 is no zip archive, and cannot be asked for its names.
         named = torch.serialization.get_unsafe_globals_in_checkpoint(path) if is_zipfile(path) else []
         stand_ins: list[Any] = [(_Nothing, name) for name in named if name.startswith(STAND_INS)]
         with torch.serialization.safe_globals(stand_ins):
             return torch.load(path, map_location="cpu", weights_only=True)
+    except NotTensors:
+        raise
     except Exception as error:  # torch raises errors of its own, of its unpickler, of zipfile and of the system
         raise NotTensors(
             f"{path} is not loaded, as it is no checkpoint of tensors: {_first_line(error)}"
         ) from error
+
+
+def _refuse_packed(path: Path) -> None:
+    """Raises NotTensors for a zip archive whose members take more than its file: torch stores them as they are."""
+    if not is_zipfile(path):
+        return
+    with ZipFile(path) as archive:
+        unpacked = sum(member.file_size for member in archive.infolist())
+    if unpacked > path.stat().st_size:
+        raise NotTensors(
+            f"{path} has {path.stat().st_size} bytes and would unpack to {unpacked}; it is not loaded"
+        )
 
 
 def _only_tensors(path: Path, checkpoint: Any) -> dict[str, Tensor]:
@@ -91,6 +106,10 @@ def _only_tensors(path: Path, checkpoint: Any) -> dict[str, Tensor]:
     for name, value in checkpoint.items():
         if not isinstance(name, str) or not isinstance(value, torch.Tensor):
             raise NotTensors(f"{path} must hold nothing but tensors, {name!r} is {type(value).__name__}")
+        if value.layout != torch.strided:
+            raise NotTensors(f"{path} must hold nothing but dense tensors, {name!r} is {value.layout}")
+        if value.numel() * value.element_size() > value.untyped_storage().nbytes():
+            raise NotTensors(f"{path} holds less of {name!r} than its shape {tuple(value.shape)} says")
     return dict(checkpoint)
 
 

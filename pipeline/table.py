@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.errors import DamagedShard
+from pipeline.parquet import Unbounded, check_table
 from pipeline.stage import describe_error
 from pipeline.store import Store
 
@@ -31,13 +32,15 @@ def decode_table(
     """The columns of `schema` in the parquet file `data`, and with `more` all others behind them.
 
     whole: columns without nulls. Raises DamagedShard, which names `path`, for what is no parquet file, for a
-    column that is missing or of another type, for a null in `whole`, and for text that is not UTF-8.
+    column that is missing or of another type, for a null in `whole`, for text that is not UTF-8, and for one that
+    would take far more memory than its bytes are worth.
     """
     try:
+        check_table(data)
         with pq.ParquetFile(pa.BufferReader(pa.py_buffer(data))) as file:
             table = _choose_columns(file, schema, more)
         table.validate(full=True)
-    except DamagedShard as error:
+    except (DamagedShard, Unbounded) as error:
         raise DamagedShard(f"{path}: {error}") from None
     # Damage in the right place makes Arrow raise nearly anything, such as MemoryError or KeyError.
     except Exception as error:
@@ -58,7 +61,8 @@ def _choose_columns(file: pq.ParquetFile, schema: pa.Schema, more: bool) -> pa.T
             has = "none" if index < 0 else str(found.field(index).type)[:100]
             raise DamagedShard(f"must have a column {field.name} of type {field.type}, and has {has}")
     others = [name for name in found.names if name not in schema.names] if more else []
-    return file.read(columns=[*schema.names, *others])
+    # pyarrow's threads may outlive the interpreter, which then aborts.
+    return file.read(columns=[*schema.names, *others], use_threads=False)
 
 
 def _fits(found: pa.DataType, wanted: pa.DataType) -> bool:

@@ -4,6 +4,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import pytest
 import torch
@@ -116,3 +117,20 @@ def test_a_converted_file_holds_the_same_and_says_of_what_it_was_made(tmp_path: 
     assert sorted(os.listdir(tmp_path)) == ["net.pth", "net.safetensors"]
     with pytest.raises(FileExistsError):
         convert(tmp_path / "net.pth", tmp_path / "net.safetensors", "aa")
+
+
+def test_a_checkpoint_that_is_packed_is_not_loaded(tmp_path: Path) -> None:
+    """torch stores members as they are; its reader would unpack them, 400 MB from 400 kB."""
+    torch.save({"weight": torch.zeros(4_000_000)}, tmp_path / "plain.pth")
+    with ZipFile(tmp_path / "plain.pth") as plain, ZipFile(tmp_path / "net.pth", "w", ZIP_DEFLATED) as packed:
+        for member in plain.infolist():
+            packed.writestr(member.filename, plain.read(member))
+    assert (tmp_path / "net.pth").stat().st_size < 40_000
+    with pytest.raises(NotTensors, match=r"net\.pth has \d+ bytes and would unpack to 16\d+; it is not loaded"):
+        read_tensors(tmp_path / "net.pth")
+
+
+def test_a_tensor_that_repeats_what_it_holds_is_refused(tmp_path: Path) -> None:
+    torch.save({"weight": torch.zeros(1).expand(1 << 40)}, tmp_path / "net.pth")
+    with pytest.raises(NotTensors, match=r"holds less of 'weight' than its shape \(1099511627776,\) says"):
+        convert(tmp_path / "net.pth", tmp_path / "net.safetensors", "0" * 64)

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.errors import RequestError
+from pipeline.parquet import choose_batch
 from pipeline.sources.laion.filters import Filters
 from pipeline.sources.laion.spellings import find_columns, require
 from pipeline.store import open_files
@@ -47,11 +48,24 @@ class MetadataFile:
         position = self.start
         # Read ahead, pyarrow keeps whatever it has read of a file until the end of it.
         options = {"buffer_size": BUFFER, "pre_buffer": False, "page_checksum_verification": True}
-        with refuse_damage(self.path), self.open() as stream, pq.ParquetFile(stream, **options) as file:
-            for batch in file.iter_batches(batch_size, columns=list(self.columns.values())):
-                columns = {ours: batch.column(theirs) for ours, theirs in self.columns.items()}
-                yield position, {ours: as_known(ours, column) for ours, column in columns.items()}
-                position += batch.num_rows
+        names = list(self.columns.values())
+        with (
+            refuse_damage(self.path),
+            self.open() as stream,
+            pq.ParquetFile(stream, **options) as file,
+            self.open() as beside,
+            pq.ParquetFile(beside, read_dictionary=_texts(file.schema_arrow, names)) as probe,
+        ):
+            for group in range(file.num_row_groups):
+                rows = choose_batch(probe, group, _texts(file.schema_arrow, names), batch_size)
+                for batch in file.iter_batches(rows, row_groups=[group], columns=names):
+                    columns = {ours: batch.column(theirs) for ours, theirs in self.columns.items()}
+                    yield position, {ours: as_known(ours, column) for ours, column in columns.items()}
+                    position += batch.num_rows
+
+
+def _texts(schema: pa.Schema, names: Sequence[str]) -> list[str]:
+    return [name for name in names if any(is_a(schema.field(name).type) for is_a in TEXT_TYPES)]
 
 
 def find_metadata(pattern: str, filters: Filters) -> list[MetadataFile]:

@@ -110,6 +110,24 @@ def test_another_picture_or_none_is_left_out_and_counted(dataset: Dataset, sourc
     assert "not the picture of its digest 1" in (tmp_path / "full/README.md").read_text()
 
 
+def test_a_stated_geometry_makes_no_picture_grow(
+    dataset: Dataset, source: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sizes are compared before anything is resized; a publication may state any geometry."""
+
+    def resize(*_: Any) -> None:
+        raise AssertionError("it was resized")
+
+    monkeypatch.setattr("pipeline.publish.rehydrate.apply_placement", resize)
+    claim = json.loads((tmp_path / "bare/publish.json").read_text())
+    claim["geometry"] |= {"size": 4096, "max_upscale": 1e9}
+    (tmp_path / "bare/publish.json").write_text(json.dumps(claim))
+    with pytest.raises(
+        IncompleteError, match=r"not one picture is to be had: \{'another size than its conditions': 7\}"
+    ):
+        rehydrate(tmp_path, source)
+
+
 def test_an_attempt_that_died_is_made_anew(dataset: Dataset, source: Web, tmp_path: Path) -> None:
     """The web answers otherwise than to the attempt that left a shard without receipt."""
     put_failure(tmp_path / "web", "a-0", "timed out")

@@ -1,0 +1,81 @@
+"""Parquet of others in bounded memory: a dictionary, or a run, lets a kilobyte stand for gigabytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+ROOM = 64 << 20
+RATIO = 64
+"""A small table may unpack to ROOM bytes and RATIO times those of its file."""
+PACKED = 200
+"""A column's pages may unpack to ROOM bytes and PACKED times those that they have in the file."""
+BATCH_BYTES = 512 << 20
+"""What a column of a batch may unpack to."""
+_INCREMENTAL = "DELTA_BYTE_ARRAY"
+"""The encoding in which a text is the beginning of the one before it and an end: it may be of any length."""
+
+
+class Unbounded(pa.ArrowInvalid):
+    """The table is not read, for it would take more memory than its bytes can be worth."""
+
+
+def check_table(data: bytes | memoryview) -> None:
+    """Raises Unbounded for a small table (the bytes of its file) that must not be read whole."""
+    most = ROOM + RATIO * len(data)
+    with pq.ParquetFile(pa.BufferReader(pa.py_buffer(data))) as file:
+        chunks = _chunks(file, range(file.num_row_groups))
+    _refuse(sum(max(8 * chunk.num_values, chunk.total_uncompressed_size) for chunk in chunks), most)
+    texts = [chunk for chunk in chunks if chunk.physical_type == "BYTE_ARRAY"]
+    if any(_INCREMENTAL in chunk.encodings for chunk in texts):
+        raise Unbounded(f"its texts are encoded as {_INCREMENTAL}, which is not read")
+    # No text is longer than all of its column; only where that says too little is each one measured.
+    if sum(chunk.num_values * chunk.total_uncompressed_size for chunk in texts) > most:
+        _refuse(_measure(data, {chunk.path_in_schema for chunk in texts}), most)
+
+
+def choose_batch(file: pq.ParquetFile, group: int, columns: Sequence[str], most: int) -> int:
+    """How many rows of a row group, at most `most`, may be read at once. Raises Unbounded.
+
+    file: opened with `read_dictionary` of these columns, all of them texts. A text lies in its column chunk in
+    full, or in the chunk's dictionary, whose longest entry may come in every row.
+    """
+    chunks = [chunk for chunk in _chunks(file, [group]) if chunk.path_in_schema in columns]
+    for chunk in chunks:
+        _refuse(chunk.total_uncompressed_size, ROOM + PACKED * chunk.total_compressed_size)
+    sizes = [chunk.total_uncompressed_size for chunk in chunks]
+    rows = min(most, file.metadata.row_group(group).num_rows)
+    incremental = [chunk.total_uncompressed_size for chunk in chunks if _INCREMENTAL in chunk.encodings]
+    if not incremental and rows * max(sizes, default=0) <= BATCH_BYTES:
+        return most
+    longest = max(incremental, default=1)
+    for batch in file.iter_batches(1, row_groups=[group], columns=list(columns)):
+        for array in batch.columns:
+            longest = max(longest, pc.max(pc.binary_length(array.dictionary)).as_py() or 1)
+        break
+    return max(1, min(most, BATCH_BYTES // longest))
+
+
+def _measure(data: bytes | memoryview, texts: Iterable[str]) -> int:
+    """The bytes of all texts, their columns read as dictionaries, so that each stands in memory once."""
+    total = 0
+    with pq.ParquetFile(pa.BufferReader(pa.py_buffer(data)), read_dictionary=list(texts)) as file:
+        for batch in file.iter_batches(columns=list(texts), use_threads=False):
+            for array in batch.columns:
+                while not pa.types.is_dictionary(array.type):
+                    array = array.flatten()
+                total += pc.sum(pc.binary_length(array.dictionary).take(array.indices)).as_py() or 0
+    return total
+
+
+def _refuse(found: int, most: int) -> None:
+    if found > most:
+        raise Unbounded(f"it would unpack to {found} bytes; at most {most} are read")
+
+
+def _chunks(file: pq.ParquetFile, groups: Iterable[int]) -> list[Any]:
+    return [file.metadata.row_group(g).column(c) for g in groups for c in range(file.metadata.num_columns)]
