@@ -12,6 +12,9 @@ Address: TypeAlias = IPv4Address | IPv6Address
 
 PROTOCOLS = IPv4Network("192.0.0.0/24")
 """Set aside for protocols (RFC 6890); Pythons differ in how much of it they call global."""
+UNLISTED = (IPv4Network("168.63.129.16/32"), IPv4Network("192.88.99.0/24"), IPv6Network("3fff::/20"))
+"""Not public, though Pythons call them global: Azure's host, from within its machines (credentials among what it
+tells), the relays of 6to4 (RFC 7526), and addresses for documents (RFC 9637)."""
 UNICAST = IPv6Network("2000::/3")
 """The only part of IPv6 that is handed out to the public internet (RFC 4291, IANA). Teredo's part
 of it, 2001::/32, counts as private whatever it wraps."""
@@ -43,6 +46,8 @@ def _is_global(address: Address) -> bool:
     if isinstance(address, IPv6Address) and address not in UNICAST:
         return False
     if isinstance(address, IPv4Address) and address in PROTOCOLS:
+        return False
+    if any(address in network for network in UNLISTED if network.version == address.version):
         return False
     return address.is_global and not address.is_multicast and not address.is_reserved
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 import re
 from email.message import Message
-from http.client import HTTPException, HTTPResponse, RemoteDisconnected
 
+from pipeline.egress.head import Head, read_head
 from pipeline.egress.optout import is_opted_out
 from pipeline.egress.patience import retry_after
 from pipeline.egress.reasons import (
@@ -44,7 +44,7 @@ class Answer(io.BytesIO):
         self.url, self.status, self.headers = url, status, headers
 
 
-def ask(wire: Wire, target: Target, user_agent: str) -> HTTPResponse:
+def ask(wire: Wire, target: Target, user_agent: str) -> Head:
     """Send the request, read the headers of the answer. No cookie, no credential, nothing of the environment."""
     request = (
         f"GET {target.path} HTTP/1.1\r\nHost: {target.authority}\r\nUser-Agent: {user_agent}\r\n"
@@ -52,18 +52,14 @@ def ask(wire: Wire, target: Target, user_agent: str) -> HTTPResponse:
     )
     try:
         wire.send(request.encode("ascii"))
-        response = HTTPResponse(wire, method="GET")  # type: ignore[arg-type]  # of a socket it uses makefile only
-        response.begin()
-    except RemoteDisconnected:
-        raise FetchError(UNCONNECTED) from None
-    except (HTTPException, ValueError):
+        return read_head(wire.makefile())
+    except ValueError:
         raise FetchError(BAD_ANSWER) from None
     except OSError as error:
         raise error if isinstance(error, FetchError) else FetchError(UNCONNECTED) from None
-    return response
 
 
-def read_answer(response: HTTPResponse, wire: Wire, url: str, cap: int, picture: bool = True) -> Answer:
+def read_answer(response: Head, wire: Wire, url: str, cap: int, picture: bool = True) -> Answer:
     """The answer with its body, at most `cap` bytes; a redirect comes without.
 
     picture: judge it as a picture. FetchError when there is nothing for us in it.
@@ -87,18 +83,18 @@ def read_answer(response: HTTPResponse, wire: Wire, url: str, cap: int, picture:
 
 def _refuse_encoded(headers: Message) -> None:
     """FetchError for a body that would have to be unpacked; we asked for it plain, and a bomb comes packed."""
-    transfer = ",".join(headers.get_all("Transfer-Encoding", [])).lower()  # http.client strips nothing either
+    transfer = ",".join(headers.get_all("Transfer-Encoding", [])).lower()
     content = ",".join(headers.get_all("Content-Encoding", [])).strip().lower()
     if content not in ("", "identity") or transfer not in ("", "chunked", "identity"):
         raise FetchError(ENCODED)
 
 
-def _read_body(response: HTTPResponse, wire: Wire, cap: int) -> bytes:
+def _read_body(response: Head, wire: Wire, cap: int) -> bytes:
     if response.length is not None and response.length > cap:
         raise FetchError(TOO_LARGE)
     wire.allowance, wire.too_much = cap + cap // 4 + FRAMES, TOO_LARGE
-    stream = response.fp
-    if response.length == 0 or stream is None:
+    stream = response.stream
+    if response.length == 0:
         return b""
     try:
         if response.chunked:

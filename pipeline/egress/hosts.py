@@ -7,7 +7,8 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from urllib.robotparser import RobotFileParser
+
+from protego import Protego
 
 from pipeline.egress.deadline import Deadline
 from pipeline.egress.fresh import Fresh
@@ -30,12 +31,12 @@ class Host:
     def __init__(self, connections: int) -> None:
         self.users = 0
         self.addresses: Fresh[Sequence[str]] = Fresh(ADDRESS_SECONDS)
-        self._robots: dict[str, Fresh[RobotFileParser]] = {}
+        self._robots: dict[str, Fresh[Protego]] = {}
         self._slots = threading.Semaphore(connections)
         self._rests_until = 0.0
         self._rests_for = ""
 
-    def robots(self, origin: str) -> Fresh[RobotFileParser]:
+    def robots(self, origin: str) -> Fresh[Protego]:
         """The rules of `origin` (scheme and authority), which a host may have several of."""
         return self._robots.setdefault(origin, Fresh(ROBOTS_SECONDS))
 

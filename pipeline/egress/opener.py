@@ -21,14 +21,17 @@ from pipeline.egress.reasons import (
     METHOD,
     ROBOTS_TXT,
     TOO_MANY_REDIRECTS,
+    URL,
     FetchError,
     is_retried,
 )
 from pipeline.egress.resolve import LookUps, Resolver, ask_system
 from pipeline.egress.robots import ROBOTS_BYTES, read_robots
-from pipeline.egress.target import Target, parse_target
+from pipeline.egress.target import URL_LENGTH, Target, parse_target
 from pipeline.egress.wire import open_wire
 
+ROBOTS_HOPS = 5
+"""Redirects that are followed to a robots.txt (RFC 9309, section 2.3.1.2)."""
 HOPS = 3
 """Redirects that are followed. From https to http too: a picture is no secret, nothing of ours travels along, and
 what it has to be is for its digest to say."""
@@ -78,7 +81,7 @@ class Guard:
         return self._follow(request, deadline, self._limits.picture_bytes, picture=True)
 
     def _follow(self, url: str, deadline: Deadline, cap: int, picture: bool) -> Answer:
-        for _ in range(HOPS + 1):
+        for _ in range((HOPS if picture else ROBOTS_HOPS) + 1):
             target = parse_target(url, self._limits.ports)
             with self._hosts.use(target.host) as host:
                 if picture and self._limits.robots:
@@ -131,7 +134,7 @@ class Guard:
             return self._follow(f"{origin}/robots.txt", deadline, ROBOTS_BYTES, picture=False)
 
         rules = host.robots(origin).get(lambda: read_robots(fetch), deadline)
-        if not rules.can_fetch(NAME, target.url):
+        if not rules.can_fetch(target.url, NAME):
             raise FetchError(ROBOTS_TXT)
 
 
@@ -149,7 +152,9 @@ class _Opener(urllib.request.OpenerDirector):
 
 
 def _join(base: str, location: str) -> str:
-    """Where a redirect leads. http.client reads headers as Latin-1; servers mean UTF-8."""
+    """Where a redirect leads. Headers are read as Latin-1; servers mean UTF-8. FetchError for one too long."""
+    if len(location) > URL_LENGTH:
+        raise FetchError(URL)
     with suppress(UnicodeError):
         location = location.encode("latin-1").decode("utf-8")
     try:

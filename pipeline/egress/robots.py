@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from urllib.robotparser import RobotFileParser
+
+from protego import Protego
 
 from pipeline.egress.answer import Answer
 from pipeline.egress.reasons import ROBOTS_UNREAD, SHARD_SPENT, TIMED_OUT, FetchError, kind_of
@@ -12,12 +13,11 @@ ROBOTS_BYTES = 512 << 10
 """A parser has to read 500 KiB."""
 
 
-def read_robots(fetch: Callable[[], Answer]) -> RobotFileParser:
+def read_robots(fetch: Callable[[], Answer]) -> Protego:
     """The rules that `fetch` brings. A host that answers 4xx has none.
 
     FetchError where they cannot be read: the RFC then has everything closed, for as long as that lasts.
     """
-    parser = RobotFileParser()
     try:
         text = fetch().read().decode("utf-8", "replace")
     except FetchError as error:
@@ -25,5 +25,4 @@ def read_robots(fetch: Callable[[], Answer]) -> RobotFileParser:
             passes_on = error.reason in (TIMED_OUT, SHARD_SPENT) or kind_of(error.reason) == "refused"
             raise FetchError(error.reason if passes_on else ROBOTS_UNREAD) from None
         text = ""
-    parser.parse(text.removeprefix("\ufeff").splitlines())
-    return parser
+    return Protego.parse(text.removeprefix("\ufeff"))

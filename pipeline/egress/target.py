@@ -11,6 +11,8 @@ from urllib.parse import quote, urlsplit
 
 from pipeline.egress.reasons import ADDRESS, CREDENTIALS, HOST, PORT, SCHEME, URL, FetchError
 
+URL_LENGTH = 8192
+"""Characters of a URL that is asked for; RFC 9110, section 4.1, wants 8000 to be possible."""
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 # urlsplit would quietly take some of these out, so that the checked URL is not the one that was given.
@@ -49,7 +51,7 @@ def parse_target(url: str, ports: Container[int]) -> Target:
     Spaces and letters beyond ASCII in path and query are percent-encoded, as browsers do.
     """
     url = url.strip()
-    if _CONTROL.search(url):
+    if len(url) > URL_LENGTH or _CONTROL.search(url):
         raise FetchError(URL)
     scheme, colon, _ = url.partition(":")
     scheme = scheme.lower()

@@ -15,7 +15,7 @@ from pipeline.egress.target import Target
 
 BUFFER = 64 << 10
 HEADER_BYTES = 256 << 10
-"""What status lines and headers may have together: http.client alone would take 6 MiB, and 100s without end."""
+"""What status lines and headers may have together, those of interim answers among them."""
 ADDRESSES = 4
 """Addresses of one name that are tried; they share the time that is left."""
 GRAIN = 0.25
@@ -65,8 +65,8 @@ class Wire(io.RawIOBase):
         except TimeoutError:
             raise self._deadline.missed() from None
 
-    def makefile(self, mode: str) -> io.BufferedReader:
-        """For http.client, which takes the wire for a socket."""
+    def makefile(self) -> io.BufferedReader:
+        """What comes in, to be read by lines."""
         return io.BufferedReader(self, BUFFER)
 
     def close(self) -> None:

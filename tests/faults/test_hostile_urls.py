@@ -14,7 +14,7 @@ from pipeline.egress import hosts as hosts_module
 from pipeline.egress.limits import Limits
 from pipeline.egress.opener import Guard
 from pipeline.egress.reasons import FetchError, kind_of, reason_of
-from tests.faults.hostile import PICTURE, Server, answer, redirect
+from tests.faults.hostile import PICTURE, Server, answer, end_of, redirect
 
 # {p} is the canary's port, which the limits allow: only the guard's look at the rest of the URL stands between.
 REFUSED = {
@@ -248,6 +248,15 @@ def test_every_kind_of_redirect_is_looked_at_again(net: Net, guard: Guard, statu
     net.front.ways["/start"] = redirect("x.jpg", status)
     assert guard.fetch(start) == PICTURE
     assert net.touched == 0
+
+
+def test_a_url_and_a_location_have_a_limit(net: Net, guard: Guard) -> None:
+    start = f"http://public.example:{net.front.port}/start"
+    for length, end in ((8000, PICTURE), (9000, "refused: url")):
+        path = f"/x.jpg?{'y' * (length - len(start))}"
+        net.front.ways |= {"/start": redirect(path), path: answer()}
+        assert end_of(guard, start) == end
+        assert end_of(guard, start.replace("/start", path)) == end
 
 
 def test_three_redirects_are_followed_and_a_fourth_is_not(net: Net, guard: Guard) -> None:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from email.message import Message
 
 import pytest
 
+from pipeline.egress.agent import NAME
+from pipeline.egress.answer import Answer
 from pipeline.egress.limits import Limits
 from pipeline.egress.opener import Guard
 from pipeline.egress.reasons import FetchError
+from pipeline.egress.robots import read_robots
+from pipeline.egress.target import parse_target
 from tests.faults.hostile import PICTURE, Server, Way, answer, in_turn, redirect, send
 
 
@@ -77,3 +82,61 @@ def test_a_redirect_does_not_lead_round_the_rules(server: Server) -> None:
     server.ways["/robots.txt"] = answer(b"User-agent: *\nDisallow: /closed/")
     server.ways["/open/a.jpg"] = redirect("/closed/a.jpg")
     assert ends(server) == ["opted out: robots.txt"] * 4
+
+
+RULES = [
+    ("Disallow: /", "/a.jpg", False),
+    ("Disallow: /\nAllow: /open/", "/open/a.jpg", True),
+    ("Allow: /\nDisallow: /closed/", "/closed/a.jpg", False),
+    ("Allow: /closed/a.jpg\nDisallow: /closed/", "/closed/a.jpg", True),
+    ("Disallow: /closed\nAllow: /closed", "/closed", True),
+    ("Disallow: /*.jpg", "/x/a.jpg", False),
+    ("Disallow: /*.jpg$", "/x/a.jpg", False),
+    ("Disallow: /*.jpg$", "/x/a.jpg?size=2", True),
+    ("Disallow: /x/*/b", "/x/a/b.jpg", False),
+    ("Disallow: /*?", "/a.jpg?size=2", False),
+    ("Disallow: /a$", "/a.jpg", True),
+    ("Disallow: /caf%C3%A9/", "/café/a.jpg", False),
+    ("Disallow: /café/", "/caf%C3%A9/a.jpg", False),
+    ("Disallow: /%7euser/", "/~user/a.jpg", False),
+    ("Disallow: /x # not this", "/x/a.jpg", False),
+    ("Disallow:", "/a.jpg", True),
+    ("Crawl-delay: 2\nDisallow: /x", "/x/a.jpg", False),
+]
+
+
+@pytest.mark.parametrize(("rules", "path", "is_open"), RULES)
+def test_rules_are_read_as_the_rfc_has_them(rules: str, path: str, is_open: bool) -> None:
+    """RFC 9309, sections 2.2.2 and 2.2.3: the longest match decides, of equal ones Allow; * and $ count."""
+    assert is_open_to_us(f"User-agent: *\n{rules}\n", path) is is_open
+
+
+GROUPS = [
+    ("User-agent: t2i-shards\nUser-agent: other\nDisallow: /", False),
+    ("User-agent: other\nUser-agent: T2I-SHARDS\nDisallow: /", False),
+    ("User-agent: *\nAllow: /\n\nUser-agent: t2i-shards\nDisallow: /", False),
+    ("User-agent: t2i-shards\nAllow: /\n\nUser-agent: *\nDisallow: /", True),
+    ("User-agent: t2i-shards\nDisallow: /x\n\nUser-agent: t2i-shards\nDisallow: /a", False),
+    ("User-agent: *\nDisallow: /x\n\nUser-agent: *\nDisallow: /a", False),
+    ("User-agent: *\n\nDisallow: /a", False),
+    ("User-agent: other\nDisallow: /", True),
+    ("Disallow: /", True),
+]
+
+
+@pytest.mark.parametrize(("text", "is_open"), GROUPS)
+def test_groups_are_read_as_the_rfc_has_them(text: str, is_open: bool) -> None:
+    """RFC 9309, section 2.2.1: groups of one agent are one group; * is for those who have none."""
+    assert is_open_to_us(text, "/a.jpg") is is_open
+
+
+def is_open_to_us(text: str, path: str) -> bool:
+    rules = read_robots(lambda: Answer(text.encode(), "http://a/robots.txt", 200, Message()))
+    return rules.can_fetch(parse_target(f"http://a.example{path}", (80,)).url, NAME)
+
+
+def test_five_redirects_lead_to_the_rules(server: Server) -> None:
+    for hop in range(5):
+        server.ways[f"/{hop}" if hop else "/robots.txt"] = redirect(f"/{hop + 1}")
+    server.ways["/5"] = answer(b"User-agent: *\nDisallow: /closed/")
+    assert ends(server) == [PICTURE, "opted out: robots.txt"] * 2
