@@ -99,16 +99,16 @@ def read_jpeg_header(data: bytes) -> JpegHeader | None:
 
 def webp_size(data: bytes) -> tuple[int, int] | None:
     """(width, height) of a WEBP's canvas, which its decoder takes as soon as it is made (RFC 9649, section 2)."""
-    if data[:4] != b"RIFF" or data[8:12] != b"WEBP" or len(data) < 30:
+    if data[:4] != b"RIFF" or data[8:12] != b"WEBP":
         return None
-    if data[12:16] == b"VP8X":
+    kind = data[12:16]
+    if kind == b"VP8X":
         return int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1
-    if data[12:16] == b"VP8L":
+    if kind == b"VP8L":
         bits = int.from_bytes(data[21:25], "little")
         return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
-    if data[12:16] == b"VP8 ":
-        width, height = struct.unpack("<HH", data[26:30])
-        return width & 0x3FFF, height & 0x3FFF
+    if kind == b"VP8 ":
+        return int.from_bytes(data[26:28], "little") & 0x3FFF, int.from_bytes(data[28:30], "little") & 0x3FFF
     return None
 
 

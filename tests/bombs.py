@@ -10,15 +10,18 @@ import numpy as np
 from PIL import Image
 
 
-def lossless_webp(side: int, width: int | None = None) -> bytes:
-    """34 bytes: a lawful WEBP of one grey, whose five prefix codes have one symbol each (RFC 9649, section 3)."""
+def lossless_webp(side: int, symbol_bits: int = 8) -> bytes:
+    """A lawful WEBP of one grey, whose five prefix codes have one symbol each (RFC 9649, section 3.7.2).
+
+    34 bytes with symbols of eight bits, 28 with those of one bit, which is black and transparent.
+    """
     bits = Bits()
-    for value, count in ((0x2F, 8), ((width or side) - 1, 14), (side - 1, 14), (0, 1), (0, 3)):
+    for value, count in ((0x2F, 8), (side - 1, 14), (side - 1, 14), (0, 1), (0, 3)):
         bits.add(value, count)
     bits.add(0, 3)  # no transform, no colour cache, one group of codes
     for symbol in (128, 128, 128, 255):  # green, red, blue, alpha
-        bits.add(0b101, 3)  # simple, one symbol, of eight bits
-        bits.add(symbol, 8)
+        bits.add(0b101 if symbol_bits == 8 else 0b001, 3)  # simple, one symbol, of so many bits
+        bits.add(symbol if symbol_bits == 8 else 0, symbol_bits)
     bits.add(0b001, 3)  # distance: one symbol of one bit
     bits.add(0, 1)
     body = bits.to_bytes()

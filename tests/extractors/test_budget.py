@@ -12,7 +12,17 @@ import pytest
 from PIL import Image
 
 from extractors import png
-from extractors.budget import EXIF_BYTES, MEMORY, SEGMENTS, STORED_PIXELS, TooCostly, read_jpeg_header, stored_size
+from extractors.budget import (
+    EXIF_BYTES,
+    MEMORY,
+    SEGMENTS,
+    STORED_PIXELS,
+    TooCostly,
+    read_jpeg_header,
+    stored_size,
+    webp_size,
+)
+from pipeline.image import read_picture
 from tests import bombs
 from tests.conftest import HERE
 
@@ -62,6 +72,7 @@ READ, STORED = "read_picture(given)", "decode_rgb(given)"
 
 BOMBS = [
     ("bombs.lossless_webp(10_000)", READ, "drop too many pixels"),
+    ("bombs.lossless_webp(10_000, 1)", READ, "drop too many pixels"),
     ("bombs.lossless_webp(10_000)", "decode_picture(given, Geometry(512))", "drop too many pixels"),
     ("bombs.many_scans(4000, 4000, 300)", READ, "drop too many scans"),
     ("bombs.many_scans(4000, 4000, 300)", STORED, "refused too many scans"),
@@ -146,3 +157,17 @@ def test_what_a_shard_may_hold() -> None:
     for data, kind in ((jpeg(), "PNG"), (bombs.flat_png(5, 5), "JPEG"), (b"", "PNG"), (b"", "JPEG")):
         with pytest.raises(ValueError, match=f"not a {kind}"):
             stored_size(data, kind)
+
+
+@pytest.mark.parametrize("options", [{}, {"lossless": True}, {"exif": b"Exif\0\0" + bytes(60)}])
+def test_the_size_of_a_webp(options: dict[str, object]) -> None:
+    file = io.BytesIO()
+    Image.fromarray(np.full((48, 64, 3), 9, np.uint8)).save(file, "WEBP", **options)
+    assert webp_size(file.getvalue()) == (64, 48)
+
+
+def test_the_shortest_webp_is_seen_through() -> None:
+    data = bombs.lossless_webp(100, 1)
+    assert (len(data), webp_size(data)) == (28, (100, 100))
+    assert read_picture(data).shape == (100, 100, 3)
+    assert [webp_size(cut) for cut in (b"", b"RIFF", jpeg(), b"RIFF1234WEBPXXXX")] == [None] * 4
