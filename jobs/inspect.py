@@ -11,8 +11,9 @@ from jobs.progress import show_progress
 from pipeline.dataset import AT_ONCE, Dataset
 from pipeline.engine import run
 from pipeline.engine.run import Engine
+from pipeline.plan import read_left_out
 from pipeline.status import ColumnStatus, dataset_status
-from pipeline.verify import count_older, plan_verify, verify_columns, verify_plan
+from pipeline.verify import count_older, plan_verify, verify_columns, verify_plan, verify_tables
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class StatusCommand:
         columns = dataset_status(dataset, self.readers.workers or AT_ONCE)
         lines = [_table_line(column) for column in columns]
         source = dataset.description.source
-        left_out = dataset.left_out()
+        left_out = read_left_out(dataset.store)
         told = ", ".join(f"{reason} {count}" for reason, count in sorted(left_out.items()))
         lines.append(
             f"status: {source['kind']}, {dataset.description.samples} rows in {len(dataset.shards)} shards"
@@ -79,7 +80,7 @@ class VerifyCommand:
         stage = plan_verify(dataset)
         with show_progress("verify", len(dataset.shards), len(dataset.shards)) as progress:
             outcome = run(stage, dataset.shards, self.engine.engine, self.engine.workers, progress)
-        problems = [*verify_plan(dataset), *verify_columns(dataset)]
+        problems = [*verify_plan(dataset), *verify_tables(dataset), *verify_columns(dataset)]
         for made in outcome.made.values():
             problems += made.errors
         problems += [f"shard {shard:06d} could not be read: {why}" for shard, why in outcome.set_aside.items()]

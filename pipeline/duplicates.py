@@ -40,7 +40,7 @@ def duplicates_path(images: Mapping[int, Receipt]) -> str:
 def mark_duplicates(dataset: Dataset) -> pa.Table:
     """The table of the dataset as it stands, made if it is not there. All of images must be done."""
     path = duplicates_path(dataset.receipts(IMAGES))
-    if (table := _read(dataset.store, path)) is not None:
+    if (table := read_marks(dataset.store, path)) is not None:
         return table
     table = find_duplicates(dataset)
     dataset.store.create_bytes(path, encode_table(table))
@@ -49,7 +49,7 @@ def mark_duplicates(dataset: Dataset) -> pa.Table:
 
 def load_duplicates(dataset: Dataset, images: Mapping[int, Receipt]) -> pa.Table | None:
     """The table of the dataset as it stands; None when the duplicates were not marked."""
-    return _read(dataset.store, duplicates_path(images))
+    return read_marks(dataset.store, duplicates_path(images))
 
 
 def read_duplicates(dataset: Dataset, images: Mapping[int, Receipt]) -> dict[int, set[str]] | None:
@@ -63,7 +63,8 @@ def read_duplicates(dataset: Dataset, images: Mapping[int, Receipt]) -> dict[int
     return dict(keys)
 
 
-def _read(store: Store, path: str) -> pa.Table | None:
+def read_marks(store: Store, path: str) -> pa.Table | None:
+    """The table at `path`; None when there is none. Raises DamagedShard."""
     try:
         return read_table(store, path, DUPLICATES, whole=DUPLICATES.names)
     except FileNotFoundError:

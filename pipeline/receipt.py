@@ -17,6 +17,7 @@ from pipeline.errors import DamagedShard
 FORMAT = 1
 MOST_SAMPLES = 10**7
 """More than a shard can have: orders of samples are made in memory, from receipts alone."""
+SampleCount = Annotated[int, msgspec.Meta(ge=0, le=MOST_SAMPLES)]
 
 
 def shard_name(shard: int) -> str:
@@ -52,7 +53,7 @@ class Receipt:
 
     column: str
     shard: Count
-    planned: Annotated[int, msgspec.Meta(ge=0, le=MOST_SAMPLES)]
+    planned: SampleCount
     samples: Count
     bytes: Count
     sha256: str

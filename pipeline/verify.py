@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import pyarrow as pa
 
 from extractors.base import Resources
+from extractors.formats import PeopleRecord
+from extractors.records import BadRecord, decode_record
+from pipeline.attempts import read_seen
 from pipeline.commit import load_receipt
 from pipeline.dataset import IMAGES, RESERVED, Dataset, load_verified
+from pipeline.duplicates import read_marks
 from pipeline.errors import DamagedShard
-from pipeline.plan import verify_segment
+from pipeline.plan import plan_path, read_left_out, verify_segment
 from pipeline.receipt import Receipt, shard_name
-from pipeline.rows import read_rows
+from pipeline.rows import read_rows, rows_path
 from pipeline.sample import Sample
+from pipeline.sample_info import read_info
 from pipeline.stage import Made
 from pipeline.stream import check_current, zip_columns
+from pipeline.tombstones import read_stones
+
+SEEN_NAME = re.compile(r"(\d{6,})\.seen\.parquet")
 
 
 @dataclass
@@ -42,8 +55,9 @@ class Verify:
                 samples = load_verified(self.dataset.store, receipt)
                 if receipt.recipe != self.recipes[column]:
                     raise DamagedShard(f"{column}/{shard_name(shard)}: its recipe is not its column's")
+                check_members(samples, f"{column}/{shard_name(shard)}")
                 if column == IMAGES:
-                    read_rows(self.dataset.store, receipt)
+                    check_plan(self.dataset, read_rows(self.dataset.store, receipt), shard)
                     # Only the keys are needed from here on; the members would keep the whole shard in memory.
                     pictures = [Sample(sample.key, {}) for sample in samples]
                 elif images := receipts.get(IMAGES):
@@ -53,6 +67,26 @@ class Verify:
             except DamagedShard as error:
                 errors.append(str(error))
         return Made(receipts, tuple(errors))
+
+
+def check_members(samples: Sequence[Sample], where: str) -> None:
+    """Raises DamagedShard when a sample's json or keypose.json is not what it should be, whoever wrote it."""
+    for sample in samples:
+        try:
+            if "json" in sample.members:
+                read_info(sample)
+            if "keypose.json" in sample.members:
+                decode_record(sample.members["keypose.json"], PeopleRecord)
+        except DamagedShard as error:
+            raise DamagedShard(f"{where}: {error}") from None
+        except BadRecord as error:
+            raise DamagedShard(f"{where}: {sample.key}: its keypose.json {error}") from None
+
+
+def check_plan(dataset: Dataset, rows: pa.Table, shard: int) -> None:
+    """Raises DamagedShard when the rows of a finished shard are not those that were planned."""
+    if [row["key"] for row in dataset.plan(shard)] != rows["key"].to_pylist():
+        raise DamagedShard(f"{rows_path(shard)}: its keys are not those of {plan_path(shard)}")
 
 
 def plan_verify(dataset: Dataset) -> Verify:
@@ -69,6 +103,25 @@ def count_older(made: Iterable[Made]) -> int:
 def verify_plan(dataset: Dataset) -> list[str]:
     """A line for each plan file that is gone, and one for each segment whose plan is not the one written down."""
     return [line for segment in dataset.segments for line in verify_segment(dataset.store, segment)]
+
+
+def verify_tables(dataset: Dataset) -> list[str]:
+    """A line for each of the small files beside the shards that is damaged.
+
+    Which are: what the plan left out, tombstones, duplicates, and the digests that a download saw first.
+    """
+    store = dataset.store
+    reads: list[Callable[[], Any]] = [partial(read_left_out, store), partial(read_stones, store)]
+    reads += [partial(read_marks, store, f"duplicates/{name}") for name in store.names("duplicates")]
+    seen = (SEEN_NAME.fullmatch(name) for name in store.names("plan"))
+    reads += [partial(read_seen, store, int(match[1])) for match in seen if match]
+    errors = []
+    for read in reads:
+        try:
+            read()
+        except DamagedShard as error:
+            errors.append(str(error))
+    return errors
 
 
 def verify_columns(dataset: Dataset) -> list[str]:

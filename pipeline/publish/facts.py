@@ -9,6 +9,7 @@ from typing import Any
 
 from pipeline.dataset import IMAGES
 from pipeline.egress.reasons import kind_of
+from pipeline.plan import read_left_out
 from pipeline.publish.choice import Choice
 from pipeline.publish.packed import Line, by_split
 from pipeline.publish.plan import CRAWLS, Plan
@@ -142,7 +143,7 @@ def _title(plan: Plan) -> str:
 
 def _stages(plan: Plan) -> tuple[list[Stage], int]:
     """What each step before the publication let through, and how many pictures their hosts refused."""
-    found, left_out = measure_yield(plan.dataset), plan.dataset.left_out()
+    found, left_out = measure_yield(plan.dataset), read_left_out(plan.dataset.store)
     stages = [
         Stage("choosing rows", found.planned + sum(left_out.values()), left_out),
         Stage("getting pictures", found.planned, dict(sorted(found.reasons.items()))),

@@ -106,7 +106,8 @@ def _write_table(to: Store, lines: Sequence[Line]) -> bytes:
         def entries() -> Iterator[tuple[Sequence[Entry], int]]:
             # In the order of .info.json, whose names are sorted.
             for line in sorted(lines, key=lambda line: line.name):
-                yield read_dali_index(to.load(line.name.removesuffix(".tar") + ".idx")), line.bytes
+                path = line.name.removesuffix(".tar") + ".idx"
+                yield read_dali_index(to.load(path), path), line.bytes
 
         write_energon_table(local, entries())
         data = local.read_bytes()

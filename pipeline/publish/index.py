@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -18,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.errors import DamagedShard
 from pipeline.receipt import digest_json, to_json
 from pipeline.tar import BLOCK, END, TarError, read_members
 
@@ -74,13 +74,16 @@ def dali_index(entries: Sequence[Entry]) -> bytes:
     return ("\n".join(lines) + "\n").encode()
 
 
-def read_dali_index(data: bytes | memoryview) -> list[Entry]:
-    """What `dali_index` was given."""
+def read_dali_index(data: bytes | memoryview, path: str) -> list[Entry]:
+    """What `dali_index` was given. Raises DamagedShard, which names `path`."""
     entries = []
-    for line in bytes(data).decode().splitlines()[1:]:
-        words = line.split(" ")
-        members = [Member(words[i], int(words[i + 1]), int(words[i + 2])) for i in range(0, len(words), 4)]
-        entries.append(Entry(words[3].partition(".")[0], tuple(members)))
+    try:
+        for line in bytes(data).decode().splitlines()[1:]:
+            words = line.split(" ")
+            members = [Member(words[i], int(words[i + 1]), int(words[i + 2])) for i in range(0, len(words), 4)]
+            entries.append(Entry(words[3].partition(".")[0], tuple(members)))
+    except (ValueError, IndexError) as error:
+        raise DamagedShard(f"{path}: must be DALI's index of a shard ({error})") from None
     return entries
 
 
@@ -147,8 +150,3 @@ CREATE INDEX idx_sample_parts_seq ON sample_parts(tar_file_id, sample_index, con
 CREATE INDEX idx_sample_parts_full ON sample_parts(tar_file_id, sample_index, part_name,
     content_byte_offset, content_byte_size);
 """
-
-
-def read_wids(data: bytes | memoryview) -> dict[str, int]:
-    """path -> samples, of what `wids_index` wrote."""
-    return {shard["url"]: shard["nsamples"] for shard in json.loads(bytes(data))["shardlist"]}

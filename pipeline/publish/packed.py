@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import builtins
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from extractors.records import BadRecord, Count, decode_record
 from pipeline.errors import DamagedShard, RequestError
 from pipeline.publish.choice import Target
 from pipeline.publish.pack import DATA, data_path
 from pipeline.publish.plan import MANIFEST, SUMS
-from pipeline.receipt import digest_json, to_compact_json
+from pipeline.receipt import SampleCount, digest_json, to_compact_json
 from pipeline.store import Store, open_store
 from pipeline.stream import Stream
 from pipeline.stream.cache import ShardCache
@@ -31,22 +31,25 @@ class Line:
 
     name: str
     split: str
-    samples: int
-    bytes: int
+    samples: SampleCount
+    bytes: Count
     sha256: str
     members: tuple[str, ...]
-    removed: int = 0
+    removed: Count = 0
 
     def encode(self) -> builtins.bytes:
         return to_compact_json(asdict(self)) + b"\n"
 
 
 def read_manifest(store: Store) -> list[Line]:
-    """The shards of a publication. RequestError when there is none, or only a part of one."""
+    """The shards of a publication. RequestError when there is none, or only a part of one; DamagedShard."""
     if SUMS not in store.names(""):
         raise RequestError(f"{store.root} is no whole publication: {SUMS}, which is written last, is not there")
-    lines = bytes(store.load(MANIFEST)).decode().splitlines()
-    return [Line(**{**json.loads(line), "members": tuple(json.loads(line)["members"])}) for line in lines]
+    lines = bytes(store.load(MANIFEST)).split(b"\n")
+    try:
+        return [decode_record(line, Line, closed=True) for line in lines if line]
+    except BadRecord as error:
+        raise DamagedShard(f"{store.root}/{MANIFEST}: a line {error}") from None
 
 
 class PackedShards:

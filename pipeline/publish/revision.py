@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
+from extractors.records import BadRecord, Count, decode_record
 from pipeline.dataset import IMAGES
-from pipeline.errors import RequestError
+from pipeline.errors import DamagedShard, RequestError
 from pipeline.publish.choice import Choice, Target
 from pipeline.publish.edits import CARD, is_sealed
 from pipeline.publish.pack import data_path, index_paths, read_receipt, receipt_path
@@ -21,6 +21,15 @@ from pipeline.store import Store
 from pipeline.tombstones import count_stones, read_tombstones
 
 REVISIONS = "revisions"
+
+
+@dataclass(frozen=True)
+class Revision:
+    """What a file of `revisions` holds. stones: the tables of tombstones heeded. removed: shard -> keys."""
+
+    revision: Count
+    stones: Count
+    removed: Mapping[str, list[str]]
 
 
 @dataclass(frozen=True)
@@ -36,9 +45,15 @@ class Gone:
 
 
 def read_revisions(to: Store) -> list[Mapping[str, Any]]:
-    """What each revision says, the first first."""
-    names = sorted(name for name in to.names(REVISIONS) if name.endswith(".json"))
-    return [json.loads(bytes(to.load(f"{REVISIONS}/{name}"))) for name in names]
+    """What each revision says, the first first. Raises DamagedShard."""
+    return [_read_revision(to, f"{REVISIONS}/{name}") for name in to.names(REVISIONS) if name.endswith(".json")]
+
+
+def _read_revision(to: Store, path: str) -> Mapping[str, Any]:
+    try:
+        return asdict(decode_record(to.load(path), Revision, closed=True))
+    except BadRecord as error:
+        raise DamagedShard(f"{to.root}/{path}: {error}") from None
 
 
 def stones_now(plan: Plan, revisions: Sequence[Mapping[str, Any]]) -> int:

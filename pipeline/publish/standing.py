@@ -28,7 +28,7 @@ from pipeline.store import Store
 from pipeline.stream import open_stream
 from pipeline.tar import TarError
 from pipeline.tombstones import read_tombstones
-from pipeline.verify import plan_verify, verify_plan
+from pipeline.verify import plan_verify, verify_plan, verify_tables
 
 
 def index_path(column: str, shard: int) -> str:
@@ -97,7 +97,8 @@ def read_members(plan: Plan) -> dict[str, tuple[str, ...]]:
     members = {}
     for column in plan.columns:
         shard = next((s for s, receipt in sorted(plan.receipts[column].items()) if receipt.samples), None)
-        entries = [] if shard is None else read_dali_index(plan.to.load(index_path(column, shard)))
+        path = "" if shard is None else index_path(column, shard)
+        entries = read_dali_index(plan.to.load(path), path) if path else []
         members[column] = tuple(member.name for entry in entries[:1] for member in entry.members)
     return members
 
@@ -170,7 +171,11 @@ def _wids(column: str, lines: Sequence[Line]) -> bytes:
 def _read_back(plan: Plan) -> None:
     there = Dataset(plan.to)
     stage = plan_verify(there)
-    problems = [*verify_plan(there), *(line for shard in there.shards for line in stage(shard).errors)]
+    problems = [
+        *verify_plan(there),
+        *verify_tables(there),
+        *(line for shard in there.shards for line in stage(shard).errors),
+    ]
     if problems:
         raise IncompleteError(f"{plan.to.root} is not what was published: {problems[0]}")
     stream = open_stream(plan.to.root, plan.columns[1:], cache_bytes=0)

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+
+from pipeline.errors import DamagedShard
+
+LINE = re.compile("([0-9a-f]{64})  (.+)")
 
 
 def sum_lines(sums: Mapping[str, str]) -> bytes:
@@ -11,6 +16,10 @@ def sum_lines(sums: Mapping[str, str]) -> bytes:
 
 
 def read_sums(data: bytes | memoryview) -> dict[str, str]:
-    """What `sum_lines` was given."""
-    pairs = (line.split("  ", 1) for line in bytes(data).decode().splitlines())
-    return {path: digest for digest, path in pairs}
+    """What `sum_lines` was given. Raises DamagedShard."""
+    sums = {}
+    for line in bytes(data).decode("utf-8", "replace").splitlines():
+        if not (found := LINE.fullmatch(line)):
+            raise DamagedShard(f"SHA256SUMS: a line must be a sha256, two spaces and a path, not {line[:100]!r}")
+        sums[found[2]] = found[1]
+    return sums

@@ -12,6 +12,7 @@ from pipeline.dataset import IMAGES, Dataset
 from pipeline.duplicates import load_duplicates, read_duplicates
 from pipeline.engine import Outcome
 from pipeline.errors import DamagedShard
+from pipeline.plan import read_left_out
 from pipeline.receipt import Receipt, digest_json
 from pipeline.report.aligned import open_aligned
 from pipeline.report.captions import Captioned, choose_captions, choose_limit
@@ -79,7 +80,7 @@ def collect_dataset(root: str, rows: int, look: Look | None = None) -> DatasetFa
         rows=tuple(shown),
         problems=tuple(dict.fromkeys((*problems, *damaged, *seen.problems))),
         captions=choose_captions(seen.captions, [row.key for row in shown], there),
-        unplanned=tuple(sorted(dataset.left_out().items(), key=lambda item: (-item[1], item[0]))),
+        unplanned=tuple(sorted(read_left_out(dataset.store).items(), key=lambda item: (-item[1], item[0]))),
         tally=seen.tally,
         hosts=seen.hosts,
         duplicates=None if table is None else describe_duplicates(table, pairs, seen.thumbnails),

@@ -63,7 +63,7 @@ def test_indexes_of_each_column_and_their_sums(tmp_path: Path) -> None:
         for path in paths:
             with tarfile.open(path) as tar:
                 lie = [(info.name, info.offset_data, info.size) for info in tar.getmembers()]
-            entries = read_dali_index(path.with_suffix(".idx").read_bytes())
+            entries = read_dali_index(path.with_suffix(".idx").read_bytes(), "index")
             assert [(f"{e.key}.{m.name}", m.start, m.size) for e in entries for m in e.members] == lie
         listed = json.loads((to / f"wids-{column}.json").read_text())["shardlist"]
         assert [(s["url"], s["nsamples"], s["filesize"]) for s in listed] == [

@@ -29,7 +29,7 @@ def tars(to: Path) -> list[Path]:
 
 def test_every_member_lies_where_the_indexes_say(to: Path) -> None:
     for path in tars(to):
-        entries = read_dali_index(path.with_suffix(".idx").read_bytes())
+        entries = read_dali_index(path.with_suffix(".idx").read_bytes(), "index")
         starts = np.frombuffer(path.with_suffix(".tar.idx").read_bytes(), "<u8").tolist()
         data = path.read_bytes()
         with tarfile.open(path) as tar:
@@ -49,7 +49,7 @@ def test_the_text_of_dalis_index(to: Path) -> None:
     entries = scan(memoryview(path.read_bytes()))
     assert lines[0] == f"v1.2 {len(entries)}"
     assert lines[1].split()[:4] == ["jpg", "512", str(entries[0].members[0].size), f"{entries[0].key}.jpg"]
-    assert dali_index(read_dali_index(dali_index(entries))) == dali_index(entries)
+    assert dali_index(read_dali_index(dali_index(entries), "index")) == dali_index(entries)
 
 
 def test_energons_table_and_counts_are_of_one_order(to: Path) -> None:

@@ -1,0 +1,119 @@
+"""One of each kind of file that a dataset or a publication has, and ways to alter it."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pipeline.dataset import IMAGES, Dataset
+from pipeline.duplicates import mark_duplicates
+from pipeline.engine.pool import Event, Worker
+from pipeline.extract import plan_extract
+from pipeline.image import Geometry
+from pipeline.ingest import Ingest, claim_truths, plan_dataset
+from pipeline.plan import LEFT_OUT
+from pipeline.receipt import to_json
+from pipeline.retry import plan_retry
+from pipeline.sample import Sample
+from pipeline.sources.scenes import ScenesSource
+from pipeline.stage import Stage
+from pipeline.tar import TarWriter, read_samples
+from pipeline.tombstones import remove
+from tests.pipeline.web import Web, put_failure, put_picture
+
+GEOMETRY = Geometry(64)
+NAMES = ("a-0", "a-1", "b-0", "b-1", "b-2", "b-3")
+
+
+class HerePool:
+    """A pool whose only worker is this process."""
+
+    free = True
+
+    def __init__(self, stage: Stage, *_: Any) -> None:
+        self._worker, self._events = Worker(stage), list[Event]()
+
+    def submit(self, shard: int) -> None:
+        self._events.append(Event(shard, self._worker.run(shard)))
+
+    def wait(self) -> list[Event]:
+        events, self._events = self._events, []
+        return events
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+
+def _fill(dataset: Dataset, source: Any, truths: tuple[str, ...] = ()) -> None:
+    stage = Ingest(dataset, source, GEOMETRY, claim_truths(dataset, source, truths))
+    stage.setup()
+    for shard in dataset.left((IMAGES,)):
+        stage(shard)
+
+
+def make_downloaded(root: Path, folder: Path) -> None:
+    """Downloaded pictures with colours: a supplement, a duplicate, a removed sample, rows left out."""
+    for number, name in enumerate(NAMES):
+        put_picture(folder, name, min(number, 4))
+    put_failure(folder, "b-1", "timed out")
+    source = Web(os.fspath(folder), NAMES)
+    dataset = plan_dataset(os.fspath(root), source, GEOMETRY, 3)
+    dataset.store.create_bytes(LEFT_OUT, to_json({"no caption": 2}))
+    _fill(dataset, source)
+    put_picture(folder, "b-1", 3)
+    assert plan_retry(dataset)
+    _fill(dataset, source)
+    stage = plan_extract(dataset, ["color"])
+    stage.setup()
+    for shard in dataset.shards:
+        stage(shard)
+    assert mark_duplicates(dataset).num_rows
+    assert remove(dataset, "keys", ["000000000"]).removed
+
+
+def make_scenes(root: Path) -> None:
+    """Eight scenes in two shards with keypose and sketch."""
+    source = ScenesSource(samples=8)
+    dataset = plan_dataset(os.fspath(root), source, GEOMETRY, 4)
+    _fill(dataset, source, ("sketch", "keypose"))
+
+
+@contextmanager
+def altered(files: Mapping[Path, bytes]) -> Iterator[None]:
+    """The files with these bytes, and as they were afterwards."""
+    whole = {path: path.read_bytes() for path in files}
+    try:
+        _write(files)
+        yield
+    finally:
+        _write(whole)
+
+
+def _write(files: Mapping[Path, bytes]) -> None:
+    for path, data in files.items():
+        path.unlink(missing_ok=True)  # stores make files read-only
+        path.write_bytes(data)
+
+
+def alter_member(root: Path, column: str, member: str, data: bytes) -> dict[Path, bytes]:
+    """The files of shard 0 in which its first sample has `data` as a member, with receipts that vouch for it.
+
+    As somebody has made them who knows the format.
+    """
+    tar, receipt = (root / column / f"000000.{end}" for end in ("tar", "json"))
+    first, *others = read_samples(memoryview(tar.read_bytes()))
+    file = io.BytesIO()
+    writer = TarWriter(file)
+    for sample in (Sample(first.key, {**first.members, member: data}), *others):
+        writer.add(sample)
+    sha256 = writer.close()
+    changes: dict[Path, dict[str, Any]] = {receipt: {"sha256": sha256, "bytes": writer.bytes}}
+    if column == IMAGES:
+        changes |= {path.with_name("000000.json"): {"input": sha256} for path in root.glob("*/column.json")}
+    records = {path: json.dumps(json.loads(path.read_bytes()) | of).encode() for path, of in changes.items()}
+    return {tar: file.getvalue(), **records}
