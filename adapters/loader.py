@@ -7,9 +7,12 @@ loaders and micro-batches, and where a training stands is told by the number of 
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import count, islice
+from multiprocessing.resource_tracker import ensure_running
 from typing import Protocol, TypeVar
 
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
@@ -32,6 +35,9 @@ class SampleStream(Protocol):
     """What training asks of a stream; `pipeline.stream.Stream` is one."""
 
     digest: str
+
+    @property
+    def short_side(self) -> int | None: ...
 
     @property
     def held_out(self) -> Sequence[HeldOut]: ...
@@ -106,7 +112,23 @@ def load_batches(batches: MicroBatches, loaders: int, world: World) -> Iterator[
         multiprocessing_context="spawn",
         pin_memory=world.device.type == "cuda",
     )
-    return take_handed(loader)
+    with hold_interrupts():
+        started = iter(loader)
+    return take_handed(started)
+
+
+@contextmanager
+def hold_interrupts() -> Iterator[None]:
+    """Ctrl-C waits until the end of the block, and processes that are started in it are never interrupted.
+
+    A terminal sends it to all processes of a command: this one ends the loaders, and says so in one line.
+    """
+    ensure_running()  # as starting a process would, which lets interrupts through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class Handed(IterableDataset[Batch | Exception]):

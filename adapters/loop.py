@@ -70,7 +70,7 @@ class Training:
         self.share = make_share(config, self.world)
         self.base_digest = digest_base(base)
         self.stream, self.held_out = stream.hold_out(config.validation)
-        self.framing = frame(config, base, self.held_out)
+        self.framing = frame(config, base, self.held_out, stream.short_side)
         self.adapter = self._first_adapter()
         self.average = Average(self.adapter, config.ema) if config.ema else None
         self.live = load_live(config, base.device)

@@ -96,16 +96,17 @@ def check_latents(config: TrainConfig, base: Base) -> None:
             )
 
 
-def frame(config: TrainConfig, base: Base, held_out: Sequence[Sample]) -> Framing:
+def frame(config: TrainConfig, base: Base, held_out: Sequence[Sample], short_side: int | None = None) -> Framing:
     """How samples are cropped. Says in a line what of odd sizes is cut away.
 
+    short_side: of the smallest pictures there are, where it is known; those held out may be larger.
     Raises RequestError when the column does not hold what the condition needs.
     """
     channels, side, _ = base.latent_shape(CELL)
     _check_members(config, held_out[0])
     return Framing(
         condition=config.condition,
-        size=config.size or _shortest_side(config, held_out, CELL // side),
+        size=_crop_side(config, held_out, CELL // side, short_side),
         channels=channels,
         cell=CELL // side,
         flip=config.flip,
@@ -129,6 +130,16 @@ def _check_members(config: TrainConfig, sample: Sample) -> None:
                     else ("--column", f"what --condition {config.condition} needs")
                 )
                 raise RequestError(f"{flag} {column} must hold {wanted}, and {sample.key} has no {member}")
+
+
+def _crop_side(config: TrainConfig, held_out: Sequence[Sample], cell: int, short_side: int | None) -> int:
+    if config.latents is not None or short_side is None:
+        return config.size or _shortest_side(config, held_out, cell)
+    if config.size and config.size > short_side:
+        raise RequestError(
+            f"--size {config.size} must not exceed any picture, and there are some of {short_side} pixels a side"
+        )
+    return config.size or min(short_side, _shortest_side(config, held_out, cell))
 
 
 def _shortest_side(config: TrainConfig, samples: Sequence[Sample], cell: int) -> int:

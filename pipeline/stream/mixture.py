@@ -76,6 +76,12 @@ class Mixture:
         return Trouble(sum(trouble.bad for trouble in found), frozenset(lines))
 
     @property
+    def short_side(self) -> int | None:
+        """Of the smallest pictures of all datasets, in pixels; None where that of one is not known."""
+        sides = [stream.short_side for stream in self._streams]
+        return None if None in sides else min(side for side in sides if side is not None)
+
+    @property
     def held_out(self) -> tuple[HeldOut, ...]:
         """As `Stream.held_out`."""
         return tuple(of_dataset for stream in self._streams for of_dataset in stream.held_out)

@@ -57,7 +57,7 @@ def open_stream(
         if not 1 <= buckets <= len(order):
             raise RequestError(f"buckets need batches of 1 to {len(order)} samples, not {buckets}")
         order = BucketOrder(seed, keep, read_shapes(dataset, shards), buckets)
-    return Stream(shards, order, skip_damaged)
+    return Stream(shards, order, skip_damaged, dataset.description.geometry.get("size"))
 
 
 def _find_left_out(dataset: Dataset, images: Mapping[int, Receipt], duplicates: bool) -> LeftOut | None:

@@ -53,11 +53,13 @@ class Stream:
     """Samples that hold the members of all asked columns. Made by `open_stream`; can be pickled.
 
     Position p is sample p % len of epoch p // len. digest: of the receipts, so of every byte that can be handed
-    out, and of what decides the order beside the seed. skip_damaged: so many shards may be skipped.
+    out, and of what decides the order beside the seed. skip_damaged: so many shards may be skipped. short_side:
+    of the pictures, in pixels, where they all have the same.
     """
 
-    def __init__(self, shards: Shards, order: Order, skip_damaged: int = 0) -> None:
+    def __init__(self, shards: Shards, order: Order, skip_damaged: int = 0, short_side: int | None = None) -> None:
         self._shards, self._order, self._quota = shards, order, skip_damaged
+        self.short_side = short_side
         self._bad, self._skipped = 0, dict[int, str]()
         self._blocks: tuple[Block, ...] = ()
         self._held_out: tuple[tuple[int, str], ...] = ()
@@ -140,7 +142,7 @@ class Stream:
         with Shelf(self._shards.open) as shelf:
             opened = self._open(shelf, {shard for shard, _ in places})
             found = [(shard, opened[shard][index]) for shard, index in places if shard in opened]
-        stream = Stream(self._shards, order, self._quota)
+        stream = Stream(self._shards, order, self._quota, self.short_side)
         stream._skipped |= self._skipped
         stream._held_out = (*self._held_out, *((shard, sample.key) for shard, sample in found))
         return stream, [sample for _, sample in found]

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import os
 import pickle
+import signal
+import subprocess
+import sys
 from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
@@ -118,3 +122,27 @@ def test_whoever_reads_an_error_is_one_line(loaders: int) -> None:
     batches = MicroBatches(AwayFrom([]), FRAMING, 0, Share(2, 2), 0)
     with pytest.raises(Unreachable, match=r"^cannot read s3://b/a: .* reset$"):
         next(load_batches(batches, loaders, World(torch.device("cpu"))))
+
+
+def test_loaders_are_started_where_an_interrupt_does_not_reach_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a process is started with, and what this one does with an interrupt that came meanwhile."""
+    script = "import signal; print(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ()))"
+    said: list[str] = []
+
+    class Loader:
+        def __init__(self, *_: Any, **__: Any) -> None:
+            """Takes what a DataLoader takes."""
+
+        def __iter__(self) -> Any:
+            said.append(subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout)
+            return iter(())
+
+    monkeypatch.setattr(loader, "DataLoader", Loader)
+    load_batches(MicroBatches(toy_stream(), FRAMING, 0, Share(1, 1), 0), 2, World(torch.device("cpu")))
+    assert said == ["True\n"]
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    ended = False
+    with pytest.raises(KeyboardInterrupt), loader.hold_interrupts():  # noqa: PT012
+        os.kill(os.getpid(), signal.SIGINT)
+        ended = True
+    assert ended

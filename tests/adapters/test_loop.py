@@ -244,3 +244,15 @@ def test_validation_loss_falls_and_the_condition_is_what_counts(tiny: Base, tmp_
     last = lines[-1]
     assert last.mismatched is not None
     assert last.mismatched > 1.02 * summary.last_validation
+
+
+def test_the_crop_fits_the_smallest_pictures_of_a_mix(tiny: Base, tmp_path: Path) -> None:
+    """Those that are held out need not be among the smallest."""
+    stream = MemoryStream([toy_sample(index, 128) for index in range(12)])
+    stream.short_side = 64
+    assert Training(toy_config(tmp_path / "smallest", size=None), stream, tiny).framing.size == 64
+    with pytest.raises(
+        RequestError, match="--size 128 must not exceed any picture, and there are some of 64 pixels"
+    ):
+        Training(toy_config(tmp_path / "larger", size=128), stream, tiny)
+    assert not (tmp_path / "larger").exists(), "decided before a run is begun"

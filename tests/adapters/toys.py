@@ -23,6 +23,7 @@ class MemoryStream:
 
     digest = "0" * 64
     held_out = ()
+    short_side: int | None = None
 
     def __init__(self, samples: Sequence[Sample]) -> None:
         self._samples = samples

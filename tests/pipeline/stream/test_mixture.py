@@ -178,3 +178,16 @@ def test_its_digest_is_of_the_datasets_and_their_shares() -> None:
     digests = {mix_streams(streams, weights).digest for weights in ([1, 1], [2, 2], [1, 2])}
     assert len(digests | {mix_streams(streams[::-1], [1, 1]).digest}) == 3
     assert mix_streams(streams, [1, 1]).trouble == Trouble()
+
+
+def test_the_short_side_is_that_of_the_smallest_pictures() -> None:
+    def streams(*sides: int | None) -> list[Stream]:
+        found = [stream_of(b"a", 3) for _ in sides]
+        for stream, side in zip(found, sides, strict=True):
+            stream.short_side = side
+        return found
+
+    assert mix_streams(streams(512, 256, 384), (1, 1, 1)).short_side == 256
+    assert mix_streams(streams(512, None), (1, 1)).short_side is None
+    rest, _ = mix_streams(streams(512, 256), (1, 1)).hold_out(2)
+    assert rest.short_side == 256

@@ -112,3 +112,8 @@ def test_it_works_on_s3(bucket: str, tmp_path: Path, toy: str) -> None:
     assert there.digest == here.digest
     assert [(s.key, s.members) for s in there.samples(1)] == [(s.key, s.members) for s in here.samples(1)]
     assert keys(there, 0, 2) == keys(here, 0, 2)
+
+
+def test_it_knows_the_short_side_of_the_pictures(root: Path) -> None:
+    stream = open_stream(str(root), [])
+    assert stream.short_side == stream.hold_out(2)[0].short_side == 64
