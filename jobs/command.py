@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,6 +22,7 @@ from pipeline.engine.run import Engine
 from pipeline.errors import IncompleteError, RequestError
 from pipeline.plain import hide_secrets, show_plain
 from pipeline.stage import describe_error
+from pipeline.store import SINGLE_WRITER
 
 DONE, FAULT, WRONG, INCOMPLETE, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -54,6 +57,8 @@ class EngineOptions:
     """Ray (this machine, or the cluster that RAY_ADDRESS names), or the local worker pool."""
     workers: int | None = None
     """Workers; as many as the cores carry when not given."""
+    single_writer: bool = False
+    """No other command writes at the same time: for object stores that cannot refuse to replace an object."""
 
     def __post_init__(self) -> None:
         if self.workers is not None and self.workers < 1:
@@ -67,7 +72,8 @@ def execute(command: Command, verbose: bool = False) -> int:
     """
     with divert_prints() as stdout:
         try:
-            summary = command.run()
+            with single_writer(command):
+                summary = command.run()
         except RequestError as error:
             return refuse(str(error), WRONG)
         except IncompleteError as error:
@@ -88,6 +94,20 @@ def execute(command: Command, verbose: bool = False) -> int:
         if not summary.silent and (hindered := print_summary(line, stdout)):
             return refuse(hindered, INCOMPLETE)
         return INCOMPLETE if summary.problems else DONE
+
+
+@contextmanager
+def single_writer(command: Command) -> Iterator[None]:
+    """Have the stores that the command opens know of its --single-writer, and the processes that it starts."""
+    fields = (command, *vars(command).values())
+    if not any(getattr(field, "single_writer", False) for field in fields) or SINGLE_WRITER in os.environ:
+        yield
+        return
+    os.environ[SINGLE_WRITER] = "1"
+    try:
+        yield
+    finally:
+        del os.environ[SINGLE_WRITER]
 
 
 def refuse(line: str, code: int) -> int:

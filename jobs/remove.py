@@ -25,6 +25,8 @@ class RemoveCommand:
     """A file with a picture's address in each line."""
     sha256: Path | None = None
     """A file with the sha256 of a picture's original file in each line."""
+    single_writer: bool = False
+    """No other command writes at the same time: for object stores that cannot refuse to replace an object."""
     json: bool = False
     """Print the summary as JSON."""
 

@@ -31,11 +31,20 @@ PASSING = {
 """Of networks and servers. s3fs makes EBUSY of 503, EREMOTEIO of 500, and EIO of what it does not know."""
 
 
+CONFLICT_WAITS = (0.2, 0.4, 0.8, 1.6, 3.2)
+"""Seconds before a put is tried again that met another one of the same name (409)."""
+
+
 @contextmanager
 def reaching(root: str) -> Iterator[None]:
-    """ConnectionError for what clients raise of a kind of their own: no credentials, no answer."""
+    """ConnectionError for what clients raise of a kind of their own: no credentials, no answer.
+
+    RequestError where access is denied, which clients tell without the place ("Forbidden").
+    """
     try:
         yield
+    except PermissionError as error:
+        raise RequestError(f"access to {root} is denied: {_say(error)}") from error
     except (OSError, RequestError, IncompleteError):
         raise
     except Exception as error:
@@ -66,6 +75,47 @@ def read_patiently(what: str, read: Callable[[], T]) -> T:
             )
             time.sleep(wait)
     raise AssertionError("unreachable")
+
+
+def write_once(url: str, put: Callable[[], object]) -> bool:
+    """Whether `put`, which must not replace anything, made its object; False when one of that name is there.
+
+    Raises RequestError where nothing may be written or there is no bucket, Unreachable for a fault that may pass.
+    """
+    for wait in (*CONFLICT_WAITS, None):
+        try:
+            put()
+            return True
+        except Exception as error:
+            if _is_taken(error):
+                return False
+            if _status(error) == 409 and wait is not None:
+                time.sleep(wait)  # another conditional put of this name is under way, and settles it
+                continue
+            if isinstance(error, PermissionError) or "NoSuchBucket" in repr(error.__cause__):
+                raise RequestError(f"cannot write {url}: {_say(error)}") from error
+            if may_pass(error):
+                raise Unreachable(
+                    f"cannot write {url}: {_say(error)}; the same command goes on from here"
+                ) from error
+            raise
+    raise AssertionError("unreachable")
+
+
+def _is_taken(error: Exception) -> bool:
+    """s3fs says FileExistsError only where the server names the condition; else status 412 comes as EINVAL."""
+    return isinstance(error, FileExistsError) or (
+        isinstance(error, OSError)
+        and error.errno == errno.EINVAL
+        and "PreconditionFailed" in repr(error.__cause__)
+    )
+
+
+def _status(error: Exception) -> int | None:
+    """The HTTP status that botocore's error, of which s3fs made this one, was raised for."""
+    response = getattr(error.__cause__, "response", None) or {}
+    status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    return int(status) if status else None
 
 
 def may_pass(error: Exception) -> bool:

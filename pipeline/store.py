@@ -14,12 +14,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, ClassVar, Protocol, TypeAlias
 
 from extractors.regular import open_regular
 from pipeline.errors import RequestError
-from pipeline.reach import reaching, read_patiently
+from pipeline.naming import link_new, rename_new, sync_folder
+from pipeline.reach import reaching, read_patiently, write_once
 from pipeline.scratch import make_scratch, sweep_scratch, temporary_folder
+
+SINGLE_WRITER = "T2I_SHARDS_SINGLE_WRITER"
+"""Where this is in the environment, no other command writes to the stores that are opened (--single-writer)."""
+PROBE = ".create-once"
+"""An empty object, by which it is found out whether a store refuses to replace it."""
+Put: TypeAlias = Callable[[str, str], Any]
+"""(url, mode) -> the object is put there; the mode is "create" or "overwrite"."""
 
 
 class Store(Protocol):
@@ -66,7 +74,7 @@ def open_store(root: str | os.PathLike[str]) -> Store:
     protocol, found, place = url.partition("://")
     if found and not place.strip("/"):
         raise RequestError(f"a root on {protocol}:// must name a bucket, and {url!r} names none")
-    return ObjectStore(url) if found else FolderStore(Path(url))
+    return ObjectStore(url, SINGLE_WRITER in os.environ) if found else FolderStore(Path(url))
 
 
 def check_path(root: str, path: str) -> str:
@@ -85,7 +93,7 @@ def map_file(path: Path) -> memoryview:
 
 
 class FolderStore:
-    """A folder. A file is written beside its place and linked into it, so that its name appears at once."""
+    """A folder. A file is written beside its place, then given its name at once (see `pipeline.naming`)."""
 
     def __init__(self, folder: Path) -> None:
         self.root = os.fspath(folder)
@@ -114,12 +122,21 @@ class FolderStore:
         if source.stat().st_dev != final.parent.stat().st_dev:
             with self.scratch() as scratch:
                 return self.create(path, Path(shutil.copyfile(source, scratch / "copy")))
-        try:
-            os.link(source, final)
-        except FileExistsError:
+        created = link_new(source, final)
+        if created is None:
+            created = self._create_without_links(source, final)
+        if created:
+            sync_folder(final.parent)
+        return created
+
+    def _create_without_links(self, source: Path, final: Path) -> bool:
+        if os.path.lexists(final):  # asked for again, as most often
             return False
-        _sync_folder(final.parent)
-        return True
+        with self.scratch() as scratch:
+            copy = Path(shutil.copyfile(source, scratch / "copy"))  # the source stays where it is
+            with open(copy, "rb") as file:
+                os.fsync(file.fileno())
+            return rename_new(copy, final)
 
     def create_bytes(self, path: str, data: bytes) -> bool:
         with self.scratch() as scratch:
@@ -150,44 +167,30 @@ class FolderStore:
         sweep_scratch(self._folder / ".scratch")
 
 
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-@contextmanager
-def _refusal_as_exists() -> Iterator[None]:
-    """Ends quietly when a conditional put was refused because the object is there.
-
-    s3fs says FileExistsError only where the server names the condition that failed; where it does not,
-    status 412 comes as EINVAL.
-    """
-    try:
-        yield
-    except FileExistsError:
-        pass
-    except OSError as error:
-        if error.errno != errno.EINVAL or "PreconditionFailed" not in repr(error.__cause__):
-            raise
-
-
 class ObjectStore:
     """An object store through fsspec: one conditional put per file.
 
     What is read is asked for again while it fails in ways that may pass (`read_patiently`). What is written is
-    not: the clients do so for some seconds, and a put whose answer was lost finds its own object there, which
-    the commit protocol adopts.
+    not, but for conflicts: the clients do so for some seconds, and a put whose answer was lost finds its own
+    object there, which the commit protocol adopts. single_writer: for a store that cannot refuse to replace; it
+    is asked before each put whether the object is there.
     """
 
-    def __init__(self, url: str) -> None:
+    _creating: ClassVar[set[str]] = set()
+    """Roots of which it is known that they can create without replacing."""
+
+    def __init__(self, url: str, single_writer: bool = False) -> None:
         self.root = url.rstrip("/")
+        self._single_writer = single_writer
         self._opened: tuple[int, Any] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"root": self.root, "_opened": None}
+        return {**vars(self), "_opened": None, "_known": self.root in self._creating}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        if state.pop("_known"):
+            self._creating.add(state["root"])
+        vars(self).update(state)
 
     @property
     def _fs(self) -> Any:
@@ -224,19 +227,40 @@ class ObjectStore:
                 found = read_patiently(url, lambda: self._fs.ls(url, detail=False))
         except FileNotFoundError:
             return []
-        return sorted(name.rstrip("/").rsplit("/", 1)[-1] for name in found)
+        # A console makes an empty object of the folder's own name, which is listed in the folder.
+        own = url.partition("://")[2].rstrip("/")
+        names = {name.rstrip("/").rsplit("/", 1)[-1] for name in found if name.rstrip("/") != own}
+        return sorted(name for name in names if not name.startswith("."))
 
     def create(self, path: str, source: Path) -> bool:
-        with _refusal_as_exists(), reaching(self.root):
-            self._fs.put_file(os.fspath(source), self._url(path), mode="create")
-            return True
-        return False
+        os.stat(source)  # that it is gone is not to be taken for the bucket's fault
+        return self._create(path, lambda url, mode: self._fs.put_file(os.fspath(source), url, mode=mode))
 
     def create_bytes(self, path: str, data: bytes) -> bool:
-        with _refusal_as_exists(), reaching(self.root):
-            self._fs.pipe_file(self._url(path), data, mode="create")
-            return True
-        return False
+        return self._create(path, lambda url, mode: self._fs.pipe_file(url, data, mode=mode))
+
+    def _create(self, path: str, put: Put) -> bool:
+        url = self._url(path)
+        with reaching(self.root):
+            if self._single_writer:
+                there = read_patiently(url, lambda: self._fs.exists(url))
+                return not there and write_once(url, lambda: put(url, "overwrite"))
+            self._check_creating()
+            return write_once(url, lambda: put(url, "create"))
+
+    def _check_creating(self) -> None:
+        """Raises RequestError where a put that must not replace anything does; asked once per process tree."""
+        if self.root in self._creating:
+            return
+        url = f"{self.root}/{PROBE}"
+        if all(write_once(url, lambda: self._fs.pipe_file(url, b"", mode="create")) for _ in range(2)):
+            self.discard(PROBE)
+            raise RequestError(
+                f"{self.root} replaces objects where it was asked to create them (it ignores If-None-Match), so "
+                "two commands at once would lose each other's files; where no other command writes there, give "
+                "--single-writer"
+            )
+        self._creating.add(self.root)
 
     def discard(self, path: str) -> None:
         with suppress(FileNotFoundError), reaching(self.root):

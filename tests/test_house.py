@@ -30,6 +30,7 @@ BY_HAND_IN = {
     "pipeline/engine/connect.py": "fills what create_file gives it",
     "adapters/export.py": "fills what commit_folder gives it",
     "pipeline/store.py": "a Store has its own protocol",
+    "pipeline/naming.py": "a Store's files are created, not replaced",
     "pipeline/stream/cache.py": "its files are locked from before they have a name",
     "pipeline/publish/readers.py": "fills a temporary folder",
 }

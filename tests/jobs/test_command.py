@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 
 from adapters.config import TrainConfig
 from jobs.__main__ import parse, run
-from jobs.command import Summary, execute, summarise
+from jobs.command import Summary, execute, single_writer, summarise
 from jobs.extract import ExtractCommand
 from jobs.ingest import IngestFolder, IngestScenes
 from jobs.inspect import StatusCommand
@@ -19,6 +20,7 @@ from jobs.train import TrainCommand
 from pipeline.engine import Outcome
 from pipeline.errors import IncompleteError, RequestError
 from pipeline.stage import Made
+from pipeline.store import SINGLE_WRITER
 
 
 @dataclass(frozen=True)
@@ -170,3 +172,12 @@ def test_a_wrong_value_is_one_line_and_2(
     assert run(line.split()) == 2
     assert capsys.readouterr().err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("words", [["verify", "root"], ["remove", "root", "--keys", "keys.txt"]])
+def test_the_stores_of_a_command_know_that_it_is_the_only_writer(words: list[str]) -> None:
+    for asked in (parse(words), parse([*words, "--single-writer"])):
+        with single_writer(asked):
+            alone = SINGLE_WRITER in os.environ
+        assert alone == (asked != parse(words))
+        assert SINGLE_WRITER not in os.environ

@@ -19,12 +19,16 @@ though the server did what was asked; no answer for as long as the client waits.
 
 
 class Line:
-    """fails: (method, path, how often this was asked before) -> a way to fail, or None. asked: what was asked."""
+    """fails: (method, path, how often this was asked before) -> a way to fail, or None. asked: what was asked.
+
+    strips: headers of requests that are not handed on, in small letters.
+    """
 
     def __init__(self, server: str) -> None:
         self.server = urlparse(server).netloc
         self.fails: Callable[[str, str, int], str | None] = lambda method, path, before: None
         self.asked: list[tuple[str, str]] = []
+        self.strips: tuple[str, ...] = ()
         self.failed = Counter[str]()
         self.over = threading.Event()
         self._lock = threading.Lock()
@@ -76,7 +80,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _ask(self, body: bytes) -> tuple[int, dict[str, str], bytes]:
         server = HTTPConnection(self.line.server, timeout=60)
-        headers = {name: value for name, value in self.headers.items() if name.lower() != "expect"}
+        stripped = ("expect", *self.line.strips)
+        headers = {name: value for name, value in self.headers.items() if name.lower() not in stripped}
         server.request(self.command, self.path, body, headers)
         answer = server.getresponse()
         data = answer.read()
