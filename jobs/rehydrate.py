@@ -11,8 +11,7 @@ from jobs.progress import show_progress
 from jobs.readers import NAMES, choose_readers
 from pipeline.download import Downloads
 from pipeline.engine import run
-from pipeline.publish.pack import RECEIPTS
-from pipeline.publish.rehydrate import finish_rehydrated, plan_rehydrate, target_of
+from pipeline.publish.rehydrate import find_left, finish_rehydrated, plan_rehydrate
 from pipeline.store import open_store
 
 
@@ -36,8 +35,7 @@ class RehydrateCommand:
         to = open_store(self.out)
         to.sweep()
         stage = plan_rehydrate(open_store(self.published), to, self.downloads)
-        done = set(to.names(RECEIPTS))
-        left = [n for n, line in enumerate(stage.lines) if f"{target_of(line).name}.json" not in done]
+        left = find_left(stage)
         with show_progress("rehydrate", len(left), len(stage.lines)) as progress:
             outcome = run(stage, left, self.engine.engine, self.engine.workers, progress)
         if outcome.problems:

@@ -50,6 +50,12 @@ class Store(Protocol):
         Raises Unreachable.
         """
 
+    def sizes(self, folder: str) -> dict[str, int]:
+        """Name -> bytes of the files in `folder`, hidden ones too; none when there is no such folder.
+
+        Raises Unreachable.
+        """
+
     def create(self, path: str, source: Path) -> bool:
         """Make `path` with the bytes of the local file `source`, unless it is there: then False."""
 
@@ -113,6 +119,13 @@ class FolderStore:
             return sorted(name for name in os.listdir(self._place(folder)) if not name.startswith("."))
         except (FileNotFoundError, NotADirectoryError):
             return []
+
+    def sizes(self, folder: str) -> dict[str, int]:
+        try:
+            with os.scandir(self._place(folder)) as found:
+                return {entry.name: entry.stat().st_size for entry in found if entry.is_file()}
+        except (FileNotFoundError, NotADirectoryError):
+            return {}
 
     def create(self, path: str, source: Path) -> bool:
         final = self._place(path)
@@ -221,16 +234,24 @@ class ObjectStore:
             return data
 
     def names(self, folder: str) -> list[str]:
+        # A console makes an empty object of the folder's own name, which is listed in the folder.
+        own = self._url(folder).partition("://")[2].rstrip("/")
+        found = self._list(folder, detail=False)
+        names = {name.rstrip("/").rsplit("/", 1)[-1] for name in found if name.rstrip("/") != own}
+        return sorted(name for name in names if not name.startswith("."))
+
+    def sizes(self, folder: str) -> dict[str, int]:
+        found = self._list(folder, detail=True)
+        return {file["name"].rsplit("/", 1)[-1]: file["size"] for file in found if file["type"] == "file"}
+
+    def _list(self, folder: str, detail: bool) -> list[Any]:
         url = self._url(folder)
         try:
             with reaching(self.root):
-                found = read_patiently(url, lambda: self._fs.ls(url, detail=False))
+                found: list[Any] = read_patiently(url, lambda: self._fs.ls(url, detail=detail))
         except FileNotFoundError:
             return []
-        # A console makes an empty object of the folder's own name, which is listed in the folder.
-        own = url.partition("://")[2].rstrip("/")
-        names = {name.rstrip("/").rsplit("/", 1)[-1] for name in found if name.rstrip("/") != own}
-        return sorted(name for name in names if not name.startswith("."))
+        return found
 
     def create(self, path: str, source: Path) -> bool:
         os.stat(source)  # that it is gone is not to be taken for the bucket's fault

@@ -125,7 +125,13 @@ def verify_tables(dataset: Dataset) -> list[str]:
 
 
 def verify_columns(dataset: Dataset) -> list[str]:
-    """A line for each folder that has receipts but no recipe: nobody reads such a column."""
-    known = dataset.columns()
-    strangers = [name for name in dataset.store.names("") if name not in (*known, *RESERVED)]
-    return [f"{name}: has receipts, but {name}/column.json is gone" for name in strangers if dataset.done(name)]
+    """A line for each receipt or folder of receipts that nobody reads: there is no recipe or plan for it."""
+    known, store = dataset.columns(), dataset.store
+    strangers = [name for name in store.names("") if name not in (*known, *RESERVED)]
+    lines = [f"{n}: has receipts, but {n}/column.json is gone" for n in strangers if dataset.done(n)]
+    for column in known:
+        lines += [
+            f"{column}/{shard_name(n)}: has a receipt, but no plan asks for it; a file of supplements/ may be gone"
+            for n in sorted(dataset.done(column).difference(dataset.shards))
+        ]
+    return lines

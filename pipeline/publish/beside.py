@@ -59,15 +59,26 @@ def _receipt(dataset: Dataset, column: str, shard: int) -> Receipt:
 def _zip(data: Mapping[str, memoryview], receipts: Mapping[str, Receipt]) -> list[Sample]:
     found: dict[str, list[Sample]] = {}
     for column, receipt in receipts.items():
-        path = tar_path(column, receipt.shard)
-        try:
-            found[column] = list(read_samples(data[column]))
-        except TarError as error:
-            raise DamagedShard(f"{path}: {error}") from None
-        if digest_keys(sample.key for sample in found[column]) != receipt.keys:
-            raise DamagedShard(f"{path}: its keys are not those of its receipt")
+        found[column] = read_keyed(data[column], receipt)
     whole = {sample.key: sample for sample in zip_columns(found, receipts)}
     return [whole.get(sample.key, sample) for sample in found[IMAGES]]
+
+
+def read_keyed(data: memoryview, receipt: Receipt) -> list[Sample]:
+    """The samples of a shard, after its size, number of samples and keys were compared with the receipt.
+
+    Their sha256 is not. Raises DamagedShard.
+    """
+    path = tar_path(receipt.column, receipt.shard)
+    if len(data) != receipt.bytes:
+        raise DamagedShard(f"{path}: must have {receipt.bytes} bytes, has {len(data)}")
+    try:
+        samples = list(read_samples(data))
+    except TarError as error:
+        raise DamagedShard(f"{path}: {error}") from None
+    if len(samples) != receipt.samples or digest_keys(sample.key for sample in samples) != receipt.keys:
+        raise DamagedShard(f"{path}: its keys are not those of its receipt")
+    return samples
 
 
 class BesideWriter(TarWriter):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,11 +17,20 @@ from pipeline.publish.facts import Facts, collect_facts
 from pipeline.publish.index import Entry, energon_meta, read_dali_index, wids_index, write_energon_table
 from pipeline.publish.pack import data_path, index_paths, read_receipt, receipt_path
 from pipeline.publish.packed import Line, PackedShards, line_of
-from pipeline.publish.plan import CLAIM, MANIFEST, SUMS, Plan
+from pipeline.publish.plan import CLAIM, Plan
 from pipeline.publish.readers import Reader, read_back
-from pipeline.publish.revision import REVISIONS, read_revisions
+from pipeline.publish.revision import REVISIONS, Gone, read_revisions
 from pipeline.publish.sheet import SAMPLES, draw_contact_sheet
-from pipeline.publish.sums import sum_lines
+from pipeline.publish.signature import (
+    ShardFiles,
+    check_signature,
+    discard_damaged,
+    hash_files,
+    other_publisher,
+    replace_draft,
+    sign,
+    unsign,
+)
 from pipeline.publish.survey import Looked
 from pipeline.receipt import Receipt
 from pipeline.sample import Sample
@@ -41,17 +49,24 @@ class Finished:
     card_kept: bool = False
 
 
-def finish(plan: Plan, choice: Choice, looked: Mapping[int, Looked], readers: Mapping[str, Reader]) -> Finished:
+def finish(
+    plan: Plan, choice: Choice, gone: Gone, looked: Mapping[int, Looked], readers: Mapping[str, Reader]
+) -> Finished:
     """Describe the shards, all of which are done; read them back; then write what says that they are.
 
     Until SHA256SUMS stands nobody vouches for the other files of the whole, so they may still be replaced.
-    Raises IncompleteError when a shard is not done, or a reader does not see what was written.
+    Raises IncompleteError when a shard is not done, a reader does not see what was written, or another publisher
+    has begun a later revision.
     """
     to = plan.to
     receipts = read_receipts(to, choice.targets)
+    revisions = read_revisions(to)
+    removed = {target: receipt.drops.get("removed", 0) for target, receipt in receipts.items()}
+    if len(revisions) != gone.revision or any(n != len(gone.keys.get(t, ())) for t, n in removed.items()):
+        raise other_publisher(to)
     members = plan.members(looked)
     lines = [line_of(target, receipt, members) for target, receipt in receipts.items() if receipt.samples]
-    facts = collect_facts(plan, choice, looked, lines, read_revisions(to))
+    facts = collect_facts(plan, choice, looked, lines, revisions)
     files = _describe(to, facts)
     edited = find_edited_card(to)
     if edited is not None:
@@ -60,24 +75,33 @@ def finish(plan: Plan, choice: Choice, looked: Mapping[int, Looked], readers: Ma
         replace_draft(to, path, data)
     files[ENERGON_TABLE] = _write_table(to, lines)
     unchecked = read_back(to, lines, readers)
+    sums = {path: hashlib.sha256(data).hexdigest() for path, data in files.items()}
+    sums |= hash_files(to, [CLAIM, *(f"{REVISIONS}/{name}" for name in to.names(REVISIONS))])
+
+    def unchanged() -> bool:
+        return read_revisions(to) == revisions and find_receipts(to, choice.targets) == receipts
+
     manifest = b"".join(line.encode() for line in lines)
-    replace_draft(to, MANIFEST, manifest)
-    sums = {path: hashlib.sha256(data).hexdigest() for path, data in {**files, MANIFEST: manifest}.items()}
     if edited is not None:
         del sums[CARD]  # which is its owner's from now on
-    replace_draft(to, SUMS, sum_lines({**sums, **_sums_of_shards(to, receipts)}))
+    sign(to, manifest, {**sums, **sums_of_shards(to, receipts)}, unchanged)
     return Finished(tuple(lines), tuple(unchecked), edited is not None)
 
 
 def read_receipts(to: Store, targets: Sequence[Target]) -> dict[Target, Receipt]:
     """The receipts of all targets. Raises IncompleteError when one is missing."""
-    with ThreadPoolExecutor(16) as threads:
-        found = list(threads.map(lambda target: read_receipt(to, target), targets))
-    receipts = {target: receipt for target, receipt in zip(targets, found, strict=True) if receipt is not None}
+    receipts = find_receipts(to, targets)
     missing = [target.name for target in targets if target not in receipts]
     if missing:
         raise IncompleteError(f"{len(missing)} shards are not published yet, the first {missing[0]}; run again")
     return receipts
+
+
+def find_receipts(to: Store, targets: Sequence[Target]) -> dict[Target, Receipt]:
+    """The receipts of those targets that are done."""
+    with ThreadPoolExecutor(16) as threads:
+        found = list(threads.map(lambda target: read_receipt(to, target), targets))
+    return {target: receipt for target, receipt in zip(targets, found, strict=True) if receipt is not None}
 
 
 def _describe(to: Store, facts: Facts) -> dict[str, bytes]:
@@ -124,23 +148,20 @@ def find_edited_card(to: Store) -> bytes | None:
     return None if is_sealed(card) else card
 
 
-def replace_draft(to: Store, path: str, data: bytes) -> None:
-    """Make the file, in place of one with other bytes that an earlier attempt left."""
-    if to.create_bytes(path, data):
-        return
-    with suppress(FileNotFoundError):
-        if bytes(to.load(path)) == data:
-            return
-    to.discard(path)
-    if not to.create_bytes(path, data):
-        raise IncompleteError(f"{to.root}/{path}: another publisher is at work there; run again")
-
-
-def _sums_of_shards(to: Store, receipts: Mapping[Target, Receipt]) -> dict[str, str]:
-    """Path -> sha256 of the shards, what lies beside them, and what was claimed."""
-    sums = {data_path(target): receipt.sha256 for target, receipt in receipts.items()}
+def sums_of_shards(to: Store, receipts: Mapping[Target, Receipt]) -> dict[str, str]:
+    """Path -> sha256 of the shards, by their receipts, and of what belongs to them."""
     small = [path for target in receipts for path in (*index_paths(target), receipt_path(target))]
-    small += [CLAIM, *(f"{REVISIONS}/{name}" for name in to.names(REVISIONS))]
-    with ThreadPoolExecutor(16) as threads:
-        digests = threads.map(lambda path: hashlib.sha256(to.load(path)).hexdigest(), small)
-        return {**sums, **dict(zip(small, digests, strict=True))}
+    return {**{data_path(target): receipt.sha256 for target, receipt in receipts.items()}, **hash_files(to, small)}
+
+
+def check_shards(to: Store, targets: Sequence[Target]) -> bool:
+    """Whether all shards are there and signed. What is damaged, as far as a listing tells, is taken away."""
+    receipts = find_receipts(to, targets)
+    damaged = discard_damaged(
+        to, [ShardFiles(receipt_path(t), data_path(t), r.bytes, index_paths(t)) for t, r in receipts.items()]
+    )
+    if damaged or len(receipts) < len(targets):
+        unsign(to)
+        return False
+    vouched = hash_files(to, [receipt_path(target) for target in receipts])
+    return check_signature(to, {**vouched, **{data_path(t): r.sha256 for t, r in receipts.items()}})

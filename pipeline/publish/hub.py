@@ -17,9 +17,9 @@ from typing import Any
 
 from pipeline.errors import IncompleteError, RequestError
 from pipeline.publish.edits import CARD, is_sealed, keep_edits
-from pipeline.publish.finish import replace_draft
 from pipeline.publish.plan import CLAIM, MANIFEST, SUMS, _refuse_difference
 from pipeline.publish.repository import HubRepository, Repository
+from pipeline.publish.signature import replace_draft
 from pipeline.publish.sums import read_sums, sum_lines
 from pipeline.store import FolderStore, map_file
 

@@ -45,9 +45,11 @@ def read_manifest(store: Store) -> list[Line]:
     """The shards of a publication. RequestError when there is none, or only a part of one; DamagedShard."""
     if SUMS not in store.names(""):
         raise RequestError(f"{store.root} is no whole publication: {SUMS}, which is written last, is not there")
-    lines = bytes(store.load(MANIFEST)).split(b"\n")
     try:
+        lines = bytes(store.load(MANIFEST)).split(b"\n")
         return [decode_record(line, Line, closed=True) for line in lines if line]
+    except FileNotFoundError:
+        raise DamagedShard(f"{store.root}/{MANIFEST}: is gone; publish again") from None
     except BadRecord as error:
         raise DamagedShard(f"{store.root}/{MANIFEST}: a line {error}") from None
 

@@ -20,12 +20,13 @@ from pipeline.image import WEB_FORMATS, Geometry, apply_placement, encode_jpeg, 
 from pipeline.isolated import Decode, decode_in_child, decode_in_time
 from pipeline.publish.choice import Target
 from pipeline.publish.edits import CARD
-from pipeline.publish.finish import replace_draft
+from pipeline.publish.finish import check_shards, find_receipts, read_receipts, sums_of_shards
 from pipeline.publish.index import dali_index, energon_index, scan
 from pipeline.publish.pack import PICTURE, commit, data_path, read_receipt
 from pipeline.publish.packed import Line, PackedShards, line_of, read_manifest
-from pipeline.publish.plan import CLAIM, MANIFEST, SUMS, read_claim
+from pipeline.publish.plan import CLAIM, read_claim
 from pipeline.publish.readers import Reader, read_back
+from pipeline.publish.signature import hash_files, replace_draft, sign
 from pipeline.receipt import Receipt, digest_json, to_json
 from pipeline.sample import Sample, digest_keys
 from pipeline.sample_info import SampleInfo, read_info
@@ -160,6 +161,14 @@ def plan_rehydrate(published: Store, to: Store, downloads: Fetching) -> Rehydrat
     return Rehydrate(published, to, lines, Geometry(**claim["geometry"]), downloads, digest_json(record))
 
 
+def find_left(stage: Rehydrate) -> list[int]:
+    """The numbers of the shards to be made: those without a receipt, and those that were damaged since."""
+    targets = [target_of(line) for line in stage.lines]
+    check_shards(stage.to, targets)
+    done = find_receipts(stage.to, targets)
+    return [number for number, target in enumerate(targets) if target not in done]
+
+
 @dataclass(frozen=True)
 class Rehydrated:
     """lines: the shards with pictures; drops: samples left out, by reason; unchecked: readers not installed."""
@@ -171,25 +180,21 @@ class Rehydrated:
 
 def finish_rehydrated(stage: Rehydrate, readers: Mapping[str, Reader]) -> Rehydrated:
     """Read it back, and sign it. Raises IncompleteError when a shard is not done."""
-    lines, drops, sums = list[Line](), Counter[str](), dict[str, str]()
-    for line in stage.lines:
-        receipt = read_receipt(stage.to, target_of(line))
-        if receipt is None:
-            raise IncompleteError(f"{line.name} is not fetched yet; run again")
+    to, targets = stage.to, [target_of(line) for line in stage.lines]
+    receipts = read_receipts(to, targets)
+    drops = Counter[str]()
+    for receipt in receipts.values():
         drops.update(receipt.drops)
-        made = line_of(target_of(line), receipt, (PICTURE, *line.members))
-        sums[made.name] = made.sha256
-        lines += [made] if made.samples else []
+    made = zip(stage.lines, receipts.items(), strict=True)
+    lines = [line_of(*item, (PICTURE, *line.members)) for line, item in made if item[1].samples]
     if not lines:
         raise IncompleteError(f"not one picture is to be had: {dict(drops)}")
     card = add_pictures(bytes(stage.published.load(CARD)).decode(), drops)
+    replace_draft(to, CARD, card)
+    unchecked = read_back(to, lines, readers)
+    sums = {**hash_files(to, [CARD, CLAIM]), **sums_of_shards(to, receipts)}
     manifest = b"".join(line.encode() for line in lines)
-    replace_draft(stage.to, CARD, card)
-    unchecked = read_back(stage.to, lines, readers)
-    replace_draft(stage.to, MANIFEST, manifest)
-    for path, data in ((CARD, card), (MANIFEST, manifest)):
-        sums[path] = hashlib.sha256(data).hexdigest()
-    replace_draft(stage.to, SUMS, "".join(f"{sums[path]}  {path}\n" for path in sorted(sums)).encode())
+    sign(to, manifest, sums, lambda: find_receipts(to, targets) == receipts)
     return Rehydrated(tuple(lines), dict(drops), tuple(unchecked))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -11,10 +10,9 @@ from extractors.records import BadRecord, Count, decode_record
 from pipeline.dataset import IMAGES
 from pipeline.errors import DamagedShard, RequestError
 from pipeline.publish.choice import Choice, Target
-from pipeline.publish.edits import CARD, is_sealed
 from pipeline.publish.pack import data_path, index_paths, read_receipt, receipt_path
-from pipeline.publish.plan import MANIFEST, SUMS, Plan
-from pipeline.publish.sums import read_sums
+from pipeline.publish.plan import Plan
+from pipeline.publish.signature import unsign
 from pipeline.receipt import shard_name, to_json
 from pipeline.rows import sample_keys
 from pipeline.store import Store
@@ -34,10 +32,14 @@ class Revision:
 
 @dataclass(frozen=True)
 class Gone:
-    """Samples whose places in published shards are to be empty. keys: target -> keys; by_shard: of the dataset."""
+    """Samples whose places in published shards are to be empty. keys: target -> keys; by_shard: of the dataset.
+
+    revision: the number of the last one that is heeded, 0 for none.
+    """
 
     keys: Mapping[Target, Sequence[str]]
     by_shard: Mapping[int, set[str]]
+    revision: int
 
     def of_split(self, split: str) -> int:
         """How many of a split's samples are gone."""
@@ -61,7 +63,7 @@ def stones_now(plan: Plan, revisions: Sequence[Mapping[str, Any]]) -> int:
     return max([plan.stones, *(int(revision["stones"]) for revision in revisions)])
 
 
-def find_gone(plan: Plan, choice: Choice, last: int) -> Gone:
+def find_gone(plan: Plan, choice: Choice, last: int, revision: int) -> Gone:
     """The published samples that the tombstones after the choice, up to table `last`, take out."""
     by_shard = read_tombstones(plan.dataset, first=plan.stones + 1, last=last)
     keys: dict[Target, list[str]] = {}
@@ -70,7 +72,7 @@ def find_gone(plan: Plan, choice: Choice, last: int) -> Gone:
         for index in (kept.index(key) for key in sorted(removed)):
             if (target := choice.target_of(shard, index)) is not None:
                 keys.setdefault(target, []).append(kept[index])
-    return Gone({target: sorted(keys[target]) for target in sorted(keys)}, by_shard)
+    return Gone({target: sorted(keys[target]) for target in sorted(keys)}, by_shard, revision)
 
 
 def heed_removals(plan: Plan, choice: Choice, purge: bool) -> Gone:
@@ -80,9 +82,10 @@ def heed_removals(plan: Plan, choice: Choice, purge: bool) -> Gone:
     """
     revisions = read_revisions(plan.to)
     heeded = stones_now(plan, revisions)
-    gone = find_gone(plan, choice, heeded)
+    number = len(revisions) + 1
+    gone = find_gone(plan, choice, heeded, len(revisions))
     stones = count_stones(plan.dataset.store)
-    newest = find_gone(plan, choice, stones)
+    newest = find_gone(plan, choice, stones, number)
     new = {t: sorted(set(keys) - set(gone.keys.get(t, ()))) for t, keys in newest.keys.items()}
     new = {target: keys for target, keys in new.items() if keys}
     if not new:
@@ -95,7 +98,6 @@ def heed_removals(plan: Plan, choice: Choice, purge: bool) -> Gone:
         )
     if sum(map(len, newest.keys.values())) == sum(choice.counts().values()):
         raise RequestError(f"{plan.to.root}: every sample of it was removed; delete the publication itself")
-    number = len(revisions) + 1
     record = {
         "revision": number,
         "stones": stones,
@@ -104,16 +106,6 @@ def heed_removals(plan: Plan, choice: Choice, purge: bool) -> Gone:
     if not plan.to.create_bytes(f"{REVISIONS}/{shard_name(number)}.json", to_json(record)):
         raise RequestError(f"{plan.to.root}: another publisher has begun revision {number}; run again")
     return newest
-
-
-def _discard_old_card(to: Store) -> None:
-    """Take away a card from before cards were sealed, while the sums still tell that it was not edited."""
-    try:
-        card, sums = bytes(to.load(CARD)), read_sums(to.load(SUMS))
-    except FileNotFoundError:
-        return
-    if not is_sealed(card) and sums.get(CARD) == hashlib.sha256(card).hexdigest():
-        to.discard(CARD)
 
 
 def discard_stale(plan: Plan, gone: Gone) -> int:
@@ -128,9 +120,7 @@ def discard_stale(plan: Plan, gone: Gone) -> int:
         if (receipt := read_receipt(plan.to, target)) is None or receipt.drops.get("removed", 0) != len(keys)
     ]
     if stale:
-        _discard_old_card(plan.to)
-        plan.to.discard(SUMS)
-        plan.to.discard(MANIFEST)
+        unsign(plan.to)
     for target in stale:
         for path in (receipt_path(target), *index_paths(target), data_path(target)):
             plan.to.discard(path)

@@ -10,21 +10,16 @@ from typing import cast
 from pipeline.dataset import Dataset
 from pipeline.engine import Outcome
 from pipeline.errors import IncompleteError
+from pipeline.publish import standing
 from pipeline.publish.card import render_card
 from pipeline.publish.edits import CARD
 from pipeline.publish.facts import check_weights, collect_standing
-from pipeline.publish.finish import Finished, finish
-from pipeline.publish.plan import SUMS, Plan, plan_publish
+from pipeline.publish.finish import Finished, check_shards, finish
+from pipeline.publish.grown import as_claimed
+from pipeline.publish.plan import Plan, plan_publish, read_claim
 from pipeline.publish.readers import Reader
 from pipeline.publish.request import Publication
 from pipeline.publish.revision import discard_stale, heed_removals
-from pipeline.publish.standing import (
-    CopyColumns,
-    check_columns,
-    finish_columns,
-    published_description,
-    read_members,
-)
 from pipeline.publish.survey import Looked, reasons_of
 from pipeline.receipt import shard_name
 from pipeline.stage import Stage
@@ -66,49 +61,61 @@ def publish(
     """
     to.sweep()
     if asked.layout == "columns":
-        return _publish_columns(dataset, to, asked, work)
-    plan = plan_publish(dataset, asked, to)
+        return _publish_columns(dataset, to, asked, work, purge)
+    plan = _plan(dataset, asked, to, purge)
     check_weights(plan)
     looked = _look(plan, work)
     choice = plan.choose(looked)
     plan.begin()
     gone = heed_removals(plan, choice, purge)
     made_anew = discard_stale(plan, gone)
+    whole = check_shards(to, choice.targets)
     left = plan.left(choice)
     counts = {split: count - gone.of_split(split) for split, count in choice.counts().items()}
     left_out = Counter(choice.left_out(reasons_of(plan.columns)))
     left_out.update({"removed": sum(map(len, gone.keys.values()))} if gone.keys else {})
     told = (plan, counts, dict(sorted(left_out.items())), len(choice.targets))
-    if not left and SUMS in to.names(""):
+    if whole:
         return Published(*told, 0)
     outcome = work("publish", plan.pack(choice, gone.by_shard), left, len(choice.targets))
     if outcome.problems:
         return Published(*told, len(outcome.made), made_anew, tuple(outcome.problems))
-    finished = finish(plan, choice, looked, readers)
+    finished = finish(plan, choice, gone, looked, readers)
     return Published(*told, len(outcome.made), made_anew, (), finished)
 
 
-def _publish_columns(dataset: Dataset, to: Store, asked: Publication, work: Work) -> Published:
-    check_columns(dataset, asked)
-    plan = plan_publish(dataset, asked, to)
+def _publish_columns(dataset: Dataset, to: Store, asked: Publication, work: Work, purge: bool) -> Published:
+    plan = _plan(dataset, asked, to, purge)
+    dataset = plan.dataset
+    standing.check_columns(dataset, asked)
     check_weights(plan)
     plan.begin()
+    whole = standing.check_shards(plan)
     counts = {column: sum(r.samples for r in plan.receipts[column].values()) for column in plan.columns}
     done = {column: {name for name in to.names(column) if name.endswith(".json")} for column in plan.columns}
     left = [s for s in dataset.shards if not all(f"{shard_name(s)}.json" in done[c] for c in plan.columns)]
     told = (plan, counts, dict[str, int](), len(dataset.shards))
-    if not left and SUMS in to.names(""):
+    if whole:
         return Published(*told, 0)
     outcome = work(
         "publish",
-        CopyColumns(dataset, to, plan.columns, published_description(dataset).recipe),
+        standing.CopyColumns(dataset, to, plan.columns, standing.published_description(dataset).recipe),
         left,
         len(dataset.shards),
     )
     if outcome.problems:
         return Published(*told, len(outcome.made), 0, tuple(outcome.problems))
-    lines = finish_columns(plan, {CARD: render_card(collect_standing(plan, read_members(plan)), "columns.md.j2")})
+    lines = standing.finish_columns(
+        plan, {CARD: render_card(collect_standing(plan, standing.read_members(plan)), "columns.md.j2")}
+    )
     return Published(*told, len(outcome.made), 0, (), Finished(lines, ()))
+
+
+def _plan(dataset: Dataset, asked: Publication, to: Store, purge: bool) -> Plan:
+    """The plan of a publication, of the rest of one that was begun at `to`, or of its next revision."""
+    if (standing := read_claim(to)) is not None:
+        dataset, asked = as_claimed(dataset, asked, to, standing, purge)
+    return plan_publish(dataset, asked, to)
 
 
 def _look(plan: Plan, work: Work) -> Mapping[int, Looked]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
@@ -16,9 +15,18 @@ from pipeline.publish.finish import find_edited_card
 from pipeline.publish.index import Entry, dali_index, read_dali_index, scan, wids_index
 from pipeline.publish.pack import create_same
 from pipeline.publish.packed import Line
-from pipeline.publish.plan import CLAIM, CRAWLS, MANIFEST, SUMS, Plan
+from pipeline.publish.plan import CLAIM, CRAWLS, Plan
 from pipeline.publish.request import Publication, without_paths
-from pipeline.publish.sums import sum_lines
+from pipeline.publish.signature import (
+    ShardFiles,
+    check_signature,
+    discard_damaged,
+    hash_files,
+    list_sizes,
+    replace_draft,
+    sign,
+    unsign,
+)
 from pipeline.publish.survey import MEMBER
 from pipeline.receipt import Receipt, shard_name, to_json
 from pipeline.rows import rows_path
@@ -128,30 +136,60 @@ def finish_columns(plan: Plan, card: Mapping[str, bytes]) -> tuple[Line, ...]:
     dataset, to = plan.dataset, plan.to
     for column in plan.columns[1:]:
         create_same(to, f"{column}/column.json", to_json(dataset.recipe(column)))
-    extra = [supplement_path(number) for number in range(1, len(dataset.segments))]
-    for path in (LEFT_OUT, duplicates_path(plan.receipts[IMAGES]), *extra):
-        try:
-            copy_file(dataset.store, to, path)
-        except FileNotFoundError:
-            continue
+    for path in beside_shards(plan):
+        copy_file(dataset.store, to, path)
     lines = _lines(plan)
     described = {wids_path(column): _wids(column, lines) for column in plan.columns}
     if find_edited_card(to) is None:
         described |= card
     for path, data in described.items():
-        create_same(to, path, data)
+        replace_draft(to, path, data)
     create_same(to, "dataset.json", to_json(asdict(published_description(dataset))))
     _read_back(plan)
-    manifest = b"".join(line.encode() for line in lines)
-    create_same(to, MANIFEST, manifest)
-    small = [CLAIM, MANIFEST, "dataset.json", *described]
-    for column in plan.columns:
-        small += [f"{column}/{name}" for name in to.names(column) if not name.endswith(".tar")]
-    small += [f"plan/{name}" for name in to.names("plan")]
-    sums = {path: hashlib.sha256(to.load(path)).hexdigest() for path in small}
-    sums |= {line.name: line.sha256 for line in lines}
-    create_same(to, SUMS, sum_lines(sums))
+    small = {path for files in shard_files(plan) for path in (files.receipt, *files.beside)}
+    small |= {*needed_files(plan), *described}
+    sums = {**hash_files(to, small), **{line.name: line.sha256 for line in lines}}
+    sign(to, b"".join(line.encode() for line in lines), sums, lambda: True)
     return lines
+
+
+def shard_files(plan: Plan) -> list[ShardFiles]:
+    """Of each shard of each column. The rows and the plan belong to images."""
+    return [
+        ShardFiles(
+            receipt_path(column, shard),
+            tar_path(column, shard),
+            receipt.bytes,
+            (index_path(column, shard), *([rows_path(shard), plan_path(shard)] if column == IMAGES else [])),
+        )
+        for column in plan.columns
+        for shard, receipt in plan.receipts[column].items()
+    ]
+
+
+def beside_shards(plan: Plan) -> list[str]:
+    """What else of the dataset goes along: rows that were left out, duplicates, and the plans that came later."""
+    optional = [LEFT_OUT, duplicates_path(plan.receipts[IMAGES])]
+    sizes = list_sizes(plan.dataset.store, optional)
+    later = [supplement_path(number) for number in range(1, len(plan.dataset.segments))]
+    return [*(path for path in optional if path in sizes), *later]
+
+
+def needed_files(plan: Plan) -> list[str]:
+    """What opens the copy as a dataset, and says what it is: all of it is signed."""
+    recipes = [f"{column}/column.json" for column in plan.columns[1:]]
+    return [CLAIM, "dataset.json", *recipes, *beside_shards(plan)]
+
+
+def check_shards(plan: Plan) -> bool:
+    """Whether all shards are there and signed. What is damaged, as far as a listing tells, is taken away."""
+    done = {f"{column}/{name}" for column in plan.columns for name in plan.to.names(column)}
+    files = shard_files(plan)
+    damaged = discard_damaged(plan.to, [of for of in files if of.receipt in done])
+    if damaged or any(of.receipt not in done for of in files):
+        unsign(plan.to)
+        return False
+    return check_signature(plan.to, {line.name: line.sha256 for line in _lines(plan)}, needed_files(plan))
 
 
 def _lines(plan: Plan) -> tuple[Line, ...]:

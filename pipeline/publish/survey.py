@@ -15,14 +15,15 @@ import numpy as np
 
 from extractors.base import Resources
 from extractors.budget import STORED_PIXELS, stored_size
-from pipeline.commit import tar_path
-from pipeline.dataset import IMAGES, Dataset
-from pipeline.errors import DamagedShard, RequestError
-from pipeline.receipt import Receipt, shard_name
+from pipeline.commit import load_receipt, tar_path
+from pipeline.dataset import IMAGES, Dataset, load_tar
+from pipeline.errors import DamagedShard, RequestError, ShardNotReady
+from pipeline.publish.beside import read_keyed
+from pipeline.receipt import shard_name
 from pipeline.sample import Sample, is_key
 from pipeline.sample_info import SampleInfo, read_info
 from pipeline.stage import Made
-from pipeline.tar import TarError, read_samples
+from pipeline.tar import read_samples
 
 MAX_CAPTION = 65_536
 """Bytes of a caption, as UTF-8. A longer one is no caption, and some readers choke on it."""
@@ -68,7 +69,6 @@ class Survey:
     duplicates: Mapping[int, Mapping[str, str]]
     without_duplicates: bool = False
     licenses: Collection[int] = ()
-    receipts: Mapping[int, Mapping[str, Receipt]] = field(default_factory=dict)
     resources: Resources = field(default_factory=Resources)
 
     def setup(self) -> None:
@@ -107,14 +107,11 @@ class Survey:
         return Looked({}, tuple(errors), fates, hash_keys(keys), members, licences)
 
     def _read(self, column: str, shard: int) -> list[Sample]:
-        """The samples; that their bytes are those of the receipt is looked at when they are packed."""
-        path = tar_path(column, shard)
-        try:
-            return list(read_samples(self.dataset.store.load(path)))
-        except FileNotFoundError:
-            raise DamagedShard(f"{path}: has a receipt, but the file is gone") from None
-        except TarError as error:
-            raise DamagedShard(f"{path}: {error}") from None
+        """The samples, after size, number and keys agreed with the receipt. Packing compares the sha256."""
+        receipt = load_receipt(self.dataset.store, column, shard)
+        if receipt is None:
+            raise ShardNotReady(f"{column}/{shard_name(shard)} has no receipt")
+        return read_keyed(load_tar(self.dataset.store, receipt), receipt)
 
     def _fate(self, shard: int, key: str, licence: int | None, lacking: Mapping[str, set[str]]) -> int:
         of = self.duplicates.get(shard, {}).get(key)

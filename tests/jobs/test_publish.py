@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from jobs.command import EngineOptions, execute
+from jobs.inspect import VerifyCommand
 from jobs.publish import PublishCommand
 from jobs.remove import RemoveCommand
 from pipeline.publish import Publication
@@ -116,3 +117,26 @@ def test_a_shard_that_is_damaged_ends_with_its_name(tmp_path: Path, capsys: pyte
     err = capsys.readouterr().err
     assert "sketch/000001.tar: must have sha256" in err
     assert not {"manifest.jsonl", "SHA256SUMS"} & contents(tmp_path / "to").keys()
+
+
+@pytest.mark.parametrize("layout", ["packed", "columns"])
+def test_verify_reads_a_publication(tmp_path: Path, layout: str, capsys: pytest.CaptureFixture[str]) -> None:
+    dataset, to = toy_dataset(tmp_path / "root", 8, 4, color=False), tmp_path / "to"
+    publish_here(dataset, to, layout=layout, shard_size=4)
+    before = contents(to)
+    tar = next(to.glob("*/*000001.tar"))
+    data = tar.read_bytes()
+    tar.write_bytes(data[:1000] + b"!" + data[1001:])
+    verify = VerifyCommand(str(to), EngineOptions("local", 1))
+    assert execute(verify) == 3
+    out, err = capsys.readouterr()
+    assert f"verify: {len(before) - 1} files of the publication, 1 problems" in out
+    assert f"{tar.relative_to(to).as_posix()}: must have sha256" in err
+    assert "delete it and publish again" in err
+    tar.unlink()
+    assert publish_here(dataset, to, layout=layout, shard_size=4).made == 1
+    assert contents(to) == before
+    (to / "SHA256SUMS").unlink()
+    if layout == "packed":
+        assert execute(verify) == 3
+        assert "is not whole: SHA256SUMS, which is written last, is not there" in capsys.readouterr().err

@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 from pipeline.dataset import IMAGES, Dataset
-from pipeline.errors import IncompleteError, RequestError
+from pipeline.errors import DamagedShard, IncompleteError, RequestError
+from pipeline.publish.index import scan
 from pipeline.publish.survey import MAX_CAPTION
 from pipeline.receipt import Receipt, to_json
 from pipeline.sample import Sample, digest_keys
 from pipeline.store import open_store
-from pipeline.tar import TarWriter
+from pipeline.tar import END, TarWriter
 from pipeline.tombstones import remove
 from tests.bombs import flat_png
 from tests.faults.toys import Pictures, make_images
@@ -104,6 +105,27 @@ def test_a_key_that_stands_in_two_shards(tmp_path: Path) -> None:
     first = dataset.load(IMAGES, 0)
     dataset = rewrite_images(dataset, lambda samples: [*samples[:3], first[1]], shard=1)
     refused(dataset, tmp_path / "to", "the key k00001 stands in images/000000 and in images/000001")
+
+
+@pytest.mark.parametrize("column", [IMAGES, "sketch"])
+@pytest.mark.parametrize(
+    ("damage", "match"),
+    [
+        (lambda data: b"", "must have [0-9]+ bytes, has 0"),
+        (lambda data: data[: scan(memoryview(data))[2].start] + END, "must have [0-9]+ bytes, has [0-9]+"),
+        (lambda data: data.replace(b"k00005.", b"k00050."), "its keys are not those of its receipt"),
+    ],
+)
+def test_a_damaged_shard_is_named_and_no_sample_goes_missing(
+    tmp_path: Path, column: str, damage: Callable[[bytes], bytes], match: str
+) -> None:
+    """A tar without bytes, one cut at a sample's end and closed, and one whose keys are others."""
+    dataset = toy_dataset(tmp_path / "root", 8, 4, color=False)
+    path = tmp_path / "root" / column / "000001.tar"
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(DamagedShard, match=rf"{column}/000001\.tar: {match}"):
+        publish_here(dataset, tmp_path / "to")
+    assert not (tmp_path / "to").exists()
 
 
 def test_a_column_that_lacks_a_shard(tmp_path: Path) -> None:

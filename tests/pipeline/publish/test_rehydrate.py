@@ -26,7 +26,7 @@ from pipeline.image import Geometry
 from pipeline.ingest import Ingest, plan_dataset
 from pipeline.publish import open_published
 from pipeline.publish.packed import PackedShards, read_manifest
-from pipeline.publish.rehydrate import finish_rehydrated, plan_rehydrate
+from pipeline.publish.rehydrate import find_left, finish_rehydrated, plan_rehydrate
 from pipeline.sources.base import Row
 from pipeline.store import open_store
 from tests.pipeline.publish.toys import contents, keys_of, publish_here
@@ -85,7 +85,7 @@ def rehydrate(tmp_path: Path, source: Web) -> Any:
         open_store(str(tmp_path / "bare")), open_store(str(tmp_path / "full")), FromFolder(source)
     )
     stage.setup()
-    for number in range(len(stage.lines)):
+    for number in find_left(stage):
         stage(number)
     return finish_rehydrated(stage, {})
 

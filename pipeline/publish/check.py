@@ -1,0 +1,83 @@
+"""Verifying a publication: every file against its signature, and the manifest and the receipts against it too."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+
+from extractors.base import Resources
+from pipeline.errors import DamagedShard, IncompleteError
+from pipeline.publish.packed import read_manifest
+from pipeline.publish.plan import CLAIM, MANIFEST, SUMS
+from pipeline.publish.signature import list_sizes, load_sums
+from pipeline.stage import Made
+from pipeline.store import Store
+
+AGAIN = "delete it and publish again"
+
+
+@dataclass
+class VerifyFiles:
+    """Stage: number of a group of files -> a line for each that is not as it was signed.
+
+    groups: (path, sha256) of files that are read by one worker, such as a shard and what belongs to it.
+    """
+
+    store: Store
+    groups: Sequence[Sequence[tuple[str, str]]]
+    resources: Resources = field(default_factory=Resources)
+
+    def setup(self) -> None:
+        """Nothing to load."""
+
+    def __call__(self, shard: int) -> Made:
+        return Made({}, tuple(line for path, sha256 in self.groups[shard] for line in self._check(path, sha256)))
+
+    def _check(self, path: str, sha256: str) -> list[str]:
+        try:
+            found = hashlib.sha256(self.store.load(path)).hexdigest()
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            return [f"{path}: is in {SUMS}, but the file is gone; publish again"]
+        if found != sha256:
+            return [f"{path}: must have sha256 {sha256[:12]}…, has {found[:12]}…; {AGAIN}"]
+        return []
+
+
+def is_publication(store: Store) -> bool:
+    """Whether a publication was begun there."""
+    return CLAIM in store.names("")
+
+
+def plan_check(store: Store) -> VerifyFiles:
+    """The stage that reads every signed file. Raises IncompleteError where nothing is signed, or not legibly."""
+    sums = load_sums(store)
+    if sums is None:
+        raise IncompleteError(
+            f"{store.root} is not whole: {SUMS}, which is written last, is not there; publish again"
+        )
+    groups: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for path, sha256 in sums.items():
+        groups[PurePosixPath(path).name.partition(".")[0]].append((path, sha256))
+    return VerifyFiles(store, list(groups.values()))
+
+
+def check_lists(store: Store) -> list[str]:
+    """A line for each shard on which signature, manifest and folders disagree. No shard is read."""
+    sums = load_sums(store) or {}
+    try:
+        lines = read_manifest(store)
+    except DamagedShard as error:
+        return [str(error)]
+    shards = {path for path in sums if path.endswith(".tar")}
+    listed = {path for path in list_sizes(store, shards) if path.endswith(".tar")}
+    found = [f"{path}: is not in {SUMS}, but readers take it for a shard" for path in sorted(listed - shards)]
+    found += [
+        f"{line.name}: {MANIFEST} and {SUMS} must have the same sha256, and have {line.sha256[:12]}… and "
+        f"{sums.get(line.name, 'none')[:12]}…"
+        for line in lines
+        if sums.get(line.name) != line.sha256
+    ]
+    return found

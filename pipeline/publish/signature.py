@@ -1,0 +1,146 @@
+"""The signature of a publication: SHA256SUMS, written last, and the only sign that the publication is whole.
+
+It is created once for each revision and never replaced. One that does not vouch for what is there is taken away.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Collection, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+
+from pipeline.errors import DamagedShard, IncompleteError
+from pipeline.publish.edits import CARD, is_sealed
+from pipeline.publish.plan import MANIFEST, SUMS
+from pipeline.publish.sums import read_sums, sum_lines
+from pipeline.store import Store
+
+
+@dataclass(frozen=True)
+class ShardFiles:
+    """The files of a published shard. size: of the tar, by the receipt. beside: what else belongs to it."""
+
+    receipt: str
+    tar: str
+    size: int
+    beside: tuple[str, ...]
+
+
+def load_sums(to: Store) -> dict[str, str] | None:
+    """Path -> sha256, as the signature says; None when there is none. Raises DamagedShard."""
+    try:
+        return read_sums(to.load(SUMS))
+    except FileNotFoundError:
+        return None
+    except DamagedShard as error:
+        raise DamagedShard(f"{to.root}/{error}; delete it and publish again") from None
+
+
+def hash_files(to: Store, paths: Iterable[str]) -> dict[str, str]:
+    """Path -> sha256 of what is there."""
+    paths = list(paths)
+    with ThreadPoolExecutor(16) as threads:
+        digests = threads.map(lambda path: hashlib.sha256(to.load(path)).hexdigest(), paths)
+        return dict(zip(paths, digests, strict=True))
+
+
+def list_sizes(to: Store, paths: Collection[str]) -> dict[str, int]:
+    """Path -> bytes of all files in the folders of these paths: a listing for each folder."""
+    folders = sorted({path.rpartition("/")[0] for path in paths})
+    return {
+        f"{folder}/{name}" if folder else name: size
+        for folder in folders
+        for name, size in to.sizes(folder).items()
+    }
+
+
+def discard_damaged(to: Store, shards: Collection[ShardFiles]) -> int:
+    """Take away the shards whose receipt is there, but whose tar is gone or has another size, or that lack a file.
+
+    The receipt goes first, so that they count as not made. How many there were.
+    """
+    listed = list_sizes(to, [path for shard in shards for path in (shard.tar, *shard.beside)])
+    damaged = [s for s in shards if listed.get(s.tar) != s.size or not listed.keys() >= set(s.beside)]
+    if damaged:
+        unsign(to)
+    for shard in damaged:
+        for path in (shard.receipt, *shard.beside, shard.tar):
+            to.discard(path)
+    return len(damaged)
+
+
+def check_signature(to: Store, vouched: Mapping[str, str], needed: Collection[str] = ()) -> bool:
+    """Whether a signature names these files, and all that it names is there. Otherwise it is taken away.
+
+    vouched: path -> sha256 that it must say. needed: more paths that it must name. Contents are not read.
+    """
+    sums = load_sums(to)
+    if sums is None:
+        to.discard(MANIFEST)  # left by a run that died before it signed
+        return False
+    listed = list_sizes(to, sums.keys())
+    whole = vouched.items() <= sums.items() and sums.keys() >= set(needed) and listed.keys() >= sums.keys()
+    if whole and hash_files(to, [MANIFEST])[MANIFEST] == sums.get(MANIFEST):
+        return True
+    unsign(to)
+    return False
+
+
+def unsign(to: Store) -> None:
+    """Take the signature away, before anything that it vouches for."""
+    _discard_old_card(to)
+    to.discard(SUMS)
+    to.discard(MANIFEST)
+
+
+def _discard_old_card(to: Store) -> None:
+    """Take away a card from before cards were sealed, while the sums still tell that it was not edited."""
+    try:
+        card, sums = bytes(to.load(CARD)), read_sums(to.load(SUMS))
+    except FileNotFoundError:
+        return
+    if not is_sealed(card) and sums.get(CARD) == hashlib.sha256(card).hexdigest():
+        to.discard(CARD)
+
+
+def sign(to: Store, manifest: bytes, sums: Mapping[str, str], unchanged: Callable[[], bool]) -> None:
+    """Write the manifest, then the signature over it and `sums`; each is created once.
+
+    unchanged: whether what is signed is still what is there; asked before and after, for another publisher may
+    begin a new revision at any moment. Raises IncompleteError when one did, and leaves no signature of ours.
+    """
+    signature = sum_lines({**sums, MANIFEST: hashlib.sha256(manifest).hexdigest()})
+    files = ((MANIFEST, manifest), (SUMS, signature))
+    if unchanged() and all(to.create_bytes(path, data) or _stands(to, path, data) for path, data in files):
+        if unchanged() and all(_stands(to, path, data) for path, data in files):
+            return
+        if _stands(to, SUMS, signature):
+            to.discard(SUMS)
+    raise other_publisher(to)
+
+
+def _stands(to: Store, path: str, data: bytes) -> bool:
+    with suppress(FileNotFoundError):
+        return bytes(to.load(path)) == data
+    return False
+
+
+def replace_draft(to: Store, path: str, data: bytes) -> None:
+    """Make a file that will be signed, in place of one with other bytes that an earlier attempt left.
+
+    Raises IncompleteError when there is a signature: then the file is no draft but another publisher's.
+    """
+    if to.create_bytes(path, data) or _stands(to, path, data):
+        return
+    if SUMS not in to.names(""):
+        to.discard(path)
+        if to.create_bytes(path, data):
+            return
+    raise other_publisher(to)
+
+
+def other_publisher(to: Store) -> IncompleteError:
+    """What to raise when somebody else has changed the publication meanwhile."""
+    return IncompleteError(f"{to.root}: another publisher is at work there; run again when it has ended")

@@ -1,0 +1,94 @@
+"""Verifying a publication: whatever is damaged, gone or added is named, on a folder, on S3 and on the Hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import IncompleteError, RequestError
+from pipeline.publish.check import check_lists, is_publication, plan_check
+from pipeline.store import Store, open_store
+from tests.pipeline.publish.before import unpack_before
+from tests.pipeline.publish.toys import contents, publish_here, toy_dataset
+
+
+def problems_of(store: Store) -> list[str]:
+    assert is_publication(store)
+    stage = plan_check(store)
+    return [*check_lists(store), *(line for n in range(len(stage.groups)) for line in stage(n).errors)]
+
+
+@pytest.fixture(scope="module", params=["packed", "columns"])
+def published(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    base = tmp_path_factory.mktemp(request.param)
+    publish_here(toy_dataset(base / "root", 8, 4, color=False), base / "to", layout=request.param, shard_size=4)
+    return base / "to"
+
+
+def test_a_flipped_bit_is_found_in_each_file(published: Path) -> None:
+    store = open_store(str(published))
+    assert problems_of(store) == []
+    for name, data in contents(published).items():
+        if name == "SHA256SUMS":
+            continue
+        half = len(data) // 2
+        (published / name).write_bytes(data[:half] + bytes([data[half] ^ 1]) + data[half + 1 :])
+        found = problems_of(store)
+        (published / name).write_bytes(data)
+        assert any(line.startswith(f"{name}: must have sha256") for line in found), name
+    assert problems_of(store) == []
+
+
+def test_a_file_that_is_gone_is_named(published: Path) -> None:
+    store = open_store(str(published))
+    for name, data in contents(published).items():
+        if name in ("SHA256SUMS", "publish.json"):
+            continue
+        (published / name).unlink()
+        found = problems_of(store)
+        (published / name).write_bytes(data)
+        assert f"{name}: is in SHA256SUMS, but the file is gone; publish again" in found
+
+
+def test_a_shard_that_was_added_is_named(published: Path) -> None:
+    store = open_store(str(published))
+    folder = "data" if (published / "data").is_dir() else "sketch"
+    added = published / folder / "other.tar"
+    added.write_bytes(b"of somebody else")
+    assert problems_of(store) == [f"{folder}/other.tar: is not in SHA256SUMS, but readers take it for a shard"]
+    added.unlink()
+
+
+def test_what_is_not_signed_is_not_whole(published: Path) -> None:
+    store, signature = open_store(str(published)), published / "SHA256SUMS"
+    data = signature.read_bytes()
+    signature.unlink()
+    with pytest.raises(IncompleteError, match="is not whole: SHA256SUMS, which is written last, is not there"):
+        plan_check(store)
+    signature.write_bytes(data.replace(b"  ", b" "))
+    with pytest.raises(IncompleteError, match="SHA256SUMS: a line must be a sha256, two spaces and a path"):
+        plan_check(store)
+    signature.write_bytes(data + b"0" * 64 + b"  ../../other\n")
+    with pytest.raises(RequestError, match=r"\.\./\.\./other"):
+        problems_of(store)
+    signature.write_bytes(data)
+
+
+def test_on_s3(published: Path, bucket: str) -> None:
+    store = open_store(f"{bucket}/some/place")
+    for name, data in contents(published).items():
+        store.create_bytes(name, data)
+    assert problems_of(store) == []
+    tar = "data/train-000001.tar" if (published / "data").is_dir() else "images/000001.tar"
+    data = bytes(store.load(tar))
+    store.discard(tar)
+    assert problems_of(store) == [f"{tar}: is in SHA256SUMS, but the file is gone; publish again"]
+    store.create_bytes(tar, data[:-1])
+    assert [line.partition(" must")[0] for line in problems_of(store)] == [f"{tar}:"]
+
+
+@pytest.mark.parametrize("layout", ["packed", "columns"])
+def test_what_an_earlier_version_published(tmp_path: Path, layout: str) -> None:
+    unpack_before(tmp_path)
+    assert problems_of(open_store(str(tmp_path / layout))) == []
