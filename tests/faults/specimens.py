@@ -38,8 +38,8 @@ class HerePool:
     def __init__(self, stage: Stage, *_: Any) -> None:
         self._worker, self._events = Worker(stage), list[Event]()
 
-    def submit(self, shard: int) -> None:
-        self._events.append(Event(shard, self._worker.run(shard)))
+    def submit(self, shard: int, careful: bool = False) -> None:
+        self._events.append(Event(shard, self._worker.run(shard, careful)))
 
     def wait(self) -> list[Event]:
         events, self._events = self._events, []
