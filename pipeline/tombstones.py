@@ -132,9 +132,9 @@ def read_tombstones(dataset: Dataset, first: int = 1, last: int | None = None) -
     return {shard: keys for shard, keys in sorted(removed.items()) if keys}
 
 
-def add_tombstones(dataset: Dataset, left_out: LeftOut | None) -> LeftOut | None:
-    """`left_out` and the removed samples; None when there is nothing to leave out."""
-    removed = read_tombstones(dataset)
+def add_tombstones(dataset: Dataset, left_out: LeftOut | None, last: int | None = None) -> LeftOut | None:
+    """`left_out` and the samples that stones 1 to `last` remove (all when None); None when nothing is left out."""
+    removed = read_tombstones(dataset, last=last)
     if not removed:
         return left_out
     before = left_out or {}

@@ -5,17 +5,19 @@
 
 from pipeline.stream.columns import check_current, zip_columns
 from pipeline.stream.mixture import Mixture, mix_streams
-from pipeline.stream.open import open_stream
+from pipeline.stream.open import Extent, measure_extent, open_stream
 from pipeline.stream.order import BLOCK_SHARDS, permute
 from pipeline.stream.stream import HeldOut, Stream, Trouble
 
 __all__ = [
     "BLOCK_SHARDS",
+    "Extent",
     "HeldOut",
     "Mixture",
     "Stream",
     "Trouble",
     "check_current",
+    "measure_extent",
     "mix_streams",
     "open_stream",
     "permute",

@@ -148,6 +148,8 @@ def read_shapes(dataset: Dataset, shards: Shards) -> Shapes:
     counts = shards.counts()
     try:
         for shard, table in read_outcomes(dataset, ("key", "status", "width", "height")):
+            if shard not in counts:
+                continue  # it came after the extent of the stream
             there = np.array([status == OK for status in table["status"].to_pylist()], bool)
             if without := shards.without(shard):
                 there &= [key not in without for key in table["key"].to_pylist()]

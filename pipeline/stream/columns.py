@@ -25,14 +25,18 @@ def check_current(receipt: Receipt, images: Receipt) -> None:
         )
 
 
-def whole_column(dataset: Dataset, name: str) -> Mapping[int, Receipt]:
-    """The receipts of a column that is there and whole, by shard. Raises RequestError, DamagedShard."""
+def whole_column(dataset: Dataset, name: str, shards: range | None = None) -> Mapping[int, Receipt]:
+    """The receipts of a column, by shard: all `shards` are there, those of the dataset when None.
+
+    Raises RequestError, DamagedShard.
+    """
+    shards = dataset.shards if shards is None else shards
     recipe = dataset.recipe_digest(name)
-    receipts = dataset.receipts(name)
-    missing = [shard for shard in dataset.shards if shard not in receipts]
+    receipts = {shard: receipt for shard, receipt in dataset.receipts(name).items() if shard in shards}
+    missing = [shard for shard in shards if shard not in receipts]
     if missing:
         raise RequestError(
-            f"{name} lacks {len(missing)} of {len(dataset.shards)} shards, the first {shard_name(missing[0])}; "
+            f"{name} lacks {len(missing)} of {len(shards)} shards, the first {shard_name(missing[0])}; "
             f"run {'ingest' if name == IMAGES else 'extract'} again to go on"
         )
     for receipt in receipts.values():

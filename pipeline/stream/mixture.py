@@ -82,6 +82,11 @@ class Mixture:
         return None if None in sides else min(side for side in sides if side is not None)
 
     @property
+    def removed(self) -> int:
+        """As `Stream.removed`, in all."""
+        return sum(stream.removed for stream in self._streams)
+
+    @property
     def held_out(self) -> tuple[HeldOut, ...]:
         """As `Stream.held_out`."""
         return tuple(of_dataset for stream in self._streams for of_dataset in stream.held_out)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.dataset import IMAGES, Dataset
@@ -13,9 +14,26 @@ from pipeline.stream.buckets import BucketOrder, read_shapes
 from pipeline.stream.caching import open_cache
 from pipeline.stream.columns import Receipts, check_current, whole_column
 from pipeline.stream.order import BlockOrder, Kept, Order
-from pipeline.stream.shards import LeftOut, Shards
+from pipeline.stream.shards import Shards
 from pipeline.stream.stream import Stream
-from pipeline.tombstones import add_tombstones
+from pipeline.tombstones import LeftOut, add_tombstones, count_stones, read_tombstones
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How much of a dataset decides the order: its first `shards` shards, less what its first `stones` tables of
+    tombstones name.
+
+    Both only grow (a retry adds shards, `remove` adds a table), so an earlier extent gives its order again.
+    """
+
+    shards: int
+    stones: int
+
+
+def measure_extent(dataset: Dataset) -> Extent:
+    """All there is at present."""
+    return Extent(len(dataset.shards), count_stones(dataset.store))
 
 
 def open_stream(
@@ -28,6 +46,7 @@ def open_stream(
     cache: Path | None = None,
     cache_bytes: int | None = None,
     buckets: int | None = None,
+    extent: Extent | None = None,
 ) -> Stream:
     """The stream of these columns of the dataset at `root`; images are always among them.
 
@@ -36,19 +55,26 @@ def open_stream(
     because they are damaged or gone. cache: a folder of this machine by which shards of a store far away come,
     at most `cache_bytes` at a time (see `open_cache`); a dataset in a folder has no need of it.
     buckets: a batch's size; each batch then has pictures of one stored size, but for a mixed rest of the epoch.
+    extent: the one that a run was begun with, where it goes on: order and digest are those of that time, shards
+    that came later are left alone, and the position of a sample that was removed later gets the next of its block.
     Raises RequestError for a column that is not there or not whole, DamagedShard for one that was made from
     other pictures.
     """
     dataset = Dataset.open(root)
     names = list(dict.fromkeys((IMAGES, *columns)))
-    found = {name: whole_column(dataset, name) for name in names}
-    receipts = {shard: {name: found[name][shard] for name in names} for shard in dataset.shards}
+    now = measure_extent(dataset)
+    # A dataset that has less than it is to have is another one: its digest will tell.
+    extent = Extent(min(extent.shards, now.shards), min(extent.stones, now.stones)) if extent else now
+    numbers = range(extent.shards)
+    found = {name: whole_column(dataset, name, numbers) for name in names}
+    receipts = {shard: {name: found[name][shard] for name in names} for shard in numbers}
     for of_shard in receipts.values():
         for receipt in of_shard.values():
             check_current(receipt, of_shard[IMAGES])
-    left_out = _find_left_out(dataset, found[IMAGES], duplicates)
+    left_out = _find_left_out(dataset, found[IMAGES], duplicates, extent)
+    removed = read_tombstones(dataset, extent.stones + 1, now.stones) if now.stones > extent.stones else {}
     kept = open_cache(dataset.store, map(_bytes, receipts.values()), cache, cache_bytes)
-    shards = Shards(dataset.store, receipts, left_out, kept)
+    shards = Shards(dataset.store, receipts, left_out, kept, _within(numbers, removed))
     keep = Kept(shards.counts(), frozenset())
     order: Order = BlockOrder(seed, keep)
     if len(order) == 0:
@@ -60,7 +86,14 @@ def open_stream(
     return Stream(shards, order, skip_damaged, dataset.description.geometry.get("size"))
 
 
-def _find_left_out(dataset: Dataset, images: Mapping[int, Receipt], duplicates: bool) -> LeftOut | None:
+def _within(numbers: range, left_out: LeftOut | None) -> LeftOut | None:
+    """Of these shards alone; None when nothing is left out."""
+    return {shard: keys for shard, keys in (left_out or {}).items() if shard in numbers} or None
+
+
+def _find_left_out(
+    dataset: Dataset, images: Mapping[int, Receipt], duplicates: bool, extent: Extent
+) -> LeftOut | None:
     """The keys that were removed, and with `duplicates` False those of duplicates."""
     marked = None
     if not duplicates:
@@ -69,7 +102,7 @@ def _find_left_out(dataset: Dataset, images: Mapping[int, Receipt], duplicates: 
             raise RequestError(
                 f"the duplicates of {dataset.store.root} are not marked; run ingest again to have them marked"
             )
-    return add_tombstones(dataset, marked)
+    return _within(range(extent.shards), add_tombstones(dataset, marked, extent.stones))
 
 
 def _bytes(columns: Receipts) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import overload
 
 from pipeline.sample import Sample
@@ -16,11 +17,18 @@ Located = Mapping[str, tuple[VerifiedShard, Member]]
 class Opened(Sequence[Sample]):
     """The samples of a shard, in its order. keys: of all. read: gives the sample of an index.
 
+    removed: keys of samples that have a place in the order but are no longer handed out; see `has`.
     The members of a sample are bytes of its own, so that it can be kept and sent to other processes.
     """
 
-    def __init__(self, keys: Sequence[str], read: Callable[[int], Sample]) -> None:
-        self.keys, self._read = keys, read
+    def __init__(
+        self, keys: Sequence[str], read: Callable[[int], Sample], removed: AbstractSet[str] = frozenset()
+    ) -> None:
+        self.keys, self._read, self._removed = keys, read, removed
+
+    def has(self, index: int) -> bool:
+        """Whether the sample of this index may be handed out."""
+        return self.keys[index] not in self._removed
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -38,11 +46,11 @@ class Opened(Sequence[Sample]):
         return self._read(range(len(self))[index])
 
 
-def open_samples(located: Sequence[tuple[str, Located]]) -> Opened:
-    """The samples with these keys and members."""
+def open_samples(located: Sequence[tuple[str, Located]], removed: AbstractSet[str] = frozenset()) -> Opened:
+    """The samples with these keys and members. removed: see `Opened`."""
 
     def read(index: int) -> Sample:
         key, members = located[index]
         return Sample(key, {name: shard.read(member) for name, (shard, member) in members.items()})
 
-    return Opened([key for key, _ in located], read)
+    return Opened([key for key, _ in located], read, removed)

@@ -23,8 +23,8 @@ Make = Callable[[Sample, int], T]
 class Reading:
     """A block whose shards are open. opened: the samples by shard; a shard that was skipped is not among them.
 
-    A position whose sample cannot be used gets the next one of the block that can, wrapping round: of the same
-    shape where batches have one. That depends on nothing but the block, so every world gives the same.
+    A position whose sample was removed or cannot be used gets the next one of the block that can, wrapping round:
+    of the same shape where batches have one. That depends on nothing but the block, so every world gives the same.
     bad: how many positions got another's sample because `make` raised on their own.
     """
 
@@ -55,14 +55,19 @@ class Reading:
                 continue
             self.bad += own in self._failed
             return made
-        last = f"; the last: {self._last()}" if self._failed else ": all its shards were skipped"
-        raise BrokenStage(f"no sample of a block of {len(self.block.places)} could be used{last}")
+        if self._failed:
+            why = f"; the last: {self._last()}"
+        else:
+            why = ": all were removed" if self._opened else ": all its shards were skipped"
+        raise BrokenStage(f"no sample of a block of {len(self.block.places)} could be used{why}")
 
     def _candidates(self, own: int) -> Iterator[int]:
-        """The offset itself, if its shard is there, and then those that may stand in for it."""
+        """The offset itself, if its sample is there, and then those that may stand in for it."""
         places, shapes = self.block.places, self.block.shapes
         for offset in chain(range(own, len(places)), range(own)):
-            if places[offset][0] in self._opened and (shapes is None or shapes[offset] == shapes[own]):
+            shard, index = places[offset]
+            alike = shapes is None or shapes[offset] == shapes[own]
+            if alike and shard in self._opened and self._opened[shard].has(index):
                 yield offset
 
     def _sample(self, offset: int) -> Sample:

@@ -18,15 +18,14 @@ from pipeline.stream.columns import Receipts, dropped_keys, zip_members
 from pipeline.stream.index import Entry, Vouched
 from pipeline.stream.opened import Located, Opened, open_samples
 from pipeline.stream.verified import VerifiedShard, open_verified
-
-LeftOut = Mapping[int, AbstractSet[str]]
-"""shard -> the keys that are not handed out, though their samples are there."""
+from pipeline.tombstones import LeftOut
 
 
 class Shards:
     """root: of the dataset. data: digest of the pictures' receipts. cache: where the shards come by.
 
-    digest: of all receipts, so of every byte that can be handed out.
+    digest: of all receipts and of `left_out`, so of every byte that can be handed out. removed: samples that have
+    a place in the order, and so count in `counts` and in the digest, but are no longer handed out.
     """
 
     def __init__(
@@ -35,9 +34,11 @@ class Shards:
         receipts: Mapping[int, Receipts],
         left_out: LeftOut | None = None,
         cache: ShardCache | None = None,
+        removed: LeftOut | None = None,
     ) -> None:
         self._store, self._receipts = store, receipts
         self._left_out = left_out or {}
+        self.removed = {shard: keys - self.without(shard) for shard, keys in (removed or {}).items()}
         self.root = store.root
         self.data = digest_receipts({shard: of[IMAGES] for shard, of in receipts.items()})
         self._cache = cache
@@ -74,7 +75,8 @@ class Shards:
         located = {name: [_Located(e.key, file, e) for e in file.entries] for name, file in files.items()}
         without = self.without(shard)
         zipped = zip_members(located, receipts)
-        return open_samples([(key, members) for key, members in zipped.items() if key not in without])
+        handed = [(key, members) for key, members in zipped.items() if key not in without]
+        return open_samples(handed, self.removed.get(shard, frozenset()))
 
     def _open(self, receipt: Receipt) -> VerifiedShard:
         path = tar_path(receipt.column, receipt.shard)

@@ -79,6 +79,11 @@ class Stream:
         return self._shards.data
 
     @property
+    def removed(self) -> int:
+        """Samples that have a place in the order but were removed since: the next of the block is handed out."""
+        return sum(map(len, self._shards.removed.values()))
+
+    @property
     def held_out(self) -> tuple[HeldOut, ...]:
         """Those that `hold_out` has held out and read, by dataset."""
         return (HeldOut(self._shards.root, self.data, self._held_out),)
@@ -130,7 +135,8 @@ class Stream:
     def hold_out(self, count: int) -> tuple[Stream, list[Sample]]:
         """A stream without the first `count` samples of epoch 0, and these samples.
 
-        Which they are depends on the order alone: those of a shard that was skipped are held out unseen.
+        Which they are depends on the order alone: those that were removed, and those of a skipped shard, are
+        held out unseen.
         """
         places: list[Place] = []
         while len(places) < min(count, len(self)):
@@ -141,7 +147,8 @@ class Stream:
             raise RequestError(f"of {len(self)} samples some must be left, and {count} are to be held out")
         with Shelf(self._shards.open) as shelf:
             opened = self._open(shelf, {shard for shard, _ in places})
-            found = [(shard, opened[shard][index]) for shard, index in places if shard in opened]
+            here = [(shard, index) for shard, index in places if shard in opened and opened[shard].has(index)]
+            found = [(shard, opened[shard][index]) for shard, index in here]
         stream = Stream(self._shards, order, self._quota, self.short_side)
         stream._skipped |= self._skipped
         stream._held_out = (*self._held_out, *((shard, sample.key) for shard, sample in found))
@@ -152,7 +159,8 @@ class Stream:
         with Shelf(self._shards.open) as shelf:
             opened = self._open(shelf, {shard for shard, _ in wanted})
             found = {(shard, key): index for shard in opened for index, key in enumerate(opened[shard].keys)}
-            return [opened[of[0]][found[of]] for of in wanted if of in found]
+            here = [(opened[of[0]], found[of]) for of in wanted if of in found]
+            return [samples[index] for samples, index in here if samples.has(index)]
 
     def shape(self, position: int) -> Shape | None:
         """(width, height) of the pictures of the position's batch; None where they need not be the same."""
