@@ -7,6 +7,7 @@ sample's own, so that the row shows what comes from the caption alone.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ from adapters.base import Base, digest_base, digest_networks, load_base
 from adapters.choose import Chosen, choose_samples, find_run
 from adapters.compose import Part
 from adapters.drawings import to_drawing
-from adapters.generate import generate, to_pixels
+from adapters.generate import describe_sampler, generate, to_pixels
 from adapters.given import Given, choose_wrong, frame_middle, seed_of
 from adapters.interchange import read_adapter
 from adapters.obedience import measure_obedience
@@ -121,6 +122,11 @@ def evaluate(
         "batch": config.batch,
         "device": str(base.device),
     }
+    longer = sum(bool(base.find_unread(caption)) for caption in judge.captions)
+    if longer:
+        judge.notes.append(
+            f"{longer} captions are longer than what the text encoder reads; their ends are left out."
+        )
     evaluation = Evaluation(about, rows, judge.notes)
     _write_sheet(out / "sheet.png", givens, list(made.values()))
     write_json(out / "evaluation.json", evaluation.record())
@@ -167,6 +173,7 @@ class Maker:
                 "precision": config.precision,
                 "batch": config.batch,
                 **asdict(config.sampling),
+                **describe_sampler(self._base),
             },
         )
         names: list[str] = []
@@ -212,7 +219,7 @@ class Judge:
 
     def __init__(self, config: EvaluateConfig, networks: Networks, device: str, givens: Givens) -> None:
         self.notes: list[str] = []
-        self._captions = [given.caption for given in givens]
+        self.captions = [given.caption for given in givens]
         self._features, self._match = (
             self._have(title, make, config.weights, device)
             for title, make in (("FID", networks.features), ("CLIP score", networks.match))
@@ -231,8 +238,8 @@ class Judge:
         if self._features:
             fid = frechet_distance(collect_features(self._features, pictures()), self._real)
         if self._match:
-            clip = measure_match(self._match, pictures(), self._captions)
-        return fid, clip
+            clip = measure_match(self._match, pictures(), self.captions)
+        return _finite(fid), _finite(clip)
 
     def _have(self, title: str, make: Callable[[Path | None, str], Any], weights: Path | None, device: str) -> Any:
         try:
@@ -240,6 +247,10 @@ class Judge:
         except Unavailable as error:
             self.notes.append(f"{title} was not measured: {error}.")
             return None
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
 
 
 def _variant_of_column(config: EvaluateConfig) -> str:

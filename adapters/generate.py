@@ -14,9 +14,20 @@ from adapters.base import Base, Context, join
 from adapters.compose import Part, check_base, compose
 from adapters.inpaint import Inpainting
 from adapters.sampling import Sampling
+from pipeline.errors import RequestError
 
 if TYPE_CHECKING:
     from diffusers import DDIMScheduler
+
+DDIM: dict[str, Any] = {
+    "clip_sample": False,
+    "thresholding": False,
+    "set_alpha_to_one": False,
+    "timestep_spacing": "leading",
+    "steps_offset": 1,
+}
+"""As the files of SD 1.x and SDXL set it. A base's own file may leave these out, or be for another sampler; what
+diffusers then takes suits models of pixels, and clips latents as if they ended at 1."""
 
 Progress = Callable[[int], Any]
 """Is told after each batch how many pictures are done."""
@@ -78,7 +89,14 @@ def generate(
             inpainting,
             pixels,
         )
-        pictures.extend(to_pixels(base.decode(latents))[:count])
+        decoded = base.decode(latents)
+        if not (torch.isfinite(latents).all() and torch.isfinite(decoded).all()):
+            dtype = str(base.unet.dtype).removeprefix("torch.")
+            raise RequestError(
+                f"the picture of seed {seeds[first]}, or of one painted with it, is not finite: the base "
+                f"overflows in {dtype} (try --precision bf16 or fp32), or --scale or a weight is too large"
+            )
+        pictures.extend(to_pixels(decoded)[:count])
         if progress:
             progress(len(pictures))
     found = np.stack(pictures)
@@ -133,9 +151,20 @@ def make_scheduler(base: Base, steps: int) -> DDIMScheduler:
     """DDIM (arXiv 2010.02502) on the base's own noise schedule, deterministic."""
     from diffusers import DDIMScheduler
 
-    scheduler: DDIMScheduler = DDIMScheduler.from_config(base.scheduler.config)
+    scheduler: DDIMScheduler = DDIMScheduler.from_config(base.scheduler.config, **DDIM)
     scheduler.set_timesteps(steps)
     return scheduler
+
+
+def describe_sampler(base: Base) -> dict[str, Any]:
+    """What belongs to a picture's record beside the base: DDIM's settings, where its file says others or nothing.
+
+    Pictures made before these were fixed are then not taken for those that would be made now.
+    """
+    from diffusers import DDIMScheduler
+
+    own = DDIMScheduler.from_config(base.scheduler.config).config
+    return {} if all(own[name] == value for name, value in DDIM.items()) else {"ddim": DDIM}
 
 
 def to_pixels(pictures: torch.Tensor) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from adapters.album import Album, digest_array
 from adapters.base import Base, digest_base, digest_networks, load_base
 from adapters.compose import Part
 from adapters.drawings import extract_drawing, load_mask, make_geometry, read_drawing, to_drawing
-from adapters.generate import Progress, generate
+from adapters.generate import Progress, describe_sampler, generate
 from adapters.inpaint import Inpainting, prepare_inpainting
 from adapters.interchange import read_adapter
 from adapters.map_file import load_picture
@@ -25,6 +26,8 @@ from extractors.registry import UnknownCondition, make_extractor
 from extractors.weights import WeightsDamaged, WeightsUnavailable
 from pipeline.errors import RequestError
 from pipeline.image import Geometry, apply_placement
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,10 @@ def paint(config: GenerateConfig, progress: Progress | None = None) -> Painted:
     inpainting: Inpainting | None = None
     if given.picture is not None and given.mask is not None:
         inpainting = prepare_inpainting(base, given.picture, given.mask)
+    unread = {name: base.find_unread(text) for name, text in _texts(config).items()}
+    for name, text in unread.items():
+        if text:
+            log.warning("--%s is longer than what the text encoder reads, and its end is left out: %s", name, text)
     album = Album(config.out, _describe(config, base, parts, given))
     wanted = range(config.seed, config.seed + config.n)
     missing = [seed for seed in wanted if not album.has(_name(seed))]
@@ -61,7 +68,8 @@ def paint(config: GenerateConfig, progress: Progress | None = None) -> Painted:
             batch=config.batch,
         )
         for seed, picture in zip(seeds, pictures, strict=True):
-            album.describe(_name(seed), seed=seed, device=str(base.device), asked=_asked(config))
+            more = {"device": str(base.device), "asked": _asked(config), "not_read": unread}
+            album.describe(_name(seed), seed=seed, **more)
             album.write(_name(seed), picture)
         if progress:
             progress(first + len(seeds))
@@ -135,8 +143,7 @@ def choose_device(asked: str) -> str:
 def _describe(config: GenerateConfig, base: Base, parts: list[Part], given: Given) -> dict[str, Any]:
     """All that decides a picture but its seed, and on which kind of machine it is made: digests, no paths."""
     return {
-        "prompt": config.prompt,
-        "negative": config.negative,
+        **_texts(config),
         "base": digest_base(base),
         "adapters": [
             {
@@ -154,7 +161,12 @@ def _describe(config: GenerateConfig, base: Base, parts: list[Part], given: Give
         **asdict(config.sampling),
         "precision": config.precision,
         "batch": config.batch,
+        **describe_sampler(base),
     }
+
+
+def _texts(config: GenerateConfig) -> dict[str, str]:
+    return {"prompt": config.prompt, "negative": config.negative}
 
 
 def _asked(config: GenerateConfig) -> dict[str, Any]:

@@ -7,6 +7,8 @@ from fractions import Fraction
 
 from pipeline.errors import RequestError
 
+TIME_STEPS = 1000
+"""Of every Stable Diffusion's schedule; DDIM begins at the second."""
 THIRD = Fraction(1, 3)
 PARTS = {
     "all": (Fraction(0), Fraction(1)),
@@ -33,6 +35,8 @@ class Sampling:
     def __post_init__(self) -> None:
         if self.steps < 1:
             raise RequestError(f"--steps must be at least 1, not {self.steps}")
+        if self.steps >= TIME_STEPS:
+            raise RequestError(f"--steps must be below {TIME_STEPS}, not {self.steps}")
         if self.guidance < 1:
             raise RequestError(f"--guidance must be at least 1, which is none, not {self.guidance}")
         parse_acts(self.acts)

@@ -102,6 +102,14 @@ class Base:
         ]
         return torch.stack(ids, dim=1)
 
+    def find_unread(self, caption: str) -> str:
+        """The end of a caption that is longer than what the text encoders read, as they spell it; else ""."""
+        shortest = min(self.tokenizers, key=lambda tokenizer: tokenizer.model_max_length)
+        ids = shortest(caption, verbose=False).input_ids
+        # The last token that is read, and the last of all, are the mark of the end.
+        unread = ids[shortest.model_max_length - 1 : -1]
+        return " ".join(str(shortest.decode(unread)).split())
+
     def embed(self, captions: Sequence[str]) -> Context:
         """The captions' context."""
         return self.embed_tokens(self.tokenize(captions))

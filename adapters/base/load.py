@@ -1,4 +1,4 @@
-"""Where a base comes from, and which models are none."""
+"""Where a base comes from."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from adapters.base.family import check_autoencoder, check_scheduler, find_family
 from adapters.base.frozen import Base, Family
 from pipeline.errors import RequestError
 
@@ -69,14 +70,11 @@ def _read(name: str) -> Base:
 
     try:
         index = _read_index(name)
-        # What is small decides first: a refusal must not cost gigabytes of download.
-        scheduler = DDPMScheduler.from_pretrained(name, subfolder="scheduler")
+        schedule = DDPMScheduler.load_config(name, subfolder="scheduler")
         vae = AutoencoderKL.load_config(name, subfolder="vae")
-        family = _family(name, UNet2DConditionModel.load_config(name, subfolder="unet"), index, vae)
-        if scheduler.config.prediction_type != "epsilon":
-            raise RequestError(
-                f"--base must predict the noise (epsilon), and {name} predicts {scheduler.config.prediction_type}"
-            )
+        family = find_family(name, UNet2DConditionModel.load_config(name, subfolder="unet"), index, vae)
+        check_scheduler(name, schedule)
+        check_autoencoder(name, vae)
         second = ((CLIPTextModelWithProjection, "_2"),) if family == "sdxl" else ()
         texts = ((CLIPTextModel, ""), *second)
         return Base(
@@ -84,7 +82,7 @@ def _read(name: str) -> Base:
             _read_network(AutoencoderKL, name, "vae"),
             tuple(_read_network(encoder, name, f"text_encoder{number}") for encoder, number in texts),
             tuple(CLIPTokenizer.from_pretrained(name, subfolder=f"tokenizer{number}") for _, number in texts),
-            scheduler,
+            DDPMScheduler.from_config(schedule),
             blank_negative=index.get("force_zeros_for_empty_prompt", family == "sdxl"),
         )
     except (OSError, ValueError) as error:
@@ -109,24 +107,3 @@ def _read_index(name: str) -> Mapping[str, Any]:
         return {}
     index: Mapping[str, Any] = DiffusionPipeline.load_config(name)
     return index
-
-
-def _family(name: str, unet: Mapping[str, Any], index: Mapping[str, Any], vae: Mapping[str, Any]) -> Family:
-    """RequestError for a model whose UNet needs what neither family has."""
-    families: dict[str | None, Family] = {None: "sd", "text_time": "sdxl"}
-    extra = unet.get("addition_embed_type")
-    channels, latents = unet.get("in_channels", 4), vae.get("latent_channels", 4)
-    if channels != latents:
-        raise RequestError(
-            f"--base must take latents of {latents} channels and nothing beside them, "
-            f"and {name} takes {channels}: an inpainting, editing or upscaling model"
-        )
-    if index.get("requires_aesthetics_score"):
-        raise RequestError(f"--base must be an SDXL that starts from noise, and {name} is an SDXL refiner")
-    unknown = next((unet[key] for key in ("class_embed_type", "encoder_hid_dim_type") if unet.get(key)), None)
-    if extra not in families or unknown:
-        raise RequestError(
-            f"--base must be of the Stable Diffusion 1.x or SDXL family, and the UNet of {name} "
-            f"is conditioned on {unknown or extra} as well"
-        )
-    return families[extra]

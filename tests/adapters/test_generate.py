@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 from diffusers import (
     DDIMScheduler,
+    DDPMScheduler,
     StableDiffusionAdapterPipeline,
     StableDiffusionPipeline,
     StableDiffusionXLAdapterPipeline,
@@ -20,7 +22,7 @@ from adapters.adapter import Adapter, make_adapter
 from adapters.base import Base, load_base
 from adapters.compose import Part
 from adapters.export import save_adapter
-from adapters.generate import draw_noise, generate, make_scheduler, sample_pictures
+from adapters.generate import describe_sampler, draw_noise, generate, make_scheduler, sample_pictures
 from adapters.sampling import Sampling
 from adapters.sizes import layout_for
 from pipeline.errors import RequestError
@@ -28,6 +30,8 @@ from pipeline.errors import RequestError
 CAPTIONS = ["a red disc", "two blue cubes"]
 SEEDS = [11, 5]
 SIZE = (128, 64)  # height, width
+SD = {"clip_sample": False, "set_alpha_to_one": False, "timestep_spacing": "leading", "steps_offset": 1}
+"""What scheduler_config.json of Stable Diffusion 1.x says that concerns DDIM."""
 CLOSE = 1e-5
 """Of pictures in 0..1."""
 
@@ -78,7 +82,7 @@ def sd_parts(base: Base) -> dict[str, Any]:
         "text_encoder": base.text_encoders[0],
         "tokenizer": base.tokenizers[0],
         "unet": base.unet,
-        "scheduler": DDIMScheduler.from_config(base.scheduler.config),
+        "scheduler": DDIMScheduler.from_config(base.scheduler.config, **SD),
         "safety_checker": None,
         "feature_extractor": None,
         "requires_safety_checker": False,
@@ -140,7 +144,7 @@ def test_sdxl_paints_the_same_in_diffusers(tmp_path: Path) -> None:
         *base.tokenizers,
         base.unet,
         exported(adapter, tmp_path),
-        DDIMScheduler.from_config(base.scheduler.config),
+        DDIMScheduler.from_config(base.scheduler.config, **SD),
     )
     sketch = drawings()
     other = theirs(pipeline, sampling, image=list(sketch.split(1)), adapter_conditioning_factor=0.5)
@@ -232,6 +236,40 @@ def test_the_scheduler_keeps_the_noise_schedule_of_the_base(tiny: Base) -> None:
     assert torch.equal(scheduler.alphas_cumprod, tiny.scheduler.alphas_cumprod)
     assert len(scheduler.timesteps) == 50
     assert scheduler.timesteps[0] == 981  # SD's leading spacing with an offset of 1
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        {"_class_name": "DDPMScheduler"},
+        {"_class_name": "EulerDiscreteScheduler", "timestep_spacing": "linspace", "steps_offset": 0},
+        {
+            "_class_name": "DDIMScheduler",
+            "clip_sample": True,
+            "thresholding": True,
+            "timestep_spacing": "trailing",
+        },
+    ],
+)
+def test_a_base_whose_file_is_for_another_sampler_is_sampled_as_stable_diffusion(
+    tiny: Base, file: dict[str, Any]
+) -> None:
+    betas = {key: tiny.scheduler.config[key] for key in ("beta_start", "beta_end", "beta_schedule")}
+    other = replace(tiny, scheduler=DDPMScheduler.from_config({**file, **betas}))
+    whole = replace(tiny, scheduler=DDPMScheduler.from_config({**betas, **SD, "thresholding": False}))
+    sampling = Sampling(steps=3)
+    assert np.array_equal(plain(other, sampling), plain(whole, sampling))
+    # What was made before with other settings is not taken for the same picture.
+    assert describe_sampler(whole) == {}
+    assert describe_sampler(other)["ddim"]["clip_sample"] is False
+
+
+@pytest.mark.parametrize("where", ["predict", "decode"])
+def test_a_picture_that_is_not_finite_is_refused(tiny: Base, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = getattr(Base, where)
+    monkeypatch.setattr(Base, where, lambda *given: real(*given) * torch.nan)
+    with pytest.raises(RequestError, match="the picture of seed 11, or of one painted with it, is not finite"):
+        plain(tiny, Sampling(steps=1))
 
 
 def test_an_adapter_for_another_base_is_refused(tiny: Base) -> None:

@@ -90,6 +90,27 @@ def test_a_picture_stands_beside_all_that_decided_it(
     assert len(list(tmp_path.glob("sketch-*.png"))) == 1
 
 
+def test_the_end_of_a_prompt_that_is_not_read_is_said_and_written_down(
+    here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    for out, words in (("long", 200), ("cut", 75)):
+        prompt = " ".join("x" for _ in range(words))
+        assert run([*f"generate --out {tmp_path}/{out} {FAST}".split(), "--prompt", prompt]) == 0
+    (record,), (short,) = (
+        [json.loads(path.read_text()) for path in tmp_path.glob(f"{o}/*.json")] for o in ("long", "cut")
+    )
+    assert record["not_read"] == {"prompt": " ".join("x" for _ in range(125)), "negative": ""}
+    assert short["not_read"] == {"prompt": "", "negative": ""}
+    (line,) = caplog.messages
+    assert line == (
+        "--prompt is longer than what the text encoder reads, and its end is left out: "
+        + record["not_read"]["prompt"]
+    )
+    # What is said not to be read is not read.
+    long, cut = (next((tmp_path / of).glob("*.png")).read_bytes() for of in ("long", "cut"))
+    assert long == cut
+
+
 def test_asked_again_it_makes_only_what_is_missing(
     here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -163,6 +184,7 @@ def test_the_aspect_is_that_of_the_map(here: Path, tmp_path: Path, capsys: pytes
         ("--size 100", "--size must be a positive multiple of 64"),
         ("--n 0", "--n must be at least 1"),
         ("--steps 0", "--steps must be at least 1"),
+        ("--steps 1000", "--steps must be below 1000"),
         ("--acts early", "--acts must be"),
         ("--mask F/map.png", "--inpaint and --mask go together"),
         ("--adapter sketch=F/sketch", "needs --condition sketch=FILE, or --from-picture"),
