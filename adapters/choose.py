@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 
-from adapters.held_out import read_held_out
+from adapters.held_out import find_held_out
 from adapters.records import read_record
 from adapters.requests import SAMPLES, EvaluateConfig
 from extractors.records import Positive
 from extractors.registry import format_of
+from pipeline.dataset import Dataset
 from pipeline.errors import RequestError
 from pipeline.sample import Sample
 from pipeline.stream import Stream, open_stream
@@ -50,7 +51,7 @@ def choose_samples(config: EvaluateConfig) -> Chosen:
     if begun and begun.condition != config.condition:
         raise RequestError(f"{run} was trained on {begun.condition}, and --condition is {config.condition}")
     stream = open_stream(config.root, config.columns, begun.seed if begun else config.seed)
-    known = read_held_out(run, stream.data) if run else None
+    known = find_held_out(run, Dataset.open(config.root)) if run else None
     # One that was removed since is not found.
     held_out = stream.find(known or ())
     count = config.samples or max(2, len(held_out) or min(SAMPLES, len(stream)))

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from adapters.records import read_record
 from extractors.atomic import write_json
+from pipeline.dataset import IMAGES, Dataset
+from pipeline.receipt import digest_receipts
 from pipeline.stream import HeldOut
 
 NAME = "held_out.json"
@@ -27,6 +29,18 @@ def write_held_out(run: Path, held_out: Sequence[HeldOut]) -> None:
     """
     if not (run / NAME).exists():
         write_json(run / NAME, {"datasets": [asdict(of_dataset) for of_dataset in held_out]})
+
+
+def find_held_out(run: Path, dataset: Dataset) -> list[tuple[int, str]] | None:
+    """(shard, key) of those of the dataset, whatever shards were added since; None if it was not trained on."""
+    images = dataset.receipts(IMAGES)
+    for segment in reversed(dataset.segments):
+        known = read_held_out(
+            run, digest_receipts({shard: images[shard] for shard in range(segment.numbers.stop)})
+        )
+        if known is not None:
+            return known
+    return None
 
 
 def read_held_out(run: Path, data: str) -> list[tuple[int, str]] | None:

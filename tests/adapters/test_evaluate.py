@@ -19,7 +19,7 @@ from adapters.compose import Part
 from adapters.config import TrainConfig
 from adapters.evaluate import Networks, evaluate
 from adapters.export import save_adapter
-from adapters.held_out import read_held_out, write_held_out
+from adapters.held_out import find_held_out, read_held_out, write_held_out
 from adapters.loop import Training
 from adapters.prepare import open_samples
 from adapters.requests import EvaluateConfig
@@ -34,10 +34,12 @@ from pipeline.errors import RequestError
 from pipeline.extract import plan_extract
 from pipeline.image import Geometry, decode_rgb
 from pipeline.ingest import Ingest, plan_dataset
+from pipeline.retry import plan_retry
 from pipeline.sample import Sample
 from pipeline.sources.scenes import ScenesSource
-from pipeline.stream import HeldOut, open_stream
+from pipeline.stream import HeldOut, Stream, open_stream
 from pipeline.tombstones import remove
+from tests.pipeline.web import Web, put_failure, put_picture
 
 SAMPLES, SIZE = 8, 128
 
@@ -303,6 +305,31 @@ def test_a_run_on_other_data_tells_nothing(root: str, other: str, adapter: Path,
     run = begin_run(tmp_path / "run", adapter, rest.held_out, condition="canny", seed=0, size=128)
     chosen = choose_samples(ask(root, run, None, samples=None))
     assert (len(chosen.samples), chosen.held_out) == (SAMPLES, None)
+
+
+def test_what_was_held_out_is_known_when_the_dataset_has_grown(tmp_path: Path) -> None:
+    folder, names = tmp_path / "web", ("a-0", "a-1", "b-0", "b-1")
+    for number, name in enumerate(names):
+        put_picture(folder, name, number)
+    put_failure(folder, "b-1", "timed out")
+    source = Web(str(folder), names)
+    dataset = plan_dataset(str(tmp_path / "root"), source, Geometry(64), 2)
+    stage = Ingest(dataset, source, Geometry(64), {})
+    stage.setup()
+
+    def ingest() -> Stream:
+        for shard in dataset.left(("images",)):
+            stage(shard)
+        return open_stream(dataset.store.root, ())
+
+    write_held_out(tmp_path, ingest().hold_out(1)[0].held_out)
+    known = find_held_out(tmp_path, dataset)
+    assert known is not None
+    assert len(known) == 1
+    put_picture(folder, "b-1", 3)
+    assert plan_retry(dataset)
+    assert read_held_out(tmp_path, ingest().data) is None
+    assert find_held_out(tmp_path, Dataset.open(dataset.store.root)) == known
 
 
 def test_of_a_dataset_mixed_with_itself_only_what_nobody_saw_is_held_out(tmp_path: Path) -> None:
