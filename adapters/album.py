@@ -29,7 +29,7 @@ class Album:
     @property
     def digest(self) -> str:
         """Eight hex digits of sha256, of the record."""
-        text = json.dumps(self.record, sort_keys=True)
+        text = json.dumps(self.record, sort_keys=True, allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 
     def path(self, name: str) -> Path:

@@ -4,6 +4,7 @@ RUN/run.json               what decides the result: another command is refused
 RUN/checkpoints/000100/    adapter/ (as diffusers reads it), average/ (with --ema), optimizer.safetensors and
                            state.json; the newest ones
 RUN/held_out.json          the samples that are not trained on
+RUN/extents.json           how much of each dataset there was at the start, and what was removed since
 RUN/log.jsonl              a line per step
 RUN/adapter/               the finished adapter
 RUN/summary.json           the last to appear: the run is done
@@ -11,6 +12,8 @@ RUN/summary.json           the last to appear: the run is done
 
 from __future__ import annotations
 
+import json
+import logging
 import os
 import shutil
 from collections.abc import Mapping
@@ -19,18 +22,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 
 from adapters.adapter import Adapter
 from adapters.export import load_adapter, save_adapter
+from adapters.finite import find_not_finite, name_not_finite
 from adapters.records import read_named_tensors, read_record
-from extractors.atomic import commit_folder, remove_folder, write_json
+from extractors.atomic import commit_folder, create_file, remove_folder, write_json
 from extractors.records import Count
-from pipeline.errors import RequestError
+from extractors.tensors import save_tensors
+from pipeline.errors import IncompleteError, RequestError
 
 RECORD = "run.json"
 REPLACED = ("adapter", "log.jsonl", "summary.json")
 """What a training makes anew, whatever is there."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -38,7 +44,8 @@ class State:
     """Where a run stands.
 
     epoch, position: the next sample that training will consume, of those that are not held out. scaler: of the
-    gradients' scale with --precision fp16, else empty.
+    gradients' scale with --precision fp16, else empty. loss: of this step; None before the first, and where it was
+    not finite. skipped: steps so far that were not taken for that. in_a_row: how many of them were the last ones.
     """
 
     step: Count = 0
@@ -46,6 +53,9 @@ class State:
     position: Count = 0
     seconds: float = 0.0
     scaler: Mapping[str, Any] = field(default_factory=dict)
+    loss: float | None = None
+    skipped: Count = 0
+    in_a_row: Count = 0
 
 
 @dataclass(frozen=True)
@@ -63,19 +73,28 @@ class Learner:
         return {name: adapter for name, adapter in adapters.items() if adapter is not None}
 
 
+def read_begun(run: Path) -> Mapping[str, Any] | None:
+    """What the run was begun with; None where none was begun. Raises RequestError."""
+    record = run / RECORD
+    return read_record(record, dict[str, Any]) if record.exists() else None
+
+
 def claim_run(run: Path, identity: Mapping[str, Any]) -> None:
     """Begin the run, or make sure that it is the same one. RequestError names the first difference."""
-    record = run / RECORD
-    if not record.exists():
+    begun = read_begun(run)
+    if begun is None:
         for name in REPLACED:
             if os.path.lexists(run / name):
                 raise RequestError(
                     f"--out must be a new folder or one of a training, and {run} holds {name} but no {RECORD}: "
                     "give another --out"
                 )
-        write_json(record, identity)
-        return
-    begun = read_record(record, dict[str, Any])
+        try:
+            with create_file(run / RECORD) as scratch:
+                scratch.write_text(json.dumps(identity, indent=2, allow_nan=False) + "\n")
+            return
+        except FileExistsError:  # another command was first
+            begun = read_begun(run) or {}
     for name, new in identity.items():
         old = begun.get(name)
         if old != new:
@@ -86,7 +105,10 @@ def claim_run(run: Path, identity: Mapping[str, Any]) -> None:
 
 
 def save_checkpoint(run: Path, state: State, learner: Learner, keep: int) -> None:
-    """Commit a checkpoint, and then remove all but the newest `keep`."""
+    """Commit a checkpoint, and then remove all but the newest `keep`.
+
+    Raises IncompleteError, and leaves all as it was, where something that learns is not finite.
+    """
     with commit_folder(_folder_of(run, state.step)) as folder:
         for name, adapter in learner.folders.items():
             (folder / name).mkdir()
@@ -96,9 +118,21 @@ def save_checkpoint(run: Path, state: State, learner: Learner, keep: int) -> Non
             for parameter, entries in learner.optimizer.state_dict()["state"].items()
             for name, value in entries.items()
         }
-        save_file(moments, folder / "optimizer.safetensors")
+        if broken := name_not_finite(moments):
+            raise IncompleteError(f"the optimizer holds numbers that are not finite ({broken}), and is not kept")
+        save_tensors(moments, folder / "optimizer.safetensors")
         write_json(folder / "state.json", asdict(state))
     for folder in _checkpoints(run)[:-keep]:
+        shutil.rmtree(folder)
+
+
+def discard_not_finite(run: Path) -> None:
+    """Remove the newest checkpoints while they hold numbers that are not finite: older versions left such."""
+    for folder in reversed(_checkpoints(run)):
+        name = find_not_finite(folder)
+        if name is None:
+            return
+        log.warning("%s holds numbers that are not finite (%s), and is removed", folder, name)
         shutil.rmtree(folder)
 
 

@@ -19,7 +19,7 @@ CELL = 64
 
 DECIDE = (
     "condition", "adapter", "batch", "lr", "timesteps", "validation", "seed", "flip", "empty_captions",
-    "threshold", "precision", "ema", "buckets", "live",
+    "threshold", "precision", "clip", "ema", "buckets", "live",
 )  # fmt: skip
 """The fields that decide the adapter: a run that was begun with others is refused by name."""
 
@@ -58,6 +58,9 @@ class TrainConfig:
     """Mirror half of the visits, picture and condition together."""
     threshold: Literal["fixed", "random"] = "fixed"
     """From where on a sketch is an edge: 0.5 as for SD 1.x, or 0.3 to 0.8 at random as for SDXL."""
+    clip: float | None = None
+    """Norm to which the gradients of a step are scaled down; 0 scales none, as in the paper. 1 when not given, and
+    none in a run that was begun before there was this option."""
     ema: float | None = None
     """Decay of a moving average of the adapter, which is then validated and exported; off as in the paper."""
     precision: Precision = "fp32"
@@ -120,6 +123,8 @@ class TrainConfig:
         for name in ("threads", "micro_batch"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise RequestError(f"{_flag(name)} must be at least 1, not {getattr(self, name)}")
+        if self.clip is not None and self.clip < 0:
+            raise RequestError(f"--clip must not be below 0, not {self.clip}")
         if not 0 <= self.empty_captions <= 1:
             raise RequestError(f"--empty-captions must be a share, 0 to 1, not {self.empty_captions}")
         if self.ema is not None and not 0 < self.ema < 1:

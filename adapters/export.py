@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 
 from adapters.adapter import Adapter
+from adapters.finite import name_not_finite
 from adapters.records import read_named_tensors
 from adapters.sizes import SIZES, Layout
-from pipeline.errors import RequestError
+from extractors.tensors import save_tensors
+from pipeline.errors import IncompleteError, RequestError
 
 CONFIG = "config.json"
 WEIGHTS = "diffusion_pytorch_model.safetensors"
@@ -29,8 +30,14 @@ Tensors = dict[str, torch.Tensor]
 
 
 def save_adapter(adapter: Adapter, folder: Path) -> None:
-    """Write config.json and the weights into an existing folder. The same adapter gives the same bytes."""
-    write_diffusers(adapter.layout, adapter.state_dict(), folder)
+    """Write config.json and the weights into an existing folder. The same adapter gives the same bytes.
+
+    Raises IncompleteError for one that holds numbers that are not finite.
+    """
+    tensors = adapter.state_dict()
+    if name := name_not_finite(tensors):
+        raise IncompleteError(f"the adapter holds numbers that are not finite ({name}), and is not kept")
+    write_diffusers(adapter.layout, tensors, folder)
 
 
 def write_diffusers(layout: Layout, tensors: Mapping[str, torch.Tensor], folder: Path) -> None:
@@ -38,7 +45,7 @@ def write_diffusers(layout: Layout, tensors: Mapping[str, torch.Tensor], folder:
     stored = stored_layout(layout)
     (folder / CONFIG).write_text(json.dumps(diffusers_config(stored), indent=2) + "\n")
     named = {PREFIX + name: tensor for name, tensor in enlarge(tensors, stored).items()}
-    save_file(named, folder / WEIGHTS, {"format": "pt"})
+    save_tensors(named, folder / WEIGHTS, {"format": "pt"})
 
 
 def load_adapter(adapter: Adapter, folder: Path) -> None:

@@ -20,9 +20,10 @@ import torch
 from adapters.adapter import Adapter
 from adapters.config import AdapterName
 from adapters.export import PREFIX, WEIGHTS, Tensors, enlarge, has_shapes, shapes_of, shrink, stored_layout
+from adapters.finite import name_not_finite
 from adapters.sizes import SIZES, Layout
 from extractors.atomic import create_file
-from extractors.tensors import NotTensors, read_tensors
+from extractors.tensors import NotTensors, read_tensors, save_tensors
 from pipeline.errors import RequestError
 
 LayoutName = Literal["diffusers", "tencentarc"]
@@ -63,6 +64,8 @@ def open_adapter(path: str | Path) -> AdapterFile:
         named = read_tensors(file)
     except NotTensors as error:
         raise RequestError(f"{file} is no T2I-Adapter: {error}") from error
+    if name := name_not_finite(named):
+        raise RequestError(f"{file} is of no use: {name} holds numbers that are not finite")
     if all(name.startswith(PREFIX) for name in named):
         named = {name.removeprefix(PREFIX): tensor for name, tensor in named.items()}
     ours = any(".resnets." in name for name in named)
@@ -114,9 +117,7 @@ def write_tencentarc(layout: Layout, tensors: Mapping[str, torch.Tensor], file: 
     named = {_to_tencentarc(name, light): tensor for name, tensor in enlarge(tensors, stored).items()}
     with create_file(file) as scratch:
         if file.suffix == ".safetensors":
-            from safetensors.torch import save_file
-
-            save_file(named, scratch)
+            save_tensors(named, scratch)
         else:
             torch.save(named, scratch)
 

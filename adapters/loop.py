@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, nullcontext
 from dataclasses import asdict
 from typing import Any
 
@@ -18,13 +19,17 @@ from adapters.checkpoint import (
     State,
     claim_run,
     discard_checkpoints,
+    discard_not_finite,
     newest_step,
+    read_begun,
     resume,
 )
 from adapters.config import DECIDE, TrainConfig
 from adapters.ema import Average
 from adapters.export import save_adapter
+from adapters.extents import find_extents, note_extents
 from adapters.held_out import write_held_out
+from adapters.hold import hold_run
 from adapters.loader import MicroBatches, SampleStream, load_batches
 from adapters.log import LogLine, read_log
 from adapters.objective import Objective
@@ -38,8 +43,13 @@ from adapters.world import World, join_world, share_threads
 from extractors.atomic import commit_folder, write_json
 from extractors.registry import format_of
 from pipeline.errors import IncompleteError, RequestError
+from pipeline.stream import Extent
 
 Progress = Callable[[LogLine], None]
+CLIP = 1.0
+"""--clip when it is not given, as in diffusers' scripts. The paper and TencentARC's scripts clip nothing."""
+IN_A_ROW = 10
+"""Steps in a row that could not be taken end a training: no step after them would be taken either."""
 
 
 def train(config: TrainConfig, progress: Progress | None = None) -> TrainSummary:
@@ -54,7 +64,12 @@ def train(config: TrainConfig, progress: Progress | None = None) -> TrainSummary
     if threads is not None:
         torch.set_num_threads(threads)
     with join_world(config.device) as world:
-        return Training(config, open_samples(config), open_base(config, world.device), world).run(progress)
+        found = [asdict(extent) for extent in find_extents(config)] if world.first else None
+        extents = [Extent(**extent) for extent in world.tell(found)]
+        training = Training(config, open_samples(config, extents), open_base(config, world.device), world)
+        if world.first:
+            note_extents(config.out, extents, training.stream.removed)
+        return training.run(progress)
 
 
 class Training:
@@ -70,8 +85,14 @@ class Training:
         self.share = make_share(config, self.world)
         self.base_digest = digest_base(base)
         self.stream, self.held_out = stream.hold_out(config.validation)
+        if not self.held_out:
+            raise RequestError(
+                f"--validation needs samples that are held out, and all {config.validation} were removed from the "
+                "data since this run was begun; begin another --out"
+            )
         self.framing = frame(config, base, self.held_out, stream.short_side)
         self.adapter = self._first_adapter()
+        self.clip = self._choose_clip()
         self.average = Average(self.adapter, config.ema) if config.ema else None
         self.live = load_live(config, base.device)
         self.texts = open_texts(config, base)
@@ -95,10 +116,17 @@ class Training:
         return {
             **{name: getattr(self.config, name) for name in DECIDE},
             "live": self.live and self.live.recipe,
+            "clip": self.clip,
             "size": self.framing.size,
             "data": self.stream.digest,
             "base": self.base_digest,
         }
+
+    def _choose_clip(self) -> float | None:
+        asked, begun = self.config.clip, read_begun(self.config.out)
+        if asked is None:  # a run goes on by the rule that it was begun with
+            asked = CLIP if begun is None or "clip" in begun else 0.0
+        return asked or None
 
     def _claim(self) -> None:
         if self.world.first:
@@ -118,12 +146,19 @@ class Training:
         return make_adapter(layout, self.config.seed).to(self.base.device)
 
     def run(self, progress: Progress | None = None) -> TrainSummary:
-        config = self.config
+        """Train to the last step. RequestError where another process is at work on the same run."""
         finished = self.world.tell(self._finished())
         if finished:
             return TrainSummary(**{**finished, "new_steps": 0})
-        step = Step(self.objective, self.adapter, config, self.share, self.world)
+        with hold_run(self.config.out) if self.world.first else nullcontext():
+            return self._go_on(progress)
+
+    def _go_on(self, progress: Progress | None) -> TrainSummary:
+        config = self.config
+        step = Step(self.objective, self.adapter, config, self.share, self.world, self.clip)
         learner = Learner(self.adapter, step.optimizer, self.average.adapter if self.average else None)
+        if self.world.first:
+            discard_not_finite(config.out)
         begun = resume(config.out, learner, self.world.tell(newest_step(config.out)))
         if begun.scaler:
             step.scaler.load_state_dict(dict(begun.scaler))
@@ -143,20 +178,35 @@ class Training:
         started, waited = time.perf_counter(), 0.0
         while state.step < config.steps:
             loss = step(ahead)
-            if self.average:
+            if self.average and step.taken:
                 self.average.update(self.adapter, state.step + 1)
             waited += step.waited
             seconds = begun.seconds + time.perf_counter() - started
-            state = self._advance(state.step + 1, seconds, step.scaler.state_dict())
+            state = self._advance(state, loss, step, seconds)
             if recorder:
-                recorder.record(state, loss, step.waited)
+                recorder.record(state, step.waited)
+            if state.in_a_row >= IN_A_ROW:
+                raise IncompleteError(
+                    f"loss or gradients were not finite in {state.in_a_row} steps in a row, the last was step "
+                    f"{state.step}: try a lower --lr, or --precision bf16 in place of fp16; the adapter as it was "
+                    f"before them is in {config.out}/checkpoints"
+                )
         if self.texts:
             self.texts.flush()
         return state, waited / max(time.perf_counter() - started, 1e-9)
 
-    def _advance(self, step: int, seconds: float, scaler: dict[str, Any]) -> State:
-        epoch, position = divmod(step * self.config.batch, len(self.stream))
-        return State(step, epoch, position, seconds, scaler)
+    def _advance(self, before: State, loss: float, step: Step, seconds: float) -> State:
+        epoch, position = divmod((before.step + 1) * self.config.batch, len(self.stream))
+        return State(
+            before.step + 1,
+            epoch,
+            position,
+            seconds,
+            scaler=step.scaler.state_dict(),
+            loss=loss if math.isfinite(loss) else None,
+            skipped=before.skipped + (not step.taken),
+            in_a_row=0 if step.taken else before.in_a_row + 1,
+        )
 
     def _finish(self, state: State, new_steps: int, wait: float, recorder: Recorder | None) -> TrainSummary:
         config = self.config
@@ -170,11 +220,11 @@ class Training:
                 f"{after[:12]}… after; the checkpoints in {config.out} are removed, and it begins again at step 0"
             )
         if recorder:
-            # The older summary must not vouch for the newer adapter.
-            (config.out / SUMMARY).unlink(missing_ok=True)
+            summary = self._summarise(state, new_steps, wait, recorder.memory)
             with commit_folder(config.out / "adapter") as folder:
                 save_adapter(self.result, folder)
-            summary = self._summarise(state, new_steps, wait, recorder.memory)
+                # The older summary must not vouch for the newer adapter.
+                (config.out / SUMMARY).unlink(missing_ok=True)
             write_json(config.out / SUMMARY, asdict(summary))
         return TrainSummary(**self.world.tell(self._finished()))
 
@@ -189,15 +239,23 @@ class Training:
         first, last = logged.get(0), logged.get(state.step)
         # The log may have been lost, or the run may end at a step that an earlier call had no reason to measure.
         measure = self.validation.measure
+        first = measure(self._first_adapter()) if first is None else first
+        last = measure(self.result) if last is None else last
+        if not (math.isfinite(first) and math.isfinite(last)):
+            raise IncompleteError(
+                f"the validation loss after step {state.step} is not finite, and no adapter is written; "
+                f"what was learned is in {self.config.out}/checkpoints"
+            )
         return TrainSummary(
             steps=state.step,
             new_steps=new_steps,
             samples=state.step * self.config.batch,
             seconds=state.seconds,
-            first_validation=measure(self._first_adapter()) if first is None else first,
-            last_validation=measure(self.result) if last is None else last,
+            first_validation=first,
+            last_validation=last,
             adapter=str(self.config.out / "adapter"),
             base_digest=self.base_digest,
             wait=round(wait, 4),
             memory=memory,
+            skipped=state.skipped,
         )

@@ -24,7 +24,7 @@ from pipeline.dataset import Dataset
 from pipeline.errors import RequestError
 from pipeline.receipt import digest_json
 from pipeline.sample import Sample
-from pipeline.stream import mix_streams, open_stream
+from pipeline.stream import Extent, mix_streams, open_stream
 
 log = logging.getLogger(__name__)
 
@@ -42,8 +42,8 @@ def check_condition(condition: str) -> None:
         )
 
 
-def open_samples(config: TrainConfig) -> SampleStream:
-    """The stream of all datasets, in the order of the seed."""
+def open_samples(config: TrainConfig, extents: Sequence[Extent | None] | None = None) -> SampleStream:
+    """The stream of all datasets, in the order of the seed. extents: of each, where an older order goes on."""
     streams = [
         open_stream(
             root,
@@ -54,8 +54,9 @@ def open_samples(config: TrainConfig) -> SampleStream:
             cache=config.cache or cache_folder() / "shards",
             cache_bytes=int(config.cache_gb * 1e9),
             buckets=config.batch if config.buckets else None,
+            extent=extent,
         )
-        for root in config.roots
+        for root, extent in zip(config.roots, extents or [None] * len(config.roots), strict=True)
     ]
     if len(streams) == 1:
         return streams[0]

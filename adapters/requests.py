@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -162,9 +163,12 @@ def parse_adapter(text: str) -> AdapterSpec:
     condition, path = _split(text, "--adapter")
     head, colon, tail = path.rpartition(":")
     try:
-        return AdapterSpec(condition, head, float(tail)) if colon else AdapterSpec(condition, path)
+        weight = float(tail) if colon else 1.0
     except ValueError:  # a colon of the path's own
         return AdapterSpec(condition, path)
+    if not math.isfinite(weight):
+        raise RequestError(f"--adapter must have a finite weight, and {text} has {weight}")
+    return AdapterSpec(condition, head if colon else path, weight)
 
 
 def _split(text: str, flag: str) -> tuple[str, str]:

@@ -16,7 +16,8 @@ class TrainSummary:
 
     first_validation, last_validation: the validation loss before the first step and after the last. samples,
     seconds: of all calls together. wait: share of the time that this call waited for data.
-    memory: the most bytes of the GPU that it held, None on the CPU.
+    memory: the most bytes of the GPU that it held, None on the CPU. skipped: steps that were not taken because
+    loss or gradients were not finite.
     """
 
     steps: int
@@ -29,6 +30,7 @@ class TrainSummary:
     base_digest: str
     wait: float = 0.0
     memory: int | None = None
+    skipped: int = 0
 
 
 def read_summary(run: Path) -> TrainSummary | None:

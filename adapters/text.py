@@ -14,14 +14,16 @@ import hashlib
 import logging
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from adapters.base import Base, Context, digest_networks, join
 from extractors.atomic import replace_file
+from extractors.tensors import save_tensors
+from pipeline.stage import describe_error
 
 MEMORY_BYTES = 1_000_000_000
 SHARD_BYTES = 64_000_000
@@ -82,11 +84,23 @@ class TextCache:
         return join([found[key] for key in keys]).map(lambda tensor: tensor.to(self._base.device))
 
     def flush(self) -> None:
-        """Write what is new into the folder, as one file that appears whole, unless that would be too much."""
+        """Write what is new into the folder, as one file that appears whole, unless that would be too much.
+
+        Where it cannot be written, that is said once, and the cache is kept in memory alone.
+        """
         new, size = self._new, self._new_bytes
         self._new, self._new_bytes = {}, 0
         if not new or self._root is None or self._folder is None:
             return
+        try:
+            self._write(new, size)
+        except OSError as error:
+            log.warning("text cache: nothing more is written to it: %s", describe_error(error))
+            self._root = None
+
+    def _write(self, new: dict[bytes, Context], size: int) -> None:
+        assert self._root is not None
+        assert self._folder is not None
         if sum(file.stat().st_size for file in self._root.rglob("*.safetensors")) + size > self._folder_bytes:
             return
         context = join(list(new.values()))
@@ -99,7 +113,7 @@ class TextCache:
             tensors["pooled"] = context.pooled
         file = self._folder / f"{hashlib.sha256(b''.join(new)).hexdigest()[:24]}.safetensors"
         with replace_file(file) as scratch:
-            save_file(tensors, scratch)
+            save_tensors(tensors, scratch)
         self._places.update({key: (file, row) for row, key in enumerate(new)})
 
     def _make(self, tokens: Sequence[torch.Tensor]) -> list[Context]:
@@ -112,7 +126,7 @@ class TextCache:
         ]
 
     def _add(self, new: dict[bytes, Context]) -> None:
-        if self._folder is None:
+        if self._root is None:
             return
         self._new.update(new)
         self._new_bytes += sum(map(_bytes, new.values()))
@@ -163,7 +177,8 @@ class TextCache:
 
     def _discard(self, file: Path, reason: str) -> None:
         log.warning("text cache: %s is damaged, and its captions are embedded again: %s", file, reason)
-        file.unlink(missing_ok=True)
+        with suppress(OSError):  # it may lie where nothing can be written
+            file.unlink()
         self._places = {key: place for key, place in self._places.items() if place[0] != file}
 
 

@@ -30,7 +30,7 @@ def write_file(path: Path, data: bytes | str) -> None:
 
 def write_json(path: Path, record: Mapping[str, Any]) -> None:
     """Make the file, or replace it."""
-    write_file(path, json.dumps(record, indent=2) + "\n")
+    write_file(path, json.dumps(record, indent=2, allow_nan=False) + "\n")
 
 
 @contextmanager

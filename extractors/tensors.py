@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zipfile import ZipFile, is_zipfile
@@ -43,18 +45,33 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     return _only_tensors(path, checkpoint)
 
 
+def save_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
+    """Write a safetensors file. Raises OSError, with its number, where the system does not take it."""
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    try:
+        save_file(tensors, path, metadata)
+    except SafetensorError as error:
+        # It has the system's error in its text alone: "… No space left on device (os error 28)".
+        number = re.search(r"\(os error (\d+)\)", str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from None
+
+
 def convert(source: Path, out: Path, digest: str) -> int:
     """Write the tensors of `source`, of sha256 `digest`, to the new safetensors file `out`. How many there are.
 
     Names, shapes, types and values stay as they are, which is read back and compared before `out` appears.
     Raises NotTensors.
     """
-    from safetensors.torch import load_file, save_file
+    from safetensors.torch import load_file
 
     # Cloned, as tensors of a checkpoint may share their memory, which this format does not know.
     tensors = {name: tensor.contiguous().clone() for name, tensor in read_tensors(source).items()}
     with create_file(out) as scratch:
-        save_file(tensors, scratch, metadata={"source": source.name, "source_sha256": digest})
+        save_tensors(tensors, scratch, {"source": source.name, "source_sha256": digest})
         written = load_file(scratch)
         same = tensors.keys() == written.keys() and all(_same(tensors[name], written[name]) for name in tensors)
         if not same:

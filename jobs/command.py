@@ -5,7 +5,6 @@ Exit 0 all done, 1 a fault of the program, 2 the request is wrong, 3 not complet
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import sys
@@ -19,8 +18,9 @@ from typing import Any, Protocol
 from jobs.stdout import divert_prints, print_summary
 from pipeline.engine import Outcome
 from pipeline.engine.run import Engine
-from pipeline.errors import IncompleteError, RequestError
+from pipeline.errors import IncompleteError, RequestError, tell_full
 from pipeline.plain import hide_secrets, show_plain
+from pipeline.receipt import null_not_finite
 from pipeline.stage import describe_error
 from pipeline.store import SINGLE_WRITER
 
@@ -81,14 +81,15 @@ def execute(command: Command, verbose: bool = False) -> int:
         except KeyboardInterrupt:
             return refuse("interrupted; the same command goes on from here", INTERRUPTED)
         except OSError as error:
-            full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-            return refuse(str(error), INCOMPLETE if full else WRONG)
+            full = tell_full(error)
+            return refuse(full or str(error), INCOMPLETE if full else WRONG)
         except Exception as error:
             return report_fault(error, verbose)
         for problem in summary.problems:
             print(show_plain(problem), file=sys.stderr)
         if command.json:
-            line = hide_secrets(json.dumps({**summary.record, "problems": summary.problems}, sort_keys=True))
+            record = null_not_finite({**summary.record, "problems": summary.problems})
+            line = hide_secrets(json.dumps(record, sort_keys=True, allow_nan=False))
         else:
             line = "\n".join(map(show_plain, summary.line.split("\n")))
         if not summary.silent and (hindered := print_summary(line, stdout)):

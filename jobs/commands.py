@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Annotated
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Annotated, Any
 
 import tyro
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, OmitSubcommandPrefixes, subcommand
@@ -24,6 +25,7 @@ from jobs.remove import RemoveCommand
 from jobs.report import ReportCommand
 from jobs.train import TrainCommand
 from jobs.weights import WeightsCommand
+from pipeline.errors import RequestError
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,10 @@ Commands = (
 
 
 def parse_command(arguments: Sequence[str]) -> Command:
-    """The command that the arguments ask for; ends the process with 2 and the rule when they ask for none."""
+    """The command that the arguments ask for; ends the process with 2 and the rule when they ask for none.
+
+    Raises RequestError where an option's own rule, or one of all options, says so.
+    """
     command = tyro.cli(
         Commands,  # type: ignore[arg-type]
         prog="t2i-shards",
@@ -67,6 +72,18 @@ def parse_command(arguments: Sequence[str]) -> Command:
         args=list(arguments),
         config=(OmitArgPrefixes, OmitSubcommandPrefixes, FlagCreatePairsOff),
     )
+    _refuse_not_finite(command)
     if isinstance(command, IngestCommand):
         return command.source
     return command.action if isinstance(command, WeightsCommand) else command
+
+
+def _refuse_not_finite(options: Any) -> None:
+    """RequestError for an option that is inf or nan: every comparison with nan is false, so rules let it pass."""
+    for field in fields(options):
+        value = getattr(options, field.name)
+        if is_dataclass(value):
+            _refuse_not_finite(value)
+        for number in value if isinstance(value, tuple) else (value,):
+            if isinstance(number, float) and not math.isfinite(number):
+                raise RequestError(f"--{field.name.replace('_', '-')} must be a finite number, not {number}")

@@ -79,10 +79,12 @@ class TrainCommand:
 
     def run(self) -> Summary:
         summary = train_apart(self.config, self.group) if self.group.apart else train_in_place(self.config)
+        skipped = f"; {summary.skipped} steps were skipped, not being finite" if summary.skipped else ""
         line = (
             f"train: {summary.steps} steps, {summary.new_steps} of them now; validation loss "
             f"{summary.first_validation:.4f} before, {summary.last_validation:.4f} after; {summary.adapter}; "
             f"{summary.seconds:.1f} s, {summary.wait:.1%} of them waiting for data; the base is unchanged"
+            f"{skipped}"
         )
         silent = os.environ.get("RANK", "0") != "0" and launched()
         return Summary(line, {"command": "train", **asdict(summary)}, silent=silent)
@@ -101,6 +103,7 @@ def train_apart(config: TrainConfig, group: TrainWorkers) -> TrainSummary:
     import torch
 
     from adapters.checkpoint import newest_step
+    from adapters.extents import find_extents
     from adapters.prepare import check_condition, open_samples
     from adapters.step import make_share
     from adapters.world import World
@@ -110,7 +113,7 @@ def train_apart(config: TrainConfig, group: TrainWorkers) -> TrainSummary:
     # What these refuse, they refuse before anything is started.
     make_share(config, World(torch.device("cpu"), ranks=group.workers))
     check_condition(config.condition)
-    open_samples(config)
+    open_samples(config, find_extents(config))
     place, attempt = (place_on_ray, train_on_ray) if group.engine == "ray" else (place_here, train_here)
     config = place(config, group.workers)
     with ExitStack() as stack:

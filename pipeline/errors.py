@@ -5,6 +5,9 @@ Exit codes of every command: 0 all done, 2 the request is wrong, 3 finished but 
 
 from __future__ import annotations
 
+import errno
+import os
+
 
 class RequestError(Exception):
     """The request is wrong: one line that names what, the rule, and the value. Exit code 2."""
@@ -28,6 +31,14 @@ class ShardNotReady(IncompleteError):
 
 class Unreachable(IncompleteError):
     """A store gave no answer, or none that could be used, for as long as one waits for it."""
+
+
+def tell_full(error: OSError) -> str | None:
+    """The one line for a disk or a quota that takes no more; None for any other error."""
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return None
+    where = f" {error.filename}" if isinstance(error.filename, str) else ""
+    return f"cannot write{where}: {os.strerror(error.errno)}; nothing that is done is lost"
 
 
 class Drop(Exception):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any
@@ -25,14 +26,30 @@ def shard_name(shard: int) -> str:
     return f"{shard:06d}"
 
 
+def null_not_finite(value: Any) -> Any:
+    """The same with None for each number that is not finite, for which JSON has no word."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {name: null_not_finite(of) for name, of in value.items()}
+    return [null_not_finite(of) for of in value] if isinstance(value, (list, tuple)) else value
+
+
 def to_json(record: Any) -> bytes:
     """JSON with sorted keys: the same record gives the same bytes."""
-    return (json.dumps(record, sort_keys=True, indent=1, ensure_ascii=False) + "\n").encode()
+    return (_dump(record, indent=1) + "\n").encode()
 
 
 def to_compact_json(record: Any) -> bytes:
     """The same on one line: ten times as fast, for what is written by the million."""
-    return json.dumps(record, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
+    return _dump(record, separators=(",", ":")).encode()
+
+
+def _dump(record: Any, **layout: Any) -> str:
+    try:
+        return json.dumps(record, sort_keys=True, ensure_ascii=False, allow_nan=False, **layout)
+    except ValueError:
+        return json.dumps(null_not_finite(record), sort_keys=True, ensure_ascii=False, allow_nan=False, **layout)
 
 
 def digest_json(record: Any) -> str:

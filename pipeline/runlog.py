@@ -15,12 +15,13 @@ from pipeline.errors import RequestError
 class LogLine:
     """One step.
 
-    loss: of the step's batch; None at step 0. validation: loss over the held-out samples, at time steps and noise
-    that never change; None where it was not measured. mismatched: the same with each sample given its neighbour's
-    condition: how far it lies above `validation` is what the adapter takes from the condition. seconds: of
-    training, all interruptions left out. samples_per_s: since the training began. wait: seconds of this step in
-    which it waited for data. memory: the most bytes of the GPU's memory that the training has held, None on the
-    CPU. obedience: how far sample pictures obey, where it was measured.
+    loss: of the step's batch; None at step 0, and where it was not finite. validation: loss over the held-out
+    samples, at time steps and noise that never change; None where it was not measured or not finite. mismatched:
+    the same with each sample given its neighbour's condition: how far it lies above `validation` is what the
+    adapter takes from the condition. seconds: of training, all interruptions left out. samples_per_s: since the
+    training began. wait: seconds of this step in which it waited for data. memory: the most bytes of the GPU's
+    memory that the training has held, None on the CPU. obedience: how far sample pictures obey, where it was
+    measured. skipped: steps so far that were not taken because loss or gradients were not finite.
     """
 
     step: Count
@@ -32,6 +33,7 @@ class LogLine:
     wait: float = 0.0
     memory: int | None = None
     obedience: Mapping[str, float] | None = None
+    skipped: int = 0
 
 
 def parse_line(text: str | bytes, where: str) -> LogLine:

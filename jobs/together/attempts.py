@@ -14,7 +14,7 @@ from pathlib import Path
 
 from adapters.config import TrainConfig
 from adapters.summary import TrainSummary
-from pipeline.errors import IncompleteError, RequestError
+from pipeline.errors import IncompleteError, RequestError, tell_full
 from pipeline.stage import describe_error
 
 log = logging.getLogger(__name__)
@@ -103,3 +103,7 @@ def work(config: TrainConfig) -> TrainSummary:
         raise RequestError(str(error)) from None
     except IncompleteError as error:
         raise IncompleteError(str(error)) from None
+    except OSError as error:
+        if full := tell_full(error):
+            raise IncompleteError(full) from None
+        raise

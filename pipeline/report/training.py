@@ -19,8 +19,8 @@ class Training:
     """One run. steps: the last step logged. rate: samples/s of the last line that has it, None when none has.
 
     loss, validation: those that are finite. mismatched: the last validation loss with each sample under its
-    neighbour's condition, None when it was not measured. diverged: the first step with a loss that is not
-    finite, or None.
+    neighbour's condition, None when it was not measured. diverged: the first step with a loss or gradients that
+    are not finite, or None.
     """
 
     run: str
@@ -73,7 +73,9 @@ def read_training(run: Path) -> Training:
 
 
 def _is_finite(line: LogLine) -> bool:
-    return all(math.isfinite(loss) for loss in (line.loss, line.validation) if loss is not None)
+    return not line.skipped and all(
+        math.isfinite(loss) for loss in (line.loss, line.validation) if loss is not None
+    )
 
 
 def _points(measured: Iterable[tuple[int, float | None]]) -> Points:

@@ -12,7 +12,7 @@ import logging
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -34,6 +34,7 @@ class ShardCache:
 
     def __init__(self, store: Store, folder: Path, bound: int) -> None:
         self._store, self._folder, self._bound = store, folder, bound
+        self._told = False
 
     def open(self, vouched: Vouched) -> VerifiedShard:
         """A shard, verified. Raises DamagedShard, and FileNotFoundError when the store has no such file."""
@@ -73,7 +74,9 @@ class ShardCache:
         try:
             file = self._keep(vouched, data)
         except OSError as error:
-            log.warning("the cache cannot be written, %s is read past it: %s", vouched.path, describe_error(error))
+            if not self._told:
+                self._told = True
+                log.warning("the cache cannot be written, shards are read past it: %s", describe_error(error))
             file = None
         return VerifiedShard(data, entries, vouched) if file is None else note(file, vouched, entries)
 
@@ -115,8 +118,10 @@ class ShardCache:
     @contextmanager
     def _lock(self, name: str) -> Iterator[None]:
         locks = self._folder / "locks"
-        locks.mkdir(parents=True, exist_ok=True)
-        with open(locks / name, "ab") as file, locked(file):
+        with ExitStack() as stack:
+            with suppress(OSError):  # where no lock can be had nothing can be written either
+                locks.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(locked(stack.enter_context(open(locks / name, "ab"))))
             yield
 
 

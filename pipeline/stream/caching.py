@@ -25,28 +25,26 @@ def open_cache(store: Store, sizes: Iterable[int], folder: Path | None, limit: i
 
     sizes: of each shard, in bytes. Without `folder` it is one of the user's own cache, and without `limit` it has
     at most CACHE_BYTES; a limit of 0 asks for none. Where nothing was asked for and there is no room for two
-    blocks of shards, a warning says so and the shards come without a cache.
+    blocks of shards, or the folder cannot be written, a warning says so and the shards come without a cache.
     Raises RequestError where what was asked for cannot be had.
     """
     if isinstance(store, FolderStore) or limit == 0:
         return None
     try:
         return _open(store, sorted(sizes), folder, limit)
-    except RequestError as error:
-        if folder is not None or limit is not None:
+    except (RequestError, OSError, RuntimeError) as error:  # the last where the user has no home
+        if isinstance(error, RequestError) and (folder is not None or limit is not None):
             raise
-        log.warning("%s is read without a cache, and all of it anew in each epoch: %s", store.root, error)
+        why = str(error) if isinstance(error, RequestError) else f"it cannot be written: {describe_error(error)}"
+        log.warning("%s is read without a cache, and all of it anew in each epoch: %s", store.root, why)
         return None
 
 
 def _open(store: Store, sizes: list[int], folder: Path | None, limit: int | None) -> ShardCache:
-    try:
-        place = folder or cache_folder() / "shards"
-        place.mkdir(parents=True, exist_ok=True)
-        if limit is None:
-            limit = min(CACHE_BYTES, shutil.disk_usage(place).free // 2)
-    except (OSError, RuntimeError) as error:  # the latter where the user has no home
-        raise RequestError(f"the cache must be a folder that may be written: {describe_error(error)}") from None
+    place = folder or cache_folder() / "shards"
+    place.mkdir(parents=True, exist_ok=True)
+    if limit is None:
+        limit = min(CACHE_BYTES, shutil.disk_usage(place).free // 2)
     two_blocks = sum(sizes[-2 * max(map(len, cut_blocks(sizes))) :])
     if limit < two_blocks:
         raise RequestError(f"the cache must have room for two blocks of shards, {two_blocks} bytes, not {limit}")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -187,6 +188,23 @@ def test_file_that_another_process_removed_is_no_error(tiny: Base, tmp_path: Pat
     _files(tmp_path)[0].unlink()
     assert _same(cache.embed(FIRST), tiny.embed(FIRST))
     assert (cache.hits, cache.misses) == (0, 3)
+
+
+def test_folder_that_cannot_be_written_is_said_once_and_left(
+    tiny: Base, disk: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A full disk, and a file where the folder should be."""
+    (disk / "ballast").write_bytes(bytes(shutil.disk_usage(disk).free - 4096))
+    (tmp_path / "file").touch()
+    for folder in (disk / "cache", tmp_path / "file"):
+        caplog.clear()
+        cache = TextCache(tiny, folder, PLENTY, shard_bytes=1)
+        for captions in (FIRST, SECOND):
+            assert _same(cache.embed(captions), tiny.embed(captions))
+        cache.flush()
+        (line,) = caplog.messages
+        assert line.startswith("text cache: nothing more is written to it: ")
+        assert not _files(folder)
 
 
 def test_half_written_file_is_never_seen(tiny: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,7 @@ class MemoryStream:
     digest = "0" * 64
     held_out = ()
     short_side: int | None = None
+    removed = 0
 
     def __init__(self, samples: Sequence[Sample]) -> None:
         self._samples = samples

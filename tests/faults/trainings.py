@@ -18,9 +18,9 @@ from pipeline.ingest import Ingest, claim_truths, plan_dataset
 from pipeline.sources.scenes import ScenesSource
 
 
-def make_scenes(root: Path) -> Path:
+def make_scenes(root: Path, seed: int = 0) -> Path:
     """24 scenes in 6 shards with their sketches, made in this process."""
-    source = ScenesSource(samples=24)
+    source = ScenesSource(samples=24, seed=seed)
     geometry = Geometry(size=64)
     dataset = plan_dataset(os.fspath(root), source, geometry, 4)
     stage = Ingest(dataset, source, geometry, claim_truths(dataset, source, ("sketch",)))

@@ -7,6 +7,7 @@ import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,7 +31,7 @@ class Toy:
     error: BaseException | None = None
     problems: tuple[str, ...] = ()
     json: bool = False
-    record: dict[str, int] = field(default_factory=lambda: {"samples": 3})
+    record: dict[str, Any] = field(default_factory=lambda: {"samples": 3})
 
     def run(self) -> Summary:
         if self.error:
@@ -181,3 +182,25 @@ def test_the_stores_of_a_command_know_that_it_is_the_only_writer(words: list[str
             alone = SINGLE_WRITER in os.environ
         assert alone == (asked != parse(words))
         assert SINGLE_WRITER not in os.environ
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("train data --condition sketch --out run --lr nan", "--lr must be a finite number, not nan"),
+        ("train a b --condition sketch --out run --mix 0.5 inf", "--mix must be a finite number, not inf"),
+        ("generate --base tiny --prompt x --out o --guidance nan", "--guidance must be a finite number, not nan"),
+        (
+            "generate --base tiny --prompt x --out o --adapter sketch=a:nan --condition sketch=m.png",
+            "--adapter must have a finite weight, and sketch=a:nan has nan",
+        ),
+    ],
+)
+def test_numbers_must_be_finite(words: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(words.split()) == 2
+    assert capsys.readouterr().err == f"t2i-shards: {said}\n"
+
+
+def test_json_has_null_for_a_number_that_is_not_finite(capsys: pytest.CaptureFixture[str]) -> None:
+    assert execute(Toy(json=True, record={"losses": [1.5, float("nan")], "last": float("inf")})) == 0
+    assert json.loads(capsys.readouterr().out) == {"losses": [1.5, None], "last": None, "problems": []}

@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from shutil import disk_usage
 
 import numpy as np
 import pytest
@@ -169,3 +170,22 @@ def test_an_earlier_report_is_replaced(root: Path) -> None:
     old.write_text(old.read_text() + "<!-- old -->")
     assert execute(command) == 0
     assert "<!-- old -->" not in old.read_text()
+
+
+def test_a_full_disk_is_one_line_and_the_older_page_stays(
+    root: Path, disk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page, picture = disk / "page.html", disk / "page.png"
+    report = ReportCommand((str(root),), out=page, quick=True)
+    assert execute(report) == 0
+    before = page.read_bytes(), picture.read_bytes()
+    (disk / "ballast").write_bytes(bytes(disk_usage(disk).free))
+    capsys.readouterr()
+    assert execute(report) == 3
+    said = capsys.readouterr()
+    assert (said.out, said.err) == (
+        "",
+        "t2i-shards: cannot write: No space left on device; nothing that is done is lost\n",
+    )
+    assert (page.read_bytes(), picture.read_bytes()) == before
+    assert sorted(path.name for path in disk.iterdir()) == ["ballast", "page.html", "page.png"]

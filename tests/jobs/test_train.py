@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
+from shutil import copytree, disk_usage
 from typing import Any
 
 import pytest
 
 from adapters.export import WEIGHTS
+from adapters.hold import hold_run
 from adapters.log import read_log
 from jobs.__main__ import run
 from jobs.train import TrainWorkers
+from pipeline.dataset import Dataset
+from pipeline.stream import open_stream
+from pipeline.tombstones import remove
 from tests.faults.trainings import make_scenes, train_words
 from tests.pipeline.stream.toys import send
 from tests.pipeline.weak_line import weak_line
@@ -232,3 +238,99 @@ def test_the_help_needs_no_torch() -> None:
     assert ended.returncode == 0
     assert ended.stdout.endswith("False\n")
     assert "--retries" in ended.stdout
+
+
+def _after_removal(scenes: Path, begun: Path, to: Path, keys: list[str]) -> list[str]:
+    """The command that goes on with a copy of the run `begun` after these samples were removed from a copy."""
+    to.mkdir()
+    copytree(scenes, to / "dataset")
+    copytree(begun, to / "run")
+    remove(Dataset.open(str(to / "dataset")), "keys", keys)
+    return train_words(to / "dataset", to / "run", steps=6)
+
+
+def test_a_removal_does_not_end_a_training(
+    alone: Path, scenes: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (held_out,) = json.loads((alone / "held_out.json").read_text())["datasets"]
+    keys = {sample.key for sample in open_stream(str(scenes), ()).samples(0)}
+    private = {key for _, key in held_out["samples"]}
+    gone = [min(private), *sorted(keys - private)[:2]]
+
+    words = _after_removal(scenes, alone, tmp_path / "noted", gone)
+    assert run(words) == 0
+    said = f"3 samples were removed from the data since {tmp_path}/noted/run was begun; others take their places"
+    assert said in caplog.messages
+    noted = json.loads((tmp_path / "noted/run/extents.json").read_text())
+    assert noted == {"begun": [{"shards": 6, "stones": 0}], "removed": [{"step": 4, "samples": 3}]}
+
+    # A run of the time before extents were noted.
+    words = _after_removal(scenes, alone, tmp_path / "unnoted", gone)
+    (tmp_path / "unnoted/run/extents.json").unlink()
+    assert run(words) == 0
+    assert _bits(tmp_path / "unnoted/run") == _bits(tmp_path / "noted/run")
+    assert json.loads((tmp_path / "unnoted/run/extents.json").read_text()) == noted
+
+
+def test_other_data_is_refused_whatever_was_removed(
+    alone: Path, scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = _after_removal(scenes, alone, tmp_path / "here", ["none"])
+    make_scenes(tmp_path / "other", seed=1)
+    remove(Dataset.open(str(tmp_path / "other")), "keys", ["000000001"])
+    (tmp_path / "here/run/extents.json").unlink()
+    words[1] = str(tmp_path / "other")
+    assert run(words) == 2
+    assert "was begun with data " in capsys.readouterr().err
+
+
+def test_a_training_without_its_held_out_samples_is_refused(
+    alone: Path, scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (held_out,) = json.loads((alone / "held_out.json").read_text())["datasets"]
+    assert run(_after_removal(scenes, alone, tmp_path / "here", [key for _, key in held_out["samples"]])) == 2
+    assert "all 2 were removed from the data since this run was begun" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_one_line_and_costs_nothing_old(
+    alone: Path, scenes: Path, disk: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    subprocess.run(["mount", "-o", "remount,size=4m", disk], check=True)
+    for place in (disk, tmp_path):
+        copytree(alone, place / "run")
+    (disk / "ballast").write_bytes(bytes(disk_usage(disk).free - 40_000))  # the log fits, no checkpoint does
+    old = [path for path in sorted((disk / "run").rglob("*")) if path.is_file()]
+    old = [path for path in old if path.name != "log.jsonl"]
+    before = [path.read_bytes() for path in old]
+    words = train_words(scenes, disk / "run", steps=6)
+    capfd.readouterr()
+    assert run(words) == 3
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert re.fullmatch(
+        r"t2i-shards: cannot write \S+: No space left on device; nothing that is done is lost\n", err
+    )
+    assert [path.read_bytes() for path in old] == before
+    assert not list((disk / "run").rglob("*.part"))
+
+    (disk / "ballast").unlink()
+    assert run(words) == run(train_words(scenes, tmp_path / "run", steps=6)) == 0
+    assert _bits(disk / "run") == _bits(tmp_path / "run")
+
+
+def test_two_trainings_of_one_run_are_not_let_in(
+    alone: Path,
+    scenes: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("adapters.hold.PATIENCE", 0)
+    out = tmp_path / "run"
+    copytree(alone, out)
+    capfd.readouterr()
+    with hold_run(out):
+        assert run(train_words(scenes, out, steps=6)) == 2
+    assert capfd.readouterr().err == (
+        f"t2i-shards: another train is at work in {out}: wait until it ends, or give another --out\n"
+    )

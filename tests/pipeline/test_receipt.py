@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from pipeline.errors import DamagedShard
-from pipeline.receipt import Receipt, digest_json, digest_receipts, shard_name, to_json
+from pipeline.receipt import Receipt, digest_json, digest_receipts, shard_name, to_compact_json, to_json
 from pipeline.sample import digest_keys, is_key
 
 RECEIPT = Receipt(
@@ -112,3 +113,11 @@ def test_names_sort_as_numbers() -> None:
 )
 def test_keys(text: str, good: bool) -> None:
     assert is_key(text) is good
+
+
+@pytest.mark.parametrize("write", [to_json, to_compact_json])
+def test_json_has_null_for_a_number_that_is_not_finite(write: Callable[[Any], bytes]) -> None:
+    """A source's column may hold NaN, and no parser but Python's reads that."""
+    record = {"b": [1.5, float("nan")], "a": {"c": float("-inf")}, "é": 1}
+    assert json.loads(write(record), parse_constant=pytest.fail) == {"a": {"c": None}, "b": [1.5, None], "é": 1}
+    assert write(record).index(b'"a"') < write(record).index(b'"b"')

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import logging
 from pathlib import Path
 
@@ -111,3 +112,15 @@ def test_a_worker_names_what_another_attempt_cannot_mend(
     with pytest.raises(kind, match=r"^gone$") as caught:
         work(_config(tmp_path))
     assert caught.type is kind
+
+
+def test_a_workers_full_disk_is_no_death_to_start_again_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def train(config: TrainConfig) -> TrainSummary:
+        raise OSError(errno.ENOSPC, "No space left on device", str(config.out))
+
+    monkeypatch.setattr("adapters.loop.train", train)
+    line = f"cannot write {tmp_path}: No space left on device; nothing that is done is lost"
+    with pytest.raises(IncompleteError, match=f"^{line}$"):
+        work(_config(tmp_path))

@@ -36,6 +36,8 @@ def test_a_loss_that_is_not_finite_is_said_and_left_out_of_the_curve(tmp_path: P
     training = read_training(write_log(tmp_path, '{"step": 1, "loss": 1.0}\n{"step": 2, "loss": NaN}\n'))
     assert training.loss == ((1, 1.0),)
     assert "not finite at step 2" in training.verdict
+    skipped = '{"step": 2, "loss": null, "skipped": 1}\n{"step": 3, "loss": 1.0, "skipped": 1}\n'
+    assert "not finite at step 2" in read_training(write_log(tmp_path, skipped)).verdict
 
 
 @pytest.mark.parametrize("log", ["{}\n", "[1]\n", "x\n", '{"step": "1"}\n'])

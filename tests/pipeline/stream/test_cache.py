@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import builtins
+import errno
 import pickle
 import signal
 import subprocess
@@ -10,7 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import pytest
 
@@ -25,7 +27,7 @@ from pipeline.stream.cache import ShardCache
 from pipeline.stream.index import Vouched
 from pipeline.stream.verified import VerifiedShard
 from tests.faults.toys import Pictures, make_images
-from tests.pipeline.stream.toys import Origin, name
+from tests.pipeline.stream.toys import Origin, name, send
 
 Processes: TypeAlias = list[subprocess.Popen[str]]
 CHECKOUT = Path(__file__).parents[3]
@@ -288,8 +290,34 @@ def test_a_stream_from_s3_comes_by_the_cache(bucket: str, tmp_path: Path) -> Non
         RequestError, match=rf"must have room for two blocks of shards, {size} bytes, not {size - 1}$"
     ):
         open_stream(far.root, [], cache=cache, cache_bytes=size - 1)
-    with pytest.raises(RequestError, match="the cache must be a folder that may be written: "):
-        open_stream(far.root, [], cache=root / "dataset.json" / "cache")
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(
+    bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither a place where no folder can be, nor a folder where nothing may be made."""
+    make_images(tmp_path / "root", Pictures(4), 2)
+    far = send(tmp_path / "root", f"{bucket}/root")
+    expected = [sample.key for sample in open_stream(str(tmp_path / "root"), []).samples(0)]
+
+    def told(folder: Path) -> list[str]:
+        caplog.clear()
+        assert [sample.key for sample in open_stream(far.root, [], cache=folder).samples(0)] == expected
+        return [record.getMessage() for record in caplog.records if record.name.startswith("pipeline.stream")]
+
+    (line,) = told(tmp_path / "root" / "dataset.json" / "cache")
+    assert "is read without a cache, and all of it anew in each epoch: it cannot be written: NotADirectory" in line
+    (tmp_path / "folder").mkdir()
+    real = builtins.open
+
+    def refuse(file: Any, mode: str = "r", *more: Any, **options: Any) -> Any:
+        if "r" not in mode and str(file).startswith(str(tmp_path / "folder")):
+            raise OSError(errno.EROFS, "Read-only file system", str(file))
+        return real(file, mode, *more, **options)
+
+    monkeypatch.setattr("builtins.open", refuse)
+    (line,) = told(tmp_path / "folder")
+    assert line.startswith("the cache cannot be written, shards are read past it: OSError: ")
 
 
 def test_a_dataset_in_a_folder_has_no_need_of_it(root: Path, tmp_path: Path) -> None:
