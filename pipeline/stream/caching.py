@@ -35,7 +35,11 @@ def open_cache(store: Store, sizes: Iterable[int], folder: Path | None, limit: i
     except (RequestError, OSError, RuntimeError) as error:  # the last where the user has no home
         if isinstance(error, RequestError) and (folder is not None or limit is not None):
             raise
-        why = str(error) if isinstance(error, RequestError) else f"it cannot be written: {describe_error(error)}"
+        why = (
+            str(error)
+            if isinstance(error, RequestError)
+            else f"the cache cannot be written: {describe_error(error)}"
+        )
         log.warning("%s is read without a cache, and all of it anew in each epoch: %s", store.root, why)
         return None
 

@@ -306,7 +306,10 @@ def test_a_cache_that_cannot_be_written_is_done_without(
         return [record.getMessage() for record in caplog.records if record.name.startswith("pipeline.stream")]
 
     (line,) = told(tmp_path / "root" / "dataset.json" / "cache")
-    assert "is read without a cache, and all of it anew in each epoch: it cannot be written: NotADirectory" in line
+    assert (
+        "is read without a cache, and all of it anew in each epoch: the cache cannot be written: NotADirectory"
+        in line
+    )
     (tmp_path / "folder").mkdir()
     real = builtins.open
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from pipeline.errors import RequestError
-from pipeline.sample import Sample
 from pipeline.stream import Stream
+from pipeline.stream.opened import Opened
 from pipeline.stream.shelf import Shelf
 from tests.pipeline.stream.toys import BATCH, WORLDS, epochs, memory_stream, name, run_world
 
@@ -81,10 +81,6 @@ def test_a_stream_travels_to_another_process() -> None:
     assert (copy.digest, len(copy)) == (stream.digest, len(stream))
 
 
-class Alive(list[Sample]):
-    """An open shard whose end can be seen."""
-
-
 @pytest.fixture
 def begun(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The shards whose opening was begun."""
@@ -102,11 +98,11 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def test_at_most_two_blocks_are_open_and_the_next_comes_when_half_is_used(begun: list[int]) -> None:
     stream = memory_stream(60)
     shards: Any = stream._shards
-    alive: weakref.WeakValueDictionary[int, Alive] = weakref.WeakValueDictionary()
+    alive: weakref.WeakValueDictionary[int, Opened] = weakref.WeakValueDictionary()
     real = shards.open
 
-    def open_shard(shard: int) -> Alive:
-        alive[shard] = opened = Alive(real(shard))
+    def open_shard(shard: int) -> Opened:
+        alive[shard] = opened = real(shard)
         return opened
 
     shards.open = open_shard
