@@ -12,7 +12,6 @@ RUN/summary.json           the last to appear: the run is done
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import shutil
@@ -91,7 +90,7 @@ def claim_run(run: Path, identity: Mapping[str, Any]) -> None:
                 )
         try:
             with create_file(run / RECORD) as scratch:
-                scratch.write_text(json.dumps(identity, indent=2, allow_nan=False) + "\n")
+                write_json(scratch, identity)
             return
         except FileExistsError:  # another command was first
             begun = read_begun(run) or {}
