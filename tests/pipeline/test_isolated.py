@@ -42,7 +42,9 @@ class Hurried(Ingest):
 
 @pytest.fixture
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half a second for a picture, by the child's own deadline alone."""
     monkeypatch.setattr(budget, "SECONDS", 0.5)
+    monkeypatch.setattr("pipeline.isolated.PATIENCE", 10_000)
 
 
 def test_a_picture_that_ends_its_worker_is_dropped_by_name(tmp_path: Path) -> None:
