@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zipfile import ZipFile, is_zipfile
 
 from extractors.atomic import create_file
+from extractors.locks import sha256_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -60,11 +62,11 @@ def save_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str
         raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from None
 
 
-def convert(source: Path, out: Path, digest: str) -> int:
+def convert(source: Path, out: Path, digest: str, record: Callable[[str], None] | None = None) -> int:
     """Write the tensors of `source`, of sha256 `digest`, to the new safetensors file `out`. How many there are.
 
     Names, shapes, types and values stay as they are, which is read back and compared before `out` appears.
-    Raises NotTensors.
+    record: called with its sha256 before it appears, too. Raises NotTensors.
     """
     from safetensors.torch import load_file
 
@@ -76,6 +78,8 @@ def convert(source: Path, out: Path, digest: str) -> int:
         same = tensors.keys() == written.keys() and all(_same(tensors[name], written[name]) for name in tensors)
         if not same:
             raise NotTensors(f"{source} does not come back the same from a safetensors file")
+        if record:
+            record(sha256_of(scratch))
     return len(tensors)
 
 

@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -158,12 +159,12 @@ class WeightsConvert:
         known = [weight for _, _, weight in registered() if weight.filename == self.file.name]
         try:
             digest = check(known[0], self.file) if known else sha256_of(self.file)
-            count = convert(self.file, out, digest)
+            # Recorded before the file appears: one without its record would never be loaded.
+            record_it = partial(lock_converted, known[0].lock, digest) if known else None
+            count = convert(self.file, out, digest, record_it)
         except (WeightsDamaged, NotTensors) as error:
             raise RequestError(str(error)) from error
         converted = sha256_of(out)
-        if known:
-            lock_converted(known[0].lock, digest, converted)
         record = {"command": "weights convert", "file": str(out), "sha256": converted, "source_sha256": digest}
         line = f"weights convert: {count} tensors of {self.file} (sha256 {digest}) in {out} (sha256 {converted})"
         return Summary(line, {**record, "tensors": count, "known": bool(known)})
