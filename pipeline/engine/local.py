@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
 from collections import deque
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any
@@ -29,9 +32,20 @@ def _work(stage: Stage, pipe: Connection) -> None:
     while True:
         try:
             pipe.send(worker.run(*pipe.recv()))
-        except (EOFError, OSError, KeyboardInterrupt):
+        except (EOFError, OSError):
             # The driver is gone (reset, when it left a result unread); nobody is there to be told.
             return
+
+
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Processes started inside never see Control-C, which a terminal sends to all; the driver ends them."""
+    resource_tracker.ensure_running()  # its first start would unblock them again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class LocalPool:
@@ -44,7 +58,8 @@ class LocalPool:
     def _start(self) -> _Process:
         ours, theirs = _SPAWN.Pipe()
         process = _SPAWN.Process(target=_work, args=(self._stage, theirs), daemon=True)
-        process.start()
+        with _without_interrupts():
+            process.start()
         theirs.close()
         return _Process(process, ours)
 

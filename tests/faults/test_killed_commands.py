@@ -75,15 +75,15 @@ def kill(process: Any) -> None:
     process.join()
 
 
-def check_kills(words: Words, undisturbed: Path, killed: Path, kills: int, once: bool = False) -> None:
-    """Both paths then hold what the command writes. once: it refuses to run when its result is there."""
+def check_kills(words: Words, undisturbed: Path, killed: Path, kills: int, once: Path | None = None) -> None:
+    """Both paths then hold what the command writes. once: a result with which the command refuses to run again."""
     took = finish(words(undisturbed))
     dice = random.Random()
     for _ in range(kills):
         process = start(words(killed))
         process.join(dice.uniform(0, 0.95 * took))
         kill(process)
-        if once and killed.exists():
+        if once and once.exists():
             return
     finish(words(killed))
 
@@ -152,8 +152,9 @@ def check(command: str, kills: int, scenes: Path, adapter: Path, tmp_path: Path)
     words = COMMANDS[command](scenes, adapter, tmp_path)
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
     suffix = ".safetensors" if command == "weights convert" else ""
-    check_kills(words, undisturbed, killed, kills, once="convert" in command)
-    mine = shown(killed.with_suffix(suffix))
+    result = killed.with_suffix(suffix)
+    check_kills(words, undisturbed, killed, kills, once=result if "convert" in command else None)
+    mine = shown(result)
     assert mine
     assert mine == shown(undisturbed.with_suffix(suffix))
 

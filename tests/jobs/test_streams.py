@@ -7,8 +7,10 @@ import shlex
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.faults.toys import Pictures, make_images
@@ -97,3 +99,26 @@ def test_control_c_while_modules_are_imported(module: str, tmp_path: Path) -> No
     said = [line for line in err.splitlines() if not line.startswith("import time:")]
     assert (process.returncode, out) == (130, "")
     assert said == ["t2i-shards: interrupted; the same command goes on from here"]
+
+
+def test_control_c_at_a_terminal_while_workers_start(tmp_path: Path) -> None:
+    """It reaches the command and its workers, and one line is all that is said."""
+    words = ["ingest", "scenes", "--out", str(tmp_path / "root"), "--samples", "40", "--shard-size", "2"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "jobs", *words, "--engine", "local", "--workers", "2"],
+        cwd=CHECKOUT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        process_group=0,
+    )
+    driver = psutil.Process(process.pid)
+    while not any("spawn_main" in " ".join(child.cmdline()) for child in driver.children()):
+        time.sleep(0.02)
+    time.sleep(0.3)
+    workers = driver.children(recursive=True)
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=600)
+    assert (process.returncode, out) == (130, "")
+    assert err == "t2i-shards: interrupted; the same command goes on from here\n"
+    assert not psutil.wait_procs(workers, timeout=60)[1]
