@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -11,9 +10,18 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from extractors.records import BadRecord, Positive, convert_record, decode_record
 from pipeline.commit import load_receipt, tar_path
 from pipeline.errors import DamagedShard, RequestError, ShardNotReady
-from pipeline.plan import LEFT_OUT, Segment, add_supplement, read_plan, read_supplements, write_segment
+from pipeline.plan import (
+    LEFT_OUT,
+    Segment,
+    ShardCount,
+    add_supplement,
+    read_plan,
+    read_supplements,
+    write_segment,
+)
 from pipeline.receipt import FORMAT, Receipt, digest_json, shard_name, to_json
 from pipeline.sample import Sample, digest_keys
 from pipeline.store import Store, open_store
@@ -25,16 +33,6 @@ IMAGES = "images"
 RESERVED = {"plan", "supplements", "drafts", "duplicates", "tombstones", IMAGES}
 AT_ONCE = 16
 """Receipts that are read at once: of a store far away each takes its time, and hardly any work."""
-FIELDS: dict[str, type] = {
-    "source": dict,
-    "geometry": dict,
-    "shard_size": int,
-    "shards": int,
-    "samples": int,
-    "plan": str,
-    "format": int,
-}
-"""What dataset.json holds."""
 
 
 @dataclass(frozen=True)
@@ -43,9 +41,9 @@ class Description:
 
     source: Mapping[str, Any]
     geometry: Mapping[str, Any]
-    shard_size: int
-    shards: int
-    samples: int
+    shard_size: Positive
+    shards: ShardCount
+    samples: Positive
     plan: str
     format: int = FORMAT
 
@@ -55,14 +53,40 @@ class Description:
         return digest_json({"source": self.source, "geometry": self.geometry, "plan": self.plan})
 
 
+@dataclass(frozen=True)
+class Weights:
+    """The file that a network was made of, in a column's recipe."""
+
+    file: str | None = None
+    sha256: str | None = None
+    licence: str | None = None
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is read of a column.json, whoever wrote it; the rest of it only counts in its digest."""
+
+    condition: str | None = None
+    extractor: str | None = None
+    made_by: str | None = None
+    variant: str | None = None
+    version: int | str | None = None
+    licence: str | None = None
+    weights: Weights | None = None
+    parameters: Mapping[str, Any] | None = None
+
+
 class Dataset:
     """An open dataset. Raises RequestError when there is none, or dataset.json is not one we can read."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
         self.description = _read_description(store)
-        first = self.description
-        self.segments = [Segment(0, first.shards, first.samples, first.plan), *read_supplements(store)]
+        of = self.description
+        first = Segment(0, of.shards, of.samples, of.plan)
+        self.segments = [first, *read_supplements(store)]
+        if len(self.segments) > 1 and self.segments[1].first != of.shards:
+            raise DamagedShard(f"supplements/000001.json: must begin with shard {of.shards}")
 
     @classmethod
     def open(cls, root: str) -> Dataset:
@@ -81,13 +105,6 @@ class Dataset:
         """The rows that the shard was asked to hold."""
         return read_plan(self.store, shard)
 
-    def left_out(self) -> Mapping[str, int]:
-        """How many rows the source left out on purpose when it was planned, by reason."""
-        try:
-            return dict(json.loads(bytes(self.store.load(LEFT_OUT))))
-        except FileNotFoundError:
-            return {}
-
     def columns(self) -> list[str]:
         """The names of the columns, images first."""
         folders = [n for n in self.store.names("") if COLUMN_NAME.fullmatch(n) and n not in RESERVED]
@@ -98,13 +115,12 @@ class Dataset:
         """What column.json says, or None when no such column was begun."""
         path = f"{column}/column.json"
         try:
-            record = json.loads(bytes(self.store.load(path)))
+            record = decode_record(self.store.load(path), dict[str, Any])
+            convert_record(record, Recipe)
         except (FileNotFoundError, NotADirectoryError):
             return None
-        except ValueError as error:
-            raise RequestError(f"{self.store.root}/{path}: must be JSON ({error})") from None
-        if not isinstance(record, dict):
-            raise RequestError(f"{self.store.root}/{path}: must be a JSON object, not {record!r}")
+        except BadRecord as error:
+            raise RequestError(f"{self.store.root}/{path}: {error}") from None
         return record
 
     def recipe_digest(self, column: str) -> str:
@@ -232,23 +248,17 @@ def create_dataset(
 def _read_description(store: Store) -> Description:
     name = f"{store.root}/dataset.json"
     try:
-        record = json.loads(bytes(store.load("dataset.json")))
+        record = decode_record(store.load("dataset.json"), dict[str, Any])
+        if record.get("format") != FORMAT:
+            raise BadRecord(f"must have format {FORMAT}, has {str(record.get('format'))[:100]}")
+        description = convert_record(record, Description, closed=True)
+        if not isinstance(description.source.get("kind"), str):
+            raise BadRecord("must name the kind of its source")
     except FileNotFoundError:
         raise RequestError(f"{name}: not there; this is not a dataset (make one with ingest)") from None
-    except ValueError as error:
-        raise RequestError(f"{name}: must be JSON ({error})") from None
-    if not isinstance(record, dict) or record.get("format") != FORMAT:
-        found = record.get("format") if isinstance(record, dict) else record
-        raise RequestError(f"{name}: must have format {FORMAT}, has {found!r}")
-    if record.keys() != FIELDS.keys():
-        different = ", ".join(sorted(record.keys() ^ FIELDS.keys()))
-        raise RequestError(f"{name}: must have the fields {', '.join(FIELDS)}; it differs in {different}")
-    for field, kind in FIELDS.items():
-        value = record[field]
-        positive = kind is not int or (type(value) is int and value > 0)
-        if type(value) is not kind or not positive or (field == "source" and "kind" not in record[field]):
-            raise RequestError(f"{name}: must have {field} as ingest wrote it, has {value!r}")
-    return Description(**record)
+    except BadRecord as error:
+        raise RequestError(f"{name}: {error}") from None
+    return description
 
 
 def _refuse_difference(

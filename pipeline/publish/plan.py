@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from extractors.formats import FORMATS
+from extractors.records import BadRecord, Count, convert_record, decode_record
 from pipeline.dataset import IMAGES, Dataset
 from pipeline.duplicates import mark_duplicates
 from pipeline.errors import DamagedShard, RequestError
+from pipeline.image import Geometry
 from pipeline.publish.choice import Choice
 from pipeline.publish.pack import PICTURE, RECEIPTS, Pack
 from pipeline.publish.request import Publication, without_paths
@@ -29,6 +31,18 @@ LATENTS = "latents"
 """A column that belongs to one base network; it is published only when named."""
 CRAWLS = frozenset({"laion"})
 """Kinds of sources whose pictures lie on other people's servers, and are not ours to hand on."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What is read of a publish.json, whoever wrote it; the rest of it is only compared."""
+
+    source: Mapping[str, Any] = field(default_factory=dict)
+    geometry: Geometry | None = None
+    columns: Mapping[str, str] | None = None
+    pictures: bool | None = None
+    layout: str | None = None
+    stones: Count | None = None
 
 
 @dataclass(frozen=True)
@@ -187,13 +201,12 @@ def _condition(dataset: Dataset, column: str) -> str | None:
 def read_claim(to: Store) -> Mapping[str, Any] | None:
     """What publish.json says; None when nothing was published there."""
     try:
-        claim = json.loads(bytes(to.load(CLAIM)))
+        claim = decode_record(to.load(CLAIM), dict[str, Any])
+        convert_record(claim, Claim)
     except FileNotFoundError:
         return None
-    except ValueError as error:
-        raise DamagedShard(f"{to.root}/{CLAIM}: must be JSON ({error})") from None
-    if not isinstance(claim, dict):
-        raise DamagedShard(f"{to.root}/{CLAIM}: must be a JSON object")
+    except BadRecord as error:
+        raise DamagedShard(f"{to.root}/{CLAIM}: {error}") from None
     return claim
 
 

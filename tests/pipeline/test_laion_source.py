@@ -13,6 +13,7 @@ from pipeline.dataset import Dataset
 from pipeline.errors import RequestError
 from pipeline.image import Geometry
 from pipeline.ingest import plan_dataset
+from pipeline.plan import read_left_out
 from pipeline.sources.laion.filters import Filters
 from pipeline.sources.laion.source import LaionSource
 from tests.conftest import HERE
@@ -94,7 +95,7 @@ def test_a_plan(tmp_path: Path) -> None:
     rows, left_out = planned(source)
     assert [row for shard in dataset.shards for row in dataset.plan(shard)] == rows
     assert [len(dataset.plan(shard)) for shard in dataset.shards] == [100, 10]
-    assert dataset.left_out() == left_out
+    assert read_left_out(dataset.store) == left_out
 
 
 def test_no_row_left_names_the_reasons(tmp_path: Path) -> None:
