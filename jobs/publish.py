@@ -14,7 +14,6 @@ from jobs.readers import NAMES, choose_readers
 from pipeline.dataset import Dataset
 from pipeline.engine import Outcome, run
 from pipeline.publish import Publication, Published, publish
-from pipeline.publish.edits import CARD
 from pipeline.publish.hub import check_repository, send
 from pipeline.publish.repository import MAIN, parse_repository
 from pipeline.stage import Stage
@@ -54,14 +53,14 @@ class PublishCommand:
         if repository is not None:
             check_repository(Path(place), repository)
         published = publish(dataset, open_store(place), self.publication, readers, self._work, self.purge)
-        kept = bool(published.finished and published.finished.card_kept)
+        kept = set(published.finished.kept if published.finished else ())
         end = ""
         if repository is not None and not published.problems:
             sent = send(Path(place), repository)
             end = f"; {sent.files} files sent" if sent.files else "; all files were there already"
-            kept |= sent.card_kept
+            kept |= {*sent.kept}
         if kept:
-            end += f"; {CARD} was edited there and kept"
+            end += f"; kept as edited: {', '.join(sorted(kept))}"
         return self._summary(published, end)
 
     def _work(self, verb: str, stage: Stage, shards: Sequence[int], of: int) -> Outcome:

@@ -11,10 +11,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from pipeline.dataset import IMAGES
 from pipeline.plain import show_plain
-from pipeline.publish.edits import seal
+from pipeline.publish.edits import CARD, LICENCE, seal
 from pipeline.publish.facts import Facts
 
-SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+SIZES = ("1K", "10K", "100K", "1M", "10M", "100M", "1B", "10B", "100B", "1T")
+"""Bounds of the Hub's size categories, from 1000 on each ten times the one before."""
 DTYPES = {"jpg": "image", "png": "image", "txt": "string", "json": "json"}
 """By the last part of a member's name. json is a type of its own: inferred from the first samples, a list that is
 empty in them could hold nothing later."""
@@ -30,6 +31,12 @@ HOLDS = {
     "latents.npy": "the middle square's latents, float16: mean and log variance, unscaled",
 }
 """What the members of the known formats (extractors.formats) hold, for readers who know none of them."""
+
+
+def render_cards(facts: Facts, template: str = "card.md.j2") -> dict[str, bytes]:
+    """Path -> bytes of the card, and of the terms where the card has to refer to a file for them."""
+    terms = {} if licence_id(facts) != "other" else {LICENCE: render_card(facts, "licence.md.j2")}
+    return {CARD: render_card(facts, template), **terms}
 
 
 def render_card(facts: Facts, template: str = "card.md.j2") -> bytes:
@@ -48,7 +55,6 @@ def render_card(facts: Facts, template: str = "card.md.j2") -> bytes:
         "count": lambda number: f"{number:,}",
         "dtype": lambda member: DTYPES.get(member.rpartition(".")[2], "binary"),
         "holds": lambda member, column: HOLDS.get(member, column),
-        "number": lambda name: name.rpartition("-")[2].removesuffix(".tar"),
         "reasons": _reasons,
     }
     geometry = facts.claim["geometry"]
@@ -56,12 +62,21 @@ def render_card(facts: Facts, template: str = "card.md.j2") -> bytes:
         facts=facts,
         columns=[(IMAGES, facts.members), *((maker.column, maker.members) for maker in facts.makers)],
         licence_id=licence_id(facts),
-        size_category=next((name for least, name in SIZES if facts.samples < least), "1M<n<10M"),
+        licence_file=LICENCE,
+        size_category=size_category(facts.samples),
         geometry=escape_markdown(f"short side {geometry.get('size')} pixels, JPEG {geometry.get('quality')}"),
         research_only=research_only(facts),
         recipes=json.dumps({maker.column: maker.recipe for maker in facts.makers}, indent=1, sort_keys=True),
     )
     return seal(text.encode())
+
+
+def size_category(samples: int) -> str:
+    """The Hub's word for a number of samples."""
+    at = next((i for i in range(len(SIZES)) if samples < 1000 * 10**i), len(SIZES))
+    if at == 0:
+        return f"n<{SIZES[0]}"
+    return f"{SIZES[at - 1]}<n<{SIZES[at]}" if at < len(SIZES) else f"n>{SIZES[-1]}"
 
 
 def research_only(facts: Facts) -> list[str]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from pipeline.publish.facts import Facts
-from pipeline.receipt import to_json
+from pipeline.receipt import digest_json, to_json
 
 CONTEXT: dict[str, Any] = {
     "@language": "en",
@@ -47,16 +48,27 @@ CONTEXT: dict[str, Any] = {
     "transform": "cr:transform",
 }
 FORMATS = {"jpg": "image/jpeg", "png": "image/png", "txt": "text/plain", "json": "application/json"}
+FOLDER = "croissant"
+
+
+def mark_path(facts: Facts) -> str:
+    """A file in a folder that is named by the digest of all shards.
+
+    mlcroissant keeps what it unpacked by the contentUrl alone. So the one of each shard leads through this folder,
+    and shards of another publication or revision have others.
+    """
+    return f"{FOLDER}/{digest_json([line.sha256 for line in facts.lines])[:16]}/mark.txt"
 
 
 def describe(facts: Facts, licence: str) -> bytes:
     """croissant.json. licence: an address or a sentence."""
+    way = f"{mark_path(facts).rpartition('/')[0]}/../.."
     shards = [
         {
             "@type": "cr:FileObject",
             "@id": line.name,
             "name": line.name,
-            "contentUrl": line.name,
+            "contentUrl": f"{way}/{line.name}",
             "contentSize": f"{line.bytes} B",
             "encodingFormat": "application/x-tar",
             "sha256": line.sha256,
@@ -72,15 +84,15 @@ def describe(facts: Facts, licence: str) -> bytes:
             "name": facts.title,
             "description": f"{facts.samples} samples of text and image conditions, in WebDataset shards.",
             "license": licence,
-            "url": facts.contact or "README.md",
+            "url": facts.contact if facts.contact.startswith(("https://", "http://")) else "README.md",
             "version": f"1.{len(facts.revisions)}.0",
-            "distribution": [*shards, *(_files(member, held) for member in facts.members)],
+            "distribution": [*shards, *(_files(member, facts.members, held) for member in facts.members)],
             "recordSet": [_records(member) for member in facts.members],
         }
     )
 
 
-def _files(member: str, held: list[dict[str, str]]) -> dict[str, Any]:
+def _files(member: str, members: Sequence[str], held: list[dict[str, str]]) -> dict[str, Any]:
     return {
         "@type": "cr:FileSet",
         "@id": f"files-{member}",
@@ -88,10 +100,25 @@ def _files(member: str, held: list[dict[str, str]]) -> dict[str, Any]:
         "description": f"The member {member} of every sample.",
         "containedIn": held if len(held) > 1 else held[0],
         "encodingFormat": FORMATS.get(member.rpartition(".")[2], "application/octet-stream"),
-        "includes": f"*.{member}",
-        # A plain *.json finds keypose.json too.
-        **({} if "." in member else {"excludes": f"*.*.{member}"}),
+        "includes": match_member(member, members),
     }
+
+
+def match_member(member: str, members: Sequence[str]) -> list[str]:
+    """Patterns (fnmatch) of the files that hold a member, and not those of members that end alike.
+
+    A plain *.json finds keypose.json too, and mlcroissant does not heed `excludes`. So the patterns for json ask
+    for .json after another character than "e", e.json after another than "s", and so on to the dot of .keypose.
+    """
+    alike = [f".{other.removesuffix(f'.{member}')}" for other in members if other.endswith(f".{member}")]
+    ends = sorted({end[at:] for end in alike for at in range(1, len(end) + 1)}, key=lambda end: (len(end), end))
+    patterns = []
+    for end in ends:
+        if end.endswith(tuple(alike)):
+            continue
+        before = sorted({other[-len(end) - 1] for other in alike if other.endswith(end) and other != end})
+        patterns += [f"*[!{''.join(before)}]{end}.{member}", *([f"{end}.{member}"] if end else [])]
+    return patterns or [f"*.{member}"]
 
 
 def _records(member: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What the owner of a publication wrote into its card is kept; only what loaders read of it is renewed.
+"""What the owner of a publication wrote into its card or terms is kept; only what loaders read is renewed.
 
 A card ends with a seal, the digest of the lines above it. One whose seal does not fit was edited.
 """
@@ -11,7 +11,8 @@ from typing import Any
 
 from pipeline.errors import RequestError
 
-CARD = "README.md"
+CARD, LICENCE = "README.md", "LICENSE.md"
+EDITABLE = (CARD, LICENCE)
 RENEWED = ("size_categories", "configs", "dataset_info")
 """Of the front matter: what tells loaders which files there are, and what is in them."""
 _SEAL = re.compile(rb"<!-- t2i-shards, sha256 of the lines above: ([0-9a-f]{64}) -->\n\Z")

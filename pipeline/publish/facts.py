@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.commit import tar_path
 from pipeline.dataset import IMAGES
 from pipeline.egress.reasons import kind_of
 from pipeline.plan import read_left_out
@@ -123,7 +124,10 @@ def collect_standing(plan: Plan, members: Mapping[str, tuple[str, ...]]) -> Fact
         contact=plan.asked.contact,
         claim=plan.claim,
         members=members[IMAGES],
-        lines=(),
+        lines=tuple(
+            Line(tar_path(IMAGES, shard), IMAGES, r.samples, r.bytes, r.sha256, members[IMAGES])
+            for shard, r in sorted(plan.receipts[IMAGES].items())
+        ),
         makers=tuple(_maker(plan, column, members[column]) for column in plan.columns[1:]),
         stages=tuple(stages),
         opted_out=opted_out,

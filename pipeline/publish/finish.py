@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import IncompleteError
-from pipeline.publish.card import licence_id, render_card
+from pipeline.publish.card import licence_id, render_cards
 from pipeline.publish.choice import Choice, Target
-from pipeline.publish.croissant import describe
-from pipeline.publish.edits import CARD, is_sealed, keep_edits
+from pipeline.publish.croissant import FOLDER, describe, mark_path
+from pipeline.publish.edits import EDITABLE, is_sealed, keep_edits
 from pipeline.publish.facts import Facts, collect_facts
-from pipeline.publish.index import Entry, energon_meta, read_dali_index, wids_index, write_energon_table
+from pipeline.publish.index import (
+    Entry,
+    energon_meta,
+    read_dali_index,
+    webshart_index,
+    wids_index,
+    write_energon_table,
+)
 from pipeline.publish.pack import data_path, index_paths, read_receipt, receipt_path
 from pipeline.publish.packed import Line, PackedShards, line_of
 from pipeline.publish.plan import CLAIM, Plan
@@ -37,16 +45,17 @@ from pipeline.sample import Sample
 from pipeline.store import Store
 
 SHEET, CROISSANT = "contact-sheet.jpg", "croissant.json"
+MARK = b"The name of this folder tells the shards of this revision from others in the cache of mlcroissant.\n"
 ENERGON_TABLE = ".nv-meta/index.sqlite"
 
 
 @dataclass(frozen=True)
 class Finished:
-    """A whole publication. unchecked: readers that are not installed. card_kept: its card had been edited."""
+    """A whole publication. unchecked: readers that are not installed. kept: files that had been edited."""
 
     lines: tuple[Line, ...]
     unchecked: tuple[str, ...]
-    card_kept: bool = False
+    kept: tuple[str, ...] = ()
 
 
 def finish(
@@ -66,14 +75,17 @@ def finish(
         raise other_publisher(to)
     members = plan.members(looked)
     lines = [line_of(target, receipt, members) for target, receipt in receipts.items() if receipt.samples]
+    _discard_empty(to, receipts)
     facts = collect_facts(plan, choice, looked, lines, revisions)
     files = _describe(to, facts)
-    edited = find_edited_card(to)
-    if edited is not None:
-        files[CARD] = keep_edits(f"{to.root}/{CARD}", edited, files[CARD])
+    edited = find_edited(to, files)
+    for path, data in edited.items():
+        files[path] = keep_edits(f"{to.root}/{path}", data, files[path])
+    _discard_old_marks(to, files)
     for path, data in files.items():
         replace_draft(to, path, data)
     files[ENERGON_TABLE] = _write_table(to, lines)
+    webshart = _write_webshart(to, lines)
     unchecked = read_back(to, lines, readers)
     sums = {path: hashlib.sha256(data).hexdigest() for path, data in files.items()}
     sums |= hash_files(to, [CLAIM, *(f"{REVISIONS}/{name}" for name in to.names(REVISIONS))])
@@ -82,10 +94,11 @@ def finish(
         return read_revisions(to) == revisions and find_receipts(to, choice.targets) == receipts
 
     manifest = b"".join(line.encode() for line in lines)
-    if edited is not None:
-        del sums[CARD]  # which is its owner's from now on
+    sums |= webshart
+    for path in edited:
+        del sums[path]  # which is its owner's from now on
     sign(to, manifest, {**sums, **sums_of_shards(to, receipts)}, unchanged)
-    return Finished(tuple(lines), tuple(unchecked), edited is not None)
+    return Finished(tuple(lines), tuple(unchecked), tuple(edited))
 
 
 def read_receipts(to: Store, targets: Sequence[Target]) -> dict[Target, Receipt]:
@@ -112,9 +125,30 @@ def _describe(to: Store, facts: Facts) -> dict[str, bytes]:
     files = {f"wids-{split}.json": wids_index(split, shards) for split, shards in listed.items()}
     files |= energon_meta({split: [(name, count) for name, count, _ in s] for split, s in listed.items()})
     files[SHEET] = draw_contact_sheet(_first_samples(to, facts.lines))
+    files[mark_path(facts)] = MARK
     files[CROISSANT] = describe(facts, "Apache-2.0" if licence_id(facts) == "apache-2.0" else "see README.md")
-    files[CARD] = render_card(facts)
-    return files
+    return {**files, **render_cards(facts)}
+
+
+def webshart_path(name: str) -> str:
+    """webshart/train-000012.json"""
+    return f"webshart/{name}.json"
+
+
+def _write_webshart(to: Store, lines: Sequence[Line]) -> dict[str, str]:
+    """webshart's index of every shard, made of DALI's, in a folder of their own. Path -> sha256."""
+
+    def write(line: Line) -> tuple[str, str]:
+        name = Path(line.name).name
+        index = line.name.removesuffix(".tar") + ".idx"
+        entries = read_dali_index(to.load(index), index)
+        data = webshart_index(name, entries, line.bytes)
+        path = webshart_path(name.removesuffix(".tar"))
+        replace_draft(to, path, data)
+        return path, hashlib.sha256(data).hexdigest()
+
+    with ThreadPoolExecutor(16) as threads:
+        return dict(threads.map(write, lines))
 
 
 def _first_samples(to: Store, lines: Sequence[Line]) -> list[Sample]:
@@ -139,26 +173,44 @@ def _write_table(to: Store, lines: Sequence[Line]) -> bytes:
     return data
 
 
-def find_edited_card(to: Store) -> bytes | None:
-    """The card that stands there, if it is not as it was written."""
-    try:
-        card = bytes(to.load(CARD))
-    except FileNotFoundError:
-        return None
-    return None if is_sealed(card) else card
+def find_edited(to: Store, paths: Collection[str]) -> dict[str, bytes]:
+    """Path -> bytes of those of these files that are there and may be edited, and were."""
+    found = {}
+    for path in EDITABLE:
+        with suppress(FileNotFoundError):
+            if path in paths and not is_sealed(data := bytes(to.load(path))):
+                found[path] = data
+    return found
+
+
+def _discard_old_marks(to: Store, files: Mapping[str, bytes]) -> None:
+    """Take away the marks of earlier revisions."""
+    for name in to.names(FOLDER):
+        if (path := f"{FOLDER}/{name}/mark.txt") not in files:
+            to.discard(path)
+
+
+def _discard_empty(to: Store, receipts: Mapping[Target, Receipt]) -> None:
+    """Take away what earlier versions, or earlier revisions, left of shards of which nothing is left."""
+    for target, receipt in receipts.items():
+        if not receipt.samples:
+            for path in (webshart_path(target.name), *index_paths(target), data_path(target)):
+                to.discard(path)
 
 
 def sums_of_shards(to: Store, receipts: Mapping[Target, Receipt]) -> dict[str, str]:
     """Path -> sha256 of the shards, by their receipts, and of what belongs to them."""
-    small = [path for target in receipts for path in (*index_paths(target), receipt_path(target))]
-    return {**{data_path(target): receipt.sha256 for target, receipt in receipts.items()}, **hash_files(to, small)}
+    held = {target: receipt for target, receipt in receipts.items() if receipt.samples}
+    small = [*map(receipt_path, receipts), *(path for target in held for path in index_paths(target))]
+    return {**{data_path(target): receipt.sha256 for target, receipt in held.items()}, **hash_files(to, small)}
 
 
 def check_shards(to: Store, targets: Sequence[Target]) -> bool:
     """Whether all shards are there and signed. What is damaged, as far as a listing tells, is taken away."""
     receipts = find_receipts(to, targets)
+    held = {target: receipt for target, receipt in receipts.items() if receipt.samples}
     damaged = discard_damaged(
-        to, [ShardFiles(receipt_path(t), data_path(t), r.bytes, index_paths(t)) for t, r in receipts.items()]
+        to, [ShardFiles(receipt_path(t), data_path(t), r.bytes, index_paths(t)) for t, r in held.items()]
     )
     if damaged or len(receipts) < len(targets):
         unsign(to)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import IncompleteError, RequestError
-from pipeline.publish.edits import CARD, is_sealed, keep_edits
+from pipeline.publish.edits import CARD, EDITABLE, LICENCE, is_sealed, keep_edits
 from pipeline.publish.plan import CLAIM, MANIFEST, SUMS, _refuse_difference
 from pipeline.publish.repository import HubRepository, Repository
 from pipeline.publish.signature import replace_draft
@@ -28,7 +28,7 @@ AT_ONCE = 250
 MOST_COMMITS = 100
 MOST_ENTRIES = 10_000
 """Files and folders that the Hub takes in one folder."""
-LAST = (CARD, MANIFEST, SUMS)
+LAST = (CARD, LICENCE, MANIFEST, SUMS)
 HUBS_OWN = (".gitattributes",)
 
 
@@ -43,10 +43,10 @@ class LocalFile:
 
 @dataclass(frozen=True)
 class Sent:
-    """files: how many were sent. card_kept: the card had been edited there, and stays as it was."""
+    """files: how many were sent. kept: the files that had been edited there, and stay so."""
 
     files: int
-    card_kept: bool = False
+    kept: tuple[str, ...] = ()
 
 
 def check_repository(folder: Path, place: Repository) -> None:
@@ -70,7 +70,7 @@ def send(folder: Path, place: Repository) -> Sent:
     remote = hub.files()
     _refuse_strangers(hub, remote, folder)
     earlier = read_sums(hub.load(SUMS)) if SUMS in remote else {}
-    kept = _keep_card(hub, remote, folder, earlier)
+    kept = tuple(path for path in EDITABLE if _keep_edited(hub, remote, folder, earlier, path))
     local = {name: digest_file(folder / name) for name in names_of(folder)}
     files = _send_missing(hub, local, remote, earlier)
     there = hub.files() if files else remote
@@ -141,24 +141,26 @@ def _read_claim(place: Repository, data: bytes) -> Mapping[str, Any]:
     return claim
 
 
-def _keep_card(hub: HubRepository, remote: Mapping[str, Any], folder: Path, earlier: Mapping[str, str]) -> bool:
-    """Take the card over that was edited there. Whether it was.
+def _keep_edited(
+    hub: HubRepository, remote: Mapping[str, Any], folder: Path, earlier: Mapping[str, str], path: str
+) -> bool:
+    """Take the file over that was edited there. Whether it was.
 
-    earlier: what the sums there name, the card's own digest where it has no seal yet.
+    earlier: what the sums there name, the digest of a card that has no seal yet among them.
     """
-    if CARD not in remote or CLAIM not in remote:
+    if path not in remote or CLAIM not in remote or not (folder / path).is_file():
         return False
-    theirs, ours = hub.load(CARD), (folder / CARD).read_bytes()
+    theirs, ours = hub.load(path), (folder / path).read_bytes()
     if theirs == ours:
         return not is_sealed(ours)
-    if is_sealed(theirs) or earlier.get(CARD) == hashlib.sha256(theirs).hexdigest():
+    if is_sealed(theirs) or earlier.get(path) == hashlib.sha256(theirs).hexdigest():
         return False
-    kept = keep_edits(f"{hub.place}/{CARD}", theirs, ours)
+    kept = keep_edits(f"{hub.place}/{path}", theirs, ours)
     sums = read_sums((folder / SUMS).read_bytes())
     store = FolderStore(folder)
     store.discard(SUMS)
-    replace_draft(store, CARD, kept)
-    store.create_bytes(SUMS, sum_lines({name: digest for name, digest in sums.items() if name != CARD}))
+    replace_draft(store, path, kept)
+    store.create_bytes(SUMS, sum_lines({name: digest for name, digest in sums.items() if name != path}))
     return True
 
 
@@ -175,9 +177,11 @@ def refuse_beyond_limits(names: Collection[str]) -> None:
 
 
 def names_of(folder: Path) -> list[str]:
-    """Every file of the publication, card and sums among them; none when it is not whole."""
-    sums = folder / SUMS
-    return sorted({*read_sums(sums.read_bytes()), CARD, SUMS}) if sums.is_file() else []
+    """Every file of the publication, also those that no sums vouch for; none when it is not whole."""
+    if not (folder / SUMS).is_file():
+        return []
+    edited = [path for path in EDITABLE if (folder / path).is_file()]
+    return sorted({*read_sums((folder / SUMS).read_bytes()), SUMS, *edited})
 
 
 def digest_file(path: Path) -> LocalFile:

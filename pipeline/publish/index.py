@@ -4,6 +4,7 @@
   extension, offset of its bytes, their number, and name.
 - `data/train-000000.tar.idx`: Megatron-Energon's: where each sample begins, and the last one ends, as uint64.
 - `.nv-meta/`: Energon's description of the dataset, with a table of all samples and members (SQLite).
+- `webshart/train-000000.json`: webshart's: where each member of the tar lies.
 - `wids-train.json`: the shards of a split with their samples, for random access with `wids`.
 """
 
@@ -18,12 +19,14 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.errors import DamagedShard
-from pipeline.receipt import digest_json, to_json
+from pipeline.receipt import digest_json, to_compact_json, to_json
 from pipeline.tar import BLOCK, END, TarError, read_members
 
 DALI_VERSION = "v1.2"
 ENERGON_VERSION = "7.4.1"
 """The release whose format is written."""
+VAL = "val"
+"""What Energon calls the split that others call validation."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,12 @@ def read_dali_index(data: bytes | memoryview, path: str) -> list[Entry]:
     return entries
 
 
+def webshart_index(name: str, entries: Sequence[Entry], size: int) -> bytes:
+    """The JSON by which webshart reads the tar `name` of `size` bytes."""
+    files = {f"{e.key}.{m.name}": {"offset": m.start, "length": m.size} for e in entries for m in e.members}
+    return to_compact_json({"path": name, "filesize": size, "files": files})
+
+
 def energon_index(entries: Sequence[Entry], size: int) -> bytes:
     """The .tar.idx file. size: bytes of the tar."""
     return np.array([*(entry.start for entry in entries), size - len(END)], "<u8").tobytes()
@@ -101,7 +110,8 @@ def wids_index(name: str, shards: Iterable[tuple[str, int, int]]) -> bytes:
 def energon_meta(splits: Mapping[str, Sequence[tuple[str, int]]]) -> dict[str, bytes]:
     """File -> bytes of .nv-meta, its table aside. splits: split -> (path of a shard, samples)."""
     counts = {path: samples for shards in splits.values() for path, samples in shards}
-    parts = {split: [path for path, _ in shards] for split, shards in splits.items()}
+    names = {} if VAL in splits else {"validation": VAL}
+    parts = {names.get(split, split): [path for path, _ in shards] for split, shards in splits.items()}
     # JSON is YAML, and needs no library to be written.
     return {
         ".nv-meta/dataset.yaml": to_json({"__module__": "megatron.energon", "__class__": "CrudeWebdataset"}),

@@ -108,8 +108,8 @@ class Pack:
                 shard=target.number,
                 planned=planned,
                 samples=len(written.keys),
-                bytes=written.bytes,
-                sha256=written.sha256,
+                bytes=written.bytes if written.keys else 0,
+                sha256=written.sha256 if written.keys else hashlib.sha256().hexdigest(),
                 keys=digest_keys(written.keys),
                 recipe=self.recipe,
                 input=digest_json([loaded.digest for loaded in used.values()]),
@@ -173,8 +173,11 @@ def enlarge_cells(data: bytes, width: int, height: int) -> bytes:
 def commit(store: Store, target: Target, tar: Path, receipt: Receipt, indexes: Mapping[str, bytes]) -> Receipt:
     """Publish `tar` and its indexes, then `receipt`; each is created once. Returns the receipt that stands.
 
-    A tar without receipt is taken up only if its bytes are ours.
+    A tar without receipt is taken up only if its bytes are ours. One without samples is not published, for readers
+    stop at it.
     """
+    if not receipt.samples:
+        return _commit_receipt(store, target, receipt)
     with ThreadPoolExecutor(len(indexes)) as threads:  # beside the tar, for each waits for the disk
         made = [threads.submit(create_same, store, name, data) for name, data in indexes.items()]
         if not store.create(data_path(target), tar):
@@ -183,6 +186,10 @@ def commit(store: Store, target: Target, tar: Path, receipt: Receipt, indexes: M
             _check_orphan(store, target, receipt)
         for index in made:
             index.result()
+    return _commit_receipt(store, target, receipt)
+
+
+def _commit_receipt(store: Store, target: Target, receipt: Receipt) -> Receipt:
     if not store.create_bytes(receipt_path(target), receipt.encode()):
         standing = read_receipt(store, target)
         assert standing is not None

@@ -11,8 +11,7 @@ from pipeline.dataset import Dataset
 from pipeline.engine import Outcome
 from pipeline.errors import IncompleteError
 from pipeline.publish import standing
-from pipeline.publish.card import render_card
-from pipeline.publish.edits import CARD
+from pipeline.publish.card import render_cards
 from pipeline.publish.facts import check_weights, collect_standing
 from pipeline.publish.finish import Finished, check_shards, finish
 from pipeline.publish.grown import as_claimed
@@ -106,7 +105,7 @@ def _publish_columns(dataset: Dataset, to: Store, asked: Publication, work: Work
     if outcome.problems:
         return Published(*told, len(outcome.made), 0, tuple(outcome.problems))
     lines = standing.finish_columns(
-        plan, {CARD: render_card(collect_standing(plan, standing.read_members(plan)), "columns.md.j2")}
+        plan, render_cards(collect_standing(plan, standing.read_members(plan)), "columns.md.j2")
     )
     return Published(*told, len(outcome.made), 0, (), Finished(lines, ()))
 

@@ -11,7 +11,7 @@ from pipeline.dataset import IMAGES, Dataset, Description, check_bytes, load_tar
 from pipeline.duplicates import duplicates_path
 from pipeline.errors import DamagedShard, IncompleteError, RequestError
 from pipeline.plan import LEFT_OUT, plan_path, supplement_path
-from pipeline.publish.finish import find_edited_card
+from pipeline.publish.finish import find_edited
 from pipeline.publish.index import Entry, dali_index, read_dali_index, scan, wids_index
 from pipeline.publish.pack import create_same
 from pipeline.publish.packed import Line
@@ -140,8 +140,8 @@ def finish_columns(plan: Plan, card: Mapping[str, bytes]) -> tuple[Line, ...]:
         copy_file(dataset.store, to, path)
     lines = _lines(plan)
     described = {wids_path(column): _wids(column, lines) for column in plan.columns}
-    if find_edited_card(to) is None:
-        described |= card
+    edited = find_edited(to, card.keys())
+    described |= {path: data for path, data in card.items() if path not in edited}
     for path, data in described.items():
         replace_draft(to, path, data)
     create_same(to, "dataset.json", to_json(asdict(published_description(dataset))))

@@ -72,7 +72,7 @@ def test_the_hub_gets_what_was_put_together_in_the_staging_folder(
     assert f"{to}; all files were there already" in capsys.readouterr().out
     hub.edit({"README.md": staged["README.md"] + b"mine"})
     assert execute(publish) == 0
-    assert "README.md was edited there and kept" in capsys.readouterr().out
+    assert "kept as edited: README.md" in capsys.readouterr().out
     again = PublishCommand(root, to, readers=(), staging=tmp_path / "staging", revision="v2", engine=LOCAL)
     assert execute(again) == 0
     assert contents(tmp_path / "staging") == staged

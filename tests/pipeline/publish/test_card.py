@@ -5,14 +5,17 @@ from __future__ import annotations
 import dataclasses
 import html
 import json
+import os
 import sys
 import tarfile
+from collections.abc import Iterable
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from huggingface_hub import RepoCard
 from PIL import Image
 
 from extractors.formats import FORMATS
@@ -20,10 +23,12 @@ from pipeline.dataset import Dataset
 from pipeline.errors import DamagedShard, RequestError
 from pipeline.image import Geometry
 from pipeline.ingest import Ingest, claim_truths, plan_dataset
-from pipeline.publish.card import HOLDS, escape_markdown
+from pipeline.publish.card import HOLDS, escape_markdown, size_category
+from pipeline.publish.croissant import match_member
 from pipeline.receipt import Receipt, digest_json, to_json
 from pipeline.sample import Sample
 from pipeline.sources.scenes import ScenesSource
+from pipeline.tombstones import remove
 from tests.faults.toys import Pictures, make_images
 from tests.pipeline.publish.toys import contents, publish_here, rewrite_images, toy_dataset
 from tests.pipeline.web import Web, put_failure, put_picture
@@ -79,6 +84,24 @@ def test_the_card_names_counts_contact_and_splits(to: Path) -> None:
     assert "write to remove@example.org with its key" in card
     assert "# Toys &amp; &lt;more&gt;" in card
     assert 'pretty_name: "Toys & <more>"' in front
+
+
+@pytest.mark.parametrize("layout", ["packed", "columns"])
+def test_the_front_matter_names_size_and_terms_as_the_hub_asks(tmp_path: Path, layout: str) -> None:
+    """license_link: a file LICENSE or LICENSE.md of the repository, or an address."""
+    dataset = make_images(tmp_path / "root", Pictures(4), 4, ("sketch",))
+    publish_here(dataset, tmp_path / "to", layout=layout)
+    data = RepoCard((tmp_path / "to/README.md").read_text()).data
+    assert data["size_categories"] == ["n<1K"]
+    assert (data["license"], data["license_link"]) == ("other", "LICENSE.md")
+    assert "| sketch | no network |" in (tmp_path / "to/LICENSE.md").read_text()
+    assert "LICENSE.md" in (tmp_path / "to/SHA256SUMS").read_text()
+
+
+def test_size_categories() -> None:
+    expected = {0: "n<1K", 999: "n<1K", 1000: "1K<n<10K", 10**6 - 1: "100K<n<1M", 10**6: "1M<n<10M"}
+    expected |= {5 * 10**7: "10M<n<100M", 10**9: "1B<n<10B", 10**12 - 1: "100B<n<1T", 10**12: "n>1T"}
+    assert {samples: size_category(samples) for samples in expected} == expected
 
 
 def test_losses_and_opt_outs_are_counted(tmp_path: Path) -> None:
@@ -165,42 +188,84 @@ def import_mlcroissant() -> Any:
     return mlcroissant
 
 
-def test_croissant_is_valid_and_gives_the_records(
-    to: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def croissant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """mlcroissant with a cache of its own, which keeps what it unpacked as the user's does."""
     mlcroissant = import_mlcroissant()
     from mlcroissant._src.operation_graph.operations import extract
 
-    # What it unpacks it keeps by the shard's name alone, in a folder that all have in common.
     monkeypatch.setattr(extract, "EXTRACT_PATH", type(extract.EXTRACT_PATH)(tmp_path / "unpacked"))
-    dataset: Any = mlcroissant.Dataset(str(to / "croissant.json"))
+    return mlcroissant
+
+
+def files_of(croissant: Any, to: Path) -> dict[str, list[str]]:
+    """member -> the files of its records, of all records."""
+    dataset: Any = croissant.Dataset(str(to / "croissant.json"))
     assert not dataset.metadata.issues.errors
-    records = list(dataset.records("records-jpg"))
-    assert len(records) == 30
-    assert isinstance(records[0]["records-jpg/content"], Image.Image)
-    assert len(list(dataset.records("records-json"))) == 30
-    shards = [d for d in json.loads((to / "croissant.json").read_text())["distribution"] if "sha256" in d]
+    found = {}
+    for records in dataset.metadata.record_sets:
+        member = records.id.removeprefix("records-")
+        read = list(dataset.records(records.id))
+        assert all(isinstance(r[f"{records.id}/content"], Image.Image) for r in read if member.endswith("g"))
+        found[member] = sorted(Path(os.fsdecode(r[f"{records.id}/file"])).name for r in read)
+    return found
+
+
+def files_in(to: Path, members: Iterable[str]) -> dict[str, list[str]]:
+    """The same, as tarfile tells."""
+    names = []
+    for path in (to / "data").glob("*.tar"):
+        with tarfile.open(path) as tar:
+            names += tar.getnames()
+    return {member: sorted(n for n in names if n.partition(".")[2] == member) for member in members}
+
+
+def test_croissant_is_valid_and_gives_all_records(to: Path, croissant: Any) -> None:
+    assert files_of(croissant, to) == files_in(to, ("jpg", "txt", "json", "sketch.png", "color.png"))
+    record = json.loads((to / "croissant.json").read_text())
+    assert record["url"] == "README.md"  # the contact is an address for mail
+    shards = [d for d in record["distribution"] if "sha256" in d]
     manifest = [json.loads(line) for line in (to / "manifest.jsonl").read_text().splitlines()]
-    assert [(s["contentUrl"], s["sha256"]) for s in shards] == [
+    assert [(os.path.normpath(s["contentUrl"]), s["sha256"]) for s in shards] == [
         (line["name"], line["sha256"]) for line in manifest
     ]
+    assert all((to / s["contentUrl"]).is_file() for s in shards)
 
 
-def test_croissant_tells_members_apart_that_end_alike(tmp_path: Path) -> None:
+def test_the_cache_of_mlcroissant_gives_no_records_of_another_set(croissant: Any, tmp_path: Path) -> None:
+    """Nor those of a sample that was removed."""
+    members = ("jpg", "txt", "json", "sketch.png")
+    for name, count in (("one", 8), ("two", 6)):
+        dataset, to = toy_dataset(tmp_path / name / "root", count, 8, color=False), tmp_path / name / "to"
+        publish_here(dataset, to, shard_size=4)
+        assert files_of(croissant, to) == files_in(to, members)
+    remove(dataset, "keys", ["k00001"])
+    publish_here(dataset, to, purge=True, shard_size=4)
+    found = files_of(croissant, to)
+    assert found == files_in(to, members)
+    assert "k00001.jpg" not in found["jpg"]
+    assert len(list((to / "croissant").rglob("mark.txt"))) == 1
+
+
+def test_croissant_tells_members_apart_that_end_alike(croissant: Any, tmp_path: Path) -> None:
     source, geometry = ScenesSource(samples=2), Geometry(64)
     dataset = plan_dataset(str(tmp_path / "root"), source, geometry, 2)
     stage = Ingest(dataset, source, geometry, claim_truths(dataset, source, ("keypose",)))
     stage.setup()
     stage(0)
     publish_here(dataset, tmp_path / "to")
-    record = json.loads((tmp_path / "to/croissant.json").read_text())
-    files = {d["@id"]: d for d in record["distribution"] if d["@type"] == "cr:FileSet"}
-    with tarfile.open(tmp_path / "to/data/train-000000.tar") as tar:
-        names = tar.getnames()
-    for member in ("json", "keypose.json", "keypose.png", "jpg"):
-        told = files[f"files-{member}"]
-        found = [n for n in names if fnmatch(n, told["includes"]) and not fnmatch(n, told.get("excludes", ""))]
-        assert found == [n for n in names if n.partition(".")[2] == member]
+    members = ("jpg", "txt", "json", "keypose.json", "keypose.png")
+    assert files_of(croissant, tmp_path / "to") == files_in(tmp_path / "to", members)
+
+
+def test_patterns_of_members_that_end_alike() -> None:
+    members = ("json", "keypose.json", "b.keypose.json", "pose.json", "a-b.json", "png", "sketch.png")
+    keys = ("k", "e", "se", "pose", "keypose", "xkeypose", "b", "a-b", "0-b", "_", "eb", "000000000042")
+    files = [(f"{key}.{member}", member) for key in keys for member in members]
+    for member in members:
+        patterns = match_member(member, members)
+        found = [name for name, _ in files if any(fnmatch(name, pattern) for pattern in patterns)]
+        assert found == [name for name, of in files if of == member], member
 
 
 def test_sums_are_those_of_all_files(to: Path, tmp_path: Path) -> None:

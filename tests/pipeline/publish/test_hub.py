@@ -17,7 +17,7 @@ from tests.pipeline.publish.hub_server import Hub
 from tests.pipeline.publish.toys import contents, publish_here, toy_dataset
 
 PLACE = Repository("user/name")
-VOUCHING = {"README.md", "manifest.jsonl", "SHA256SUMS"}
+VOUCHING = {"README.md", "LICENSE.md", "manifest.jsonl", "SHA256SUMS"}
 
 
 @pytest.fixture
@@ -91,7 +91,8 @@ def test_a_purge_reaches_the_hub(dataset: Dataset, hub: Hub, tmp_path: Path) -> 
     own = {"LICENSE": b"mine", "docs/own.md": b"mine too"}
     assert stored(hub) == {**contents(tmp_path / "to"), **own}
     assert hub.uploads == uploads + 1
-    assert set(hub.commits[first]) == {"-manifest.jsonl", "-SHA256SUMS", f"-{gone}"}
+    deleted = {name for name in hub.commits[first] if not name.startswith("-croissant/")}
+    assert deleted == {"-manifest.jsonl", "-SHA256SUMS", f"-{gone}"}
 
 
 OTHERS: list[dict[str, bytes | None]] = [
@@ -145,16 +146,17 @@ def test_a_card_edited_on_the_hub_is_kept(dataset: Dataset, hub: Hub, tmp_path: 
     send(tmp_path / "to", PLACE)
     card = stored(hub)["README.md"].decode().replace("license: other", "license: cc-by-4.0", 1)
     card += "\n## Citation\n\nHow to cite it.\n"
-    hub.edit({"README.md": card.encode()})
+    hub.edit({"README.md": card.encode(), "LICENSE.md": b"CC BY 4.0"})
     for purge in (False, True):
         if purge:
             remove(dataset, "keys", ["k00003"])
             publish_here(dataset, tmp_path / "to", purge=True)
-        assert send(tmp_path / "to", PLACE).card_kept
+        assert send(tmp_path / "to", PLACE).kept
         assert stored(hub)["README.md"] == card.encode()
+        assert stored(hub)["LICENSE.md"] == b"CC BY 4.0"
         assert stored(hub) == contents(tmp_path / "to")
         assert b"README.md" not in stored(hub)["SHA256SUMS"]
-        assert send(tmp_path / "to", PLACE) == Sent(0, True)
+        assert send(tmp_path / "to", PLACE) == Sent(0, ("README.md", "LICENSE.md"))
 
 
 def test_a_card_from_before_cards_were_sealed_is_renewed_unless_edited(
@@ -166,10 +168,10 @@ def test_a_card_from_before_cards_were_sealed_is_renewed_unless_edited(
     sums = whole["SHA256SUMS"].replace(digests[whole["README.md"]], digests[old])
     hub.create()
     hub.edit({**whole, "README.md": old, "SHA256SUMS": sums})
-    assert not send(tmp_path / "to", PLACE).card_kept
+    assert not send(tmp_path / "to", PLACE).kept
     assert stored(hub) == whole
     hub.edit({"README.md": old + b"edited", "SHA256SUMS": sums})
-    assert send(tmp_path / "to", PLACE).card_kept
+    assert send(tmp_path / "to", PLACE).kept
     assert stored(hub)["README.md"] == old + b"edited"
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.publish.index import dali_index, read_dali_index, scan
+from pipeline.publish.index import dali_index, energon_meta, read_dali_index, scan
 from pipeline.tar import TarError
 from tests.pipeline.publish.toys import publish_here, toy_dataset
 
@@ -71,6 +71,38 @@ def test_energons_table_and_counts_are_of_one_order(to: Path) -> None:
             expected_members += [(number, i, m.name, m.start, m.size) for m in entry.members]
     assert samples == expected
     assert sorted(members) == sorted(expected_members)
+
+
+def test_webshart_finds_every_member(to: Path) -> None:
+    for path in tars(to):
+        index = json.loads((to / "webshart" / f"{path.stem}.json").read_text())
+        data = path.read_bytes()
+        with tarfile.open(path) as tar:
+            lie = {info.name: {"offset": info.offset_data, "length": info.size} for info in tar.getmembers()}
+        assert index == {"path": path.name, "filesize": len(data), "files": lie}
+
+
+def test_webshart_itself_reads_it(to: Path) -> None:
+    webshart = pytest.importorskip("webshart", reason="needs webshart")
+    found = webshart.discover_dataset(str(to / "data"), metadata=str(to / "webshart"))
+    seen = {}
+    for shard in range(found.num_shards):
+        reader = found.open_shard(shard)
+        seen |= {name: reader.read_file(i) for i, name in enumerate(found.list_files_in_shard(shard))}
+    expected = {}
+    for path in tars(to):
+        with tarfile.open(path) as tar:
+            expected |= {info.name: tar.extractfile(info).read() for info in tar.getmembers()}  # type: ignore[union-attr]
+    assert seen == expected
+
+
+def test_energon_finds_the_validation_split_by_its_own_name() -> None:
+    def parts(*names: str) -> list[str]:
+        made = energon_meta({name: [(f"data/{name}-000000.tar", 1)] for name in names})
+        return list(json.loads(made[".nv-meta/split.yaml"])["split_parts"])
+
+    assert parts("train", "validation", "test") == ["test", "train", "val"]
+    assert parts("train", "validation", "val") == ["train", "val", "validation"]
 
 
 def test_wids_names_the_shards_of_a_split_beside_it(to: Path) -> None:

@@ -45,8 +45,9 @@ def die_at_each_step(base: str, tmp_path: Path, *what: str) -> list[dict[str, An
     return steps
 
 
-FILES = 1 + 2 * 4 + 1 + 5 + 3 + 2
-"""Made: the claim; two shards of four files; wids; Energon's; sheet, Croissant, card; manifest and sums."""
+FILES = 1 + 2 * 5 + 1 + 5 + 5 + 2
+"""Made: the claim; two shards of five files; wids; Energon's; sheet, Croissant and its mark, card and terms;
+manifest and sums."""
 
 
 def test_death_at_each_step_of_packing(tmp_path: Path) -> None:
@@ -56,8 +57,8 @@ def test_death_at_each_step_of_packing(tmp_path: Path) -> None:
     assert all(step["half"] for step in steps[:-1] if "before link" in step["step"])
 
 
-COLUMNS_FILES = 1 + 5 + 3 + 2 + 2 + 1 + 2
-"""The claim; a shard of images (tar, index, rows, plan, receipt), one of sketch; its recipe and the card; wids;
+COLUMNS_FILES = 1 + 5 + 3 + 3 + 2 + 1 + 2
+"""The claim; a shard of images (tar, index, rows, plan, receipt), one of sketch; its recipe, card and terms; wids;
 dataset.json; manifest and sums."""
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
+import webdataset
 
 from pipeline.dataset import Dataset
 from pipeline.errors import RequestError
@@ -57,7 +59,7 @@ def test_a_purge_makes_only_the_shards_concerned_anew(dataset: Dataset, tmp_path
     after = contents(to)
     changed = {name for name in before if name.endswith(".tar") and before[name] != after[name]}
     assert changed == {"data/train-000000.tar", "data/train-000001.tar", "data/test-000000.tar"}
-    assert before.keys() <= after.keys()
+    assert {name for name in before if not name.startswith("croissant/")} <= after.keys()
     found = sorted(s.key for split in ("train", "test") for s in open_published(str(to), split).samples(0))
     assert found == sorted(set(everything()) - set(first))
     [revision] = [json.loads(data) for name, data in after.items() if name.startswith("revisions/")]
@@ -70,18 +72,26 @@ def test_a_purge_makes_only_the_shards_concerned_anew(dataset: Dataset, tmp_path
 
 
 def test_a_shard_of_which_nothing_is_left(tmp_path: Path) -> None:
-    """It stays in its place, empty; readers find the others by the card. To leave nothing at all is refused."""
+    """No file is left of it, at which readers would stop. To leave nothing at all is refused."""
     dataset, to = toy_dataset(tmp_path / "root", 8, 8, color=False), tmp_path / "to"
     publish_here(dataset, to, shard_size=4)
     remove(dataset, "keys", everything()[:4])
     publish_here(dataset, to, purge=True, readers=LOCAL, shard_size=4)
     assert keys_of(to) == everything()[4:8]
-    assert (to / "data/train-000000.tar").read_bytes() == bytes(1024)
-    assert (to / "data/train-000000.idx").read_text() == "v1.2 0\n"
+    assert sorted(path.name for path in (to / "data").iterdir()) == [
+        f"train-000001.{suffix}" for suffix in ("idx", "tar", "tar.idx")
+    ]
+    files = contents(to)
+    sums = {line.split("  ")[1] for line in files["SHA256SUMS"].decode().splitlines()}
+    assert sums == files.keys() - {"SHA256SUMS"}
+    pattern = re.search(r'glob\("([^"]*)"\)', files["README.md"].decode())
+    assert pattern is not None
+    found = sorted(map(str, to.glob(pattern[1])))
+    assert [s["__key__"] for s in webdataset.WebDataset(found, shardshuffle=False)] == everything()[4:8]
+    assert publish_here(dataset, to, purge=True, readers=LOCAL, shard_size=4).made == 0
     assert [json.loads(line)["name"] for line in (to / "manifest.jsonl").read_text().splitlines()] == [
         "data/train-000001.tar"
     ]
-    assert 'WebDataset("data/train-{000001..000001}.tar"' in (to / "README.md").read_text()
     before = contents(to)
     remove(dataset, "keys", everything()[4:8])
     with pytest.raises(RequestError, match="every sample of it was removed; delete the publication itself"):
@@ -134,6 +144,21 @@ def test_a_purge_cut_off_is_gone_on_with(
     assert contents(tmp_path / "to") == contents(tmp_path / "whole")
 
 
+def test_an_empty_tar_of_an_earlier_version_goes_with_the_next_purge(tmp_path: Path) -> None:
+    dataset, to = toy_dataset(tmp_path / "root", 8, 8, color=False), tmp_path / "to"
+    publish_here(dataset, to, shard_size=4)
+    remove(dataset, "keys", everything()[:4])
+    publish_here(dataset, to, purge=True, shard_size=4)
+    left = {"data/train-000000.tar": bytes(1024), "data/train-000000.idx": b"v1.2 0\n"}
+    left["data/train-000000.tar.idx"] = bytes(8)
+    for name, data in left.items():
+        (to / name).write_bytes(data)
+    remove(dataset, "keys", everything()[4:5])
+    publish_here(dataset, to, purge=True, readers=LOCAL, shard_size=4)
+    assert not left.keys() & contents(to).keys()
+    assert keys_of(to) == everything()[5:8]
+
+
 @pytest.mark.parametrize("sealed", [True, False], ids=["", "from before cards were sealed"])
 def test_an_edited_card_is_kept_through_a_purge(dataset: Dataset, tmp_path: Path, sealed: bool) -> None:
     """What loaders read of it is renewed; the sums vouch for it no longer. An unedited card is written anew."""
@@ -152,9 +177,9 @@ def test_an_edited_card_is_kept_through_a_purge(dataset: Dataset, tmp_path: Path
             card = card.replace(b"data/train-*.tar", b"data/*.tar", 1)
         replace_file(to / "README.md", card)
     remove(dataset, "keys", ["k00003"])
-    assert not publish_here(dataset, tmp_path / "to", purge=True).finished.card_kept  # type: ignore[union-attr]
+    assert not publish_here(dataset, tmp_path / "to", purge=True).finished.kept  # type: ignore[union-attr]
     assert b"Revision 1: 1 samples went" in (tmp_path / "to/README.md").read_bytes()
-    assert publish_here(dataset, tmp_path / "edited", purge=True).finished.card_kept  # type: ignore[union-attr]
+    assert publish_here(dataset, tmp_path / "edited", purge=True).finished.kept  # type: ignore[union-attr]
     kept = (tmp_path / "edited/README.md").read_text()
     assert kept.endswith("\n## Citation\n")
     assert "license: cc-by-4.0\n" in kept
