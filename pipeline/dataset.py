@@ -22,7 +22,7 @@ from pipeline.plan import (
     read_supplements,
     write_segment,
 )
-from pipeline.receipt import FORMAT, Receipt, digest_json, shard_name, to_json
+from pipeline.receipt import FORMAT, Receipt, check_sha256, check_size, digest_json, shard_name, to_json
 from pipeline.sample import Sample, digest_keys
 from pipeline.store import Store, open_store
 from pipeline.tar import TarError, read_samples
@@ -33,6 +33,8 @@ IMAGES = "images"
 RESERVED = {"plan", "supplements", "drafts", "duplicates", "tombstones", IMAGES}
 AT_ONCE = 16
 """Receipts that are read at once: of a store far away each takes its time, and hardly any work."""
+MAPPED = 256 << 20
+"""Bytes above which a shard is not read into memory as a whole: a worker may have no more than 2 GB."""
 
 
 @dataclass(frozen=True)
@@ -178,8 +180,20 @@ class Dataset:
 
 
 def load_verified(store: Store, receipt: Receipt) -> list[Sample]:
-    """The samples under `receipt`, after size, sha256, number and keys were compared with it."""
-    return read_verified(load_tar(store, receipt), receipt)
+    """The samples under `receipt`, after size, sha256, number and keys were compared with it.
+
+    A shard of at most MAPPED bytes is read into memory, so that it cannot change after it was verified; a larger
+    one in a folder is mapped.
+    """
+    if receipt.bytes > MAPPED:
+        return read_verified(load_tar(store, receipt), receipt)
+    path = tar_path(receipt.column, receipt.shard)
+    try:
+        file = store.open(path)
+    except FileNotFoundError:
+        raise DamagedShard(f"{path}: has a receipt, but the file is gone") from None
+    with file:
+        return read_verified(memoryview(file.read()), receipt)
 
 
 def load_tar(store: Store, receipt: Receipt) -> memoryview:
@@ -194,11 +208,8 @@ def load_tar(store: Store, receipt: Receipt) -> memoryview:
 def check_bytes(data: memoryview, receipt: Receipt) -> None:
     """Raises DamagedShard unless these are the bytes that the receipt vouches for."""
     path = tar_path(receipt.column, receipt.shard)
-    if len(data) != receipt.bytes:
-        raise DamagedShard(f"{path}: must have {receipt.bytes} bytes, has {len(data)}")
-    sha256 = hashlib.sha256(data).hexdigest()
-    if sha256 != receipt.sha256:
-        raise DamagedShard(f"{path}: must have sha256 {receipt.sha256[:12]}…, has {sha256[:12]}…")
+    check_size(path, len(data), receipt.bytes)
+    check_sha256(path, hashlib.sha256(data).hexdigest(), receipt.sha256)
 
 
 def read_verified(data: memoryview, receipt: Receipt) -> list[Sample]:
