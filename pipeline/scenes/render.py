@@ -1,6 +1,7 @@
 """A scene: the picture, its caption and its exact ground truth."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,11 @@ from pipeline.scenes.keypoints import find_people
 from pipeline.scenes.place import Surface
 from pipeline.scenes.shading import shade_picture, soften
 from pipeline.scenes.sight import look
+from pipeline.scenes.simple import draw_simple_world
 from pipeline.scenes.world import World, draw_world
+
+WorldName = Literal["full", "simple"]
+WORLDS = {"full": draw_world, "simple": draw_simple_world}
 
 
 @dataclass(frozen=True)
@@ -42,12 +47,12 @@ def draw_canvas(world: World, dice: Dice) -> Canvas:
     return canvas
 
 
-def render(seed: int, index: int, size: int = 256) -> Scene:
-    """Picture `index` of seed `seed`, `size` pixels square: the same bits on any machine.
+def render(seed: int, index: int, size: int = 256, world_name: WorldName = "full") -> Scene:
+    """Picture `index` of seed `seed` of a world, `size` pixels square: the same bits on any machine.
 
     The layout does not depend on `size`; the caption does where a thing is just large enough to be named.
     """
-    world = draw_world(seed, index, size)
+    world = WORLDS[world_name](seed, index, size)
     backdrop, words = Dice(seed, index, 1), Dice(seed, index, 2)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         canvas = draw_canvas(world, backdrop)

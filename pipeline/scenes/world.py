@@ -34,7 +34,7 @@ class World:
         return tuple(p.thing for p in self.people) + self.things
 
 
-class _Layout:
+class Layout:
     """Finds free ground: nothing touches, nothing leaves the picture, nothing hides much of another."""
 
     def __init__(self, dice: Dice, camera: Camera, place: Place) -> None:
@@ -82,7 +82,7 @@ class _Layout:
         self._taken.append((x, z, thing.radius, thing.height))
 
 
-def _facing(dice: Dice) -> float:
+def facing(dice: Dice) -> float:
     """Yaw in degrees: most people face the camera, some are seen from the side or from behind."""
     return dice.weigh({0: 5.0, 90: 1.3, -90: 1.3, 180: 1.6}) + dice.around(0, 38)
 
@@ -102,11 +102,11 @@ def _seat(dice: Dice, frame: Frame, place: Place, height: float) -> tuple[Thing,
     return block, height, height / 2 - 0.14
 
 
-def _add_person(dice: Dice, layout: _Layout, place: Place) -> tuple[Person, Thing | None] | None:
+def _add_person(dice: Dice, layout: Layout, place: Place) -> tuple[Person, Thing | None] | None:
     seated = dice.chance(0.2)
     pose = vary_pose(dice, dice.pick(SEATED if seated else POSES))
     looks = draw_looks(dice, pose)
-    size, turn, yaw = dice.between(0.9, 1.08), dice.around(0, 22), _facing(dice)
+    size, turn, yaw = dice.between(0.9, 1.08), dice.around(0, 22), facing(dice)
     at = layout.find(0.8 if seated else 0.42, 2.3, 6.5)
     if at is None:
         return None
@@ -133,7 +133,7 @@ def _window(dice: Dice, place: Place) -> Thing | None:
     return Thing("window", labels.WINDOW, frame, tuple(model.parts), w / 2, h + 1)
 
 
-def _add_things(dice: Dice, layout: _Layout, place: Place, count: int, near: float, far: float) -> list[Thing]:
+def add_things(dice: Dice, layout: Layout, place: Place, count: int, near: float, far: float) -> list[Thing]:
     found: list[Thing] = []
     for _ in range(count):
         builder = dice.weigh(dict(place.offers))
@@ -159,12 +159,16 @@ def _thing_yaw(dice: Dice, builder: Builder) -> float:
     return dice.around(0, 180)
 
 
+def draw_camera(dice: Dice, size: int) -> Camera:
+    return Camera(dice.between(1.1, 1.9), dice.between(4, 11), dice.between(0.92, 1.25), size)
+
+
 def draw_world(seed: int, index: int, size: int) -> World:
     """Does not depend on `size` but for the camera's."""
     dice = Dice(seed, index)
     place = draw_place(dice)
-    camera = Camera(dice.between(1.1, 1.9), dice.between(4, 11), dice.between(0.92, 1.25), size)
-    layout = _Layout(dice, camera, place)
+    camera = draw_camera(dice, size)
+    layout = Layout(dice, camera, place)
     people: list[Person] = []
     objects: list[Thing] = []
     seats: dict[int, int] = {}
@@ -180,9 +184,9 @@ def draw_world(seed: int, index: int, size: int) -> World:
             objects.append(seat)
         people.append(person)
     count = dice.weigh({1: 2, 2: 3, 3: 3, 4: 2}) if people else dice.weigh({2: 2, 3: 3, 4: 3, 5: 2})
-    objects += _add_things(dice, layout, place, count, 2.4, 7.5)
+    objects += add_things(dice, layout, place, count, 2.4, 7.5)
     if place.sky is not None and dice.chance(0.5):
-        objects += _add_things(dice, layout, place, 2, 9.0, 24.0)
+        objects += add_things(dice, layout, place, 2, 9.0, 24.0)
     window = _window(dice, place)
     if window is not None:
         objects.append(window)

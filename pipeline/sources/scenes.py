@@ -12,25 +12,29 @@ from typing import Any
 from extractors.base import Resources
 from extractors.formats import depth_to_map
 from pipeline.errors import RequestError
-from pipeline.scenes import VERSION, render
+from pipeline.scenes import VERSION, WorldName, render
 from pipeline.sources.base import Opener, Original, Row
 
 
 @dataclass(frozen=True)
 class ScenesSource:
-    """Picture i of seed s is always the same."""
+    """Picture i of seed s of a world is always the same."""
 
     samples: int = 1000
     """How many scenes."""
     seed: int = 0
     """Which endless series of scenes."""
+    world: WorldName = "full"
+    """full, or simple: one ground and one sky, one to three things, at most one person, who is large."""
 
     def __post_init__(self) -> None:
         if self.samples < 1:
             raise RequestError(f"--samples must be at least 1, not {self.samples}")
 
     def describe(self) -> Mapping[str, Any]:
-        return {"kind": "scenes", "version": VERSION, "samples": self.samples, "seed": self.seed}
+        # Datasets made before there was a choice name no world: theirs is the full one.
+        world = {} if self.world == "full" else {"world": self.world}
+        return {"kind": "scenes", "version": VERSION, "samples": self.samples, "seed": self.seed, **world}
 
     @property
     def repeatable(self) -> bool:
@@ -41,11 +45,12 @@ class ScenesSource:
         return Resources()
 
     def rows(self, left_out: Counter[str]) -> Iterator[Row]:
+        prefix = "scene:" if self.world == "full" else f"scene:{self.world}/"
         for index in range(self.samples):
             key = f"{index:09d}"
             yield {
                 "key": key,
-                "location": f"scene:{self.seed}/{index}",
+                "location": f"{prefix}{self.seed}/{index}",
                 "captions": [],
                 "digest": None,
                 "index": index,
@@ -59,7 +64,7 @@ class ScenesSource:
         yield lambda row: self._open(row, size)
 
     def _open(self, row: Row, size: int) -> Original:
-        scene = render(self.seed, row["index"], size)
+        scene = render(self.seed, row["index"], size, self.world)
         return Original(
             content=scene.picture,
             captions=(scene.caption,),

@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jobs.mini import MiniWeightsCommand
-from jobs.mini import train as loop
+from jobs.mini import MiniWeightsCommand, loop
 from jobs.mini.scenes import draw_views, load_scenes
 from pipeline.errors import RequestError
 from pipeline.scenes import render
@@ -43,14 +42,14 @@ def test_a_seed_decides_every_bit_and_an_interruption_none(name, rendered, tmp_p
 
     done = []
 
-    def keep(*args: object) -> None:
-        kept(*args)
-        done.append(args[-1])
-        if args[-1] == 2:
+    def keep(checkpoint: Path, state: dict[str, object]) -> None:
+        kept(checkpoint, state)
+        done.append(state["step"])
+        if state["step"] == 2:
             raise Killed
 
     kept = loop._keep
-    monkeypatch.setattr(loop, "KEEP_EVERY", 1)
+    monkeypatch.setattr("jobs.mini.train.KEEP_EVERY", 1)
     monkeypatch.setattr(loop, "_keep", keep)
     with pytest.raises(Killed):
         trained(name, rendered, tmp_path / "twice")
