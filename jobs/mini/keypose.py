@@ -9,7 +9,7 @@ round otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from extractors.atomic import replace_file
+from jobs.mini.loop import Course, learn
 from jobs.mini.people import SIZE, Peopled, draw_batch, load_scenes
 
 if TYPE_CHECKING:
@@ -60,7 +61,6 @@ class Training:
 
 def train(asked: Training, say: Callable[[str], None] = print) -> Path:
     """The weights, averaged over the last steps, as safetensors; convolutions and matrices in half precision."""
-    import torch
     from safetensors.torch import save_file
 
     from extractors.batch import fixed_threads
@@ -70,26 +70,21 @@ def train(asked: Training, say: Callable[[str], None] = print) -> Path:
     scenes = load_scenes(asked.out, asked.seed, asked.scenes)
     with fixed_threads(1):
         model, optimizer = begin(asked.seed)
-        average = {name: value.clone() for name, value in model.state_dict().items()}
-        state = asked.out / "keypose.pt"
-        start = _restore(state, model, optimizer, average) if state.is_file() else 0
-        model.train()
-        for step in range(start, asked.total):
-            for group in optimizer.param_groups:
-                group["lr"] = rate_at(step, asked)
+        course = Course(
+            "keypose",
+            asked.out / "keypose.pt",
+            asked.total,
+            lambda step: rate_at(step, asked),
+            decay=0.998,
+            said_every=SAID_EVERY,
+            kept_every=SAVED_EVERY,
+        )
+
+        def loss(step: int) -> Mapping[str, Tensor]:
             pictures, people = _batch(scenes, asked, step)
-            parts = losses(model, pictures, people)
-            optimizer.zero_grad()
-            torch.stack(list(parts.values())).sum().backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
-            optimizer.step()
-            _blend(average, model, step)
-            if (step + 1) % SAID_EVERY == 0:
-                say(
-                    f"step {step + 1}: " + " ".join(f"{name} {float(v.detach()):.3f}" for name, v in parts.items())
-                )
-            if (step + 1) % SAVED_EVERY == 0 or step + 1 == asked.total:
-                _save(state, model, optimizer, average, step + 1)
+            return losses(model, pictures, people)
+
+        average = learn(model.train(), optimizer, loss, course, say).weights
     # Norms stay as they are: a variance of pixels 0..255 may pass what half precision holds.
     half = {name: (v.half() if v.ndim > 1 else v).contiguous() for name, v in average.items()}
     with replace_file(asked.out / FILE) as scratch:
@@ -146,34 +141,3 @@ def _batch(scenes: Peopled, asked: Training, step: int) -> tuple[Tensor, list[np
     crops, people = draw_batch(scenes, (asked.seed, step), asked.batch, size)
     pictures = torch.from_numpy(crops).permute(0, 3, 1, 2).float()
     return pictures.contiguous(memory_format=torch.channels_last), people
-
-
-def _blend(average: dict[str, Tensor], model: Any, step: int) -> None:
-    """Keep 0.998 of the average, less in the first steps."""
-    import torch
-
-    keep = min(0.998, (1 + step) / (10 + step))
-    with torch.no_grad():
-        for name, value in model.state_dict().items():
-            if value.is_floating_point():
-                average[name].lerp_(value, 1 - keep)
-            else:
-                average[name].copy_(value)
-
-
-def _save(path: Path, model: Any, optimizer: torch.optim.Optimizer, average: dict[str, Tensor], step: int) -> None:
-    import torch
-
-    kept = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "average": average, "step": step}
-    with replace_file(path) as scratch:
-        torch.save(kept, scratch)
-
-
-def _restore(path: Path, model: Any, optimizer: torch.optim.Optimizer, average: dict[str, Tensor]) -> int:
-    import torch
-
-    kept = torch.load(path, weights_only=True)
-    model.load_state_dict(kept["model"])
-    optimizer.load_state_dict(kept["optimizer"])
-    average.update(kept["average"])
-    return int(kept["step"])

@@ -1,27 +1,25 @@
-"""The loop that the networks for sketch, depth and segmentation share: from scenes to a safetensors file.
+"""How the networks for sketch, depth and segmentation are trained: from scenes to a safetensors file.
 
-One thread; a step's batch is a function of seed and step: the same seed on the same machine and libraries gives
-the same weights bit for bit, interrupted or not. Other processors may round otherwise.
+A step's batch is a function of seed and step.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from extractors.atomic import replace_file
+from jobs.mini.loop import Course, Say, learn
 from jobs.mini.scenes import SIZE, Views, draw_views, load_scenes
 from pipeline.scenes import VERSION
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor, nn
 
-Say = Callable[[str], None]
 WARM_UP = 100
 """Steps in which the learning rate rises."""
 KEEP_EVERY = 100
@@ -73,23 +71,19 @@ def train(task: Task, asked: Training, say: Say) -> Path:
         torch.manual_seed(asked.seed)
         network = task.build().to(memory_format=torch.channels_last).train()
         optimizer = torch.optim.AdamW(network.parameters(), weight_decay=0.01)
-        start = _restore(kept, network, optimizer)
-        said = 0.0
-        for step in range(start, steps):
-            for group in optimizer.param_groups:
-                group["lr"] = task.rate * rate_at(step, task.cycles)
+        course = Course(
+            task.name,
+            kept,
+            steps,
+            lambda step: task.rate * rate_at(step, task.cycles),
+            kept_every=KEEP_EVERY,
+        )
+
+        def loss(step: int) -> Mapping[str, Tensor]:
             views = draw_views(chunks, (asked.seed, step), task.batch, task.crop, task.mirror)
-            loss = task.loss(network, views, step)
-            optimizer.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
-            optimizer.step()
-            said += loss.item()
-            if (step + 1) % 20 == 0:
-                say(f"{task.name} step {step + 1} of {steps}: loss {said / 20:.4f}")
-                said = 0.0
-            if (step + 1) % KEEP_EVERY == 0 or step + 1 == steps:
-                _keep(kept, network, optimizer, step + 1)
+            return {"loss": task.loss(network, views, step)}
+
+        learn(network, optimizer, loss, course, say)
     return _export(task, asked, network)
 
 
@@ -99,25 +93,6 @@ def rate_at(step: int, cycles: tuple[int, ...]) -> float:
     while step >= cycles[cycle]:
         step, cycle = step - cycles[cycle], cycle + 1
     return rise * (0.5 + 0.5 * math.cos(math.pi * step / cycles[cycle]))
-
-
-def _restore(kept: Path, network: nn.Module, optimizer: torch.optim.Optimizer) -> int:
-    """Takes up the checkpoint if there is one. How many steps were done."""
-    import torch
-
-    if not kept.is_file():
-        return 0
-    state = torch.load(kept, weights_only=True)
-    network.load_state_dict(state["network"])
-    optimizer.load_state_dict(state["optimizer"])
-    return int(state["step"])
-
-
-def _keep(kept: Path, network: nn.Module, optimizer: torch.optim.Optimizer, step: int) -> None:
-    import torch
-
-    with replace_file(kept) as scratch:
-        torch.save({"network": network.state_dict(), "optimizer": optimizer.state_dict(), "step": step}, scratch)
 
 
 def _export(task: Task, asked: Training, network: nn.Module) -> Path:
