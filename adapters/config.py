@@ -39,7 +39,7 @@ class TrainConfig:
     mix: tuple[float, ...] = ()
     """Share of the samples that each dataset gives; by their sizes when not given."""
     base: str = "tiny"
-    """A folder in diffusers' layout, a hub id, or tiny or tiny-xl, which are built on the machine."""
+    """A folder in diffusers' layout, a hub id, mini, which ships, or tiny or tiny-xl, which are built here."""
     adapter: AdapterName = "base"
     """Size of the adapter; on SD 1.x 77, 19 and 5 million parameters; xl is for SDXL."""
     steps: int = 1000

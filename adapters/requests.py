@@ -32,7 +32,7 @@ class GenerateConfig:
     """Pictures from a prompt, with adapters or without."""
 
     base: str
-    """A folder in diffusers' layout, a hub id, tiny or tiny-xl; any of the family the adapters were trained on."""
+    """A folder in diffusers' layout, a hub id, mini, tiny or tiny-xl: of the family of the adapters."""
     prompt: str
     """What is to be seen."""
     out: Path
@@ -114,7 +114,7 @@ class EvaluateConfig:
     condition: str
     """What the adapter is to obey."""
     base: str
-    """A folder in diffusers' layout, a hub id, tiny or tiny-xl; any of the family the adapter was trained on."""
+    """A folder in diffusers' layout, a hub id, mini, tiny or tiny-xl: of the family of the adapter."""
     adapter: Path
     """The adapter: RUN/adapter, RUN, or a file."""
     out: Path | None = None

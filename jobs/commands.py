@@ -19,6 +19,7 @@ from jobs.generate import GenerateCommand
 from jobs.ingest import IngestCoco, IngestFolder, IngestLaion, IngestScenes
 from jobs.inspect import StatusCommand, VerifyCommand
 from jobs.mini import MiniWeightsCommand
+from jobs.mini.base import MiniBaseCommand
 from jobs.publish import PublishCommand
 from jobs.rehydrate import RehydrateCommand
 from jobs.remove import RemoveCommand
@@ -56,6 +57,7 @@ Commands = (
     | Annotated[RehydrateCommand, subcommand("rehydrate")]
     | Annotated[WeightsCommand, subcommand("weights")]
     | Annotated[MiniWeightsCommand, subcommand("mini-weights")]
+    | Annotated[MiniBaseCommand, subcommand("mini-base")]
 )
 
 

@@ -4,26 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from adapters.base.family import check_autoencoder, check_scheduler, find_family
 from adapters.base.frozen import Base, Family
+from adapters.base.mini import find_mini
 from pipeline.errors import RequestError
 
+if TYPE_CHECKING:
+    from diffusers import DDPMScheduler
+
+MINI = "mini"
 TINY: dict[str, Family] = {"tiny": "sd", "tiny-xl": "sdxl"}
 
 
 def load_base(name: str, device: str = "cpu", dtype: torch.dtype | None = None) -> Base:
-    """The base called `name`: a folder in diffusers' layout, a hub id, "tiny" (SD) or "tiny-xl" (SDXL).
+    """The base called `name`: a folder in diffusers' layout, a hub id, "mini", "tiny" (SD) or "tiny-xl" (SDXL).
 
-    The tiny ones are built here, the same on every call. Of a folder or hub only safetensors are read.
+    mini ships with this project; the tiny ones are built here, the same on every call. Of a folder or hub only
+    safetensors are read.
     dtype: of the UNet and the text encoders, float32 when None, whatever they are stored as. Raises RequestError
     for a base that cannot be had or that an adapter cannot be trained on.
     """
     dtype = dtype or torch.float32
-    base = _build_tiny(TINY[name]) if name in TINY else _read(name)
+    base = _build_tiny(TINY[name]) if name in TINY else _read(str(find_mini()) if name == MINI else name)
     settle(base, device, dtype)
     return base
 
@@ -42,8 +48,6 @@ def settle(base: Base, device: str, dtype: torch.dtype) -> None:
 
 
 def _build_tiny(family: Family) -> Base:
-    from diffusers import DDPMScheduler
-
     from adapters import tiny
     from extractors.mini.vae import build_vae
 
@@ -51,8 +55,15 @@ def _build_tiny(family: Family) -> Base:
         torch.manual_seed(tiny.SEED)
         unet, text_encoders = tiny.build_unet(family), tiny.build_text_encoders(family)
         vae = build_vae()
-    # Stable Diffusion's own noise schedule.
-    scheduler = DDPMScheduler(
+    tokenizers = tuple(tiny.build_tokenizer() for _ in text_encoders)
+    return Base(unet, vae, text_encoders, tokenizers, make_noise_schedule(), blank_negative=family == "sdxl")
+
+
+def make_noise_schedule() -> DDPMScheduler:
+    """Stable Diffusion's own."""
+    from diffusers import DDPMScheduler
+
+    return DDPMScheduler(
         num_train_timesteps=1000,
         beta_start=0.00085,
         beta_end=0.012,
@@ -60,8 +71,6 @@ def _build_tiny(family: Family) -> Base:
         clip_sample=False,
         steps_offset=1,
     )
-    tokenizers = tuple(tiny.build_tokenizer() for _ in text_encoders)
-    return Base(unet, vae, text_encoders, tokenizers, scheduler, blank_negative=family == "sdxl")
 
 
 def _read(name: str) -> Base:
