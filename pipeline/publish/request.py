@@ -12,6 +12,8 @@ from pipeline.errors import RequestError
 
 SPLIT = re.compile(r"[a-z][a-z0-9_]*")
 MOST_SPLITS = 32
+TAKEN = frozenset({"all", "false", "no", "null", "off", "on", "true", "yes"})
+"""Names that are no splits to others: YAML reads the card's as booleans or nothing, and `datasets` keeps "all"."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,8 @@ class Publication:
                     f"--splits must be distinct NAME=SHARE with a name of {SPLIT.pattern} and a share above 0 and "
                     f"at most 1, not {text!r}"
                 )
+            if name in TAKEN:
+                raise RequestError(f"--splits must be names other than {', '.join(sorted(TAKEN))}, not {text!r}")
             shares[name] = value
         if not shares or len(shares) > MOST_SPLITS or abs(sum(shares.values()) - 1) > 1e-6:
             raise RequestError(
