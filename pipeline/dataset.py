@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from extractors.records import BadRecord, Positive, convert_record, decode_record
+from extractors.records import BadRecord, Count, Positive, convert_record, decode_record
 from pipeline.commit import load_receipt, tar_path
 from pipeline.errors import DamagedShard, RequestError, ShardNotReady
 from pipeline.plan import (
@@ -45,7 +45,7 @@ class Description:
     geometry: Mapping[str, Any]
     shard_size: Positive
     shards: ShardCount
-    samples: Positive
+    samples: Count
     plan: str
     format: int = FORMAT
 

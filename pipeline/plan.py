@@ -13,7 +13,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from extractors.records import BadRecord, Count, Positive, decode_record
+from extractors.records import BadRecord, Count, decode_record
 from pipeline.errors import DamagedShard, RequestError
 from pipeline.receipt import digest_json, shard_name, to_json
 from pipeline.sample import KEY, is_key
@@ -42,7 +42,7 @@ class Segment:
 
     first: Count
     shards: ShardCount
-    samples: Positive
+    samples: Count
     plan: str
 
     @property
@@ -89,15 +89,20 @@ def _write_shard(store: Store, shard: int, rows: list[Mapping[str, Any]]) -> str
     return hashlib.sha256(data).hexdigest()
 
 
-def read_plan(store: Store, shard: int) -> list[dict[str, Any]]:
-    """The rows that the shard was asked to hold. Raises DamagedShard."""
+def read_plan_table(store: Store, shard: int) -> pa.Table:
+    """The plan file of a shard. Raises DamagedShard."""
     path = plan_path(shard)
     try:
         data = store.load(path)
     except FileNotFoundError:
         raise DamagedShard(f"{path}: missing") from None
-    table = decode_table(data, path, PLANNED, whole=("key", "location", "captions"), more=True)
-    rows: list[dict[str, Any]] = table.to_pylist()
+    return decode_table(data, path, PLANNED, whole=("key", "location", "captions"), more=True)
+
+
+def read_plan(store: Store, shard: int) -> list[dict[str, Any]]:
+    """The rows that the shard was asked to hold. Raises DamagedShard."""
+    path = plan_path(shard)
+    rows: list[dict[str, Any]] = read_plan_table(store, shard).to_pylist()
     for row in rows:
         if not is_key(row["key"]) or None in row["captions"]:
             raise DamagedShard(f"{path}: a row must have a key of {KEY.pattern} and captions without nulls")

@@ -30,8 +30,8 @@ class Yield:
 
     @property
     def share(self) -> float:
-        """samples / planned, 0 to 1."""
-        return self.samples / self.planned
+        """samples / planned, 0 to 1; 1 where nothing was planned."""
+        return self.samples / self.planned if self.planned else 1.0
 
     @property
     def kinds(self) -> Counter[str]:

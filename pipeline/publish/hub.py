@@ -17,7 +17,7 @@ from typing import Any
 
 from pipeline.errors import IncompleteError, RequestError
 from pipeline.publish.edits import CARD, EDITABLE, LICENCE, is_sealed, keep_edits
-from pipeline.publish.plan import CLAIM, MANIFEST, SUMS, _refuse_difference
+from pipeline.publish.plan import CLAIM, MANIFEST, SUMS, refuse_difference
 from pipeline.publish.repository import HubRepository, Repository
 from pipeline.publish.signature import replace_draft
 from pipeline.publish.sums import read_sums, sum_lines
@@ -116,7 +116,7 @@ def _refuse_strangers(hub: HubRepository, remote: Mapping[str, Any], folder: Pat
             had, wanted = (
                 _read_claim(hub.place, data) for data in (hub.load(CLAIM), (folder / CLAIM).read_bytes())
             )
-            _refuse_difference(str(hub.place), had, wanted)
+            refuse_difference(str(hub.place), had, wanted)
         return
     local = names_of(folder)
     strangers = (

@@ -64,6 +64,11 @@ class Plan:
         return bool(self.claim["pictures"])
 
     @property
+    def samples_only(self) -> bool:
+        """Whether a copy of the columns leaves out the rows that became no sample, as earlier ones do not."""
+        return "rows" in self.claim
+
+    @property
     def recipe(self) -> str:
         """The digest that the receipts of all published shards carry."""
         return digest_json(self.claim)
@@ -142,7 +147,7 @@ class Plan:
                 )
             self.to.create_bytes(CLAIM, to_json(self.claim))
             standing = read_claim(self.to)
-        _refuse_difference(self.to.root, standing or {}, self.claim)
+        refuse_difference(self.to.root, standing or {}, self.claim)
 
 
 def plan_publish(dataset: Dataset, asked: Publication, to: Store) -> Plan:
@@ -171,6 +176,8 @@ def plan_publish(dataset: Dataset, asked: Publication, to: Store) -> Plan:
         "licenses": sorted(set(asked.licenses)),
         "splits": asked.shares(),
     }
+    if asked.layout == "columns" and (standing is None or "rows" in standing):
+        claim["rows"] = "samples"
     # As it comes back from JSON, so that the two can be compared.
     return Plan(dataset, to, asked, tuple(columns), receipts, json.loads(to_json(claim)), stones)
 
@@ -210,7 +217,8 @@ def read_claim(to: Store) -> Mapping[str, Any] | None:
     return claim
 
 
-def _refuse_difference(root: str, had: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+def refuse_difference(root: str, had: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    """RequestError that names the first entry in which two claims differ."""
     for name in sorted(had.keys() | wanted.keys()):
         if had.get(name) != wanted.get(name):
             raise RequestError(

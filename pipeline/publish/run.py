@@ -15,6 +15,7 @@ from pipeline.publish.card import render_cards
 from pipeline.publish.facts import check_weights, collect_standing
 from pipeline.publish.finish import Finished, check_shards, finish
 from pipeline.publish.grown import as_claimed
+from pipeline.publish.kept import published_description, published_segments
 from pipeline.publish.plan import Plan, plan_publish, read_claim
 from pipeline.publish.readers import Reader
 from pipeline.publish.request import Publication
@@ -96,17 +97,14 @@ def _publish_columns(dataset: Dataset, to: Store, asked: Publication, work: Work
     told = (plan, counts, dict[str, int](), len(dataset.shards))
     if whole:
         return Published(*told, 0)
-    outcome = work(
-        "publish",
-        standing.CopyColumns(dataset, to, plan.columns, standing.published_description(dataset).recipe),
-        left,
-        len(dataset.shards),
-    )
+    segments = published_segments(plan)
+    recipe = published_description(dataset.description, segments[0]).recipe
+    stage = standing.CopyColumns(dataset, to, plan.columns, recipe, plan.samples_only)
+    outcome = work("publish", stage, left, len(dataset.shards))
     if outcome.problems:
         return Published(*told, len(outcome.made), 0, tuple(outcome.problems))
-    lines = standing.finish_columns(
-        plan, render_cards(collect_standing(plan, standing.read_members(plan)), "columns.md.j2")
-    )
+    card = render_cards(collect_standing(plan, standing.read_members(plan)), "columns.md.j2")
+    lines = standing.finish_columns(plan, segments, card)
     return Published(*told, len(outcome.made), 0, (), Finished(lines, ()))
 
 

@@ -7,16 +7,17 @@ from dataclasses import asdict, dataclass, field, replace
 
 from extractors.base import Resources
 from pipeline.commit import load_receipt, receipt_path, tar_path
-from pipeline.dataset import IMAGES, Dataset, Description, check_bytes, load_tar
+from pipeline.dataset import IMAGES, Dataset, check_bytes, load_tar
 from pipeline.duplicates import duplicates_path
 from pipeline.errors import DamagedShard, IncompleteError, RequestError
-from pipeline.plan import LEFT_OUT, plan_path, supplement_path
+from pipeline.plan import LEFT_OUT, Segment, plan_path, supplement_path
 from pipeline.publish.finish import find_edited
 from pipeline.publish.index import Entry, dali_index, read_dali_index, scan, wids_index
+from pipeline.publish.kept import keep_receipt, keep_samples, published_description
 from pipeline.publish.pack import create_same
 from pipeline.publish.packed import Line
 from pipeline.publish.plan import CLAIM, CRAWLS, Plan
-from pipeline.publish.request import Publication, without_paths
+from pipeline.publish.request import Publication
 from pipeline.publish.signature import (
     ShardFiles,
     check_signature,
@@ -53,13 +54,14 @@ def wids_path(column: str) -> str:
 class CopyColumns:
     """Stage: copies a shard of every column with DALI's index of it, its receipt last.
 
-    recipe: the digest of the images' recipe there.
+    recipe: the digest of the images' recipe there. samples_only: whether rows that became no sample stay here.
     """
 
     dataset: Dataset
     to: Store
     columns: Sequence[str]
     recipe: str
+    samples_only: bool
     resources: Resources = field(default_factory=Resources)
 
     def setup(self) -> None:
@@ -75,11 +77,22 @@ class CopyColumns:
             # These very bytes: read again from far away they might be others.
             create_same(self.to, tar_path(column, shard), bytes(data))
             create_same(self.to, index_path(column, shard), index)
-            for path in [rows_path(shard), plan_path(shard)] if column == IMAGES else []:
-                copy_file(self.dataset.store, self.to, path)
-            made[column] = replace(receipt, recipe=self.recipe) if column == IMAGES else receipt
+            made[column] = self._copy_rows(receipt) if column == IMAGES else receipt
             create_same(self.to, receipt_path(column, shard), made[column].encode())
         return Made(made)
+
+    def _copy_rows(self, images: Receipt) -> Receipt:
+        """The receipt that images have there, after plan and rows were written."""
+        paths = [plan_path(images.shard), rows_path(images.shard)]
+        images = replace(images, recipe=self.recipe)
+        if not self.samples_only:
+            for path in paths:
+                copy_file(self.dataset.store, self.to, path)
+            return images
+        tables = keep_samples(self.dataset, images.shard)
+        for path, data in zip(paths, tables, strict=True):
+            create_same(self.to, path, data)
+        return keep_receipt(images, tables[1])
 
 
 def scan_verified(data: memoryview, receipt: Receipt) -> list[Entry]:
@@ -126,25 +139,25 @@ def check_columns(dataset: Dataset, asked: Publication) -> None:
             raise RequestError(f"--layout columns publishes shards as they stand; {name} needs --layout packed")
 
 
-def published_description(dataset: Dataset) -> Description:
-    """dataset.json as others see it."""
-    return replace(dataset.description, source=without_paths(dict(dataset.description.source)))
+def finish_columns(plan: Plan, segments: Sequence[Segment], card: Mapping[str, bytes]) -> tuple[Line, ...]:
+    """Make the copy a dataset, verify every byte of it, and sign it.
 
-
-def finish_columns(plan: Plan, card: Mapping[str, bytes]) -> tuple[Line, ...]:
-    """Make the copy a dataset, verify every byte of it, and sign it. card: what describes it, path -> bytes."""
+    segments: as the copy has them. card: what describes it, path -> bytes.
+    """
     dataset, to = plan.dataset, plan.to
     for column in plan.columns[1:]:
         create_same(to, f"{column}/column.json", to_json(dataset.recipe(column)))
     for path in beside_shards(plan):
         copy_file(dataset.store, to, path)
+    for number, segment in enumerate(segments[1:], 1):
+        create_same(to, supplement_path(number), to_json(asdict(segment)))
     lines = _lines(plan)
     described = {wids_path(column): _wids(column, lines) for column in plan.columns}
     edited = find_edited(to, card.keys())
     described |= {path: data for path, data in card.items() if path not in edited}
     for path, data in described.items():
         replace_draft(to, path, data)
-    create_same(to, "dataset.json", to_json(asdict(published_description(dataset))))
+    create_same(to, "dataset.json", to_json(asdict(published_description(dataset.description, segments[0]))))
     _read_back(plan)
     small = {path for files in shard_files(plan) for path in (files.receipt, *files.beside)}
     small |= {*needed_files(plan), *described}
@@ -168,17 +181,17 @@ def shard_files(plan: Plan) -> list[ShardFiles]:
 
 
 def beside_shards(plan: Plan) -> list[str]:
-    """What else of the dataset goes along: rows that were left out, duplicates, and the plans that came later."""
+    """What else of the dataset goes along as it is: how many rows were left out, by reason, and duplicates."""
     optional = [LEFT_OUT, duplicates_path(plan.receipts[IMAGES])]
     sizes = list_sizes(plan.dataset.store, optional)
-    later = [supplement_path(number) for number in range(1, len(plan.dataset.segments))]
-    return [*(path for path in optional if path in sizes), *later]
+    return [path for path in optional if path in sizes]
 
 
 def needed_files(plan: Plan) -> list[str]:
     """What opens the copy as a dataset, and says what it is: all of it is signed."""
     recipes = [f"{column}/column.json" for column in plan.columns[1:]]
-    return [CLAIM, "dataset.json", *recipes, *beside_shards(plan)]
+    later = [supplement_path(number) for number in range(1, len(plan.dataset.segments))]
+    return [CLAIM, "dataset.json", *recipes, *beside_shards(plan), *later]
 
 
 def check_shards(plan: Plan) -> bool:

@@ -1,0 +1,69 @@
+"""The rows of a copy of the columns: only those that became samples go along.
+
+The others name pictures that were refused, had failed, or whose owners had opted out; their addresses and captions
+are nobody else's business. The tars stay as they are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pyarrow.compute as pc
+
+from pipeline.commit import load_receipt
+from pipeline.dataset import AT_ONCE, IMAGES, Dataset, Description
+from pipeline.errors import DamagedShard
+from pipeline.plan import Segment, plan_path, read_plan_table
+from pipeline.publish.plan import Plan
+from pipeline.publish.request import without_paths
+from pipeline.receipt import Receipt, digest_json
+from pipeline.rows import OK, digest_rows, read_rows, rows_path
+from pipeline.table import encode_table
+
+
+def keep_samples(dataset: Dataset, shard: int) -> tuple[bytes, bytes]:
+    """(plan, rows) of a shard, of its samples alone, as the bytes of their files. Raises DamagedShard."""
+    receipt = load_receipt(dataset.store, IMAGES, shard)
+    assert receipt is not None, "images were whole"
+    rows, plan = read_rows(dataset.store, receipt), read_plan_table(dataset.store, shard)
+    if plan["key"].to_pylist() != rows["key"].to_pylist():
+        raise DamagedShard(f"{rows_path(shard)}: its keys are not those of {plan_path(shard)}")
+    kept = pc.equal(rows["status"], OK)
+    # What a writer noted about the table may tell of its rows.
+    tables = (table.filter(kept).replace_schema_metadata(None) for table in (plan, rows))
+    plan_data, rows_data = map(encode_table, tables)
+    return plan_data, rows_data
+
+
+def keep_receipt(receipt: Receipt, rows: bytes) -> Receipt:
+    """The receipt of an images shard whose plan and `rows` have its samples alone."""
+    return replace(receipt, planned=receipt.samples, drops={}, rows=digest_rows(rows))
+
+
+def published_segments(plan: Plan) -> list[Segment]:
+    """The dataset's segments as the copy has them. Reads plan and rows of every shard."""
+    if not plan.samples_only:
+        return plan.dataset.segments
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        digests = list(threads.map(lambda shard: _digest_plan(plan.dataset, shard), plan.dataset.shards))
+    samples = [plan.receipts[IMAGES][shard].samples for shard in plan.dataset.shards]
+    return [
+        replace(
+            segment,
+            samples=sum(samples[shard] for shard in segment.numbers),
+            plan=digest_json([digests[shard] for shard in segment.numbers]),
+        )
+        for segment in plan.dataset.segments
+    ]
+
+
+def published_description(description: Description, first: Segment) -> Description:
+    """dataset.json as others see it. first: the first segment as the copy has it."""
+    source = without_paths(dict(description.source))
+    return replace(description, source=source, samples=first.samples, plan=first.plan)
+
+
+def _digest_plan(dataset: Dataset, shard: int) -> str:
+    return hashlib.sha256(keep_samples(dataset, shard)[0]).hexdigest()
