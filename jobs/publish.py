@@ -14,7 +14,7 @@ from jobs.readers import NAMES, choose_readers
 from pipeline.dataset import Dataset
 from pipeline.engine import Outcome, run
 from pipeline.publish import Publication, Published, publish
-from pipeline.publish.hub import check_repository, send
+from pipeline.publish.hub import check_repository, refuse_beyond_limits, send
 from pipeline.publish.repository import MAIN, parse_repository
 from pipeline.stage import Stage
 from pipeline.store import open_store
@@ -52,7 +52,9 @@ class PublishCommand:
         place = self.to if repository is None else str(self.staging or repository.staging)
         if repository is not None:
             check_repository(Path(place), repository)
-        published = publish(dataset, open_store(place), self.publication, readers, self._work, self.purge)
+        limit = refuse_beyond_limits if repository is not None else None
+        store = open_store(place)
+        published = publish(dataset, store, self.publication, readers, self._work, self.purge, limit)
         kept = set(published.finished.kept if published.finished else ())
         end = ""
         if repository is not None and not published.problems:

@@ -172,7 +172,7 @@ def refuse_beyond_limits(names: Collection[str]) -> None:
         if count > MOST_ENTRIES:
             raise RequestError(
                 f"a folder on the Hub holds at most {MOST_ENTRIES} files, and {folder or 'the first'} would hold "
-                f"{count}; publish with a larger --shard-size"
+                f"{count}; publish with --layout packed and a larger --shard-size"
             )
 
 

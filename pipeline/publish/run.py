@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -16,6 +16,7 @@ from pipeline.publish.facts import check_weights, collect_standing
 from pipeline.publish.finish import Finished, check_shards, finish
 from pipeline.publish.grown import as_claimed
 from pipeline.publish.kept import published_description, published_segments
+from pipeline.publish.pack import data_path, index_paths, receipt_path
 from pipeline.publish.plan import Plan, plan_publish, read_claim
 from pipeline.publish.readers import Reader
 from pipeline.publish.request import Publication
@@ -27,6 +28,8 @@ from pipeline.store import Store
 
 Work = Callable[[str, Stage, Sequence[int], int], Outcome]
 """Does a stage for shards: (what it is called, stage, shards, of how many)."""
+Limit = Callable[[Collection[str]], None]
+"""Raises RequestError for file names that the place will not take."""
 
 
 @dataclass(frozen=True)
@@ -54,18 +57,22 @@ def publish(
     readers: Mapping[str, Reader],
     work: Work,
     purge: bool = False,
+    limit: Limit | None = None,
 ) -> Published:
     """Publish the dataset at `to`, or go on from where an earlier run ended.
 
-    Nothing is written before every sample was looked at. Raises RequestError, IncompleteError.
+    Nothing is written before every sample was looked at, and `limit` at the names of the files of all shards.
+    Raises RequestError, IncompleteError.
     """
     to.sweep()
     if asked.layout == "columns":
-        return _publish_columns(dataset, to, asked, work, purge)
+        return _publish_columns(dataset, to, asked, work, purge, limit)
     plan = _plan(dataset, asked, to, purge)
     check_weights(plan)
     looked = _look(plan, work)
     choice = plan.choose(looked)
+    if limit:
+        limit([path for t in choice.targets for path in (data_path(t), receipt_path(t), *index_paths(t))])
     plan.begin()
     gone = heed_removals(plan, choice, purge)
     made_anew = discard_stale(plan, gone)
@@ -84,11 +91,15 @@ def publish(
     return Published(*told, len(outcome.made), made_anew, (), finished)
 
 
-def _publish_columns(dataset: Dataset, to: Store, asked: Publication, work: Work, purge: bool) -> Published:
+def _publish_columns(
+    dataset: Dataset, to: Store, asked: Publication, work: Work, purge: bool, limit: Limit | None
+) -> Published:
     plan = _plan(dataset, asked, to, purge)
     dataset = plan.dataset
     standing.check_columns(dataset, asked)
     check_weights(plan)
+    if limit:
+        limit([path for of in standing.shard_files(plan) for path in (of.receipt, of.tar, *of.beside)])
     plan.begin()
     whole = standing.check_shards(plan)
     counts = {column: sum(r.samples for r in plan.receipts[column].values()) for column in plan.columns}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -12,6 +13,7 @@ from jobs.inspect import VerifyCommand
 from jobs.publish import PublishCommand
 from jobs.remove import RemoveCommand
 from pipeline.publish import Publication
+from pipeline.publish import hub as hub_module
 from tests.pipeline.publish.hub_server import Hub
 from tests.pipeline.publish.toys import contents, keys_of, publish_here, toy_dataset
 
@@ -96,6 +98,32 @@ def test_a_repository_of_somebody_elses_is_refused_before_anything_is_made(
         capsys.readouterr().err
     )
     assert not staging.exists()
+
+
+@pytest.mark.parametrize(("layout", "folder", "count"), [("packed", "data", 6), ("columns", "images", 8)])
+def test_more_files_than_the_hub_takes_are_refused_before_anything_is_made(
+    tmp_path: Path,
+    hub: Hub,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    layout: Literal["packed", "columns"],
+    folder: str,
+    count: int,
+) -> None:
+    toy_dataset(tmp_path / "root", 8, 4, color=False)
+    monkeypatch.setattr(hub_module, "MOST_ENTRIES", count - 1)
+    command = PublishCommand(
+        str(tmp_path / "root"),
+        "hf://datasets/user/name",
+        Publication(layout=layout, shard_size=4),
+        readers=(),
+        staging=tmp_path / "staging",
+        engine=LOCAL,
+    )
+    assert execute(command) == 2
+    assert f"holds at most {count - 1} files, and {folder} would hold {count}; " in capsys.readouterr().err
+    assert contents(tmp_path / "staging") == {}
+    assert hub.commits == []
 
 
 @pytest.mark.parametrize("given", [(), ("keys", "urls")])
