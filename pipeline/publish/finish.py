@@ -216,4 +216,4 @@ def check_shards(to: Store, targets: Sequence[Target]) -> bool:
         unsign(to)
         return False
     vouched = hash_files(to, [receipt_path(target) for target in receipts])
-    return check_signature(to, {**vouched, **{data_path(t): r.sha256 for t, r in receipts.items()}})
+    return check_signature(to, {**vouched, **{data_path(t): r.sha256 for t, r in held.items()}})
