@@ -15,7 +15,7 @@ from pipeline.errors import DamagedShard, RequestError
 from pipeline.image import Geometry
 from pipeline.publish.choice import Choice
 from pipeline.publish.pack import PICTURE, RECEIPTS, Pack
-from pipeline.publish.request import Publication, without_paths
+from pipeline.publish.request import Publication, order_shares, without_paths
 from pipeline.publish.survey import Looked, Survey, reasons_of, refuse_collisions, refuse_problems
 from pipeline.receipt import FORMAT, Receipt, digest_json, digest_receipts, to_json
 from pipeline.store import Store
@@ -47,14 +47,16 @@ class Claim:
 
 @dataclass(frozen=True)
 class Plan:
-    """columns: images first. receipts: column -> shard. claim: what publish.json says. stones: how many tables of
-    tombstones count in the choice; samples that were removed later leave their places empty.
+    """columns: images first. shares: split -> its share, in the order that decides which sample goes where.
+    receipts: column -> shard. claim: what publish.json says. stones: how many tables of tombstones count in the
+    choice; samples that were removed later leave their places empty.
     """
 
     dataset: Dataset
     to: Store
     asked: Publication
     columns: tuple[str, ...]
+    shares: Mapping[str, float]
     receipts: Mapping[str, Mapping[int, Receipt]]
     claim: Mapping[str, Any]
     stones: int
@@ -75,16 +77,15 @@ class Plan:
 
     def survey(self) -> Survey:
         """The stage that looks at every sample."""
-        shares = self.asked.shares()
         groups: dict[int, dict[str, str]] = {}
-        if len(shares) > 1 or not self.asked.duplicates:
+        if len(self.shares) > 1 or not self.asked.duplicates:
             table = mark_duplicates(self.dataset)
             for row in table.select(["shard", "key", "of"]).to_pylist():
                 groups.setdefault(row["shard"], {})[row["key"]] = row["of"]
         return Survey(
             self.dataset,
             self.columns,
-            shares,
+            self.shares,
             read_tombstones(self.dataset, last=self.stones),
             groups,
             not self.asked.duplicates,
@@ -97,7 +98,7 @@ class Plan:
         self._check_members(looked)
         refuse_collisions(self.dataset, looked)
         fates = {shard: looked[shard].fates for shard in self.dataset.shards}
-        choice = Choice(fates, list(self.asked.shares()), self.asked.shard_size)
+        choice = Choice(fates, list(self.shares), self.asked.shard_size)
         if not choice.targets:
             told = ", ".join(f"{reason} {n}" for reason, n in choice.left_out(reasons_of(self.columns)).items())
             raise RequestError(
@@ -162,9 +163,16 @@ def plan_publish(dataset: Dataset, asked: Publication, to: Store) -> Plan:
         for shard, receipt in receipts[column].items():
             check_current(receipt, receipts[IMAGES][shard])
     standing = read_claim(to)
+    if standing is None:
+        asked.check_split_names()
     stones = standing.get("stones") if standing else None
     stones = stones if isinstance(stones, int) else count_stones(dataset.store)
     description = dataset.description
+    shares = asked.shares()
+    # Earlier versions kept no order in the claim, and dealt samples out in the order that was given.
+    unordered = standing is not None and isinstance(standing.get("splits"), Mapping)
+    if not unordered:
+        shares = order_shares(shares)
     claim = {
         "format": FORMAT,
         "source": without_paths(description.source),
@@ -174,12 +182,12 @@ def plan_publish(dataset: Dataset, asked: Publication, to: Store) -> Plan:
         "stones": stones,
         **{name: value for name, value in asdict(asked).items() if name not in ("columns", "with_images")},
         "licenses": sorted(set(asked.licenses)),
-        "splits": asked.shares(),
+        "splits": shares if unordered else list(shares.items()),
     }
     if asked.layout == "columns" and (standing is None or "rows" in standing):
         claim["rows"] = "samples"
     # As it comes back from JSON, so that the two can be compared.
-    return Plan(dataset, to, asked, tuple(columns), receipts, json.loads(to_json(claim)), stones)
+    return Plan(dataset, to, asked, tuple(columns), shares, receipts, json.loads(to_json(claim)), stones)
 
 
 def choose_columns(dataset: Dataset, asked: Sequence[str]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any, Literal
@@ -12,8 +13,9 @@ from pipeline.errors import RequestError
 
 SPLIT = re.compile(r"[a-z][a-z0-9_]*")
 MOST_SPLITS = 32
-TAKEN = frozenset({"all", "false", "no", "null", "off", "on", "true", "yes"})
-"""Names that are no splits to others: YAML reads the card's as booleans or nothing, and `datasets` keeps "all"."""
+FIRST_SPLITS = ("train", "validation", "val", "test")
+TAKEN = frozenset({"all", "false", "n", "no", "null", "off", "on", "true", "y", "yes"})
+"""Names that others take for something else: `datasets` for all splits, YAML 1.1 for a boolean or nothing."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +29,8 @@ class Publication:
     shard_size: int = 1000
     """Samples per shard."""
     splits: tuple[str, ...] = ("train=1",)
-    """Shares that add up to 1, such as train=0.98 validation=0.01 test=0.01. A picture and its near-duplicates
-    fall into one split, and never into another one later."""
+    """Shares that add up to 1, such as train=0.98 validation=0.01 test=0.01, in any order. A picture and its
+    near-duplicates fall into one split, and never into another one later."""
     duplicates: bool = True
     """Pictures that are duplicates of others are published too; --no-duplicates leaves them out."""
     licenses: tuple[int, ...] = ()
@@ -50,7 +52,7 @@ class Publication:
                 raise RequestError(f"--{name} must be one line of printable text, not {getattr(self, name)!r}")
 
     def shares(self) -> dict[str, float]:
-        """split -> its share, in the order of the request. Raises RequestError."""
+        """split -> its share, as given. Raises RequestError."""
         shares: dict[str, float] = {}
         for text in self.splits:
             name, _, share = text.partition("=")
@@ -63,8 +65,6 @@ class Publication:
                     f"--splits must be distinct NAME=SHARE with a name of {SPLIT.pattern} and a share above 0 and "
                     f"at most 1, not {text!r}"
                 )
-            if name in TAKEN:
-                raise RequestError(f"--splits must be names other than {', '.join(sorted(TAKEN))}, not {text!r}")
             shares[name] = value
         if not shares or len(shares) > MOST_SPLITS or abs(sum(shares.values()) - 1) > 1e-6:
             raise RequestError(
@@ -72,6 +72,26 @@ class Publication:
                 f"{' '.join(self.splits) or 'none'}"
             )
         return shares
+
+    def check_split_names(self) -> None:
+        """Raises RequestError for a split that others would take for something else.
+
+        Asked of new publications only: those of earlier versions may have one.
+        """
+        if taken := TAKEN.intersection(self.shares()):
+            raise RequestError(
+                f"--splits must be names other than {', '.join(sorted(TAKEN))}, not {min(taken)!r}; "
+                "nothing was written"
+            )
+
+
+def order_shares(shares: Mapping[str, float]) -> dict[str, float]:
+    """The shares in the one order in which samples are dealt out: train, validation, val, test, others by name."""
+
+    def place(name: str) -> tuple[int, str]:
+        return (FIRST_SPLITS.index(name) if name in FIRST_SPLITS else len(FIRST_SPLITS), name)
+
+    return {name: shares[name] for name in sorted(shares, key=place)}
 
 
 def without_paths(record: Any) -> Any:

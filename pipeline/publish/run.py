@@ -12,6 +12,7 @@ from pipeline.engine import Outcome
 from pipeline.errors import IncompleteError
 from pipeline.publish import standing
 from pipeline.publish.card import render_cards
+from pipeline.publish.dealt import check_order
 from pipeline.publish.facts import check_weights, collect_standing
 from pipeline.publish.finish import Finished, check_shards, finish
 from pipeline.publish.grown import as_claimed
@@ -74,6 +75,7 @@ def publish(
     if limit:
         limit([path for t in choice.targets for path in (data_path(t), receipt_path(t), *index_paths(t))])
     plan.begin()
+    check_order(plan, choice)
     gone = heed_removals(plan, choice, purge)
     made_anew = discard_stale(plan, gone)
     whole = check_shards(to, choice.targets)

@@ -79,7 +79,7 @@ def test_terms_of_an_annotators_weights_are_named(tmp_path: Path) -> None:
 def test_the_card_names_counts_contact_and_splits(to: Path) -> None:
     card = (to / "README.md").read_text()
     front = card.split("---\n")[1]
-    assert "  - split: train\n    path: data/train-*.tar\n  - split: test\n    path: data/test-*.tar\n" in front
+    assert all(f'  - split: "{split}"\n    path: "data/{split}-*.tar"\n' in front for split in ("train", "test"))
     assert "| publishing | 30 | 30 | none |" in card
     assert "write to remove@example.org with its key" in card
     assert "# Toys &amp; &lt;more&gt;" in card
