@@ -28,7 +28,7 @@ from pipeline.errors import RequestError
 from pipeline.scenes import labels, render
 from tests.adapters.ranks import run_ranks
 
-MICRO = Plan(seed=7, scenes=4, vae_steps=2, vae_batch=2, steps=2, batch=2, fall=1, kept_every=1)
+MICRO = Plan(seed=7, scenes=4, vae_steps=2, vae_batch=2, steps=2, batch=2, fall=0.5, kept_every=1)
 BOTH = ("autoencoder", "unet")
 
 

@@ -60,7 +60,7 @@ def train(
     import torch
 
     unet, text_encoder = both.train()["unet"], both["text_encoder"]
-    optimizer = torch.optim.AdamW(both.parameters(), betas=(0.9, 0.99), weight_decay=0.01)
+    optimizer = torch.optim.AdamW(both.parameters(), betas=(0.9, 0.99), weight_decay=0.01, fused=True)
     shares = scheduler.alphas_cumprod
     weights = (GAMMA * (1 - shares) / shares).clamp(max=1)
     batch = plan.batch // world.ranks
@@ -89,11 +89,11 @@ def train(
 
 
 def rate_at(step: int, plan: Plan) -> float:
-    """The learning rate: up, level, and down to zero over the last `fall` steps.
+    """The learning rate: up, level, and down to zero over the last share of the steps.
 
     Where it is level, it does not depend on the number of steps: a run may be prolonged as it goes.
     """
-    return plan.rate * min(1.0, (step + 1) / 200, (plan.steps - step) / plan.fall)
+    return plan.rate * min(1.0, (step + 1) / 200, (plan.steps - step) / (plan.fall * plan.steps))
 
 
 def draw_batch(
