@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from pipeline.commit import Extra, commit, tar_path
+from pipeline.commit import Extra, commit
 from pipeline.dataset import IMAGES
 from pipeline.errors import DamagedShard
 from pipeline.receipt import Receipt, shard_name
@@ -65,21 +65,21 @@ def commit_attempt(store: Store, tar: Path, receipt: Receipt, extra: Extra) -> R
     return commit(store, tar, receipt, extra, _adopt)
 
 
-def _adopt(store: Store, ours: Receipt, _: Extra) -> tuple[Receipt, Extra]:
+def _adopt(store: Store, path: str, ours: Receipt, _: Extra) -> tuple[Receipt, Extra]:
     """The receipt and rows of the tar that stands, from its maker's draft."""
-    tar = store.load(tar_path(IMAGES, ours.shard))
+    tar = store.load(path)
     sha256 = hashlib.sha256(tar).hexdigest()
     draft = draft_path(ours.shard, sha256)
     try:
         rows = bytes(store.load(draft))
     except FileNotFoundError:
         raise DamagedShard(
-            f"{tar_path(IMAGES, ours.shard)} has no receipt, and nobody noted to have made these bytes; delete it"
+            f"{path} has no receipt, and nobody noted to have made these bytes; delete it"
         ) from None
     told = decode_rows(rows, draft)
     keys = [row["key"] for row in told if row["status"] == OK]
     if [sample.key for sample in read_samples(tar)] != keys:
-        raise DamagedShard(f"{tar_path(IMAGES, ours.shard)}: its keys are not those of its draft; delete both")
+        raise DamagedShard(f"{path}: its keys are not those of its draft; delete both")
     receipt = Receipt(
         column=IMAGES,
         shard=ours.shard,

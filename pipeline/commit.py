@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
@@ -28,10 +29,23 @@ def receipt_path(column: str, shard: int) -> str:
     return f"{column}/{shard_name(shard)}.json"
 
 
+@dataclass(frozen=True)
+class ShardPaths:
+    """Where the tar of a shard and its receipt are stored."""
+
+    tar: str
+    receipt: str
+
+
+def column_paths(column: str, shard: int) -> ShardPaths:
+    """The paths of a column's shard."""
+    return ShardPaths(tar_path(column, shard), receipt_path(column, shard))
+
+
 Extra: TypeAlias = Mapping[str, bytes]
 """path -> bytes of the files that go with a tar."""
-Adopt: TypeAlias = Callable[[Store, Receipt, Extra], tuple[Receipt, Extra]]
-"""What to finish with where a tar stands without a receipt: given ours, gives those that fit that tar.
+Adopt: TypeAlias = Callable[[Store, str, Receipt, Extra], tuple[Receipt, Extra]]
+"""What to finish with where a tar is at this path without a receipt: given ours, gives those that fit that tar.
 
 Raises DamagedShard where nobody knows what that tar is.
 """
@@ -96,50 +110,75 @@ def write_shard(samples: Iterable[Sample], path: Path) -> tuple[int, int, str, l
     return len(keys), writer.bytes, sha256, keys
 
 
-def adopt_same(store: Store, receipt: Receipt, extra: Extra) -> tuple[Receipt, Extra]:
-    """Ours, for a tar that stands without a receipt and has the very bytes we made; else DamagedShard.
+def adopt_same(store: Store, path: str, receipt: Receipt, extra: Extra) -> tuple[Receipt, Extra]:
+    """Ours, for a tar without a receipt that has the very bytes we made; else DamagedShard.
 
     Its maker stopped before the end, so nobody can vouch for other bytes: they may be made from other input, or
     damaged since.
     """
-    path = tar_path(receipt.column, receipt.shard)
     if hashlib.sha256(store.load(path)).hexdigest() != receipt.sha256:
         raise DamagedShard(f"{path} has no receipt and other bytes than are made now; delete it")
     return receipt, extra
 
 
-def commit(store: Store, tar: Path, receipt: Receipt, extra: Extra, adopt: Adopt = adopt_same) -> Receipt:
-    """Publish `tar`, then `extra`, then `receipt`. Returns the receipt that stands.
+def commit(
+    store: Store,
+    tar: Path | bytes | None,
+    receipt: Receipt,
+    extra: Extra,
+    adopt: Adopt = adopt_same,
+    paths: ShardPaths | None = None,
+) -> Receipt:
+    """Create `tar`, then `extra`, then `receipt`. Returns the receipt in the store: ours, or that of the first.
 
+    tar: a local file, or its bytes; None for a shard that is published without one. paths: those of the column's
+    shard unless given.
     Raises DamagedShard where a file of an attempt that died does not fit.
     """
-    path = tar_path(receipt.column, receipt.shard)
-    if not store.create(path, tar):
-        finished = load_receipt(store, receipt.column, receipt.shard)
-        if finished is not None:
-            return finished
-        receipt, extra = adopt(store, receipt, extra)
-    for name, data in extra.items():
-        if not store.create_bytes(name, data) and bytes(store.load(name)) != data:
-            finished = load_receipt(store, receipt.column, receipt.shard)
+    paths = paths or column_paths(receipt.column, receipt.shard)
+    try:
+        if tar is not None and not _create(store, paths.tar, tar):
+            finished = find_receipt(store, paths, receipt.column, receipt.shard)
             if finished is not None:
                 return finished
-            raise DamagedShard(f"{name} tells of another attempt than {path}; delete it")
-    if store.create_bytes(receipt_path(receipt.column, receipt.shard), receipt.encode()):
+            receipt, extra = adopt(store, paths.tar, receipt, extra)
+        for name, data in extra.items():
+            create_same(store, name, data)
+    except DamagedShard:
+        # Another attempt may have finished meanwhile: then its files are the ones that count.
+        finished = find_receipt(store, paths, receipt.column, receipt.shard)
+        if finished is None:
+            raise
+        return finished
+    if store.create_bytes(paths.receipt, receipt.encode()):
         return receipt
-    return _read_receipt(store, receipt.column, receipt.shard)
+    return _read_receipt(store, paths.receipt, receipt.column, receipt.shard)
+
+
+def _create(store: Store, path: str, tar: Path | bytes) -> bool:
+    return store.create_bytes(path, tar) if isinstance(tar, bytes) else store.create(path, tar)
+
+
+def create_same(store: Store, path: str, data: bytes) -> None:
+    """Create a file, or find it with these very bytes. Raises DamagedShard for others."""
+    if not store.create_bytes(path, data) and bytes(store.load(path)) != data:
+        raise DamagedShard(f"{store.root}/{path} is there with other bytes than are made now; delete it")
 
 
 def load_receipt(store: Store, column: str, shard: int) -> Receipt | None:
-    """The receipt of a shard, or None when it is not done."""
+    """The receipt of a column's shard, or None when it is not done."""
+    return find_receipt(store, column_paths(column, shard), column, shard)
+
+
+def find_receipt(store: Store, paths: ShardPaths, column: str, shard: int) -> Receipt | None:
+    """The receipt at these paths, or None when the shard is not done. DamagedShard for another shard's receipt."""
     try:
-        return _read_receipt(store, column, shard)
+        return _read_receipt(store, paths.receipt, column, shard)
     except FileNotFoundError:
         return None
 
 
-def _read_receipt(store: Store, column: str, shard: int) -> Receipt:
-    path = receipt_path(column, shard)
+def _read_receipt(store: Store, path: str, column: str, shard: int) -> Receipt:
     receipt = Receipt.decode(store.load(path), path)
     # A receipt that was copied would vouch for another shard's samples in this one's place.
     if (receipt.column, receipt.shard) != (column, shard):

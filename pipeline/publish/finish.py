@@ -75,7 +75,7 @@ def finish(
         raise other_publisher(to)
     members = plan.members(looked)
     lines = [line_of(target, receipt, members) for target, receipt in receipts.items() if receipt.samples]
-    _discard_empty(to, receipts)
+    discard_empty(to, receipts)
     facts = collect_facts(plan, choice, looked, lines, revisions)
     files = _describe(to, facts)
     edited = find_edited(to, files)
@@ -190,7 +190,7 @@ def _discard_old_marks(to: Store, files: Mapping[str, bytes]) -> None:
             to.discard(path)
 
 
-def _discard_empty(to: Store, receipts: Mapping[Target, Receipt]) -> None:
+def discard_empty(to: Store, receipts: Mapping[Target, Receipt]) -> None:
     """Take away what earlier versions, or earlier revisions, left of shards of which nothing is left."""
     for target, receipt in receipts.items():
         if not receipt.samples:

@@ -15,8 +15,9 @@ import numpy as np
 from extractors import png
 from extractors.base import Resources
 from extractors.formats import FORMATS
+from pipeline.commit import Adopt, ShardPaths, adopt_same, commit, find_receipt
 from pipeline.dataset import Dataset
-from pipeline.errors import DamagedShard, RequestError
+from pipeline.errors import RequestError
 from pipeline.image import use_threads
 from pipeline.publish.beside import BesideWriter, Loaded
 from pipeline.publish.choice import Choice, Target
@@ -42,9 +43,20 @@ def receipt_path(target: Target) -> str:
     return f"{RECEIPTS}/{target.name}.json"
 
 
+def shard_paths(target: Target) -> ShardPaths:
+    """Of the tar and its receipt."""
+    return ShardPaths(data_path(target), receipt_path(target))
+
+
 def index_paths(target: Target) -> tuple[str, str]:
     """(DALI's index, Energon's)"""
     return f"{DATA}/{target.name}.idx", f"{DATA}/{target.name}.tar.idx"
+
+
+def make_indexes(target: Target, entries: Sequence[Entry], size: int) -> dict[str, bytes]:
+    """Path -> bytes of both indexes. size: bytes of the tar."""
+    dali, energon = index_paths(target)
+    return {dali: dali_index(entries), energon: energon_index(entries, size)}
 
 
 @dataclass(frozen=True)
@@ -115,12 +127,8 @@ class Pack:
                 input=digest_json([loaded.digest for loaded in used.values()]),
                 drops={"removed": planned - len(written.keys)} if planned > len(written.keys) else {},
             )
-            dali, energon = index_paths(target)
-            indexes = {
-                dali: dali_index(written.entries),
-                energon: energon_index(written.entries, written.bytes),
-            }
-            return commit(self.to, target, tar, receipt, indexes)
+            indexes = make_indexes(target, written.entries, written.bytes)
+            return commit_published(self.to, target, tar, receipt, indexes)
 
     def _samples(self, target: Target, used: dict[int, Loaded]) -> Iterator[Sample]:
         """The samples of a target; `used` gets the shards that they come from."""
@@ -170,52 +178,20 @@ def enlarge_cells(data: bytes, width: int, height: int) -> bytes:
     return png.encode_rgb(np.asarray(cv2.resize(cells, (width, height), interpolation=cv2.INTER_NEAREST)))
 
 
-def commit(store: Store, target: Target, tar: Path, receipt: Receipt, indexes: Mapping[str, bytes]) -> Receipt:
-    """Publish `tar` and its indexes, then `receipt`; each is created once. Returns the receipt that stands.
-
-    A tar without receipt is taken up only if its bytes are ours. One without samples is not published, for readers
-    stop at it.
-    """
+def commit_published(
+    store: Store,
+    target: Target,
+    tar: Path,
+    receipt: Receipt,
+    indexes: Mapping[str, bytes],
+    adopt: Adopt = adopt_same,
+) -> Receipt:
+    """Commit a published shard with its indexes; without samples only its receipt, as readers stop at its tar."""
     if not receipt.samples:
-        return _commit_receipt(store, target, receipt)
-    with ThreadPoolExecutor(len(indexes)) as threads:  # beside the tar, for each waits for the disk
-        made = [threads.submit(create_same, store, name, data) for name, data in indexes.items()]
-        if not store.create(data_path(target), tar):
-            if (finished := read_receipt(store, target)) is not None:
-                return finished
-            _check_orphan(store, target, receipt)
-        for index in made:
-            index.result()
-    return _commit_receipt(store, target, receipt)
-
-
-def _commit_receipt(store: Store, target: Target, receipt: Receipt) -> Receipt:
-    if not store.create_bytes(receipt_path(target), receipt.encode()):
-        standing = read_receipt(store, target)
-        assert standing is not None
-        return standing
-    return receipt
-
-
-def _check_orphan(store: Store, target: Target, receipt: Receipt) -> None:
-    path = data_path(target)
-    if hashlib.sha256(store.load(path)).hexdigest() != receipt.sha256:
-        raise DamagedShard(f"{path} has no receipt and other bytes than are made now; delete it")
-
-
-def create_same(store: Store, path: str, data: bytes) -> None:
-    """Create a file, or find it with these very bytes. Raises DamagedShard for others."""
-    if not store.create_bytes(path, data) and bytes(store.load(path)) != data:
-        raise DamagedShard(f"{store.root}/{path} stands there with other bytes than are made now; delete it")
+        return commit(store, None, receipt, {}, adopt, shard_paths(target))
+    return commit(store, tar, receipt, indexes, adopt, shard_paths(target))
 
 
 def read_receipt(store: Store, target: Target) -> Receipt | None:
     """The receipt of a published shard, or None when it is not done."""
-    path = receipt_path(target)
-    try:
-        receipt = Receipt.decode(store.load(path), path)
-    except FileNotFoundError:
-        return None
-    if (receipt.column, receipt.shard) != (target.split, target.number):
-        raise DamagedShard(f"{path}: is the receipt of {receipt.column}/{receipt.shard}")
-    return receipt
+    return find_receipt(store, shard_paths(target), target.split, target.number)

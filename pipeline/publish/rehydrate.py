@@ -20,9 +20,15 @@ from pipeline.image import WEB_FORMATS, Geometry, apply_placement, encode_jpeg, 
 from pipeline.isolated import Decode, decode_in_child, decode_in_time
 from pipeline.publish.choice import Target
 from pipeline.publish.edits import CARD
-from pipeline.publish.finish import check_shards, find_receipts, read_receipts, sums_of_shards
-from pipeline.publish.index import dali_index, energon_index, scan
-from pipeline.publish.pack import PICTURE, commit, data_path, read_receipt
+from pipeline.publish.finish import (
+    check_shards,
+    discard_empty,
+    find_receipts,
+    read_receipts,
+    sums_of_shards,
+)
+from pipeline.publish.notes import commit_noted, discard_drafts, discard_unnoted
+from pipeline.publish.pack import PICTURE, read_receipt
 from pipeline.publish.packed import Line, PackedShards, line_of, read_manifest
 from pipeline.publish.plan import CLAIM, read_claim
 from pipeline.publish.readers import Reader, read_back
@@ -31,7 +37,7 @@ from pipeline.receipt import Receipt, digest_json, to_json
 from pipeline.sample import Sample, digest_keys
 from pipeline.sample_info import SampleInfo, read_info
 from pipeline.stage import Made
-from pipeline.store import Store, map_file
+from pipeline.store import Store
 from pipeline.tar import TarWriter
 
 CHANGED = "not the picture of its digest"
@@ -114,16 +120,7 @@ class Rehydrate:
                 input=self.lines[shard].sha256,
                 drops=dict(sorted(drops.items())),
             )
-            entries = scan(map_file(tar))
-            stem = data_path(target).removesuffix(".tar")
-            indexes = {
-                f"{stem}.idx": dali_index(entries),
-                f"{stem}.tar.idx": energon_index(entries, writer.bytes),
-            }
-            # The web may have answered otherwise to an attempt that died; nobody vouches for what it left.
-            for path in (data_path(target), *indexes):
-                self.to.discard(path)
-            return commit(self.to, target, tar, receipt, indexes)
+            return commit_noted(self.to, target, tar, receipt)
 
     def _picture(self, fetched: Any, info: SampleInfo) -> bytes:
         """The stored picture, the same to the byte as ingest made it. Raises Drop."""
@@ -166,6 +163,7 @@ def find_left(stage: Rehydrate) -> list[int]:
     targets = [target_of(line) for line in stage.lines]
     check_shards(stage.to, targets)
     done = find_receipts(stage.to, targets)
+    discard_unnoted(stage.to, [target for target in targets if target not in done])
     return [number for number, target in enumerate(targets) if target not in done]
 
 
@@ -182,6 +180,8 @@ def finish_rehydrated(stage: Rehydrate, readers: Mapping[str, Reader]) -> Rehydr
     """Read it back, and sign it. Raises IncompleteError when a shard is not done."""
     to, targets = stage.to, [target_of(line) for line in stage.lines]
     receipts = read_receipts(to, targets)
+    discard_drafts(to)
+    discard_empty(to, receipts)  # the tar of an attempt that came after one that got no picture
     drops = Counter[str]()
     for receipt in receipts.values():
         drops.update(receipt.drops)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
 from extractors.base import Resources
-from pipeline.commit import load_receipt, receipt_path, tar_path
+from pipeline.commit import Extra, commit, create_same, load_receipt, receipt_path, tar_path
 from pipeline.dataset import IMAGES, Dataset, check_bytes, load_tar
 from pipeline.duplicates import duplicates_path
 from pipeline.errors import DamagedShard, IncompleteError, RequestError
@@ -14,7 +14,6 @@ from pipeline.plan import LEFT_OUT, Segment, plan_path, supplement_path
 from pipeline.publish.finish import find_edited
 from pipeline.publish.index import Entry, dali_index, read_dali_index, scan, wids_index
 from pipeline.publish.kept import keep_receipt, keep_samples, published_description
-from pipeline.publish.pack import create_same
 from pipeline.publish.packed import Line
 from pipeline.publish.plan import CLAIM, CRAWLS, Plan
 from pipeline.publish.request import Publication
@@ -68,31 +67,32 @@ class CopyColumns:
         """Nothing to load."""
 
     def __call__(self, shard: int) -> Made:
-        made: dict[str, Receipt] = {}
-        for column in self.columns:
-            receipt = load_receipt(self.dataset.store, column, shard)
-            assert receipt is not None, "every column was whole"
-            data = load_tar(self.dataset.store, receipt)
-            index = dali_index(scan_verified(data, receipt))
-            # These very bytes: read again from far away they might be others.
-            create_same(self.to, tar_path(column, shard), bytes(data))
-            create_same(self.to, index_path(column, shard), index)
-            made[column] = self._copy_rows(receipt) if column == IMAGES else receipt
-            create_same(self.to, receipt_path(column, shard), made[column].encode())
-        return Made(made)
+        return Made({column: self._copy(column, shard) for column in self.columns})
 
-    def _copy_rows(self, images: Receipt) -> Receipt:
-        """The receipt that images have there, after plan and rows were written."""
+    def _copy(self, column: str, shard: int) -> Receipt:
+        receipt = load_receipt(self.dataset.store, column, shard)
+        assert receipt is not None, "every column was whole"
+        data = load_tar(self.dataset.store, receipt)
+        extra: Extra = {index_path(column, shard): dali_index(scan_verified(data, receipt))}
+        if column == IMAGES:
+            receipt, tables = self._rows(receipt)
+            extra = {**extra, **tables}
+        # These very bytes: read again from far away they might be others.
+        copied = commit(self.to, bytes(data), receipt, extra)
+        if copied != receipt:
+            raise DamagedShard(
+                f"{receipt_path(column, shard)} is there with other bytes than are made now; delete it"
+            )
+        return copied
+
+    def _rows(self, images: Receipt) -> tuple[Receipt, Extra]:
+        """The receipt that images have there, and the plan and rows that go with them."""
         paths = [plan_path(images.shard), rows_path(images.shard)]
         images = replace(images, recipe=self.recipe)
         if not self.samples_only:
-            for path in paths:
-                copy_file(self.dataset.store, self.to, path)
-            return images
+            return images, {path: bytes(self.dataset.store.load(path)) for path in paths}
         tables = keep_samples(self.dataset, images.shard)
-        for path, data in zip(paths, tables, strict=True):
-            create_same(self.to, path, data)
-        return keep_receipt(images, tables[1])
+        return keep_receipt(images, tables[1]), dict(zip(paths, tables, strict=True))
 
 
 def scan_verified(data: memoryview, receipt: Receipt) -> list[Entry]:

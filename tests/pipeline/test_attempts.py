@@ -151,7 +151,7 @@ def test_rows_of_another_attempt_are_named(web: Web, tmp_path: Path) -> None:
     os.unlink(root / tar_path(IMAGES, 0))
     os.unlink(root / receipt_path(IMAGES, 0))
     answer_otherwise(web)
-    with pytest.raises(DamagedShard, match=r"images/000000.rows.parquet tells of another attempt .* delete it"):
+    with pytest.raises(DamagedShard, match=r"images/000000.rows.parquet is there with other bytes .* delete it"):
         stage(0)
     os.unlink(root / rows_path(0))
     stage(0)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import json
 import shutil
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -25,10 +27,14 @@ from pipeline.extract import plan_extract
 from pipeline.image import Geometry
 from pipeline.ingest import Ingest, plan_dataset
 from pipeline.publish import open_published
+from pipeline.publish.check import plan_check
+from pipeline.publish.index import read_dali_index, scan
 from pipeline.publish.packed import PackedShards, read_manifest
 from pipeline.publish.rehydrate import find_left, finish_rehydrated, plan_rehydrate
+from pipeline.receipt import Receipt
 from pipeline.sources.base import Row
-from pipeline.store import open_store
+from pipeline.store import FolderStore, open_store
+from pipeline.tar import read_samples
 from tests.pipeline.publish.toys import contents, keys_of, publish_here
 from tests.pipeline.web import Web, put_failure, put_picture
 
@@ -80,10 +86,8 @@ def dataset(source: Web, tmp_path: Path) -> Dataset:
     return dataset
 
 
-def rehydrate(tmp_path: Path, source: Web) -> Any:
-    stage = plan_rehydrate(
-        open_store(str(tmp_path / "bare")), open_store(str(tmp_path / "full")), FromFolder(source)
-    )
+def rehydrate(tmp_path: Path, source: Web, out: str = "full") -> Any:
+    stage = plan_rehydrate(open_store(str(tmp_path / "bare")), open_store(str(tmp_path / out)), FromFolder(source))
     stage.setup()
     for number in find_left(stage):
         stage(number)
@@ -137,6 +141,74 @@ def test_an_attempt_that_died_is_made_anew(dataset: Dataset, source: Web, tmp_pa
     put_picture(tmp_path / "web", "a-0", 0)
     assert rehydrate(tmp_path, source).drops == {}
     assert len(keys_of(tmp_path / "full")) == 7
+
+
+class Interrupted(Exception):
+    """Ends an attempt."""
+
+
+def before_step(out: Path, at: int, act: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Calls `act` before the step number `at` of those that create or remove a file of `out`. The steps so far."""
+    steps: list[int] = []
+    for name in ("create", "discard"):
+        real = getattr(FolderStore, name)
+
+        def step(store: FolderStore, *arguments: Any, real: Any = real) -> Any:
+            if store.root == str(out) and len(steps) < at:
+                steps.append(at)
+                if len(steps) == at:
+                    act()
+            return real(store, *arguments)
+
+        monkeypatch.setattr(FolderStore, name, step)
+    return steps
+
+
+def check_whole(out: Path) -> None:
+    """Each receipt and index is that of its tar, and nothing else is there."""
+    for path in out.glob("receipts/*.json"):
+        receipt, shard = Receipt.decode(path.read_bytes(), path.name), f"data/{path.stem}"
+        tar = (out / f"{shard}.tar").read_bytes()
+        assert hashlib.sha256(tar).hexdigest() == receipt.sha256, f"{path.stem}: the receipt of another tar"
+        assert len(list(read_samples(memoryview(tar)))) == receipt.samples
+        assert read_dali_index((out / f"{shard}.idx").read_bytes(), shard) == scan(memoryview(tar))
+    store = open_store(str(out))
+    assert not store.names("drafts")
+    groups = plan_check(store)
+    assert [line for number in range(len(groups.groups)) for line in groups(number).errors] == []
+
+
+@pytest.mark.parametrize("ends", ["goes on", "dies"])
+def test_another_attempt_at_any_step(
+    ends: str, dataset: Dataset, source: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The web answers it otherwise. Whichever tar is first, its receipt and indexes go with it."""
+    shutil.rmtree(tmp_path / "bare")
+    publish_here(dataset, tmp_path / "bare")
+    out = tmp_path / "full"
+
+    def other() -> None:
+        put_failure(tmp_path / "web", "a-1", "timed out")
+        assert len(rehydrate(tmp_path, source, out.name).lines) == 1
+        put_picture(tmp_path / "web", "a-1", 1)
+
+    def die() -> None:
+        raise Interrupted
+
+    for at in itertools.count(1):
+        out = tmp_path / f"full-{at}"
+        with monkeypatch.context() as patch:
+            steps = before_step(out, at, other if ends == "goes on" else die, patch)
+            try:
+                rehydrate(tmp_path, source, out.name)
+            except Interrupted:
+                other()
+            except IncompleteError:  # another publisher is at work there
+                rehydrate(tmp_path, source, out.name)
+        check_whole(out)
+        if len(steps) < at:
+            break
+    assert at > 9
 
 
 def test_only_what_lacks_its_pictures(dataset: Dataset, source: Web, tmp_path: Path) -> None:

@@ -1,0 +1,78 @@
+"""Receipts that are noted before their tar, for shards that another attempt would make with other bytes.
+
+The web answers two attempts at one shard differently, whether they run at the same time or one of them died. Each
+notes its receipt as drafts/train-000012.<sha256 of the tar>.json, then tries to create the tar. The first tar
+stays, and whoever finds it without a receipt finishes it with the one that was noted for these bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection
+from pathlib import Path
+
+from pipeline.commit import Extra
+from pipeline.errors import DamagedShard
+from pipeline.publish.choice import Target
+from pipeline.publish.index import scan
+from pipeline.publish.pack import DATA, commit_published, data_path, index_paths, make_indexes, read_receipt
+from pipeline.receipt import Receipt
+from pipeline.store import Store, map_file
+
+DRAFTS = "drafts"
+
+
+def draft_path(target: Target, sha256: str) -> str:
+    """drafts/train-000012.81bc01….json"""
+    return f"{DRAFTS}/{target.name}.{sha256}.json"
+
+
+def commit_noted(to: Store, target: Target, tar: Path, receipt: Receipt) -> Receipt:
+    """Note the receipt, then commit the shard. Returns the receipt of the attempt whose tar was first."""
+    to.create_bytes(draft_path(target, receipt.sha256), receipt.encode())
+    indexes = make_indexes(target, scan(map_file(tar)), receipt.bytes)
+    return commit_published(to, target, tar, receipt, indexes, _adopt)
+
+
+def _adopt(to: Store, path: str, ours: Receipt, _: Extra) -> tuple[Receipt, Extra]:
+    """The receipt that was noted for the tar at `path`, and the tar's indexes."""
+    target = Target(ours.column, ours.shard)
+    tar = to.load(path)
+    sha256 = hashlib.sha256(tar).hexdigest()
+    draft = draft_path(target, sha256)
+    try:
+        noted = Receipt.decode(to.load(draft), draft)
+    except FileNotFoundError:
+        raise DamagedShard(f"{path} has no receipt, and no attempt noted these bytes; delete it") from None
+    if (noted.column, noted.shard, noted.sha256, noted.recipe) != (ours.column, ours.shard, sha256, ours.recipe):
+        raise DamagedShard(f"{draft}: is not the note of {path}; delete it")
+    return noted, make_indexes(target, scan(tar), len(tar))
+
+
+def discard_unnoted(to: Store, targets: Collection[Target]) -> None:
+    """Take away what is left of shards without a receipt that were begun before receipts were noted.
+
+    What another attempt is making stays: its draft is older than its tar, and its tar than its indexes.
+    """
+    names = set(to.names(DATA))
+    for target in targets:
+        paths = (data_path(target), *index_paths(target))
+        begun = any(Path(path).name in names for path in paths)
+        # The receipt last: a draft goes only after it was created.
+        if begun and not _is_noted(to, target) and read_receipt(to, target) is None:
+            for path in paths:
+                to.discard(path)
+
+
+def _is_noted(to: Store, target: Target) -> bool:
+    try:
+        sha256 = hashlib.sha256(to.load(data_path(target))).hexdigest()
+    except FileNotFoundError:
+        return False
+    return Path(draft_path(target, sha256)).name in to.names(DRAFTS)
+
+
+def discard_drafts(to: Store) -> None:
+    """Take away all drafts, once every shard has its receipt."""
+    for name in to.names(DRAFTS):
+        to.discard(f"{DRAFTS}/{name}")
