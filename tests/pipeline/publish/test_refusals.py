@@ -174,7 +174,7 @@ def test_a_claim_that_is_no_claim(tmp_path: Path) -> None:
     dataset = make_images(tmp_path / "root", Pictures(4), 4)
     store = open_store(str(tmp_path / "to"))
     store.create_bytes("publish.json", b"[")
-    with pytest.raises(IncompleteError, match=r"publish\.json: must be JSON"):
+    with pytest.raises(IncompleteError, match=r"publish\.json: must have its format"):
         publish_here(dataset, tmp_path / "to")
     store.discard("publish.json")
     store.create_bytes("publish.json", to_json({"format": 2}))
