@@ -202,7 +202,9 @@ def test_another_attempt_at_any_step(
             try:
                 rehydrate(tmp_path, source, out.name)
             except Interrupted:
+                left = {path: path.read_bytes() for path in out.glob("data/*.tar")}
                 other()
+                assert all(path.read_bytes() == data for path, data in left.items()), "it is made once"
             except IncompleteError:  # another publisher is at work there
                 rehydrate(tmp_path, source, out.name)
         check_whole(out)
