@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TypeVar
-
-import torch
+from typing import TYPE_CHECKING, TypeVar
 
 from extractors.records import BadRecord, decode_record
 from extractors.regular import read_regular
-from extractors.tensors import NotTensors, read_tensors
 from pipeline.errors import RequestError
+
+if TYPE_CHECKING:
+    import torch
 
 T = TypeVar("T")
 
@@ -25,6 +25,8 @@ def read_record(path: Path, kind: type[T], closed: bool = False) -> T:
 
 def read_named_tensors(path: Path) -> dict[str, torch.Tensor]:
     """Name -> tensor of a safetensors file. Raises RequestError."""
+    from extractors.tensors import NotTensors, read_tensors
+
     try:
         return read_tensors(path)
     except NotTensors as error:

@@ -9,6 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pipeline.parquet_footer import BYTE_ARRAY, DELTA_BYTE_ARRAY, read_chunks
+
 ROOM = 64 << 20
 RATIO = 64
 """A small table may unpack to ROOM bytes and RATIO times those of its file."""
@@ -27,15 +29,14 @@ class Unbounded(pa.ArrowInvalid):
 def check_table(data: bytes | memoryview) -> None:
     """Raises Unbounded for a small table (the bytes of its file) that must not be read whole."""
     most = ROOM + RATIO * len(data)
-    with pq.ParquetFile(pa.BufferReader(pa.py_buffer(data))) as file:
-        chunks = _chunks(file, range(file.num_row_groups))
+    chunks = read_chunks(data)
     _refuse(sum(max(8 * chunk.num_values, chunk.total_uncompressed_size) for chunk in chunks), most)
-    texts = [chunk for chunk in chunks if chunk.physical_type == "BYTE_ARRAY"]
-    if any(_INCREMENTAL in chunk.encodings for chunk in texts):
+    texts = [chunk for chunk in chunks if chunk.physical_type == BYTE_ARRAY]
+    if any(DELTA_BYTE_ARRAY in chunk.encodings for chunk in texts):
         raise Unbounded(f"its texts are encoded as {_INCREMENTAL}, which is not read")
     # No text is longer than all of its column; only where that says too little is each one measured.
     if sum(chunk.num_values * chunk.total_uncompressed_size for chunk in texts) > most:
-        _refuse(_measure(data, {chunk.path_in_schema for chunk in texts}), most)
+        _refuse(_measure(data, {chunk.path for chunk in texts}), most)
 
 
 def choose_batch(file: pq.ParquetFile, group: int, columns: Sequence[str], most: int) -> int:
