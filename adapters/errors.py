@@ -7,7 +7,7 @@ from functools import wraps
 from typing import Concatenate, ParamSpec, TypeVar
 
 from pipeline.errors import DamagedShard
-from pipeline.sample import Sample
+from pipeline.shards.sample import Sample
 
 P = ParamSpec("P")
 T = TypeVar("T")

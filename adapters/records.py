@@ -25,7 +25,7 @@ def read_record(path: Path, kind: type[T], closed: bool = False) -> T:
 
 def read_named_tensors(path: Path) -> dict[str, torch.Tensor]:
     """Name -> tensor of a safetensors file. Raises RequestError."""
-    from extractors.tensors import NotTensors, read_tensors
+    from extractors.weights.checkpoints import NotTensors, read_tensors
 
     try:
         return read_tensors(path)

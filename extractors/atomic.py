@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import hashlib
 import json
 import os
 import secrets
@@ -151,3 +152,14 @@ def _sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def cache_folder() -> Path:
+    """$T2I_SHARDS_CACHE, or ~/.cache/t2i-shards."""
+    return Path(os.environ.get("T2I_SHARDS_CACHE") or Path.home() / ".cache" / "t2i-shards")
+
+
+def sha256_of(path: Path) -> str:
+    """Hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

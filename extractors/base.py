@@ -93,7 +93,7 @@ class Extractor(Protocol):
         """Get ready on `device` ("cpu", "cuda"). Whatever needs the network happens here or in `recipe`.
 
         Raises WeightsUnavailable, WeightsDamaged or DeviceUnavailable. Networks are attributes of the extractor:
-        `extractors.compiled` looks for them there.
+        `extractors.networks.compiled` looks for them there.
         """
         ...
 
@@ -103,14 +103,6 @@ class Extractor(Protocol):
         Several extractors may be called with one Batch; its pictures are not to be changed.
         """
         ...
-
-
-def check_pictures(pictures: np.ndarray) -> None:
-    """Raises ValueError unless `pictures` is a batch (N, H, W, 3) of uint8 with at least one pixel each."""
-    if pictures.ndim != 4 or pictures.shape[3] != 3 or 0 in pictures.shape[1:] or pictures.dtype != np.uint8:
-        raise ValueError(
-            f"pictures must be uint8 (N, H, W, 3), H and W >= 1, got {pictures.dtype} {pictures.shape}"
-        )
 
 
 def check_size(map_size: tuple[int, ...], height: int, width: int) -> None:

@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from extractors.base import check_pictures
-
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
@@ -124,3 +122,11 @@ def find_device(name: str) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
         raise DeviceUnavailable("device cuda needs a GPU, and this machine has none that torch can use")
     return torch.device(name)
+
+
+def check_pictures(pictures: np.ndarray) -> None:
+    """Raises ValueError unless `pictures` is a batch (N, H, W, 3) of uint8 with at least one pixel each."""
+    if pictures.ndim != 4 or pictures.shape[3] != 3 or 0 in pictures.shape[1:] or pictures.dtype != np.uint8:
+        raise ValueError(
+            f"pictures must be uint8 (N, H, W, 3), H and W >= 1, got {pictures.dtype} {pictures.shape}"
+        )

@@ -16,7 +16,7 @@ import numpy as np
 
 from extractors.base import Resources
 from extractors.batch import Batch, as_batch
-from extractors.formats import FORMATS
+from extractors.maps.formats import FORMATS
 
 LOW, HIGH = 100, 200
 """Thresholds of the gradient, as in TencentARC's get_cond_canny (ldm/modules/extra_condition/api.py)."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from extractors.base import Resources
 from extractors.batch import Batch, as_batch
-from extractors.formats import FORMATS
+from extractors.maps.formats import FORMATS
 
 CELL = 64
 

@@ -13,9 +13,9 @@ import numpy as np
 
 from extractors.base import Resources
 from extractors.batch import Batch, as_batch, find_device, run_fixed
-from extractors.formats import FORMATS
-from extractors.network import HALF, IMAGENET_MEAN, IMAGENET_STD, Network
-from extractors.weights import WeightFile, shipped
+from extractors.maps.formats import FORMATS
+from extractors.networks.spec import HALF, IMAGENET_MEAN, IMAGENET_STD, Network
+from extractors.weights.file import WeightFile, shipped
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -38,11 +38,13 @@ DEPTH_ANYTHING = WeightFile(
     licence="Apache-2.0",
 )
 NETWORKS = {
-    "default": Network("MiDaS 3 DPT-hybrid", DPT_HYBRID, "extractors.midas:load_midas", HALF, HALF, stride=32),
+    "default": Network(
+        "MiDaS 3 DPT-hybrid", DPT_HYBRID, "extractors.networks.midas:load_midas", HALF, HALF, stride=32
+    ),
     "depth-anything-v2-small": Network(
         "Depth Anything V2 small",
         DEPTH_ANYTHING,
-        "extractors.depth_anything:load_depth_anything",
+        "extractors.networks.depth_anything:load_depth_anything",
         IMAGENET_MEAN,
         IMAGENET_STD,
         stride=14,
@@ -104,8 +106,8 @@ def to_grey(values: Tensor) -> Tensor:
 
 def load_mini(path: Path) -> nn.Module:
     """The network of this project's own weights. Raises NotTensors or RuntimeError."""
-    from extractors.mini.networks import build_depth
-    from extractors.tensors import read_tensors
+    from extractors.networks.mini import build_depth
+    from extractors.weights.checkpoints import read_tensors
 
     network: nn.Module = build_depth()
     network.load_state_dict(read_tensors(path), strict=True)

@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from extractors import mmpose_models, rtmo
 from extractors.base import Resources
 from extractors.batch import Batch, as_batch, find_device
-from extractors.formats import FORMATS
-from extractors.people import People
-from extractors.weights import WeightFile, resolve, shipped
+from extractors.maps.formats import FORMATS
+from extractors.maps.people import People
+from extractors.networks import mmpose_models, rtmo
+from extractors.weights.file import WeightFile, shipped
+from extractors.weights.resolve import resolve
 
 GPU_PICTURES, GPU_CROPS = 8, 32
 
@@ -106,8 +107,8 @@ class Keypose:
 
     def load(self, device: str) -> None:
         """Build the networks on `device` ("cpu", "cuda")."""
-        from extractors.one_stage import OneStage
-        from extractors.top_down import TopDown
+        from extractors.networks.one_stage import OneStage
+        from extractors.networks.top_down import TopDown
 
         place, threads = find_device(device), int(self.resources.cpus)
         finder = self._model(self.finder)

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from extractors.atomic import sha256_of
 from extractors.base import Resources
 from extractors.batch import Batch, as_batch, find_device, run_fixed
-from extractors.crop import fixed_crop, fixed_side
-from extractors.formats import FORMATS
-from extractors.locks import sha256_of
-from extractors.tensors import NotTensors
-from extractors.weights import WeightFile, WeightsDamaged, WeightsUnavailable, places, resolve
+from extractors.maps.crop import fixed_crop, fixed_side
+from extractors.maps.formats import FORMATS
+from extractors.weights.checkpoints import NotTensors
+from extractors.weights.file import WeightFile, WeightsDamaged, WeightsUnavailable
+from extractors.weights.resolve import places, resolve
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,7 +48,7 @@ OWN = WeightFile(
     licence="that of the base it was taken from",
 )
 FILES = {"default": SD15, "sdxl": SDXL, "folder": OWN}
-TINY = {"file": "none, written by extractors/mini/vae.py", "licence": "Apache-2.0, this project's"}
+TINY = {"file": "none, written by extractors/networks/mini_vae.py", "licence": "Apache-2.0, this project's"}
 GPU_BATCH = 4
 
 
@@ -68,7 +69,7 @@ class Latents:
         self.weight_files: tuple[WeightFile, ...] = (FILES[variant],) if variant in FILES else ()
 
     def recipe(self) -> dict[str, Any]:
-        from extractors.vae import digest_encoder
+        from extractors.networks.vae import digest_encoder
 
         digest = digest_encoder(self._state())
         return {
@@ -87,11 +88,11 @@ class Latents:
 
     def load(self, device: str) -> None:
         """Build the network on `device` ("cpu", "cuda"). In float32: SDXL's overflows in float16."""
-        from extractors.vae import SHAPE, VaeEncoder, load_encoder, read_shape
+        from extractors.networks.vae import SHAPE, VaeEncoder, load_encoder, read_shape
 
         self.device = find_device(device)
         if self.variant == "mini":
-            from extractors.mini.vae import build_vae
+            from extractors.networks.mini_vae import build_vae
 
             network = VaeEncoder(build_vae())
         else:
@@ -112,7 +113,7 @@ class Latents:
         height, width = pictures.shape[2:]
         rows, columns = fixed_crop(height, width)
         side = fixed_side(height, width)
-        # As adapters.batch.scale_pictures has it.
+        # As adapters.training.batch.scale_pictures has it.
         x = pictures[:, :, rows, columns].contiguous().float() / 255 * 2 - 1
         x = F.pad(x, (0, side - x.shape[3], 0, side - x.shape[2]), mode="replicate")
         posterior: Tensor = self.network(x)
@@ -134,11 +135,11 @@ class Latents:
     def _state(self) -> Mapping[str, Tensor]:
         """The tensors that decide a latent."""
         if self.variant == "mini":
-            from extractors.mini.vae import build_vae
+            from extractors.networks.mini_vae import build_vae
 
             tensors: Mapping[str, Tensor] = build_vae().state_dict()
             return tensors
-        from extractors.vae import read_encoder
+        from extractors.networks.vae import read_encoder
 
         try:
             return read_encoder(self._path())

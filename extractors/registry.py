@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import cast
 
 from extractors.base import Extractor, Format
-from extractors.formats import FORMATS
-from extractors.weights import WeightFile
+from extractors.maps.formats import FORMATS
+from extractors.weights.file import WeightFile
 
 EXTRACTORS: dict[str, dict[str, str]] = {
     "sketch": {"default": "extractors.sketch:Sketch", "mini": "extractors.sketch:Sketch"},

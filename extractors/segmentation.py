@@ -15,10 +15,10 @@ import numpy as np
 
 from extractors.base import Resources
 from extractors.batch import Batch, as_batch, find_device, run_fixed
-from extractors.coco_classes import PANOPTIC_TO_VALUE
-from extractors.formats import FORMATS
-from extractors.network import IMAGENET_MEAN, IMAGENET_STD, Network
-from extractors.weights import WeightFile, shipped
+from extractors.maps.coco_classes import PANOPTIC_TO_VALUE
+from extractors.maps.formats import FORMATS
+from extractors.networks.spec import IMAGENET_MEAN, IMAGENET_STD, Network
+from extractors.weights.file import WeightFile, shipped
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -36,7 +36,7 @@ NETWORKS = {
     "default": Network(
         "Mask2Former Swin-T, COCO panoptic",
         SWIN_TINY,
-        "extractors.mask2former:load_mask2former",
+        "extractors.networks.mask2former:load_mask2former",
         IMAGENET_MEAN,
         IMAGENET_STD,
         stride=32,
@@ -98,7 +98,7 @@ class Segmentation:
 def values_of(variant: str) -> Sequence[int]:
     """The COCO-Stuff pixel value of each of the network's classes."""
     if variant == "mini":
-        from extractors.mini.networks import SEG_LABELS
+        from extractors.networks.mini import SEG_LABELS
 
         return tuple(SEG_LABELS)
     return list(PANOPTIC_TO_VALUE.values())
@@ -106,8 +106,8 @@ def values_of(variant: str) -> Sequence[int]:
 
 def load_mini(path: Path) -> nn.Module:
     """The network of this project's own weights. Raises NotTensors or RuntimeError."""
-    from extractors.mini.networks import build_seg
-    from extractors.tensors import read_tensors
+    from extractors.networks.mini import build_seg
+    from extractors.weights.checkpoints import read_tensors
 
     network: nn.Module = build_seg()
     network.load_state_dict(read_tensors(path), strict=True)

@@ -14,8 +14,9 @@ import numpy as np
 
 from extractors.base import Resources
 from extractors.batch import Batch, as_batch, find_device, run_fixed
-from extractors.formats import FORMATS
-from extractors.weights import WeightFile, resolve, shipped
+from extractors.maps.formats import FORMATS
+from extractors.weights.file import WeightFile, shipped
+from extractors.weights.resolve import resolve
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -67,7 +68,7 @@ class Sketch:
         """Build the network on `device` ("cpu", "cuda")."""
         import torch
 
-        from extractors.pidinet import load_pidinet
+        from extractors.networks.pidinet import load_pidinet
 
         self.device = find_device(device)
         network = load_pidinet(resolve(*self.weight_files, self.weights))
@@ -82,9 +83,12 @@ class Sketch:
         import torch
         from torch.nn import functional as F
 
-        from extractors.pidinet import STRIDE
+        from extractors.networks.pidinet import STRIDE
+        from extractors.networks.pidinet_cpu import find_edges
 
         height, width = pictures.shape[2:]
         x = F.pad(pictures.float() / 255, (0, -width % STRIDE, 0, -height % STRIDE), mode="replicate")
-        edge: Tensor = self.network(x.contiguous(memory_format=torch.channels_last))[:, 0, :height, :width]
+        edge: Tensor = find_edges(self.network, x.contiguous(memory_format=torch.channels_last))[
+            :, 0, :height, :width
+        ]
         return (edge * 255).round().to(torch.uint8)

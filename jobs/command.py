@@ -18,11 +18,10 @@ from typing import Any, Protocol
 from jobs.stdout import divert_prints, print_summary
 from pipeline.engine import Outcome
 from pipeline.engine.run import Engine
-from pipeline.errors import IncompleteError, RequestError, tell_full
+from pipeline.errors import IncompleteError, RequestError, describe_error, tell_full
 from pipeline.plain import hide_secrets, show_plain
-from pipeline.receipt import null_not_finite
-from pipeline.stage import describe_error
-from pipeline.store import SINGLE_WRITER
+from pipeline.shards.receipt import null_not_finite
+from pipeline.shards.store import SINGLE_WRITER
 
 DONE, FAULT, WRONG, INCOMPLETE, INTERRUPTED = 0, 1, 2, 3, 130
 

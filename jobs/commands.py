@@ -10,21 +10,22 @@ from typing import Annotated, Any
 import tyro
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, OmitSubcommandPrefixes, subcommand
 
-from jobs.adapter import ConvertAdapterCommand
 from jobs.command import Command
+from jobs.convert_adapter import ConvertAdapterCommand
 from jobs.demo import DemoCommand
 from jobs.evaluate import EvaluateCommand
 from jobs.extract import ExtractCommand
 from jobs.generate import GenerateCommand
 from jobs.ingest import IngestCoco, IngestFolder, IngestLaion, IngestScenes
-from jobs.inspect import StatusCommand, VerifyCommand
-from jobs.mini import MiniWeightsCommand
-from jobs.mini.base import MiniBaseCommand
+from jobs.mini_weights import MiniWeightsCommand
+from jobs.mini_weights.base import MiniBaseCommand
 from jobs.publish import PublishCommand
 from jobs.rehydrate import RehydrateCommand
 from jobs.remove import RemoveCommand
 from jobs.report import ReportCommand
+from jobs.status import StatusCommand
 from jobs.train import TrainCommand
+from jobs.verify import VerifyCommand
 from jobs.weights import WeightsCommand
 from pipeline.errors import RequestError
 

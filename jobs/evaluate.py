@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tqdm import tqdm
 
-from adapters.requests import EvaluateConfig
+from adapters.evaluation.config import EvaluateConfig
 from jobs.command import Summary
 
 
@@ -20,8 +20,8 @@ class EvaluateCommand:
     """Print the summary as JSON."""
 
     def run(self) -> Summary:
-        from adapters.evaluate import evaluate
-        from adapters.table import table_lines
+        from adapters.evaluation.evaluate import evaluate
+        from adapters.evaluation.report import table_lines
 
         hidden = not sys.stderr.isatty()
         with tqdm(desc="evaluate", unit="picture", leave=False, disable=hidden) as bar:

@@ -11,10 +11,10 @@ import tyro
 from extractors.batch import DEVICES
 from jobs.command import EngineOptions, Summary, summarise
 from jobs.progress import show_progress
-from pipeline.dataset import Dataset
+from pipeline.dataset.dataset import Dataset
 from pipeline.engine import run
 from pipeline.errors import RequestError
-from pipeline.extract import plan_extract
+from pipeline.stages import plan_extract
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tqdm import tqdm
 
-from adapters.requests import GenerateConfig
+from adapters.inference.config import GenerateConfig
 from jobs.command import Summary
 
 
@@ -20,7 +20,7 @@ class GenerateCommand:
     """Print the summary as JSON."""
 
     def run(self) -> Summary:
-        from adapters.paint import paint
+        from adapters.inference.generate import paint
 
         with tqdm(
             total=self.config.n, desc="generate", unit="picture", leave=False, disable=not sys.stderr.isatty()

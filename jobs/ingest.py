@@ -9,22 +9,22 @@ import tyro
 
 from jobs.command import EngineOptions, Summary, summarise
 from jobs.progress import show_progress
-from pipeline.attempts import sweep_drafts
-from pipeline.dataset import IMAGES, Dataset
-from pipeline.download import Downloads
-from pipeline.duplicates import mark_duplicates
+from pipeline.dataset.dataset import IMAGES, Dataset
+from pipeline.dataset.download_commit import sweep_drafts
+from pipeline.dataset.download_yield import measure_yield, yield_table
+from pipeline.dataset.duplicates import mark_duplicates
+from pipeline.dataset.supplement import plan_retry
+from pipeline.download.shard import Downloads
 from pipeline.engine import run
 from pipeline.errors import RequestError
 from pipeline.image import Geometry
-from pipeline.ingest import Ingest, check_truths, claim_truths, plan_dataset
-from pipeline.retry import plan_retry
 from pipeline.sources.base import Source
 from pipeline.sources.coco.source import CocoSource
 from pipeline.sources.folder import FolderSource
 from pipeline.sources.laion.source import LaionSource
 from pipeline.sources.scenes import ScenesSource
-from pipeline.verify import verify_plan
-from pipeline.yields import measure_yield, yield_table
+from pipeline.stages.ingest import Ingest, check_truths, claim_truths, plan_dataset
+from pipeline.stages.verify import verify_plan
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,86 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
 from pipeline.engine.run import Progress
-from pipeline.stage import Made
+from pipeline.stages.stage import Made
+
+if TYPE_CHECKING:
+    from pipeline.runlog import LogLine
+
+
+PACE_EVERY = 20
+"""Steps over which the bar's pace is taken."""
+
+
+class Pace:
+    """How fast it goes, over the steps since it was last asked."""
+
+    def __init__(self) -> None:
+        self._first: LogLine | None = None
+        self._last: LogLine | None = None
+        self._waited = 0.0
+
+    def add(self, line: LogLine) -> None:
+        if self._first is None:
+            self._first = line
+        else:
+            self._waited += line.wait
+        self._last = line
+
+    def take(self) -> str:
+        """steps/s, the share of the time that was spent waiting for data, memory; "" before the second step."""
+        first, last, waited = self._first, self._last, self._waited
+        self._first, self._waited = last, 0.0
+        if first is None or last is None or last.step <= first.step or last.seconds <= first.seconds:
+            return ""
+        seconds = last.seconds - first.seconds
+        parts = [f"{(last.step - first.step) / seconds:.2f} steps/s", f"{waited / seconds:.0%} waiting for data"]
+        if last.memory:
+            parts.append(f"{last.memory / 1e9:.1f} GB of GPU memory")
+        return ", ".join(parts)
+
+
+@contextmanager
+def show_steps(steps: int) -> Iterator[Callable[[LogLine], None]]:
+    """A progress callback for a training of so many steps in all."""
+    yield from _show_bar(steps) if sys.stderr.isatty() else _show_lines(steps)
+
+
+def _show_bar(steps: int) -> Iterator[Callable[[LogLine], None]]:
+    with tqdm(total=steps, desc="train", unit="step", leave=False) as bar:
+        pace, validation = Pace(), ""
+
+        def advance(line: LogLine) -> None:
+            nonlocal validation
+            if not bar.n:
+                bar.initial = bar.n = line.step  # where an earlier command stopped: not done at today's pace
+            bar.update(line.step - bar.n)
+            pace.add(line)
+            if line.validation is not None:
+                validation = f"validation loss {line.validation:.4f}"
+            if line.validation is not None or line.step % PACE_EVERY == 0:
+                bar.set_postfix_str(", ".join(filter(None, (validation, pace.take()))))
+
+        yield advance
+
+
+def _show_lines(steps: int) -> Iterator[Callable[[LogLine], None]]:
+    pace = Pace()
+
+    def advance(line: LogLine) -> None:
+        pace.add(line)
+        if line.validation is not None:
+            said = f"train: step {line.step} of {steps}, validation loss {line.validation:.4f}"
+            print(", ".join(filter(None, (said, pace.take()))), file=sys.stderr, flush=True)
+
+    yield advance
+
 
 LINE_EVERY = 15.0
 """Seconds between two lines where there is no terminal."""

@@ -11,13 +11,13 @@ import tyro
 from jobs.command import EngineOptions, Summary
 from jobs.progress import show_progress
 from jobs.readers import NAMES, choose_readers
-from pipeline.dataset import Dataset
+from pipeline.dataset.dataset import Dataset
 from pipeline.engine import Outcome, run
 from pipeline.publish import Publication, Published, publish
 from pipeline.publish.hub import check_repository, refuse_beyond_limits, send
 from pipeline.publish.repository import MAIN, parse_repository
-from pipeline.stage import Stage
-from pipeline.store import open_store
+from pipeline.shards.store import open_store
+from pipeline.stages.stage import Stage
 
 
 @dataclass(frozen=True)

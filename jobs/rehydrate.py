@@ -9,10 +9,10 @@ import tyro
 from jobs.command import EngineOptions, Summary
 from jobs.progress import show_progress
 from jobs.readers import NAMES, choose_readers
-from pipeline.download import Downloads
+from pipeline.download.shard import Downloads
 from pipeline.engine import run
 from pipeline.publish.rehydrate import find_left, finish_rehydrated, plan_rehydrate
-from pipeline.store import open_store
+from pipeline.shards.store import open_store
 
 
 @dataclass(frozen=True)

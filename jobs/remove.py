@@ -8,9 +8,9 @@ from pathlib import Path
 import tyro
 
 from jobs.command import Summary
-from pipeline.dataset import Dataset
+from pipeline.dataset.dataset import Dataset
+from pipeline.dataset.tombstones import By, remove
 from pipeline.errors import RequestError
-from pipeline.tombstones import By, remove
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from jobs.progress import show_progress
 from pipeline.engine import Outcome, run
 from pipeline.errors import RequestError
 from pipeline.report import DatasetFacts, Training, collect_dataset, draw_sheet, read_training, render_page
-from pipeline.stage import Stage
+from pipeline.stages.stage import Stage
 
 TITLE = b"<title>t2i-shards report</title>"
 """What every page of a report has near its start."""

@@ -7,10 +7,10 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from adapters.config import TrainConfig
-from adapters.summary import TrainSummary
+from adapters.run_folder import TrainSummary
+from adapters.training.config import TrainConfig
 from jobs.command import Summary
-from jobs.steps import show_steps
+from jobs.progress import show_steps
 from pipeline.engine.run import Engine
 from pipeline.errors import RequestError
 
@@ -92,7 +92,7 @@ class TrainCommand:
 
 def train_in_place(config: TrainConfig) -> TrainSummary:
     """The loop in this process: all there is, or one of those that torchrun has started."""
-    from adapters.loop import train
+    from adapters.training.trainer import train
 
     with show_steps(config.steps) as progress:
         return train(config, progress)
@@ -102,13 +102,13 @@ def train_apart(config: TrainConfig, group: TrainWorkers) -> TrainSummary:
     """The loop in processes that this one starts and, as long as `retries` last, starts again."""
     import torch
 
-    from adapters.checkpoint import newest_step
-    from adapters.extents import find_extents
-    from adapters.prepare import check_condition, open_samples
-    from adapters.step import make_share
-    from adapters.world import World
-    from jobs.follow import follow_log
-    from jobs.together import keep_trying, place_here, place_on_ray, train_here, train_on_ray
+    from adapters.training.checkpoint import newest_step
+    from adapters.training.distributed import World
+    from adapters.training.extents import find_extents
+    from adapters.training.setup import check_condition, open_samples
+    from adapters.training.step import make_share
+    from jobs.launch import keep_trying, place_here, place_on_ray, train_here, train_on_ray
+    from jobs.launch.follow_log import follow_log
 
     # What these refuse, they refuse before anything is started.
     make_share(config, World(torch.device("cpu"), ranks=group.workers))

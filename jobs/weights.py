@@ -12,18 +12,12 @@ from typing import Annotated, Any
 
 import tyro
 
-from extractors.atomic import replace_file
-from extractors.locks import lock_converted, sha256_of
+from extractors.atomic import replace_file, sha256_of
 from extractors.registry import EXTRACTORS, UnknownCondition, weight_files
-from extractors.tensors import NotTensors, convert
-from extractors.weights import (
-    WeightFile,
-    WeightsDamaged,
-    WeightsUnavailable,
-    check,
-    find,
-    resolve,
-)
+from extractors.weights.checkpoints import NotTensors, convert
+from extractors.weights.digest_lock import lock_converted
+from extractors.weights.file import WeightFile, WeightsDamaged, WeightsUnavailable
+from extractors.weights.resolve import check, find, resolve
 from jobs.command import Summary
 from pipeline.errors import RequestError
 

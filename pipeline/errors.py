@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import errno
 import os
+from typing import Any
+
+from pipeline.plain import hide_secrets
 
 
 class RequestError(Exception):
@@ -52,3 +55,9 @@ class Drop(Exception):
         super().__init__(reason)
         self.reason = reason
         self.http = http
+
+
+def describe_error(error: BaseException) -> str:
+    """ValueError: what it said, on one line."""
+    text: Any = hide_secrets(" ".join(str(error).split()))
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

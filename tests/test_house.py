@@ -1,6 +1,7 @@
 """The rules of the house that an import can break."""
 
 import ast
+import graphlib
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,8 +17,8 @@ ORDER = ["extractors", "pipeline", "adapters", "jobs"]  # each may import what s
 # package -> the only files (or folders, with a slash) of the four packages that may import it
 RESERVED = {
     "ray": ["pipeline/engine/ray.py", "pipeline/engine/connect.py", "jobs/"],
-    "fsspec": ["pipeline/store.py"],
-    "s3fs": ["pipeline/store.py"],
+    "fsspec": ["pipeline/shards/store.py"],
+    "s3fs": ["pipeline/shards/store.py"],
     "torch": ["extractors/", "adapters/", "jobs/"],
     **{name: [] for name in ("pickle", "cPickle", "cloudpickle", "dill", "joblib", "shelve", "marshal")},
 }
@@ -26,11 +27,11 @@ RESERVED = {
 BY_HAND = {"os.replace", "os.rename", "os.link", "rename", "hardlink_to", "mkstemp", "write_text", "write_bytes"}
 BY_HAND_IN = {
     "extractors/atomic.py": "it is the one place",
-    "extractors/locks.py": "fills what create_file gives it",
+    "extractors/weights/digest_lock.py": "fills what create_file gives it",
     "pipeline/engine/connect.py": "fills what create_file gives it",
-    "adapters/export.py": "fills what commit_folder gives it",
-    "pipeline/store.py": "a Store has its own protocol",
-    "pipeline/naming.py": "a Store's files are created, not replaced",
+    "adapters/model/diffusers_io.py": "fills what commit_folder gives it",
+    "pipeline/shards/store.py": "a Store has its own protocol",
+    "pipeline/shards/naming.py": "a Store's files are created, not replaced",
     "pipeline/stream/cache.py": "its files are locked from before they have a name",
     "pipeline/publish/readers.py": "fills a temporary folder",
 }
@@ -119,14 +120,14 @@ def test_importing_the_pipeline_stays_light() -> None:
 @pytest.mark.parametrize(
     ("path", "source"),
     [
-        ("extractors/sketch.py", "from pipeline.store import Store"),
-        ("pipeline/stream.py", "import adapters.loop"),
-        ("adapters/loop.py", "def f():\n    from jobs import train"),
+        ("extractors/sketch.py", "from pipeline.shards.store import Store"),
+        ("pipeline/stream.py", "import adapters.training.trainer"),
+        ("adapters/training/trainer.py", "def f():\n    from jobs import train"),
         ("pipeline/image.py", "import torch.nn.functional as F"),
         ("pipeline/image.py", "def f():\n    import torch"),
         ("pipeline/engine/local.py", "import ray"),
-        ("adapters/loop.py", "from ray import data"),
-        ("pipeline/dataset.py", "from fsspec.core import url_to_fs"),
+        ("adapters/training/trainer.py", "from ray import data"),
+        ("pipeline/dataset/dataset.py", "from fsspec.core import url_to_fs"),
         ("jobs/extract.py", "import s3fs"),
         ("jobs/extract.py", "from pickle import loads"),
         ("pipeline/image.py", "torch = importlib.import_module('torch')"),
@@ -134,3 +135,66 @@ def test_importing_the_pipeline_stays_light() -> None:
 )
 def test_rules_notice(path: str, source: str) -> None:
     assert len(broken_rules(path, source)) == 1
+
+
+ROOMS = {
+    "extractors": ["weights", "maps", "networks", "metrics"],
+    "pipeline": [
+        "scenes", "download", "shards", "sources", "dataset", "stages", "engine", "stream", "publish", "report",
+    ],
+    "adapters": ["base", "model", "inference", "evaluation", "training"],
+}  # fmt: skip
+"""The folders of each package, lowest first: each may import the ones to its left."""
+
+
+def modules_imported(path: str) -> set[str]:
+    """The project's files that a file imports, in functions too; imports for type checkers alone do not count."""
+    tree = ast.parse((REPOSITORY / path).read_text())
+    typing_only = {
+        inner
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if node in typing_only:
+            continue
+        if isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                module = f"{node.module}.{alias.name}"
+                names.add(module if file_of(module) else node.module)
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+    return {file for name in names if (file := file_of(name))} - {path}
+
+
+def file_of(module: str) -> str | None:
+    """The project's file that holds a module."""
+    place = module.replace(".", "/")
+    files = (f"{place}.py", f"{place}/__init__.py") if place.split("/")[0] in ORDER else ()
+    return next((file for file in files if (REPOSITORY / file).is_file()), None)
+
+
+@pytest.mark.parametrize("path", [path for path in sources() if path.count("/") > 1])
+def test_folders_import_only_lower_ones(path: str) -> None:
+    package, room = path.split("/")[:2]
+    rooms = ROOMS.get(package, [])
+    if room not in rooms:
+        return
+    for imported in modules_imported(path):
+        other_package, other = imported.split("/")[:2]
+        if other_package == package and other in rooms:
+            assert rooms.index(other) <= rooms.index(room), f"{path} imports {imported}"
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    graphlib.TopologicalSorter({path: modules_imported(path) for path in sources()}).prepare()
+
+
+def test_every_folder_has_its_place_in_the_order() -> None:
+    for package, rooms in ROOMS.items():
+        folders = {
+            path.split("/")[1] for path in sources() if path.startswith(f"{package}/") and path.count("/") > 1
+        }
+        assert folders - {"mini"} == set(rooms)

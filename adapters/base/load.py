@@ -11,6 +11,7 @@ import torch
 from adapters.base.family import check_autoencoder, check_scheduler, find_family
 from adapters.base.frozen import Base, Family
 from adapters.base.mini import find_mini
+from adapters.options import Precision
 from pipeline.errors import RequestError
 
 if TYPE_CHECKING:
@@ -48,8 +49,8 @@ def settle(base: Base, device: str, dtype: torch.dtype) -> None:
 
 
 def _build_tiny(family: Family) -> Base:
-    from adapters import tiny
-    from extractors.mini.vae import build_vae
+    from adapters.base import tiny
+    from extractors.networks.mini_vae import build_vae
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(tiny.SEED)
@@ -116,3 +117,14 @@ def _read_index(name: str) -> Mapping[str, Any]:
         return {}
     index: Mapping[str, Any] = DiffusionPipeline.load_config(name)
     return index
+
+
+DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def choose_device(asked: str) -> str:
+    """ "cpu" or "cuda"; auto takes a GPU where there is one. Raises RequestError."""
+    found = torch.cuda.is_available()
+    if asked == "cuda" and not found:
+        raise RequestError("--device cuda needs a GPU, and there is none; use cpu or auto")
+    return "cuda" if found and asked != "cpu" else "cpu"

@@ -14,7 +14,7 @@ from multiprocessing.context import SpawnProcess
 from typing import Any
 
 from pipeline.engine.pool import IN_FLIGHT, Event, Failure, Worker
-from pipeline.stage import Stage
+from pipeline.stages.stage import Stage
 
 # A forked child would inherit threads' locks (arrow, torch, event loops) in whatever state they were.
 _SPAWN = multiprocessing.get_context("spawn")

@@ -7,8 +7,8 @@ import os
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from pipeline.errors import BrokenStage, RequestError
-from pipeline.stage import Careful, Made, Stage, describe_error
+from pipeline.errors import BrokenStage, RequestError, describe_error
+from pipeline.stages.stage import Careful, Made, Stage
 
 IN_FLIGHT = 2
 """Shards that a worker holds at most: the one it works on, and the next."""

@@ -13,7 +13,7 @@ from extractors.base import Resources
 from pipeline.engine.connect import connect
 from pipeline.engine.pool import IN_FLIGHT, Event, Failure, Worker
 from pipeline.errors import IncompleteError, RequestError
-from pipeline.stage import Stage
+from pipeline.stages.stage import Stage
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from typing import Literal
 
 from pipeline.engine.pool import Failure, Pool
 from pipeline.errors import BrokenStage, IncompleteError, RequestError
-from pipeline.stage import Made, Stage
+from pipeline.stages.stage import Made, Stage
 
 Engine = Literal["ray", "local"]
 ATTEMPTS = 3

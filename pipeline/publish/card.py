@@ -9,7 +9,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from pipeline.dataset import IMAGES
+from pipeline.dataset.dataset import IMAGES
 from pipeline.plain import show_plain
 from pipeline.publish.edits import CARD, LICENCE, seal
 from pipeline.publish.facts import Facts
@@ -30,7 +30,7 @@ HOLDS = {
     "color.png": "the picture in cells of 64x64 pixels, RGB",
     "latents.npy": "the middle square's latents, float16: mean and log variance, unscaled",
 }
-"""What the members of the known formats (extractors.formats) hold, for readers who know none of them."""
+"""What the members of the known formats (extractors.maps.formats) hold, for readers who know none of them."""
 
 
 def render_cards(facts: Facts, template: str = "card.md.j2") -> dict[str, bytes]:

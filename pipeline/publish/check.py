@@ -10,11 +10,11 @@ from pathlib import PurePosixPath
 
 from extractors.base import Resources
 from pipeline.errors import DamagedShard, IncompleteError
-from pipeline.publish.packed import read_manifest
+from pipeline.publish.manifest import read_manifest
 from pipeline.publish.plan import CLAIM, MANIFEST, SUMS
 from pipeline.publish.signature import list_sizes, load_sums
-from pipeline.stage import Made
-from pipeline.store import Store
+from pipeline.shards.store import Store
+from pipeline.stages.stage import Made
 
 AGAIN = "delete it and publish again"
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pipeline.publish.facts import Facts
-from pipeline.receipt import digest_json, to_json
+from pipeline.shards.receipt import digest_json, to_json
 
 CONTEXT: dict[str, Any] = {
     "@language": "en",

@@ -7,17 +7,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.commit import tar_path
-from pipeline.dataset import IMAGES
-from pipeline.egress.reasons import kind_of
-from pipeline.plan import read_left_out
-from pipeline.publish.choice import Choice
-from pipeline.publish.packed import Line, by_split
+from pipeline.dataset.dataset import IMAGES
+from pipeline.dataset.download_yield import measure_yield
+from pipeline.dataset.plan import read_left_out
+from pipeline.download.reasons import kind_of
+from pipeline.publish.assignment import Choice
+from pipeline.publish.config import without_paths
+from pipeline.publish.manifest import Line, by_split
 from pipeline.publish.plan import CRAWLS, Plan
-from pipeline.publish.request import without_paths
 from pipeline.publish.survey import Looked, reasons_of
 from pipeline.publish.weights import Weights, find_weights
-from pipeline.yields import measure_yield
+from pipeline.shards.commit import tar_path
 
 OPTED_OUT = "opted out"
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import IncompleteError
+from pipeline.publish.assignment import Choice, Target
 from pipeline.publish.card import licence_id, render_cards
-from pipeline.publish.choice import Choice, Target
+from pipeline.publish.contact_sheet import SAMPLES, draw_contact_sheet
 from pipeline.publish.croissant import FOLDER, describe, mark_path
 from pipeline.publish.edits import EDITABLE, is_sealed, keep_edits
 from pipeline.publish.facts import Facts, collect_facts
@@ -23,12 +24,11 @@ from pipeline.publish.index import (
     wids_index,
     write_energon_table,
 )
+from pipeline.publish.manifest import Line, PackedShards, line_of
 from pipeline.publish.pack import data_path, index_paths, read_receipt, receipt_path
-from pipeline.publish.packed import Line, PackedShards, line_of
 from pipeline.publish.plan import CLAIM, Plan
 from pipeline.publish.readers import Reader, read_back
 from pipeline.publish.revision import REVISIONS, Gone, read_revisions
-from pipeline.publish.sheet import SAMPLES, draw_contact_sheet
 from pipeline.publish.signature import (
     ShardFiles,
     check_signature,
@@ -40,9 +40,9 @@ from pipeline.publish.signature import (
     unsign,
 )
 from pipeline.publish.survey import Looked
-from pipeline.receipt import Receipt
-from pipeline.sample import Sample
-from pipeline.store import Store
+from pipeline.shards.receipt import Receipt
+from pipeline.shards.sample import Sample
+from pipeline.shards.store import Store
 
 SHEET, CROISSANT = "contact-sheet.jpg", "croissant.json"
 MARK = b"The name of this folder tells the shards of this revision from others in the cache of mlcroissant.\n"

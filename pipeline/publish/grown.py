@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from pipeline.dataset import IMAGES, Dataset
+from pipeline.dataset.dataset import IMAGES, Dataset
 from pipeline.errors import RequestError
-from pipeline.publish.request import Publication
-from pipeline.receipt import digest_receipts
-from pipeline.store import Store
+from pipeline.publish.config import Publication
+from pipeline.shards.receipt import digest_receipts
+from pipeline.shards.store import Store
 
 
 def as_claimed(

@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.errors import DamagedShard
-from pipeline.receipt import digest_json, to_compact_json, to_json
-from pipeline.tar import BLOCK, END, TarError, read_members
+from pipeline.shards.receipt import digest_json, to_compact_json, to_json
+from pipeline.shards.tar import BLOCK, END, TarError, read_members
 
 DALI_VERSION = "v1.2"
 ENERGON_VERSION = "7.4.1"

@@ -12,15 +12,15 @@ from dataclasses import replace
 
 import pyarrow.compute as pc
 
-from pipeline.commit import load_receipt
-from pipeline.dataset import AT_ONCE, IMAGES, Dataset, Description
+from pipeline.dataset.dataset import AT_ONCE, IMAGES, Dataset, Description
+from pipeline.dataset.outcomes import OK, digest_rows, read_rows, rows_path
+from pipeline.dataset.plan import Segment, plan_path, read_plan_table
 from pipeline.errors import DamagedShard
-from pipeline.plan import Segment, plan_path, read_plan_table
+from pipeline.publish.config import without_paths
 from pipeline.publish.plan import Plan
-from pipeline.publish.request import without_paths
-from pipeline.receipt import Receipt, digest_json
-from pipeline.rows import OK, digest_rows, read_rows, rows_path
-from pipeline.table import encode_table
+from pipeline.shards.commit import load_receipt
+from pipeline.shards.receipt import Receipt, digest_json
+from pipeline.shards.table import encode_table
 
 
 def keep_samples(dataset: Dataset, shard: int) -> tuple[bytes, bytes]:

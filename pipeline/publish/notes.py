@@ -11,13 +11,13 @@ import hashlib
 from collections.abc import Collection
 from pathlib import Path
 
-from pipeline.commit import Extra
 from pipeline.errors import DamagedShard
-from pipeline.publish.choice import Target
+from pipeline.publish.assignment import Target
 from pipeline.publish.index import scan
 from pipeline.publish.pack import DATA, commit_published, data_path, index_paths, make_indexes, read_receipt
-from pipeline.receipt import Receipt
-from pipeline.store import Store, map_file
+from pipeline.shards.commit import Extra
+from pipeline.shards.receipt import Receipt
+from pipeline.shards.store import Store, map_file
 
 DRAFTS = "drafts"
 

@@ -12,21 +12,21 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from extractors import png
 from extractors.base import Resources
-from extractors.formats import FORMATS
-from pipeline.commit import Adopt, ShardPaths, adopt_same, commit, find_receipt
-from pipeline.dataset import Dataset
+from extractors.maps import png
+from extractors.maps.formats import FORMATS
+from pipeline.dataset.dataset import Dataset
 from pipeline.errors import RequestError
 from pipeline.image import use_threads
-from pipeline.publish.beside import BesideWriter, Loaded
-from pipeline.publish.choice import Choice, Target
+from pipeline.publish.assignment import Choice, Target
 from pipeline.publish.index import Entry, dali_index, energon_index, scan
-from pipeline.receipt import Receipt, digest_json
-from pipeline.sample import Sample, digest_keys
-from pipeline.sample_info import read_info
-from pipeline.stage import Made
-from pipeline.store import Store, map_file
+from pipeline.publish.read_columns import BesideWriter, Loaded
+from pipeline.shards.commit import Adopt, ShardPaths, adopt_same, commit, find_receipt
+from pipeline.shards.receipt import Receipt, digest_json
+from pipeline.shards.sample import Sample, digest_keys
+from pipeline.shards.sample_info import read_info
+from pipeline.shards.store import Store, map_file
+from pipeline.stages.stage import Made
 
 DATA, RECEIPTS = "data", "receipts"
 PICTURE = "jpg"

@@ -7,21 +7,20 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from extractors.formats import FORMATS
+from extractors.maps.formats import FORMATS
 from extractors.records import BadRecord, Count, convert_record, decode_record
-from pipeline.dataset import IMAGES, Dataset
-from pipeline.duplicates import mark_duplicates
+from pipeline.dataset.columns import check_current, whole_column
+from pipeline.dataset.dataset import IMAGES, Dataset
+from pipeline.dataset.duplicates import mark_duplicates
+from pipeline.dataset.tombstones import count_stones, read_tombstones
 from pipeline.errors import DamagedShard, RequestError
 from pipeline.image import Geometry
-from pipeline.publish.choice import Choice
+from pipeline.publish.assignment import Choice
+from pipeline.publish.config import Publication, order_shares, without_paths
 from pipeline.publish.pack import PICTURE, RECEIPTS, Pack
-from pipeline.publish.request import Publication, order_shares, without_paths
 from pipeline.publish.survey import Looked, Survey, reasons_of, refuse_collisions, refuse_problems
-from pipeline.receipt import FORMAT, Receipt, digest_json, digest_receipts, to_json
-from pipeline.store import Store
-from pipeline.stream import check_current
-from pipeline.stream.columns import whole_column
-from pipeline.tombstones import count_stones, read_tombstones
+from pipeline.shards.receipt import FORMAT, Receipt, digest_json, digest_receipts, to_json
+from pipeline.shards.store import Store
 
 CLAIM = "publish.json"
 MANIFEST = "manifest.jsonl"

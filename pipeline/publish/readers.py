@@ -15,10 +15,9 @@ from typing import Any
 from PIL import Image
 
 from extractors.budget import stored_size
-from pipeline.errors import IncompleteError
-from pipeline.publish.packed import Line, by_split, load_line, stream_lines
-from pipeline.stage import describe_error
-from pipeline.store import FolderStore, Store
+from pipeline.errors import IncompleteError, describe_error
+from pipeline.publish.manifest import Line, by_split, load_line, stream_lines
+from pipeline.shards.store import FolderStore, Store
 
 AT_ONCE = 8
 """Shards of a store far away that are brought here at a time."""

@@ -17,8 +17,7 @@ from typing import Any, Protocol
 from extractors.base import Resources
 from pipeline.errors import Drop, IncompleteError, RequestError
 from pipeline.image import WEB_FORMATS, Geometry, apply_placement, encode_jpeg, use_threads
-from pipeline.isolated import Decode, decode_in_child, decode_in_time
-from pipeline.publish.choice import Target
+from pipeline.publish.assignment import Target
 from pipeline.publish.edits import CARD
 from pipeline.publish.finish import (
     check_shards,
@@ -27,18 +26,19 @@ from pipeline.publish.finish import (
     read_receipts,
     sums_of_shards,
 )
+from pipeline.publish.manifest import Line, PackedShards, line_of, read_manifest
 from pipeline.publish.notes import commit_noted, discard_drafts, discard_unnoted
 from pipeline.publish.pack import PICTURE, read_receipt
-from pipeline.publish.packed import Line, PackedShards, line_of, read_manifest
 from pipeline.publish.plan import CLAIM, read_claim
 from pipeline.publish.readers import Reader, read_back
 from pipeline.publish.signature import hash_files, replace_draft, sign
-from pipeline.receipt import Receipt, digest_json, to_json
-from pipeline.sample import Sample, digest_keys
-from pipeline.sample_info import SampleInfo, read_info
-from pipeline.stage import Made
-from pipeline.store import Store
-from pipeline.tar import TarWriter
+from pipeline.shards.receipt import Receipt, digest_json, to_json
+from pipeline.shards.sample import Sample, digest_keys
+from pipeline.shards.sample_info import SampleInfo, read_info
+from pipeline.shards.store import Store
+from pipeline.shards.tar import TarWriter
+from pipeline.stages.isolated import Decode, decode_in_child, decode_in_time
+from pipeline.stages.stage import Made
 
 CHANGED = "not the picture of its digest"
 NO_DIGEST = "no digest to hold it to"

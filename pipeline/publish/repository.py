@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pipeline.errors import IncompleteError, RequestError
-from pipeline.stage import describe_error
+from pipeline.errors import IncompleteError, RequestError, describe_error
 
 log = logging.getLogger(__name__)
 

@@ -7,16 +7,16 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from extractors.records import BadRecord, Count, decode_record
-from pipeline.dataset import IMAGES
+from pipeline.dataset.dataset import IMAGES
+from pipeline.dataset.outcomes import sample_keys
+from pipeline.dataset.tombstones import count_stones, read_tombstones
 from pipeline.errors import DamagedShard, RequestError
-from pipeline.publish.choice import Choice, Target
+from pipeline.publish.assignment import Choice, Target
 from pipeline.publish.pack import data_path, index_paths, read_receipt, receipt_path
 from pipeline.publish.plan import Plan
 from pipeline.publish.signature import unsign
-from pipeline.receipt import shard_name, to_json
-from pipeline.rows import sample_keys
-from pipeline.store import Store
-from pipeline.tombstones import count_stones, read_tombstones
+from pipeline.shards.receipt import shard_name, to_json
+from pipeline.shards.store import Store
 
 REVISIONS = "revisions"
 

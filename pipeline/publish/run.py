@@ -7,11 +7,12 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from pipeline.dataset import Dataset
+from pipeline.dataset.dataset import Dataset
 from pipeline.engine import Outcome
 from pipeline.errors import IncompleteError
-from pipeline.publish import standing
+from pipeline.publish import copy_columns as standing
 from pipeline.publish.card import render_cards
+from pipeline.publish.config import Publication
 from pipeline.publish.dealt import check_order
 from pipeline.publish.facts import check_weights, collect_standing
 from pipeline.publish.finish import Finished, check_shards, finish
@@ -20,12 +21,11 @@ from pipeline.publish.kept import published_description, published_segments
 from pipeline.publish.pack import data_path, index_paths, receipt_path
 from pipeline.publish.plan import Plan, plan_publish, read_claim
 from pipeline.publish.readers import Reader
-from pipeline.publish.request import Publication
 from pipeline.publish.revision import discard_stale, heed_removals
 from pipeline.publish.survey import Looked, reasons_of
-from pipeline.receipt import shard_name
-from pipeline.stage import Stage
-from pipeline.store import Store
+from pipeline.shards.receipt import shard_name
+from pipeline.shards.store import Store
+from pipeline.stages.stage import Stage
 
 Work = Callable[[str, Stage, Sequence[int], int], Outcome]
 """Does a stage for shards: (what it is called, stage, shards, of how many)."""

@@ -15,7 +15,7 @@ from pipeline.errors import DamagedShard, IncompleteError
 from pipeline.publish.edits import CARD, is_sealed
 from pipeline.publish.plan import MANIFEST, SUMS
 from pipeline.publish.sums import read_sums, sum_lines
-from pipeline.store import Store
+from pipeline.shards.store import Store
 
 
 @dataclass(frozen=True)

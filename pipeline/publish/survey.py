@@ -15,15 +15,15 @@ import numpy as np
 
 from extractors.base import Resources
 from extractors.budget import STORED_PIXELS, stored_size
-from pipeline.commit import load_receipt, tar_path
-from pipeline.dataset import IMAGES, Dataset, load_tar
+from pipeline.dataset.dataset import IMAGES, Dataset
 from pipeline.errors import DamagedShard, RequestError, ShardNotReady
-from pipeline.publish.beside import read_keyed
-from pipeline.receipt import shard_name
-from pipeline.sample import Sample, is_key
-from pipeline.sample_info import SampleInfo, read_info
-from pipeline.stage import Made
-from pipeline.tar import read_samples
+from pipeline.shards.commit import load_receipt, tar_path
+from pipeline.shards.read import load_tar, read_keyed
+from pipeline.shards.receipt import shard_name
+from pipeline.shards.sample import Sample, is_key
+from pipeline.shards.sample_info import SampleInfo, read_info
+from pipeline.shards.tar import read_samples
+from pipeline.stages.stage import Made
 
 MAX_CAPTION = 65_536
 """Bytes of a caption, as UTF-8. A longer one is no caption, and some readers choke on it."""

@@ -5,9 +5,9 @@
 """
 
 from pipeline.report.collect import Look, collect_dataset
+from pipeline.report.contact_sheet import draw_sheet
 from pipeline.report.facts import DatasetFacts
 from pipeline.report.page import render_page
-from pipeline.report.sheet import draw_sheet
 from pipeline.report.training import Training, read_training
 
 __all__ = ["DatasetFacts", "Look", "Training", "collect_dataset", "draw_sheet", "read_training", "render_page"]

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.errors import DamagedShard
-from pipeline.sample import Sample
-from pipeline.sample_info import read_info
+from pipeline.shards.sample import Sample
+from pipeline.shards.sample_info import read_info
 
 MOST_SAMPLES = 100_000
 MOST_CHARACTERS = 24_000_000

@@ -2,31 +2,133 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Any, cast
 
 import pyarrow as pa
 
-from pipeline.dataset import IMAGES, Dataset
-from pipeline.duplicates import load_duplicates, read_duplicates
+from extractors.maps.formats import FORMATS
+from pipeline.dataset.aligned import open_aligned
+from pipeline.dataset.dataset import AT_ONCE, IMAGES, Dataset
+from pipeline.dataset.download_yield import measure_yield
+from pipeline.dataset.duplicates import load_duplicates, read_duplicates
+from pipeline.dataset.plan import read_left_out
+from pipeline.dataset.status import column_status
+from pipeline.dataset.tombstones import read_tombstones
 from pipeline.engine import Outcome
-from pipeline.errors import DamagedShard
-from pipeline.plan import read_left_out
-from pipeline.receipt import Receipt, digest_json
-from pipeline.report.aligned import open_aligned
+from pipeline.errors import DamagedShard, describe_error
 from pipeline.report.captions import Captioned, choose_captions, choose_limit
-from pipeline.report.count import Count, Counted
-from pipeline.report.describe import describe_geometry, describe_maker, describe_source
 from pipeline.report.facts import ColumnFacts, DatasetFacts, Hosts
-from pipeline.report.pairs import Pair, Thumbnail, choose_pairs, describe_duplicates
-from pipeline.report.receipts import Receipts, count_left_out, read_receipts, sort_columns
-from pipeline.report.rows import Row, choose_samples, draw_rows
-from pipeline.report.tally import Tally, add_tallies
-from pipeline.stage import Stage, describe_error
-from pipeline.status import column_status
-from pipeline.tombstones import read_tombstones
-from pipeline.yields import measure_yield
+from pipeline.report.sample_stats import Count, Counted, Tally, add_tallies
+from pipeline.report.samples import (
+    Pair,
+    Row,
+    Thumbnail,
+    choose_pairs,
+    choose_samples,
+    describe_duplicates,
+    draw_rows,
+)
+from pipeline.shards.commit import load_receipt
+from pipeline.shards.receipt import Receipt, digest_json
+from pipeline.stages.stage import Stage
+
+Receipts = Mapping[str, Mapping[int, Receipt]]
+"""column -> shard -> receipt."""
+
+DUPLICATE = "duplicate, with --no-duplicates"
+
+
+def sort_columns(columns: Sequence[str]) -> list[str]:
+    """images, then the conditions in the order in which this project lists them, then the rest."""
+    known = [IMAGES, *FORMATS]
+    return sorted(columns, key=lambda c: (known.index(c) if c in known else len(known), c))
+
+
+def read_receipts(dataset: Dataset, columns: Sequence[str]) -> tuple[Receipts, list[str]]:
+    """All receipts, and a line for each that is damaged: one of them must not hide the others."""
+
+    def read(column: str, shard: int) -> Receipt | str | None:
+        try:
+            return load_receipt(dataset.store, column, shard)
+        except DamagedShard as error:
+            return str(error)
+
+    asked = [(column, shard) for column in columns for shard in sorted(dataset.done(column))]
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        answers = list(threads.map(lambda one: read(*one), asked))
+    receipts: dict[str, dict[int, Receipt]] = {column: {} for column in columns}
+    for (column, shard), answer in zip(asked, answers, strict=True):
+        if isinstance(answer, Receipt):
+            receipts[column][shard] = answer
+    return receipts, [answer for answer in answers if isinstance(answer, str)]
+
+
+def count_left_out(
+    dataset: Dataset,
+    receipts: Receipts,
+    removed: Mapping[int, AbstractSet[str]],
+    duplicates: Mapping[int, AbstractSet[str]],
+) -> tuple[tuple[str, int], ...]:
+    """(reason, samples) that a publication of all conditions would leave out, each sample once.
+
+    removed, duplicates: shard -> keys; the latter are left out only when that is asked for.
+    """
+    counts = Counter({"removed": sum(map(len, removed.values()))})
+    conditions = [column for column in receipts if column != IMAGES and _is_condition(dataset, column)]
+    for shard in receipts[IMAGES]:
+        counted = set(removed.get(shard, ()))
+        for column in conditions:
+            if (receipt := receipts[column].get(shard)) is not None:
+                lacking = receipt.dropped.keys() - counted
+                counts[f"no {column}"] += len(lacking)
+                counted |= lacking
+        counts[DUPLICATE] += len(duplicates.get(shard, set()) - counted)
+    last = counts.pop(DUPLICATE, 0)
+    return tuple((reason, count) for reason, count in (*counts.items(), (DUPLICATE, last)) if count)
+
+
+def _is_condition(dataset: Dataset, column: str) -> bool:
+    recipe = dataset.recipe(column) or {}
+    form = next(
+        (FORMATS[n] for n in (recipe.get("condition"), recipe.get("extractor"), column) if n in FORMATS), None
+    )
+    return form is not None and form.is_condition
+
+
+TITLES = {"scenes": "Scenes", "folder": "Folder of pictures", "coco": "COCO", "laion": "LAION-Aesthetics"}
+
+
+def describe_source(source: Mapping[str, Any]) -> tuple[str, str]:
+    """(title, the rest)"""
+    rest = ", ".join(f"{name} {value}" for name, value in source.items() if name != "kind")
+    kind = str(source.get("kind", "dataset"))
+    return TITLES.get(kind, kind.capitalize()), rest
+
+
+def describe_geometry(geometry: Mapping[str, Any]) -> str:
+    shape = "square" if geometry.get("fit") == "square" else "short side, aspect kept"
+    return f"{geometry.get('size')} px {shape}, JPEG {geometry.get('quality')}"
+
+
+def describe_maker(dataset: Dataset, column: str) -> tuple[str, str]:
+    """(made by, licence) from the recipe, whoever wrote it."""
+    if column == IMAGES:
+        return f"ingest {dataset.description.source.get('kind')}", ""
+    recipe = dataset.recipe(column) or {}
+    maker = str(recipe.get("extractor", recipe.get("made_by", "unknown")))
+    parts = [f"{maker} {recipe.get('version', '')}".strip()]
+    if "made_by" in recipe:
+        return f"{parts[0]}, ground truth", str(recipe.get("licence", ""))
+    parts += [str(recipe["variant"])] if recipe.get("variant") else []
+    weights = recipe.get("weights") or {}
+    parts += [str(weights["file"])] if weights.get("file") else []
+    return ", ".join(parts), str(weights.get("licence", ""))
+
 
 Look = Callable[[Stage, Sequence[int]], Outcome]
 """Does a stage for these shards; on how many workers is the caller's."""

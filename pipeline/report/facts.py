@@ -6,11 +6,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pipeline.dataset.status import ColumnStatus
 from pipeline.report.captions import Captions
-from pipeline.report.pairs import Duplicates
-from pipeline.report.rows import Row
-from pipeline.report.tally import Tally
-from pipeline.status import ColumnStatus
+from pipeline.report.sample_stats import Tally
+from pipeline.report.samples import Duplicates, Row
 
 Hosts = tuple[tuple[str, Counter[str]], ...]
 """(host, its reasons -> rows), the host that lost most first."""

@@ -13,12 +13,11 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from pipeline.dataset import IMAGES
+from pipeline.dataset.dataset import IMAGES
 from pipeline.report.captions import Captions
-from pipeline.report.chart import lay_out
 from pipeline.report.facts import DatasetFacts
-from pipeline.report.histogram import BOTTOM, HEIGHT, WIDTH, draw_numbers
-from pipeline.report.rows import Cell
+from pipeline.report.plots import BOTTOM, HEIGHT, WIDTH, draw_numbers, lay_out
+from pipeline.report.samples import Cell
 from pipeline.report.training import Training
 
 JPEG_QUALITY = 88

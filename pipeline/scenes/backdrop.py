@@ -4,9 +4,9 @@ import numpy as np
 
 from pipeline.scenes import labels
 from pipeline.scenes.canvas import FAR, Canvas
-from pipeline.scenes.dice import Dice
 from pipeline.scenes.materials import Material, Single, noise, noise_tile, tint
-from pipeline.scenes.place import Place, Room, Sky, Surface
+from pipeline.scenes.rng import Dice
+from pipeline.scenes.setting import Place, Room, Sky, Surface
 
 _NO_MATERIAL = Material((0.0, 0.0, 0.0))
 _FADED = ("rough", "rippled", "tiles", "planks")  # patterns finer than a pixel far away

@@ -3,10 +3,10 @@
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.scenes.builder import Part
 from pipeline.scenes.geometry import Camera, Frame
 from pipeline.scenes.materials import Material, Single, tint
-from pipeline.scenes.model import Part
-from pipeline.scenes.place import Surface
+from pipeline.scenes.setting import Surface
 from pipeline.scenes.shapes import Shape
 
 FAR = 500.0

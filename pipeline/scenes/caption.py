@@ -6,15 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.scenes.builder import Thing, apart
 from pipeline.scenes.canvas import Canvas
-from pipeline.scenes.dice import Dice
 from pipeline.scenes.figure import Looks, Person
-from pipeline.scenes.keypoints import SEEN
+from pipeline.scenes.ground_truth import SEEN, Sight
+from pipeline.scenes.layout import World
 from pipeline.scenes.materials import PATTERNS, Material
-from pipeline.scenes.model import Thing, apart
-from pipeline.scenes.place import article
-from pipeline.scenes.sight import Sight
-from pipeline.scenes.world import World
+from pipeline.scenes.rng import Dice
+from pipeline.scenes.setting import article
 
 NAMED = 0.005
 """Share of the picture that a thing must cover to be named."""

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.scenes import labels
-from pipeline.scenes.dice import Dice
+from pipeline.scenes.builder import Model, Thing
 from pipeline.scenes.geometry import Array, Frame, Vector, add, cosine, cross, scale, sine, sub, unit
 from pipeline.scenes.materials import COLOURS, Material, shade, vary
-from pipeline.scenes.model import Model, Thing
 from pipeline.scenes.poses import Bone, Pose
+from pipeline.scenes.rng import Dice
 
 SKINS: tuple[Vector, ...] = (
     (0.96, 0.79, 0.67),

@@ -1,11 +1,10 @@
 """Things that stand in rooms."""
 
 from pipeline.scenes import labels
-from pipeline.scenes.dice import Dice
+from pipeline.scenes.builder import Model, Thing
 from pipeline.scenes.geometry import Frame
-from pipeline.scenes.materials import COLOURS, Material, shade, vary
-from pipeline.scenes.model import Model, Thing
-from pipeline.scenes.paint import DARK, STEEL, draw_paint, draw_size
+from pipeline.scenes.materials import COLOURS, DARK, STEEL, Material, draw_paint, draw_size, shade, vary
+from pipeline.scenes.rng import Dice
 
 
 def cardboard_box(dice: Dice, frame: Frame) -> Thing:

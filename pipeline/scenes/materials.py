@@ -7,8 +7,8 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.scenes.dice import Dice
 from pipeline.scenes.geometry import Vector
+from pipeline.scenes.rng import Dice
 
 Single = npt.NDArray[np.float32]
 
@@ -177,3 +177,29 @@ def tint(material: Material, x: Single, y: Single, z: Single) -> Single:
     """How much of `other` shows at points of the thing's own space in metres; float32, 0..1."""
     grain = np.float32(material.grain)
     return _PATTERNS[material.pattern](x * grain, y * grain, z * grain)
+
+
+DARK = Material((0.06, 0.06, 0.07))
+STEEL = Material((0.55, 0.57, 0.60), gloss=0.6)
+GLASS = Material((0.20, 0.30, 0.38), gloss=0.9)
+LAMP = Material((1.0, 0.93, 0.70), gloss=0.3)
+
+
+def draw_paint(dice: Dice, patterned: bool = False) -> tuple[str, Material, tuple[str, ...]]:
+    """(name of a colour, a material of it, adjectives that are true of it)."""
+    name = dice.pick(list(COLOURS))
+    colour = vary(dice, COLOURS[name])
+    if patterned and dice.chance(0.35):
+        pattern = dice.pick(PATTERNS)
+        other = COLOURS["white"] if name not in ("white", "yellow") else COLOURS["black"]
+        return name, Material(colour, other, pattern, dice.between(4, 6)), (pattern,)
+    if dice.chance(0.25):
+        return name, Material(colour, gloss=1.0), ("shiny",)
+    return name, Material(colour, gloss=0.15), ()
+
+
+def draw_size(dice: Dice, low: float, high: float) -> tuple[float, tuple[str, ...]]:
+    """A size, with the adjective that it deserves."""
+    at = dice.unit()
+    word = ("small",) if at < 0.2 else ("big",) if at > 0.8 else ()
+    return low + (high - low) * at, word

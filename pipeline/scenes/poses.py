@@ -6,7 +6,7 @@ Both are absolute, so a forearm does not depend on its upper arm.
 
 from dataclasses import dataclass, replace
 
-from pipeline.scenes.dice import Dice
+from pipeline.scenes.rng import Dice
 
 Bone = tuple[float, float]
 

@@ -6,18 +6,16 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from extractors.people import People
+from extractors.maps.people import People
 from pipeline.scenes.backdrop import draw_backdrop
 from pipeline.scenes.canvas import Canvas
 from pipeline.scenes.caption import describe
-from pipeline.scenes.dice import Dice
-from pipeline.scenes.edges import borders, lines
-from pipeline.scenes.keypoints import find_people
-from pipeline.scenes.place import Surface
+from pipeline.scenes.ground_truth import borders, find_people, lines, look
+from pipeline.scenes.layout import World, draw_world
+from pipeline.scenes.rng import Dice
+from pipeline.scenes.setting import Surface
 from pipeline.scenes.shading import shade_picture, soften
-from pipeline.scenes.sight import look
 from pipeline.scenes.simple import draw_simple_world
-from pipeline.scenes.world import World, draw_world
 
 WorldName = Literal["full", "simple"]
 WORLDS = {"full": draw_world, "simple": draw_simple_world}

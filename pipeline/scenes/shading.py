@@ -6,10 +6,10 @@ import numpy.typing as npt
 
 from pipeline.scenes.backdrop import sky_colours
 from pipeline.scenes.canvas import FAR, Canvas
-from pipeline.scenes.dice import Dice
 from pipeline.scenes.geometry import Array, Vector, unit
+from pipeline.scenes.layout import World
 from pipeline.scenes.materials import Single
-from pipeline.scenes.world import World
+from pipeline.scenes.rng import Dice
 
 _SUBPIXEL = 4  # bits that cv2 fills polygons with
 

@@ -5,16 +5,16 @@ For networks that are small or have little time to learn. Everything in it may o
 
 from dataclasses import replace
 
-from pipeline.scenes.dice import Dice
+from pipeline.scenes.catalogue import ANYWHERE, Builder
 from pipeline.scenes.figure import Person, draw_looks, make_person
 from pipeline.scenes.furniture import chair
 from pipeline.scenes.geometry import Camera, Frame
+from pipeline.scenes.layout import Layout, World, add_things, draw_camera, facing
 from pipeline.scenes.nature import bush
-from pipeline.scenes.place import Place, draw_place
 from pipeline.scenes.poses import POSES, vary_pose
-from pipeline.scenes.things import ANYWHERE, Builder
+from pipeline.scenes.rng import Dice
+from pipeline.scenes.setting import Place, draw_place
 from pipeline.scenes.town import car, tent
-from pipeline.scenes.world import Layout, World, add_things, draw_camera, facing
 
 OFFERS: dict[Builder, float] = {**ANYWHERE, bush: 1.5, car: 1.5, tent: 1.2, chair: 1.2}
 UPRIGHT = tuple(pose for pose in POSES if pose.said not in ("crouching", "kneeling", "bending forward"))

@@ -1,11 +1,10 @@
 """Plain solids in every colour, pattern and size."""
 
 from pipeline.scenes import labels
-from pipeline.scenes.dice import Dice
+from pipeline.scenes.builder import Model, Thing
 from pipeline.scenes.geometry import Frame
-from pipeline.scenes.materials import COLOURS, Material
-from pipeline.scenes.model import Model, Thing
-from pipeline.scenes.paint import draw_paint, draw_size
+from pipeline.scenes.materials import COLOURS, Material, draw_paint, draw_size
+from pipeline.scenes.rng import Dice
 
 
 def cube(dice: Dice, frame: Frame) -> Thing:

@@ -1,11 +1,10 @@
 """Things that people leave outdoors."""
 
 from pipeline.scenes import labels
-from pipeline.scenes.dice import Dice
+from pipeline.scenes.builder import Model, Thing
 from pipeline.scenes.geometry import Frame, Vector
-from pipeline.scenes.materials import COLOURS, Material, shade, vary
-from pipeline.scenes.model import Model, Thing
-from pipeline.scenes.paint import DARK, GLASS, LAMP, STEEL, draw_paint
+from pipeline.scenes.materials import COLOURS, DARK, GLASS, LAMP, STEEL, Material, draw_paint, shade, vary
+from pipeline.scenes.rng import Dice
 
 
 def umbrella(dice: Dice, frame: Frame) -> Thing:

@@ -27,7 +27,7 @@ class Original:
     content: uint8 (H, W, 3) RGB, or the bytes of a file of unknown origin, in one of `formats`; no bytes where
     only the truth was asked for. captions: at least one. info: what else is known, for the sample's json.
     truth: condition -> a function from the picture's placement to that condition's exact map, as
-    `extractors.formats` defines it. http: the status it was answered with, None where nothing was asked.
+    `extractors.maps.formats` defines it. http: the status it was answered with, None where nothing was asked.
     """
 
     content: bytes | Picture

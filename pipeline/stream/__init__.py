@@ -3,7 +3,6 @@
 `open_stream` gives a `Stream`; `Stream.take` hands out the samples of any positions of an endless sequence.
 """
 
-from pipeline.stream.columns import check_current, zip_columns
 from pipeline.stream.mixture import Mixture, mix_streams
 from pipeline.stream.open import Extent, measure_extent, open_stream
 from pipeline.stream.order import BLOCK_SHARDS, permute
@@ -16,10 +15,8 @@ __all__ = [
     "Mixture",
     "Stream",
     "Trouble",
-    "check_current",
     "measure_extent",
     "mix_streams",
     "open_stream",
     "permute",
-    "zip_columns",
 ]

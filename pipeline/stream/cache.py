@@ -16,9 +16,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from pipeline.errors import DamagedShard
-from pipeline.stage import describe_error
-from pipeline.store import Store
+from pipeline.errors import DamagedShard, describe_error
+from pipeline.shards.store import Store
 from pipeline.stream.index import Vouched, index_shard
 from pipeline.stream.locks import locked
 from pipeline.stream.verified import VerifiedShard, note, open_verified

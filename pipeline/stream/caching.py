@@ -7,10 +7,9 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from extractors.locks import cache_folder
-from pipeline.errors import RequestError
-from pipeline.stage import describe_error
-from pipeline.store import FolderStore, Store
+from extractors.atomic import cache_folder
+from pipeline.errors import RequestError, describe_error
+from pipeline.shards.store import FolderStore, Store
 from pipeline.stream.cache import ShardCache
 from pipeline.stream.order import cut_blocks
 

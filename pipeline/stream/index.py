@@ -17,8 +17,8 @@ from zlib import crc32
 import msgspec
 
 from pipeline.errors import DamagedShard
-from pipeline.receipt import check_sha256, check_size
-from pipeline.tar import TarError, scan_members, split_name
+from pipeline.shards.receipt import check_sha256, check_size
+from pipeline.shards.tar import TarError, scan_members, split_name
 
 CHUNK = 8 << 20
 """Bytes that are read and hashed in one go."""

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from pipeline.errors import RequestError
-from pipeline.receipt import digest_json
-from pipeline.sample import Sample
+from pipeline.shards.receipt import digest_json
+from pipeline.shards.sample import Sample
+from pipeline.stream.block import Make, T
 from pipeline.stream.order import Shape, permute
-from pipeline.stream.reading import Make, T
 from pipeline.stream.share import check_ranks, read_share
 from pipeline.stream.stream import HeldOut, Stream, Trouble
 

@@ -6,17 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.dataset import IMAGES, Dataset
-from pipeline.duplicates import read_duplicates
+from pipeline.dataset.columns import Receipts, check_current, whole_column
+from pipeline.dataset.dataset import IMAGES, Dataset
+from pipeline.dataset.duplicates import read_duplicates
+from pipeline.dataset.tombstones import LeftOut, add_tombstones, count_stones, read_tombstones
 from pipeline.errors import RequestError
-from pipeline.receipt import Receipt
+from pipeline.shards.receipt import Receipt
 from pipeline.stream.buckets import BucketOrder, read_shapes
 from pipeline.stream.caching import open_cache
-from pipeline.stream.columns import Receipts, check_current, whole_column
 from pipeline.stream.order import BlockOrder, Kept, Order
 from pipeline.stream.shards import Shards
 from pipeline.stream.stream import Stream
-from pipeline.tombstones import LeftOut, add_tombstones, count_stones, read_tombstones
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def open_stream(
 ) -> Stream:
     """The stream of these columns of the dataset at `root`; images are always among them.
 
-    Samples that were removed (`pipeline.tombstones`) are not there; duplicates: False leaves out as well the
+    Samples that were removed (`dataset.tombstones`) are not there; duplicates: False leaves out as well the
     pictures that ingest marked as duplicates of earlier ones. skip_damaged: how many shards may be skipped
     because they are damaged or gone. cache: a folder of this machine by which shards of a store far away come,
     at most `cache_bytes` at a time (see `open_cache`); a dataset in a folder has no need of it.

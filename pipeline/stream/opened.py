@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import overload
 
-from pipeline.sample import Sample
+from pipeline.shards.sample import Sample
 from pipeline.stream.index import Member
 from pipeline.stream.verified import VerifiedShard
 

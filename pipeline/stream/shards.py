@@ -2,23 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.commit import tar_path
-from pipeline.dataset import IMAGES
+from pipeline.dataset.columns import Receipts, dropped_keys, zip_members
+from pipeline.dataset.dataset import IMAGES
+from pipeline.dataset.tombstones import LeftOut
 from pipeline.errors import DamagedShard
-from pipeline.receipt import Receipt, digest_json, digest_receipts
-from pipeline.sample import digest_keys
-from pipeline.store import Store
+from pipeline.shards.commit import tar_path
+from pipeline.shards.receipt import Receipt, digest_json, digest_receipts
+from pipeline.shards.sample import digest_keys
+from pipeline.shards.store import Store
 from pipeline.stream.cache import ShardCache
-from pipeline.stream.columns import Receipts, dropped_keys, zip_members
 from pipeline.stream.index import Entry, Vouched
 from pipeline.stream.opened import Located, Opened, open_samples
 from pipeline.stream.verified import VerifiedShard, open_verified
-from pipeline.tombstones import LeftOut
+
+OPENERS = 4
+"""Shards that are verified at once. Hashing lets go of the interpreter, and a store far away answers several
+requests at once."""
+
+
+class Shelf:
+    """A context manager. open: gives the samples of a shard."""
+
+    def __init__(self, open: Callable[[int], Opened]) -> None:
+        self._open = open
+        self._threads = ThreadPoolExecutor(OPENERS)
+        self._shards: dict[int, Future[Opened]] = {}
+
+    def __enter__(self) -> Shelf:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._shards.clear()
+        self._threads.shutdown(cancel_futures=True)
+
+    def begin(self, shards: Iterable[int]) -> None:
+        """Open these too, on other threads."""
+        for shard in shards:
+            if shard not in self._shards:
+                self._shards[shard] = self._threads.submit(self._open, shard)
+
+    def turn_to(self, shards: set[int]) -> None:
+        """Let go of all others, then begin these."""
+        for shard in self._shards.keys() - shards:
+            self._shards.pop(shard).cancel()
+        self.begin(sorted(shards))
+
+    def get(self, shard: int) -> Opened:
+        """The samples of a shard that was begun. Raises what opening it raised."""
+        return self._shards[shard].result()
 
 
 class Shards:

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 from pipeline.errors import RequestError
-from pipeline.sample import Sample
-from pipeline.stream.reading import Make
+from pipeline.shards.sample import Sample
+from pipeline.stream.block import Make
 
 
 def check_ranks(rank: int, ranks: int | None) -> int:

@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.errors import DamagedShard, RequestError
-from pipeline.receipt import digest_json
-from pipeline.sample import Sample
+from pipeline.shards.receipt import digest_json
+from pipeline.shards.sample import Sample
+from pipeline.stream.block import Make, Reading, T
 from pipeline.stream.opened import Opened
 from pipeline.stream.order import Block, Order, Place, Shape
-from pipeline.stream.reading import Make, Reading, T
-from pipeline.stream.shards import Shards
+from pipeline.stream.shards import Shards, Shelf
 from pipeline.stream.share import check_ranks, read_share
-from pipeline.stream.shelf import Shelf
 
 log = logging.getLogger(__name__)
 

@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import distributed
 
-from adapters.config import TrainConfig
-from adapters.world import World
-from jobs.together.launcher import IMPORTED
+from adapters.training.config import TrainConfig
+from adapters.training.distributed import World
+from jobs.launch.torchrun import IMPORTED
 from tests.adapters.toys import toy_stream
 
 Work = Callable[[World, Any], Any]
@@ -57,7 +57,7 @@ def _join(rank: int, ranks: int, folder: str, pipe: Connection, work: Work, give
 def train_toy(world: World, config: TrainConfig) -> list[tuple[int, str]]:
     """(epoch, key) of each sample that this rank consumed, in order."""
     from adapters.base import load_base
-    from adapters.loop import Training
+    from adapters.training.trainer import Training
 
     stream = toy_stream()
     training = Training(config, stream, load_base("tiny"), world)

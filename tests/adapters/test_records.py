@@ -11,12 +11,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from adapters.adapter import make_adapter
-from adapters.checkpoint import Learner, State, claim_run, resume, save_checkpoint
-from adapters.export import WEIGHTS
-from adapters.held_out import read_held_out, write_held_out
-from adapters.sizes import layout_for
-from adapters.summary import read_summary
+from adapters.model.adapter import make_adapter
+from adapters.model.config import layout_for
+from adapters.model.diffusers_io import WEIGHTS
+from adapters.run_folder import claim_run, read_held_out, read_summary, write_held_out
+from adapters.training.checkpoint import Learner, State, resume, save_checkpoint
 from pipeline.errors import RequestError
 from pipeline.stream import HeldOut
 

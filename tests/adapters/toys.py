@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 import cv2
 import numpy as np
 
-from adapters.config import TrainConfig
-from extractors.formats import FORMATS
+from adapters.training.config import TrainConfig
+from extractors.maps.formats import FORMATS
 from pipeline.image import Placement, encode_jpeg
-from pipeline.sample import Sample
-from pipeline.sample_info import SampleInfo
+from pipeline.shards.sample import Sample
+from pipeline.shards.sample_info import SampleInfo
 
 T = TypeVar("T")
 

@@ -17,11 +17,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.download import Downloads, import_downloader
-from pipeline.egress.limits import Limits
+from pipeline.download.limits import Limits
+from pipeline.download.shard import Downloads, import_downloader
 from pipeline.image import Geometry
-from pipeline.ingest import Ingest, plan_dataset
 from pipeline.sources.laion.source import LaionSource
+from pipeline.stages.ingest import Ingest, plan_dataset
 
 SIZE, THREADS = 512, 64
 

@@ -12,10 +12,10 @@ import cv2
 import numpy as np
 
 from extractors.color import Color
-from pipeline.dataset import Dataset
+from pipeline.dataset.dataset import Dataset
 from pipeline.engine import run
-from pipeline.extract import Extract, plan_extract
-from pipeline.stage import Made
+from pipeline.stages import Extract, plan_extract
+from pipeline.stages.stage import Made
 from tests.bench.measure import Row, cpu_seconds
 from tests.bench.toy import make_dataset
 

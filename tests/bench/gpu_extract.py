@@ -25,10 +25,10 @@ from typing import Any
 import numpy as np
 
 from extractors.batch import Batch, DeviceUnavailable, find_device
-from pipeline.dataset import IMAGES, Dataset
-from pipeline.extract import Extract, plan_extract
+from pipeline.dataset.dataset import IMAGES, Dataset
 from pipeline.image import Geometry
-from pipeline.ingest import Ingest, plan_dataset
+from pipeline.stages import Extract, plan_extract
+from pipeline.stages.ingest import Ingest, plan_dataset
 from tests.bench.busy import Busy
 from tests.bench.peers import PEERS, load_peer
 from tests.bench.photographs import draw_photograph

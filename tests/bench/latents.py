@@ -15,15 +15,15 @@ from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from adapters.base import Base
-from adapters.batch import scale_pictures
-from adapters.loader import MicroBatches
-from adapters.loop import Training
-from adapters.step import Step
-from adapters.tiny import build_tokenizer, byte_vocabulary
-from extractors.formats import FORMATS
-from extractors.vae import SHAPE, VaeEncoder
+from adapters.base.tiny import build_tokenizer, byte_vocabulary
+from adapters.training.batch import scale_pictures
+from adapters.training.loader import MicroBatches
+from adapters.training.step import Step
+from adapters.training.trainer import Training
+from extractors.maps.formats import FORMATS
+from extractors.networks.vae import SHAPE, VaeEncoder
 from pipeline.image import decode_rgb
-from pipeline.sample import Sample
+from pipeline.shards.sample import Sample
 from tests.adapters.toys import MemoryStream, toy_config, toy_sample
 from tests.bench.measure import Row, in_turns, timed
 

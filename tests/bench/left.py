@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from pipeline.dataset import Dataset, Description
-from pipeline.receipt import shard_name, to_json
+from pipeline.dataset.dataset import Dataset, Description
+from pipeline.shards.receipt import shard_name, to_json
 from tests.bench.measure import Row
 
 SHARDS, LEFT = 10_000, 37

@@ -11,17 +11,17 @@ import resource
 import sys
 from pathlib import Path
 
-from pipeline.commit import publish as commit_shard
-from pipeline.dataset import IMAGES, Dataset
+from pipeline.dataset.dataset import IMAGES, Dataset
+from pipeline.dataset.outcomes import encode_rows, rows_path
 from pipeline.engine import run
 from pipeline.image import Geometry, encode_jpeg
-from pipeline.ingest import plan_dataset
 from pipeline.publish import Publication, publish
 from pipeline.publish.readers import read_webdataset
-from pipeline.receipt import to_compact_json
-from pipeline.rows import encode_rows, rows_path
-from pipeline.sample import Sample
-from pipeline.store import open_store
+from pipeline.shards.commit import publish as commit_shard
+from pipeline.shards.receipt import to_compact_json
+from pipeline.shards.sample import Sample
+from pipeline.shards.store import open_store
+from pipeline.stages.ingest import plan_dataset
 from tests.faults.toys import Pictures
 
 SAMPLES, SHARD = 100_000, 1000

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 from unittest import mock
 
-from pipeline.commit import tar_path
 from pipeline.image import decode_rgb
-from pipeline.receipt import Receipt
-from pipeline.sample import Sample
-from pipeline.store import Store
+from pipeline.shards.commit import tar_path
+from pipeline.shards.receipt import Receipt
+from pipeline.shards.sample import Sample
+from pipeline.shards.store import Store
+from pipeline.shards.tar import read_samples
 from pipeline.stream import open_stream, shards
-from pipeline.tar import read_samples
 from tests.bench.measure import Row, in_turns, timed
 from tests.bench.toy import make_dataset
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from time import process_time
 from typing import Any
 
-from extractors import png
+from extractors.maps import png
 from jobs.command import EngineOptions
 from jobs.extract import ExtractCommand
 from jobs.publish import PublishCommand

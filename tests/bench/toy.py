@@ -13,11 +13,11 @@ import cv2
 import numpy as np
 
 from extractors.base import Resources
-from pipeline.dataset import IMAGES, Dataset
+from pipeline.dataset.dataset import IMAGES, Dataset
 from pipeline.engine import run
 from pipeline.image import Geometry
-from pipeline.ingest import Ingest, plan_dataset
 from pipeline.sources.base import Opener, Original, Row
+from pipeline.stages.ingest import Ingest, plan_dataset
 
 
 def draw_noise(number: int, size: int) -> np.ndarray:

@@ -16,17 +16,16 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKL, EulerDiscreteScheduler, UNet2DConditionModel
 
-from adapters import tiny
-from adapters.adapter import make_adapter
-from adapters.base import Base, load_base
+from adapters.base import Base, load_base, tiny
 from adapters.base.load import settle
-from adapters.batch import Batch, scale_drawings, scale_pictures
-from adapters.config import TrainConfig
-from adapters.loader import Share
-from adapters.objective import Objective
-from adapters.sizes import layout_for
-from adapters.step import Step
-from adapters.world import World
+from adapters.model.adapter import make_adapter
+from adapters.model.config import layout_for
+from adapters.training.batch import Batch, scale_drawings, scale_pictures
+from adapters.training.config import TrainConfig
+from adapters.training.distributed import World
+from adapters.training.loader import Share
+from adapters.training.loss import Objective
+from adapters.training.step import Step
 
 SIZE, BATCH, STEPS = 256, 4, 4
 WIDTHS = (96, 192, 384)

@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 
 from extractors import keypose
-from extractors.locks import sha256_of
-from extractors.mmpose_models import CROP, build_model
-from extractors.weights import WeightFile, find
-from tests.extractors import networks
+from extractors.atomic import sha256_of
+from extractors.networks.mmpose_models import CROP, build_model
+from extractors.weights.file import WeightFile
+from extractors.weights.resolve import find
+from tests.extractors import published_networks as networks
 from tests.extractors.mmpose_networks import settle
 
 
@@ -45,7 +46,7 @@ def write_vae(path: Path) -> None:
 
 
 def write_tiny_vae(path: Path) -> None:
-    from extractors.mini.vae import build_vae
+    from extractors.networks.mini_vae import build_vae
 
     build_vae().save_pretrained(path.parent)
 

@@ -11,14 +11,14 @@ import pytest
 
 from extractors.base import Extractor, Map
 from extractors.batch import Batch
-from extractors.compiled import compile_networks
-from extractors.crop import fixed_side
-from extractors.people import People
+from extractors.maps.crop import fixed_side
+from extractors.maps.people import People
+from extractors.networks.compiled import compile_networks
 from extractors.registry import format_of
-from pipeline.dataset import IMAGES
-from pipeline.extract import plan_extract
+from pipeline.dataset.dataset import IMAGES
 from pipeline.image import decode_rgb
 from pipeline.scenes import render
+from pipeline.stages import plan_extract
 from tests.contract.conftest import Registered, crop
 from tests.contract.people import moved
 from tests.faults.toys import Pictures, make_images
@@ -36,7 +36,7 @@ def same(a: Map, b: Map) -> bool:
 
 
 def check_documented(map: Map, condition: str, height: int, width: int) -> None:
-    """Type, shape, dtype and range, as extractors.formats has them."""
+    """Type, shape, dtype and range, as extractors.maps.formats has them."""
     if condition == "keypose":
         assert isinstance(map, People)
         assert (map.height, map.width) == (height, width)

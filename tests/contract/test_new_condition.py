@@ -1,7 +1,7 @@
 """Adding a condition takes one file, one line and one test: here is all three, for surface normals of a toy kind.
 
 The file is the class below (in extractors/ it would be normals.py), the line is in the fixture (in
-extractors/registry.py, with its format in extractors/formats.py), the test is the first one below. The contract
+extractors/registry.py, with its format in maps/formats.py), the test is the first one below. The contract
 suite runs on a registered condition by itself; here some of it is called by hand.
 """
 
@@ -15,14 +15,14 @@ import cv2
 import numpy as np
 import pytest
 
-from extractors import png
 from extractors.base import Resources, check_size
 from extractors.batch import Batch, as_batch
-from extractors.formats import FORMATS, Cells
+from extractors.maps import png
+from extractors.maps.formats import FORMATS, Cells
 from extractors.registry import EXTRACTORS, make_extractor
-from pipeline.dataset import IMAGES
-from pipeline.extract import plan_extract
+from pipeline.dataset.dataset import IMAGES
 from pipeline.image import decode_rgb
+from pipeline.stages import plan_extract
 from tests.contract import test_extractors as suite
 from tests.contract.conftest import Registered, crop
 from tests.faults.toys import Pictures, make_images, problems

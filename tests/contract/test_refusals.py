@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from extractors import weights
 from extractors.batch import DeviceUnavailable
 from extractors.registry import make_extractor, weight_files
-from extractors.weights import WeightFile, WeightsDamaged, WeightsUnavailable
+from extractors.weights import resolve as weights
+from extractors.weights.file import WeightFile, WeightsDamaged, WeightsUnavailable
 from jobs.extract import ExtractCommand, choose_device
-from pipeline.dataset import IMAGES, Dataset
+from pipeline.dataset.dataset import IMAGES, Dataset
 from pipeline.errors import RequestError
-from pipeline.extract import plan_extract
+from pipeline.stages import plan_extract
 from tests.contract.conftest import REGISTERED, no_network
 from tests.faults.toys import Pictures, make_images
 

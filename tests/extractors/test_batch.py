@@ -7,10 +7,17 @@ import pytest
 import torch
 
 from extractors import batch as module
-from extractors.base import check_pictures
-from extractors.batch import Batch, DeviceUnavailable, as_batch, find_device, fixed_threads, run_fixed
-from extractors.compiled import compile_networks, compiled_recipe
+from extractors.batch import (
+    Batch,
+    DeviceUnavailable,
+    as_batch,
+    check_pictures,
+    find_device,
+    fixed_threads,
+    run_fixed,
+)
 from extractors.memory import is_out_of_memory
+from extractors.networks.compiled import compile_networks, compiled_recipe
 from extractors.sketch import Sketch
 
 CPU = torch.device("cpu")

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from extractors import png
 from extractors.budget import (
     EXIF_BYTES,
     MEMORY,
@@ -22,6 +21,7 @@ from extractors.budget import (
     stored_size,
     webp_size,
 )
+from extractors.maps import png
 from pipeline.image import read_picture
 from tests import bombs
 from tests.conftest import HERE
@@ -52,7 +52,7 @@ def run_limited(code: str, room: int) -> subprocess.CompletedProcess[str]:
 
 DECODE = """
 import sys
-from extractors import png
+from extractors.maps import png
 from pipeline.errors import Drop
 from pipeline.image import Geometry, decode_picture, decode_rgb, read_picture
 from tests import bombs

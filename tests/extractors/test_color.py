@@ -5,7 +5,7 @@ from PIL import Image
 from skimage.data import astronaut
 
 from extractors.color import Color
-from extractors.formats import FORMATS
+from extractors.maps.formats import FORMATS
 
 
 @pytest.fixture

@@ -12,16 +12,16 @@ import cv2
 import numpy as np
 import pytest
 
+from extractors.atomic import sha256_of
 from extractors.batch import Batch, find_device, fixed_threads
-from extractors.formats import FORMATS
 from extractors.keypose import HRNET, RTMO, RTMPOSE, VARIANTS, Keypose, Network
-from extractors.locks import sha256_of
-from extractors.mmpose_models import CROP, SIMCC, build_model
-from extractors.one_stage import OneStage, in_picture, view
-from extractors.openmmlab import import_mmpose
-from extractors.people import draw_people
-from extractors.rtmo import rtmo_mini
-from extractors.top_down import sharpness
+from extractors.maps.formats import FORMATS
+from extractors.maps.people import draw_people
+from extractors.networks.mmpose_models import CROP, SIMCC, build_model
+from extractors.networks.one_stage import OneStage, in_picture, view
+from extractors.networks.openmmlab import import_mmpose
+from extractors.networks.rtmo import rtmo_mini
+from extractors.networks.top_down import sharpness
 from tests.extractors.mmpose_networks import settle
 
 PUBLISHED = {
@@ -310,6 +310,6 @@ def test_way_into_the_network_and_back(height: int, width: int) -> None:
 def test_weights_are_looked_up_for_the_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
     monkeypatch.setattr("extractors.keypose.resolve", lambda file, folder: asked.append(file.filename))
-    monkeypatch.setattr("extractors.weights.WeightFile.recipe", lambda file: {"file": file.filename})
+    monkeypatch.setattr("extractors.weights.resolve.WeightFile.recipe", lambda file: {"file": file.filename})
     Keypose("hrnet", tmp_path).recipe()
     assert sorted(asked) == sorted([RTMO.weights.filename, HRNET.weights.filename])

@@ -14,15 +14,15 @@ import torch
 from safetensors.torch import load_file, save_file
 from skimage import data
 
-from extractors.crop import fixed_crop, fixed_side
-from extractors.formats import FORMATS
+from extractors.atomic import sha256_of
 from extractors.latents import OWN, SD15, SDXL, Latents
-from extractors.locks import sha256_of
-from extractors.mini.vae import build_vae
+from extractors.maps.crop import fixed_crop, fixed_side
+from extractors.maps.formats import FORMATS
+from extractors.networks.mini_vae import build_vae
+from extractors.networks.vae import digest_encoder, read_encoder
 from extractors.registry import conditions
-from extractors.vae import digest_encoder, read_encoder
-from extractors.weights import WeightsDamaged, WeightsUnavailable
-from tests.extractors.networks import published_vae, write_vae
+from extractors.weights.file import WeightsDamaged, WeightsUnavailable
+from tests.extractors.published_networks import published_vae, write_vae
 
 FORM = FORMATS["latents"]
 

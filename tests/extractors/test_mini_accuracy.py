@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
-from extractors.accuracy import abs_rel, edge_f1, mean_iou
-from extractors.mini.networks import SEG_LABELS
+from extractors.metrics.maps import abs_rel, edge_f1, mean_iou
+from extractors.networks.mini import SEG_LABELS
 from extractors.registry import make_extractor
 from pipeline.scenes import Scene, labels, render
 

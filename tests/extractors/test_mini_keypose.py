@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from extractors.keypose import Keypose
-from extractors.pck import Found, measure
-from extractors.people import People
+from extractors.maps.people import People
+from extractors.metrics.keypoints import Found, measure
 from extractors.registry import make_extractor
 from pipeline.scenes import Scene, render
 

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from extractors.formats import FORMATS
+from extractors.maps.formats import FORMATS
 from extractors.registry import EXTRACTORS, UnknownCondition, format_of, make_extractor
 
 

@@ -25,11 +25,11 @@ import pandas  # noqa: F401
 import pyarrow.dataset  # noqa: F401
 import s3fs
 
-from pipeline.dataset import IMAGES
+from pipeline.dataset.dataset import IMAGES
 from pipeline.errors import DamagedShard, IncompleteError, RequestError
-from pipeline.receipt import Receipt
-from pipeline.store import Store, open_store
-from pipeline.tar import TarWriter
+from pipeline.shards.receipt import Receipt
+from pipeline.shards.store import Store, open_store
+from pipeline.shards.tar import TarWriter
 from tests.faults.toys import Pictures, make_images
 
 FILE_CALLS = ("link", "fsync", "mkdir", "unlink", "rmdir", "rename", "replace")

@@ -77,8 +77,9 @@ def _execute(options: argparse.Namespace) -> int:
     import jobs.extract
     from jobs.command import EngineOptions, execute
     from jobs.ingest import IngestFolder, IngestOptions
-    from jobs.inspect import StatusCommand, VerifyCommand
     from jobs.publish import PublishCommand
+    from jobs.status import StatusCommand
+    from jobs.verify import VerifyCommand
     from pipeline.engine import run
     from pipeline.image import Geometry
     from pipeline.publish import Publication

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TypeAlias
 
-from pipeline.egress.limits import Limits
-from pipeline.egress.opener import Guard
-from pipeline.egress.reasons import FetchError
+from pipeline.download.client import Guard
+from pipeline.download.limits import Limits
+from pipeline.download.reasons import FetchError
 
 Way: TypeAlias = Callable[[socket.socket, str], None]
 """Answers one request (its head is the second argument); the connection is closed afterwards."""

@@ -10,20 +10,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pipeline.dataset import IMAGES, Dataset
-from pipeline.duplicates import mark_duplicates
+from pipeline.dataset.dataset import IMAGES, Dataset
+from pipeline.dataset.duplicates import mark_duplicates
+from pipeline.dataset.plan import LEFT_OUT
+from pipeline.dataset.supplement import plan_retry
+from pipeline.dataset.tombstones import remove
 from pipeline.engine.pool import Event, Worker
-from pipeline.extract import plan_extract
 from pipeline.image import Geometry
-from pipeline.ingest import Ingest, claim_truths, plan_dataset
-from pipeline.plan import LEFT_OUT
-from pipeline.receipt import to_json
-from pipeline.retry import plan_retry
-from pipeline.sample import Sample
+from pipeline.shards.receipt import to_json
+from pipeline.shards.sample import Sample
+from pipeline.shards.tar import TarWriter, read_samples
 from pipeline.sources.scenes import ScenesSource
-from pipeline.stage import Stage
-from pipeline.tar import TarWriter, read_samples
-from pipeline.tombstones import remove
+from pipeline.stages import plan_extract
+from pipeline.stages.ingest import Ingest, claim_truths, plan_dataset
+from pipeline.stages.stage import Stage
 from tests.pipeline.web import Web, put_failure, put_picture
 
 GEOMETRY = Geometry(64)

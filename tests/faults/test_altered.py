@@ -22,10 +22,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jobs.__main__ import run
-from pipeline.dataset import Dataset
-from pipeline.table import encode_table
-from pipeline.tar import read_samples
-from pipeline.verify import plan_verify, verify_tables
+from pipeline.dataset.dataset import Dataset
+from pipeline.shards.table import encode_table
+from pipeline.shards.tar import read_samples
+from pipeline.stages.verify import plan_verify, verify_tables
 from tests.faults.specimens import HerePool, alter_member, altered, make_downloaded, make_scenes
 from tests.pipeline.publish.toys import publish_here
 

@@ -15,11 +15,12 @@ import pytest
 
 from jobs.command import EngineOptions, execute
 from jobs.extract import ExtractCommand
-from jobs.inspect import StatusCommand, VerifyCommand
-from pipeline.dataset import Dataset
+from jobs.status import StatusCommand
+from jobs.verify import VerifyCommand
+from pipeline.dataset.dataset import Dataset
 from pipeline.engine import run
 from pipeline.errors import IncompleteError
-from pipeline.extract import plan_extract
+from pipeline.stages import plan_extract
 from tests.faults.drive import drive
 from tests.faults.toys import Logged, Pictures, begun, digests, extract_here, make_images, problems
 

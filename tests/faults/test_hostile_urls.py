@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.egress import hosts as hosts_module
-from pipeline.egress.limits import Limits
-from pipeline.egress.opener import Guard
-from pipeline.egress.reasons import FetchError, kind_of, reason_of
+from pipeline.download import hosts as hosts_module
+from pipeline.download.client import Guard
+from pipeline.download.limits import Limits
+from pipeline.download.reasons import FetchError, kind_of, reason_of
 from tests.faults.hostile import PICTURE, Server, answer, end_of, redirect
 
 # {p} is the canary's port, which the limits allow: only the guard's look at the rest of the URL stands between.

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.dataset import Dataset
+from pipeline.dataset.dataset import Dataset
 from pipeline.engine import Outcome, run
 from pipeline.engine.run import Engine
-from pipeline.extract import plan_extract
+from pipeline.stages import plan_extract
 from tests.faults.drive import drive, finish, start
 from tests.faults.toys import Logged, Pictures, begun, digests, extract_here, make_images, problems, read_log
 

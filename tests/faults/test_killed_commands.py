@@ -16,12 +16,12 @@ import psutil
 import pytest
 import torch
 
-from adapters.adapter import make_adapter
-from adapters.export import save_adapter
-from adapters.sizes import layout_for
-from extractors import png
-from jobs.together.launcher import IMPORTED
-from pipeline.dataset import Dataset
+from adapters.model.adapter import make_adapter
+from adapters.model.config import layout_for
+from adapters.model.diffusers_io import save_adapter
+from extractors.maps import png
+from jobs.launch.torchrun import IMPORTED
+from pipeline.dataset.dataset import Dataset
 from tests.faults.bad_web import HEALED, serve
 from tests.faults.test_killed_download import outcomes, samples, write_metadata
 from tests.faults.toys import problems
@@ -35,14 +35,14 @@ GUARD = "--allow-private 127.0.0.0/8 --url-seconds 2 --attempts 1 --picture-byte
 
 
 def _run(words: list[str]) -> None:
-    import extractors.weights
+    import extractors.weights.resolve
     from jobs.__main__ import run
 
     def refuse(*_: object) -> Any:
         raise OSError("no network in tests")
 
     # What judges pictures is not here, and is not asked for.
-    extractors.weights.fetch_from_hub = extractors.weights.fetch_from_url = refuse
+    extractors.weights.resolve.fetch_from_hub = extractors.weights.resolve.fetch_from_url = refuse
     sys.exit(run(words))
 
 

@@ -18,10 +18,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.commit import load_receipt
-from pipeline.dataset import IMAGES, Dataset
-from pipeline.rows import OK, decode_rows, rows_path
-from pipeline.sample import Sample
+from pipeline.dataset.dataset import IMAGES, Dataset
+from pipeline.dataset.outcomes import OK, decode_rows, rows_path
+from pipeline.shards.commit import load_receipt
+from pipeline.shards.sample import Sample
 from tests.faults.bad_web import serve, way_of
 from tests.faults.drive import CHECKOUT
 from tests.faults.toys import problems

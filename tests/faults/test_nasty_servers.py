@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pipeline.egress.opener import Guard
+from pipeline.download.client import Guard
 from tests.faults.hostile import CAP, NASTY, PICTURE, SECONDS, SLOW, Server, answer, end_of, guard_for
 
 

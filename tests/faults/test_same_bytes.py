@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from pipeline.dataset import IMAGES
+from pipeline.dataset.dataset import IMAGES
 from pipeline.engine import run
 from pipeline.engine.run import Engine
-from pipeline.extract import plan_extract
 from pipeline.image import Geometry
-from pipeline.ingest import Ingest, claim_truths, plan_dataset
+from pipeline.stages import plan_extract
+from pipeline.stages.ingest import Ingest, claim_truths, plan_dataset
 from tests.faults.toys import Logged, Pictures
 
 SHARDS, SHARD_SIZE = 5, 11

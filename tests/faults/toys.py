@@ -16,16 +16,16 @@ import numpy as np
 
 from extractors.base import Resources
 from extractors.batch import Batch, as_batch
-from extractors.formats import Grey
+from extractors.maps.formats import Grey
 from extractors.registry import EXTRACTORS
-from pipeline.dataset import Dataset
-from pipeline.extract import Extract, plan_extract
+from pipeline.dataset.dataset import Dataset
+from pipeline.dataset.status import dataset_status
 from pipeline.image import Geometry
-from pipeline.ingest import Ingest, claim_truths, plan_dataset
 from pipeline.sources.base import Opener, Original, Row
-from pipeline.stage import Made, Stage
-from pipeline.status import dataset_status
-from pipeline.verify import plan_verify, verify_plan
+from pipeline.stages import Extract, plan_extract
+from pipeline.stages.ingest import Ingest, claim_truths, plan_dataset
+from pipeline.stages.stage import Made, Stage
+from pipeline.stages.verify import plan_verify, verify_plan
 
 CURSED = 250
 """A picture with no pixel darker than this is one on which the `raises` and `dies` variants fail."""

@@ -11,11 +11,11 @@ from typing import Any
 
 import psutil
 
-from adapters.log import read_log
-from jobs.together.launcher import IMPORTED
+from jobs.launch.torchrun import IMPORTED
 from pipeline.image import Geometry
-from pipeline.ingest import Ingest, claim_truths, plan_dataset
+from pipeline.runlog import read_log
 from pipeline.sources.scenes import ScenesSource
+from pipeline.stages.ingest import Ingest, claim_truths, plan_dataset
 
 
 def make_scenes(root: Path, seed: int = 0) -> Path:

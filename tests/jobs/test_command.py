@@ -11,17 +11,17 @@ from typing import Any
 
 import pytest
 
-from adapters.config import TrainConfig
+from adapters.training.config import TrainConfig
 from jobs.__main__ import parse, run
 from jobs.command import Summary, execute, single_writer, summarise
 from jobs.extract import ExtractCommand
 from jobs.ingest import IngestFolder, IngestScenes
-from jobs.inspect import StatusCommand
+from jobs.status import StatusCommand
 from jobs.train import TrainCommand
 from pipeline.engine import Outcome
 from pipeline.errors import IncompleteError, RequestError
-from pipeline.stage import Made
-from pipeline.store import SINGLE_WRITER
+from pipeline.shards.store import SINGLE_WRITER
+from pipeline.stages.stage import Made
 
 
 @dataclass(frozen=True)

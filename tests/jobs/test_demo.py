@@ -12,9 +12,10 @@ import webdataset
 
 from jobs.command import EngineOptions
 from jobs.publish import PublishCommand
-from pipeline.dataset import IMAGES, Dataset, load_verified
-from pipeline.sample import Sample
-from pipeline.status import dataset_status
+from pipeline.dataset.dataset import IMAGES, Dataset
+from pipeline.dataset.status import dataset_status
+from pipeline.shards.read import load_verified
+from pipeline.shards.sample import Sample
 
 ROOT = Path(__file__).parents[2]
 

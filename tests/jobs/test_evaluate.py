@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from adapters.requests import EvaluateConfig
-from adapters.sampling import Sampling
+from adapters.evaluation.config import EvaluateConfig
+from adapters.inference.config import Sampling
 from jobs.__main__ import parse, run
 from jobs.evaluate import EvaluateCommand
 

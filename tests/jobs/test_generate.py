@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adapters.adapter import make_adapter
 from adapters.base import Base, load_base
-from adapters.export import save_adapter
-from adapters.requests import AdapterSpec, GenerateConfig
-from adapters.sampling import Sampling
-from adapters.sizes import layout_for
-from extractors import png
+from adapters.inference.config import AdapterSpec, GenerateConfig, Sampling
+from adapters.model.adapter import make_adapter
+from adapters.model.config import layout_for
+from adapters.model.diffusers_io import save_adapter
+from extractors.maps import png
 from extractors.registry import make_extractor
 from jobs.__main__ import parse, run
 from jobs.generate import GenerateCommand
@@ -43,7 +42,7 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def built_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """The tiny bases are built once for all tests here."""
-    monkeypatch.setattr("adapters.paint.load_base", _load_base)
+    monkeypatch.setattr("adapters.inference.generate.load_base", _load_base)
 
 
 @cache
@@ -121,7 +120,7 @@ def test_asked_again_it_makes_only_what_is_missing(
         made.append(list(given[3]))  # type: ignore[call-overload]
         return np.zeros((len(made[-1]), 128, 128, 3), np.uint8)
 
-    monkeypatch.setattr("adapters.paint.generate", note)
+    monkeypatch.setattr("adapters.inference.generate.generate", note)
     three = generate(here, tmp_path, "--n 3", capsys)
     assert made == [[2]]
     assert np.array_equal(two, three[:2])

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from jobs.__main__ import run
-from pipeline.dataset import Dataset
-from pipeline.status import dataset_status
+from pipeline.dataset.dataset import Dataset
+from pipeline.dataset.status import dataset_status
 from tests.conftest import ASSETS
 from tests.pipeline.coco_toy import SPLIT, real_pictures, rendered_pictures, write_coco
 

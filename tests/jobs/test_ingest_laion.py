@@ -12,11 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobs.__main__ import run
-from pipeline.dataset import IMAGES, Dataset
+from pipeline.dataset.dataset import IMAGES, Dataset
 from pipeline.image import Geometry
-from pipeline.ingest import plan_dataset
 from pipeline.sources.laion.filters import Filters
 from pipeline.sources.laion.source import LaionSource
+from pipeline.stages.ingest import plan_dataset
 from pipeline.stream import open_stream
 from tests.faults.bad_web import HEALED, serve, way_of
 from tests.faults.test_killed_download import EXPECTED, host_of

@@ -9,9 +9,9 @@ from typing import Literal
 import pytest
 
 from jobs.command import EngineOptions, execute
-from jobs.inspect import VerifyCommand
 from jobs.publish import PublishCommand
 from jobs.remove import RemoveCommand
+from jobs.verify import VerifyCommand
 from pipeline.publish import Publication
 from pipeline.publish import hub as hub_module
 from tests.pipeline.publish.hub_server import Hub

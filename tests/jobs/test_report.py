@@ -12,9 +12,9 @@ from PIL import Image
 from jobs.command import EngineOptions, execute
 from jobs.report import ReportCommand
 from pipeline.image import Geometry
-from pipeline.ingest import Ingest, plan_dataset
+from pipeline.shards.store import open_store
 from pipeline.sources.folder import FolderSource
-from pipeline.store import open_store
+from pipeline.stages.ingest import Ingest, plan_dataset
 from tests.pipeline.report.crawl import kept, make_crawl
 
 ONE = EngineOptions("local", 1)

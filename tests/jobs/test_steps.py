@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from adapters.log import LogLine
-from jobs.steps import Pace, show_steps
+from jobs.progress import Pace, show_steps
+from pipeline.runlog import LogLine
 
 
 def _line(step: int, seconds: float, wait: float = 0.0, validation: float | None = None) -> LogLine:

@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 
-from adapters.export import WEIGHTS
-from adapters.hold import hold_run
-from adapters.log import read_log
+from adapters.model.diffusers_io import WEIGHTS
+from adapters.training.hold import hold_run
 from jobs.__main__ import run
 from jobs.train import TrainWorkers
-from pipeline.dataset import Dataset
+from pipeline.dataset.dataset import Dataset
+from pipeline.dataset.tombstones import remove
+from pipeline.runlog import read_log
 from pipeline.stream import open_stream
-from pipeline.tombstones import remove
 from tests.faults.trainings import make_scenes, train_words
 from tests.pipeline.stream.toys import send
 from tests.pipeline.weak_line import weak_line
@@ -96,7 +96,7 @@ def test_a_line_that_fails_costs_no_bit_and_one_that_stays_dead_is_one_line(
     capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("pipeline.reach.WAITS", (0.0,) * 4)
+    monkeypatch.setattr("pipeline.shards.remote_read.WAITS", (0.0,) * 4)
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     far = send(scenes, f"{bucket}/root").root
     with weak_line(os.environ["AWS_ENDPOINT_URL"]) as (address, line):
@@ -185,7 +185,7 @@ def test_what_is_asked_wrongly_is_refused_before_anything_is_started(
     words: str,
     line: str,
 ) -> None:
-    monkeypatch.setattr("jobs.together.keep_trying", lambda *_: pytest.fail("started"))
+    monkeypatch.setattr("jobs.launch.keep_trying", lambda *_: pytest.fail("started"))
     assert run([*train_words(scenes, tmp_path / "run"), *words.split()]) == 2
     out, err = capfd.readouterr()
     assert out == ""
@@ -325,7 +325,7 @@ def test_two_trainings_of_one_run_are_not_let_in(
     capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("adapters.hold.PATIENCE", 0)
+    monkeypatch.setattr("adapters.training.hold.PATIENCE", 0)
     out = tmp_path / "run"
     copytree(alone, out)
     capfd.readouterr()

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from extractors import weights
+from extractors.atomic import sha256_of
 from extractors.latents import SD15
-from extractors.locks import sha256_of
 from extractors.registry import EXTRACTORS, make_extractor
 from extractors.sketch import TABLE5
-from extractors.weights import WeightFile, find
+from extractors.weights import resolve as weights
+from extractors.weights.file import WeightFile
+from extractors.weights.resolve import find
 from jobs.command import Command, execute
 from jobs.weights import WeightsConvert, WeightsFetch, WeightsList, fetch
 

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from extractors.coco_classes import COCO_STUFF, PANOPTIC_IDS, PANOPTIC_TO_VALUE
+from extractors.maps.coco_classes import COCO_STUFF, PANOPTIC_IDS, PANOPTIC_TO_VALUE
 from pipeline.scenes import render
 
 SPLIT = "val2017"

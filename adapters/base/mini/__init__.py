@@ -19,7 +19,7 @@ RECIPE = "recipe.json"
 
 def find_mini(folder: Path = FOLDER) -> Path:
     """The folder, after each of its files was found to be what SHA256SUMS says. Raises RequestError."""
-    from extractors.locks import sha256_of
+    from extractors.atomic import sha256_of
 
     for name, digest in read_sums(folder).items():
         path = folder / name

@@ -16,7 +16,7 @@ from typing import TypeVar
 
 import msgspec
 
-from extractors.coco_classes import PANOPTIC_TO_VALUE
+from extractors.maps.coco_classes import PANOPTIC_TO_VALUE
 from pipeline.errors import RequestError
 from pipeline.sources.coco.files import check_inside
 from pipeline.sources.coco.schema import (

@@ -13,8 +13,8 @@ import numpy as np
 from PIL import Image
 
 from extractors.budget import check_memory
-from extractors.coco_classes import COCO_STUFF, PANOPTIC_TO_VALUE
-from extractors.palette import UNLABELLED
+from extractors.maps.coco_classes import COCO_STUFF, PANOPTIC_TO_VALUE
+from extractors.maps.palette import UNLABELLED
 from pipeline.errors import Drop
 from pipeline.image import DAMAGED, Placement
 from pipeline.sources.base import Row
@@ -35,7 +35,7 @@ class LabelMaps:
     place: Place
 
     def place_map(self, row: Row, read: Read, placement: Placement) -> np.ndarray:
-        """The map of a row's picture as `extractors.formats.Labels` has it. Raises Drop."""
+        """The map of a row's picture as `extractors.maps.formats.Labels` has it. Raises Drop."""
         try:
             data = read(row["label_map"])
         except FileNotFoundError:

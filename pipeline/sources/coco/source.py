@@ -24,7 +24,7 @@ from pipeline.sources.coco.schema import Image
 from pipeline.sources.coco.truth import check_as_annotated, place_people
 
 if TYPE_CHECKING:
-    from pipeline.download import Downloads
+    from pipeline.download.shard import Downloads
 
 SPLIT = re.compile(r"[0-9A-Za-z_-]+")
 TOLD = ("image_id", "license", "license_name", "license_url", "flickr_url", "coco_url", "categories")

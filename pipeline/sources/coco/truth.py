@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from extractors.people import People
+from extractors.maps.people import People
 from pipeline.errors import Drop
 from pipeline.image import WEB_FORMATS, Placement, read_header
 

@@ -13,10 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.errors import RequestError
-from pipeline.parquet import choose_batch
+from pipeline.shards.parquet import choose_batch
+from pipeline.shards.store import open_files
 from pipeline.sources.laion.filters import Filters
 from pipeline.sources.laion.spellings import find_columns, require
-from pipeline.store import open_files
 
 BATCH = 1 << 16
 BUFFER = 4 << 20

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from extractors.base import Resources
-from pipeline.download import Downloads
+from pipeline.download.shard import Downloads
 from pipeline.errors import RequestError
 from pipeline.image import WEB_FORMATS
 from pipeline.sources.base import PLANNED, Opener, Original, Row

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.publish import beside
-from pipeline.publish.beside import BesideWriter, write_all
-from pipeline.sample import Sample
-from pipeline.tar import TarWriter
+from pipeline.publish import read_columns as beside
+from pipeline.publish.read_columns import BesideWriter, write_all
+from pipeline.shards.sample import Sample
+from pipeline.shards.tar import TarWriter
 
 SIZES = (0, 1, 511, 512, 513, 1023, 4095, 4096, 4097, 9000)
 

@@ -18,17 +18,17 @@ import pytest
 from huggingface_hub import RepoCard
 from PIL import Image
 
-from extractors.formats import FORMATS
-from pipeline.dataset import Dataset
+from extractors.maps.formats import FORMATS
+from pipeline.dataset.dataset import Dataset
+from pipeline.dataset.tombstones import remove
 from pipeline.errors import DamagedShard, RequestError
 from pipeline.image import Geometry
-from pipeline.ingest import Ingest, claim_truths, plan_dataset
 from pipeline.publish.card import HOLDS, escape_markdown, size_category
 from pipeline.publish.croissant import match_member
-from pipeline.receipt import Receipt, digest_json, to_json
-from pipeline.sample import Sample
+from pipeline.shards.receipt import Receipt, digest_json, to_json
+from pipeline.shards.sample import Sample
 from pipeline.sources.scenes import ScenesSource
-from pipeline.tombstones import remove
+from pipeline.stages.ingest import Ingest, claim_truths, plan_dataset
 from tests.faults.toys import Pictures, make_images
 from tests.pipeline.publish.toys import contents, publish_here, rewrite_images, toy_dataset
 from tests.pipeline.web import Web, put_failure, put_picture

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.errors import IncompleteError, RequestError
 from pipeline.publish.check import check_lists, is_publication, plan_check
-from pipeline.store import Store, open_store
+from pipeline.shards.store import Store, open_store
 from tests.pipeline.publish.before import unpack_before
 from tests.pipeline.publish.toys import contents, publish_here, toy_dataset
 

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from pipeline.dataset import Dataset
+from pipeline.dataset.dataset import Dataset
+from pipeline.dataset.tombstones import remove
 from pipeline.errors import DamagedShard, RequestError
 from pipeline.publish import open_published
 from pipeline.publish.index import read_dali_index, scan
-from pipeline.store import FolderStore
+from pipeline.shards.store import FolderStore
+from pipeline.stages.verify import verify_columns
 from pipeline.stream import open_stream
-from pipeline.tombstones import remove
-from pipeline.verify import verify_columns
 from tests.faults.toys import Pictures, digests, make_images, problems
 from tests.pipeline.publish.toys import contents, publish_here, toy_dataset
 

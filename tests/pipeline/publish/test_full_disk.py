@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.dataset import Dataset
+from pipeline.dataset.dataset import Dataset
 from pipeline.publish.plan import SUMS
 from tests.faults.drive import drive
 from tests.pipeline.publish.toys import contents, publish_here, toy_dataset

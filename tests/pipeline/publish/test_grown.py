@@ -7,20 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.dataset import Dataset
-from pipeline.duplicates import load_duplicates, mark_duplicates
+from pipeline.dataset.dataset import Dataset
+from pipeline.dataset.duplicates import load_duplicates, mark_duplicates
+from pipeline.dataset.status import dataset_status
+from pipeline.dataset.supplement import plan_retry
+from pipeline.dataset.tombstones import remove
 from pipeline.errors import RequestError
-from pipeline.extract import plan_extract
 from pipeline.image import Geometry
-from pipeline.ingest import Ingest, plan_dataset
 from pipeline.publish import open_published
 from pipeline.publish.sums import read_sums
-from pipeline.retry import plan_retry
-from pipeline.status import dataset_status
-from pipeline.store import open_store
+from pipeline.shards.store import open_store
+from pipeline.stages import plan_extract
+from pipeline.stages.ingest import Ingest, plan_dataset
+from pipeline.stages.verify import verify_columns, verify_plan
 from pipeline.stream import open_stream
-from pipeline.tombstones import remove
-from pipeline.verify import verify_columns, verify_plan
 from tests.pipeline.publish.before import ASKED, unpack_before
 from tests.pipeline.publish.toys import contents, keys_of, publish_here
 from tests.pipeline.web import Web, put_failure, put_picture

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.dataset import Dataset
+from pipeline.dataset.dataset import Dataset
+from pipeline.dataset.tombstones import remove
 from pipeline.errors import IncompleteError, RequestError
 from pipeline.publish import hub as hub_module
 from pipeline.publish.hub import Sent, check_repository, refuse_beyond_limits, send
 from pipeline.publish.repository import Repository, parse_repository
-from pipeline.tombstones import remove
 from tests.pipeline.publish.hub_server import Hub
 from tests.pipeline.publish.toys import contents, publish_here, toy_dataset
 

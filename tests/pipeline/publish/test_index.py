@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from pipeline.publish.index import dali_index, energon_meta, read_dali_index, scan
-from pipeline.tar import TarError
+from pipeline.shards.tar import TarError
 from tests.pipeline.publish.toys import publish_here, toy_dataset
 
 

@@ -9,16 +9,16 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.dataset import Dataset
-from pipeline.extract import plan_extract
+from pipeline.dataset.dataset import Dataset
+from pipeline.dataset.status import dataset_status
+from pipeline.dataset.supplement import plan_retry
 from pipeline.image import Geometry
-from pipeline.ingest import Ingest, plan_dataset
 from pipeline.publish.check import check_lists, plan_check
 from pipeline.publish.sums import read_sums
-from pipeline.retry import plan_retry
-from pipeline.status import dataset_status
+from pipeline.stages import plan_extract
+from pipeline.stages.ingest import Ingest, plan_dataset
+from pipeline.stages.verify import verify_columns, verify_tables
 from pipeline.stream import open_stream
-from pipeline.verify import verify_columns, verify_tables
 from tests.faults.toys import digests, problems
 from tests.pipeline.publish.before import unpack_before
 from tests.pipeline.publish.toys import contents, publish_here

@@ -12,17 +12,17 @@ import cv2
 import numpy as np
 import pytest
 
-from extractors import png
-from pipeline.commit import tar_path
-from pipeline.dataset import IMAGES, Dataset
-from pipeline.duplicates import mark_duplicates
+from extractors.maps import png
+from pipeline.dataset.dataset import IMAGES, Dataset
+from pipeline.dataset.duplicates import mark_duplicates
 from pipeline.engine import Outcome
 from pipeline.errors import DamagedShard, RequestError
 from pipeline.publish.index import scan
 from pipeline.publish.survey import choose_split
-from pipeline.sample import Sample
+from pipeline.shards.commit import tar_path
+from pipeline.shards.sample import Sample
 from pipeline.sources.base import Original, Row
-from pipeline.stage import Stage
+from pipeline.stages.stage import Stage
 from tests.faults.toys import Pictures, extract_here, make_images
 from tests.pipeline.publish.toys import (
     contents,

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.dataset import IMAGES, Dataset
+from pipeline.dataset.dataset import IMAGES, Dataset
+from pipeline.dataset.tombstones import remove
 from pipeline.errors import DamagedShard, IncompleteError, RequestError
 from pipeline.publish.index import scan
 from pipeline.publish.survey import MAX_CAPTION
-from pipeline.receipt import Receipt, to_json
-from pipeline.sample import Sample, digest_keys
-from pipeline.store import open_store
-from pipeline.tar import END, TarWriter
-from pipeline.tombstones import remove
+from pipeline.shards.receipt import Receipt, to_json
+from pipeline.shards.sample import Sample, digest_keys
+from pipeline.shards.store import open_store
+from pipeline.shards.tar import END, TarWriter
 from tests.bombs import flat_png
 from tests.faults.toys import Pictures, make_images
 from tests.pipeline.publish.toys import (

@@ -19,22 +19,22 @@ from typing import Any
 import pytest
 
 from extractors.base import Resources
-from pipeline.dataset import Dataset
-from pipeline.download import Downloads
-from pipeline.egress.limits import Limits
+from pipeline.dataset.dataset import Dataset
+from pipeline.download.limits import Limits
+from pipeline.download.shard import Downloads
 from pipeline.errors import IncompleteError, RequestError
-from pipeline.extract import plan_extract
 from pipeline.image import Geometry
-from pipeline.ingest import Ingest, plan_dataset
 from pipeline.publish import open_published
 from pipeline.publish.check import plan_check
 from pipeline.publish.index import read_dali_index, scan
-from pipeline.publish.packed import PackedShards, read_manifest
+from pipeline.publish.manifest import PackedShards, read_manifest
 from pipeline.publish.rehydrate import find_left, finish_rehydrated, plan_rehydrate
-from pipeline.receipt import Receipt
+from pipeline.shards.receipt import Receipt
+from pipeline.shards.store import FolderStore, open_store
+from pipeline.shards.tar import read_samples
 from pipeline.sources.base import Row
-from pipeline.store import FolderStore, open_store
-from pipeline.tar import read_samples
+from pipeline.stages import plan_extract
+from pipeline.stages.ingest import Ingest, plan_dataset
 from tests.pipeline.publish.toys import contents, keys_of, publish_here
 from tests.pipeline.web import Web, put_failure, put_picture
 

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from pipeline.dataset import Dataset
+from pipeline.dataset.dataset import Dataset
 from pipeline.errors import DamagedShard, RequestError
 from pipeline.publish import open_published
 from pipeline.publish.plan import SUMS
-from pipeline.store import FolderStore, ObjectStore, open_store
+from pipeline.shards.store import FolderStore, ObjectStore, open_store
 from tests.faults.drive import CHECKOUT
 from tests.pipeline.publish.toys import contents, publish_here, toy_dataset
 

@@ -9,16 +9,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.commit import publish as commit_shard
-from pipeline.dataset import IMAGES, Dataset
+from pipeline.dataset.dataset import IMAGES, Dataset
 from pipeline.engine import Outcome
-from pipeline.extract import plan_extract
 from pipeline.publish import Publication, Published, publish
 from pipeline.publish.readers import Reader
-from pipeline.sample import Sample
-from pipeline.stage import Stage
-from pipeline.store import open_store
-from pipeline.tar import read_samples
+from pipeline.shards.commit import publish as commit_shard
+from pipeline.shards.sample import Sample
+from pipeline.shards.store import open_store
+from pipeline.shards.tar import read_samples
+from pipeline.stages import plan_extract
+from pipeline.stages.stage import Stage
 from tests.faults.toys import Pictures, make_images
 
 

@@ -14,16 +14,16 @@ import numpy as np
 from PIL import Image
 
 from extractors.base import Resources
-from extractors.people import People
-from pipeline.dataset import IMAGES, Dataset
-from pipeline.duplicates import mark_duplicates
+from extractors.maps.people import People
+from pipeline.dataset.dataset import IMAGES, Dataset
+from pipeline.dataset.duplicates import mark_duplicates
 from pipeline.engine import Outcome
 from pipeline.errors import Drop
-from pipeline.extract import plan_extract
 from pipeline.image import Geometry, Placement
-from pipeline.ingest import Ingest, claim_truths, plan_dataset
 from pipeline.sources.base import Opener, Original, Row
-from pipeline.stage import Stage
+from pipeline.stages import plan_extract
+from pipeline.stages.ingest import Ingest, claim_truths, plan_dataset
+from pipeline.stages.stage import Stage
 
 SPECIAL = {
     0: "</script><script>alert('x')</script> & <!-- \"quotes\"",

@@ -13,8 +13,8 @@ from pipeline.report import captions as module
 from pipeline.report import collect_dataset, render_page
 from pipeline.report.captions import Captioned, choose_captions, choose_limit, rank, read_caption
 from pipeline.report.page import to_script
-from pipeline.sample import Sample
-from pipeline.sample_info import SampleInfo
+from pipeline.shards.sample import Sample
+from pipeline.shards.sample_info import SampleInfo
 from tests.pipeline.report import crawl
 from tests.pipeline.report.crawl import kept, key, look_here, make_crawl
 

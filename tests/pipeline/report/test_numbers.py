@@ -12,21 +12,19 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.commit import publish
-from pipeline.dataset import IMAGES, Dataset
+from pipeline.dataset.dataset import IMAGES, Dataset
+from pipeline.dataset.status import ColumnStatus
+from pipeline.dataset.tombstones import remove
 from pipeline.engine import Outcome
 from pipeline.report import DatasetFacts, collect_dataset, render_page
 from pipeline.report.captions import read_caption
-from pipeline.report.count import Count, Counted, count
+from pipeline.report.collect import DUPLICATE
 from pipeline.report.facts import ColumnFacts, find_bottleneck
-from pipeline.report.histogram import WIDTH, draw_numbers, label_name, lay_out_bins, median
-from pipeline.report.measures import EDGE_BINS, MOST_PERSONS, SIDES
-from pipeline.report.receipts import DUPLICATE
-from pipeline.report.tally import Tally, add_tallies
-from pipeline.sample import Sample
-from pipeline.stage import Stage
-from pipeline.status import ColumnStatus
-from pipeline.tombstones import remove
+from pipeline.report.plots import WIDTH, draw_numbers, label_name, lay_out_bins, median
+from pipeline.report.sample_stats import EDGE_BINS, MOST_PERSONS, SIDES, Count, Counted, Tally, add_tallies, count
+from pipeline.shards.commit import publish
+from pipeline.shards.sample import Sample
+from pipeline.stages.stage import Stage
 from tests.pipeline.report import crawl
 from tests.pipeline.report.crawl import kept, key, look_here, make_crawl
 

@@ -12,17 +12,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.dataset import IMAGES, Dataset
-from pipeline.extract import plan_extract
+from pipeline.dataset.dataset import IMAGES, Dataset
 from pipeline.image import Geometry
-from pipeline.ingest import Ingest, plan_dataset
-from pipeline.receipt import Receipt
 from pipeline.report import DatasetFacts, Training, collect_dataset, draw_sheet, render_page
-from pipeline.report.count import Count
-from pipeline.report.rows import choose_samples
-from pipeline.sample import Sample
+from pipeline.report.sample_stats import Count
+from pipeline.report.samples import choose_samples
+from pipeline.shards.receipt import Receipt
+from pipeline.shards.sample import Sample
 from pipeline.sources.folder import FolderSource
-from pipeline.stage import Stage
+from pipeline.stages import plan_extract
+from pipeline.stages.ingest import Ingest, plan_dataset
+from pipeline.stages.stage import Stage
 from tests.bombs import flat_png
 from tests.pipeline.publish.toys import rewrite_images
 from tests.pipeline.report.crawl import look_here
@@ -222,8 +222,8 @@ def test_a_renamed_column_is_drawn_and_one_that_is_not_done_is_said_to_be_so(roo
 
 
 def test_a_sample_that_a_column_dropped_says_why(root: Path) -> None:
-    from pipeline.commit import publish
-    from pipeline.store import open_store
+    from pipeline.shards.commit import publish
+    from pipeline.shards.store import open_store
 
     dataset = Dataset.open(str(root))
     images = dataset.receipts(IMAGES)[0]

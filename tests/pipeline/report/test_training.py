@@ -8,8 +8,8 @@ import pytest
 
 from pipeline.errors import RequestError
 from pipeline.report import Training, draw_sheet, read_training, render_page
-from pipeline.report.chart import MOST_POINTS, average, lay_out, nice_ticks
-from pipeline.report.sheet import wrap
+from pipeline.report.contact_sheet import wrap
+from pipeline.report.plots import MOST_POINTS, average, lay_out, nice_ticks
 
 
 def write_log(folder: Path, text: str) -> Path:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pipeline.errors import BrokenStage, DamagedShard, IncompleteError, RequestError
-from pipeline.sample import Sample
+from pipeline.shards.sample import Sample
 from pipeline.stream import Stream, Trouble
 from tests.pipeline.stream.toys import BATCH, WORLDS, memory_stream, name, run_world
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pipeline.errors import BrokenStage, RequestError
-from pipeline.sample import Sample
+from pipeline.shards.sample import Sample
 from pipeline.stream import Stream, Trouble, open_stream
 from pipeline.stream.buckets import BucketOrder, Shapes
 from pipeline.stream.order import BLOCK_SHARDS, Kept, Place, Shape

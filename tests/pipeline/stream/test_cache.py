@@ -16,12 +16,12 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from pipeline.commit import publish, tar_path
-from pipeline.dataset import IMAGES
+from pipeline.dataset.dataset import IMAGES
 from pipeline.errors import DamagedShard, RequestError
-from pipeline.receipt import Receipt
-from pipeline.sample import Sample
-from pipeline.store import FolderStore, open_store
+from pipeline.shards.commit import publish, tar_path
+from pipeline.shards.receipt import Receipt
+from pipeline.shards.sample import Sample
+from pipeline.shards.store import FolderStore, open_store
 from pipeline.stream import open_stream
 from pipeline.stream.cache import ShardCache
 from pipeline.stream.index import Vouched
@@ -168,7 +168,7 @@ def test_what_a_dead_process_left_half_written_is_swept(far: Far) -> None:
 LOADER = """
 import os, sys, time
 from pathlib import Path
-from pipeline.receipt import Receipt
+from pipeline.shards.receipt import Receipt
 from pipeline.stream.cache import ShardCache
 from pipeline.stream.index import Vouched
 from tests.pipeline.stream.toys import Origin

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.commit import publish
-from pipeline.dataset import IMAGES, Dataset
+from pipeline.dataset.columns import zip_columns
+from pipeline.dataset.dataset import IMAGES, Dataset
 from pipeline.errors import DamagedShard, RequestError
-from pipeline.receipt import Receipt
-from pipeline.sample import Sample, digest_keys
-from pipeline.stream import open_stream, zip_columns
+from pipeline.shards.commit import publish
+from pipeline.shards.receipt import Receipt
+from pipeline.shards.sample import Sample, digest_keys
+from pipeline.stream import open_stream
 
 
 def rewrite(root: Path, column: str, shard: int, samples: list[Sample], **changes: object) -> Receipt:

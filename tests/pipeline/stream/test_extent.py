@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.dataset import Dataset
-from pipeline.duplicates import mark_duplicates
+from pipeline.dataset.dataset import Dataset
+from pipeline.dataset.duplicates import mark_duplicates
+from pipeline.dataset.supplement import plan_retry
+from pipeline.dataset.tombstones import remove
 from pipeline.errors import BrokenStage
 from pipeline.image import Geometry
-from pipeline.ingest import Ingest, plan_dataset
-from pipeline.retry import plan_retry
+from pipeline.stages.ingest import Ingest, plan_dataset
 from pipeline.stream import Extent, Stream, measure_extent, mix_streams, open_stream
-from pipeline.tombstones import remove
 from tests.faults.toys import Pictures, make_images
 from tests.pipeline.stream.toys import name
 from tests.pipeline.web import Web, put_failure, put_picture

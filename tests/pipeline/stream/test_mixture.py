@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pipeline.errors import RequestError
-from pipeline.sample import Sample
+from pipeline.shards.sample import Sample
 from pipeline.stream import Mixture, Stream, Trouble, mix_streams
 from pipeline.stream.mixture import PERIOD, share
 from pipeline.stream.opened import Opened

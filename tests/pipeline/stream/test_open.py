@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.dataset import IMAGES, Dataset
+from pipeline.dataset.dataset import IMAGES, Dataset
 from pipeline.errors import DamagedShard, RequestError
-from pipeline.receipt import to_json
+from pipeline.shards.receipt import to_json
 from pipeline.stream import Stream, open_stream
 from tests.faults.toys import Pictures, extract_here, make_images
 from tests.pipeline.stream.conftest import SHARD_SIZE, SHARDS

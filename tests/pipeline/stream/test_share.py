@@ -9,7 +9,7 @@ import pytest
 from torch.utils.data import DataLoader, IterableDataset
 
 from pipeline.errors import RequestError
-from pipeline.sample import Sample
+from pipeline.shards.sample import Sample
 from pipeline.stream import open_stream
 from pipeline.stream.share import own_positions
 from tests.pipeline.stream.test_mixture import mixture

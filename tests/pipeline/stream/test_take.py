@@ -14,7 +14,7 @@ import pytest
 from pipeline.errors import RequestError
 from pipeline.stream import Stream
 from pipeline.stream.opened import Opened
-from pipeline.stream.shelf import Shelf
+from pipeline.stream.shards import Shelf
 from tests.pipeline.stream.toys import BATCH, WORLDS, epochs, memory_stream, name, run_world
 
 EPOCHS = 3

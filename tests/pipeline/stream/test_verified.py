@@ -13,7 +13,7 @@ from typing import BinaryIO
 import pytest
 
 import pipeline.stream.verified as verified
-from pipeline.dataset import Dataset
+from pipeline.dataset.dataset import Dataset
 from pipeline.errors import DamagedShard
 from pipeline.stream import Stream, open_stream
 from pipeline.stream.index import Entry, Vouched, index_shard

@@ -12,11 +12,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipeline.commit import publish
 from pipeline.errors import Unreachable
-from pipeline.receipt import Receipt
-from pipeline.sample import Sample
-from pipeline.store import Store, open_store
+from pipeline.shards.commit import publish
+from pipeline.shards.receipt import Receipt
+from pipeline.shards.sample import Sample
+from pipeline.shards.store import Store, open_store
 from pipeline.stream import open_stream
 from tests.faults.toys import Pictures, make_images
 from tests.pipeline.stream.hub import API, serve_folder
@@ -35,7 +35,9 @@ def content(sample: Sample, epoch: int) -> tuple[str, int, dict[str, bytes]]:
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The seconds that were to be waited for; S3's client gives up at once, not after some seconds."""
     waited: list[float] = []
-    monkeypatch.setattr("pipeline.reach.time", SimpleNamespace(monotonic=time.monotonic, sleep=waited.append))
+    monkeypatch.setattr(
+        "pipeline.shards.remote_read.time", SimpleNamespace(monotonic=time.monotonic, sleep=waited.append)
+    )
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     return waited
 
@@ -108,9 +110,9 @@ def test_a_put_whose_answer_is_lost_is_not_taken_for_anothers(
 
 HUB_READER = """
 from types import SimpleNamespace
-from pipeline import reach
+from pipeline.shards import remote_read
 from pipeline.stream import open_stream
-reach.time = SimpleNamespace(monotonic=lambda: 0.0, sleep=lambda seconds: print("waited", seconds))
+remote_read.time = SimpleNamespace(monotonic=lambda: 0.0, sleep=lambda seconds: print("waited", seconds))
 print(*(sample.key for sample in open_stream("hf://datasets/me/set/root", []).samples(0)))
 """
 

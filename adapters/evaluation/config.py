@@ -1,0 +1,70 @@
+"""What can be asked of `evaluate`. Imports no torch, so that the command line starts fast."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from adapters.inference.config import Sampling
+from adapters.options import CELL, Precision
+from extractors.registry import conditions
+from pipeline.errors import RequestError
+
+SAMPLES = 64
+"""On which an adapter is evaluated of which no held-out ones are known."""
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """How far an adapter's pictures obey, and how good they are."""
+
+    root: tyro.conf.Positional[str]
+    """The dataset whose captions and conditions are used."""
+    condition: str
+    """What the adapter is to obey."""
+    base: str
+    """A folder in diffusers' layout, a hub id, mini, tiny or tiny-xl: of the family of the adapter."""
+    adapter: Path
+    """The adapter: RUN/adapter, RUN, or a file."""
+    out: Path | None = None
+    """Folder for the pictures and the table; RUN/evaluation when not given. What is there is not made again."""
+    column: str | None = None
+    """The condition's column, where its name is not the condition's."""
+    samples: int | None = None
+    """How many: when not given those of ROOT that the training held out, if the adapter lies in its RUN, else 64.
+    Of more than it held out the others are some that it saw."""
+    seed: int = 0
+    """Of the noise; each sample has its own, from this and its key."""
+    sampling: Sampling = field(default_factory=Sampling)
+    size: int | None = None
+    """Side of the square cut from the middle; the RUN's, or the pictures' shortest side, when not given."""
+    variant: str | None = None
+    """Which extractor looks at the pictures; the column's own when not given."""
+    weights: Path | None = None
+    """A folder with weight files: of the extractor, of Inception-v3 (FID) and of CLIP."""
+    batch: int = 8
+    """Pictures at once; rounds otherwise in the last bit."""
+    precision: Precision = "fp32"
+    """Of the base and of the adapter's features."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to work; auto takes a GPU where there is one."""
+
+    def __post_init__(self) -> None:
+        if self.batch < 1:
+            raise RequestError(f"--batch must be at least 1, not {self.batch}")
+        if self.samples is not None and self.samples < 2:
+            raise RequestError(
+                f"--samples must be at least 2, as each gets another's condition, not {self.samples}"
+            )
+        if self.condition not in conditions():
+            raise RequestError(f"--condition must be one of {', '.join(conditions())}, not {self.condition}")
+        if self.size is not None and (self.size <= 0 or self.size % CELL):
+            raise RequestError(f"--size must be a positive multiple of {CELL}, not {self.size}")
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What is read beside the pictures; colours are made from the crop."""
+        return () if self.condition == "color" else (self.column or self.condition,)

@@ -1,0 +1,233 @@
+"""How good pictures look (FID) and how well they show their captions (CLIP score), by networks of others.
+
+FID (Heusel et al., arXiv 1706.08500): Fréchet distance of the features that Inception-v3 has of generated and of
+real pictures; torch-fidelity's port of the original network and its formula. It falls with the number of pictures,
+so only values of equally many compare. CLIP score: mean cosine of picture and caption under CLIP ViT-L/14, as the
+paper gives it (.2648 for SD on COCO).
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from adapters.evaluation.config import EvaluateConfig
+from adapters.evaluation.variants import Givens, Pictures
+from extractors.weights.checkpoints import read_tensors
+from extractors.weights.file import WeightFile, WeightsDamaged, WeightsUnavailable
+from extractors.weights.resolve import resolve
+
+INCEPTION = WeightFile(
+    name="inception",
+    url="https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth",
+    filename="weights-inception-2015-12-05-6726825d.pth",
+    bytes=95_628_359,
+    sha256="6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
+    licence="Apache-2.0",
+)
+CLIP_REPOSITORY, CLIP_REVISION = "openai/clip-vit-large-patch14", "32bd64288804d66eefd0ccbe215aa642df71cc41"
+BATCH = 16
+LENGTH = 77
+"""Tokens that CLIP reads of a caption."""
+Unavailable = (WeightsUnavailable, WeightsDamaged)
+"""What a network raises whose weights this machine does not have."""
+
+
+class Features(Protocol):
+    """What FID compares."""
+
+    @property
+    def name(self) -> str: ...
+
+    def __call__(self, pictures: np.ndarray) -> np.ndarray:
+        """uint8 (N, H, W, 3) -> float (N, D)."""
+        ...
+
+
+class Match(Protocol):
+    """How well pictures show their captions."""
+
+    @property
+    def name(self) -> str: ...
+
+    def __call__(self, pictures: np.ndarray, captions: Sequence[str]) -> np.ndarray:
+        """uint8 (N, H, W, 3) -> float (N,)."""
+        ...
+
+
+def collect_features(network: Features, pictures: Iterable[np.ndarray]) -> np.ndarray:
+    """float64 (N, D) of pictures of one size, a few at a time."""
+    return np.concatenate([network(some).astype(np.float64) for some in _batches(pictures)])
+
+
+def measure_match(match: Match, pictures: Iterable[np.ndarray], captions: Sequence[str]) -> float:
+    """Mean over the pictures."""
+    scores: list[float] = []
+    for some in _batches(pictures):
+        scores.extend(match(some, captions[len(scores) : len(scores) + len(some)]).tolist())
+    return float(np.mean(scores))
+
+
+def frechet_distance(ours: np.ndarray, real: np.ndarray) -> float:
+    """FID of two sets of features, float64 (N, D) and (M, D), at least two each."""
+    from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_statistics_to_metric
+
+    statistics = [{"mu": f.mean(axis=0), "sigma": np.atleast_2d(np.cov(f, rowvar=False))} for f in (ours, real)]
+    return float(fid_statistics_to_metric(*statistics, verbose=False)[KEY_METRIC_FID])
+
+
+class Inception:
+    """Features of FID: Inception-v3 of 2015, whose resizing is TensorFlow's, through torch-fidelity."""
+
+    name = "Inception-v3 (2015-12-05)"
+
+    def __init__(self, weights: Path | None, device: str) -> None:
+        """Raises WeightsUnavailable or WeightsDamaged."""
+        from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+        # torch-fidelity unpickles whatever it is given: it is given tensors, and nothing else of the file.
+        copy = io.BytesIO()
+        torch.save(read_tensors(resolve(INCEPTION, weights)), copy)
+        copy.seek(0)
+        network = FeatureExtractorInceptionV3("inception", ["2048"], feature_extractor_weights_path=copy)
+        self._network, self._device = network.to(device), device
+
+    @torch.no_grad()
+    def __call__(self, pictures: np.ndarray) -> np.ndarray:
+        (features,) = self._network(torch.from_numpy(pictures).permute(0, 3, 1, 2).to(self._device))
+        return np.asarray(features.cpu().numpy())
+
+
+class Clip:
+    """CLIP ViT-L/14, through transformers: cosine of picture and caption, which is cut to 77 tokens."""
+
+    name = "CLIP ViT-L/14"
+
+    def __init__(self, weights: Path | None, device: str) -> None:
+        """Raises WeightsUnavailable or WeightsDamaged."""
+        from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTokenizer
+
+        from extractors.networks.published import load_published
+
+        files = {file.filename: resolve(file, weights) for file in CLIP}
+        tensors = read_tensors(files["model.safetensors"])
+        vocabulary, merges = (files[name].read_text(encoding="utf-8") for name in ("vocab.json", "merges.txt"))
+        pairs = [tuple(line.split()) for line in merges.splitlines()[1:] if line]  # the first line is the version
+        self._tokenizer = CLIPTokenizer(vocab=json.loads(vocabulary), merges=pairs, model_max_length=LENGTH)
+        self._network: Any = load_published(CLIPModel, CLIPConfig(**CLIP_SHAPE), tensors).to(device)
+        self._processor, self._device = CLIPImageProcessor(), device
+
+    @torch.no_grad()
+    def __call__(self, pictures: np.ndarray, captions: Sequence[str]) -> np.ndarray:
+        pixels = self._processor(images=list(pictures), return_tensors="pt").pixel_values
+        tokens = self._tokenizer(
+            list(captions), padding="max_length", max_length=LENGTH, truncation=True, return_tensors="pt"
+        )
+        found = self._network(
+            pixel_values=pixels.to(self._device),
+            input_ids=tokens.input_ids.to(self._device),
+            attention_mask=tokens.attention_mask.to(self._device),
+        )
+        return np.asarray((found.image_embeds * found.text_embeds).sum(dim=1).cpu().numpy())
+
+
+def _clip_file(filename: str, size: int | None, sha256: str) -> WeightFile:
+    return WeightFile(
+        name="clip-vit-large-patch14",
+        hub=CLIP_REPOSITORY,
+        revision=CLIP_REVISION,
+        filename=filename,
+        bytes=size,
+        sha256=sha256,
+        licence="MIT",
+    )
+
+
+CLIP = (
+    _clip_file(
+        "model.safetensors", 1_710_540_580, "a2bf730a0c7debf160f7a6b50b3aaf3703e7e88ac73de7a314903141db026dcb"
+    ),
+    _clip_file("vocab.json", None, "3f0c4f7d2086b61b38487075278ea9ed04edb53a03cbb045b86c27190fa8fb69"),
+    _clip_file("merges.txt", None, "9fd691f7c8039210e0fced15865466c65820d09b63988b0174bfe25de299051a"),
+)
+CLIP_SHAPE: dict[str, Any] = {
+    "projection_dim": 768,
+    "text_config": {
+        "hidden_size": 768,
+        "intermediate_size": 3072,
+        "num_attention_heads": 12,
+        "num_hidden_layers": 12,
+        "projection_dim": 768,
+    },
+    "vision_config": {
+        "hidden_size": 1024,
+        "intermediate_size": 4096,
+        "num_attention_heads": 16,
+        "num_hidden_layers": 24,
+        "patch_size": 14,
+        "projection_dim": 768,
+    },
+}
+"""What config.json of the published file says of the network's shape."""
+
+
+def _batches(pictures: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    waiting = iter(pictures)
+    while some := list(islice(waiting, BATCH)):
+        yield np.stack(some)
+
+
+@dataclass(frozen=True)
+class Networks:
+    """Makes the networks that judge; each may raise WeightsUnavailable or WeightsDamaged."""
+
+    features: Callable[[Path | None, str], Features] = Inception
+    match: Callable[[Path | None, str], Match] = Clip
+
+
+class Judge:
+    """FID and CLIP score of pictures, each None, with a note that says why, where its network cannot be had."""
+
+    def __init__(self, config: EvaluateConfig, networks: Networks, device: str, givens: Givens) -> None:
+        self.notes: list[str] = []
+        self.captions = [given.caption for given in givens]
+        self._features, self._match = (
+            self._have(title, make, config.weights, device)
+            for title, make in (("FID", networks.features), ("CLIP score", networks.match))
+        )
+        if self._features:
+            self._real = collect_features(self._features, (given.picture for given in givens))
+            self.notes.append(
+                f"FID by {self._features.name}, of {len(givens)} pictures against the samples' own, cut alike: it "
+                "falls with their number, and only values of equally many compare."
+            )
+        if self._match:
+            self.notes.append(f"CLIP score: mean cosine of picture and caption by {self._match.name}.")
+
+    def __call__(self, pictures: Pictures) -> tuple[float | None, float | None]:
+        fid = clip = None
+        if self._features:
+            fid = frechet_distance(collect_features(self._features, pictures()), self._real)
+        if self._match:
+            clip = measure_match(self._match, pictures(), self.captions)
+        return _finite(fid), _finite(clip)
+
+    def _have(self, title: str, make: Callable[[Path | None, str], Any], weights: Path | None, device: str) -> Any:
+        try:
+            return make(weights, device)
+        except Unavailable as error:
+            self.notes.append(f"{title} was not measured: {error}.")
+            return None
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None

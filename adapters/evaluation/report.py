@@ -1,0 +1,95 @@
+"""The result of an evaluation, as JSON and as a table in Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from adapters.evaluation.fidelity import HIGHER
+
+TITLES = {
+    "edge_f1": "edge F1 (2 px)",
+    "abs_rel": "depth AbsRel",
+    "pck": "PCK@0.1",
+    "people_given": "people given",
+    "people_found": "people found",
+    "miou": "mIoU",
+    "color_error": "colour error",
+    "fid": "FID",
+    "clip": "CLIP score",
+}
+COUNTS = {"people_given", "people_found"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One way to make the pictures. fid, clip: None where they were not measured."""
+
+    title: str
+    obedience: Mapping[str, float]
+    fid: float | None
+    clip: float | None
+
+    @property
+    def measures(self) -> dict[str, float | None]:
+        return {**self.obedience, "fid": self.fid, "clip": self.clip}
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """about: what was evaluated and how. notes: what a reader of the numbers must know."""
+
+    about: Mapping[str, Any]
+    rows: Sequence[Row]
+    notes: Sequence[str]
+
+    def record(self) -> dict[str, Any]:
+        """JSON-able."""
+        rows = [{"pictures": row.title, **row.measures} for row in self.rows]
+        return {"about": dict(self.about), "rows": rows, "notes": list(self.notes)}
+
+
+def table_lines(evaluation: Evaluation) -> list[str]:
+    """Markdown."""
+    about = evaluation.about
+    names = list(dict.fromkeys(name for row in evaluation.rows for name in row.measures))
+    return [
+        f"# How far {about['condition']} is obeyed",
+        "",
+        f"| {' | '.join(['pictures', *map(_head, names)])} |",
+        f"|{'---|' * (len(names) + 1)}",
+        *(
+            f"| {' | '.join([row.title, *(_show(name, row.measures.get(name)) for name in names)])} |"
+            for row in evaluation.rows
+        ),
+        "",
+        f"{about['samples']} samples of {about['root']}, {_say_held_out(about)}; {about['size']}x{about['size']}, "
+        f"cut from the middle; seed {about['seed']}; {about['steps']} DDIM steps, guidance {about['guidance']:g}, "
+        f"scale {about['scale']:g}, acting {about['acts']}; {about['precision']} on {about['device']}.",
+        "",
+        f"- Adapter {about['adapter']} (sha256 {about['adapter_sha256'][:12]}…), base {about['base']} "
+        f"(sha256 {about['base_sha256'][:12]}…), column {about['column']}.",
+        f"- The condition is extracted again by {about['extractor']}, and held against the sample's own.",
+        *(f"- {note}" for note in evaluation.notes),
+    ]
+
+
+def _say_held_out(about: Mapping[str, Any]) -> str:
+    held_out, samples = about["held_out"], about["samples"]
+    if held_out is None:
+        return "of which it is not known whether the adapter was trained on them"
+    if held_out in (0, samples):
+        return f"{'all' if held_out else 'none'} of them held out of the training"
+    return f"the first {held_out} of them held out of the training, the others not"
+
+
+def _head(name: str) -> str:
+    arrow = "" if name in COUNTS else " ↑" if name in HIGHER or name == "clip" else " ↓"
+    return TITLES[name] + arrow
+
+
+def _show(name: str, value: float | None) -> str:
+    if value is None:
+        return "—"
+    return f"{value:.0f}" if name in COUNTS else f"{value:.2f}" if name == "fid" else f"{value:.3f}"

@@ -1,0 +1,173 @@
+"""What can be asked of `generate` and `evaluate`. Imports no torch, so that the command line starts fast."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal
+
+from adapters.options import CELL, Precision
+from extractors.registry import conditions
+from pipeline.errors import RequestError
+
+TIME_STEPS = 1000
+"""Of every Stable Diffusion's schedule; DDIM begins at the second."""
+THIRD = Fraction(1, 3)
+PARTS = {
+    "all": (Fraction(0), Fraction(1)),
+    "beginning": (Fraction(0), THIRD),
+    "middle": (THIRD, 2 * THIRD),
+    "late": (2 * THIRD, Fraction(1)),
+}
+"""Parts of the denoising, as shares of its steps; the thirds are those of the paper (arXiv 2302.08453, 3.3)."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """DDIM with classifier-free guidance."""
+
+    steps: int = 50
+    """Denoising steps."""
+    guidance: float = 7.5
+    """Classifier-free guidance; 1 goes without, and takes half the time."""
+    scale: float = 1.0
+    """What the adapters' features are multiplied with; 0 is the base alone."""
+    acts: str = "all"
+    """When the adapters act: all, beginning, middle, late (a third of the steps each), or shares such as 0-0.5."""
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise RequestError(f"--steps must be at least 1, not {self.steps}")
+        if self.steps >= TIME_STEPS:
+            raise RequestError(f"--steps must be below {TIME_STEPS}, not {self.steps}")
+        if self.guidance < 1:
+            raise RequestError(f"--guidance must be at least 1, which is none, not {self.guidance}")
+        parse_acts(self.acts)
+
+    def acts_at(self, step: int) -> bool:
+        """Whether the adapters act at this step, 0 being the first and noisiest."""
+        start, end = parse_acts(self.acts)
+        return self.scale != 0 and start <= Fraction(step, self.steps) < end
+
+
+def parse_acts(text: str) -> tuple[Fraction, Fraction]:
+    """ "late" or "0.2-0.6" -> (start, end), shares of the steps, the end not included. Raises RequestError."""
+    if text in PARTS:
+        return PARTS[text]
+    start, _, end = text.partition("-")
+    try:
+        part = Fraction(start), Fraction(end)
+    except (ValueError, ZeroDivisionError):
+        part = Fraction(1), Fraction(0)
+    if not 0 <= part[0] < part[1] <= 1:
+        raise RequestError(f"--acts must be {', '.join(PARTS)}, or shares from 0 to 1 such as 0-0.5, not {text}")
+    return part
+
+
+@dataclass(frozen=True)
+class AdapterSpec:
+    """One --adapter: the condition that it obeys, where it is, and how much it counts beside others."""
+
+    condition: str
+    path: str
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class GenerateConfig:
+    """Pictures from a prompt, with adapters or without."""
+
+    base: str
+    """A folder in diffusers' layout, a hub id, mini, tiny or tiny-xl: of the family of the adapters."""
+    prompt: str
+    """What is to be seen."""
+    out: Path
+    """Folder for the pictures; what is there already is not made again."""
+    adapter: tuple[str, ...] = ()
+    """CONDITION=PATH or CONDITION=PATH:WEIGHT, such as sketch=RUN/adapter depth=other.safetensors:0.5."""
+    condition: tuple[str, ...] = ()
+    """CONDITION=FILE: a ready-made map, such as sketch=map.png, or keypose=pose.json with the numbers."""
+    invert: tuple[Literal["sketch", "canny", "depth"], ...] = ()
+    """Whose --condition files are black on white, or dark where near: they are turned round."""
+    from_picture: Path | None = None
+    """A photograph, of which the conditions that are not given are extracted."""
+    variant: str = "default"
+    """Which extractors do that: the ones the published adapters saw, or mini."""
+    weights: Path | None = None
+    """A folder with their weight files."""
+    negative: str = ""
+    """What is not to be seen."""
+    n: int = 1
+    """How many pictures, from the seed on."""
+    seed: int = 0
+    """Of the first picture's noise; the others count on from it."""
+    size: int = 512
+    """The short side in pixels, a multiple of 64; the aspect is that of the maps and pictures given."""
+    fit: Literal["aspect", "square"] = "aspect"
+    """Keep their aspect (long side at most twice the short one), or crop to a square."""
+    sampling: Sampling = field(default_factory=Sampling)
+    inpaint: Path | None = None
+    """A picture, of which the part under --mask is painted anew."""
+    mask: Path | None = None
+    """White where to paint."""
+    batch: int = 1
+    """Pictures at once: faster on a GPU; rounds otherwise in the last bit."""
+    precision: Precision = "fp32"
+    """Of the base and of the adapters' features."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to paint; auto takes a GPU where there is one."""
+
+    def __post_init__(self) -> None:
+        for name in ("n", "batch"):
+            if getattr(self, name) < 1:
+                raise RequestError(f"--{name} must be at least 1, not {getattr(self, name)}")
+        if self.size <= 0 or self.size % CELL:
+            raise RequestError(f"--size must be a positive multiple of {CELL}, not {self.size}")
+        if (self.inpaint is None) != (self.mask is None):
+            raise RequestError("--inpaint and --mask go together: which picture, and what of it to paint anew")
+        wanted, given = [spec.condition for spec in self.adapters], self.maps
+        for name in given:
+            if name not in wanted:
+                raise RequestError(f"--condition {name}=… needs an --adapter {name}=… that obeys it")
+        for name in self.invert:
+            if name not in given:
+                raise RequestError(f"--invert {name} needs a --condition {name}=FILE to turn round")
+        for name in wanted:
+            if name not in given and self.from_picture is None:
+                raise RequestError(f"--adapter {name}=… needs --condition {name}=FILE, or --from-picture")
+
+    @property
+    def adapters(self) -> list[AdapterSpec]:
+        return [parse_adapter(text) for text in self.adapter]
+
+    @property
+    def maps(self) -> dict[str, Path]:
+        """The file of each condition that has one."""
+        pairs = [_split(text, "--condition") for text in self.condition]
+        if len(dict(pairs)) < len(pairs):
+            raise RequestError(
+                f"--condition must give one file for each condition, not {' '.join(self.condition)}"
+            )
+        return {name: Path(file) for name, file in pairs}
+
+
+def parse_adapter(text: str) -> AdapterSpec:
+    """ "depth=some/folder:0.5". Raises RequestError."""
+    condition, path = _split(text, "--adapter")
+    head, colon, tail = path.rpartition(":")
+    try:
+        weight = float(tail) if colon else 1.0
+    except ValueError:  # a colon of the path's own
+        return AdapterSpec(condition, path)
+    if not math.isfinite(weight):
+        raise RequestError(f"--adapter must have a finite weight, and {text} has {weight}")
+    return AdapterSpec(condition, head if colon else path, weight)
+
+
+def _split(text: str, flag: str) -> tuple[str, str]:
+    condition, _, path = text.partition("=")
+    if condition not in conditions() or not path:
+        raise RequestError(f"{flag} must be CONDITION=PATH with one of {', '.join(conditions())}, not {text}")
+    return condition, path

@@ -1,0 +1,178 @@
+"""Pictures from captions, drawings and seeds: DDIM on a frozen base, adapters beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from adapters.base import Base, Context, join
+from adapters.inference.config import Sampling
+from adapters.inference.inpaint import Inpainting
+from adapters.model.adapter import Adapter
+from adapters.model.compose import Part, check_base, compose
+from pipeline.errors import RequestError
+
+if TYPE_CHECKING:
+    from diffusers import DDIMScheduler
+
+DDIM: dict[str, Any] = {
+    "clip_sample": False,
+    "thresholding": False,
+    "set_alpha_to_one": False,
+    "timestep_spacing": "leading",
+    "steps_offset": 1,
+}
+"""As the files of SD 1.x and SDXL set it. A base's own file may leave these out, or be for another sampler; what
+diffusers then takes suits models of pixels, and clips latents as if they ended at 1."""
+
+Progress = Callable[[int], Any]
+"""Is told after each batch how many pictures are done."""
+
+
+def sample_pictures(
+    base: Base,
+    adapter: Adapter,
+    drawings: torch.Tensor,
+    captions: Sequence[str],
+    seeds: Sequence[int],
+    sampling: Sampling | None = None,
+    batch: int = 1,
+) -> np.ndarray:
+    """uint8 (N, H, W, 3): a picture for each drawing, caption and seed; see `generate`.
+
+    drawings: float32 (N, C, H, W) in 0..1, on any device.
+    """
+    height, width = drawings.shape[2:]
+    part = Part(adapter, drawings)
+    return generate(base, [part], captions, seeds, (height, width), sampling or Sampling(), batch=batch)
+
+
+@torch.no_grad()
+def generate(
+    base: Base,
+    parts: Sequence[Part],
+    captions: Sequence[str],
+    seeds: Sequence[int],
+    pixels: tuple[int, int],
+    sampling: Sampling,
+    *,
+    negative: str = "",
+    inpainting: Inpainting | None = None,
+    batch: int = 1,
+    progress: Progress | None = None,
+) -> np.ndarray:
+    """uint8 (N, H, W, 3) RGB, a picture for each caption and seed; `pixels` is (H, W), multiples of 64.
+
+    Parts hold one drawing per picture, or one for all. A picture depends on its own caption, drawing and seed, and
+    not on its neighbours: the UNet always takes `batch` pictures at once, the last batch filled up with repeats,
+    because another number would round otherwise in the last bit. negative: what guidance leads away from.
+    Raises RequestError for adapters that go neither together nor with the base.
+    """
+    check_base(base, parts)
+    away = base.embed([negative]) if negative else base.negative(1)
+    pictures: list[np.ndarray] = []
+    for first in range(0, len(seeds), batch):
+        count = min(batch, len(seeds) - first)
+        rows = [first + place % count for place in range(batch)]
+        some = [replace(part, drawings=_choose(part.drawings, rows).to(base.device)) for part in parts]
+        latents = _denoise(
+            base,
+            some,
+            [captions[row] for row in rows],
+            draw_noise(base, [seeds[row] for row in rows], pixels),
+            sampling,
+            away,
+            inpainting,
+            pixels,
+        )
+        decoded = base.decode(latents)
+        if not (torch.isfinite(latents).all() and torch.isfinite(decoded).all()):
+            dtype = str(base.unet.dtype).removeprefix("torch.")
+            raise RequestError(
+                f"the picture of seed {seeds[first]}, or of one painted with it, is not finite: the base "
+                f"overflows in {dtype} (try --precision bf16 or fp32), or --scale or a weight is too large"
+            )
+        pictures.extend(to_pixels(decoded)[:count])
+        if progress:
+            progress(len(pictures))
+    found = np.stack(pictures)
+    return inpainting.paste(found) if inpainting else found
+
+
+def draw_noise(base: Base, seeds: Sequence[int], pixels: tuple[int, int]) -> torch.Tensor:
+    """float32 (N, channels, h, w): each from its seed alone, drawn on the CPU so that every device begins alike.
+
+    The same that diffusers' pipelines draw from `generator=[torch.Generator().manual_seed(seed), ...]`.
+    """
+    channels, rows, _ = base.latent_shape(pixels[0])
+    shape = channels, rows, base.latent_shape(pixels[1])[2]
+    noises = [torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+    return torch.stack(noises).to(base.device)
+
+
+def _denoise(
+    base: Base,
+    parts: Sequence[Part],
+    captions: Sequence[str],
+    noise: torch.Tensor,
+    sampling: Sampling,
+    away: Context,
+    inpainting: Inpainting | None,
+    pixels: tuple[int, int],
+) -> torch.Tensor:
+    """float32 (N, channels, h, w): scaled latents without noise."""
+    scheduler = make_scheduler(base, sampling.steps)
+    context, guided = base.embed(captions), sampling.guidance > 1
+    if guided:
+        context = join([away.map(lambda tensor: tensor.expand(len(noise), *tensor.shape[1:])), context])
+    acting = [place for place in range(sampling.steps) if parts and sampling.acts_at(place)]
+    features = compose(parts, sampling.scale) if acting else []
+    if guided:  # as the published sampler and diffusers do: both halves feel the adapter
+        features = [torch.cat([feature, feature]) for feature in features]
+    latents = noise
+    for step, time in enumerate(scheduler.timesteps):
+        if inpainting:
+            latents = inpainting.restore(latents, noise, scheduler, time)
+        given = features if step in acting else None
+        twice = torch.cat([latents, latents]) if guided else latents
+        predicted = base.predict(twice, time.to(base.device), context, given, pixels)
+        if guided:
+            without, with_ = predicted.chunk(2)
+            predicted = without + sampling.guidance * (with_ - without)
+        latents = scheduler.step(predicted, time, latents).prev_sample
+    return inpainting.restore(latents, noise, scheduler, None) if inpainting else latents
+
+
+def make_scheduler(base: Base, steps: int) -> DDIMScheduler:
+    """DDIM (arXiv 2010.02502) on the base's own noise schedule, deterministic."""
+    from diffusers import DDIMScheduler
+
+    scheduler: DDIMScheduler = DDIMScheduler.from_config(base.scheduler.config, **DDIM)
+    scheduler.set_timesteps(steps)
+    return scheduler
+
+
+def describe_sampler(base: Base) -> dict[str, Any]:
+    """What belongs to a picture's record beside the base: DDIM's settings, where its file says others or nothing.
+
+    Pictures made before these were fixed are then not taken for those that would be made now.
+    """
+    from diffusers import DDIMScheduler
+
+    own = DDIMScheduler.from_config(base.scheduler.config).config
+    return {} if all(own[name] == value for name, value in DDIM.items()) else {"ddim": DDIM}
+
+
+def to_pixels(pictures: torch.Tensor) -> np.ndarray:
+    """float (N, 3, H, W) in -1..1 -> uint8 (N, H, W, 3)."""
+    shades = (pictures.float() / 2 + 0.5).clamp(0, 1) * 255
+    return shades.round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
+
+
+def _choose(drawings: torch.Tensor, rows: Sequence[int]) -> torch.Tensor:
+    """Those of the rows, or the one that is for all."""
+    return drawings.expand(len(rows), *drawings.shape[1:]) if len(drawings) == 1 else drawings[list(rows)]

@@ -1,0 +1,201 @@
+"""Adapters from elsewhere and for elsewhere, told by the names and shapes of their tensors alone.
+
+Two layouts are in use. diffusers': adapter.body.{stage}.resnets.{block}.block1. TencentARC's, in the repository
+TencentARC/T2I-Adapter (Adapter and Adapter_light in ldm/modules/encoders/adapter.py, Adapter_XL in
+Adapter/models/adapters.py): for full and XL adapters the blocks of all stages in one row,
+body.{2 stage + block}.block1; for light ones body.{stage}.body.{block}.block1. Some files have a leading
+"adapter.". All published full and XL files were made with nums_rb=2, ksize=1, sk=True, use_conv=False: two blocks,
+1x1 convolutions, no "skep", no "down_opt".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from adapters.finite import name_not_finite
+from adapters.model.adapter import Adapter
+from adapters.model.config import SIZES, Layout
+from adapters.model.diffusers_io import (
+    PREFIX,
+    WEIGHTS,
+    Tensors,
+    enlarge,
+    has_shapes,
+    shapes_of,
+    shrink,
+    stored_layout,
+)
+from adapters.options import AdapterName
+from extractors.atomic import create_file
+from extractors.weights.checkpoints import NotTensors, read_tensors, save_tensors
+from pipeline.errors import RequestError
+
+LayoutName = Literal["diffusers", "tencentarc"]
+IN_CHANNELS = (1, 3)
+"""Of conditions. They tell SDXL's adapters, which see 16x16 pixels at a time, from SD's, which see 8x8."""
+
+FILES = (WEIGHTS, f"adapter/{WEIGHTS}", WEIGHTS.replace(".", ".fp16.", 1), WEIGHTS.replace("safetensors", "bin"))
+"""What is looked for in a folder: an adapter's own, a run's, and how published ones are named as well."""
+
+
+@dataclass(frozen=True)
+class AdapterFile:
+    """tensors: named as in `Adapter`, in the file's dtype. written_as: the layout that the file was in."""
+
+    size: AdapterName
+    layout: Layout
+    tensors: Tensors
+    written_as: LayoutName
+
+
+def read_adapter(path: str | Path) -> Adapter:
+    """The adapter in a file, an adapter's folder or a run's, in float32, to use or to train on from.
+
+    Raises RequestError where there is none.
+    """
+    found = open_adapter(path)
+    with torch.device("meta"):
+        adapter = Adapter(found.layout)
+    tensors = {name: tensor.float() for name, tensor in found.tensors.items()}
+    adapter.load_state_dict(tensors, assign=True)
+    return adapter
+
+
+def open_adapter(path: str | Path) -> AdapterFile:
+    """`read_adapter`, less the network: what kind of adapter there is, and its tensors."""
+    file = _find_weights(Path(path))
+    try:
+        named = read_tensors(file)
+    except NotTensors as error:
+        raise RequestError(f"{file} is no T2I-Adapter: {error}") from error
+    if name := name_not_finite(named):
+        raise RequestError(f"{file} is of no use: {name} holds numbers that are not finite")
+    if all(name.startswith(PREFIX) for name in named):
+        named = {name.removeprefix(PREFIX): tensor for name, tensor in named.items()}
+    ours = any(".resnets." in name for name in named)
+    light = "conv_in.weight" not in named
+    tensors = named if ours else {_from_tencentarc(name, light): tensor for name, tensor in named.items()}
+    for size, layout in recognise(tensors, file):
+        own = shrink(tensors, layout)
+        if own is not None:
+            return AdapterFile(size, layout, own, "diffusers" if ours else "tencentarc")
+    raise RequestError(f"{file} is no T2I-Adapter of a known size: its fifth stage is not empty")
+
+
+def widen_input(found: AdapterFile) -> AdapterFile:
+    """An adapter of one channel as one of three that makes the same features of a grey condition shown as RGB."""
+    if found.layout.in_channels != 1:
+        raise RequestError(
+            f"--channels 3 is for an adapter of 1 channel, and this one has {found.layout.in_channels}"
+        )
+    first = "conv_in.weight" if "conv_in.weight" in found.tensors else "body.0.in_conv.weight"
+    # Unshuffled pixels come channel by channel, so the weights repeat as blocks.
+    widened = found.tensors[first].repeat(1, 3, 1, 1) / 3
+    return replace(found, layout=replace(found.layout, in_channels=3), tensors={**found.tensors, first: widened})
+
+
+def recognise(tensors: Mapping[str, torch.Tensor], file: Path) -> list[tuple[AdapterName, Layout]]:
+    """The adapters that tensors of these names (as in `Adapter`) and shapes can hold, the narrowest first.
+
+    More than one where a narrow one may lie in the corner of a wider one's zeros. Raises RequestError when there
+    is none, with the first thing that is in the way.
+    """
+    try:
+        candidates = list(_candidates(tensors))
+    except KeyError as error:
+        raise RequestError(f"{file} is no T2I-Adapter: it has no convolution {error.args[0]}") from None
+    fits = [
+        (size, layout)
+        for size, layout in candidates
+        if has_shapes(tensors, layout) or has_shapes(tensors, stored_layout(layout))
+    ]
+    if not fits:
+        raise RequestError(f"{file} is no T2I-Adapter of a known size: {_difference(tensors, candidates)}")
+    return fits
+
+
+def write_tencentarc(layout: Layout, tensors: Mapping[str, torch.Tensor], file: Path) -> None:
+    """Write a new .safetensors or, as TencentARC's scripts want it, .pth file. The tensors keep their dtype."""
+    stored = stored_layout(layout)
+    light = layout.size.kind == "light"
+    named = {_to_tencentarc(name, light): tensor for name, tensor in enlarge(tensors, stored).items()}
+    with create_file(file) as scratch:
+        if file.suffix == ".safetensors":
+            save_tensors(named, scratch)
+        else:
+            torch.save(named, scratch)
+
+
+def _find_weights(path: Path) -> Path:
+    if path.is_file():
+        return path
+    if not path.is_dir():
+        raise RequestError(f"there is no adapter {path}")
+    for name in FILES:
+        if (path / name).is_file():
+            return path / name
+    raise RequestError(f"{path} is no adapter's folder: it has no {WEIGHTS}")
+
+
+def _candidates(tensors: Mapping[str, torch.Tensor]) -> Iterator[tuple[AdapterName, Layout]]:
+    """The sizes that the tensors might be of, the narrowest first. KeyError names a tensor that all these have."""
+    full = "conv_in.weight" in tensors
+    pixels = _width(tensors, "conv_in.weight" if full else "body.0.in_conv.weight", axis=1)
+    width = "body.{}.resnets.1.block1.weight" if full else "body.{}.out_conv.weight"
+    for name in sorted(SIZES, key=lambda name: -SIZES[name].narrow):
+        size = SIZES[name]
+        for in_channels in IN_CHANNELS:
+            if (size.kind == "full") == full and pixels == in_channels * size.unshuffle**2:
+                channels = tuple(_width(tensors, width.format(stage), axis=0) for stage in range(len(size.downs)))
+                yield name, Layout(size, in_channels, channels)
+
+
+def _width(tensors: Mapping[str, torch.Tensor], name: str, axis: int) -> int:
+    if name not in tensors or tensors[name].ndim != 4:
+        raise KeyError(name)
+    return tensors[name].shape[axis]
+
+
+def _difference(tensors: Mapping[str, torch.Tensor], candidates: list[tuple[AdapterName, Layout]]) -> str:
+    """The first thing that makes the tensors something else than the widest candidate."""
+    if not candidates:
+        return f"its input has neither {' nor '.join(map(str, IN_CHANNELS))} channels"
+    size, layout = candidates[-1]
+    either = (shapes_of(layout), shapes_of(stored_layout(layout)))
+    expected = min(either, key=lambda shapes: len(shapes.keys() ^ tensors.keys()))
+    what = f"the adapter called {size}, with {layout.in_channels} channels in,"
+    for name in sorted(expected.keys() - tensors.keys()):
+        return f"{what} has a tensor {name}, which is missing"
+    for name in sorted(tensors.keys() - expected.keys()):
+        return f"{what} has no tensor {name}"
+    for name, shape in expected.items():
+        if tensors[name].shape != shape:
+            return f"{name} of {what} is {tuple(shape)}, not {tuple(tensors[name].shape)}"
+    raise AssertionError("the same names and shapes were told apart")
+
+
+def _from_tencentarc(name: str, light: bool) -> str:
+    parts = name.split(".")
+    if parts[0] != "body" or len(parts) < 3 or not parts[1].isdecimal():
+        return name
+    if light:
+        return name.replace(".body.", ".resnets.")
+    stage, block = divmod(int(parts[1]), 2)
+    if parts[2] == "in_conv" and block == 0:
+        return ".".join(["body", str(stage), *parts[2:]])
+    return ".".join(["body", str(stage), "resnets", str(block), *parts[2:]])
+
+
+def _to_tencentarc(name: str, light: bool) -> str:
+    parts = name.split(".")
+    if light or parts[0] != "body":
+        return name.replace(".resnets.", ".body.")
+    stage = int(parts[1])
+    if parts[2] == "resnets":
+        return ".".join(["body", str(2 * stage + int(parts[3])), *parts[4:]])
+    return ".".join(["body", str(2 * stage), *parts[2:]])

@@ -1,0 +1,155 @@
+"""A run on disk: what it was asked for, and its checkpoints.
+
+RUN/run.json               what decides the result: another command is refused
+RUN/checkpoints/000100/    adapter/ (as diffusers reads it), average/ (with --ema), optimizer.safetensors and
+                           state.json; the newest ones
+RUN/held_out.json          the samples that are not trained on
+RUN/extents.json           how much of each dataset there was at the start, and what was removed since
+RUN/log.jsonl              a line per step
+RUN/adapter/               the finished adapter
+RUN/summary.json           the last to appear: the run is done
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from adapters.finite import find_not_finite, name_not_finite
+from adapters.model.adapter import Adapter
+from adapters.model.diffusers_io import load_adapter, save_adapter
+from adapters.records import read_named_tensors, read_record
+from extractors.atomic import commit_folder, remove_folder, write_json
+from extractors.records import Count
+from extractors.weights.checkpoints import save_tensors
+from pipeline.errors import IncompleteError, RequestError
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class State:
+    """Where a run stands.
+
+    epoch, position: the next sample that training will consume, of those that are not held out. scaler: of the
+    gradients' scale with --precision fp16, else empty. loss: of this step; None before the first, and where it was
+    not finite. skipped: steps so far that were not taken for that. in_a_row: how many of them were the last ones.
+    """
+
+    step: Count = 0
+    epoch: Count = 0
+    position: Count = 0
+    seconds: float = 0.0
+    scaler: Mapping[str, Any] = field(default_factory=dict)
+    loss: float | None = None
+    skipped: Count = 0
+    in_a_row: Count = 0
+
+
+@dataclass(frozen=True)
+class Learner:
+    """All that learns. average: the moving average of the adapter, if one is kept."""
+
+    adapter: Adapter
+    optimizer: torch.optim.Optimizer
+    average: Adapter | None = None
+
+    @property
+    def folders(self) -> dict[str, Adapter]:
+        """The adapters, by the name of their folder in a checkpoint."""
+        adapters = {"adapter": self.adapter, "average": self.average}
+        return {name: adapter for name, adapter in adapters.items() if adapter is not None}
+
+
+def save_checkpoint(run: Path, state: State, learner: Learner, keep: int) -> None:
+    """Commit a checkpoint, and then remove all but the newest `keep`.
+
+    Raises IncompleteError, and leaves all as it was, where something that learns is not finite.
+    """
+    with commit_folder(_folder_of(run, state.step)) as folder:
+        for name, adapter in learner.folders.items():
+            (folder / name).mkdir()
+            save_adapter(adapter, folder / name)
+        moments = {
+            f"{parameter}.{name}": value
+            for parameter, entries in learner.optimizer.state_dict()["state"].items()
+            for name, value in entries.items()
+        }
+        if broken := name_not_finite(moments):
+            raise IncompleteError(f"the optimizer holds numbers that are not finite ({broken}), and is not kept")
+        save_tensors(moments, folder / "optimizer.safetensors")
+        write_json(folder / "state.json", asdict(state))
+    for folder in _checkpoints(run)[:-keep]:
+        shutil.rmtree(folder)
+
+
+def discard_not_finite(run: Path) -> None:
+    """Remove the newest checkpoints while they hold numbers that are not finite: older versions left such."""
+    for folder in reversed(_checkpoints(run)):
+        name = find_not_finite(folder)
+        if name is None:
+            return
+        log.warning("%s holds numbers that are not finite (%s), and is removed", folder, name)
+        shutil.rmtree(folder)
+
+
+def discard_checkpoints(run: Path) -> None:
+    """Remove them all at once: a kill leaves all of them or none."""
+    remove_folder(run / "checkpoints")
+
+
+def newest_step(run: Path) -> int:
+    """Of the newest checkpoint; 0 where there is none."""
+    return max((int(folder.name) for folder in _checkpoints(run)), default=0)
+
+
+def resume(run: Path, learner: Learner, step: int) -> State:
+    """Fill what learns from the checkpoint of `step`, which the first worker has found to be the newest.
+
+    RequestError where another worker does not see it, and for one that is damaged: without it, training resumes
+    from the one before.
+    """
+    if not step:
+        return State()
+    folder = _folder_of(run, step)
+    if not folder.exists():
+        raise RequestError(f"--out must be a folder that all workers see, and one of them finds no {folder}")
+    for name, adapter in learner.folders.items():
+        load_adapter(adapter, folder / name)
+    moments = _read_moments(folder / "optimizer.safetensors", learner.optimizer)
+    learner.optimizer.load_state_dict({**learner.optimizer.state_dict(), "state": moments})
+    state = read_record(folder / "state.json", State, closed=True)
+    if state.step != step:
+        raise RequestError(f"{folder / 'state.json'}: must be of step {step}, not {state.step}")
+    return state
+
+
+def _read_moments(file: Path, optimizer: torch.optim.Optimizer) -> dict[int, dict[str, torch.Tensor]]:
+    """number of a parameter -> what the optimizer keeps of it. Raises RequestError for what does not fit."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    moments: dict[int, dict[str, torch.Tensor]] = {}
+    for name, value in read_named_tensors(file).items():
+        number, _, entry = name.partition(".")
+        if not number.isdecimal() or int(number) >= len(parameters):
+            raise RequestError(f"{file}: {name} belongs to no parameter of this adapter")
+        if value.shape not in (parameters[int(number)].shape, torch.Size([])):
+            raise RequestError(f"{file}: {name} has the shape {tuple(value.shape)}, not that of its parameter")
+        moments.setdefault(int(number), {})[entry] = value
+    if len({frozenset(entries) for entries in moments.values()}) > 1:
+        raise RequestError(f"{file}: some parameters lack what others have")
+    return moments
+
+
+def _folder_of(run: Path, step: int) -> Path:
+    return run / "checkpoints" / f"{step:06d}"
+
+
+def _checkpoints(run: Path) -> list[Path]:
+    """Oldest first."""
+    return sorted((run / "checkpoints").glob("[0-9]*"), key=lambda path: int(path.name))

@@ -1,0 +1,187 @@
+"""One visit to one sample. All that is random in it comes from (seed, epoch, key), whatever is asked for."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from adapters.errors import names_sample
+from adapters.options import CELL
+from extractors.base import Map
+from extractors.maps.crop import Window, fixed_crop
+from extractors.maps.formats import draw_window
+from extractors.registry import format_of, make_extractor
+from pipeline.errors import RequestError
+from pipeline.image import decode_rgb
+from pipeline.shards.sample import Sample
+from pipeline.shards.sample_info import read_info
+
+EDGE = 0.5
+"""From where on a soft sketch is an edge (the published SD 1.x adapter); SDXL's was trained on EDGES at random."""
+EDGES = (0.3, 0.8)
+(LATENTS,) = format_of("latents").members
+
+
+@dataclass(frozen=True)
+class Framing:
+    """What of a sample is used, and how.
+
+    size: side of the square crop, pixels; whole pictures, cut to multiples of 64, when None. channels, cell: of
+    the base's latents, and pixels per side of one. flip, empty_captions, threshold: as in TrainConfig. latents:
+    read the latent of the fixed crop instead of the picture. live: leave the condition to be computed from the
+    crop.
+    """
+
+    condition: str
+    size: int | None
+    channels: int = 4
+    cell: int = 8
+    flip: bool = False
+    empty_captions: float = 0.0
+    threshold: str = "fixed"
+    latents: bool = False
+    live: bool = False
+
+
+@dataclass(frozen=True)
+class Example:
+    """One visit to a sample.
+
+    picture: uint8 (3, H, W) RGB, or None with latents. latent: float32 (2, C, h, w), mean and standard deviation
+    before scaling, or None. drawing: uint8 (C, H, W), what the adapter is to see before /255 and threshold, or
+    None when it is computed from the picture. edge: threshold of a sketch. time: in [0, 1), which the schedule
+    maps to a time step. posterior, noise: standard normal, float32 (C, h, w).
+    """
+
+    picture: torch.Tensor | None
+    latent: torch.Tensor | None
+    drawing: torch.Tensor | None
+    edge: float
+    caption: str
+    time: float
+    posterior: torch.Tensor
+    noise: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Draws:
+    """The dice of a visit, each in [0, 1): all are cast whatever is asked for, so that no option moves another."""
+
+    top: float
+    left: float
+    caption: float
+    empty: float
+    mirror: float
+    edge: float
+    time: float
+
+
+def make_generator(seed: int, visit: str, key: str) -> torch.Generator:
+    """The randomness of one visit to one sample, the same whatever came before it and wherever it runs."""
+    digest = hashlib.sha256(f"{seed}/{visit}/{key}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+
+@names_sample
+def make_example(sample: Sample, framing: Framing, seed: int, visit: str) -> Example:
+    """Crop and mirror picture and condition together, choose a caption, draw time step and noise.
+
+    visit: the epoch, or "validation". Raises RequestError for a picture that is smaller than the crop,
+    DamagedShard for members that cannot be read.
+    """
+    generator = make_generator(seed, visit, sample.key)
+    draws = Draws(*torch.rand(7, generator=generator, dtype=torch.float64).tolist())
+    needs_picture = not framing.latents or framing.condition == "color"
+    picture = decode_rgb(sample.members["jpg"]) if needs_picture else None
+    latent = read_latent(sample) if framing.latents else None
+    mirrored = framing.flip and draws.mirror < 0.5
+    map = None
+    if framing.condition != "color" and not framing.live:
+        map = read_map(sample, framing.condition, mirrored)
+    height, width = _size_of(map) if picture is None else picture.shape[:2]
+    if latent is None:
+        window = choose_window(height, width, framing.size, draws, sample.key)
+    else:
+        window = fixed_crop(height, width)
+        check_latent(latent, window, framing, sample.key)
+    crop = None
+    if picture is not None:
+        crop = np.ascontiguousarray((picture[:, ::-1] if mirrored else picture)[window])
+    drawing = None
+    if framing.condition == "color":
+        drawing = draw_colors(crop)  # type: ignore[arg-type]  # the picture was decoded for it
+    elif map is not None:
+        drawing = draw_window(format_of(framing.condition), map, height, width, window)
+    shape = framing.channels, *((part.stop - part.start) // framing.cell for part in window)
+    return Example(
+        picture=None if latent is not None else _to_tensor(crop),  # type: ignore[arg-type]
+        latent=latent,
+        drawing=None if drawing is None else _to_tensor(drawing),
+        edge=EDGES[0] + draws.edge * (EDGES[1] - EDGES[0]) if framing.threshold == "random" else EDGE,
+        caption="" if draws.empty < framing.empty_captions else _choose_caption(sample, draws.caption),
+        time=draws.time,
+        posterior=torch.randn(shape, generator=generator),
+        noise=torch.randn(shape, generator=generator),
+    )
+
+
+def choose_window(height: int, width: int, size: int | None, draws: Draws, key: str) -> Window:
+    """A square of `size` at a drawn place, or the middle of the picture cut to multiples of 64."""
+    if size is None:
+        rows, columns = height // CELL * CELL, width // CELL * CELL
+        top, left = (height - rows) // 2, (width - columns) // 2
+        return slice(top, top + rows), slice(left, left + columns)
+    if min(height, width) < size:
+        raise RequestError(f"--size {size} must not exceed any picture, and {key} is {width}x{height}")
+    top, left = int(draws.top * (height - size + 1)), int(draws.left * (width - size + 1))
+    return slice(top, top + size), slice(left, left + size)
+
+
+def check_latent(latent: torch.Tensor, window: Window, framing: Framing, key: str) -> None:
+    """RequestError unless the latent is of this window, and of the one size that a batch has."""
+    rows, columns = ((part.stop - part.start) // framing.cell for part in window)
+    size = framing.size or rows * framing.cell
+    if tuple(latent.shape[1:]) != (framing.channels, rows, columns) or rows * framing.cell != size:
+        raise RequestError(
+            f"--latents must be {framing.channels} channels of crops of {size} pixels, as the first sample's, "
+            f"and {key} has {tuple(latent.shape[1:])} of one of {rows * framing.cell}"
+        )
+
+
+def read_map(sample: Sample, condition: str, mirrored: bool = False) -> Map:
+    """The whole picture's map, from the column's members."""
+    form = format_of(condition)
+    map = form.decode({name: bytes(sample.members[name]) for name in form.members})
+    return form.mirror(map) if mirrored else map
+
+
+def _size_of(map: Map) -> tuple[int, int]:
+    """Height and width: every map but the colours' has the picture's."""
+    height, width = map.shape[:2] if isinstance(map, np.ndarray) else (map.height, map.width)
+    return height, width
+
+
+def draw_colors(crop: np.ndarray) -> np.ndarray:
+    """uint8 (H, W, 3) -> the same. The published adapter saw the colours of the crop, whose cells are its own."""
+    extractor = make_extractor("color")
+    return extractor.format.draw(extractor(crop[None])[0], *crop.shape[:2])
+
+
+def _choose_caption(sample: Sample, draw: float) -> str:
+    captions = read_info(sample).captions
+    return captions[int(draw * len(captions))]
+
+
+@names_sample
+def read_latent(sample: Sample) -> torch.Tensor:
+    """float32 (2, C, h, w): mean and standard deviation, of mean and logarithm of the variance in float16."""
+    mean, logvar = format_of("latents").decode({LATENTS: bytes(sample.members[LATENTS])}).astype(np.float32)
+    return torch.from_numpy(np.stack([mean, np.exp(0.5 * logvar)]))
+
+
+def _to_tensor(pixels: np.ndarray) -> torch.Tensor:
+    """uint8 (H, W, C) -> uint8 (C, H, W)."""
+    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))

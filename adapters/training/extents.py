@@ -1,0 +1,105 @@
+"""RUN/extents.json: how much of each dataset a run was begun with, and what was removed while it was under way.
+
+The order of the samples is a function of what there was at the start. `remove` and `retry` change a dataset later;
+the run keeps its order, and the place of a removed sample goes to its neighbour.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from itertools import product
+from pathlib import Path
+
+from adapters.records import read_record
+from adapters.run_folder import read_begun
+from adapters.training.checkpoint import newest_step
+from adapters.training.config import TrainConfig
+from adapters.training.setup import open_samples
+from extractors.atomic import write_json
+from extractors.records import Count
+from pipeline.dataset.dataset import Dataset
+from pipeline.errors import RequestError
+from pipeline.stream import Extent, measure_extent
+
+NAME = "extents.json"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Removed:
+    """From this step on so many samples were no longer there."""
+
+    step: Count
+    samples: Count
+
+
+@dataclass(frozen=True)
+class Noted:
+    """What the file holds. begun: of each dataset."""
+
+    begun: tuple[Extent, ...] = ()
+    removed: tuple[Removed, ...] = ()
+
+
+def find_extents(config: TrainConfig) -> Sequence[Extent]:
+    """Of each dataset: those noted in RUN, else all there is at present."""
+    noted = _read(config.out)
+    if len(noted.begun) == len(config.roots):
+        return noted.begun
+    datasets = [Dataset.open(root) for root in config.roots]
+    present = [measure_extent(dataset) for dataset in datasets]
+    record = read_begun(config.out)
+    found = _search(config, datasets, present, record["data"]) if record else None
+    return found or present
+
+
+def _search(
+    config: TrainConfig, datasets: Sequence[Dataset], present: Sequence[Extent], data: str
+) -> Sequence[Extent] | None:
+    """The extents whose order has this digest; None when there are none, and the data is another.
+
+    For runs that were begun before extents were noted.
+    """
+    candidates = [
+        [
+            Extent(segment.numbers.stop, stones)
+            for segment in reversed(dataset.segments)
+            for stones in range(extent.stones, -1, -1)
+        ]
+        for dataset, extent in zip(datasets, present, strict=True)
+    ]
+    if all(len(extents) == 1 for extents in candidates):
+        return None
+    for extents in product(*candidates):
+        with suppress(RequestError):  # a column may lack the shards that came later
+            stream, _ = open_samples(config, extents).hold_out(config.validation)
+            if stream.digest == data:
+                return extents
+    return None
+
+
+def note_extents(run: Path, begun: Sequence[Extent], removed: int) -> None:
+    """Write down what the run was begun with, and that at its present step `removed` samples are no longer there.
+
+    Says so in a line.
+    """
+    noted = _read(run)
+    later = noted.removed
+    if removed:
+        log.warning(
+            "%d samples were removed from the data since %s was begun; others take their places", removed, run
+        )
+    if removed != (later[-1].samples if later else 0):
+        later = (*later, Removed(newest_step(run), removed))
+    new = Noted(tuple(begun), later)
+    if new != noted:
+        write_json(run / NAME, asdict(new))
+
+
+def _read(run: Path) -> Noted:
+    path = run / NAME
+    return read_record(path, Noted) if path.exists() else Noted()

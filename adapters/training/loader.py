@@ -1,0 +1,163 @@
+"""Batches ahead of the training: which samples a step consumes on which worker, and the processes that read them.
+
+Step t consumes the positions from t * batch on, of an endless sequence that the stream defines; worker r of R
+takes the r-th R-th of them, in micro-batches. So the global batches are the same for any number of workers,
+loaders and micro-batches, and where a training stands is told by the number of steps alone.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import count, islice
+from multiprocessing.resource_tracker import ensure_running
+from typing import Protocol, TypeVar
+
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+from adapters.training.batch import Batch, stack_examples
+from adapters.training.distributed import World
+from adapters.training.example import Example, Framing, make_example
+from extractors.budget import stored_size
+from pipeline.errors import IncompleteError, RequestError
+from pipeline.shards.sample import Sample
+from pipeline.stream import HeldOut
+
+T = TypeVar("T")
+Shape = tuple[int, int]
+AHEAD = 2
+"""Micro-batches that each loader has ready, at most."""
+
+
+class SampleStream(Protocol):
+    """What training asks of a stream; `pipeline.stream.Stream` is one."""
+
+    digest: str
+
+    @property
+    def short_side(self) -> int | None: ...
+
+    @property
+    def removed(self) -> int: ...
+
+    @property
+    def held_out(self) -> Sequence[HeldOut]: ...
+
+    def __len__(self) -> int: ...
+
+    def take(self, positions: Iterable[int], make: Callable[[Sample, int], T]) -> Iterator[tuple[int, T]]: ...
+
+    def hold_out(self, count: int) -> tuple[SampleStream, list[Sample]]: ...
+
+    def shape(self, position: int) -> Shape | None: ...
+
+
+@dataclass(frozen=True)
+class Share:
+    """One worker's part of each global batch, in `micro` samples at once."""
+
+    batch: int
+    micro: int
+    rank: int = 0
+    ranks: int = 1
+
+    @property
+    def parts(self) -> int:
+        """Micro-batches of a step."""
+        return self.batch // self.ranks // self.micro
+
+    def positions(self, number: int) -> range:
+        """Of the worker's micro-batch `number`, counted from the first step on."""
+        step, part = divmod(number, self.parts)
+        first = step * self.batch + self.rank * (self.batch // self.ranks) + part * self.micro
+        return range(first, first + self.micro)
+
+
+class MicroBatches(IterableDataset[Batch]):
+    """The micro-batches of one worker from step `start` on, without end."""
+
+    def __init__(self, stream: SampleStream, framing: Framing, seed: int, share: Share, start: int) -> None:
+        self.stream, self.framing, self.seed, self.share, self.start = stream, framing, seed, share, start
+        self._frame = framing
+
+    def __iter__(self) -> Iterator[Batch]:
+        loader = get_worker_info()
+        first, stride = (loader.id, loader.num_workers) if loader else (0, 1)
+        numbers = count(self.start * self.share.parts + first, stride)
+        taken = self.stream.take(self._positions(numbers), self._make)
+        while True:
+            yield stack_examples([example for _, example in islice(taken, self.share.micro)])
+
+    def _positions(self, numbers: Iterable[int]) -> Iterator[int]:
+        for number in numbers:
+            for position in self.share.positions(number):
+                # The stream asks for a position and makes its example before it asks for the next one.
+                whole = self.stream.shape(position) is not None
+                self._frame = replace(self.framing, size=None) if whole else self.framing
+                yield position
+
+    def _make(self, sample: Sample, epoch: int) -> Example:
+        return make_example(sample, self._frame, self.seed, str(epoch))
+
+
+def load_batches(batches: MicroBatches, loaders: int, world: World) -> Iterator[Batch]:
+    """The micro-batches in order, read by `loaders` processes, or by this one when there are none."""
+    if not loaders:
+        return iter(batches)
+    loader: DataLoader[Batch | Exception] = DataLoader(
+        Handed(batches),
+        batch_size=None,
+        num_workers=loaders,
+        prefetch_factor=AHEAD,
+        # A fork would take over threads of torch, Arrow and Ray in whatever state they are.
+        multiprocessing_context="spawn",
+        pin_memory=world.device.type == "cuda",
+    )
+    with hold_interrupts():
+        started = iter(loader)
+    return take_handed(started)
+
+
+@contextmanager
+def hold_interrupts() -> Iterator[None]:
+    """Ctrl-C waits until the end of the block, and processes that are started in it are never interrupted.
+
+    A terminal sends it to all processes of a command: this one ends the loaders, and says so in one line.
+    """
+    ensure_running()  # as starting a process would, which lets interrupts through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class Handed(IterableDataset[Batch | Exception]):
+    """What a loader hands over: its batches, and last the error that has one line to say.
+
+    Raised there, torch would make that line the end of a traceback.
+    """
+
+    def __init__(self, batches: Iterable[Batch]) -> None:
+        self._batches = batches
+
+    def __iter__(self) -> Iterator[Batch | Exception]:
+        try:
+            yield from self._batches
+        except (RequestError, IncompleteError) as error:
+            yield error
+
+
+def take_handed(handed: Iterable[Batch | Exception]) -> Iterator[Batch]:
+    """The batches. Raises the error that a loader has handed over."""
+    for batch in handed:
+        if isinstance(batch, Exception):
+            raise batch
+        yield batch
+
+
+def shapes_of(samples: Sequence[Sample]) -> list[Shape]:
+    """(width, height) of the samples' pictures, from their JPEG headers."""
+    return [stored_size(sample.members["jpg"], "JPEG") for sample in samples]

@@ -1,0 +1,114 @@
+"""One training step: the gradients of all micro-batches on all workers, then Adam."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import distributed
+from torch.nn.parallel import DistributedDataParallel
+
+from adapters.model.adapter import Adapter
+from adapters.options import CELL
+from adapters.training.batch import Batch
+from adapters.training.config import TrainConfig
+from adapters.training.distributed import World
+from adapters.training.loader import Share
+from adapters.training.loss import Network, Objective
+from pipeline.errors import RequestError
+
+
+def make_share(config: TrainConfig, world: World) -> Share:
+    """How a global batch is shared. RequestError when it cannot be in equal parts."""
+    own, rest = divmod(config.batch, world.ranks)
+    if rest:
+        raise RequestError(f"--batch must be a multiple of the {world.ranks} workers, not {config.batch}")
+    micro = config.micro_batch or own
+    if own % micro:
+        raise RequestError(f"--micro-batch must divide the {own} samples of a worker, and {micro} does not")
+    return Share(config.batch, micro, world.rank, world.ranks)
+
+
+def _join_gradients(adapter: Adapter, device: torch.device) -> DistributedDataParallel:
+    """The adapter, whose gradients become the mean over the workers as they are computed.
+
+    After its first backward pass torch rearranges which gradients travel together, and with more than two workers
+    that decides in which order they are added up. It has one here, so that a resumed run adds like one that never
+    stopped.
+    """
+    together = DistributedDataParallel(adapter)
+    nothing = torch.zeros(1, adapter.layout.in_channels, CELL, CELL, device=device)
+    torch.stack([feature.sum() for feature in together(nothing)]).sum().backward()
+    adapter.zero_grad()
+    return together
+
+
+class Step:
+    """Takes a step when called, and knows what it took. clip: norm to which gradients are scaled down, or None.
+
+    waited: seconds of the last step in which it waited for data. taken: whether Adam moved the weights; they stay
+    as they are where the loss or the gradients are not finite.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        adapter: Adapter,
+        config: TrainConfig,
+        share: Share,
+        world: World,
+        clip: float | None = None,
+    ) -> None:
+        self._objective, self._share, self._world, self._clip = objective, share, world, clip
+        self._parameters = list(adapter.parameters())
+        fused = world.device.type == "cuda"
+        self.optimizer = torch.optim.Adam(self._parameters, lr=config.lr, fused=fused)
+        self.scaler = torch.amp.GradScaler(world.device.type, enabled=config.precision == "fp16")
+        self._network: Network = adapter
+        self._alone: Any = nullcontext
+        if world.ranks > 1:
+            together = _join_gradients(adapter, world.device)
+            self._network, self._alone = together, together.no_sync
+        self.waited, self.taken = 0.0, True
+
+    def __call__(self, batches: Iterator[Batch]) -> float:
+        """The mean loss over the global batch, before the weights moved; it need not be finite."""
+        self.waited = 0.0
+        total = torch.zeros((), device=self._world.device)
+        for part in range(self._share.parts):
+            started = time.perf_counter()
+            batch = next(batches)
+            self.waited += time.perf_counter() - started
+            with self._gradients(last=part == self._share.parts - 1):
+                noisy = self._objective.add_noise(batch)
+                loss = self._objective.loss(self._network, noisy) / self._share.parts
+                self.scaler.scale(loss).backward()
+            total += loss.detach()
+        if self._world.ranks > 1:
+            distributed.all_reduce(total)
+        self.scaler.unscale_(self.optimizer)
+        loss, norm = torch.stack([total, self._clip_gradients()]).tolist()
+        # Gradients that a scale made too large are the scaler's business: it takes no step, and lowers the scale.
+        self.taken = math.isfinite(loss) and (math.isfinite(norm) or self.scaler.is_enabled())
+        if self.taken:
+            self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad()
+        return float(loss) / self._world.ranks
+
+    def _clip_gradients(self) -> torch.Tensor:
+        """Scale them down where their norm is above the bound. The norm they had, a scalar."""
+        gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients)
+        if self._clip is not None:
+            torch.nn.utils.clip_grads_with_norm_(self._parameters, self._clip, norm)
+        return norm
+
+    def _gradients(self, last: bool) -> AbstractContextManager[object]:
+        """Workers exchange gradients once a step, while the last micro-batch's are computed."""
+        alone: AbstractContextManager[object] = nullcontext() if last else self._alone()
+        return alone

@@ -1,0 +1,257 @@
+"""Training: one adapter, one condition, one frozen base. The same command goes on where the last one stopped."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, closing, nullcontext
+from dataclasses import asdict
+from typing import Any
+
+import torch
+
+from adapters.base import Base, digest_base
+from adapters.model.adapter import Adapter, make_adapter
+from adapters.model.config import layout_for
+from adapters.model.diffusers_io import save_adapter
+from adapters.run_folder import RECORD, SUMMARY, TrainSummary, claim_run, read_begun, read_summary, write_held_out
+from adapters.training.checkpoint import (
+    Learner,
+    State,
+    discard_checkpoints,
+    discard_not_finite,
+    newest_step,
+    resume,
+)
+from adapters.training.config import DECIDE, TrainConfig
+from adapters.training.distributed import World, join_world, share_threads
+from adapters.training.ema import Average
+from adapters.training.extents import find_extents, note_extents
+from adapters.training.hold import hold_run
+from adapters.training.loader import MicroBatches, SampleStream, load_batches
+from adapters.training.loss import Objective
+from adapters.training.recorder import Recorder
+from adapters.training.setup import check_condition, frame, load_live, open_base, open_samples, open_texts
+from adapters.training.step import Step, make_share
+from adapters.training.validation import Validation
+from extractors.atomic import commit_folder, write_json
+from extractors.registry import format_of
+from pipeline.errors import IncompleteError, RequestError
+from pipeline.runlog import LogLine, read_log
+from pipeline.stream import Extent
+
+Progress = Callable[[LogLine], None]
+CLIP = 1.0
+"""--clip when it is not given, as in diffusers' scripts. The paper and TencentARC's scripts clip nothing."""
+IN_A_ROW = 10
+"""Steps in a row that could not be taken end a training: no step after them would be taken either."""
+
+
+def train(config: TrainConfig, progress: Progress | None = None) -> TrainSummary:
+    """Train to the last step, and prove that the base has not changed.
+
+    Under torchrun, or where torch.distributed has been set up, every worker calls this; `out` must be a folder
+    that all of them see. Raises RequestError for a request that cannot be met, DamagedShard for data that is not
+    what it was.
+    """
+    check_condition(config.condition)
+    threads = config.threads or share_threads()
+    if threads is not None:
+        torch.set_num_threads(threads)
+    with join_world(config.device) as world:
+        found = [asdict(extent) for extent in find_extents(config)] if world.first else None
+        extents = [Extent(**extent) for extent in world.tell(found)]
+        training = Training(config, open_samples(config, extents), open_base(config, world.device), world)
+        if world.first:
+            note_extents(config.out, extents, training.stream.removed)
+        return training.run(progress)
+
+
+class Training:
+    """One run: its fixed parts, made from the configuration, and the loop."""
+
+    def __init__(self, config: TrainConfig, stream: SampleStream, base: Base, world: World | None = None) -> None:
+        if len(stream) <= config.validation:
+            raise RequestError(
+                f"--validation {config.validation} must leave samples to train on, and there are {len(stream)}"
+            )
+        self.config, self.base = config, base
+        self.world = world or World(base.device)
+        self.share = make_share(config, self.world)
+        self.base_digest = digest_base(base)
+        self.stream, self.held_out = stream.hold_out(config.validation)
+        if not self.held_out:
+            raise RequestError(
+                f"--validation needs samples that are held out, and all {config.validation} were removed from the "
+                "data since this run was begun; begin another --out"
+            )
+        self.framing = frame(config, base, self.held_out, stream.short_side)
+        self.adapter = self._first_adapter()
+        self.clip = self._choose_clip()
+        self.average = Average(self.adapter, config.ema) if config.ema else None
+        self.live = load_live(config, base.device)
+        self.texts = open_texts(config, base)
+        embed = self.texts.embed if self.texts else base.embed
+        self.objective = Objective(base, config.condition, config.timesteps, config.precision, embed, self.live)
+        self._claim()
+        micro = self.share.micro
+        self.validation = Validation(self.objective, self.held_out, self.framing, config.seed, micro)
+
+    @property
+    def result(self) -> Adapter:
+        """What is validated and exported."""
+        return self.average.adapter if self.average else self.adapter
+
+    def identity(self) -> dict[str, Any]:
+        """What decides the adapter at a given step. Paths may change, what they hold may not.
+
+        On the same kind of CPU, with the same number of threads and workers and the same torch, it decides every
+        bit. Elsewhere all that is drawn is the same and the rounding is not; a run may go on there all the same.
+        """
+        return {
+            **{name: getattr(self.config, name) for name in DECIDE},
+            "live": self.live and self.live.recipe,
+            "clip": self.clip,
+            "size": self.framing.size,
+            "data": self.stream.digest,
+            "base": self.base_digest,
+        }
+
+    def _choose_clip(self) -> float | None:
+        asked, begun = self.config.clip, read_begun(self.config.out)
+        if asked is None:  # a run goes on by the rule that it was begun with
+            asked = CLIP if begun is None or "clip" in begun else 0.0
+        return asked or None
+
+    def _claim(self) -> None:
+        if self.world.first:
+            claim_run(self.config.out, self.identity())
+            write_held_out(self.config.out, self.stream.held_out)
+        self.world.wait()
+        if not (self.config.out / RECORD).exists():
+            raise RequestError(
+                f"--out must be a folder that all workers see, and worker {self.world.rank} finds nothing in "
+                f"{self.config.out} of what worker 0 has begun there"
+            )
+        claim_run(self.config.out, self.identity())
+
+    def _first_adapter(self) -> Adapter:
+        channels = format_of(self.config.condition).channels
+        layout = layout_for(self.config.adapter, channels, self.base.widths)
+        return make_adapter(layout, self.config.seed).to(self.base.device)
+
+    def run(self, progress: Progress | None = None) -> TrainSummary:
+        """Train to the last step. RequestError where another process is at work on the same run."""
+        finished = self.world.tell(self._finished())
+        if finished:
+            return TrainSummary(**{**finished, "new_steps": 0})
+        with hold_run(self.config.out) if self.world.first else nullcontext():
+            return self._go_on(progress)
+
+    def _go_on(self, progress: Progress | None) -> TrainSummary:
+        config = self.config
+        step = Step(self.objective, self.adapter, config, self.share, self.world, self.clip)
+        learner = Learner(self.adapter, step.optimizer, self.average.adapter if self.average else None)
+        if self.world.first:
+            discard_not_finite(config.out)
+        begun = resume(config.out, learner, self.world.tell(newest_step(config.out)))
+        if begun.scaler:
+            step.scaler.load_state_dict(dict(begun.scaler))
+        self.world.wait()
+        with ExitStack() as stack:
+            recorder = None
+            if self.world.first:
+                recorder = stack.enter_context(closing(Recorder(self, learner, begun, progress)))
+            state, wait = self._learn(step, begun, recorder)
+            return self._finish(state, state.step - begun.step, wait, recorder)
+
+    def _learn(self, step: Step, begun: State, recorder: Recorder | None) -> tuple[State, float]:
+        """All steps from `begun` on. Where the run stands then, and the share of the time it waited for data."""
+        config, state = self.config, begun
+        batches = MicroBatches(self.stream, self.framing, config.seed, self.share, state.step)
+        ahead = load_batches(batches, config.loaders, self.world)
+        started, waited = time.perf_counter(), 0.0
+        while state.step < config.steps:
+            loss = step(ahead)
+            if self.average and step.taken:
+                self.average.update(self.adapter, state.step + 1)
+            waited += step.waited
+            seconds = begun.seconds + time.perf_counter() - started
+            state = self._advance(state, loss, step, seconds)
+            if recorder:
+                recorder.record(state, step.waited)
+            if state.in_a_row >= IN_A_ROW:
+                raise IncompleteError(
+                    f"loss or gradients were not finite in {state.in_a_row} steps in a row, the last was step "
+                    f"{state.step}: try a lower --lr, or --precision bf16 in place of fp16; the adapter as it was "
+                    f"before them is in {config.out}/checkpoints"
+                )
+        if self.texts:
+            self.texts.flush()
+        return state, waited / max(time.perf_counter() - started, 1e-9)
+
+    def _advance(self, before: State, loss: float, step: Step, seconds: float) -> State:
+        epoch, position = divmod((before.step + 1) * self.config.batch, len(self.stream))
+        return State(
+            before.step + 1,
+            epoch,
+            position,
+            seconds,
+            scaler=step.scaler.state_dict(),
+            loss=loss if math.isfinite(loss) else None,
+            skipped=before.skipped + (not step.taken),
+            in_a_row=0 if step.taken else before.in_a_row + 1,
+        )
+
+    def _finish(self, state: State, new_steps: int, wait: float, recorder: Recorder | None) -> TrainSummary:
+        config = self.config
+        after = digest_base(self.base)
+        if after != self.base_digest:
+            # Nobody knows since when; a checkpoint left here would be finished by the next call, unquestioned.
+            if recorder:
+                discard_checkpoints(config.out)
+            raise IncompleteError(
+                f"the frozen base changed during the training: sha256 {self.base_digest[:12]}… before, "
+                f"{after[:12]}… after; the checkpoints in {config.out} are removed, and it begins again at step 0"
+            )
+        if recorder:
+            summary = self._summarise(state, new_steps, wait, recorder.memory)
+            with commit_folder(config.out / "adapter") as folder:
+                save_adapter(self.result, folder)
+                # The older summary must not vouch for the newer adapter.
+                (config.out / SUMMARY).unlink(missing_ok=True)
+            write_json(config.out / SUMMARY, asdict(summary))
+        return TrainSummary(**self.world.tell(self._finished()))
+
+    def _finished(self) -> dict[str, Any] | None:
+        """The summary of a run that has come as far as it is to; None before that, and on other workers' disks."""
+        found = read_summary(self.config.out)
+        whole = found and found.steps >= self.config.steps and (self.config.out / "adapter").is_dir()
+        return asdict(found) if found and whole else None
+
+    def _summarise(self, state: State, new_steps: int, wait: float, memory: int | None) -> TrainSummary:
+        logged = {line.step: line.validation for line in read_log(self.config.out / "log.jsonl")}
+        first, last = logged.get(0), logged.get(state.step)
+        # The log may have been lost, or the run may end at a step that an earlier call had no reason to measure.
+        measure = self.validation.measure
+        first = measure(self._first_adapter()) if first is None else first
+        last = measure(self.result) if last is None else last
+        if not (math.isfinite(first) and math.isfinite(last)):
+            raise IncompleteError(
+                f"the validation loss after step {state.step} is not finite, and no adapter is written; "
+                f"what was learned is in {self.config.out}/checkpoints"
+            )
+        return TrainSummary(
+            steps=state.step,
+            new_steps=new_steps,
+            samples=state.step * self.config.batch,
+            seconds=state.seconds,
+            first_validation=first,
+            last_validation=last,
+            adapter=str(self.config.out / "adapter"),
+            base_digest=self.base_digest,
+            wait=round(wait, 4),
+            memory=memory,
+            skipped=state.skipped,
+        )

@@ -1,0 +1,50 @@
+"""A loss that can be compared from step to step: samples, crops, captions, time steps and noise never change.
+
+The training loss cannot show progress: it is ruled by the time steps that happen to be drawn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+
+from adapters.training.batch import stack_examples
+from adapters.training.example import Framing, make_example
+from adapters.training.loss import Network, NoisyLatents, Objective
+from pipeline.shards.sample import Sample
+
+VISIT = "validation"
+
+
+class Validation:
+    """The held-out samples, noised once to time steps that cover the schedule evenly.
+
+    All are seen as they are: nothing is mirrored, every caption is there, an edge is one from 0.5 on.
+    """
+
+    def __init__(
+        self, objective: Objective, samples: Sequence[Sample], framing: Framing, seed: int, batch: int
+    ) -> None:
+        self._objective = objective
+        self._batches: list[NoisyLatents] = []
+        plain = replace(framing, flip=False, empty_captions=0.0, threshold="fixed")
+        for first in range(0, len(samples), batch):
+            examples = [
+                replace(make_example(sample, plain, seed, VISIT), time=(place + 0.5) / len(samples))
+                for place, sample in enumerate(samples[first : first + batch], first)
+            ]
+            self._batches.append(objective.add_noise(stack_examples(examples)))
+
+    @torch.no_grad()
+    def measure(self, adapter: Network, mismatched: bool = False) -> float:
+        """Mean loss over the samples; `mismatched` gives each sample its neighbour's condition."""
+        conditions = torch.cat([noisy.conditions for noisy in self._batches]).roll(int(mismatched), dims=0)
+        total, first = 0.0, 0
+        for noisy in self._batches:
+            last = first + len(noisy.times)
+            loss = self._objective.loss(adapter, replace(noisy, conditions=conditions[first:last]))
+            total += loss.item() * (last - first)
+            first = last
+        return total / len(conditions)

@@ -1,0 +1,75 @@
+"""`t2i-shards convert-adapter`: from one way of naming an adapter's tensors to the other."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import tyro
+
+from jobs.command import Summary
+from pipeline.errors import RequestError
+
+if TYPE_CHECKING:
+    from adapters.model.convert import AdapterFile
+
+
+@dataclass(frozen=True)
+class ConvertAdapterCommand:
+    """Rewrite a T2I-Adapter so that diffusers, or TencentARC's code and what follows it, can read it."""
+
+    source: tyro.conf.Positional[Path]
+    """A file of either kind, the folder of an adapter, or a run."""
+    out: tyro.conf.Positional[Path]
+    """The new folder (diffusers), or the new .safetensors or .pth file (tencentarc)."""
+    layout: Literal["diffusers", "tencentarc"]
+    """Whose."""
+    channels: Literal[3] | None = None
+    """3 makes an adapter of one channel take a grey condition as RGB, as webui gives it to light adapters."""
+    json: bool = False
+    """Print the summary as JSON."""
+
+    def __post_init__(self) -> None:
+        if os.path.lexists(self.out):
+            raise RequestError(f"the new adapter must have a name of its own, and {self.out} is there already")
+        if self.layout == "tencentarc" and self.out.suffix not in (".safetensors", ".pth"):
+            raise RequestError(f"an adapter of TencentARC's is a .safetensors or .pth file, not {self.out}")
+
+    def run(self) -> Summary:
+        from adapters.model.convert import open_adapter, widen_input
+
+        found = open_adapter(self.source)
+        if self.channels:
+            found = widen_input(found)
+        _write(found, self.out, self.layout)
+        layout = found.layout
+        parameters = sum(tensor.numel() for tensor in found.tensors.values())
+        record = {
+            "command": "convert-adapter",
+            "out": str(self.out),
+            "adapter": found.size,
+            "in_channels": layout.in_channels,
+            "channels": list(layout.channels),
+            "parameters": parameters,
+            "from": found.written_as,
+            "to": self.layout,
+        }
+        line = (
+            f"convert-adapter: {found.size}, {layout.in_channels} channels in, {parameters:,} parameters, "
+            f"from {found.written_as} to {self.layout} in {self.out}"
+        )
+        return Summary(line, record)
+
+
+def _write(found: AdapterFile, out: Path, layout: str) -> None:
+    from adapters.model.convert import write_tencentarc
+    from adapters.model.diffusers_io import write_diffusers
+    from extractors.atomic import commit_folder
+
+    if layout == "tencentarc":
+        write_tencentarc(found.layout, found.tensors, out)
+        return
+    with commit_folder(out) as folder:
+        write_diffusers(found.layout, found.tensors, folder)

@@ -1,0 +1,83 @@
+"""Workers on a Ray cluster, or the Ray of this machine, by Ray Train."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from functools import partial
+from typing import Any
+
+from adapters.run_folder import TrainSummary
+from adapters.training.config import TrainConfig
+from jobs.launch.restarts import WorkerDied, judge, place_config, refuse_more_than, work
+from pipeline.errors import describe_error
+
+
+def place_on_ray(config: TrainConfig, workers: int) -> TrainConfig:
+    """The same for workers anywhere in the cluster. RequestError where its nodes could not hold them all.
+
+    Asked once, before the first attempt: a node that is lost later may come back, and is waited for.
+    """
+    import ray
+
+    from extractors.base import Resources
+    from pipeline.engine.connect import connect
+    from pipeline.engine.ray import cluster_resources, count_node_slots
+
+    connect()
+    gpus = 0 if config.device == "cpu" else int(cluster_resources().get("GPU", 0))
+    gpu = gpus > 0 or config.device == "cuda"
+    needs = Resources(cpus=1, gpus=1 if gpu else 0)
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    refuse_more_than(sum(count_node_slots(node, needs) for node in nodes), workers, gpu, "this cluster")
+    return place_config(config, gpu)
+
+
+def train_on_ray(config: TrainConfig, workers: int) -> TrainSummary:
+    """An attempt; see `Attempt`."""
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchConfig, TorchTrainer
+
+    from adapters.training.distributed import PATIENCE
+
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = TorchTrainer(
+            partial(work, config),  # type: ignore[arg-type]
+            torch_config=TorchConfig(timeout_s=int(PATIENCE.total_seconds())),
+            scaling_config=ScalingConfig(num_workers=workers, use_gpu=config.device == "cuda"),
+            # Ray keeps nothing of the training there: checkpoints stand in RUN.
+            run_config=RunConfig(name="train", storage_path=folder, failure_config=FailureConfig(max_failures=0)),
+        )
+        return _fit(trainer)
+
+
+def _fit(trainer: Any) -> TrainSummary:
+    from ray.train import TrainingFailedError, WorkerGroupError
+
+    results: list[Any] = []
+
+    def fit() -> None:
+        try:
+            results.append(trainer.fit().return_value)
+        except Exception as error:
+            results.append(error)
+
+    # In the main thread Ray would take over Control-C, and not give it back.
+    thread = threading.Thread(target=fit, daemon=True)
+    thread.start()
+    thread.join()
+    (result,) = results
+    if isinstance(result, WorkerGroupError):
+        raise judge({rank: _name_end(end) for rank, end in result.worker_failures.items()})
+    if isinstance(result, TrainingFailedError):
+        raise WorkerDied(describe_error(result))
+    if isinstance(result, Exception):
+        raise result
+    summary: TrainSummary = result
+    return summary
+
+
+def _name_end(error: Exception) -> Exception:
+    """Ray tells of a worker that is gone by the health check that failed."""
+    died = getattr(error, "health_check_failure", None)
+    return error if died is None else WorkerDied(type(died).__name__)

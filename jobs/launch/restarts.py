@@ -1,0 +1,108 @@
+"""When all workers start again, and when they do not.
+
+Ray Train and torch's launcher could start them again themselves, but would do so for a wrong request too, which
+is wrong again. So each of them makes one attempt, and `keep_trying` decides what comes next.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from adapters.run_folder import TrainSummary
+from adapters.training.config import TrainConfig
+from pipeline.errors import IncompleteError, RequestError, describe_error, tell_full
+
+log = logging.getLogger(__name__)
+
+Attempt = Callable[[TrainConfig, int], TrainSummary]
+"""Train with so many workers to the end. Raises RequestError, IncompleteError, and WorkerDied at a death."""
+
+
+class WorkerDied(Exception):
+    """Which worker, and of what, on one line."""
+
+
+def keep_trying(attempt: Attempt, config: TrainConfig, workers: int, retries: int) -> TrainSummary:
+    """Attempts until one comes through: after a death all workers go on from the last checkpoint in RUN.
+
+    IncompleteError after the attempt number `retries` + 1.
+    """
+    from adapters.training.checkpoint import newest_step
+
+    begun = newest_step(config.out)
+    for number in range(retries + 1):
+        try:
+            summary = attempt(config, workers)
+        except WorkerDied as death:
+            step = newest_step(config.out)
+            if number == retries:
+                raise IncompleteError(
+                    f"{death}; started {retries + 1} times in all, it stands at step {step}, and the same command "
+                    "goes on from there"
+                ) from None
+            log.warning("%s; all start again from step %d (%d of %d)", death, step, number + 1, retries)
+        else:
+            # A worker knows only of the steps since it was started.
+            return replace(summary, new_steps=summary.steps - begun) if number else summary
+    raise AssertionError("unreachable")
+
+
+def judge(ends: Mapping[int, BaseException]) -> Exception:
+    """What to raise when workers failed (rank -> what it raised): the cause, not what it led to."""
+    for kind in (RequestError, IncompleteError):
+        for error in ends.values():
+            if isinstance(error, kind):
+                return error
+    # One that is gone tears the connections of the others, which then fail as well.
+    rank, error = min(ends.items(), key=lambda end: (not isinstance(end[1], WorkerDied), end[0]))
+    died = str(error) if isinstance(error, WorkerDied) else describe_error(error)
+    return WorkerDied(f"worker {rank} died ({died})")
+
+
+def place_config(config: TrainConfig, gpu: bool) -> TrainConfig:
+    """The same for workers that stand in other folders, all on GPUs or all on CPUs."""
+
+    def place(path: Path | None) -> Path | None:
+        return None if path is None else path.absolute()
+
+    return replace(
+        config,
+        roots=tuple(root if "://" in root else os.path.abspath(root) for root in config.roots),
+        base=os.path.abspath(config.base) if os.path.isdir(config.base) else config.base,
+        out=config.out.absolute(),
+        weights=place(config.weights),
+        cache=place(config.cache),
+        text_cache=place(config.text_cache),
+        device="cuda" if gpu else "cpu",
+    )
+
+
+def refuse_more_than(slots: int, workers: int, gpu: bool, where: str) -> None:
+    """RequestError when `workers` do not all find room."""
+    if workers > slots:
+        needs, instead = ("GPU", "; fewer, or --device cpu") if gpu else ("core", "")
+        raise RequestError(f"--workers {workers} need a {needs} each, and {where} has {slots}{instead}")
+
+
+def work(config: TrainConfig) -> TrainSummary:
+    """What each worker does.
+
+    For what a new attempt would not mend it raises RequestError or IncompleteError itself and no subclass: whoever
+    started it knows them by their names.
+    """
+    from adapters.training.trainer import train
+
+    try:
+        return train(config)
+    except RequestError as error:
+        raise RequestError(str(error)) from None
+    except IncompleteError as error:
+        raise IncompleteError(str(error)) from None
+    except OSError as error:
+        if full := tell_full(error):
+            raise IncompleteError(full) from None
+        raise

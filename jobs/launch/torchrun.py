@@ -1,0 +1,122 @@
+"""Workers on this machine, by torch's launcher."""
+
+from __future__ import annotations
+
+import json
+import logging
+import multiprocessing
+import os
+import signal
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from signal import SIGHUP, SIGINT, SIGQUIT, SIGTERM
+from typing import Any
+
+from adapters.run_folder import TrainSummary
+from adapters.training.config import TrainConfig
+from jobs.launch.restarts import WorkerDied, judge, place_config, refuse_more_than, work
+from pipeline.errors import IncompleteError, RequestError
+
+IMPORTED = (
+    "adapters.training.trainer",
+    "diffusers.models.autoencoders.autoencoder_kl",
+    "diffusers.models.unets.unet_2d_condition",
+    "transformers.models.clip.modeling_clip",
+)
+"""What workers find imported, which takes seconds, each of them and after each death."""
+
+
+def place_here(config: TrainConfig, workers: int) -> TrainConfig:
+    """The same for processes of this machine. RequestError where it has GPUs, and not one for each."""
+    import torch
+
+    gpus = 0 if config.device == "cpu" else torch.cuda.device_count()
+    if gpus or config.device == "cuda":
+        refuse_more_than(gpus, workers, True, "this machine")
+    return place_config(config, gpus > 0)
+
+
+def train_here(config: TrainConfig, workers: int) -> TrainSummary:
+    """An attempt; see `Attempt`."""
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    _silence("torch.distributed.elastic", "torch.multiprocessing")
+    multiprocessing.set_forkserver_preload([*IMPORTED])
+    with tempfile.TemporaryDirectory() as folder, _keep_handlers():
+        launch = LaunchConfig(
+            min_nodes=1,
+            max_nodes=1,
+            nproc_per_node=workers,
+            run_id="train",
+            rdzv_backend="c10d",
+            rdzv_endpoint="localhost:0",
+            local_addr="localhost",
+            max_restarts=0,
+            start_method="forkserver",
+            logs_specs=DefaultLogsSpecs(log_dir=folder),
+        )
+        try:
+            summaries = elastic_launch(launch, _work_here)(config)
+        except ChildFailedError as error:
+            raise judge({**read_deaths(error.failures), **read_ends(Path(folder))}) from None
+        except SignalException as error:
+            raise KeyboardInterrupt from error
+    summary: TrainSummary = summaries[0]
+    return summary
+
+
+def _work_here(config: TrainConfig) -> TrainSummary:
+    """Work that ends with the command: forked from a server, a worker would outlive it and write on in RUN."""
+    command = multiprocessing.parent_process()
+    assert command is not None
+
+    def follow() -> None:
+        command.join()
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
+    signal.signal(SIGINT, signal.SIG_DFL)  # Control-C reaches workers as well; the command tells of it
+    return work(config)
+
+
+def _silence(*prefixes: str) -> None:
+    """What the launcher logs of deaths and signals is told in the project's own lines."""
+    for name in list(logging.root.manager.loggerDict):
+        if name.startswith(prefixes):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+@contextmanager
+def _keep_handlers() -> Iterator[None]:
+    """The launcher handles signals in its own way, and leaves it so."""
+    kept = {number: signal.getsignal(number) for number in (SIGINT, SIGTERM, SIGHUP, SIGQUIT)}
+    try:
+        yield
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)
+
+
+def read_ends(folder: Path) -> dict[int, Exception]:
+    """What the workers raised, by rank: each has written the name of its error's class, and the error."""
+    kinds = {kind.__name__: kind for kind in (RequestError, IncompleteError)}
+    ends: dict[int, Exception] = {}
+    for path in folder.glob("*/attempt_0/*/error.json"):
+        name, _, line = json.loads(path.read_text())["message"]["message"].partition(": ")
+        kind = kinds.get(name) or type(name, (Exception,), {})  # it is only told of
+        ends[int(path.parent.name)] = kind(line)
+    return ends
+
+
+def read_deaths(failures: Mapping[int, Any]) -> dict[int, Exception]:
+    """How the processes ended, by rank, whether or not they had anything to say."""
+    return {rank: WorkerDied(_name_end(failure.exitcode)) for rank, failure in failures.items()}
+
+
+def _name_end(code: int) -> str:
+    return signal.Signals(-code).name if code < 0 else f"exit code {code}"

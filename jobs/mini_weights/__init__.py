@@ -1,0 +1,75 @@
+"""mini-weights: train the small networks that this project ships, on its own scenes."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, replace
+from importlib import import_module
+from pathlib import Path
+from typing import Literal
+
+from jobs.command import Summary
+from pipeline.errors import RequestError
+
+Name = Literal["sketch", "depth", "seg", "keypose"]
+NAMES: tuple[Name, ...] = ("sketch", "depth", "seg", "keypose")
+
+
+@dataclass(frozen=True)
+class MiniWeightsCommand:
+    """Train the networks of variant mini; the same command goes on from the last checkpoint.
+
+    What is shipped are the files of OUT, copied to extractors/mini.
+    """
+
+    only: tuple[Name, ...] = NAMES
+    """Which networks."""
+    out: Path = Path("runs/mini")
+    """Where scenes, checkpoints, the weights and SHA256SUMS go."""
+    seed: int | None = None
+    """Of the scenes, the first weights and the batches; that of the shipped weights when not given."""
+    scenes: int | None = None
+    """How many scenes are rendered to learn from; as many as for the shipped weights when not given."""
+    steps: int | None = None
+    """Batches to learn from; as many as for the shipped weights when not given."""
+    batch: int | None = None
+    """Pictures in a batch; as many as for the shipped weights when not given."""
+    json: bool = False
+    """Print the summary as JSON."""
+
+    def __post_init__(self) -> None:
+        for name in ("scenes", "steps", "batch"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise RequestError(f"--{name} must be at least 1, not {value}")
+
+    def run(self) -> Summary:
+        paths = [self._train(name) for name in self.only]
+        write_sums(self.out)
+        sizes = {path.name: path.stat().st_size for path in paths}
+        made = ", ".join(f"{name} {size / 1e6:.2f} MB" for name, size in sizes.items())
+        return Summary(f"mini-weights: {made} in {self.out}", {"command": "mini-weights", "bytes": sizes})
+
+    def _train(self, name: Name) -> Path:
+        given = {key: getattr(self, key) for key in ("seed", "scenes", "steps", "batch")}
+        asked = {key: value for key, value in given.items() if value is not None}
+        module = import_module(f"jobs.mini_weights.{name}")
+        if name == "keypose":
+            path: Path = module.train(replace(module.Training(), out=self.out, **asked), _say)
+            return path
+        from jobs.mini_weights.train import Training, train
+
+        return train(module.TASK, Training(self.out, **asked), _say)
+
+
+def _say(line: str) -> None:
+    print(f"mini-weights: {line}", file=sys.stderr, flush=True)
+
+
+def write_sums(folder: Path) -> Path:
+    """SHA256SUMS of the weights in a folder, in the form of `sha256sum`."""
+    from extractors.atomic import sha256_of, write_file
+
+    sums = folder / "SHA256SUMS"
+    write_file(sums, "".join(f"{sha256_of(path)}  {path.name}\n" for path in sorted(folder.glob("*.safetensors"))))
+    return sums

@@ -1,0 +1,166 @@
+"""Whether the base paints what captions say: on captions it never saw, beside true scenes and the tiny base."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from jobs.mini_weights.base.features import kernel_distance, see_features
+from jobs.mini_weights.base.found import (
+    SkyClasses,
+    find_ground,
+    find_person,
+    find_thing,
+    fit_skies,
+    label_pictures,
+    read_caption,
+)
+from jobs.mini_weights.base.plan import HELD_OUT, Plan
+from jobs.mini_weights.base.scenes import SIZE, Captioned, load_scenes
+from jobs.mini_weights.loop import Say
+
+if TYPE_CHECKING:
+    pass
+
+STEPS, GUIDANCE, BATCH = 25, 4.0, 10
+"""Of the pictures that are measured."""
+FITTED_ON = 500
+"""Training scenes that the classes of skies are fitted on."""
+SHEET = 64
+
+
+@dataclass(frozen=True)
+class Shares:
+    """In how many of the pictures that should have it, it was found: shares of 1. nobody: of those whose caption
+    names nobody, in how many nobody was found. distance: of the pictures' features from other true scenes'."""
+
+    ground: float
+    sky: float
+    colour: float
+    person: float
+    nobody: float
+    distance: float
+
+
+@dataclass(frozen=True)
+class Measured:
+    """true: of the scenes themselves. by_chance: of the scenes with each other's captions. psnr: dB of the
+    autoencoder on the scenes."""
+
+    captions: int
+    base: Shares
+    true: Shares
+    by_chance: Shares
+    tiny_distance: float
+    psnr: float
+
+    def record(self) -> dict[str, Any]:
+        sampling = {"steps": STEPS, "guidance": GUIDANCE}
+        return {"seed": HELD_OUT, **sampling, **asdict(self)}
+
+    def lines(self) -> list[str]:
+        rows = [("the base", self.base), ("true scenes", self.true), ("by chance", self.by_chance)]
+        head = "".join(f"{name:>10}" for name in Shares.__dataclass_fields__)
+        table = [
+            f"{name:<12}" + "".join(f"{value:>10.3f}" for value in asdict(row).values()) for name, row in rows
+        ]
+        return [
+            " " * 12 + head,
+            *table,
+            f"distance of the tiny base {self.tiny_distance:.3f}; autoencoder {self.psnr:.1f} dB",
+            f"mini-base: measured on {self.captions} held-out captions",
+        ]
+
+
+def measure_base(base: str, count: int, out: Path, say: Say) -> Measured:
+    """Writes OUT/sheet.png, too: the first pictures."""
+    import torch
+
+    from adapters.base import load_base
+    from adapters.training.distributed import World
+    from extractors.segmentation import Segmentation
+    from jobs.mini_weights.base.autoencoder import measure_psnr
+
+    segmentation = Segmentation("mini", None)
+    segmentation.load("cpu")
+    alone = World(torch.device("cpu"))
+    held_out = load_scenes(out, HELD_OUT, 2 * count, say, alone)
+    fitted = load_scenes(out, Plan().seed, FITTED_ON, say, alone)
+    skies = _fit(fitted)
+    true, others = _pictures(held_out, range(count)), _pictures(held_out, range(count, 2 * count))
+    captions = held_out.captions[:count]
+    painted = paint(base, captions, say)
+    write_sheet(painted[:SHEET], out / "sheet.png")
+    real = see_features(others, segmentation)
+
+    def judge(pictures: np.ndarray, *captioned: Sequence[str]) -> list[Shares]:
+        distance = kernel_distance(see_features(pictures, segmentation), real)
+        labelled = label_pictures(pictures, segmentation)
+        return [Shares(**judge_pictures(pictures, labelled, said, skies), distance=distance) for said in captioned]
+
+    psnr = measure_psnr(load_base(base).vae, true[:SHEET])
+    tiny = see_features(paint("tiny", captions[: max(2, count // 4)], say), segmentation)
+    (found,), (best, by_chance) = judge(painted, captions), judge(true, captions, [*captions[1:], captions[0]])
+    return Measured(count, found, best, by_chance, kernel_distance(tiny, real), psnr)
+
+
+def judge_pictures(
+    pictures: np.ndarray, labelled: Sequence[np.ndarray], captions: Sequence[str], skies: SkyClasses
+) -> dict[str, float]:
+    """The shares that are about captions, by their names in `Shares`. labelled: see `label_pictures`."""
+    found: dict[str, list[bool]] = {name: [] for name in ("ground", "sky", "colour", "person", "nobody")}
+    for picture, seen, caption in zip(pictures, labelled, captions, strict=True):
+        said = read_caption(caption)
+        if said.ground is not None:
+            found["ground"].append(find_ground(seen) == said.ground)
+        if said.sky is not None:
+            found["sky"].append(skies(picture) == said.sky)
+        found["colour"].extend(find_thing(picture, seen, colour, label) for colour, label in said.things)
+        somebody = find_person(seen)
+        found["person" if said.person else "nobody"].append(somebody == said.person)
+    return {name: float(np.mean(hits)) if hits else float("nan") for name, hits in found.items()}
+
+
+def paint(
+    base: str, captions: Sequence[str], say: Say, steps: int = STEPS, guidance: float = GUIDANCE
+) -> np.ndarray:
+    """uint8 (N, SIZE, SIZE, 3): a picture for each caption, of the seed of its number."""
+    from adapters.base import load_base
+    from adapters.inference.config import Sampling
+    from adapters.inference.sampler import generate
+    from extractors.batch import fixed_threads
+
+    with fixed_threads(1):
+        return generate(
+            load_base(base),
+            (),
+            captions,
+            range(len(captions)),
+            (SIZE, SIZE),
+            Sampling(steps=steps, guidance=guidance),
+            batch=BATCH,
+            progress=lambda done: say(f"{base}: {done} pictures of {len(captions)}") if done % 50 == 0 else None,
+        )
+
+
+def write_sheet(pictures: np.ndarray, path: Path) -> None:
+    """A square of pictures as PNG."""
+    import cv2
+
+    side = max(1, int(len(pictures) ** 0.5))
+    rows = [np.hstack(list(pictures[row * side : (row + 1) * side])) for row in range(side)]
+    cv2.imwrite(str(path), np.vstack(rows)[..., ::-1])
+
+
+def _fit(scenes: Captioned) -> SkyClasses:
+    skies = [read_caption(caption).sky for caption in scenes.captions]
+    named = [(scenes.picture(place), sky) for place, sky in enumerate(skies) if sky is not None]
+    return fit_skies([picture for picture, _ in named], [sky for _, sky in named])
+
+
+def _pictures(scenes: Captioned, places: Sequence[int]) -> np.ndarray:
+    return np.stack([scenes.picture(place) for place in places])

@@ -1,0 +1,71 @@
+"""The folder of the base mini: networks in half precision, digests, and how they were made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from adapters.base.mini import RECIPE, SUMS, read_recipe
+from extractors.atomic import write_file, write_json
+from jobs.mini_weights.base.plan import Plan
+from jobs.mini_weights.base.scenes import SIZE, WORLD
+from jobs.mini_weights.loop import Learnt
+from pipeline.scenes import VERSION
+
+if TYPE_CHECKING:
+    from adapters.base import Base
+
+
+def ship(base: Base, folder: Path, plan: Plan, done: Mapping[str, Learnt], further: bool) -> None:
+    """Write the base in diffusers' layout, with recipe and digests. The networks are in half precision after it.
+
+    done: the parts that were trained. further: they began as the shipped ones, whose parts are told first.
+    """
+    from diffusers import StableDiffusionPipeline
+
+    pipeline = StableDiffusionPipeline(
+        vae=base.vae.half(),
+        text_encoder=base.text_encoders[0].half(),
+        tokenizer=base.tokenizers[0],
+        unet=base.unet.half(),
+        scheduler=base.scheduler,
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipeline.save_pretrained(folder, safe_serialization=True)
+    before = read_recipe()["parts"] if further else []
+    recipe = {
+        "base": "mini",
+        "licence": "Apache-2.0",
+        "scenes": {"world": WORLD, "version": VERSION, "size": SIZE},
+        "parts": [*before, *(_tell(name, learnt, plan) for name, learnt in done.items())],
+    }
+    _write(folder, recipe)
+
+
+def add_measured(folder: Path, found: Mapping[str, Any]) -> None:
+    """Into the recipe."""
+    _write(folder, {**read_recipe(folder), "measured": dict(found)})
+
+
+def _tell(name: str, learnt: Learnt, plan: Plan) -> dict[str, Any]:
+    return {
+        "part": name,
+        "seed": plan.seed,
+        "scenes": plan.scenes if name == "unet" else min(plan.scenes, plan.vae_scenes),
+        "batch": plan.batch if name == "unet" else plan.vae_batch,
+        "steps": learnt.steps,
+        "cpu_hours": round(learnt.seconds / 3600, 2),
+    }
+
+
+def _write(folder: Path, recipe: Mapping[str, Any]) -> None:
+    """The recipe, and the digests of all files."""
+    from extractors.atomic import sha256_of
+
+    write_json(folder / RECIPE, recipe)
+    files = sorted(path for path in folder.rglob("*") if path.suffix in (".json", ".safetensors"))
+    sums = "".join(f"{sha256_of(path)}  {path.relative_to(folder).as_posix()}\n" for path in files)
+    write_file(folder / SUMS, sums)

@@ -1,0 +1,143 @@
+"""Train the mini RTMO of keypose on this project's scenes; the same command again goes on where it was.
+
+    python -m jobs mini-weights --only keypose
+
+One thread, bfloat16 for the convolutions, float32 for the rest. A step's pictures are a function of seed and step,
+so the same seed on the same machine and libraries gives the same weights, interrupted or not; other processors may
+round otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from extractors.atomic import replace_file
+from jobs.mini_weights.loop import Course, learn
+from jobs.mini_weights.people import SIZE, Peopled, draw_batch, load_scenes
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+FILE = "keypose.safetensors"
+SAID_EVERY, SAVED_EVERY = 50, 250
+"""Steps."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """Where and how long; the scenes and all steps are 45 minutes of one core."""
+
+    out: Path = Path("runs/mini")
+    """Folder of the scenes, the checkpoint and the weights."""
+    seed: int = 1000
+    """Of the scenes, the first weights and the crops."""
+    scenes: int = 24000
+    """How many are rendered."""
+    steps: int = 3100
+    """How many batches are learnt from."""
+    fall: int = 1350
+    """The last of them, over which the learning rate falls to zero."""
+    more: int = 1300
+    """How many batches follow, from a third of the rate down to zero again."""
+    batch: int = 32
+    """Crops in a batch."""
+    crop: int = 192
+    """Side of a crop."""
+    whole: int = 200
+    """The last steps before each zero, which see whole scenes."""
+    rate: float = 3e-3
+    """Learning rate of AdamW at its highest; see `rate_at`."""
+
+    @property
+    def total(self) -> int:
+        return self.steps + self.more
+
+
+def train(asked: Training, say: Callable[[str], None] = print) -> Path:
+    """The weights, averaged over the last steps, as safetensors; convolutions and matrices in half precision."""
+    from safetensors.torch import save_file
+
+    from extractors.batch import fixed_threads
+    from jobs.mini_weights.keypose_loss import losses
+
+    asked.out.mkdir(parents=True, exist_ok=True)
+    scenes = load_scenes(asked.out, asked.seed, asked.scenes)
+    with fixed_threads(1):
+        model, optimizer = begin(asked.seed)
+        course = Course(
+            "keypose",
+            asked.out / "keypose.pt",
+            asked.total,
+            lambda step: rate_at(step, asked),
+            decay=0.998,
+            said_every=SAID_EVERY,
+            kept_every=SAVED_EVERY,
+        )
+
+        def loss(step: int) -> Mapping[str, Tensor]:
+            pictures, people = _batch(scenes, asked, step)
+            return losses(model, pictures, people)
+
+        average = learn(model.train(), optimizer, loss, course, say).weights
+    # Norms stay as they are: a variance of pixels 0..255 may pass what half precision holds.
+    half = {name: (v.half() if v.ndim > 1 else v).contiguous() for name, v in average.items()}
+    with replace_file(asked.out / FILE) as scratch:
+        save_file(half, scratch)
+    return asked.out / FILE
+
+
+def begin(seed: int) -> tuple[Any, torch.optim.Optimizer]:
+    """The untrained network, which sees nobody anywhere, and AdamW without decay of biases and norms."""
+    import torch
+
+    from extractors.networks.mmpose_models import build_model
+    from extractors.networks.rtmo import rtmo_mini
+
+    torch.manual_seed(seed)
+    model = build_model(rtmo_mini())
+    for module in model.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            torch.nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+    branch = model.head.head_module
+    for outputs in (branch.out_cls, branch.out_bbox, branch.out_kpt_reg, branch.out_kpt_vis, branch.out_pose):
+        torch.nn.init.normal_(outputs[0].weight, std=0.01)
+        torch.nn.init.zeros_(outputs[0].bias)
+    torch.nn.init.constant_(branch.out_cls[0].bias, -4.6)  # a score of 0.01
+    torch.nn.init.constant_(branch.out_bbox[0].bias[2:], 1.4)  # boxes of 65 px
+    model = model.to(memory_format=torch.channels_last)
+    weights = [p for p in model.parameters() if p.ndim > 1]
+    others = [p for p in model.parameters() if p.ndim <= 1]
+    groups: list[dict[str, Any]] = [
+        {"params": weights, "weight_decay": 0.02},
+        {"params": others, "weight_decay": 0.0},
+    ]
+    return model, torch.optim.AdamW(groups, lr=1e-3)
+
+
+def rate_at(step: int, asked: Training) -> float:
+    """The learning rate of a step: up over 100 steps, along the cosine of 4000, straight down over `fall`; then
+    once more up, to a third, and straight down.
+
+    It depends on what was and not on what is to come but for the fall: a run can be prolonged as it goes.
+    """
+    if step >= asked.steps:
+        rising = (step - asked.steps + 1) / 50
+        return asked.rate / 3 * min(1.0, rising) * (asked.total - step) / asked.more
+    cosine = 0.5 + 0.5 * float(np.cos(np.pi * step / 4000))
+    return asked.rate * min(1.0, (step + 1) / 100, (asked.steps - step) / asked.fall) * (0.01 + 0.99 * cosine)
+
+
+def _batch(scenes: Peopled, asked: Training, step: int) -> tuple[Tensor, list[np.ndarray]]:
+    import torch
+
+    left = (asked.steps if step < asked.steps else asked.total) - step
+    size = asked.crop if left > asked.whole else SIZE
+    crops, people = draw_batch(scenes, (asked.seed, step), asked.batch, size)
+    pictures = torch.from_numpy(crops).permute(0, 3, 1, 2).float()
+    return pictures.contiguous(memory_format=torch.channels_last), people

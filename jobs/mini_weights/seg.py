@@ -1,0 +1,40 @@
+"""Train the small segmentation network on the scenes' exact labels."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from extractors.networks.mini import SEG_LABELS, build_seg
+from extractors.networks.spec import IMAGENET_MEAN, IMAGENET_STD
+from jobs.mini_weights.scenes import Views
+from jobs.mini_weights.train import Task
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+QUARTER = 4
+
+
+def loss(network: nn.Module, views: Views, step: int) -> Tensor:
+    """Cross-entropy of the scores at a quarter of the sides, each against one of the 16 pixels it stands for.
+
+    All classes of a batch weigh as the square root of their pixels: things are small beside walls and skies.
+    """
+    import torch
+    from torch.nn import functional as F
+
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
+    x = (torch.from_numpy(views.picture).float() / 255 - mean) / std
+    scores = network.small(x.contiguous(memory_format=torch.channels_last))  # type: ignore[operator]
+    channel = np.zeros(256, np.int64)
+    channel[list(SEG_LABELS)] = np.arange(len(SEG_LABELS))
+    truth = torch.from_numpy(
+        channel[views.labels[:, step // QUARTER % QUARTER :: QUARTER, step % QUARTER :: QUARTER]]
+    )
+    count = torch.bincount(truth.flatten(), minlength=len(SEG_LABELS)).float()
+    return F.cross_entropy(scores, truth, count.clamp(min=64).rsqrt())
+
+
+TASK = Task("seg", build_seg, loss, cycles=(2400, 3000, 6000), batch=8, rate=2e-3)

@@ -1,0 +1,115 @@
+"""How the networks for sketch, depth and segmentation are trained: from scenes to a safetensors file.
+
+A step's batch is a function of seed and step.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from extractors.atomic import replace_file
+from jobs.mini_weights.loop import Course, Say, learn
+from jobs.mini_weights.scenes import SIZE, Views, draw_views, load_scenes
+from pipeline.scenes import VERSION
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+WARM_UP = 100
+"""Steps in which the learning rate rises."""
+KEEP_EVERY = 100
+"""Steps between checkpoints."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One network's training.
+
+    build: the untrained network, whose state_dict is what is shipped. loss: of the network on a batch at a step.
+    cycles: steps in which the learning rate of AdamW falls from `rate` to 0, one after the other. crop: side of
+    the views. mirror: whether half of them are mirrored. half: whether matrices are shipped in float16.
+    """
+
+    name: str
+    build: Callable[[], nn.Module]
+    loss: Callable[[nn.Module, Views, int], Tensor]
+    cycles: tuple[int, ...]
+    batch: int
+    rate: float
+    crop: int = SIZE
+    mirror: bool = True
+    half: bool = True
+
+
+@dataclass(frozen=True)
+class Training:
+    """Where, from what and how long. steps: None for the task's own number."""
+
+    out: Path
+    seed: int = 1
+    scenes: int = 5000
+    steps: int | None = None
+    batch: int | None = None
+
+
+def train(task: Task, asked: Training, say: Say) -> Path:
+    """The weights, out/NAME.safetensors. The same call goes on from the last checkpoint in out/checkpoints."""
+    import torch
+
+    from extractors.batch import fixed_threads
+
+    task = replace(task, cycles=(asked.steps,) if asked.steps else task.cycles, batch=asked.batch or task.batch)
+    steps = sum(task.cycles)
+    chunks = load_scenes(asked.out, asked.seed, asked.scenes, say)
+    kept = asked.out / "checkpoints" / f"{task.name}-{asked.seed}-{asked.scenes}-{steps}-{task.batch}.pt"
+    with fixed_threads(1), torch.random.fork_rng():
+        torch.manual_seed(asked.seed)
+        network = task.build().to(memory_format=torch.channels_last).train()
+        optimizer = torch.optim.AdamW(network.parameters(), weight_decay=0.01)
+        course = Course(
+            task.name,
+            kept,
+            steps,
+            lambda step: task.rate * rate_at(step, task.cycles),
+            kept_every=KEEP_EVERY,
+        )
+
+        def loss(step: int) -> Mapping[str, Tensor]:
+            views = draw_views(chunks, (asked.seed, step), task.batch, task.crop, task.mirror)
+            return {"loss": task.loss(network, views, step)}
+
+        learn(network, optimizer, loss, course, say)
+    return _export(task, asked, network)
+
+
+def rate_at(step: int, cycles: tuple[int, ...]) -> float:
+    """Share of the highest learning rate: a linear rise at the start, half a cosine down to 0 in each cycle."""
+    rise, cycle = min(1.0, (step + 1) / WARM_UP), 0
+    while step >= cycles[cycle]:
+        step, cycle = step - cycles[cycle], cycle + 1
+    return rise * (0.5 + 0.5 * math.cos(math.pi * step / cycles[cycle]))
+
+
+def _export(task: Task, asked: Training, network: nn.Module) -> Path:
+    """Norms stay float32: a variance may pass what float16 holds. One entry of metadata: several have no order."""
+    from safetensors.torch import save_file
+
+    said = {
+        "trained_on": f"{asked.scenes} procedural scenes of {SIZE} px, version {VERSION}, seed {asked.seed}",
+        "steps": sum(task.cycles),
+        "batch": task.batch,
+        "licence": "Apache-2.0",
+    }
+    tensors = {
+        name: (value.half() if task.half and value.ndim > 1 else value).contiguous()
+        for name, value in network.state_dict().items()
+    }
+    path = asked.out / f"{task.name}.safetensors"
+    with replace_file(path) as scratch:
+        save_file(tensors, scratch, {"t2i-shards": json.dumps(said)})
+    return path

@@ -1,0 +1,62 @@
+"""status and verify: what is there, and whether it is what its receipts say."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+
+import tyro
+
+from jobs.command import EngineOptions, Summary
+from pipeline.dataset.dataset import AT_ONCE, Dataset
+from pipeline.dataset.plan import read_left_out
+from pipeline.dataset.status import ColumnStatus, dataset_status
+from pipeline.engine.run import Engine
+
+
+@dataclass(frozen=True)
+class Readers(EngineOptions):
+    """Who reads receipts."""
+
+    engine: Engine = "ray"
+    """Either is the same here: receipts are a few hundred bytes each, and read by threads of this process."""
+    workers: int | None = None
+    """Receipts that are read at once; 16 when not given."""
+
+
+@dataclass(frozen=True)
+class StatusCommand:
+    """What is done, missing and stale, column by column."""
+
+    root: tyro.conf.Positional[str]
+    """The dataset."""
+    readers: Readers = field(default_factory=Readers)
+    json: bool = False
+    """Print the summary as JSON."""
+
+    def run(self) -> Summary:
+        dataset = Dataset.open(self.root)
+        columns = dataset_status(dataset, self.readers.workers or AT_ONCE)
+        lines = [_table_line(column) for column in columns]
+        source = dataset.description.source
+        left_out = read_left_out(dataset.store)
+        told = ", ".join(f"{reason} {count}" for reason, count in sorted(left_out.items()))
+        lines.append(
+            f"status: {source['kind']}, {dataset.description.samples} rows in {len(dataset.shards)} shards"
+            + (f"; left out of the plan: {told}" if told else "")
+        )
+        record = {
+            "command": "status",
+            "shards": len(dataset.shards),
+            "rows": dataset.description.samples,
+            "left_out": left_out,
+            "columns": {c.column: {**asdict(c), "missing": c.missing} for c in columns},
+        }
+        return Summary("\n".join(lines), record)
+
+
+def _table_line(column: ColumnStatus) -> str:
+    drops = ", ".join(f"{reason} {count}" for reason, count in sorted(column.drops.items()))
+    return (
+        f"{column.column:<12} {column.done:>6} done {column.missing:>6} missing {column.stale:>6} stale"
+        f" {column.samples:>9} samples {column.bytes / 1e6:>9.1f} MB  {'dropped: ' + drops if drops else ''}"
+    ).rstrip()

@@ -1,0 +1,84 @@
+"""verify: every byte of a dataset against its receipts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import tyro
+
+from jobs.command import EngineOptions, Summary
+from jobs.progress import show_progress
+from pipeline.dataset.dataset import Dataset
+from pipeline.engine import run
+from pipeline.errors import IncompleteError
+from pipeline.publish.check import check_lists, is_publication, plan_check
+from pipeline.shards.store import Store, open_store
+from pipeline.stages.verify import count_older, plan_verify, verify_columns, verify_plan, verify_tables
+
+
+@dataclass(frozen=True)
+class VerifyCommand:
+    """Read every byte and compare it with its receipt; ends with 3 when anything is damaged or missing.
+
+    Of a publication, every file is compared with SHA256SUMS.
+    """
+
+    root: tyro.conf.Positional[str]
+    """The dataset or publication: a folder or a URL, such as s3://bucket/prefix or hf://datasets/user/name."""
+    engine: EngineOptions = field(default_factory=EngineOptions)
+    json: bool = False
+    """Print the summary as JSON."""
+
+    def run(self) -> Summary:
+        store = open_store(self.root)
+        if not is_publication(store):
+            return self._verify_dataset(Dataset(store))
+        files = self._verify_files(store)
+        if "dataset.json" not in store.names(""):
+            return files
+        columns = self._verify_dataset(Dataset(store))
+        return Summary(
+            f"{files.line}\n{columns.line}", {**files.record, **columns.record}, files.problems + columns.problems
+        )
+
+    def _verify_files(self, store: Store) -> Summary:
+        try:
+            stage = plan_check(store)
+            problems = check_lists(store)
+        except IncompleteError as error:
+            return Summary("verify: not a whole publication", {"command": "verify", "files": 0}, (str(error),))
+        groups = range(len(stage.groups))
+        with show_progress("verify", len(groups), len(groups)) as progress:
+            outcome = run(stage, groups, self.engine.engine, self.engine.workers, progress)
+        problems += [line for made in outcome.made.values() for line in made.errors]
+        problems += [
+            f"{stage.groups[group][0][0]} could not be read: {why}" for group, why in outcome.set_aside.items()
+        ]
+        files = sum(map(len, stage.groups))
+        line = f"verify: {files} files of the publication, {len(problems)} problems"
+        return Summary(line, {"command": "verify", "files": files}, tuple(sorted(problems)))
+
+    def _verify_dataset(self, dataset: Dataset) -> Summary:
+        stage = plan_verify(dataset)
+        with show_progress("verify", len(dataset.shards), len(dataset.shards)) as progress:
+            outcome = run(stage, dataset.shards, self.engine.engine, self.engine.workers, progress)
+        problems = [*verify_plan(dataset), *verify_tables(dataset), *verify_columns(dataset)]
+        for made in outcome.made.values():
+            problems += made.errors
+        problems += [f"shard {shard:06d} could not be read: {why}" for shard, why in outcome.set_aside.items()]
+        samples = dict(outcome.samples)
+        older = count_older(outcome.made.values())
+        line = f"verify: {len(dataset.shards)} shards, {len(stage.columns)} columns, {len(problems)} problems"
+        if older:
+            line += (
+                f"; the receipts of {older} images shards are of an earlier version and lack the sha256 of "
+                "rows.parquet, of which only keys and drops were compared"
+            )
+        record = {
+            "command": "verify",
+            "shards": len(dataset.shards),
+            "columns": stage.columns,
+            "samples": samples,
+            "older": older,
+        }
+        return Summary(line, record, tuple(sorted(problems)))

@@ -1,0 +1,237 @@
+"""A dataset on a store: what was planned, which columns there are, which of their shards are done."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from extractors.records import BadRecord, Count, Positive, convert_record, decode_record
+from pipeline.dataset.plan import (
+    LEFT_OUT,
+    Segment,
+    ShardCount,
+    add_supplement,
+    read_plan,
+    read_supplements,
+    write_segment,
+)
+from pipeline.errors import DamagedShard, RequestError, ShardNotReady
+from pipeline.shards.commit import load_receipt
+from pipeline.shards.read import load_verified
+from pipeline.shards.receipt import FORMAT, Receipt, digest_json, shard_name, to_json
+from pipeline.shards.sample import Sample
+from pipeline.shards.store import Store, open_store
+
+RECEIPT_NAME = re.compile(r"(\d{6,})\.json")
+COLUMN_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
+IMAGES = "images"
+RESERVED = {"plan", "supplements", "drafts", "duplicates", "tombstones", IMAGES}
+AT_ONCE = 16
+"""Receipts that are read at once: of a store far away each takes its time, and hardly any work."""
+
+
+@dataclass(frozen=True)
+class Description:
+    """dataset.json. source: how the rows were made. geometry: what is done to every picture."""
+
+    source: Mapping[str, Any]
+    geometry: Mapping[str, Any]
+    shard_size: Positive
+    shards: ShardCount
+    samples: Count
+    plan: str
+    format: int = FORMAT
+
+    @property
+    def recipe(self) -> str:
+        """The recipe digest of the images column."""
+        return digest_json({"source": self.source, "geometry": self.geometry, "plan": self.plan})
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The file that a network was made of, in a column's recipe."""
+
+    file: str | None = None
+    sha256: str | None = None
+    licence: str | None = None
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is read of a column.json, whoever wrote it; the rest of it only counts in its digest."""
+
+    condition: str | None = None
+    extractor: str | None = None
+    made_by: str | None = None
+    variant: str | None = None
+    version: int | str | None = None
+    licence: str | None = None
+    weights: Weights | None = None
+    parameters: Mapping[str, Any] | None = None
+
+
+class Dataset:
+    """An open dataset. Raises RequestError when there is none, or dataset.json is not one we can read."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.description = _read_description(store)
+        of = self.description
+        first = Segment(0, of.shards, of.samples, of.plan)
+        self.segments = [first, *read_supplements(store)]
+        if len(self.segments) > 1 and self.segments[1].first != of.shards:
+            raise DamagedShard(f"supplements/000001.json: must begin with shard {of.shards}")
+
+    @classmethod
+    def open(cls, root: str) -> Dataset:
+        return cls(open_store(root))
+
+    @property
+    def shards(self) -> range:
+        return range(self.segments[-1].numbers.stop)
+
+    def supplement(self, segment: Segment) -> None:
+        """Add shards to the dataset."""
+        add_supplement(self.store, len(self.segments), segment)
+        self.segments.append(segment)
+
+    def plan(self, shard: int) -> list[dict[str, Any]]:
+        """The rows that the shard was asked to hold."""
+        return read_plan(self.store, shard)
+
+    def columns(self) -> list[str]:
+        """The names of the columns, images first."""
+        folders = [n for n in self.store.names("") if COLUMN_NAME.fullmatch(n) and n not in RESERVED]
+        # A folder without a recipe is somebody else's, or was left by a death before the column was begun.
+        return [IMAGES, *(n for n in folders if self.recipe(n) is not None)]
+
+    def recipe(self, column: str) -> Mapping[str, Any] | None:
+        """What column.json says, or None when no such column was begun."""
+        path = f"{column}/column.json"
+        try:
+            record = decode_record(self.store.load(path), dict[str, Any])
+            convert_record(record, Recipe)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except BadRecord as error:
+            raise RequestError(f"{self.store.root}/{path}: {error}") from None
+        return record
+
+    def recipe_digest(self, column: str) -> str:
+        """The digest that every receipt of the column must carry."""
+        if column == IMAGES:
+            return self.description.recipe
+        recipe = self.recipe(column)
+        if recipe is None:
+            raise RequestError(f"{self.store.root} has no column {column!r}; it has {', '.join(self.columns())}")
+        return digest_json(recipe)
+
+    def claim(self, column: str, recipe: Mapping[str, Any]) -> str:
+        """Begin a column, or go on with it, under this recipe. Its digest; RequestError when another stands."""
+        if not COLUMN_NAME.fullmatch(column) or column in RESERVED:
+            taken = ", ".join(sorted(RESERVED))
+            raise RequestError(f"a column's name must be [a-z0-9][a-z0-9_-]* and none of {taken}, not {column!r}")
+        digest = digest_json(recipe)
+        # Looked for first, so that what is finished can be asked for again where nothing may be written.
+        if self.recipe(column) is None and self.store.create_bytes(f"{column}/column.json", to_json(recipe)):
+            return digest
+        standing = self.recipe_digest(column)
+        if standing != digest:
+            raise RequestError(
+                f"{column} was made with recipe {standing[:8]}…, this one is {digest[:8]}…; "
+                "write it as another column with --as"
+            )
+        return digest
+
+    def done(self, column: str) -> set[int]:
+        """The shards that have a receipt: one listing, nothing is read."""
+        matches = (RECEIPT_NAME.fullmatch(name) for name in self.store.names(column))
+        return {int(match[1]) for match in matches if match}
+
+    def left(self, columns: Iterable[str]) -> list[int]:
+        """The shards for which one of the columns has no receipt yet."""
+        done = set(self.shards).intersection(*(self.done(column) for column in columns))
+        return [shard for shard in self.shards if shard not in done]
+
+    def receipts(self, column: str, at_once: int = AT_ONCE) -> dict[int, Receipt]:
+        """Every receipt of a column, by shard; so many are read at once."""
+        shards = sorted(self.done(column))
+        with ThreadPoolExecutor(at_once) as threads:
+            found = threads.map(lambda shard: load_receipt(self.store, column, shard), shards)
+        return {shard: receipt for shard, receipt in zip(shards, found, strict=True) if receipt is not None}
+
+    def load(self, column: str, shard: int, receipt: Receipt | None = None) -> list[Sample]:
+        """The samples of a shard, none of which is given before all its bytes agree with its receipt.
+
+        Raises DamagedShard, or ShardNotReady when there is no receipt.
+        """
+        receipt = receipt or load_receipt(self.store, column, shard)
+        if receipt is None:
+            raise ShardNotReady(f"{column}/{shard_name(shard)} has no receipt yet")
+        return load_verified(self.store, receipt)
+
+
+def create_dataset(
+    store: Store,
+    rows: Callable[[Counter[str]], Iterable[Mapping[str, Any]]],
+    shard_size: int,
+    source: Mapping[str, Any],
+    geometry: Mapping[str, Any],
+) -> Dataset:
+    """Write the plan and, last, dataset.json. Where a dataset of this source and geometry stands, open it.
+
+    rows: gives the rows, and counts in its argument those that are left out on purpose, by reason; asked only
+    when there is no dataset yet, for a plan is made once.
+    Raises RequestError when another source, geometry or plan stands at this root.
+    """
+    if "dataset.json" in store.names(""):
+        _refuse_difference(store, source, geometry, shard_size)
+        return Dataset(store)
+    left_out = Counter[str]()
+    segment = write_segment(store, rows(left_out), shard_size)
+    counts = ", ".join(f"{reason} {count}" for reason, count in left_out.most_common())
+    if not segment.shards:
+        raise RequestError(
+            "the source has no pictures" + (f" left ({counts})" if counts else "") + "; at least one is needed"
+        )
+    if left_out:
+        store.create_bytes(LEFT_OUT, to_json(left_out))
+    description = Description(source, geometry, shard_size, segment.shards, segment.samples, segment.plan)
+    if not store.create_bytes("dataset.json", to_json(asdict(description))):
+        _refuse_difference(store, source, geometry, shard_size)
+    return Dataset(store)
+
+
+def _read_description(store: Store) -> Description:
+    name = f"{store.root}/dataset.json"
+    try:
+        record = decode_record(store.load("dataset.json"), dict[str, Any])
+        if record.get("format") != FORMAT:
+            raise BadRecord(f"must have format {FORMAT}, has {str(record.get('format'))[:100]}")
+        description = convert_record(record, Description, closed=True)
+        if not isinstance(description.source.get("kind"), str):
+            raise BadRecord("must name the kind of its source")
+    except FileNotFoundError:
+        raise RequestError(f"{name}: not there; this is not a dataset (make one with ingest)") from None
+    except BadRecord as error:
+        raise RequestError(f"{name}: {error}") from None
+    return description
+
+
+def _refuse_difference(
+    store: Store, source: Mapping[str, Any], geometry: Mapping[str, Any], shard_size: int
+) -> None:
+    standing = _read_description(store)
+    had = {**standing.source, **standing.geometry, "shard_size": standing.shard_size}
+    wanted = {**source, **geometry, "shard_size": shard_size}
+    for name in sorted(had.keys() | wanted.keys()):
+        if had.get(name) != wanted.get(name):
+            raise RequestError(
+                f"{store.root} was made with {name} {had.get(name)!r}, this asks for {wanted.get(name)!r}; "
+                "use another --out"
+            )

@@ -1,0 +1,103 @@
+"""Images that cannot be made twice: what a download answered is noted before it is used.
+
+A server may answer otherwise the next time, so a second attempt at a shard rarely gives the bytes of the first.
+Two notes make an attempt that died as good as one that did not:
+
+- plan/000012.seen.parquet, written once: the sha256 of every picture that the first attempt got. Whoever comes
+  later (after a crash, or to repair a shard) takes no other picture for these rows.
+- drafts/000012.<sha256 of the tar>.parquet, written before the tar: its rows.parquet. A tar that stands without
+  receipt is adopted with the rows that its own maker noted, and only if its bytes are the ones that maker hashed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import pyarrow as pa
+
+from pipeline.dataset.dataset import IMAGES
+from pipeline.dataset.outcomes import OK, count_drops, decode_rows, digest_rows, rows_path
+from pipeline.errors import DamagedShard
+from pipeline.shards.commit import Extra, commit
+from pipeline.shards.receipt import Receipt, shard_name
+from pipeline.shards.sample import digest_keys
+from pipeline.shards.store import Store
+from pipeline.shards.table import encode_table, read_table
+from pipeline.shards.tar import read_samples
+
+SEEN = pa.schema([("key", pa.string()), ("sha256", pa.string())])
+
+
+def seen_path(shard: int) -> str:
+    """plan/000012.seen.parquet"""
+    return f"plan/{shard_name(shard)}.seen.parquet"
+
+
+def read_seen(store: Store, shard: int) -> dict[str, str] | None:
+    """key -> the sha256 of the first picture that was got for it; None before any attempt got so far."""
+    try:
+        table = read_table(store, seen_path(shard), SEEN, whole=SEEN.names)
+    except FileNotFoundError:
+        return None
+    return dict(zip(table["key"].to_pylist(), table["sha256"].to_pylist(), strict=True))
+
+
+def write_seen(store: Store, shard: int, digests: Mapping[str, str]) -> bool:
+    """Note the first digests; False when another attempt has done so before."""
+    table = pa.table([list(digests), list(digests.values())], SEEN)
+    return store.create_bytes(seen_path(shard), encode_table(table))
+
+
+def draft_path(shard: int, sha256: str) -> str:
+    """drafts/000012.81bc01….parquet"""
+    return f"drafts/{shard_name(shard)}.{sha256}.parquet"
+
+
+def commit_attempt(store: Store, tar: Path, receipt: Receipt, extra: Extra) -> Receipt:
+    """Commit an images shard of which another attempt may have left a tar. The receipt that stands.
+
+    extra: rows.parquet alone.
+    """
+    store.create_bytes(draft_path(receipt.shard, receipt.sha256), extra[rows_path(receipt.shard)])
+    return commit(store, tar, receipt, extra, _adopt)
+
+
+def _adopt(store: Store, path: str, ours: Receipt, _: Extra) -> tuple[Receipt, Extra]:
+    """The receipt and rows of the tar that stands, from its maker's draft."""
+    tar = store.load(path)
+    sha256 = hashlib.sha256(tar).hexdigest()
+    draft = draft_path(ours.shard, sha256)
+    try:
+        rows = bytes(store.load(draft))
+    except FileNotFoundError:
+        raise DamagedShard(
+            f"{path} has no receipt, and nobody noted to have made these bytes; delete it"
+        ) from None
+    told = decode_rows(rows, draft)
+    keys = [row["key"] for row in told if row["status"] == OK]
+    if [sample.key for sample in read_samples(tar)] != keys:
+        raise DamagedShard(f"{path}: its keys are not those of its draft; delete both")
+    receipt = Receipt(
+        column=IMAGES,
+        shard=ours.shard,
+        planned=len(told),
+        samples=len(keys),
+        bytes=len(tar),
+        sha256=sha256,
+        keys=digest_keys(keys),
+        recipe=ours.recipe,
+        drops=count_drops(told),
+        rows=digest_rows(rows),
+    )
+    return receipt, {rows_path(ours.shard): rows}
+
+
+def sweep_drafts(store: Store, done: set[int]) -> None:
+    """Remove the drafts of shards that have a receipt: nobody will need them."""
+    for name in store.names("drafts"):
+        with suppress(ValueError):
+            if int(name.split(".")[0]) in done:
+                store.discard(f"drafts/{name}")

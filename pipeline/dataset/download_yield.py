@@ -1,0 +1,85 @@
+"""The yield of a download: how many planned rows became samples, and where the others were lost."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from pipeline.dataset.dataset import Dataset
+from pipeline.dataset.outcomes import OK, read_outcomes, rows_path
+from pipeline.dataset.plan import plan_path
+from pipeline.download.reasons import kind_of
+from pipeline.errors import DamagedShard
+
+HOSTS = 10
+"""Hosts in the table: those that lost most."""
+
+
+@dataclass
+class Yield:
+    """planned: rows; samples: those that became one; reasons: why the others did not, at their last try.
+
+    hosts: host -> reasons, of the rows that became no sample.
+    """
+
+    planned: int = 0
+    samples: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    hosts: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+
+    @property
+    def share(self) -> float:
+        """samples / planned, 0 to 1; 1 where nothing was planned."""
+        return self.samples / self.planned if self.planned else 1.0
+
+    @property
+    def kinds(self) -> Counter[str]:
+        """The reasons by kind."""
+        kinds = Counter[str]()
+        for reason, count in self.reasons.items():
+            kinds[kind_of(reason)] += count
+        return kinds
+
+    @property
+    def worst_hosts(self) -> list[tuple[str, Counter[str]]]:
+        """(host, its reasons) of the HOSTS that lost most, the worst first."""
+        return sorted(self.hosts.items(), key=lambda item: (-item[1].total(), item[0]))[:HOSTS]
+
+
+def measure_yield(dataset: Dataset) -> Yield:
+    """Count every planned row once, by what became of it at its last try."""
+    found = Yield(planned=dataset.description.samples)
+    lost: dict[str, tuple[str, str]] = {}
+    for shard, table in read_outcomes(dataset, ("key", "status")):
+        statuses = dict(zip(table["key"].to_pylist(), table["status"].to_pylist(), strict=True))
+        found.samples += sum(status == OK for status in statuses.values())
+        rows = dataset.plan(shard)
+        if [row["key"] for row in rows] != table["key"].to_pylist():
+            raise DamagedShard(f"{rows_path(shard)}: its keys are not those of {plan_path(shard)}")
+        for row in rows:
+            lost.pop(row["key"], None)
+            if statuses[row["key"]] != OK:
+                lost[row["key"]] = (statuses[row["key"]], host_of(row["location"]))
+    for reason, host in lost.values():
+        found.reasons[reason] += 1
+        found.hosts[host][reason] += 1
+    return found
+
+
+def host_of(location: str) -> str:
+    """The host of a URL, or "" where there is none."""
+    try:
+        return urlsplit(location).hostname or ""
+    except ValueError:
+        return ""
+
+
+def yield_table(found: Yield) -> list[str]:
+    """Lines: the kinds and reasons of all losses, then the hosts that lost most with their commonest reason."""
+    lines = [f"  {kind}: {count} of {found.planned} rows" for kind, count in found.kinds.most_common()]
+    lines += [f"  {kind_of(reason)}, {reason}: {count}" for reason, count in found.reasons.most_common()]
+    for host, reasons in found.worst_hosts:
+        reason, count = reasons.most_common(1)[0]
+        lines.append(f"  {host or 'no host'}: {reasons.total()} rows, {count} of them {reason}")
+    return lines

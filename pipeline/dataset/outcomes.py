@@ -1,0 +1,135 @@
+"""rows.parquet: what became of every planned row of a shard, and why."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import cv2
+import pyarrow as pa
+
+from pipeline.dataset.dataset import IMAGES, Dataset
+from pipeline.errors import DamagedShard
+from pipeline.image import Picture
+from pipeline.shards.commit import load_receipt
+from pipeline.shards.read import load_verified
+from pipeline.shards.receipt import Receipt, shard_name
+from pipeline.shards.sample import digest_keys
+from pipeline.shards.store import Store
+from pipeline.shards.table import decode_table, encode_table
+
+log = logging.getLogger(__name__)
+
+OK = "ok"
+ROWS = pa.schema(
+    [
+        ("key", pa.string()),
+        ("status", pa.string()),
+        ("http", pa.int16()),
+        ("sha256", pa.string()),
+        ("bytes", pa.int64()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("phash", pa.string()),
+    ]
+)
+"""status: "ok" or the reason of the drop. http: what the row's address answered with. The rest is of the original:
+its file's digest and size, its width and height, its perceptual hash; null where unknown."""
+KNOWN = ("key", "status")
+"""The columns that are never null."""
+
+
+def rows_path(shard: int) -> str:
+    """images/000012.rows.parquet"""
+    return f"{IMAGES}/{shard_name(shard)}.rows.parquet"
+
+
+def encode_rows(rows: Sequence[Mapping[str, Any]]) -> bytes:
+    """The bytes of rows.parquet; the same rows give the same bytes."""
+    return encode_table(pa.Table.from_pylist([dict(row) for row in rows], ROWS))
+
+
+def digest_rows(data: bytes | memoryview) -> str:
+    """The sha256 of rows.parquet, as the receipt has it."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def decode_rows(data: bytes | memoryview, path: str = "rows.parquet") -> list[dict[str, Any]]:
+    """What `encode_rows` was given. Raises DamagedShard, which names `path`."""
+    rows: list[dict[str, Any]] = decode_table(data, path, ROWS, whole=KNOWN).to_pylist()
+    return rows
+
+
+def count_drops(rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """The rows that became no sample, by reason, as a receipt has them."""
+    return dict(Counter(row["status"] for row in rows if row["status"] != OK))
+
+
+def perceive(picture: Picture) -> str:
+    """The 64-bit perceptual hash of a picture (uint8 (H, W, 3) RGB), as 16 hex digits.
+
+    The signs of the 64 lowest frequencies of the grey picture at 32x32 (imagehash's phash); pictures that look the
+    same differ in few bits, whatever their size and encoding.
+    """
+    import imagehash
+    from PIL import Image
+
+    small = cv2.resize(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), (32, 32), interpolation=cv2.INTER_AREA)
+    return str(imagehash.phash(Image.fromarray(small)))
+
+
+def read_rows(store: Store, images: Receipt) -> pa.Table:
+    """The table of a shard, after it was compared with the shard's receipt.
+
+    A receipt of an earlier version has no digest of the file; its keys and drops are compared all the same.
+    Raises DamagedShard for a table that is gone, damaged or altered.
+    """
+    path = rows_path(images.shard)
+    try:
+        data = store.load(path)
+        if images.rows not in (None, digest_rows(data)):
+            raise DamagedShard(f"{path}: its sha256 is not the one in the shard's receipt")
+        table = decode_table(data, path, ROWS, whole=KNOWN)
+    except FileNotFoundError:
+        raise DamagedShard(f"{path}: its shard has a receipt, but the file is gone") from None
+    drops = Counter(status for status in table["status"].to_pylist() if status != OK)
+    if digest_keys(_keys(table)) != images.keys or drops != images.drops:
+        raise DamagedShard(f"{path}: tells otherwise of the rows than the shard and its receipt")
+    return table
+
+
+def sample_keys(store: Store, images: Receipt) -> list[str]:
+    """The keys of the samples of a shard, in order: from its rows, or from the shard where these are damaged."""
+    try:
+        return _keys(read_rows(store, images))
+    except DamagedShard as error:
+        log.warning("the keys are read from the shard itself: %s", error)
+        return [sample.key for sample in load_verified(store, images)]
+
+
+def _keys(table: pa.Table) -> list[str]:
+    pairs = zip(table["key"].to_pylist(), table["status"].to_pylist(), strict=True)
+    return [str(key) for key, status in pairs if status == OK]
+
+
+def read_outcomes(dataset: Dataset, columns: Sequence[str]) -> Iterator[tuple[int, pa.Table]]:
+    """(shard, these columns of its rows.parquet) of every shard that is done, in order.
+
+    Raises DamagedShard where a finished shard's file is gone or not what its receipt says.
+    """
+
+    def read(shard: int) -> pa.Table:
+        receipt = load_receipt(dataset.store, IMAGES, shard)
+        assert receipt is not None, "the shard is done"
+        return read_rows(dataset.store, receipt).select(list(columns))
+
+    done = sorted(dataset.done(IMAGES))
+    with ThreadPoolExecutor(16) as threads:
+        # A thousand shards at a time: `map` alone would read all of them ahead.
+        for start in range(0, len(done), 1000):
+            shards = done[start : start + 1000]
+            yield from zip(shards, threads.map(read, shards), strict=True)

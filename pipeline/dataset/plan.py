@@ -1,0 +1,168 @@
+"""The plan: which rows each shard was asked to hold. Written once, before any picture is read."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from itertools import count, islice
+from typing import Annotated, Any
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from extractors.records import BadRecord, Count, decode_record
+from pipeline.errors import DamagedShard, RequestError
+from pipeline.shards.receipt import digest_json, shard_name, to_json
+from pipeline.shards.sample import KEY, is_key
+from pipeline.shards.store import Store
+from pipeline.shards.table import decode_table
+
+LEFT_OUT = "plan/left_out.json"
+"""How many rows the source left out on purpose, by reason."""
+PLANNED = pa.schema(
+    [("key", pa.string()), ("location", pa.string()), ("captions", pa.list_(pa.string())), ("digest", pa.string())]
+)
+"""The columns of every plan file; the source adds its own. digest: sha256 of the picture's file, or null."""
+MOST_SHARDS = 10**7
+"""More than a dataset can have: a damaged number must not have anyone count for hours."""
+ShardCount = Annotated[int, msgspec.Meta(ge=1, le=MOST_SHARDS)]
+
+
+def plan_path(shard: int) -> str:
+    """plan/000012.parquet"""
+    return f"plan/{shard_name(shard)}.parquet"
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Shards that were planned together: `first`, how many, their rows, and the digest of their plan files."""
+
+    first: Count
+    shards: ShardCount
+    samples: Count
+    plan: str
+
+    @property
+    def numbers(self) -> range:
+        return range(self.first, self.first + self.shards)
+
+
+def write_segment(store: Store, rows: Iterable[Mapping[str, Any]], shard_size: int, first: int = 0) -> Segment:
+    """Write the plan files of `rows`, `shard_size` to a shard. Keys must ascend, so they are unique.
+
+    Raises RequestError for a key that does not, or where files stand that were planned from other rows.
+    """
+    digests, samples = list[str](), 0
+    for batch in _batch_rows(rows, shard_size):
+        digests.append(_write_shard(store, first + len(digests), batch))
+        samples += len(batch)
+    return Segment(first, len(digests), samples, digest_json(digests))
+
+
+def _batch_rows(rows: Iterable[Mapping[str, Any]], size: int) -> Iterator[list[Mapping[str, Any]]]:
+    last = ""
+    iterator = iter(rows)
+    while batch := list(islice(iterator, size)):
+        for row in batch:
+            # Rising keys are unique without a set of all of them, which a hundred million would not fit into.
+            if not is_key(row["key"]) or row["key"] <= last:
+                raise RequestError(
+                    f"a key must be {KEY.pattern}, and come after the one before it ({last!r}), not {row['key']!r}"
+                )
+            last = row["key"]
+        yield batch
+
+
+def _write_shard(store: Store, shard: int, rows: list[Mapping[str, Any]]) -> str:
+    with store.scratch() as scratch:
+        local = scratch / "plan.parquet"
+        pq.write_table(pa.Table.from_pylist([dict(row) for row in rows]), local)
+        data = local.read_bytes()
+        if not store.create(plan_path(shard), local) and bytes(store.load(plan_path(shard))) != data:
+            raise RequestError(
+                f"{store.root}/{plan_path(shard)} was planned from other rows or options; "
+                "use the same ones to go on, or another --out"
+            )
+    return hashlib.sha256(data).hexdigest()
+
+
+def read_plan_table(store: Store, shard: int) -> pa.Table:
+    """The plan file of a shard. Raises DamagedShard."""
+    path = plan_path(shard)
+    try:
+        data = store.load(path)
+    except FileNotFoundError:
+        raise DamagedShard(f"{path}: missing") from None
+    return decode_table(data, path, PLANNED, whole=("key", "location", "captions"), more=True)
+
+
+def read_plan(store: Store, shard: int) -> list[dict[str, Any]]:
+    """The rows that the shard was asked to hold. Raises DamagedShard."""
+    path = plan_path(shard)
+    rows: list[dict[str, Any]] = read_plan_table(store, shard).to_pylist()
+    for row in rows:
+        if not is_key(row["key"]) or None in row["captions"]:
+            raise DamagedShard(f"{path}: a row must have a key of {KEY.pattern} and captions without nulls")
+    return rows
+
+
+def read_left_out(store: Store) -> dict[str, int]:
+    """How many rows the source left out on purpose, by reason. Raises DamagedShard."""
+    try:
+        return dict(decode_record(store.load(LEFT_OUT), dict[str, Count]))
+    except FileNotFoundError:
+        return {}
+    except BadRecord as error:
+        raise DamagedShard(f"{LEFT_OUT}: must be counts by reason: {error}") from None
+
+
+def verify_segment(store: Store, segment: Segment) -> list[str]:
+    """A line for each plan file that is gone, and one when the plan is not the one that was written down."""
+    with ThreadPoolExecutor(16) as threads:
+        digests = list(threads.map(lambda shard: _digest(store, plan_path(shard)), segment.numbers))
+    pairs = zip(segment.numbers, digests, strict=True)
+    errors = [f"{plan_path(shard)}: missing" for shard, found in pairs if found is None]
+    if not errors and digest_json(digests) != segment.plan:
+        where = "dataset.json" if segment.first == 0 else "its supplement"
+        errors.append(f"plan: its digest is not the one in {where}")
+    return errors
+
+
+def _digest(store: Store, path: str) -> str | None:
+    try:
+        return hashlib.sha256(store.load(path)).hexdigest()
+    except FileNotFoundError:
+        return None
+
+
+def supplement_path(number: int) -> str:
+    """supplements/000001.json"""
+    return f"supplements/{shard_name(number)}.json"
+
+
+def read_supplements(store: Store) -> list[Segment]:
+    """The segments that were planned after the first, from rows that had failed. Raises DamagedShard."""
+    found: list[Segment] = []
+    for number in count(1):
+        path = supplement_path(number)
+        try:
+            segment = decode_record(store.load(path), Segment, closed=True)
+        except FileNotFoundError:
+            return found
+        except BadRecord as error:
+            raise DamagedShard(f"{path}: not a supplement ({error})") from None
+        if found and segment.first != found[-1].numbers.stop:
+            raise DamagedShard(f"{path}: must begin with shard {found[-1].numbers.stop}, not {segment.first}")
+        found.append(segment)
+    raise AssertionError("count() ends never")
+
+
+def add_supplement(store: Store, number: int, segment: Segment) -> None:
+    """Make the segment a part of the dataset. RequestError when another one stands there."""
+    record = to_json(asdict(segment))
+    path = supplement_path(number)
+    if not store.create_bytes(path, record) and bytes(store.load(path)) != record:
+        raise RequestError(f"{store.root}/{path} was planned from other rows")

@@ -1,0 +1,69 @@
+"""Status: what is done, missing and stale, from the receipts alone."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pipeline.dataset.dataset import AT_ONCE, IMAGES, Dataset
+from pipeline.shards.receipt import Receipt, digest_receipts
+
+
+@dataclass(frozen=True)
+class ColumnStatus:
+    """One column. stale: shards made from other pictures, or by another recipe, than stand there now.
+
+    seconds: the time workers spent. digest: of the column's content so far.
+    """
+
+    column: str
+    planned: int
+    done: int
+    stale: int
+    samples: int
+    bytes: int
+    seconds: float
+    digest: str
+    drops: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def missing(self) -> int:
+        return self.planned - self.done
+
+
+def column_status(
+    dataset: Dataset,
+    column: str,
+    images: Mapping[int, Receipt],
+    receipts: Mapping[int, Receipt] | None = None,
+    at_once: int = AT_ONCE,
+) -> ColumnStatus:
+    """The state of one column, given the receipts of images and, where they were read already, its own."""
+    if receipts is None:
+        receipts = images if column == IMAGES else dataset.receipts(column, at_once)
+    recipe = dataset.recipe_digest(column)
+    stale = sum(
+        r.recipe != recipe or (column != IMAGES and (s not in images or r.input != images[s].sha256))
+        for s, r in receipts.items()
+    )
+    drops = Counter[str]()
+    for receipt in receipts.values():
+        drops.update(receipt.drops)
+    return ColumnStatus(
+        column=column,
+        planned=len(dataset.shards),
+        done=len(receipts),
+        stale=stale,
+        samples=sum(r.samples for r in receipts.values()),
+        bytes=sum(r.bytes for r in receipts.values()),
+        seconds=sum(r.seconds for r in receipts.values()),
+        digest=digest_receipts(receipts),
+        drops=dict(drops),
+    )
+
+
+def dataset_status(dataset: Dataset, at_once: int = AT_ONCE) -> list[ColumnStatus]:
+    """The state of every column that was begun, images first. at_once: receipts that are read at once."""
+    images = dataset.receipts(IMAGES, at_once)
+    return [column_status(dataset, column, images, at_once=at_once) for column in dataset.columns()]

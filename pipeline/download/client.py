@@ -1,0 +1,154 @@
+"""The guard: fetches a URL for urllib (and so for img2dataset) within the limits, or says in a phrase why not."""
+
+from __future__ import annotations
+
+import ssl
+import time
+import urllib.request
+from contextlib import suppress
+from typing import Any
+from urllib.parse import urljoin
+
+from pipeline.download.backoff import back_off
+from pipeline.download.connection import open_wire
+from pipeline.download.deadline import Budget, Deadline
+from pipeline.download.dns import LookUps, Resolver, ask_system
+from pipeline.download.hosts import Host, Hosts
+from pipeline.download.limits import NAME, Limits, user_agent
+from pipeline.download.public_address import Allowed
+from pipeline.download.reasons import ADDRESS, METHOD, ROBOTS_TXT, TOO_MANY_REDIRECTS, URL, FetchError, is_retried
+from pipeline.download.response import REDIRECTS, Answer, ask, read_answer
+from pipeline.download.robots import ROBOTS_BYTES, read_robots
+from pipeline.download.url import URL_LENGTH, Target, parse_target
+
+ROBOTS_HOPS = 5
+"""Redirects that are followed to a robots.txt (RFC 9309, section 2.3.1.2)."""
+HOPS = 3
+"""Redirects that are followed. From https to http too: a picture is no secret, nothing of ours travels along, and
+what it has to be is for its digest to say."""
+
+
+class Guard:
+    """Fetches within limits, from many threads at once; one per worker process.
+
+    resolver: host -> addresses, the system's when None.
+    """
+
+    def __init__(self, limits: Limits, resolver: Resolver | None = None) -> None:
+        self._limits = limits
+        self._allowed = Allowed(limits.allow_private)
+        self._hosts = Hosts(limits.host_connections)
+        self._look_up = LookUps(resolver or ask_system)
+        self._tls = ssl.create_default_context()
+        self._user_agent = user_agent()
+        self._budget = Budget(limits)
+
+    def install(self) -> None:
+        """Put every urllib request of this process under the guard."""
+        urllib.request.install_opener(_Opener(self))
+
+    def begin_shard(self) -> None:
+        """A new shard: its bytes and seconds are whole again. What is known of hosts stays."""
+        self._budget = Budget(self._limits)
+
+    def fetch(self, url: str) -> bytes:
+        """The bytes behind `url`. FetchError with the reason when there are none."""
+        return self.open(url).read()
+
+    def open(self, request: urllib.request.Request | str, timeout: Any = None) -> Answer:
+        """The answer to a GET, its body whole. FetchError with the reason when there is none.
+
+        timeout: seconds in all, when fewer than the limits'. The request's own headers are not sent.
+        """
+        if isinstance(request, urllib.request.Request):
+            if request.get_method() != "GET":
+                raise FetchError(METHOD)
+            request = request.full_url
+        seconds = self._limits.url_seconds
+        if isinstance(timeout, int | float):
+            seconds = min(seconds, timeout)
+        deadline = Deadline(seconds, self._budget)
+        deadline.budget.check()
+        return self._follow(request, deadline, self._limits.picture_bytes, picture=True)
+
+    def _follow(self, url: str, deadline: Deadline, cap: int, picture: bool) -> Answer:
+        for _ in range((HOPS if picture else ROBOTS_HOPS) + 1):
+            target = parse_target(url, self._limits.ports)
+            with self._hosts.use(target.host) as host:
+                if picture and self._limits.robots:
+                    self._ask_robots(target, host, deadline)
+                answer = self._persist(target, host, deadline, cap, picture)
+            if answer.status not in REDIRECTS:
+                return answer
+            url = _join(target.url, answer.headers["Location"])
+        raise FetchError(TOO_MANY_REDIRECTS)
+
+    def _persist(self, target: Target, host: Host, deadline: Deadline, cap: int, picture: bool) -> Answer:
+        """Try, and try again where that may help; a wait holds none of the host's connections."""
+        attempt = 1
+        while True:
+            addresses = self._addresses(target, host, deadline)
+            try:
+                with host.connection(deadline):
+                    return self._try(target, addresses, deadline, cap, picture)
+            except FetchError as error:
+                if error.wait is not None:
+                    host.rest(error.wait, error.reason)
+                wait = back_off(attempt) if error.wait is None else error.wait
+                if attempt >= self._limits.attempts or not is_retried(error.reason) or not deadline.fits(wait):
+                    raise
+                if error.wait is None:  # else the host's rest is sat out before the next connection
+                    time.sleep(wait)
+            attempt += 1
+
+    def _try(self, target: Target, addresses: list[str], deadline: Deadline, cap: int, picture: bool) -> Answer:
+        wire = open_wire(target, addresses, deadline, self._tls)
+        try:
+            return read_answer(ask(wire, target, self._user_agent), wire, target.url, cap, picture)
+        finally:
+            wire.close()
+
+    def _addresses(self, target: Target, host: Host, deadline: Deadline) -> list[str]:
+        return list(host.addresses.get(lambda: self._checked(target, deadline), deadline))
+
+    def _checked(self, target: Target, deadline: Deadline) -> list[str]:
+        """The addresses of a host, every one of which may be reached."""
+        found = [target.host] if target.is_address else list(self._look_up(target.host, deadline))
+        if not all(self._allowed.may_reach(target.host, address) for address in found):
+            raise FetchError(ADDRESS)
+        return found
+
+    def _ask_robots(self, target: Target, host: Host, deadline: Deadline) -> None:
+        origin = f"{target.scheme}://{target.authority}"
+
+        def fetch() -> Answer:
+            return self._follow(f"{origin}/robots.txt", deadline, ROBOTS_BYTES, picture=False)
+
+        rules = host.robots(origin).get(lambda: read_robots(fetch), deadline)
+        if not rules.can_fetch(target.url, NAME):
+            raise FetchError(ROBOTS_TXT)
+
+
+class _Opener(urllib.request.OpenerDirector):
+    """Takes urllib's place for a request as a whole: no handler, and so no proxy, cookie, password or file."""
+
+    def __init__(self, guard: Guard) -> None:
+        super().__init__()
+        self._guard = guard
+
+    def open(self, fullurl: Any, data: Any = None, timeout: Any = None) -> Any:
+        if data is not None:
+            raise FetchError(METHOD)
+        return self._guard.open(fullurl, timeout)
+
+
+def _join(base: str, location: str) -> str:
+    """Where a redirect leads. Headers are read as Latin-1; servers mean UTF-8. FetchError for one too long."""
+    if len(location) > URL_LENGTH:
+        raise FetchError(URL)
+    with suppress(UnicodeError):
+        location = location.encode("latin-1").decode("utf-8")
+    try:
+        return urljoin(base, location.strip())
+    except ValueError:
+        return location

@@ -1,0 +1,52 @@
+"""Time and bytes that are left, for one URL and for the shard it belongs to."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from pipeline.download.limits import Limits
+from pipeline.download.reasons import SHARD_SPENT, TIMED_OUT, FetchError
+
+
+class Budget:
+    """What the downloads of one shard may still use."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.ends = time.monotonic() + limits.shard_seconds
+        self._left = limits.shard_bytes
+        self._lock = threading.Lock()
+
+    def charge(self, count: int) -> None:
+        """Take `count` bytes off. FetchError once there are none."""
+        with self._lock:
+            self._left -= count
+        self.check()
+
+    def check(self) -> None:
+        """FetchError when the shard may bring in nothing more."""
+        if self._left <= 0:
+            raise FetchError(SHARD_SPENT)
+
+
+class Deadline:
+    """When one URL has to be done with, at the end of its shard at the latest."""
+
+    def __init__(self, seconds: float, budget: Budget) -> None:
+        self.budget = budget
+        self._ends = min(time.monotonic() + seconds, budget.ends)
+
+    def left(self) -> float:
+        """Seconds left, above 0. FetchError when there are none."""
+        left = self._ends - time.monotonic()
+        if left <= 0:
+            raise self.missed()
+        return left
+
+    def fits(self, seconds: float) -> bool:
+        """Whether something that takes so long may still be begun."""
+        return time.monotonic() + seconds < self._ends
+
+    def missed(self) -> FetchError:
+        """What to raise when the wait for something was in vain."""
+        return FetchError(SHARD_SPENT if self._ends == self.budget.ends else TIMED_OUT)

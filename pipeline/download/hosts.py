@@ -1,0 +1,111 @@
+"""What is known of each host: its addresses, how many connections it has, until when it wants to be left alone."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from protego import Protego
+
+from pipeline.download.backoff import spread
+from pipeline.download.deadline import Deadline
+from pipeline.download.reasons import FetchError
+from pipeline.download.ttl_value import Fresh
+
+KEPT = 4096
+"""Hosts that are remembered, those last asked; the rows of a web-scale plan name millions."""
+ADDRESS_SECONDS = 60.0
+"""How long a look-up serves. Names that move faster than this are names that mean no good."""
+ROBOTS_SECONDS = 24 * 3600.0
+"""RFC 9309, section 2.4."""
+LONGEST_HOLD = 3600.0
+"""A host that asks for more than an hour's rest gets an hour."""
+
+
+class Host:
+    """One host. Connections to it go through `connection`, so that it is never pressed."""
+
+    def __init__(self, connections: int) -> None:
+        self.users = 0
+        self.addresses: Fresh[Sequence[str]] = Fresh(ADDRESS_SECONDS)
+        self._robots: dict[str, Fresh[Protego]] = {}
+        self._slots = threading.Semaphore(connections)
+        self._rests_until = 0.0
+        self._rests_for = ""
+
+    def robots(self, origin: str) -> Fresh[Protego]:
+        """The rules of `origin` (scheme and authority), which a host may have several of."""
+        return self._robots.setdefault(origin, Fresh(ROBOTS_SECONDS))
+
+    def rest(self, seconds: float, reason: str) -> None:
+        """Leave the host alone for a while, because it answered `reason`."""
+        until = time.monotonic() + min(seconds, LONGEST_HOLD)
+        if until > self._rests_until:
+            self._rests_until, self._rests_for = until, reason
+
+    @contextmanager
+    def connection(self, deadline: Deadline) -> Iterator[None]:
+        """One of the host's connections. FetchError when it is not to be had in time.
+
+        Where the host asked for more rest than there is time, the reason is what it answered then, at once.
+        """
+        self._take(deadline)
+        try:
+            yield
+        finally:
+            self._slots.release()
+
+    def _take(self, deadline: Deadline) -> None:
+        while True:
+            self._sit_out(deadline)
+            if not self._slots.acquire(timeout=deadline.left()):
+                raise deadline.missed()
+            if self._rests_until <= time.monotonic():
+                return
+            self._slots.release()  # the host asked for rest while we stood in the queue
+
+    def _sit_out(self, deadline: Deadline) -> None:
+        rest = self._rests_until - time.monotonic()
+        if rest <= 0:
+            return
+        left = deadline.left()
+        if rest >= left:
+            raise FetchError(self._rests_for, wait=rest)
+        time.sleep(rest + min(spread(), (left - rest) / 2))
+
+
+class Hosts:
+    """The hosts last asked, at most KEPT of them and those in use."""
+
+    def __init__(self, connections: int) -> None:
+        self._connections = connections
+        self._hosts: OrderedDict[str, Host] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._hosts)
+
+    @contextmanager
+    def use(self, name: str) -> Iterator[Host]:
+        """The host of that name, which is not forgotten while it is in use."""
+        with self._lock:
+            host = self._hosts.get(name)
+            if host is None:
+                host = self._hosts[name] = Host(self._connections)
+            self._hosts.move_to_end(name)
+            host.users += 1
+            self._forget()
+        try:
+            yield host
+        finally:
+            with self._lock:
+                host.users -= 1
+
+    def _forget(self) -> None:
+        if len(self._hosts) > KEPT:
+            idle = next((name for name, host in self._hosts.items() if not host.users), None)
+            if idle is not None:
+                del self._hosts[idle]

@@ -1,0 +1,93 @@
+"""The choice: which samples go into which published shard; a function of the fates, in the dataset's order."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.publish.survey import LEFT
+from pipeline.shards.receipt import shard_name
+
+
+@dataclass(frozen=True, order=True)
+class Target:
+    """A published shard: number `number` of `split`."""
+
+    split: str
+    number: int
+
+    @property
+    def name(self) -> str:
+        """train-000012"""
+        return f"{self.split}-{shard_name(self.number)}"
+
+
+@dataclass(frozen=True)
+class Part:
+    """Samples of one shard of the dataset: their indices among those of images, ascending."""
+
+    shard: int
+    indices: np.ndarray
+
+
+class Choice:
+    """fates: shard -> uint8 by sample of images, as `Survey` gives them: a byte for each sample is all it holds.
+
+    splits: their names by number. shard_size: samples per published shard.
+    """
+
+    def __init__(self, fates: Mapping[int, bytes], splits: Sequence[str], shard_size: int) -> None:
+        self._fates = {shard: np.frombuffer(fates[shard], np.uint8) for shard in sorted(fates)}
+        self._splits, self._size = tuple(splits), shard_size
+        self._shards = np.array(sorted(fates), np.int64)
+        # Of each split: how many of its samples lie before each shard of the dataset, and in all.
+        self._before = [
+            np.cumsum([0, *(int((of == split).sum()) for of in self._fates.values())])
+            for split in range(len(self._splits))
+        ]
+        self.targets = [
+            Target(name, number)
+            for split, name in enumerate(self._splits)
+            for number in range(-(-int(self._before[split][-1]) // shard_size))
+        ]
+
+    def counts(self) -> dict[str, int]:
+        """split -> samples."""
+        return {name: int(self._before[split][-1]) for split, name in enumerate(self._splits)}
+
+    def left_out(self, reasons: Sequence[str]) -> dict[str, int]:
+        """reason -> samples that are left out for it."""
+        found = Counter[str]()
+        for fates in self._fates.values():
+            for fate, count in zip(*np.unique(fates[fates >= LEFT], return_counts=True), strict=True):
+                found[reasons[int(fate) - LEFT]] += int(count)
+        return dict(sorted(found.items()))
+
+    def parts(self, target: Target) -> Iterator[Part]:
+        """The samples of a published shard, in the dataset's order."""
+        split = self._splits.index(target.split)
+        before = self._before[split]
+        first = target.number * self._size
+        last = min(first + self._size, int(before[-1]))
+        at = int(np.searchsorted(before, first, side="right")) - 1
+        while first < last:
+            shard = int(self._shards[at])
+            indices = np.flatnonzero(self._fates[shard] == split)
+            start = first - int(before[at])
+            taken = indices[start : start + last - first]
+            if len(taken):
+                yield Part(shard, taken)
+            first += len(taken)
+            at += 1
+
+    def target_of(self, shard: int, index: int) -> Target | None:
+        """Where a sample of the dataset went; None when it was left out."""
+        split = int(self._fates[shard][index])
+        if split >= LEFT:
+            return None
+        at = int(np.searchsorted(self._shards, shard))
+        place = int(self._before[split][at]) + int((self._fates[shard][:index] == split).sum())
+        return Target(self._splits[split], place // self._size)

@@ -1,0 +1,240 @@
+"""The layout `columns`: the columns as they stand, as a dataset that our own stream and `verify` read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+
+from extractors.base import Resources
+from pipeline.dataset.dataset import IMAGES, Dataset
+from pipeline.dataset.duplicates import duplicates_path
+from pipeline.dataset.outcomes import rows_path
+from pipeline.dataset.plan import LEFT_OUT, Segment, plan_path, supplement_path
+from pipeline.dataset.tombstones import read_tombstones
+from pipeline.errors import DamagedShard, IncompleteError, RequestError
+from pipeline.publish.config import Publication
+from pipeline.publish.finish import find_edited
+from pipeline.publish.index import Entry, dali_index, read_dali_index, scan, wids_index
+from pipeline.publish.kept import keep_receipt, keep_samples, published_description
+from pipeline.publish.manifest import Line
+from pipeline.publish.plan import CLAIM, CRAWLS, Plan
+from pipeline.publish.signature import (
+    ShardFiles,
+    check_signature,
+    discard_damaged,
+    hash_files,
+    list_sizes,
+    replace_draft,
+    sign,
+    unsign,
+)
+from pipeline.publish.survey import MEMBER
+from pipeline.shards.commit import Extra, commit, create_same, load_receipt, receipt_path, tar_path
+from pipeline.shards.read import check_bytes, load_tar
+from pipeline.shards.receipt import Receipt, shard_name, to_json
+from pipeline.shards.sample import digest_keys
+from pipeline.shards.store import Store
+from pipeline.shards.tar import TarError
+from pipeline.stages.stage import Made
+from pipeline.stages.verify import plan_verify, verify_plan, verify_tables
+from pipeline.stream import open_stream
+
+
+def index_path(column: str, shard: int) -> str:
+    """images/000012.idx"""
+    return f"{column}/{shard_name(shard)}.idx"
+
+
+def wids_path(column: str) -> str:
+    """wids-images.json"""
+    return f"wids-{column}.json"
+
+
+@dataclass
+class CopyColumns:
+    """Stage: copies a shard of every column with DALI's index of it, its receipt last.
+
+    recipe: the digest of the images' recipe there. samples_only: whether rows that became no sample stay here.
+    """
+
+    dataset: Dataset
+    to: Store
+    columns: Sequence[str]
+    recipe: str
+    samples_only: bool
+    resources: Resources = field(default_factory=Resources)
+
+    def setup(self) -> None:
+        """Nothing to load."""
+
+    def __call__(self, shard: int) -> Made:
+        return Made({column: self._copy(column, shard) for column in self.columns})
+
+    def _copy(self, column: str, shard: int) -> Receipt:
+        receipt = load_receipt(self.dataset.store, column, shard)
+        assert receipt is not None, "every column was whole"
+        data = load_tar(self.dataset.store, receipt)
+        extra: Extra = {index_path(column, shard): dali_index(scan_verified(data, receipt))}
+        if column == IMAGES:
+            receipt, tables = self._rows(receipt)
+            extra = {**extra, **tables}
+        # These very bytes: read again from far away they might be others.
+        copied = commit(self.to, bytes(data), receipt, extra)
+        if copied != receipt:
+            raise DamagedShard(
+                f"{receipt_path(column, shard)} is there with other bytes than are made now; delete it"
+            )
+        return copied
+
+    def _rows(self, images: Receipt) -> tuple[Receipt, Extra]:
+        """The receipt that images have there, and the plan and rows that go with them."""
+        paths = [plan_path(images.shard), rows_path(images.shard)]
+        images = replace(images, recipe=self.recipe)
+        if not self.samples_only:
+            return images, {path: bytes(self.dataset.store.load(path)) for path in paths}
+        tables = keep_samples(self.dataset, images.shard)
+        return keep_receipt(images, tables[1]), dict(zip(paths, tables, strict=True))
+
+
+def scan_verified(data: memoryview, receipt: Receipt) -> list[Entry]:
+    """Where the samples of a shard lie, after size, sha256, number and keys were compared. Raises DamagedShard."""
+    check_bytes(data, receipt)
+    path = tar_path(receipt.column, receipt.shard)
+    try:
+        entries = scan(data)
+    except TarError as error:
+        raise DamagedShard(f"{path}: {error}") from None
+    if len(entries) != receipt.samples or digest_keys(entry.key for entry in entries) != receipt.keys:
+        raise DamagedShard(f"{path}: its keys are not those of its receipt")
+    for entry in entries:
+        if wrong := [member.name for member in entry.members if not MEMBER.fullmatch(member.name)]:
+            raise DamagedShard(f"{path}: {entry.key} has the member {wrong[0]!r}, no name for one")
+        if len({member.name for member in entry.members}) != len(entry.members):
+            raise DamagedShard(f"{path}: a member of {entry.key} stands there twice")
+    return entries
+
+
+def read_members(plan: Plan) -> dict[str, tuple[str, ...]]:
+    """column -> the members of its samples, as the first shard's index at the new place has them."""
+    members = {}
+    for column in plan.columns:
+        shard = next((s for s, receipt in sorted(plan.receipts[column].items()) if receipt.samples), None)
+        path = "" if shard is None else index_path(column, shard)
+        entries = read_dali_index(plan.to.load(path), path) if path else []
+        members[column] = tuple(member.name for entry in entries[:1] for member in entry.members)
+    return members
+
+
+def check_columns(dataset: Dataset, asked: Publication) -> None:
+    """RequestError for what can only be done where shards are made anew."""
+    removed = sum(map(len, read_tombstones(dataset).values()))
+    if dataset.description.source["kind"] in CRAWLS and not asked.with_images:
+        raise RequestError("--layout columns publishes the pictures of a crawl only when asked --with-images")
+    for name, wrong in (
+        ("--licenses", bool(asked.licenses)),
+        ("--no-duplicates", not asked.duplicates),
+        ("--splits", len(asked.shares()) > 1),
+        (f"the removal of {removed} samples", bool(removed)),
+    ):
+        if wrong:
+            raise RequestError(f"--layout columns publishes shards as they stand; {name} needs --layout packed")
+
+
+def finish_columns(plan: Plan, segments: Sequence[Segment], card: Mapping[str, bytes]) -> tuple[Line, ...]:
+    """Make the copy a dataset, verify every byte of it, and sign it.
+
+    segments: as the copy has them. card: what describes it, path -> bytes.
+    """
+    dataset, to = plan.dataset, plan.to
+    for column in plan.columns[1:]:
+        create_same(to, f"{column}/column.json", to_json(dataset.recipe(column)))
+    for path in beside_shards(plan):
+        copy_file(dataset.store, to, path)
+    for number, segment in enumerate(segments[1:], 1):
+        create_same(to, supplement_path(number), to_json(asdict(segment)))
+    lines = _lines(plan)
+    described = {wids_path(column): _wids(column, lines) for column in plan.columns}
+    edited = find_edited(to, card.keys())
+    described |= {path: data for path, data in card.items() if path not in edited}
+    for path, data in described.items():
+        replace_draft(to, path, data)
+    create_same(to, "dataset.json", to_json(asdict(published_description(dataset.description, segments[0]))))
+    _read_back(plan)
+    small = {path for files in shard_files(plan) for path in (files.receipt, *files.beside)}
+    small |= {*needed_files(plan), *described}
+    sums = {**hash_files(to, small), **{line.name: line.sha256 for line in lines}}
+    sign(to, b"".join(line.encode() for line in lines), sums, lambda: True)
+    return lines
+
+
+def shard_files(plan: Plan) -> list[ShardFiles]:
+    """Of each shard of each column. The rows and the plan belong to images."""
+    return [
+        ShardFiles(
+            receipt_path(column, shard),
+            tar_path(column, shard),
+            receipt.bytes,
+            (index_path(column, shard), *([rows_path(shard), plan_path(shard)] if column == IMAGES else [])),
+        )
+        for column in plan.columns
+        for shard, receipt in plan.receipts[column].items()
+    ]
+
+
+def beside_shards(plan: Plan) -> list[str]:
+    """What else of the dataset goes along as it is: how many rows were left out, by reason, and duplicates."""
+    optional = [LEFT_OUT, duplicates_path(plan.receipts[IMAGES])]
+    sizes = list_sizes(plan.dataset.store, optional)
+    return [path for path in optional if path in sizes]
+
+
+def needed_files(plan: Plan) -> list[str]:
+    """What opens the copy as a dataset, and says what it is: all of it is signed."""
+    recipes = [f"{column}/column.json" for column in plan.columns[1:]]
+    later = [supplement_path(number) for number in range(1, len(plan.dataset.segments))]
+    return [CLAIM, "dataset.json", *recipes, *beside_shards(plan), *later]
+
+
+def check_shards(plan: Plan) -> bool:
+    """Whether all shards are there and signed. What is damaged, as far as a listing tells, is taken away."""
+    done = {f"{column}/{name}" for column in plan.columns for name in plan.to.names(column)}
+    files = shard_files(plan)
+    damaged = discard_damaged(plan.to, [of for of in files if of.receipt in done])
+    if damaged or any(of.receipt not in done for of in files):
+        unsign(plan.to)
+        return False
+    return check_signature(plan.to, {line.name: line.sha256 for line in _lines(plan)}, needed_files(plan))
+
+
+def _lines(plan: Plan) -> tuple[Line, ...]:
+    """A line for each shard of each column."""
+    return tuple(
+        Line(tar_path(column, shard), column, receipt.samples, receipt.bytes, receipt.sha256, ())
+        for column in plan.columns
+        for shard, receipt in sorted(plan.receipts[column].items())
+    )
+
+
+def _wids(column: str, lines: Sequence[Line]) -> bytes:
+    shards = [(line.name, line.samples, line.bytes) for line in lines if line.split == column and line.samples]
+    return wids_index(column, shards)
+
+
+def _read_back(plan: Plan) -> None:
+    there = Dataset(plan.to)
+    stage = plan_verify(there)
+    problems = [
+        *verify_plan(there),
+        *verify_tables(there),
+        *(line for shard in there.shards for line in stage(shard).errors),
+    ]
+    if problems:
+        raise IncompleteError(f"{plan.to.root} is not what was published: {problems[0]}")
+    stream = open_stream(plan.to.root, plan.columns[1:], cache_bytes=0)
+    if not len(stream):
+        raise IncompleteError(f"{plan.to.root} has no samples")
+
+
+def copy_file(source: Store, to: Store, path: str) -> None:
+    """Copy a file, or find it with the same bytes."""
+    create_same(to, path, bytes(source.load(path)))

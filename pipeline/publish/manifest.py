@@ -1,0 +1,143 @@
+"""Published shards as our own stream reads them: verified, in an order that is a function of seed and epoch."""
+
+from __future__ import annotations
+
+import builtins
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from extractors.records import BadRecord, Count, decode_record
+from pipeline.errors import DamagedShard, RequestError
+from pipeline.publish.assignment import Target
+from pipeline.publish.pack import DATA, data_path
+from pipeline.publish.plan import MANIFEST, SUMS
+from pipeline.shards.receipt import SampleCount, digest_json, to_compact_json
+from pipeline.shards.store import Store, open_store
+from pipeline.stream import Stream
+from pipeline.stream.cache import ShardCache
+from pipeline.stream.caching import open_cache
+from pipeline.stream.index import Vouched
+from pipeline.stream.opened import Opened, open_samples
+from pipeline.stream.order import BlockOrder, Kept
+from pipeline.stream.verified import open_verified
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of manifest.jsonl: one published shard. removed: samples whose places were left empty later."""
+
+    name: str
+    split: str
+    samples: SampleCount
+    bytes: Count
+    sha256: str
+    members: tuple[str, ...]
+    removed: Count = 0
+
+    def encode(self) -> builtins.bytes:
+        return to_compact_json(asdict(self)) + b"\n"
+
+
+def read_manifest(store: Store) -> list[Line]:
+    """The shards of a publication. RequestError when there is none, or only a part of one; DamagedShard."""
+    if SUMS not in store.names(""):
+        raise RequestError(f"{store.root} is no whole publication: {SUMS}, which is written last, is not there")
+    try:
+        lines = bytes(store.load(MANIFEST)).split(b"\n")
+        return [decode_record(line, Line, closed=True) for line in lines if line]
+    except FileNotFoundError:
+        raise DamagedShard(f"{store.root}/{MANIFEST}: is gone; publish again") from None
+    except BadRecord as error:
+        raise DamagedShard(f"{store.root}/{MANIFEST}: a line {error}") from None
+
+
+class PackedShards:
+    """What a Stream asks of its shards; shard n is line n. digest: of every byte that can be handed out."""
+
+    def __init__(self, store: Store, lines: Sequence[Line], cache: ShardCache | None = None) -> None:
+        self.store, self.lines, self._cache = store, tuple(lines), cache
+        self.digest = digest_json([line.sha256 for line in lines])
+
+    def counts(self) -> dict[int, int]:
+        return {number: line.samples for number, line in enumerate(self.lines)}
+
+    def open(self, shard: int) -> Opened:
+        """The samples, after all bytes agreed with the manifest. Raises DamagedShard."""
+        line = self.lines[shard]
+        vouched = Vouched(line.name, line.bytes, line.sha256)
+        try:
+            found = (
+                self._cache.open(vouched) if self._cache else open_verified(self.store.open(line.name), vouched)
+            )
+        except FileNotFoundError:
+            raise DamagedShard(f"{line.name}: stands in the manifest, but the file is gone") from None
+        if len(found.entries) != line.samples:
+            raise DamagedShard(f"{line.name}: must have {line.samples} samples, has {len(found.entries)}")
+        return open_samples(
+            [(e.key, {name: (found, member) for name, member in e.members.items()}) for e in found.entries]
+        )
+
+
+def load_line(store: Store, line: Line) -> memoryview:
+    """The bytes of a published shard, after their digest was compared. Raises DamagedShard."""
+    try:
+        data = store.load(line.name)
+    except FileNotFoundError:
+        raise DamagedShard(f"{line.name}: stands in the manifest, but the file is gone") from None
+    sha256 = hashlib.sha256(data).hexdigest()
+    if sha256 != line.sha256:
+        raise DamagedShard(f"{line.name}: must have sha256 {line.sha256[:12]}…, has {sha256[:12]}…")
+    return data
+
+
+def stream_lines(store: Store, lines: Sequence[Line], seed: int = 0, cache: ShardCache | None = None) -> Stream:
+    """The stream of these shards."""
+    shards: Any = PackedShards(store, lines, cache)
+    return Stream(shards, BlockOrder(seed, Kept(shards.counts(), frozenset())))
+
+
+def open_published(
+    root: str, split: str = "train", seed: int = 0, *, cache: Path | None = None, cache_bytes: int | None = None
+) -> Stream:
+    """The stream of one split of the publication at `root`. Raises RequestError.
+
+    cache, cache_bytes: as in `pipeline.stream.open_stream`.
+    """
+    store = open_store(root)
+    lines = read_manifest(store)
+    chosen = [line for line in lines if line.split == split]
+    if not any(line.name.startswith(f"{DATA}/") for line in lines):
+        raise RequestError(f"{root} was published with --layout columns; pipeline.stream.open_stream reads it")
+    if not chosen:
+        had = ", ".join(sorted({line.split for line in lines}))
+        raise RequestError(f"{root} has no split {split!r}; it has {had}")
+    kept = open_cache(store, [line.bytes for line in chosen], cache, cache_bytes)
+    return stream_lines(store, chosen, seed, kept)
+
+
+def line_of(target: Target, receipt: Any, members: Sequence[str]) -> Line:
+    """The line of a shard that is done."""
+    return Line(
+        name=data_path(target),
+        split=target.split,
+        samples=receipt.samples,
+        bytes=receipt.bytes,
+        sha256=receipt.sha256,
+        members=tuple(members),
+        removed=receipt.drops.get("removed", 0),
+    )
+
+
+Splits = Mapping[str, Sequence[Line]]
+"""split -> its shards, in order."""
+
+
+def by_split(lines: Sequence[Line]) -> dict[str, list[Line]]:
+    """split -> its shards, in order."""
+    splits: dict[str, list[Line]] = {}
+    for line in lines:
+        splits.setdefault(line.split, []).append(line)
+    return splits

@@ -1,0 +1,122 @@
+"""Hashing beside other work: hashlib lets go of the interpreter, so a digest need not be waited for."""
+
+from __future__ import annotations
+
+import mmap
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import BinaryIO
+
+from pipeline.dataset.columns import check_current, zip_columns
+from pipeline.dataset.dataset import IMAGES, Dataset
+from pipeline.errors import ShardNotReady
+from pipeline.shards.commit import load_receipt
+from pipeline.shards.read import check_bytes, load_tar, read_keyed
+from pipeline.shards.receipt import Receipt, digest_json, shard_name
+from pipeline.shards.sample import Sample
+from pipeline.shards.tar import END, TarWriter
+
+CHUNK = 8 << 20
+"""Bytes that are hashed in one go: each time, the thread waits for the interpreter."""
+MOST_PARTS = os.sysconf("SC_IOV_MAX")
+
+
+class Loaded:
+    """A shard of all columns whose bytes are being verified: nothing made of it may be published before `check`.
+
+    samples: all of images, with the members of every column where all have them. digest: of the receipts.
+    """
+
+    def __init__(self, dataset: Dataset, columns: Sequence[str], shard: int, threads: ThreadPoolExecutor) -> None:
+        self.shard = shard
+        receipts = {column: _receipt(dataset, column, shard) for column in columns}
+        for receipt in receipts.values():
+            check_current(receipt, receipts[IMAGES])
+        data = {column: load_tar(dataset.store, receipt) for column, receipt in receipts.items()}
+        self._checks: list[Future[None]] = [
+            threads.submit(check_bytes, data[column], receipts[column]) for column in columns
+        ]
+        self.digest = digest_json({column: receipt.sha256 for column, receipt in receipts.items()})
+        try:
+            self.samples = _zip(data, receipts)
+        except Exception:
+            self.check()  # what is damaged is to be called so
+            raise
+
+    def check(self) -> None:
+        """Wait until all bytes are verified. Raises DamagedShard."""
+        for check in self._checks:
+            check.result()
+
+
+def _receipt(dataset: Dataset, column: str, shard: int) -> Receipt:
+    receipt = load_receipt(dataset.store, column, shard)
+    if receipt is None:
+        raise ShardNotReady(f"{column}/{shard_name(shard)} has no receipt")
+    return receipt
+
+
+def _zip(data: Mapping[str, memoryview], receipts: Mapping[str, Receipt]) -> list[Sample]:
+    found: dict[str, list[Sample]] = {}
+    for column, receipt in receipts.items():
+        found[column] = read_keyed(data[column], receipt)
+    whole = {sample.key: sample for sample in zip_columns(found, receipts)}
+    return [whole.get(sample.key, sample) for sample in found[IMAGES]]
+
+
+class BesideWriter(TarWriter):
+    """A TarWriter that writes many members with one call, and hashes what stands in the file on a thread.
+
+    file: opened for writing and reading. threads: must have but one.
+    """
+
+    def __init__(self, file: BinaryIO, threads: ThreadPoolExecutor) -> None:
+        super().__init__(file)
+        self._pending: list[bytes | memoryview] = []
+        self._size = 0
+        self._submit: Callable[..., Future[None]] = threads.submit
+        self._jobs: list[Future[None]] = []
+
+    def _write(self, *parts: bytes | memoryview) -> None:
+        self._pending += parts
+        self._size += sum(map(len, parts))
+        if self._size >= CHUNK:
+            self._flush()
+
+    def _flush(self) -> None:
+        write_all(self._file.fileno(), self._pending)
+        start, self.bytes = self.bytes, self.bytes + self._size
+        self._pending, self._size = [], 0
+        self._jobs.append(self._submit(self._hash_written, start, self.bytes))
+
+    def _hash_written(self, start: int, stop: int) -> None:
+        # The file's own pages, so that nothing is copied or kept for it.
+        with mmap.mmap(self._file.fileno(), stop, access=mmap.ACCESS_READ) as data, memoryview(data) as view:
+            self._hash.update(view[start:stop])
+
+    def end(self) -> None:
+        """Write the end; the digest need not be known yet."""
+        self._write(END)
+        self._flush()
+
+    def digest(self) -> str:
+        """The sha256 of the whole file, in hexadecimal, once it is known."""
+        for job in self._jobs:
+            job.result()
+        return self._hash.hexdigest()
+
+    def close(self) -> str:
+        self.end()
+        return self.digest()
+
+
+def write_all(file: int, parts: Sequence[bytes | memoryview]) -> None:
+    """Write the parts to a file by its descriptor. Raises OSError, when the disk is full too."""
+    for first in range(0, len(parts), MOST_PARTS):
+        some = parts[first : first + MOST_PARTS]
+        written = os.writev(file, some)
+        if written < sum(map(len, some)):
+            rest = memoryview(b"".join(some))[written:]
+            while rest:
+                rest = rest[os.write(file, rest) :]

@@ -1,0 +1,215 @@
+"""The stage that looks at every sample for the report: counts, captions, and the pictures of duplicates."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from extractors.base import Resources
+from extractors.maps import png
+from extractors.maps.formats import PeopleRecord
+from extractors.records import decode_record
+from pipeline.dataset.aligned import open_aligned
+from pipeline.dataset.dataset import IMAGES, Dataset
+from pipeline.errors import DamagedShard, describe_error
+from pipeline.image import use_threads
+from pipeline.report.captions import Captioned, rank, read_caption
+from pipeline.report.samples import Thumbnail, draw_thumbnail
+from pipeline.shards.commit import load_receipt
+from pipeline.shards.receipt import Receipt
+from pipeline.shards.sample import Sample
+from pipeline.shards.sample_info import SampleInfo
+from pipeline.stages.stage import Made
+
+
+@dataclass
+class Tally:
+    """samples: those counted. counts: (measure, column) -> bin -> how many, as `measures` has them."""
+
+    samples: int = 0
+    counts: dict[tuple[str, str], Counter[Bin]] = field(default_factory=lambda: defaultdict(Counter))
+
+    def add(self, column: str, found: Counts) -> None:
+        """Count what was measured of one member."""
+        for measure, bins in found.items():
+            self.counts[measure, column].update(bins)
+
+    def of(self, measure: str) -> list[tuple[str, Counter[Bin]]]:
+        """(column, its counts) of each column for which something was counted."""
+        return [(column, counts) for (name, column), counts in self.counts.items() if name == measure]
+
+
+def add_tallies(tallies: Iterable[Tally], columns: Iterable[str]) -> Tally:
+    """The sum, its columns in this order."""
+    found = Tally()
+    for tally in tallies:
+        found.samples += tally.samples
+        for place, counts in tally.counts.items():
+            found.counts[place].update(counts)
+    order = {column: number for number, column in enumerate(columns)}
+    found.counts = dict(sorted(found.counts.items(), key=lambda item: (item[0][0], order[item[0][1]])))
+    return found
+
+
+Bin = tuple[int, ...]
+"""(width, height) of "stored"; else one number: that of the bin, of persons, or of the class."""
+Counts = Mapping[str, Mapping[Bin, int]]
+"""measure -> bin -> how many."""
+
+SIDES = (*(64 * i for i in range(1, 17)), 1280, 1536, 1792, 2048, 2560, 3072, 4096, 6144, 8192)
+"""Bin i of "original" holds short sides from SIDES[i - 1] to below SIDES[i], in pixels."""
+SCORE_BINS = 4
+"""Bins of "aesthetic" to one point of the score."""
+MOST_PERSONS = 12
+"""This many and more fall into one bin of "persons"."""
+EDGE_BINS = 100
+"""Bins of "edges" from no edge at all to nothing but edge."""
+THRESHOLD = 127
+"""A pixel above it is an edge: `u8 > 127` is `edge >= 0.5`, where the published sketch adapter cut."""
+
+
+def measure_known(data: bytes) -> Counts:
+    """A picture's json: its stored size, the short side of the original, and its aesthetic score where told."""
+    info = decode_record(data, SampleInfo)
+    side = min(info.placement.original)
+    counts: dict[str, Mapping[Bin, int]] = {
+        "stored": {(info.width, info.height): 1},
+        "original": {(bisect_right(SIDES, side),): 1},
+    }
+    score = info.source.get("aesthetic")
+    if isinstance(score, int | float) and math.isfinite(score):
+        counts["aesthetic"] = {(int(score * SCORE_BINS // 1),): 1}
+    return counts
+
+
+def measure_people(data: bytes) -> Counts:
+    """How many persons were found."""
+    return {"persons": {(min(decode_record(data, PeopleRecord).persons, MOST_PERSONS),): 1}}
+
+
+def measure_labels(data: bytes) -> Counts:
+    """The classes of a label map: "labels" has the picture for each class that it shows, "pixels" its pixels."""
+    pixels = np.bincount(png.decode_indexed(data).ravel(), minlength=256)
+    values = np.flatnonzero(pixels).tolist()
+    return {
+        "labels": {(value,): 1 for value in values},
+        "pixels": {(value,): int(pixels[value]) for value in values},
+    }
+
+
+def measure_edges(data: bytes) -> Counts:
+    """The share of the pixels of an edge map that are edges."""
+    edges = png.decode_grey(data) > THRESHOLD
+    return {"edges": {(min(EDGE_BINS * int(edges.sum()) // edges.size, EDGE_BINS - 1),): 1}}
+
+
+MEASURES: Mapping[str, Callable[[bytes], Counts]] = {
+    "json": measure_known,
+    "keypose.json": measure_people,
+    "seg.png": measure_labels,
+    "sketch.png": measure_edges,
+    "canny.png": measure_edges,
+}
+"""member -> what is counted of it. A column is known by its members, for --as may have renamed it."""
+
+
+@dataclass(frozen=True)
+class Counted(Made):
+    """What a look at one shard gave. thumbnails: key -> the picture, of those that were asked for.
+
+    problems: a line for each shard that is damaged, and so left out.
+    """
+
+    tally: Tally = field(default_factory=Tally)
+    captions: tuple[Captioned, ...] = ()
+    thumbnails: Mapping[str, Thumbnail] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
+
+
+@dataclass
+class Count:
+    """Stage: looks at a shard of every column, verified, and writes nothing.
+
+    columns: images first. removed: shard -> keys that are not counted. pictures: keys whose pictures are wanted.
+    limit: the rank (see `captions`) below which captions are handed on; those of the keys `shown` always are.
+    """
+
+    dataset: Dataset
+    columns: Sequence[str]
+    removed: Mapping[int, Collection[str]]
+    pictures: Collection[str]
+    shown: Collection[str]
+    limit: int
+    resources: Resources = field(default_factory=Resources)
+
+    def setup(self) -> None:
+        use_threads(self.resources.cpus)
+
+    def __call__(self, shard: int) -> Counted:
+        receipts, damaged = self._receipts(shard)
+        if IMAGES not in receipts:
+            return Counted(problems=damaged)
+        aligned = open_aligned(self.dataset.store, receipts)
+        problems = (*damaged, *aligned.problems)
+        if not aligned.samples:
+            return Counted(problems=problems)
+        removed = self.removed.get(shard, ())
+        kept = {c: [s for s in samples if s.key not in removed] for c, samples in aligned.samples.items()}
+        tally, errors = count(kept)
+        images = kept[IMAGES]
+        thumbnails, unread = self._thumbnails(images)
+        return Counted(
+            receipts={IMAGES: receipts[IMAGES]},
+            errors=(*errors, *unread),
+            tally=tally,
+            captions=tuple(read_caption(sample) for sample in images if self._is_searched(sample.key)),
+            thumbnails=thumbnails,
+            problems=problems,
+        )
+
+    def _thumbnails(self, images: Sequence[Sample]) -> tuple[dict[str, Thumbnail], list[str]]:
+        """The pictures that are wanted, by key, and a line for each that cannot be opened."""
+        drawn, unread = dict[str, Thumbnail](), list[str]()
+        for sample in images:
+            if sample.key in self.pictures:
+                try:
+                    drawn[sample.key] = draw_thumbnail(sample)
+                except ValueError as error:
+                    unread.append(f"{IMAGES}: {sample.key}: jpg cannot be read: {describe_error(error)}")
+        return drawn, unread
+
+    def _is_searched(self, key: str) -> bool:
+        return rank(key) < self.limit or key in self.shown
+
+    def _receipts(self, shard: int) -> tuple[dict[str, Receipt], tuple[str, ...]]:
+        """The receipts of the shard's columns that are made, and a line for each that is damaged."""
+        receipts, damaged = dict[str, Receipt](), []
+        for column in self.columns:
+            try:
+                receipt = load_receipt(self.dataset.store, column, shard)
+            except DamagedShard as error:
+                damaged.append(str(error))
+                continue
+            if receipt is not None:
+                receipts[column] = receipt
+        return receipts, tuple(damaged)
+
+
+def count(columns: Mapping[str, Sequence[Sample]]) -> tuple[Tally, tuple[str, ...]]:
+    """The tally of aligned columns, and a line for each member that cannot be read."""
+    tally, errors = Tally(len(columns[IMAGES])), []
+    for column, samples in columns.items():
+        for sample in samples:
+            for member, measure in MEASURES.items():
+                if member not in sample.members:
+                    continue
+                try:
+                    tally.add(column, measure(bytes(sample.members[member])))
+                except Exception as error:
+                    errors.append(f"{column}: {sample.key}: {member} cannot be read: {describe_error(error)}")
+    return tally, tuple(errors)

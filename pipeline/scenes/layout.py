@@ -1,0 +1,194 @@
+"""What is in a scene: a place, a camera, people and things, drawn from (seed, index) before any pixel."""
+
+import math
+from dataclasses import dataclass
+
+from pipeline.scenes import catalogue as things
+from pipeline.scenes import labels
+from pipeline.scenes.builder import Model, Thing
+from pipeline.scenes.catalogue import Builder
+from pipeline.scenes.figure import Person, draw_looks, make_person, seat_height
+from pipeline.scenes.geometry import Camera, Frame
+from pipeline.scenes.materials import COLOURS, Material, vary
+from pipeline.scenes.poses import POSES, SEATED, vary_pose
+from pipeline.scenes.rng import Dice
+from pipeline.scenes.setting import Place, draw_place
+from pipeline.scenes.solids import cube
+
+_OVERLAP = 0.35  # at most this share of the narrower of two things may hide behind the other
+_SEAT_OF = {"bench": (0.47, 0.05), "chair": (0.48, 0.03), "couch": (0.46, 0.1)}
+
+
+@dataclass(frozen=True)
+class World:
+    """`seats` tells which thing a person sits on: number in `people` -> number in `things`."""
+
+    place: Place
+    camera: Camera
+    people: tuple[Person, ...]
+    things: tuple[Thing, ...]
+    seats: dict[int, int]
+
+    @property
+    def all(self) -> tuple[Thing, ...]:
+        """Everybody, then everything."""
+        return tuple(p.thing for p in self.people) + self.things
+
+
+class Layout:
+    """Finds free ground: nothing touches, nothing leaves the picture, nothing hides much of another."""
+
+    def __init__(self, dice: Dice, camera: Camera, place: Place) -> None:
+        self._dice, self._place = dice, place
+        self._half = 0.5 / camera.focal
+        self._camera = camera
+        self._taken: list[tuple[float, float, float, float]] = []  # x, z, radius, height
+
+    def find(self, radius: float, near: float, far: float) -> tuple[float, float] | None:
+        room = self._place.room
+        if room is not None:
+            far = min(far, room.back - radius - 0.1)
+        for _ in range(25):
+            if near + radius > far:
+                return None
+            # Even over the picture's height, where a uniform depth would crowd the horizon.
+            z = 1 / self._dice.between(1 / far, 1 / (near + radius))
+            reach = max(self._half * z - 0.75 * radius, 0.05)
+            if room is not None:
+                reach = min(reach, room.side - radius - 0.1)
+            x = self._dice.around(0, reach)
+            if reach > 0 and self._free(x, z, radius):
+                return x, z
+        return None
+
+    def whole(self, height: float) -> float:
+        """The depth from which on something of that height is seen up to its top."""
+        rise = (self._half * self._camera.up[1] + self._camera.forward[1]) / (
+            self._half * self._camera.up[2] + self._camera.forward[2]
+        )
+        return (height - self._camera.eye) / rise if rise > 0.05 else 2.5 * height
+
+    def _free(self, x: float, z: float, radius: float) -> bool:
+        low, high = (x - radius) / z, (x + radius) / z
+        for ax, az, ar, _ in self._taken:
+            if math.sqrt((x - ax) * (x - ax) + (z - az) * (z - az)) < radius + ar + 0.12:
+                return False
+            shared = min(high, (ax + ar) / az) - max(low, (ax - ar) / az)
+            if shared > _OVERLAP * min(high - low, 2 * ar / az):
+                return False
+        return True
+
+    def take(self, thing: Thing) -> None:
+        x, _, z = thing.origin
+        self._taken.append((x, z, thing.radius, thing.height))
+
+
+def facing(dice: Dice) -> float:
+    """Yaw in degrees: most people face the camera, some are seen from the side or from behind."""
+    return dice.weigh({0: 5.0, 90: 1.3, -90: 1.3, 180: 1.6}) + dice.around(0, 38)
+
+
+def _seat(dice: Dice, frame: Frame, place: Place, height: float) -> tuple[Thing, float, float]:
+    """Something to sit on, the height of its seat and how far to its front one sits."""
+    offers: dict[Builder, float] = {b: w for b, w in place.offers.items() if b in things.SEATS}
+    offers[cube] = 2.5
+    builder = dice.weigh(offers)
+    if builder is not cube:
+        thing = builder(dice, frame)
+        return (thing, *_SEAT_OF[thing.noun])
+    name = dice.pick(list(COLOURS))
+    model = Model(frame)
+    model.box((0, 0, 0), (height, height, height), Material(vary(dice, COLOURS[name])))
+    block = Thing("cube", labels.SOLID, frame, tuple(model.parts), 0.71 * height, height, name)
+    return block, height, height / 2 - 0.14
+
+
+def _add_person(dice: Dice, layout: Layout, place: Place) -> tuple[Person, Thing | None] | None:
+    seated = dice.chance(0.2)
+    pose = vary_pose(dice, dice.pick(SEATED if seated else POSES))
+    looks = draw_looks(dice, pose)
+    size, turn, yaw = dice.between(0.9, 1.08), dice.around(0, 22), facing(dice)
+    at = layout.find(0.8 if seated else 0.42, 2.3, 6.5)
+    if at is None:
+        return None
+    frame = Frame((at[0], 0.0, at[1]), yaw)
+    if not seated:
+        return make_person(frame, pose, looks, size, turn), None
+    thing, height, ahead = _seat(dice, frame, place, seat_height(pose, size))
+    return make_person(frame, pose, looks, size, turn, (height, ahead)), thing
+
+
+def _window(dice: Dice, place: Place) -> Thing | None:
+    """On the back wall of a room, by day."""
+    room = place.room
+    if room is None or dice.chance(0.6):
+        return None
+    w, h = dice.between(0.9, 1.6), dice.between(0.9, 1.3)
+    frame = Frame((dice.around(0, room.side * 0.6), 0.0, room.back), 0.0)
+    model = Model(frame)
+    model.box((0, 1.0, 0.03), (w + 0.16, h + 0.16, 0.06), Material((0.93, 0.93, 0.92)))
+    for x in (-w / 4, w / 4):
+        for y in (1.08, 1.08 + h / 2):
+            pane = Material((0.62, 0.80, 0.95), gloss=0.4)
+            model.box((x, y + 0.02, 0.05), (w / 2 - 0.05, h / 2 - 0.04, 0.06), pane, ink=f"{x}{y}")
+    return Thing("window", labels.WINDOW, frame, tuple(model.parts), w / 2, h + 1)
+
+
+def add_things(dice: Dice, layout: Layout, place: Place, count: int, near: float, far: float) -> list[Thing]:
+    found: list[Thing] = []
+    for _ in range(count):
+        builder = dice.weigh(dict(place.offers))
+        # Built once at the origin to know its size, then again, from equal dice, where it stands.
+        key = int(dice.unit() * 2**31), int(dice.unit() * 2**31)
+        yaw = _thing_yaw(dice, builder)
+        trial = builder(Dice(*key), Frame((0.0, 0.0, 0.0), yaw))
+        at = layout.find(
+            trial.radius, max(near, layout.whole(trial.height) * (0.75 if trial.height > 2.6 else 1.0)), far
+        )
+        # No second thing of one name and colour, so that a caption is never ambiguous.
+        if at is None or any((t.noun, t.colour) == (trial.noun, trial.colour) for t in found):
+            continue
+        thing = builder(Dice(*key), Frame((at[0], 0.0, at[1]), yaw))
+        layout.take(thing)
+        found.append(thing)
+    return found
+
+
+def _thing_yaw(dice: Dice, builder: Builder) -> float:
+    if builder in things.FRONTED:
+        return dice.around(0, 28)
+    return dice.around(0, 180)
+
+
+def draw_camera(dice: Dice, size: int) -> Camera:
+    return Camera(dice.between(1.1, 1.9), dice.between(4, 11), dice.between(0.92, 1.25), size)
+
+
+def draw_world(seed: int, index: int, size: int) -> World:
+    """Does not depend on `size` but for the camera's."""
+    dice = Dice(seed, index)
+    place = draw_place(dice)
+    camera = draw_camera(dice, size)
+    layout = Layout(dice, camera, place)
+    people: list[Person] = []
+    objects: list[Thing] = []
+    seats: dict[int, int] = {}
+    for _ in range(dice.weigh({0: 33, 1: 40, 2: 21, 3: 6})):
+        added = _add_person(dice, layout, place)
+        if added is None:
+            continue
+        person, seat = added
+        layout.take(person.thing)
+        if seat is not None:
+            layout.take(seat)
+            seats[len(people)] = len(objects)
+            objects.append(seat)
+        people.append(person)
+    count = dice.weigh({1: 2, 2: 3, 3: 3, 4: 2}) if people else dice.weigh({2: 2, 3: 3, 4: 3, 5: 2})
+    objects += add_things(dice, layout, place, count, 2.4, 7.5)
+    if place.sky is not None and dice.chance(0.5):
+        objects += add_things(dice, layout, place, 2, 9.0, 24.0)
+    window = _window(dice, place)
+    if window is not None:
+        objects.append(window)
+    return World(place, camera, tuple(people), tuple(objects), seats)

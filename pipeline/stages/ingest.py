@@ -1,0 +1,234 @@
+"""Ingest: the rows of a plan become the images column, and columns of the source's own ground truth."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from extractors.base import Resources
+from extractors.registry import format_of
+from pipeline.dataset.dataset import IMAGES, Dataset, create_dataset
+from pipeline.dataset.download_commit import commit_attempt, read_seen, write_seen
+from pipeline.dataset.outcomes import OK, count_drops, digest_rows, encode_rows, perceive, rows_path
+from pipeline.errors import Drop, IncompleteError, RequestError, describe_error
+from pipeline.image import (
+    Decoded,
+    Geometry,
+    Picture,
+    Placement,
+    apply_placement,
+    encode_jpeg,
+    use_threads,
+)
+from pipeline.shards.commit import commit, load_receipt, publish
+from pipeline.shards.receipt import Receipt, shard_name
+from pipeline.shards.sample import Sample, digest_keys
+from pipeline.shards.sample_info import SampleInfo, read_info
+from pipeline.shards.store import open_store
+from pipeline.sources.base import Opener, Original, Row, Source
+from pipeline.stages.isolated import Decode, decode_in_child, decode_in_time
+from pipeline.stages.stage import Fuse, Made, refuse_total_failure
+
+
+def plan_dataset(root: str, source: Source, geometry: Geometry, shard_size: int) -> Dataset:
+    """Make the plan of a new dataset, or open the one that stands there. RequestError when it is another's."""
+    if shard_size < 1:
+        raise RequestError(f"--shard-size must be at least 1, not {shard_size}")
+    return create_dataset(open_store(root), source.rows, shard_size, source.describe(), asdict(geometry))
+
+
+def check_truths(source: Source, truths: Sequence[str]) -> None:
+    """Raises RequestError when the source does not know one of these conditions exactly."""
+    known = source.truths()
+    for name in truths:
+        if name not in known:
+            had = ", ".join(sorted(known)) or "none"
+            raise RequestError(f"--truth must name conditions this source knows exactly ({had}), not {name!r}")
+
+
+def claim_truths(dataset: Dataset, source: Source, truths: Sequence[str]) -> dict[str, str]:
+    """Begin a column for each condition of `truths`: name -> recipe digest. RequestError for one unknown."""
+    check_truths(source, truths)
+    return {name: dataset.claim(name, source.truths()[name]) for name in truths}
+
+
+@dataclass
+class _Kept:
+    """The rows of one shard that became samples, and those that did not."""
+
+    samples: list[Sample] = field(default_factory=list)
+    truth: dict[str, list[Sample]] = field(default_factory=dict)
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Ingest:
+    """Stage: plan shard -> images shard and truth shards, from one look at each row.
+
+    truths: column -> recipe digest, as `claim_truths` gives them.
+    """
+
+    dataset: Dataset
+    source: Source
+    geometry: Geometry
+    truths: Mapping[str, str]
+
+    @property
+    def resources(self) -> Resources:
+        return self.source.resources
+
+    def setup(self) -> None:
+        use_threads(self.resources.cpus)
+        self.source.setup()
+        self.fuse = Fuse()
+        self._decode_picture: Decode = decode_in_time
+
+    def run_carefully(self, shard: int) -> Made:
+        """The same, every picture decoded in a child process; one that the child dies over is a drop."""
+        try:
+            with decode_in_child() as self._decode_picture:
+                return self(shard)
+        finally:
+            self._decode_picture = decode_in_time
+
+    def __call__(self, shard: int) -> Made:
+        finished = {column: load_receipt(self.dataset.store, column, shard) for column in (IMAGES, *self.truths)}
+        receipts = {column: receipt for column, receipt in finished.items() if receipt}
+        missing = [column for column in self.truths if column not in receipts]
+        errors: tuple[str, ...] = ()
+        if IMAGES not in receipts:
+            receipts[IMAGES], truth, errors = self._make_images(shard, missing)
+        elif missing:
+            truth = self._make_truth(receipts[IMAGES], missing)
+        for column in missing:
+            receipts[column] = self._commit_truth(column, receipts[IMAGES], truth[column])
+        return Made(receipts, errors)
+
+    def _make_images(
+        self, shard: int, truths: Sequence[str]
+    ) -> tuple[Receipt, Mapping[str, list[Sample]], tuple[str, ...]]:
+        """The pictures and the truth of a shard, from the source."""
+        started = time.perf_counter()
+        store, rows = self.dataset.store, self.dataset.plan(shard)
+        with store.scratch() as scratch, self.source.gather(rows, self.geometry.size, scratch) as opener:
+            seen = None if self.source.repeatable else read_seen(store, shard)
+            kept = self._read(rows, opener, truths, seen or {})
+            if not self.source.repeatable and seen is None:
+                got = {row["key"]: row["sha256"] for row in kept.rows if row.get("sha256")}
+                if not write_seen(store, shard, got):
+                    # Another attempt was first, so its pictures are the ones to be held to.
+                    kept = self._read(rows, opener, truths, read_seen(store, shard) or {})
+        refuse_total_failure(len(kept.samples), kept.errors)
+        table = encode_rows(kept.rows)
+        receipt = publish(
+            store,
+            kept.samples,
+            column=IMAGES,
+            shard=shard,
+            planned=len(kept.rows),
+            recipe=self.dataset.description.recipe,
+            drops=count_drops(kept.rows),
+            rows=digest_rows(table),
+            seconds=time.perf_counter() - started,
+            extra={rows_path(shard): table},
+            by=commit if self.source.repeatable else commit_attempt,
+        )
+        truth: Mapping[str, list[Sample]] = kept.truth
+        if truths and receipt.keys != digest_keys(sample.key for sample in kept.samples):
+            # An earlier attempt's shard stands, whose pictures are not all among ours.
+            truth = self._make_truth(receipt, truths)
+        return receipt, truth, tuple(kept.errors)
+
+    def _read(self, rows: Sequence[Row], opener: Opener, truths: Sequence[str], seen: Mapping[str, str]) -> _Kept:
+        kept = _Kept(truth={column: [] for column in truths})
+        for row in rows:
+            outcome: dict[str, Any] = {"key": row["key"], "status": OK}
+            try:
+                original = opener(row)
+                decoded = self._decode(row, original, seen, outcome)
+                placement = self.geometry.place(*decoded.size)
+                picture = apply_placement(decoded.picture, placement)
+                sample = self._sample(row, original, picture, placement, outcome["sha256"])
+                maps = {c: format_of(c).encode(original.truth[c](placement)) for c in truths}
+                outcome["phash"] = perceive(picture)
+                self.fuse.succeed()
+            except Drop as drop:
+                outcome["status"] = drop.reason
+                outcome.setdefault("http", drop.http)
+            except Exception as error:
+                outcome["status"] = f"failed ({type(error).__name__})"
+                kept.errors.append(f"{row['key']}: {describe_error(error)}")
+                self.fuse.fail(kept.errors[-1])
+            kept.rows.append(outcome)
+            if outcome["status"] == OK:
+                kept.samples.append(sample)
+                for column, members in maps.items():
+                    kept.truth[column].append(Sample(row["key"], members))
+        return kept
+
+    def _decode(self, row: Row, original: Original, seen: Mapping[str, str], outcome: dict[str, Any]) -> Decoded:
+        """The picture, and what is known of its file in `outcome`."""
+        outcome |= {"http": original.http, "sha256": None}
+        if isinstance(original.content, bytes):
+            outcome |= {"sha256": hashlib.sha256(original.content).hexdigest(), "bytes": len(original.content)}
+            if row["digest"] not in (None, outcome["sha256"]):
+                raise Drop("not the picture of the metadata's digest")
+            if seen.get(row["key"]) not in (None, outcome["sha256"]):
+                raise Drop("changed since it was first seen")
+            decoded = self._decode_picture(original.content, self.geometry, original.formats)
+        else:
+            height, width = original.content.shape[:2]
+            decoded = Decoded(original.content, (width, height))
+        outcome |= {"width": decoded.size[0], "height": decoded.size[1]}
+        return decoded
+
+    def _sample(
+        self, row: Row, original: Original, picture: Picture, placement: Placement, sha256: str | None
+    ) -> Sample:
+        height, width = picture.shape[:2]
+        source = {"location": row["location"], **original.info}
+        info = SampleInfo(row["key"], original.captions, width, height, placement, sha256, source)
+        members = {
+            "jpg": encode_jpeg(picture, self.geometry.quality),
+            "txt": original.captions[0].encode(),
+            "json": info.encode(),
+        }
+        return Sample(row["key"], members)
+
+    def _make_truth(self, images: Receipt, truths: Sequence[str]) -> Mapping[str, list[Sample]]:
+        """The truth of a shard whose pictures stand, placed as they are."""
+        store = self.dataset.store
+        pictures = self.dataset.load(IMAGES, images.shard, images)
+        rows = {row["key"]: row for row in self.dataset.plan(images.shard)}
+        made: dict[str, list[Sample]] = {column: [] for column in truths}
+        kept = [rows[sample.key] for sample in pictures]
+        size = self.geometry.size
+        with store.scratch() as scratch, self.source.gather(kept, size, scratch, pictures=False) as opener:
+            for sample, row in zip(pictures, kept, strict=True):
+                placement = read_info(sample).placement
+                try:
+                    truth = opener(row).truth
+                    for column in truths:
+                        members = format_of(column).encode(truth[column](placement))
+                        made[column].append(Sample(sample.key, members))
+                except Exception as error:
+                    raise IncompleteError(
+                        f"images/{shard_name(images.shard)} holds {sample.key}, for which its source now gives no "
+                        f"truth ({describe_error(error)})"
+                    ) from error
+        return made
+
+    def _commit_truth(self, column: str, images: Receipt, samples: list[Sample]) -> Receipt:
+        return publish(
+            self.dataset.store,
+            samples,
+            column=column,
+            shard=images.shard,
+            planned=images.samples,
+            recipe=self.truths[column],
+            input=images.sha256,
+        )

@@ -1,0 +1,138 @@
+"""Verify: every byte of a dataset against its receipts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import pyarrow as pa
+
+from extractors.base import Resources
+from extractors.maps.formats import PeopleRecord
+from extractors.records import BadRecord, decode_record
+from pipeline.dataset.columns import check_current, zip_columns
+from pipeline.dataset.dataset import IMAGES, RESERVED, Dataset
+from pipeline.dataset.download_commit import read_seen
+from pipeline.dataset.duplicates import read_marks
+from pipeline.dataset.outcomes import read_rows, rows_path
+from pipeline.dataset.plan import plan_path, read_left_out, verify_segment
+from pipeline.dataset.tombstones import read_stones
+from pipeline.errors import DamagedShard
+from pipeline.shards.commit import load_receipt
+from pipeline.shards.read import load_verified
+from pipeline.shards.receipt import Receipt, shard_name
+from pipeline.shards.sample import Sample
+from pipeline.shards.sample_info import read_info
+from pipeline.stages.stage import Made
+
+SEEN_NAME = re.compile(r"(\d{6,})\.seen\.parquet")
+
+
+@dataclass
+class Verify:
+    """Stage: reads a shard of every column; what is damaged or missing comes back as errors, one line each."""
+
+    dataset: Dataset
+    columns: Sequence[str]
+    recipes: dict[str, str]
+    resources: Resources = field(default_factory=Resources)
+
+    def setup(self) -> None:
+        """Nothing to load."""
+
+    def __call__(self, shard: int) -> Made:
+        receipts: dict[str, Receipt] = {}
+        errors: list[str] = []
+        pictures: list[Sample] = []
+        for column in self.columns:
+            try:
+                receipt = load_receipt(self.dataset.store, column, shard)
+                if receipt is None:
+                    errors.append(f"{column}/{shard_name(shard)}: missing")
+                    continue
+                samples = load_verified(self.dataset.store, receipt)
+                if receipt.recipe != self.recipes[column]:
+                    raise DamagedShard(f"{column}/{shard_name(shard)}: its recipe is not its column's")
+                check_members(samples, f"{column}/{shard_name(shard)}")
+                if column == IMAGES:
+                    check_plan(self.dataset, read_rows(self.dataset.store, receipt), shard)
+                    # Only the keys are needed from here on; the members would keep the whole shard in memory.
+                    pictures = [Sample(sample.key, {}) for sample in samples]
+                elif images := receipts.get(IMAGES):
+                    check_current(receipt, images)
+                    zip_columns({IMAGES: pictures, column: samples}, {IMAGES: images, column: receipt})
+                receipts[column] = receipt
+            except DamagedShard as error:
+                errors.append(str(error))
+        return Made(receipts, tuple(errors))
+
+
+def check_members(samples: Sequence[Sample], where: str) -> None:
+    """Raises DamagedShard when a sample's json or keypose.json is not what it should be, whoever wrote it."""
+    for sample in samples:
+        try:
+            if "json" in sample.members:
+                read_info(sample)
+            if "keypose.json" in sample.members:
+                decode_record(sample.members["keypose.json"], PeopleRecord)
+        except DamagedShard as error:
+            raise DamagedShard(f"{where}: {error}") from None
+        except BadRecord as error:
+            raise DamagedShard(f"{where}: {sample.key}: its keypose.json {error}") from None
+
+
+def check_plan(dataset: Dataset, rows: pa.Table, shard: int) -> None:
+    """Raises DamagedShard when the rows of a finished shard are not those that were planned."""
+    if [row["key"] for row in dataset.plan(shard)] != rows["key"].to_pylist():
+        raise DamagedShard(f"{rows_path(shard)}: its keys are not those of {plan_path(shard)}")
+
+
+def plan_verify(dataset: Dataset) -> Verify:
+    """The stage that verifies all columns that were begun."""
+    columns = dataset.columns()
+    return Verify(dataset, columns, {column: dataset.recipe_digest(column) for column in columns})
+
+
+def count_older(made: Iterable[Made]) -> int:
+    """How many images receipts were written before they named the sha256 of rows.parquet."""
+    return sum(IMAGES in of.receipts and of.receipts[IMAGES].rows is None for of in made)
+
+
+def verify_plan(dataset: Dataset) -> list[str]:
+    """A line for each plan file that is gone, and one for each segment whose plan is not the one written down."""
+    return [line for segment in dataset.segments for line in verify_segment(dataset.store, segment)]
+
+
+def verify_tables(dataset: Dataset) -> list[str]:
+    """A line for each of the small files beside the shards that is damaged.
+
+    Which are: what the plan left out, tombstones, duplicates, and the digests that a download saw first.
+    """
+    store = dataset.store
+    reads: list[Callable[[], Any]] = [partial(read_left_out, store), partial(read_stones, store)]
+    reads += [partial(read_marks, store, f"duplicates/{name}") for name in store.names("duplicates")]
+    seen = (SEEN_NAME.fullmatch(name) for name in store.names("plan"))
+    reads += [partial(read_seen, store, int(match[1])) for match in seen if match]
+    errors = []
+    for read in reads:
+        try:
+            read()
+        except DamagedShard as error:
+            errors.append(str(error))
+    return errors
+
+
+def verify_columns(dataset: Dataset) -> list[str]:
+    """A line for each receipt or folder of receipts that nobody reads: there is no recipe or plan for it."""
+    known, store = dataset.columns(), dataset.store
+    strangers = [name for name in store.names("") if name not in (*known, *RESERVED)]
+    lines = [f"{n}: has receipts, but {n}/column.json is gone" for n in strangers if dataset.done(n)]
+    for column in known:
+        lines += [
+            f"{column}/{shard_name(n)}: has a receipt, but no plan asks for it; a file of supplements/ may be gone"
+            for n in sorted(dataset.done(column).difference(dataset.shards))
+        ]
+    return lines

@@ -1,0 +1,82 @@
+"""Reading a block: what a position gives, and what stands in for a sample that cannot be used."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
+from typing import TypeVar
+
+from pipeline.errors import BrokenStage, IncompleteError, RequestError, describe_error
+from pipeline.shards.sample import Sample
+from pipeline.stages.stage import IN_A_ROW
+from pipeline.stream.opened import Opened
+from pipeline.stream.order import Block
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Make = Callable[[Sample, int], T]
+"""What becomes of a sample at its visit in an epoch."""
+
+
+class Reading:
+    """A block whose shards are open. opened: the samples by shard; a shard that was skipped is not among them.
+
+    A position whose sample was removed or cannot be used gets the next one of the block that can, wrapping round:
+    of the same shape where batches have one. That depends on nothing but the block, so every world gives the same.
+    bad: how many positions got another's sample because `make` raised on their own.
+    """
+
+    def __init__(self, block: Block, opened: Mapping[int, Opened]) -> None:
+        self.block = block
+        self.bad = 0
+        self._opened = opened
+        self._failed: dict[int, str] = {}
+
+    def make(self, position: int, make: Make[T]) -> T:
+        """What `make` makes for the position. Raises BrokenStage after 100 bad ones in a row, or when all are."""
+        own = position - self.block.first
+        for tries, offset in enumerate(self._candidates(own)):
+            if tries == IN_A_ROW:
+                raise BrokenStage(
+                    f"{IN_A_ROW} samples in a row could not be used, so not the samples are at fault; the last: "
+                    + self._last()
+                )
+            if offset in self._failed:
+                continue
+            try:
+                made = make(self._sample(offset), self.block.epoch)
+            except (IncompleteError, RequestError, MemoryError):
+                raise  # of the run, not of the sample; another world's process may have more memory
+            except Exception as error:
+                self._failed[offset] = f"{self._key(offset)}: {describe_error(error)}"
+                log.warning("a sample could not be used, another stands in for it: %s", self._failed[offset])
+                continue
+            self.bad += own in self._failed
+            return made
+        if self._failed:
+            why = f"; the last: {self._last()}"
+        else:
+            why = ": all were removed" if self._opened else ": all its shards were skipped"
+        raise BrokenStage(f"no sample of a block of {len(self.block.places)} could be used{why}")
+
+    def _candidates(self, own: int) -> Iterator[int]:
+        """The offset itself, if its sample is there, and then those that may stand in for it."""
+        places, shapes = self.block.places, self.block.shapes
+        for offset in chain(range(own, len(places)), range(own)):
+            shard, index = places[offset]
+            alike = shapes is None or shapes[offset] == shapes[own]
+            if alike and shard in self._opened and self._opened[shard].has(index):
+                yield offset
+
+    def _sample(self, offset: int) -> Sample:
+        shard, index = self.block.places[offset]
+        return self._opened[shard][index]
+
+    def _key(self, offset: int) -> str:
+        shard, index = self.block.places[offset]
+        return self._opened[shard].keys[index]
+
+    def _last(self) -> str:
+        return list(self._failed.values())[-1]

@@ -1,0 +1,366 @@
+"""Evaluation of an adapter whose pictures are known beforehand, on a small dataset, and once for real."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from adapters.base import Base
+from adapters.base.tiny import WIDTHS
+from adapters.evaluation import evaluate as module
+from adapters.evaluation import variants
+from adapters.evaluation.config import EvaluateConfig
+from adapters.evaluation.evaluate import evaluate
+from adapters.evaluation.image_metrics import Networks
+from adapters.evaluation.report import Evaluation, table_lines
+from adapters.evaluation.samples import choose_samples
+from adapters.inference.config import Sampling
+from adapters.model.adapter import make_adapter
+from adapters.model.compose import Part
+from adapters.model.config import layout_for
+from adapters.model.diffusers_io import save_adapter
+from adapters.run_folder import find_held_out, read_held_out, write_held_out
+from adapters.training.config import TrainConfig
+from adapters.training.setup import open_samples
+from adapters.training.trainer import Training
+from extractors.registry import format_of
+from extractors.weights.file import WeightsUnavailable
+from pipeline.dataset.dataset import Dataset
+from pipeline.dataset.supplement import plan_retry
+from pipeline.dataset.tombstones import remove
+from pipeline.errors import RequestError
+from pipeline.image import Geometry, decode_rgb
+from pipeline.shards.sample import Sample
+from pipeline.sources.scenes import ScenesSource
+from pipeline.stages import plan_extract
+from pipeline.stages.ingest import Ingest, plan_dataset
+from pipeline.stream import HeldOut, Stream, open_stream
+from tests.pipeline.web import Web, put_failure, put_picture
+
+SAMPLES, SIZE = 8, 128
+
+
+def make_root(folder: Path, seed: int = 0) -> str:
+    """Eight scenes with their Canny edges, made in this process."""
+    root = str(folder)
+    source, geometry = ScenesSource(SAMPLES, seed=seed), Geometry(SIZE)
+    dataset = plan_dataset(root, source, geometry, 5)
+    for stage in (Ingest(dataset, source, geometry, {}), plan_extract(dataset, ["canny"])):
+        stage.setup()
+        for shard in dataset.shards:
+            stage(shard)
+    return root
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return make_root(tmp_path_factory.mktemp("evaluate") / "root")
+
+
+@pytest.fixture(scope="module")
+def adapter(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("adapter")
+    save_adapter(make_adapter(layout_for("tiny", 1, WIDTHS["sd"]), 0), folder)
+    return folder
+
+
+def ask(root: str, adapter: Path, out: Path | None, **changes: Any) -> EvaluateConfig:
+    settings: dict[str, Any] = {"samples": 4, "batch": 3, "sampling": Sampling(steps=1, guidance=1)}
+    return EvaluateConfig(root, "canny", "tiny", adapter, out, **{**settings, "device": "cpu", **changes})
+
+
+class Colours:
+    name = "the mean colour"
+
+    def __call__(self, pictures: np.ndarray) -> np.ndarray:
+        return np.asarray(pictures.mean(axis=(1, 2)))
+
+
+class Length:
+    name = "the caption's length"
+
+    def __call__(self, pictures: np.ndarray, captions: Sequence[str]) -> np.ndarray:
+        return np.array([len(caption) / 100 for caption in captions])
+
+
+TOYS = Networks(lambda weights, device: Colours(), lambda weights, device: Length())
+
+
+@pytest.fixture
+def obedient(root: str, tiny: Base, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """Instead of a base: each drawing gives the very picture that it was made from, and none gives grey; the
+    autoencoder loses nothing.
+
+    The captions of each call.
+    """
+    pictures: dict[bytes, np.ndarray] = {}
+    for sample in open_stream(root, ["canny"]).samples(0):
+        map = format_of("canny").decode({"canny.png": bytes(sample.members["canny.png"])})
+        pictures[(map > 127).tobytes()] = decode_rgb(sample.members["jpg"])
+    calls: list[list[str]] = []
+
+    def paint(base: Any, parts: Sequence[Part], captions: list[str], *others: Any, **options: Any) -> np.ndarray:
+        calls.append(captions)
+        if not parts:
+            return np.full((len(captions), SIZE, SIZE, 3), 128, np.uint8)
+        return np.stack([pictures[(drawing[0] > 0.5).numpy().tobytes()] for drawing in parts[0].drawings])
+
+    monkeypatch.setattr(variants, "generate", paint)
+    monkeypatch.setattr(module, "load_base", lambda *asked: tiny)
+    monkeypatch.setattr(module, "_through", lambda base, givens: (given.picture for given in givens))
+    return calls
+
+
+def numbers(evaluation: Evaluation, name: str) -> list[float | None]:
+    return [row.measures[name] for row in evaluation.rows]
+
+
+def test_obedience_fid_and_score_of_known_pictures(
+    root: str, adapter: Path, obedient: list[list[str]], tmp_path: Path
+) -> None:
+    evaluation = evaluate(ask(root, adapter, tmp_path), networks=TOYS)
+    with_, without, wrong, copied = numbers(evaluation, "edge_f1")
+    assert with_ == copied == 1
+    assert without == 0
+    assert wrong is not None
+    assert 0 < wrong < 0.7
+    assert numbers(evaluation, "fid")[0] == pytest.approx(0, abs=1e-6)
+    # The wrong conditions are the samples' own in another order: the same pictures, as a set.
+    assert numbers(evaluation, "fid")[2] == pytest.approx(0, abs=1e-6)
+    assert numbers(evaluation, "fid")[1] > 10  # type: ignore[operator]
+    captions = [caption for call in obedient[:2] for caption in call]
+    assert numbers(evaluation, "clip") == pytest.approx([np.mean([len(c) / 100 for c in captions])] * 4)
+    assert [len(call) for call in obedient] == [3, 1] * 3
+
+
+def test_the_table_says_what_was_done(root: str, adapter: Path, obedient: list[list[str]], tmp_path: Path) -> None:
+    evaluation = evaluate(ask(root, adapter, tmp_path, seed=7), networks=TOYS)
+    record = json.loads((tmp_path / "evaluation.json").read_text())
+    assert record == json.loads(json.dumps(evaluation.record()))
+    assert (record["about"]["samples"], record["about"]["seed"], record["about"]["steps"]) == (4, 7, 1)
+    text = (tmp_path / "evaluation.md").read_text()
+    assert text.splitlines() == table_lines(evaluation)
+    assert "| with its condition | 1.000 | 0.00 |" in text.replace("-0.00", "0.00")
+    assert f"4 samples of {root}" in text
+    assert "seed 7" in text
+    assert "not known whether the adapter was trained on them" in text
+    assert "canny, variant default" in text
+    assert (tmp_path / "sheet.png").exists()
+
+
+def test_what_is_there_is_not_made_again(
+    root: str, adapter: Path, obedient: list[list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped in the middle, run again, and asked for more: only what is missing is made."""
+    paint = variants.generate
+
+    def stopped(*given: Any, **options: Any) -> np.ndarray:
+        if len(obedient) == 3:
+            raise KeyboardInterrupt
+        return paint(*given, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(variants, "generate", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            evaluate(ask(root, adapter, tmp_path), networks=TOYS)
+    obedient.clear()
+    first = evaluate(ask(root, adapter, tmp_path), networks=TOYS)
+    assert [len(call) for call in obedient] == [1, 3, 1]
+    again = evaluate(ask(root, adapter, tmp_path), networks=TOYS)
+    assert len(obedient) == 3
+    assert again == first
+    evaluate(ask(root, adapter, tmp_path, samples=3), networks=TOYS)
+    # The third of three gets the first one's condition and not the fourth's.
+    assert len(obedient) == 4
+
+
+def test_what_is_asked_for_otherwise_is_made_anew(
+    root: str, adapter: Path, obedient: list[list[str]], tmp_path: Path
+) -> None:
+    """Another seed changes all pictures, another adapter those that it acts in."""
+    whole = {"samples": SAMPLES, "batch": SAMPLES}
+    evaluate(ask(root, adapter, tmp_path, **whole), networks=TOYS)
+    evaluate(ask(root, adapter, tmp_path, **whole, seed=1), networks=TOYS)
+    assert [len(call) for call in obedient] == [SAMPLES] * 6
+    other = tmp_path / "other"
+    other.mkdir()
+    save_adapter(make_adapter(layout_for("tiny", 1, WIDTHS["sd"]), 1), other)
+    evaluate(ask(root, other, tmp_path, **whole), networks=TOYS)
+    assert len(obedient) == 8
+
+
+def test_without_networks_the_table_has_dashes_and_says_why(
+    root: str, adapter: Path, obedient: list[list[str]], tmp_path: Path
+) -> None:
+    def missing(weights: Path | None, device: str) -> Any:
+        raise WeightsUnavailable("inception.pth: not in --weights X")
+
+    evaluation = evaluate(ask(root, adapter, tmp_path), networks=Networks(missing, lambda w, d: Length()))
+    assert numbers(evaluation, "fid") == [None] * 4
+    assert None not in numbers(evaluation, "clip")
+    assert "FID was not measured: inception.pth: not in --weights X." in evaluation.notes
+    row = next(line for line in table_lines(evaluation) if line.startswith("| with its"))
+    assert row.split("|")[3].strip() == "—"
+
+
+def test_for_real_the_same_twice(
+    root: str, adapter: Path, tmp_path: Path, tiny: Base, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tiny base paints: same noise for all ways, and with scale 0 the adapter is as if it were not there."""
+    monkeypatch.setattr(module, "load_base", lambda *asked: tiny)
+    silent = ask(root, adapter, tmp_path / "a", samples=2, sampling=Sampling(steps=1, guidance=1, scale=0))
+    evaluation = evaluate(silent, networks=TOYS)
+    rows = [row.measures for row in evaluation.rows]
+    assert rows[0] == rows[1] == rows[2] != rows[3]
+    heard = ask(root, adapter, tmp_path / "b", samples=2)
+    measured = [row.measures for row in evaluate(heard, networks=TOYS).rows]
+    assert measured[0] != measured[1] == rows[1]
+    assert [row.measures for row in evaluate(heard, networks=TOYS).rows] == measured
+
+
+def begin_run(folder: Path, adapter: Path, held_out: Sequence[HeldOut] = (), **begun: Any) -> Path:
+    """A run's folder with this adapter."""
+    folder.mkdir()
+    (folder / "run.json").write_text(json.dumps(begun))
+    (folder / "adapter").symlink_to(adapter)
+    write_held_out(folder, held_out)
+    return folder
+
+
+def keys(samples: Sequence[Sample]) -> list[str]:
+    return [sample.key for sample in samples]
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Other scenes, whose keys are the same."""
+    return make_root(tmp_path_factory.mktemp("evaluate") / "other", seed=1)
+
+
+def test_what_a_training_holds_out_of_a_mix_is_known_of_each_root(
+    root: str, other: str, adapter: Path, tiny: Base, tmp_path: Path
+) -> None:
+    """Exactly these by default, from wherever the dataset lies by now; none of them is ever trained on."""
+    config = TrainConfig((root, other), "canny", tmp_path / "run", adapter="tiny", validation=6, device="cpu")
+    training = Training(config, open_samples(config), tiny)
+    (tmp_path / "run" / "adapter").symlink_to(adapter)
+    moved = str(shutil.copytree(other, tmp_path / "moved"))
+    pictures = {bytes(sample.members["jpg"]): sample.key for sample in training.held_out}
+    found: list[Sample] = []
+    for place in (root, moved):
+        chosen = choose_samples(ask(place, config.out, None, samples=None))
+        assert chosen.held_out == len(chosen.samples) > 1
+        found += chosen.samples
+    assert [(bytes(sample.members["jpg"]), sample.key) for sample in found] == list(pictures.items())
+    # An epoch of a mix has not each sample once.
+    visits = training.stream.take(range(6 * SAMPLES), lambda sample, epoch: bytes(sample.members["jpg"]))
+    trained = {picture for _, picture in visits}
+    assert not trained & pictures.keys()
+    assert len(trained | pictures.keys()) == 2 * SAMPLES
+
+
+@pytest.mark.parametrize("columns", [("canny",), ()])
+def test_held_out_samples_come_first_and_the_table_tells(
+    root: str, adapter: Path, columns: tuple[str, ...], obedient: list[list[str]], tmp_path: Path
+) -> None:
+    """Those that the run's own stream held out, also when it read no column."""
+    rest, held_out = open_stream(root, columns, 5).hold_out(3)
+    run = begin_run(tmp_path / "run", adapter, rest.held_out, condition="canny", seed=5, size=64)
+    for path in (run, run / "adapter"):
+        for samples, first in ((None, 3), (5, 3), (2, 2)):
+            chosen = choose_samples(ask(root, path, None, samples=samples))
+            assert keys(chosen.samples)[:first] == keys(held_out)[:first]
+            assert len({*keys(chosen.samples)}) == len(chosen.samples) == (samples or 3)
+            assert (chosen.held_out, chosen.size) == (first, 64)
+    table = "\n".join(table_lines(evaluate(ask(root, run, tmp_path / "out", samples=5, size=SIZE), networks=TOYS)))
+    assert "the first 3 of them held out of the training, the others not" in table
+    evaluation = evaluate(ask(root, run, tmp_path / "out", samples=None, size=SIZE), networks=TOYS)
+    assert evaluation.about["keys"] == keys(held_out)
+    assert f"3 samples of {root}, all of them held out of the training" in "\n".join(table_lines(evaluation))
+
+
+def test_a_dataset_of_which_none_was_held_out(root: str, adapter: Path, tmp_path: Path) -> None:
+    rest, _ = open_stream(root, ["canny"]).hold_out(0)
+    run = begin_run(tmp_path / "run", adapter, rest.held_out, condition="canny", seed=0)
+    chosen = choose_samples(ask(root, run, None, samples=None))
+    assert (len(chosen.samples), chosen.held_out) == (SAMPLES, 0)
+
+
+def test_what_was_removed_since_is_left_out(root: str, adapter: Path, tmp_path: Path) -> None:
+    rest, held_out = open_stream(root, ["canny"]).hold_out(3)
+    here = shutil.copytree(root, tmp_path / "here")
+    remove(Dataset.open(str(here)), "keys", keys(held_out)[:1])
+    run = begin_run(tmp_path / "run", adapter, rest.held_out, condition="canny", seed=0)
+    chosen = choose_samples(ask(str(here), run, None, samples=None))
+    assert (keys(chosen.samples), chosen.held_out) == (keys(held_out)[1:], 2)
+
+
+def test_a_run_on_other_data_tells_nothing(root: str, other: str, adapter: Path, tmp_path: Path) -> None:
+    """The same keys are other pictures there."""
+    rest, _ = open_stream(other, []).hold_out(3)
+    run = begin_run(tmp_path / "run", adapter, rest.held_out, condition="canny", seed=0, size=128)
+    chosen = choose_samples(ask(root, run, None, samples=None))
+    assert (len(chosen.samples), chosen.held_out) == (SAMPLES, None)
+
+
+def test_what_was_held_out_is_known_when_the_dataset_has_grown(tmp_path: Path) -> None:
+    folder, names = tmp_path / "web", ("a-0", "a-1", "b-0", "b-1")
+    for number, name in enumerate(names):
+        put_picture(folder, name, number)
+    put_failure(folder, "b-1", "timed out")
+    source = Web(str(folder), names)
+    dataset = plan_dataset(str(tmp_path / "root"), source, Geometry(64), 2)
+    stage = Ingest(dataset, source, Geometry(64), {})
+    stage.setup()
+
+    def ingest() -> Stream:
+        for shard in dataset.left(("images",)):
+            stage(shard)
+        return open_stream(dataset.store.root, ())
+
+    write_held_out(tmp_path, ingest().hold_out(1)[0].held_out)
+    known = find_held_out(tmp_path, dataset)
+    assert known is not None
+    assert len(known) == 1
+    put_picture(folder, "b-1", 3)
+    assert plan_retry(dataset)
+    assert read_held_out(tmp_path, ingest().data) is None
+    assert find_held_out(tmp_path, Dataset.open(dataset.store.root)) == known
+
+
+def test_of_a_dataset_mixed_with_itself_only_what_nobody_saw_is_held_out(tmp_path: Path) -> None:
+    ours = HeldOut("a", "0", ((0, "x"), (1, "y"))), HeldOut("b", "1"), HeldOut("a", "0", ((1, "y"),))
+    write_held_out(tmp_path, ours)
+    assert read_held_out(tmp_path, "0") == [(1, "y")]
+    assert read_held_out(tmp_path, "1") == []
+    assert read_held_out(tmp_path, "2") is None
+
+
+REFUSED: dict[str, tuple[Callable[[Path], dict[str, Any]], str]] = {
+    "too many": (lambda tmp: {"samples": 9}, "--samples 9 must not exceed the 8"),
+    "another condition": (lambda tmp: {}, "was trained on depth"),
+    "too large": (lambda tmp: {"size": 192}, "--size 192 must not exceed"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_evaluated_is_refused_in_one_line(
+    case: str, root: str, adapter: Path, tmp_path: Path
+) -> None:
+    changes, said = REFUSED[case]
+    path = adapter
+    if case == "another condition":
+        path = begin_run(tmp_path / "run", adapter, condition="depth", seed=0)
+    with pytest.raises(RequestError, match=said):
+        evaluate(ask(root, path, tmp_path / "out", **changes(tmp_path)), networks=TOYS)
+
+
+def test_an_adapter_outside_a_run_needs_a_place_for_the_table(root: str, adapter: Path) -> None:
+    with pytest.raises(RequestError, match="--out must be given"):
+        evaluate(ask(root, adapter, None), networks=TOYS)

@@ -1,0 +1,150 @@
+"""Each measure is perfect for a picture that shows just what was asked, and tells every way of missing it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from adapters.evaluation.fidelity import HIGHER, TOGETHER, extract_again, measure_obedience, to_distance
+from extractors.maps.people import People
+
+CHECKOUT = Path(__file__).parents[3]
+Maps = list[Any]
+PICTURES = np.zeros((3, 64, 64, 3), np.uint8)
+
+
+class Sees:
+    """An extractor that sees these maps, in this order, whatever it is shown."""
+
+    def __init__(self, maps: Sequence[Any]) -> None:
+        self._maps = list(maps)
+        self.shown: list[int] = []
+
+    def __call__(self, pictures: np.ndarray) -> list[Any]:
+        self.shown.append(len(pictures))
+        seen, self._maps = self._maps[: len(pictures)], self._maps[len(pictures) :]
+        return seen
+
+
+def measured(condition: str, given: Maps, seen: Maps) -> dict[str, float]:
+    return measure_obedience(condition, given, PICTURES[: len(given)], Sees(seen))  # type: ignore[arg-type]
+
+
+def maps_of(condition: str) -> Maps:
+    rng = np.random.default_rng(0)
+    if condition == "color":
+        return [rng.integers(0, 256, (2, 2, 3), np.uint8) for _ in range(3)]
+    if condition == "keypose":
+        points = rng.uniform(10, 50, (3, 2, 17, 3))
+        points[:, 1, :, :2] += 100
+        points[..., 2] = 1
+        return [People(200, 200, of) for of in points]
+    rows, columns = np.mgrid[:64, :64]
+    if condition == "depth":
+        return [np.uint8(3 * rows + columns // (k + 1)) for k in range(3)]
+    if condition == "seg":
+        return [np.uint8((rows > 20 + k) + 2 * (columns > 40)) for k in range(3)]
+    return [
+        np.where((rows - 30) ** 2 + (columns - 30 - k) ** 2 < 20**2, 255, 0).astype(np.uint8) for k in range(3)
+    ]
+
+
+def others(map: Any) -> Any:
+    """Of another sample."""
+    if isinstance(map, People):
+        return People(200, 200, map.keypoints[:, ::-1])
+    return np.roll(map, (len(map) // 2, len(map) // 3 + 1), axis=(0, 1))
+
+
+def inverted(map: Any) -> Any:
+    return 255 - map
+
+
+def nothing(map: Any) -> Any:
+    return People(200, 200, map.keypoints[:0]) if isinstance(map, People) else np.zeros_like(map)
+
+
+CONDITIONS = {
+    "sketch": "edge_f1",
+    "canny": "edge_f1",
+    "depth": "abs_rel",
+    "seg": "miou",
+    "color": "color_error",
+    "keypose": "pck",
+}
+
+
+@pytest.mark.parametrize(("condition", "name"), CONDITIONS.items())
+@pytest.mark.parametrize("miss", [others, nothing])
+def test_a_picture_that_obeys_is_told_from_one_that_does_not(
+    condition: str, name: str, miss: Callable[[Any], Any]
+) -> None:
+    maps = maps_of(condition)
+    best = measured(condition, maps, maps)[name]
+    assert best == pytest.approx(1 if name in HIGHER else 0, abs=0.01)
+    missed = measured(condition, maps, [miss(map) for map in maps])[name]
+    assert missed < best - 0.2 if name in HIGHER else missed > best + 0.15
+
+
+def test_near_for_far_is_told() -> None:
+    maps = maps_of("depth")
+    assert measured("depth", maps, [inverted(map) for map in maps])["abs_rel"] > 0.3
+
+
+def test_depth_is_read_as_one_to_ten_metres() -> None:
+    np.testing.assert_allclose(to_distance(np.uint8([[255, 0]])), [[1.0, 10.0]])
+    maps = maps_of("depth")
+    # A map of half the contrast is the same depth, but for its rounding.
+    assert measured("depth", maps, [map // 2 + 60 for map in maps])["abs_rel"] < 0.02
+
+
+def test_people_are_counted() -> None:
+    maps = maps_of("keypose")
+    one = [People(200, 200, map.keypoints[:1]) for map in maps]
+    found = measured("keypose", maps, one)
+    assert (found["people_given"], found["people_found"], found["pck"]) == (6, 3, 0.5)
+    assert measured("keypose", one, maps)["people_found"] == 6
+
+
+def test_keypoints_that_were_not_drawn_are_not_asked_for() -> None:
+    maps = maps_of("keypose")
+    faint = [People(200, 200, np.concatenate([m.keypoints, m.keypoints * [1, 1, 0.05]])) for m in maps]
+    half = [
+        People(200, 200, m.keypoints * np.where(np.arange(17) < 9, 1, 0.1)[:, None] ** [0, 0, 1]) for m in maps
+    ]
+    assert measured("keypose", faint, maps)["people_given"] == 6
+    assert measured("keypose", half, half)["pck"] == 1
+
+
+def test_nobody_to_be_seen_gives_no_pck_but_a_count() -> None:
+    nobody = [People(64, 64, np.zeros((0, 17, 3)))]
+    assert measured("keypose", nobody, nobody) == {"people_given": 0, "people_found": 0}
+    seen = [People(64, 64, maps_of("keypose")[0].keypoints)]
+    assert measured("keypose", nobody, seen) == {"people_given": 0, "people_found": 2}
+
+
+def test_nothing_labelled_and_no_measure_give_no_number() -> None:
+    unlabelled = [np.full((64, 64), 255, np.uint8)]
+    assert measured("seg", unlabelled, unlabelled) == {}
+    assert measured("a new condition", [None], [None]) == {}
+
+
+def test_pictures_are_seen_in_order_a_few_at_a_time() -> None:
+    sees = Sees(range(20))
+    assert list(extract_again(sees, np.zeros((20, 4, 4, 3), np.uint8))) == list(range(20))  # type: ignore[arg-type]
+    assert sees.shown == [TOGETHER, TOGETHER, 20 - 2 * TOGETHER]
+
+
+def test_what_few_measures_need_is_not_imported_with_all() -> None:
+    modules = "adapters.training.trainer, adapters.evaluation.evaluate"
+    code = f"import sys, {modules}; print({{'skimage', 'scipy'}} & sys.modules.keys())"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=CHECKOUT, capture_output=True, text=True, check=True, timeout=600
+    )
+    assert done.stdout == "set()\n"

@@ -1,0 +1,170 @@
+"""Drawings from files: pixel for pixel where nothing is resized, and by each condition's rule where it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from adapters.inference.control_images import extract_drawing, load_mask, make_geometry, read_drawing, to_drawing
+from extractors.maps import png
+from extractors.maps.formats import FORMATS
+from extractors.maps.palette import PALETTE
+from extractors.maps.people import PEOPLE_PALETTE, People
+from extractors.registry import make_extractor
+from pipeline.errors import RequestError
+
+SMALL, LARGE = make_geometry(128, "aspect"), make_geometry(256, "aspect")
+
+
+def keep(folder: Path, name: str, data: bytes) -> Path:
+    path = folder / name
+    path.write_bytes(data)
+    return path
+
+
+def soft_lines(size: int = 256) -> np.ndarray:
+    lines = np.zeros((size, size), np.uint8)
+    cv2.circle(lines, (size // 2, size // 2), size // 3, 255, 1)
+    cv2.line(lines, (3, 9), (size - 9, size - 30), 200, 1)
+    lines[:, :4] = 100  # too faint to be an edge
+    return lines
+
+
+def a_person(width: int = 192, height: int = 128) -> People:
+    points = np.random.default_rng(0).uniform(20, 100, (1, 17, 3))
+    points[..., 2] = 1
+    return People(height, width, points)
+
+
+def stored(condition: str) -> tuple[str, bytes, np.ndarray]:
+    """A map of 128x192 as a column stores it, and what the adapter must see of it."""
+    form, rng = FORMATS[condition], np.random.default_rng(1)
+    maps = {
+        "sketch": rng.integers(0, 256, (128, 192), np.uint8),
+        "depth": rng.integers(0, 256, (128, 192), np.uint8),
+        "seg": rng.choice(np.uint8([0, 5, 181, 255]), (128, 192)),
+        "color": rng.integers(0, 256, (2, 3, 3), np.uint8),
+        "keypose": a_person(),
+    }
+    name = form.members[0]
+    drawing = form.draw(maps[condition], 128, 192)
+    if condition == "sketch":
+        drawing = np.uint8(255) * (drawing > 127)
+    return name, form.encode(maps[condition])[name], drawing
+
+
+@pytest.mark.parametrize("condition", ["sketch", "depth", "seg", "color", "keypose"])
+def test_a_columns_map_of_the_size_is_seen_as_in_training(condition: str, tmp_path: Path) -> None:
+    name, data, expected = stored(condition)
+    found = read_drawing(condition, keep(tmp_path, name, data), SMALL)
+    assert found.dtype == np.uint8
+    assert np.array_equal(found, expected)
+
+
+@pytest.mark.parametrize("size", [64, 192, 320])
+def test_a_sketch_of_another_size_stays_black_and_white_and_whole(size: int, tmp_path: Path) -> None:
+    lines = soft_lines()
+    path = keep(tmp_path, "map.png", png.encode_grey(lines))
+    found = read_drawing("sketch", path, make_geometry(size, "aspect"))
+    assert found.shape == (size, size, 1)
+    assert set(np.unique(found)) == {0, 255}
+    # Lines of one pixel are not torn: the circle still has an inside. And what was too faint is no edge.
+    regions, _ = cv2.connectedComponents(255 - found[..., 0], connectivity=4)
+    assert regions == cv2.connectedComponents((lines <= 127).astype(np.uint8), connectivity=4)[0]
+    assert not found[0].any()
+
+
+def test_labels_keep_their_colours_and_depth_does_not_need_to(tmp_path: Path) -> None:
+    labels = np.zeros((150, 250), np.uint8)
+    labels[40:110, 60:200] = 7
+    data = png.encode_indexed(labels, PALETTE)
+    found = read_drawing("seg", keep(tmp_path, "seg.png", data), SMALL)
+    assert found.shape == (128, 192, 3)
+    assert {tuple(c) for c in found.reshape(-1, 3)} == {tuple(PALETTE[0]), tuple(PALETTE[7])}
+    grey = keep(tmp_path, "depth.png", png.encode_grey(labels * 30))
+    assert len(np.unique(read_drawing("depth", grey, SMALL))) > 2
+
+
+def test_people_are_drawn_anew_at_another_size(tmp_path: Path) -> None:
+    """From the numbers, so that lines are as wide as ever; from a drawing, in its colours."""
+    person = a_person()
+    members = FORMATS["keypose"].encode(person)
+    twice = People(256, 384, person.keypoints * np.float32([2, 2, 1]))
+    numbers = keep(tmp_path, "pose.json", members["keypose.json"])
+    assert np.array_equal(read_drawing("keypose", numbers, LARGE), FORMATS["keypose"].draw(twice, 256, 384))
+    drawing = read_drawing("keypose", keep(tmp_path, "pose.png", members["keypose.png"]), LARGE)
+    colours = {tuple(c) for c in drawing.reshape(-1, 3)}
+    assert colours == {tuple(c) for c in PEOPLE_PALETTE}
+
+
+def test_people_are_cut_as_pictures_are(tmp_path: Path) -> None:
+    """250x150 becomes 213x128, of which 192 columns are kept from the eleventh on."""
+    person = People(150, 250, a_person().keypoints)
+    path = keep(tmp_path, "pose.json", FORMATS["keypose"].encode(person)["keypose.json"])
+    moved = person.keypoints.astype(float) * [213 / 250, 128 / 150, 1] - [10, 0, 0]
+    expected = FORMATS["keypose"].draw(People(128, 192, moved), 128, 192)
+    assert np.array_equal(read_drawing("keypose", path, SMALL), expected)
+
+
+def test_colours_as_cells_and_as_a_mosaic_are_the_same(tmp_path: Path) -> None:
+    cells = np.random.default_rng(0).integers(0, 256, (4, 6, 3), np.uint8)
+    small = keep(tmp_path, "cells.png", png.encode_rgb(cells))
+    mosaic = keep(tmp_path, "mosaic.png", png.encode_rgb(FORMATS["color"].draw(cells, 256, 384)))
+    drawn = read_drawing("color", small, LARGE)
+    assert np.array_equal(drawn[::64, ::64], cells)
+    assert np.array_equal(drawn, read_drawing("color", mosaic, LARGE))
+    # At half the size there are half as many cells, still of 64 pixels.
+    fewer = read_drawing("color", small, SMALL)
+    assert fewer.shape == (128, 192, 3)
+    blocks = fewer.reshape(2, 64, 3, 64, 3)
+    assert (blocks == blocks[:, :1, :, :1]).all()
+    assert np.abs(blocks[0, 0, 0, 0] - cells[:2, :2].mean(axis=(0, 1))).max() <= 1
+
+
+def test_what_an_extractor_sees_is_drawn_as_in_training() -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (128, 192, 3), np.uint8)
+    color, canny = make_extractor("color"), make_extractor("canny")
+    canny.load("cpu")
+    assert np.array_equal(extract_drawing(color, picture)[::64, ::64], color(picture[None])[0])
+    assert extract_drawing(canny, picture).shape == (128, 192, 1)
+
+
+def test_a_mask_is_what_is_brighter_than_half(tmp_path: Path) -> None:
+    grey = np.zeros((128, 128), np.uint8)
+    grey[:64], grey[64:, 64:] = 127, 128
+    mask = load_mask(keep(tmp_path, "mask.png", png.encode_grey(grey)), SMALL)
+    assert mask.dtype == bool
+    assert np.array_equal(mask, grey > 127)
+    assert load_mask(tmp_path / "mask.png", LARGE).sum() == 4 * mask.sum()
+
+
+def test_channels_are_those_of_the_adapter() -> None:
+    grey = np.uint8([[[0], [255]]])
+    seen = to_drawing(grey, 3, "sketch")
+    assert seen.shape == (1, 3, 1, 2)
+    assert torch.equal(seen[0, 2, 0], torch.tensor([0.0, 1.0]))
+    with pytest.raises(RequestError, match="seg takes 1 channel"):
+        to_drawing(np.zeros((1, 2, 3), np.uint8), 1, "seg")
+
+
+@pytest.mark.parametrize(
+    ("condition", "name", "data"),
+    [
+        ("sketch", "map.png", b"no picture"),
+        ("keypose", "pose.json", b"{}"),
+        ("keypose", "pose.json", b'{"persons": 2, "height": 4, "width": 4, "keypoints": []}'),
+        ("depth", "there-is-none.png", b""),
+    ],
+)
+def test_a_file_that_is_no_map_is_refused_in_one_line(
+    condition: str, name: str, data: bytes, tmp_path: Path
+) -> None:
+    path = keep(tmp_path, name, data) if data else tmp_path / name
+    with pytest.raises(RequestError) as refusal:
+        read_drawing(condition, path, SMALL)
+    assert str(path) in str(refusal.value)
+    assert "\n" not in str(refusal.value)

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from adapters.inference.image_folder import Album, digest_array
+
+PICTURE = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
+
+
+def test_a_picture_is_kept_as_it_is(tmp_path: Path) -> None:
+    album = Album(tmp_path / "new", {"prompt": "a disc"})
+    assert not album.has("one")
+    path = album.write("one", PICTURE)
+    assert album.has("one")
+    assert path.name == f"one-{album.digest}.png"
+    assert np.array_equal(album.read("one"), PICTURE)
+    assert np.array_equal(Album(tmp_path / "new", {"prompt": "a disc"}).read("one"), PICTURE)
+
+
+def test_another_request_writes_beside_it(tmp_path: Path) -> None:
+    first, second = (Album(tmp_path, {"prompt": "a disc", "steps": steps}) for steps in (1, 2))
+    first.write("one", PICTURE)
+    assert not second.has("one")
+    second.write("one", 255 - PICTURE)
+    assert np.array_equal(first.read("one"), PICTURE)
+
+
+def test_nothing_is_overwritten(tmp_path: Path) -> None:
+    album = Album(tmp_path, {})
+    album.write("one", PICTURE)
+    album.write("one", 255 - PICTURE)
+    assert np.array_equal(album.read("one"), PICTURE)
+
+
+def test_what_was_begun_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    album = Album(tmp_path, {})
+
+    def stopped(self: Path, target: Path) -> Path:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            album.write("one", PICTURE)
+    assert not album.has("one")
+    album.write("one", PICTURE)
+    assert np.array_equal(album.read("one"), PICTURE)
+
+
+def test_the_record_stands_beside_the_picture(tmp_path: Path) -> None:
+    album = Album(tmp_path, {"prompt": "a disc"})
+    path = album.describe("one", seed=3)
+    assert path == album.path("one").with_suffix(".json")
+    assert json.loads(path.read_text()) == {"prompt": "a disc", "seed": 3}
+
+
+def test_digests_tell_values_shapes_and_types_apart() -> None:
+    arrays = [
+        PICTURE,
+        255 - PICTURE,
+        PICTURE.reshape(4, 16, 3),
+        PICTURE.view(np.int8),
+        PICTURE.transpose(1, 0, 2),
+    ]
+    assert len({digest_array(array) for array in arrays}) == len(arrays)
+    assert digest_array(PICTURE[:, ::-1]) == digest_array(PICTURE[:, ::-1].copy())

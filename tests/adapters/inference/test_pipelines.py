@@ -1,0 +1,141 @@
+"""What is exported runs in diffusers' own pipelines, and the UNet is given there what it is given here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from diffusers import (
+    DDIMScheduler,
+    StableDiffusionAdapterPipeline,
+    StableDiffusionPipeline,
+    StableDiffusionXLAdapterPipeline,
+    StableDiffusionXLPipeline,
+    T2IAdapter,
+)
+
+from adapters.base import Base, join
+from adapters.model.adapter import Adapter, make_adapter
+from adapters.model.config import layout_for
+from adapters.model.diffusers_io import save_adapter
+from adapters.options import AdapterName
+
+CAPTION = "a red cube"
+SIZE = (128, 192)  # height, width
+
+CASES = pytest.mark.parametrize(
+    ("family", "size"), [("sd", "base"), ("sd", "small"), ("sd", "tiny"), ("sdxl", "xl")]
+)
+
+
+@pytest.fixture
+def bases(tiny: Base, tiny_xl: Base) -> dict[str, Base]:
+    return {"sd": tiny, "sdxl": tiny_xl}
+
+
+def _pipeline(kind: Any, base: Base, **more: Any) -> Any:
+    parts: dict[str, Any] = {**base.networks, "tokenizer": base.tokenizers[0], **more}
+    parts["scheduler"] = DDIMScheduler.from_config(base.scheduler.config)
+    if base.family == "sdxl":
+        parts["tokenizer_2"] = base.tokenizers[1]
+    else:
+        parts |= {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
+    pipeline = kind(**parts)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def _with_adapter(base: Base, adapter: Adapter, folder: Path) -> Any:
+    save_adapter(adapter, folder)
+    theirs, report = T2IAdapter.from_pretrained(folder, output_loading_info=True)
+    assert {kind: list(names) for kind, names in report.items() if names} == {}
+    kinds = {"sd": StableDiffusionAdapterPipeline, "sdxl": StableDiffusionXLAdapterPipeline}
+    return _pipeline(kinds[base.family], base, adapter=theirs)
+
+
+def _noise() -> torch.Tensor:
+    return torch.randn(1, 4, SIZE[0] // 8, SIZE[1] // 8, generator=torch.Generator().manual_seed(5))
+
+
+def _run(pipeline: Any, **more: Any) -> torch.Tensor:
+    """The latents after two steps."""
+    height, width = SIZE
+    settings = {"num_inference_steps": 2, "height": height, "width": width, "output_type": "latent", **more}
+    latents: torch.Tensor = pipeline(CAPTION, latents=_noise(), guidance_scale=5.0, **settings).images
+    return latents
+
+
+@contextmanager
+def _watched(unet: Any) -> Iterator[list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]]:
+    """Latents, time and predicted noise of every call."""
+    calls: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
+
+    def see(_: Any, given: Any, made: Any) -> None:
+        calls.append((given[0].clone(), given[1].clone(), made[0].clone()))
+
+    handle = unet.register_forward_hook(see)
+    try:
+        yield calls
+    finally:
+        handle.remove()
+
+
+def _felt(base: Base, size: AdapterName) -> tuple[Adapter, torch.Tensor]:
+    """An adapter and a condition for it."""
+    adapter = make_adapter(layout_for(size, 1, base.widths), seed=0).requires_grad_(False)
+    return adapter, (torch.rand(1, 1, *SIZE, generator=torch.Generator().manual_seed(1)) > 0.5).float()
+
+
+@CASES
+def test_the_unet_is_given_what_diffusers_gives_it(
+    bases: dict[str, Base], tmp_path: Path, family: str, size: AdapterName
+) -> None:
+    base = bases[family]
+    adapter, condition = _felt(base, size)
+    pipeline = _with_adapter(base, adapter, tmp_path)
+    with _watched(base.unet) as calls:
+        _run(pipeline, image=condition, adapter_conditioning_scale=0.75)
+    assert len(calls) == 2
+    context = join([base.negative(1), base.embed([CAPTION])])
+    features = [torch.cat([feature * 0.75] * 2) for feature in adapter(condition)]
+    for latents, time, noise in calls:
+        with torch.no_grad():
+            ours = base.predict(latents, time, context, features, SIZE)
+            without = base.predict(latents, time, context, None, SIZE)
+        torch.testing.assert_close(ours, noise, rtol=0, atol=1e-5)
+        assert not torch.allclose(without, noise, atol=1e-3)
+
+
+@CASES
+def test_scale_zero_is_plain_stable_diffusion(
+    bases: dict[str, Base], tmp_path: Path, family: str, size: AdapterName
+) -> None:
+    base = bases[family]
+    adapter, condition = _felt(base, size)
+    pipeline = _with_adapter(base, adapter, tmp_path)
+    off, on = (_run(pipeline, image=condition, adapter_conditioning_scale=scale) for scale in (0.0, 1.0))
+    plain = _run(_pipeline({"sd": StableDiffusionPipeline, "sdxl": StableDiffusionXLPipeline}[family], base))
+    assert torch.equal(off, plain)
+    assert not torch.allclose(on, plain, atol=1e-3)
+
+
+@pytest.mark.parametrize("family", ["sd", "sdxl"])
+def test_captions_are_embedded_as_in_the_pipelines(bases: dict[str, Base], family: str) -> None:
+    base = bases[family]
+    kinds: dict[str, Callable[..., Any]] = {"sd": StableDiffusionPipeline, "sdxl": StableDiffusionXLPipeline}
+    pipeline = _pipeline(kinds[family], base)
+    settings = {"device": base.device, "num_images_per_prompt": 1, "do_classifier_free_guidance": True}
+    with torch.no_grad():
+        states, negative, *pooled = pipeline.encode_prompt(CAPTION, **settings)
+    context, empty = base.embed([CAPTION]), base.negative(1)
+    assert torch.equal(context.states, states)
+    assert torch.equal(empty.states, negative)
+    if pooled:
+        assert context.pooled is not None
+        assert empty.pooled is not None
+        assert torch.equal(context.pooled, pooled[0])
+        assert torch.equal(empty.pooled, pooled[1])

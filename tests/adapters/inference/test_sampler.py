@@ -1,0 +1,280 @@
+"""Pictures against diffusers' own pipelines, and against themselves in other company."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from diffusers import (
+    DDIMScheduler,
+    DDPMScheduler,
+    StableDiffusionAdapterPipeline,
+    StableDiffusionPipeline,
+    StableDiffusionXLAdapterPipeline,
+    T2IAdapter,
+)
+
+from adapters.base import Base, load_base
+from adapters.inference.config import Sampling
+from adapters.inference.sampler import describe_sampler, draw_noise, generate, make_scheduler, sample_pictures
+from adapters.model.adapter import Adapter, make_adapter
+from adapters.model.compose import Part
+from adapters.model.config import layout_for
+from adapters.model.diffusers_io import save_adapter
+from pipeline.errors import RequestError
+
+CAPTIONS = ["a red disc", "two blue cubes"]
+SEEDS = [11, 5]
+SIZE = (128, 64)  # height, width
+SD = {"clip_sample": False, "set_alpha_to_one": False, "timestep_spacing": "leading", "steps_offset": 1}
+"""What scheduler_config.json of Stable Diffusion 1.x says that concerns DDIM."""
+CLOSE = 1e-5
+"""Of pictures in 0..1."""
+
+
+@pytest.fixture(scope="module")
+def adapter() -> Adapter:
+    """Felt: ten times what a new one gives."""
+    made = make_adapter(layout_for("small", 1, (32, 32, 32, 64)), 0)
+    with torch.no_grad():
+        for stage in made.body:
+            stage.out_conv.weight *= 10  # type: ignore[union-attr, operator]
+    return made
+
+
+def drawings(count: int = 2, size: tuple[int, int] = SIZE) -> torch.Tensor:
+    return (torch.rand((count, 1, *size), generator=torch.Generator().manual_seed(1)) > 0.8).float()
+
+
+def plain(base: Base, sampling: Sampling, **options: Any) -> np.ndarray:
+    return generate(base, [], CAPTIONS, SEEDS, SIZE, sampling, **options)
+
+
+def theirs(pipeline: Any, sampling: Sampling, **options: Any) -> np.ndarray:
+    """float (N, H, W, 3) in 0..1, of a diffusers pipeline with the same seeds."""
+    pipeline.set_progress_bar_config(disable=True)
+    pictures: np.ndarray = pipeline(
+        CAPTIONS,
+        height=SIZE[0],
+        width=SIZE[1],
+        num_inference_steps=sampling.steps,
+        guidance_scale=sampling.guidance,
+        generator=[torch.Generator().manual_seed(seed) for seed in SEEDS],
+        output_type="np",
+        **options,
+    ).images
+    return pictures
+
+
+@pytest.fixture
+def unrounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures as floats, as diffusers gives them, so that rounding hides no difference."""
+    monkeypatch.setattr(
+        "adapters.inference.sampler.to_pixels", lambda p: (p / 2 + 0.5).permute(0, 2, 3, 1).numpy()
+    )
+
+
+def sd_parts(base: Base) -> dict[str, Any]:
+    return {
+        "vae": base.vae,
+        "text_encoder": base.text_encoders[0],
+        "tokenizer": base.tokenizers[0],
+        "unet": base.unet,
+        "scheduler": DDIMScheduler.from_config(base.scheduler.config, **SD),
+        "safety_checker": None,
+        "feature_extractor": None,
+        "requires_safety_checker": False,
+    }
+
+
+def worst(ours: np.ndarray, others: np.ndarray) -> float:
+    assert ours.shape == others.shape
+    return float(np.abs(ours.astype(float) - others).max())
+
+
+def exported(adapter: Adapter, folder: Path) -> T2IAdapter:
+    save_adapter(adapter, folder)
+    loaded, info = T2IAdapter.from_pretrained(folder, output_loading_info=True)
+    assert not any(info.values())
+    return loaded
+
+
+@pytest.mark.usefixtures("unrounded")
+@pytest.mark.parametrize("guidance", [1.0, 7.5])
+def test_without_adapters_it_is_diffusers_own_stable_diffusion(tiny: Base, guidance: float) -> None:
+    sampling = Sampling(steps=4, guidance=guidance)
+    ours = plain(tiny, sampling, batch=2)
+    assert worst(ours, theirs(StableDiffusionPipeline(**sd_parts(tiny)), sampling)) < CLOSE
+
+
+def test_scale_zero_is_the_base_alone_bit_for_bit(tiny: Base, adapter: Adapter) -> None:
+    sampling = Sampling(steps=3)
+    without = plain(tiny, sampling)
+    silent = sample_pictures(tiny, adapter, drawings(), CAPTIONS, SEEDS, Sampling(steps=3, scale=0))
+    weightless = generate(tiny, [Part(adapter, drawings(), 0.0)], CAPTIONS, SEEDS, SIZE, sampling)
+    heard = sample_pictures(tiny, adapter, drawings(), CAPTIONS, SEEDS, sampling)
+    assert np.array_equal(silent, without)
+    assert np.array_equal(weightless, without)
+    assert worst(heard, without) > 20
+
+
+@pytest.mark.usefixtures("unrounded")
+@pytest.mark.parametrize("scale", [0.0, 0.8])
+def test_an_exported_adapter_paints_the_same_in_diffusers(
+    tiny: Base, adapter: Adapter, tmp_path: Path, scale: float
+) -> None:
+    sampling = Sampling(steps=4, scale=scale)
+    pipeline = StableDiffusionAdapterPipeline(adapter=exported(adapter, tmp_path), **sd_parts(tiny))
+    other = theirs(pipeline, sampling, image=list(drawings().split(1)), adapter_conditioning_scale=scale)
+    ours = sample_pictures(tiny, adapter, drawings(), CAPTIONS, SEEDS, sampling, batch=2)
+    assert worst(ours, other) < CLOSE
+
+
+@pytest.mark.usefixtures("unrounded")
+def test_sdxl_paints_the_same_in_diffusers(tmp_path: Path) -> None:
+    """The empty negative blanked, sizes told, and the adapter only at the beginning, which diffusers can too."""
+    base = load_base("tiny-xl")
+    adapter = make_adapter(layout_for("xl", 1, base.widths), 0)
+    sampling = Sampling(steps=4, acts="0-0.5", guidance=5)
+    pipeline = StableDiffusionXLAdapterPipeline(
+        base.vae,
+        *base.text_encoders,
+        *base.tokenizers,
+        base.unet,
+        exported(adapter, tmp_path),
+        DDIMScheduler.from_config(base.scheduler.config, **SD),
+    )
+    sketch = drawings()
+    other = theirs(pipeline, sampling, image=list(sketch.split(1)), adapter_conditioning_factor=0.5)
+    ours = sample_pictures(base, adapter, sketch, CAPTIONS, SEEDS, sampling, batch=2)
+    assert worst(ours, other) < CLOSE
+    assert worst(ours, plain(base, sampling, batch=2)) > 100 * CLOSE
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_a_picture_does_not_depend_on_its_neighbours(tiny: Base, adapter: Adapter, batch: int) -> None:
+    """Alone, in another order, and in a batch that is not full: bit for bit, at a given batch size."""
+    sampling = Sampling(steps=2)
+    captions, seeds = [*CAPTIONS, "a cat", "", "a dog"], [11, 5, 0, 7, 11]
+    maps = drawings(5)
+    together = sample_pictures(tiny, adapter, maps, captions, seeds, sampling, batch)
+    for place in (4, 1):
+        one = slice(place, place + 1)
+        alone = sample_pictures(tiny, adapter, maps[one], captions[one], seeds[one], sampling, batch)
+        assert np.array_equal(alone[0], together[place])
+    assert not np.array_equal(together[0], together[4])
+
+
+def test_the_last_batch_is_filled_up(tiny: Base, adapter: Adapter, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The UNet never takes another number of pictures at once, which on some machines would round otherwise."""
+    taken: list[int] = []
+    predict = Base.predict
+
+    def note(self: Base, latents: torch.Tensor, *others: Any) -> torch.Tensor:
+        taken.append(len(latents))
+        return predict(self, latents, *others)
+
+    monkeypatch.setattr(Base, "predict", note)
+    sampling = Sampling(steps=1, guidance=1)
+    pictures = sample_pictures(tiny, adapter, drawings(5), ["a disc"] * 5, range(5), sampling, batch=3)
+    assert len(pictures) == 5
+    assert taken == [3, 3]
+
+
+def test_larger_batches_give_the_same_but_for_rounding(tiny: Base, adapter: Adapter) -> None:
+    one, two = (
+        sample_pictures(tiny, adapter, drawings(), CAPTIONS, SEEDS, Sampling(steps=2), batch) for batch in (1, 2)
+    )
+    assert worst(one, two) <= 1
+
+
+def test_the_adapter_acts_in_its_part_alone(tiny: Base, adapter: Adapter, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[bool] = []
+    predict = Base.predict
+
+    def note(self: Base, latents: Any, times: Any, context: Any, features: Any, pixels: Any) -> torch.Tensor:
+        given.append(features is not None)
+        return predict(self, latents, times, context, features, pixels)
+
+    monkeypatch.setattr(Base, "predict", note)
+    for acts, expected in {"beginning": "110000", "middle": "001100", "late": "000011", "all": "111111"}.items():
+        given.clear()
+        sampling = Sampling(steps=6, acts=acts, guidance=1)
+        sample_pictures(tiny, adapter, drawings(1), ["a disc"], [0], sampling)
+        assert given == [char == "1" for char in expected]
+
+
+def test_a_drawing_for_all_is_the_same_as_one_for_each(tiny: Base, adapter: Adapter) -> None:
+    sampling, one = Sampling(steps=2), drawings(1)
+    for_all = generate(tiny, [Part(adapter, one)], CAPTIONS, SEEDS, SIZE, sampling)
+    for_each = generate(tiny, [Part(adapter, one.repeat(2, 1, 1, 1))], CAPTIONS, SEEDS, SIZE, sampling)
+    assert np.array_equal(for_all, for_each)
+
+
+def test_a_negative_prompt_is_what_guidance_leads_away_from(tiny: Base) -> None:
+    sampling = Sampling(steps=2)
+    assert np.array_equal(plain(tiny, sampling), plain(tiny, sampling, negative=""))
+    assert not np.array_equal(plain(tiny, sampling), plain(tiny, sampling, negative="blue"))
+    # Led away from what it is led to, it goes nowhere: as without guidance.
+    away = generate(tiny, [], CAPTIONS[:1], SEEDS[:1], SIZE, sampling, negative=CAPTIONS[0])
+    assert worst(away, generate(tiny, [], CAPTIONS[:1], SEEDS[:1], SIZE, Sampling(steps=2, guidance=1))) <= 1
+
+
+def test_seeds_draw_what_they_always_draw(tiny: Base) -> None:
+    noise = draw_noise(tiny, [3, 4], SIZE)
+    assert noise.shape == (2, 4, 16, 8)
+    assert torch.equal(noise[1], torch.randn((4, 16, 8), generator=torch.Generator().manual_seed(4)))
+    state = torch.random.get_rng_state()
+    draw_noise(tiny, [3], SIZE)
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_the_scheduler_keeps_the_noise_schedule_of_the_base(tiny: Base) -> None:
+    scheduler = make_scheduler(tiny, 50)
+    assert torch.equal(scheduler.alphas_cumprod, tiny.scheduler.alphas_cumprod)
+    assert len(scheduler.timesteps) == 50
+    assert scheduler.timesteps[0] == 981  # SD's leading spacing with an offset of 1
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        {"_class_name": "DDPMScheduler"},
+        {"_class_name": "EulerDiscreteScheduler", "timestep_spacing": "linspace", "steps_offset": 0},
+        {
+            "_class_name": "DDIMScheduler",
+            "clip_sample": True,
+            "thresholding": True,
+            "timestep_spacing": "trailing",
+        },
+    ],
+)
+def test_a_base_whose_file_is_for_another_sampler_is_sampled_as_stable_diffusion(
+    tiny: Base, file: dict[str, Any]
+) -> None:
+    betas = {key: tiny.scheduler.config[key] for key in ("beta_start", "beta_end", "beta_schedule")}
+    other = replace(tiny, scheduler=DDPMScheduler.from_config({**file, **betas}))
+    whole = replace(tiny, scheduler=DDPMScheduler.from_config({**betas, **SD, "thresholding": False}))
+    sampling = Sampling(steps=3)
+    assert np.array_equal(plain(other, sampling), plain(whole, sampling))
+    # What was made before with other settings is not taken for the same picture.
+    assert describe_sampler(whole) == {}
+    assert describe_sampler(other)["ddim"]["clip_sample"] is False
+
+
+@pytest.mark.parametrize("where", ["predict", "decode"])
+def test_a_picture_that_is_not_finite_is_refused(tiny: Base, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = getattr(Base, where)
+    monkeypatch.setattr(Base, where, lambda *given: real(*given) * torch.nan)
+    with pytest.raises(RequestError, match="the picture of seed 11, or of one painted with it, is not finite"):
+        plain(tiny, Sampling(steps=1))
+
+
+def test_an_adapter_for_another_base_is_refused(tiny: Base) -> None:
+    other = make_adapter(layout_for("tiny", 1, (32, 64, 64, 64)), 0)
+    with pytest.raises(RequestError, match="family"):
+        sample_pictures(tiny, other, drawings(), CAPTIONS, SEEDS, Sampling(steps=1))

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from adapters.model.adapter import make_adapter
+from adapters.model.config import layout_for
+from adapters.run_folder import claim_run
+from adapters.training.checkpoint import Learner, State, discard_checkpoints, newest_step, resume, save_checkpoint
+from pipeline.errors import RequestError
+
+LAYOUT = layout_for("tiny", 1, (32, 32, 32, 64))
+
+
+def _trained(steps: int, seed: int = 0, average: bool = False) -> Learner:
+    adapter = make_adapter(LAYOUT, seed)
+    optimizer = torch.optim.Adam(adapter.parameters(), lr=1e-3)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        sum(f.pow(2).mean() for f in adapter(torch.ones(1, 1, 64, 64))).backward()
+        optimizer.step()
+    return Learner(adapter, optimizer, make_adapter(LAYOUT, seed + 10) if average else None)
+
+
+@pytest.mark.parametrize("average", [False, True])
+def test_newest_checkpoint_gives_back_every_bit(tmp_path: Path, average: bool) -> None:
+    save_checkpoint(tmp_path, State(99, 0, 1, 1.0), _trained(1, average=average), 2)
+    learner = _trained(3, average=average)
+    state = State(step=1_000_000, epoch=2, position=5, seconds=1.5, scaler={"scale": 1024.0})
+    save_checkpoint(tmp_path, state, learner, 2)
+    other = _trained(0, seed=1, average=average)
+    assert resume(tmp_path, other, newest_step(tmp_path)) == state
+    assert len(learner.folders) == 1 + average
+    for folder, adapter in learner.folders.items():
+        for name, tensor in adapter.state_dict().items():
+            assert torch.equal(other.folders[folder].state_dict()[name], tensor)
+    expected, found = learner.optimizer.state_dict(), other.optimizer.state_dict()
+    assert found["param_groups"] == expected["param_groups"]
+    for parameter, entries in expected["state"].items():
+        for name, value in entries.items():
+            assert torch.equal(found["state"][parameter][name], value)
+
+
+@pytest.mark.parametrize(("keep", "kept"), [(1, ["1000000"]), (2, ["1000000", "999999"])])
+def test_newest_checkpoints_are_kept(tmp_path: Path, keep: int, kept: list[str]) -> None:
+    for step in (999_998, 999_999, 1_000_000):
+        save_checkpoint(tmp_path, State(step), _trained(1), keep)
+    assert sorted(os.listdir(tmp_path / "checkpoints")) == kept
+
+
+def test_discarded_checkpoints_are_not_resumed(tmp_path: Path) -> None:
+    for step in (1, 2):
+        save_checkpoint(tmp_path, State(step), _trained(1), 2)
+    discard_checkpoints(tmp_path)
+    assert os.listdir(tmp_path) == []
+    assert resume(tmp_path, _trained(0), newest_step(tmp_path)) == State()
+
+
+def test_run_without_checkpoint_begins_at_the_beginning(tmp_path: Path) -> None:
+    assert resume(tmp_path, _trained(0), newest_step(tmp_path)) == State()
+
+
+def test_unfinished_checkpoint_is_not_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_checkpoint(tmp_path, State(step=1), _trained(1), 2)
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "rename", die)
+    with pytest.raises(KeyboardInterrupt):
+        save_checkpoint(tmp_path, State(step=2), _trained(2), 2)
+    assert resume(tmp_path, _trained(0), newest_step(tmp_path)).step == 1
+
+
+def test_changed_request_is_refused_by_name(tmp_path: Path) -> None:
+    claim_run(tmp_path / "run", {"lr": 1e-5, "batch": 8})
+    claim_run(tmp_path / "run", {"lr": 1e-5, "batch": 8})
+    with pytest.raises(RequestError, match="begun with batch 8, and this command asks for 4"):
+        claim_run(tmp_path / "run", {"lr": 1e-5, "batch": 4})
+
+
+def test_another_folder_is_not_taken_for_a_run(tmp_path: Path) -> None:
+    (tmp_path / "adapter").mkdir()
+    (tmp_path / "adapter" / "mine").write_text("kept")
+    with pytest.raises(RequestError, match=r"holds adapter but no run\.json: give another --out"):
+        claim_run(tmp_path, {"lr": 1e-5})
+    assert os.listdir(tmp_path) == ["adapter"]

@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+from itertools import islice
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from adapters.base import Base
+from adapters.model.diffusers_io import WEIGHTS
+from adapters.training import loader
+from adapters.training.batch import Batch
+from adapters.training.distributed import World
+from adapters.training.example import Framing
+from adapters.training.loader import Handed, MicroBatches, Share, load_batches, take_handed
+from adapters.training.trainer import Training
+from pipeline.errors import Unreachable
+from pipeline.runlog import read_log
+from tests.adapters.toys import MemoryStream, toy_config, toy_stream
+
+FRAMING = Framing("sketch", size=64)
+BATCH, STEPS = 4, 7
+
+
+def _read(share: Share, loaders: int, start: int, monkeypatch: pytest.MonkeyPatch) -> list[Batch]:
+    """The micro-batches of a rank, taken from its loaders in turn as torch's DataLoader does."""
+    streams = []
+    count = (STEPS - start) * share.parts
+    for number in range(max(1, loaders)):
+        info = SimpleNamespace(id=number, num_workers=loaders) if loaders else None
+        monkeypatch.setattr(loader, "get_worker_info", lambda info=info: info)
+        # Which loader it is is asked when the first is taken.
+        streams.append(list(islice(iter(MicroBatches(toy_stream(), FRAMING, 0, share, start)), count)))
+    return [streams[number % len(streams)][number // len(streams)] for number in range(count)]
+
+
+def _join(parts: list[list[Batch]], share: Share) -> torch.Tensor:
+    """The noises of the global batches one after the other: each visit has its own."""
+    noises = []
+    for step in range(len(parts[0]) // share.parts):
+        for part in parts:
+            noises += [batch.noises for batch in part[step * share.parts : (step + 1) * share.parts]]
+    return torch.cat(noises)
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 4])
+@pytest.mark.parametrize("loaders", [0, 1, 2])
+@pytest.mark.parametrize("start", [0, 3])
+def test_global_batches_are_the_same_in_every_world(
+    ranks: int, loaders: int, start: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Share(BATCH, BATCH)
+    expected = _join([_read(whole, 0, 0, monkeypatch)], whole)[start * BATCH :]
+    assert len(expected) > 12, "more than an epoch"
+    for micro in {1, BATCH // ranks}:
+        shares = [Share(BATCH, micro, rank, ranks) for rank in range(ranks)]
+        parts = [_read(share, loaders, start, monkeypatch) for share in shares]
+        assert torch.equal(_join(parts, shares[0]), expected)
+
+
+def test_a_share_is_cut_without_gap_or_overlap() -> None:
+    for ranks, micro in ((1, 2), (2, 1), (2, 4), (4, 2)):
+        shares = [Share(8, micro, rank, ranks) for rank in range(ranks)]
+        for step in range(3):
+            taken = [
+                position
+                for share in shares
+                for part in range(share.parts)
+                for position in share.positions(step * share.parts + part)
+            ]
+            assert taken == list(range(step * 8, step * 8 + 8))
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("loaders", [1, 2])
+def test_loaders_change_no_bit(loaders: int, tiny: Base, tmp_path: Path) -> None:
+    for number in (0, loaders):
+        Training(toy_config(tmp_path / str(number), loaders=number), toy_stream(), tiny).run()
+    runs = [tmp_path / "0", tmp_path / str(loaders)]
+    adapters = [(run / "adapter" / WEIGHTS).read_bytes() for run in runs]
+    assert adapters[0] == adapters[1]
+    losses = [[line.loss for line in read_log(run / "log.jsonl")] for run in runs]
+    assert losses[0] == losses[1]
+
+
+@pytest.mark.soak
+def test_a_process_of_its_own_reads_the_same() -> None:
+    batches = MicroBatches(toy_stream(4), FRAMING, 0, Share(2, 2), 1)
+    world = World(torch.device("cpu"))
+    apart = list(islice(load_batches(batches, 1, world), 3))
+    here = list(islice(load_batches(batches, 0, world), 3))
+    for one, other in zip(apart, here, strict=True):
+        assert one.captions == other.captions
+        assert torch.equal(one.pictures, other.pictures)  # type: ignore[arg-type]
+        assert torch.equal(one.noises, other.noises)
+
+
+class AwayFrom(MemoryStream):
+    """A stream whose store is away from the first position on."""
+
+    def take(self, positions: Any, make: Any) -> Any:
+        raise Unreachable("cannot read s3://b/a: tried 5 times in 28 s; the last error: reset")
+
+
+def test_what_a_loader_cannot_read_is_told_in_one_line() -> None:
+    batches = iter(Handed(MicroBatches(AwayFrom([]), FRAMING, 0, Share(2, 2), 0)))
+    (handed,) = batches
+    with pytest.raises(Unreachable, match=r"^cannot read s3://b/a: .* reset$"):
+        list(take_handed([pickle.loads(pickle.dumps(handed))]))  # noqa: S301  (as torch hands it over)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("loaders", [0, 1, 2])
+def test_whoever_reads_an_error_is_one_line(loaders: int) -> None:
+    batches = MicroBatches(AwayFrom([]), FRAMING, 0, Share(2, 2), 0)
+    with pytest.raises(Unreachable, match=r"^cannot read s3://b/a: .* reset$"):
+        next(load_batches(batches, loaders, World(torch.device("cpu"))))
+
+
+def test_loaders_are_started_where_an_interrupt_does_not_reach_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a process is started with, and what this one does with an interrupt that came meanwhile."""
+    script = "import signal; print(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ()))"
+    said: list[str] = []
+
+    class Loader:
+        def __init__(self, *_: Any, **__: Any) -> None:
+            """Takes what a DataLoader takes."""
+
+        def __iter__(self) -> Any:
+            said.append(subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout)
+            return iter(())
+
+    monkeypatch.setattr(loader, "DataLoader", Loader)
+    load_batches(MicroBatches(toy_stream(), FRAMING, 0, Share(1, 1), 0), 2, World(torch.device("cpu")))
+    assert said == ["True\n"]
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    ended = False
+    with pytest.raises(KeyboardInterrupt), loader.hold_interrupts():  # noqa: PT012
+        os.kill(os.getpid(), signal.SIGINT)
+        ended = True
+    assert ended

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import numpy as np
+
+from adapters.base import Base
+from adapters.evaluation.example import seed_of
+from adapters.evaluation.grid import GAP, lay_out
+from adapters.inference.config import Sampling
+from adapters.inference.sampler import sample_pictures
+from adapters.model.adapter import Adapter, make_adapter
+from adapters.model.config import layout_for
+from adapters.training.preview import Watch
+from extractors.registry import make_extractor
+from tests.adapters.toys import toy_sample
+
+SIZE = 128
+
+
+def watch(base: Base, count: int = 2, **options: int) -> Watch:
+    samples = [toy_sample(index, SIZE) for index in range(count)]
+    extractor = make_extractor("sketch", "mini")
+    extractor.load("cpu")
+    return Watch(base, samples, "sketch", SIZE, extractor, Sampling(steps=2), **options)
+
+
+def adapter(seed: int, channels: int = 1) -> Adapter:
+    return make_adapter(layout_for("tiny", channels, (32, 32, 32, 64)), seed)
+
+
+def test_a_look_is_the_same_every_time_and_tells_adapters_apart(tiny: Base) -> None:
+    first = watch(tiny)
+    sheet, obedience = first.look(adapter(0))
+    again, measured = watch(tiny).look(adapter(0))
+    assert np.array_equal(sheet, again)
+    assert obedience == measured
+    assert obedience.keys() == {"edge_f1"}
+    assert not np.array_equal(first.look(adapter(1))[0], sheet)
+
+
+def test_the_sheet_shows_drawing_generated_and_own_picture(tiny: Base) -> None:
+    looked = watch(tiny, seed=4)
+    sheet, _ = looked.look(adapter(0, 3))
+    given = looked._given[1]
+    top, step = GAP + (SIZE + GAP), SIZE + GAP
+    cells = [sheet[top : top + SIZE, GAP + k * step : GAP + k * step + SIZE] for k in range(3)]
+    assert sheet.shape == (2 * step + GAP, 3 * step + GAP, 3)
+    assert np.array_equal(cells[0], np.repeat(given.drawing, 3, axis=2))
+    assert np.array_equal(cells[2], given.picture)
+    from adapters.inference.control_images import to_drawing
+
+    painted = sample_pictures(
+        tiny,
+        adapter(0, 3),
+        to_drawing(given.drawing, 3, "sketch"),
+        [given.caption],
+        [seed_of(4, given.key)],
+        Sampling(steps=2),
+    )
+    assert np.array_equal(cells[1], painted[0])
+
+
+def test_pictures_lie_side_by_side_on_white() -> None:
+    grey, colour = np.full((4, 6, 1), 7, np.uint8), np.full((4, 6, 3), 9, np.uint8)
+    sheet = lay_out([[grey, colour]])
+    assert sheet.shape == (4 + 2 * GAP, 2 * 6 + 3 * GAP, 3)
+    assert (sheet == 7).all(axis=2).sum() == (sheet == 9).all(axis=2).sum() == 24
+    assert (sheet[:GAP] == 255).all()

@@ -1,0 +1,153 @@
+"""What a step may do differently, and what must come out all the same."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from adapters.base import Base, load_base
+from adapters.base.load import DTYPES
+from adapters.model.diffusers_io import WEIGHTS, load_adapter
+from adapters.training.config import TrainConfig
+from adapters.training.setup import open_base
+from adapters.training.trainer import Training
+from pipeline.runlog import LogLine, read_log
+from tests.adapters.toys import toy_config, toy_stream
+
+
+def _train(config: TrainConfig, base: Base) -> list[float]:
+    """The losses."""
+    Training(config, toy_stream(), base).run()
+    return [line.loss for line in read_log(config.out / "log.jsonl") if line.loss is not None]
+
+
+def _forget(module: torch.nn.Module) -> None:
+    for parameter in module.parameters(recurse=False):
+        parameter.zero_()
+
+
+def _weights(out: Path) -> Mapping[str, torch.Tensor]:
+    return load_file(out / "adapter" / WEIGHTS)
+
+
+def _assert_close(found: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor], atol: float) -> None:
+    assert found.keys() == expected.keys()
+    for name, weight in found.items():
+        torch.testing.assert_close(weight, expected[name], rtol=0, atol=atol)
+
+
+def test_micro_batches_add_up_to_the_batch(tiny: Base, tmp_path: Path) -> None:
+    losses = {
+        micro: _train(toy_config(tmp_path / str(micro), batch=4, steps=2, micro_batch=micro), tiny)
+        for micro in (4, 2, 1)
+    }
+    for micro in (2, 1):
+        assert losses[micro] == pytest.approx(losses[4], abs=1e-5)
+        _assert_close(_weights(tmp_path / str(micro)), _weights(tmp_path / "4"), 1e-5)
+
+
+@pytest.fixture(scope="module", params=["fp16", "bf16"])
+def halved(request: pytest.FixtureRequest) -> tuple[str, Base]:
+    """(precision, the tiny base in it)"""
+    return request.param, load_base("tiny", "cpu", DTYPES[request.param])
+
+
+def test_half_precision_keeps_the_adapters_weights_whole(
+    halved: tuple[str, Base], tiny: Base, tmp_path: Path
+) -> None:
+    precision, base = halved
+    config = toy_config(tmp_path / "half", precision=precision, steps=2)
+    training = Training(config, toy_stream(), base)
+    assert base.unet.dtype == DTYPES[config.precision]
+    first = copy.deepcopy(training.adapter.state_dict())
+    products: set[torch.dtype] = set()
+    training.adapter.body[0].register_forward_hook(lambda module, given, made: products.add(made.dtype))
+    training.run()
+    assert products == {DTYPES[config.precision]}
+    losses = [line.loss for line in read_log(config.out / "log.jsonl")][1:]
+    expected = _train(toy_config(tmp_path / "full", steps=2), tiny)
+    assert losses == pytest.approx(expected, rel=0.05), "rounded, and not another loss"
+    assert losses != expected
+    assert all(weight.dtype == torch.float32 for weight in _weights(config.out).values())
+    for name, weight in training.adapter.state_dict().items():
+        assert weight.dtype == torch.float32
+        assert not torch.equal(weight, first[name])
+        assert not torch.equal(weight, weight.to(DTYPES[config.precision]).float()), "on a coarse grid"
+
+
+def test_half_precision_resumes_to_the_same_bits(halved: tuple[str, Base], tmp_path: Path) -> None:
+    precision, base = halved
+    _train(toy_config(tmp_path / "straight", precision=precision, steps=2), base)
+    for steps in (1, 2):
+        losses = _train(toy_config(tmp_path / "stopped", precision=precision, steps=steps), base)
+    assert losses == [line.loss for line in read_log(tmp_path / "straight" / "log.jsonl")][1:]
+    _assert_close(_weights(tmp_path / "stopped"), _weights(tmp_path / "straight"), 0)
+
+
+def test_the_scale_of_fp16_is_taken_up_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A loss that overflows halves the scale, and the step is left out; the next command must know."""
+    base = load_base("tiny", "cpu", torch.float16)
+    scales: list[float] = []
+    update = torch.amp.GradScaler.update
+
+    def note(scaler: torch.amp.GradScaler, *given: Any) -> None:
+        update(scaler, *given)
+        scales.append(scaler.get_scale())
+
+    monkeypatch.setattr(torch.amp.GradScaler, "update", note)
+    begin = partial(torch.amp.GradScaler, init_scale=2.0**40)
+    monkeypatch.setattr(torch.amp, "GradScaler", begin)
+    _train(toy_config(tmp_path, precision="fp16", steps=4), base)
+    assert scales == [2.0**39, 2.0**38, 2.0**37, 2.0**36], "nothing overflowed; nothing was tested"
+    _train(toy_config(tmp_path, precision="fp16", steps=6), base)
+    assert scales[4:] == [2.0**35, 2.0**34]
+
+
+def test_the_average_is_that_of_the_weights_after_each_step(tiny: Base, tmp_path: Path) -> None:
+    config = toy_config(tmp_path, ema=0.6, steps=6)
+    training = Training(config, toy_stream(), tiny)
+    after: list[dict[str, torch.Tensor]] = []
+
+    def note(line: LogLine) -> None:
+        after.append({name: p.detach().clone() for name, p in training.adapter.named_parameters()})
+
+    training.run(note)
+    average = after[0]
+    for step, weights in enumerate(after[1:], 1):
+        decay = min(0.6, step / (step + 10))
+        average = {name: decay * average[name] + (1 - decay) * weights[name] for name in weights}
+    found = dict(training.result.named_parameters())
+    _assert_close(found, average, 1e-6)
+    assert any(not torch.equal(found[name], after[-1][name]) for name in found)
+    exported = copy.deepcopy(training.result)
+    load_adapter(exported.requires_grad_(False).apply(_forget), tmp_path / "adapter")
+    _assert_close(exported.state_dict(), found, 0)
+
+
+def test_gradient_checkpointing_changes_nothing_but_the_memory(
+    tiny: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = toy_config(tmp_path / "checkpointed", gradient_checkpointing=True, steps=3)
+    base = open_base(config, torch.device("cpu"))
+    called: list[object] = []
+
+    def count(recompute: Callable[..., Any], *given: Any, **options: Any) -> Any:
+        called.append(given[0])
+        return recompute(*given, **options)
+
+    for module in base.unet.modules():
+        recompute = getattr(module, "_gradient_checkpointing_func", None)
+        if recompute is not None:
+            monkeypatch.setattr(module, "_gradient_checkpointing_func", partial(count, recompute))
+    losses = _train(config, base)
+    assert called, "nothing was computed twice"
+    assert losses == _train(replace(config, out=tmp_path / "plain", gradient_checkpointing=False), tiny)
+    _assert_close(_weights(tmp_path / "checkpointed"), _weights(tmp_path / "plain"), 1e-6)

@@ -1,0 +1,146 @@
+import io
+import json
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from extractors.maps import png
+from extractors.maps.formats import FORMATS, Keypose, depth_to_map, scale_to_grey
+from extractors.maps.palette import PALETTE
+from extractors.maps.people import People, draw_people
+
+RANDOM = np.random.default_rng(7)
+SIZES = [(1, 1), (7, 513), (64, 128)]
+
+
+def grey(height: int, width: int) -> np.ndarray:
+    return RANDOM.integers(0, 256, (height, width), dtype=np.uint8)
+
+
+def people(count: int) -> People:
+    keypoints = RANDOM.random((count, 17, 3)) * [128, 64, 1]
+    return People(64, 128, keypoints)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("condition", ["sketch", "depth", "seg"])
+def test_maps_come_back_exactly_and_the_bytes_repeat(condition: str, size: tuple[int, int]) -> None:
+    form, map = FORMATS[condition], grey(*size)
+    members = form.encode(map)
+    assert members == form.encode(np.asfortranarray(map))
+    assert tuple(members) == form.members == (f"{condition}.png",)
+    assert np.array_equal(form.decode(members), map)
+
+
+def test_every_condition_has_a_format() -> None:
+    assert {name: form.channels for name, form in FORMATS.items()} == {
+        "sketch": 1, "depth": 3, "keypose": 3, "seg": 3, "color": 3, "canny": 1, "latents": 3,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_other_decoders_read_the_pngs(size: tuple[int, int]) -> None:
+    map, colors = grey(*size), RANDOM.integers(0, 256, (*size, 3), dtype=np.uint8)
+    with Image.open(io.BytesIO(png.encode_grey(map))) as image:
+        assert image.mode == "L"
+        assert np.array_equal(image, map)
+    with Image.open(io.BytesIO(png.encode_rgb(colors))) as image:
+        assert np.array_equal(image, colors)
+    bgr = cv2.imdecode(np.frombuffer(png.encode_indexed(map, PALETTE), np.uint8), cv2.IMREAD_COLOR)
+    assert np.array_equal(bgr[:, :, ::-1], PALETTE[map])
+
+
+def test_a_seg_png_holds_ids_and_colours_at_once() -> None:
+    labels = grey(64, 128)
+    data = FORMATS["seg"].encode(labels)["seg.png"]
+    with Image.open(io.BytesIO(data)) as image:
+        assert np.array_equal(image, labels)
+        assert np.array_equal(image.convert("RGB"), PALETTE[labels])
+    assert np.array_equal(FORMATS["seg"].draw(labels, 64, 128), PALETTE[labels])
+
+
+def test_a_seg_png_of_colours_alone_is_refused() -> None:
+    with pytest.raises(ValueError, match="mode P, got mode RGB"):
+        FORMATS["seg"].decode({"seg.png": png.encode_rgb(PALETTE[grey(8, 8)])})
+
+
+@pytest.mark.parametrize("data", [b"", b"no picture", png.encode_rgb(np.zeros((4, 4, 3), np.uint8))])
+def test_a_grey_map_of_another_kind_is_refused(data: bytes) -> None:
+    with pytest.raises(ValueError, match=r"one-channel PNG|not a PNG"):
+        FORMATS["sketch"].decode({"sketch.png": data})
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_keypose_numbers_come_back_exactly_and_the_drawing_shows_them(count: int) -> None:
+    record = people(count)
+    members = Keypose().encode(record)
+    numbers = json.loads(members["keypose.json"])
+    assert (numbers["persons"], numbers["height"], numbers["width"]) == (count, 64, 128)
+    assert np.array(numbers["keypoints"]).size == count * 51
+    restored = Keypose().decode(members)
+    assert restored == record
+    assert Keypose().encode(restored) == members
+    with Image.open(io.BytesIO(members["keypose.png"])) as image:
+        assert image.mode == "P"
+        assert np.array_equal(image.convert("RGB"), draw_people(record))
+    assert np.array_equal(Keypose().draw(restored, 64, 128), draw_people(record))
+
+
+def test_keypoints_are_stored_exactly_and_draw_alike() -> None:
+    """99.996 must not become 100.00, the next pixel, nor a score of 0.09996 one that is drawn."""
+    points = np.random.default_rng(0).uniform(0, 64, (500, 17, 3)).astype(np.float32)
+    points[..., :2] = np.where(points[..., :2] < 8, np.rint(points[..., :2]) - np.float32(0.004), points[..., :2])
+    points[..., 2] = np.random.default_rng(1).choice(np.float32([0.09996, 0.1, 0.10004, 1]), (500, 17))
+    for person in points:
+        record = People(64, 64, person[None])
+        members = Keypose().encode(record)
+        restored = Keypose().decode(members)
+        assert restored == record
+        assert np.array_equal(draw_people(restored), draw_people(record))
+
+
+def test_numbers_of_earlier_versions_are_read_as_they_are() -> None:
+    record = b'{"persons":1,"height":64,"width":64,"keypoints":[[%s]]}' % b",".join([b"[12.34,5.6,0.123]"] * 17)
+    assert np.array_equal(
+        Keypose().decode({"keypose.json": record}).keypoints[0, 3], np.float32([12.34, 5.6, 0.123])
+    )
+
+
+@pytest.mark.parametrize("column", [0, 2])
+def test_keypoints_that_are_no_numbers_are_not_written(column: int) -> None:
+    keypoints = people(1).keypoints.copy()
+    keypoints[0, 3, column] = np.nan
+    with pytest.raises(ValueError, match=r"[Nn]a[Nn]|JSON"):
+        Keypose().encode(People(64, 128, keypoints))
+
+
+def test_a_map_is_never_resized_to_fit() -> None:
+    for condition, map in (("sketch", grey(64, 128)), ("seg", grey(64, 128)), ("keypose", people(1))):
+        with pytest.raises(ValueError, match="picture's size"):
+            FORMATS[condition].draw(map, 128, 128)
+
+
+def test_depth_is_inverse_distance_with_near_white() -> None:
+    distance = np.array([[1.0, 2.0, 4.0, np.inf]], np.float32)
+    assert depth_to_map(distance).tolist() == [[255, 128, 64, 0]]
+    assert depth_to_map(distance).dtype == np.uint8
+
+
+@pytest.mark.parametrize("distance", [3.0, np.inf])
+def test_a_constant_depth_is_black(distance: float) -> None:
+    with np.errstate(all="raise"):
+        assert not depth_to_map(np.full((4, 5), distance, np.float32)).any()
+
+
+def test_each_depth_map_has_its_own_range() -> None:
+    values = RANDOM.random((8, 8)).astype(np.float32)
+    assert (scale_to_grey(values).min(), scale_to_grey(values).max()) == (0, 255)
+    assert np.array_equal(scale_to_grey(values), scale_to_grey(values * 4 + 16))
+
+
+@pytest.mark.parametrize("distance", [0.0, -1.0, np.nan])
+def test_distances_that_are_none_are_refused(distance: float) -> None:
+    with pytest.raises(ValueError, match="must be > 0 metres"):
+        depth_to_map(np.array([[1.0, distance]], np.float32))

@@ -1,0 +1,38 @@
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from extractors.weights import digest_lock as locks
+from extractors.weights.digest_lock import lock, lock_converted, read_lock
+
+
+def test_the_first_digest_stays(tmp_path: Path) -> None:
+    path = tmp_path / "family" / "net.lock"
+    assert read_lock(path) == {}
+    assert [lock(path, digest) for digest in ("aa", "bb", "aa")] == ["aa", "aa", "aa"]
+    lock_converted(path, "aa", "cc")
+    assert read_lock(path) == {"sha256": "aa", "converted": "cc"}
+    assert lock(path, "bb") == "aa"
+    assert os.listdir(path.parent) == ["net.lock"]
+
+
+def test_of_two_who_lock_at_once_both_hear_of_one_winner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, both_looked, heard = tmp_path / "net.lock", threading.Barrier(2), []
+    look = locks.read_lock
+
+    def look_together(path: Path) -> dict[str, str]:
+        found = look(path)
+        if not found:
+            both_looked.wait(10)
+        return found
+
+    monkeypatch.setattr(locks, "read_lock", look_together)
+    threads = [threading.Thread(target=lambda d=d: heard.append(lock(path, d))) for d in ("aa", "bb")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(heard) == 2
+    assert set(heard) == {look(path)["sha256"]}

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import errno
+import logging
+from pathlib import Path
+
+import pytest
+
+from adapters.run_folder import TrainSummary
+from adapters.training.config import TrainConfig
+from jobs.launch.restarts import WorkerDied, judge, keep_trying, place_config, refuse_more_than, work
+from pipeline.errors import DamagedShard, IncompleteError, RequestError
+
+
+def _summary(steps: int, new_steps: int) -> TrainSummary:
+    return TrainSummary(steps, new_steps, 8 * steps, 1.0, 0.2, 0.1, "adapter", "0" * 64)
+
+
+def _config(out: Path) -> TrainConfig:
+    return TrainConfig(("data",), "sketch", out)
+
+
+class Attempts:
+    """Ends in turn as told; each leaves a checkpoint ten steps further."""
+
+    def __init__(self, *ends: Exception | TrainSummary) -> None:
+        self._ends, self.made = ends, 0
+
+    def __call__(self, config: TrainConfig, workers: int) -> TrainSummary:
+        end = self._ends[self.made]
+        self.made += 1
+        (config.out / "checkpoints" / f"{10 * self.made:06d}").mkdir(parents=True)
+        if isinstance(end, Exception):
+            raise end
+        return end
+
+
+def test_a_death_is_followed_by_another_attempt(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    attempts = Attempts(WorkerDied("worker 1 died (SIGKILL)"), _summary(50, 40))
+    with caplog.at_level(logging.WARNING):
+        summary = keep_trying(attempts, _config(tmp_path), workers=2, retries=1)
+    assert caplog.messages == ["worker 1 died (SIGKILL); all start again from step 10 (1 of 1)"]
+    assert summary == _summary(50, 50), "the steps of both attempts are those of this command"
+
+
+def test_a_worker_that_keeps_dying_ends_it(tmp_path: Path) -> None:
+    attempts = Attempts(*(WorkerDied("worker 0 died (SIGSEGV)") for _ in range(9)))
+    line = (
+        r"worker 0 died \(SIGSEGV\); started 3 times in all, it stands at step 30, and the same command goes on "
+        "from there"
+    )
+    with pytest.raises(IncompleteError, match=f"^{line}$"):
+        keep_trying(attempts, _config(tmp_path), workers=2, retries=2)
+    assert attempts.made == 3
+
+
+@pytest.mark.parametrize("error", [RequestError("no such thing"), DamagedShard("gone")])
+def test_what_another_attempt_cannot_mend_ends_it_at_once(tmp_path: Path, error: Exception) -> None:
+    attempts = Attempts(error, _summary(50, 50))
+    with pytest.raises(type(error)):
+        keep_trying(attempts, _config(tmp_path), workers=2, retries=3)
+    assert attempts.made == 1
+
+
+def test_the_cause_is_told_and_not_what_it_led_to() -> None:
+    torn, killed = RuntimeError("Connection closed\nby peer"), WorkerDied("SIGKILL")
+    wrong, gone = RequestError("wrong"), DamagedShard("gone")
+    assert judge({0: torn, 1: wrong}) is wrong
+    assert judge({0: gone, 1: torn}) is gone
+    assert judge({0: gone, 1: wrong}) is wrong
+    for ends, line in (
+        ({0: torn, 1: killed}, "worker 1 died (SIGKILL)"),
+        ({0: torn}, "worker 0 died (RuntimeError: Connection closed by peer)"),
+    ):
+        verdict = judge(ends)
+        assert isinstance(verdict, WorkerDied)
+        assert str(verdict) == line
+
+
+def test_workers_in_other_folders_find_what_was_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "base").mkdir()
+    config = TrainConfig(("data", "s3://bucket/data"), "sketch", Path("run"), base="base", weights=Path("w"))
+    placed = place_config(config, gpu=True)
+    assert placed.roots == (str(tmp_path / "data"), "s3://bucket/data")
+    assert (placed.out, placed.weights, placed.base) == (tmp_path / "run", tmp_path / "w", str(tmp_path / "base"))
+    assert (placed.cache, placed.text_cache, placed.device) == (None, None, "cuda")
+    assert place_config(TrainConfig(("data",), "sketch", Path("run")), gpu=False).base == "tiny"
+    assert place_config(config, gpu=False).device == "cpu"
+
+
+def test_workers_that_find_no_room_are_refused() -> None:
+    refuse_more_than(2, 2, True, "this cluster")
+    with pytest.raises(
+        RequestError, match=r"^--workers 3 need a GPU each, and this cluster has 2; fewer, or --dev"
+    ):
+        refuse_more_than(2, 3, True, "this cluster")
+    with pytest.raises(RequestError, match=r"^--workers 3 need a core each, and this cluster has 2$"):
+        refuse_more_than(2, 3, False, "this cluster")
+
+
+@pytest.mark.parametrize(
+    ("raised", "kind"), [(DamagedShard, IncompleteError), (RequestError, RequestError), (OSError, OSError)]
+)
+def test_a_worker_names_what_another_attempt_cannot_mend(
+    raised: type[Exception], kind: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def train(config: TrainConfig) -> TrainSummary:
+        raise raised("gone")
+
+    monkeypatch.setattr("adapters.training.trainer.train", train)
+    with pytest.raises(kind, match=r"^gone$") as caught:
+        work(_config(tmp_path))
+    assert caught.type is kind
+
+
+def test_a_workers_full_disk_is_no_death_to_start_again_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def train(config: TrainConfig) -> TrainSummary:
+        raise OSError(errno.ENOSPC, "No space left on device", str(config.out))
+
+    monkeypatch.setattr("adapters.training.trainer.train", train)
+    line = f"cannot write {tmp_path}: No space left on device; nothing that is done is lost"
+    with pytest.raises(IncompleteError, match=f"^{line}$"):
+        work(_config(tmp_path))

@@ -1,0 +1,31 @@
+"""Planning needs no more memory for many rows than for few."""
+
+from __future__ import annotations
+
+import tracemalloc
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pipeline.dataset.plan import write_segment
+from pipeline.shards.store import open_store
+
+
+def rows(count: int) -> Iterator[dict[str, Any]]:
+    for i in range(count):
+        yield {"key": f"{i:09d}", "location": f"http://a/{i}", "captions": ["a"], "digest": None}
+
+
+def peak(root: Path, count: int) -> int:
+    tracemalloc.start()
+    try:
+        write_segment(open_store(str(root)), rows(count), 500)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_memory_does_not_grow_with_the_plan(tmp_path: Path) -> None:
+    peak(tmp_path / "warm", 1000)
+    few, many = peak(tmp_path / "few", 5_000), peak(tmp_path / "many", 40_000)
+    assert many < few + 300_000, "keys were kept"

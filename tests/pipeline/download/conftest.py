@@ -1,0 +1,36 @@
+"""A server on loopback, and a clock that does not wait."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.faults.hostile import Server, answer
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server({"/ok": answer()}) as server:
+        yield server
+
+
+@pytest.fixture
+def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """What the guard slept, which it now only says; its clock goes on by as much."""
+    naps: list[float] = []
+    clock = time.monotonic
+
+    class Clock:
+        time = staticmethod(time.time)
+
+        @staticmethod
+        def monotonic() -> float:
+            return clock() + sum(naps)
+
+        sleep = staticmethod(naps.append)
+
+    for module in ("client", "hosts", "deadline", "ttl_value", "connection"):
+        monkeypatch.setattr(f"pipeline.download.{module}.time", Clock)
+    return naps

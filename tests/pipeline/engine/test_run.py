@@ -1,0 +1,299 @@
+"""The engine: every shard once, attempts counted, two in flight, and an end that tells why."""
+
+from __future__ import annotations
+
+import errno
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from extractors.base import Resources
+from pipeline.engine import Outcome, run
+from pipeline.engine.local import LocalPool
+from pipeline.engine.pool import IN_FLIGHT, Event, Failure, Worker, classify
+from pipeline.engine.run import ATTEMPTS, SETUPS
+from pipeline.errors import BrokenStage, DamagedShard, IncompleteError, RequestError, describe_error
+from pipeline.stages.stage import Fuse, Made, refuse_total_failure
+
+
+@dataclass
+class Stage:
+    """Notes its calls as files in `folder`; fails for the shards of `bad`, dies at those of `deadly`."""
+
+    folder: Path
+    bad: tuple[int, ...] = ()
+    deadly: tuple[int, ...] = ()
+    until: int = 99
+    error: Exception = field(default_factory=lambda: ValueError("no good"))
+    resources: Resources = field(default_factory=Resources)
+
+    def setup(self) -> None:
+        (self.folder / f"setup-{os.getpid()}-{time.monotonic_ns()}").touch()
+
+    def __call__(self, shard: int) -> Made:
+        (self.folder / f"shard-{shard}-{os.getpid()}-{time.monotonic_ns()}").touch()
+        tries = len(list(self.folder.glob(f"shard-{shard}-*")))
+        if shard in self.bad and tries <= self.until:
+            raise self.error
+        if shard in self.deadly and tries <= self.until:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return Made(errors=("bad sample",) if shard == 13 else ())
+
+    def tries(self, shard: int) -> int:
+        return len(list(self.folder.glob(f"shard-{shard}-*")))
+
+
+class FakePool:
+    """A pool whose workers answer when told to, to look at the driver alone."""
+
+    def __init__(self, answers: Mapping[int, list[Made | Failure | None]]) -> None:
+        self.answers = answers
+        self.handed: list[int] = []
+        self.careful: list[int] = []
+        self.held: deque[int] = deque()
+        self.closed = False
+
+    @property
+    def free(self) -> bool:
+        return len(self.held) < IN_FLIGHT
+
+    def submit(self, shard: int, careful: bool = False) -> None:
+        assert self.free
+        self.handed.append(shard)
+        self.careful += [shard] if careful else []
+        self.held.append(shard)
+
+    def wait(self) -> list[Event]:
+        shard = self.held.popleft()
+        answers = self.answers.get(shard, [])
+        return [Event(shard, answers.pop(0) if answers else Made())]
+
+    def close(self) -> None:
+        self.closed = True
+
+
+# `pipeline.engine.run` names the function once the package is imported.
+DRIVER = sys.modules["pipeline.engine.run"]
+Answers = dict[int, list[Made | Failure | None]]
+Drive = Callable[[int, Answers], tuple[Outcome, FakePool, list[tuple[int, bool]]]]
+
+
+@pytest.fixture
+def drive(monkeypatch: pytest.MonkeyPatch) -> Drive:
+    """Runs so many shards on a pool that answers so; (outcome, pool, what was told of progress)."""
+
+    def go(shards: int, answers: Answers) -> tuple[Outcome, FakePool, list[tuple[int, bool]]]:
+        pool = FakePool(answers)
+        monkeypatch.setattr(DRIVER, "open_pool", lambda *_: pool)
+        told: list[tuple[int, bool]] = []
+        stage: Any = None
+        try:
+            outcome = run(stage, range(shards), progress=lambda s, made: told.append((s, made is not None)))
+        finally:
+            assert pool.closed
+        return outcome, pool, told
+
+    return go
+
+
+FAILED = Failure("shard", "it failed")
+
+
+def test_a_shard_over_which_a_worker_died_is_tried_with_care(drive: Drive) -> None:
+    died = Failure("death", "the worker died")
+    outcome, pool, _ = drive(4, {1: [FAILED, died, FAILED], 2: [FAILED], 3: [died]})
+    assert pool.careful == [3, 1]
+    assert sorted(outcome.made) == [0, 2, 3]
+    assert (outcome.deaths, list(outcome.set_aside)) == ({1, 3}, [1])
+
+
+def test_every_shard_is_done_once(drive: Drive) -> None:
+    outcome, pool, told = drive(5, {})
+    assert sorted(outcome.made) == pool.handed == [0, 1, 2, 3, 4]
+    assert sorted(told) == [(s, True) for s in range(5)]
+    assert outcome.problems == []
+
+
+def test_a_failed_shard_is_tried_again_after_the_others(drive: Drive) -> None:
+    outcome, pool, told = drive(4, {1: [FAILED]})
+    assert pool.handed == [0, 1, 2, 3, 1]
+    assert sorted(outcome.made) == [0, 1, 2, 3]
+    assert outcome.attempts == {1: 1}
+    assert told[-1] == (1, True)
+
+
+def test_a_poison_shard_is_set_aside_after_three(drive: Drive) -> None:
+    outcome, pool, told = drive(4, {1: [FAILED] * 9})
+    assert pool.handed.count(1) == ATTEMPTS == 3
+    assert outcome.set_aside == {1: "it failed"}
+    assert sorted(outcome.made) == [0, 2, 3]
+    assert (1, False) in told
+    assert outcome.problems == ["shard 000001 set aside after 3 attempts: it failed"]
+
+
+def test_a_shard_that_was_only_held_is_not_charged(drive: Drive) -> None:
+    outcome, pool, _ = drive(3, {1: [None] * 20})
+    assert sorted(outcome.made) == [0, 1, 2]
+    assert pool.handed.count(1) == 21
+    assert outcome.attempts == {}
+
+
+@pytest.mark.parametrize(("kind", "error"), [("request", RequestError), ("run", IncompleteError)])
+def test_what_ends_the_run(kind: str, error: type[Exception], drive: Drive) -> None:
+    with pytest.raises(error, match=r"^because$"):
+        drive(9, {1: [Failure(kind, "because")]})  # type: ignore[arg-type]
+
+
+def test_a_stage_that_is_never_set_up_is_broken(drive: Drive) -> None:
+    never = {shard: [Failure("setup", "no weights")] * ATTEMPTS for shard in range(9)}
+    with pytest.raises(BrokenStage, match=rf"^{SETUPS} setups failed in a row, .*: no weights$"):
+        drive(9, never)
+
+
+def test_a_setup_that_fails_here_and_there_is_tried_again(drive: Drive) -> None:
+    outcome, _, _ = drive(20, {shard: [Failure("setup", "no memory")] for shard in range(1, 20)})
+    assert sorted(outcome.made) == list(range(20))
+
+
+def test_nothing_to_do_starts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(DRIVER, "open_pool", lambda *_: pytest.fail("a pool was opened"))
+    stage: Any = None
+    assert run(stage, []).made == {}
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (RequestError("x"), "request"),
+        (BrokenStage("x"), "run"),
+        (OSError(errno.ENOSPC, "x"), "run"),
+        (OSError(errno.EDQUOT, "x"), "run"),
+        (OSError(errno.EROFS, "x"), "run"),
+        (OSError(errno.EFBIG, "x"), "run"),
+        (OSError(errno.EIO, "x"), "shard"),
+        (ConnectionError("x"), "shard"),
+        (DamagedShard("x"), "shard"),
+        (IncompleteError("x"), "shard"),
+        (ValueError("x"), "shard"),
+    ],
+)
+def test_what_an_error_means(error: Exception, kind: str) -> None:
+    assert classify(error).kind == kind
+    assert "\n" not in classify(error).line
+
+
+def test_a_worker_sets_up_once_and_again_only_if_that_failed(tmp_path: Path) -> None:
+    worker = Worker(Stage(tmp_path, bad=(0,)))
+    assert worker.run(0) == Failure("shard", "ValueError: no good")
+    assert worker.run(1) == Made()
+    assert len(list(tmp_path.glob("setup-*"))) == 1
+
+
+def test_the_local_pool_does_all(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, bad=(3,), deadly=(5, 9), until=1)
+    outcome = run(stage, range(14), "local", 2)
+    assert sorted(outcome.made) == list(range(14))
+    assert outcome.attempts == {3: 1, 5: 1, 9: 1}
+    assert {shard: stage.tries(shard) for shard in range(14)} == {s: 2 if s in (3, 5, 9) else 1 for s in range(14)}
+    # Two to begin with, and one for each that died.
+    assert len(list(tmp_path.glob("setup-*"))) <= 4
+    assert outcome.problems == ["shard 000013: 1 samples failed, the first: bad sample"]
+    assert multiprocessing.active_children() == []
+
+
+def test_an_idle_worker_that_dies_harms_nothing(tmp_path: Path) -> None:
+    pool = LocalPool(Stage(tmp_path), 2)
+    try:
+        for shard in (0, 1):
+            pool.submit(shard)
+        done: list[int] = []
+        while len(done) < 2:
+            done += [event.shard for event in pool.wait()]
+        before = pool.pids
+        os.kill(before[0], signal.SIGKILL)
+        limit = time.monotonic() + 600
+        while len(set(pool.pids) - set(before)) < 1:
+            assert pool.wait() == []
+            assert time.monotonic() < limit
+        pool.submit(2)
+        pool.submit(3)
+        while len(done) < 4:
+            done += [event.shard for event in pool.wait()]
+        assert sorted(done) == [0, 1, 2, 3]
+    finally:
+        pool.close()
+
+
+def test_a_worker_that_lost_its_driver_says_nothing(tmp_path: Path) -> None:
+    """Its pipe is reset, not closed, when the driver left a result unread."""
+    script = (
+        "import os, sys, time, pathlib\n"
+        "from tests.pipeline.engine.test_run import Stage\n"
+        "from pipeline.engine.local import LocalPool\n"
+        "if __name__ == '__main__':\n"
+        "    folder = pathlib.Path(sys.argv[1]); pool = LocalPool(Stage(folder), 1)\n"
+        "    pool.submit(0)\n"
+        "    while not list(folder.glob('shard-0-*')): time.sleep(0.01)\n"
+        "    time.sleep(0.3)\n"
+        "    print(pool.pids[0], flush=True); os.kill(os.getpid(), 9)\n"
+    )
+    path = tmp_path / "driver.py"
+    path.write_text(script)
+    checkout = Path(__file__).parents[3]
+    done = subprocess.run(
+        [sys.executable, path, tmp_path],
+        env=os.environ | {"PYTHONPATH": str(checkout)},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == -signal.SIGKILL
+    # stderr is whole: it ends when the worker does.
+    assert done.stderr == ""
+
+
+def test_a_broken_stage_ends_the_run_and_its_workers(tmp_path: Path) -> None:
+    with pytest.raises(
+        IncompleteError, match=r"^cannot write: No space left on device; nothing that is done is lost$"
+    ):
+        run(Stage(tmp_path, bad=(2,), error=OSError(errno.ENOSPC, "x")), range(8), "local", 1)
+    assert multiprocessing.active_children() == []
+
+
+def test_workers_must_be_some(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="--workers must be at least 1, not 0"):
+        run(Stage(tmp_path), range(3), "local", 0)
+
+
+def test_the_fuse_counts_in_a_row() -> None:
+    fuse = Fuse(3)
+    for _ in range(4):
+        fuse.fail("a")
+        fuse.fail("b")
+        fuse.succeed()
+    fuse.fail("a")
+    fuse.fail("b")
+    with pytest.raises(BrokenStage, match=r"^3 samples failed in a row, so the stage is broken; the last: c$"):
+        fuse.fail("c")
+
+
+def test_an_error_is_one_line() -> None:
+    assert describe_error(ValueError("two\n  lines")) == "ValueError: two lines"
+    assert describe_error(KeyError()) == "KeyError"
+
+
+def test_total_failure() -> None:
+    refuse_total_failure(0, [])
+    refuse_total_failure(1, ["a"])
+    with pytest.raises(IncompleteError, match="every sample of the shard failed; the first: a"):
+        refuse_total_failure(0, ["a", "b"])

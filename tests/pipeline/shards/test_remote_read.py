@@ -1,0 +1,130 @@
+"""What may pass is waited for, no longer than a minute; what will not pass is told at once."""
+
+from __future__ import annotations
+
+import errno
+import logging
+from types import SimpleNamespace
+
+import pytest
+from botocore.exceptions import (
+    ClientError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    ReadTimeoutError,
+)
+from s3fs.errors import translate_boto_error
+
+from pipeline.errors import RequestError, Unreachable
+from pipeline.shards.remote_read import PATIENCE, WAITS, may_pass, read_patiently
+
+
+class Clock:
+    """Time that passes in sleep, and `each` seconds with every request; the request fails `faults` times."""
+
+    def __init__(self, faults: int, error: Exception, each: float = 0.0) -> None:
+        self.now, self.faults, self.error, self.each = 0.0, faults, error, each
+        self.asked: list[float] = []
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+    def read(self) -> bytes:
+        self.asked.append(self.now)
+        self.now += self.each
+        if len(self.asked) <= self.faults:
+            raise self.error
+        return b"data"
+
+
+def start(patch: pytest.MonkeyPatch, faults: int, error: Exception, each: float = 0.0) -> Clock:
+    clock = Clock(faults, error, each)
+    patch.setattr("pipeline.shards.remote_read.time", clock)
+    return clock
+
+
+def test_a_fault_that_passes_is_waited_out_and_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = start(monkeypatch, len(WAITS), TimeoutError("slow"))
+    with caplog.at_level(logging.WARNING):
+        assert read_patiently("s3://b/a", clock.read) == b"data"
+    assert clock.asked == [0, 1, 4, 13, 28]
+    assert caplog.messages[0] == "cannot read s3://b/a, trying again in 1 s (try 2 of 5): slow"
+    assert len(caplog.messages) == len(WAITS)
+
+
+def test_one_that_stays_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = start(monkeypatch, 99, OSError(errno.EBUSY, "Service\nUnavailable"))
+    line = r"cannot read s3://b/a: tried 5 times in 28 s; the last error: \[Errno 16\] Service Unavailable"
+    with pytest.raises(Unreachable, match=f"^{line}$"):
+        read_patiently("s3://b/a", clock.read)
+    assert clock.now < PATIENCE
+
+
+@pytest.mark.parametrize(("each", "times"), [(5, "5 times"), (15, "4 times"), (30, "2 times"), (61, "once")])
+def test_a_client_that_takes_long_to_give_up_is_asked_less_often(
+    each: float, times: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = start(monkeypatch, 99, TimeoutError("slow"), each)
+    with pytest.raises(Unreachable, match=f"tried {times} in"):
+        read_patiently("a", clock.read)
+    assert clock.asked[-1] <= PATIENCE
+
+
+def answered(status: int) -> OSError:
+    """As the Hub's client tells of an answer."""
+    error = OSError("the Hub says no")
+    error.response = SimpleNamespace(status_code=status)  # type: ignore[attr-defined]
+    return error
+
+
+def told_by_s3(code: str) -> Exception:
+    made: Exception = translate_boto_error(ClientError({"Error": {"Code": code, "Message": code}}, "GetObject"))
+    return made
+
+
+class HfTransportError(Exception):
+    """As that of an HTTP client, of no kind that is known here."""
+
+
+PASSES = [
+    *map(told_by_s3, ("503", "500", "502", "429", "SlowDown", "InternalError", "RequestTimeout")),
+    *map(answered, (429, 500, 503, 504)),
+    EndpointConnectionError(endpoint_url="http://x"),
+    ConnectTimeoutError(endpoint_url="http://x"),
+    ReadTimeoutError(endpoint_url="http://x"),
+    ConnectionResetError(errno.ECONNRESET, "reset"),
+    TimeoutError(),
+    HfTransportError("half an answer"),
+]
+STAYS = [
+    *map(told_by_s3, ("403", "404", "AccessDenied", "NoSuchBucket", "InvalidRange", "PermanentRedirect")),
+    *map(answered, (401, 403, 404)),
+    NoCredentialsError(),
+    FileNotFoundError(),
+    NotADirectoryError(),
+    RequestError("no"),
+    OSError(errno.ENOSPC, "full"),
+    ValueError("a fault of ours"),
+    RuntimeError("after shutdown"),
+    MemoryError(),
+]
+
+
+@pytest.mark.parametrize("error", PASSES, ids=repr)
+def test_what_may_pass(error: Exception) -> None:
+    assert may_pass(error)
+
+
+@pytest.mark.parametrize("error", STAYS, ids=repr)
+def test_what_will_not_pass_is_raised_at_once(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = start(monkeypatch, 99, error)
+    with pytest.raises(type(error)) as caught:
+        read_patiently("a", clock.read)
+    assert caught.value is error
+    assert clock.asked == [0]

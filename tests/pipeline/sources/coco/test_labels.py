@@ -1,0 +1,150 @@
+"""Label maps lie on the stored picture pixel by pixel, whatever was done to it."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from extractors.maps.coco_classes import PANOPTIC_TO_VALUE
+from pipeline.errors import Drop
+from pipeline.image import Geometry, apply_placement, decode_picture
+from pipeline.sources.coco.labels import place_labels, read_label_map, read_panoptic_map
+from tests.pipeline.coco_toy import encode_png, paint_panoptic, panoptic_of
+
+SIZES = [
+    (640, 480),
+    (480, 640),
+    (640, 427),
+    (333, 500),
+    (131, 129),
+    (129, 259),
+    (1021, 767),
+    (300, 150),
+    (256, 256),
+]
+
+
+def stripes(width: int, height: int, across: bool) -> np.ndarray:
+    """uint8 (H, W) of 0 and 1 in stripes of 9 to 30 pixels."""
+    rng = np.random.default_rng(width * height + across)
+    length = height if across else width
+    edges = np.cumsum(rng.integers(9, 31, length))
+    line = np.searchsorted(edges, np.arange(length), side="right") % 2
+    return np.ascontiguousarray(
+        np.broadcast_to(line[:, None] if across else line, (height, width)).astype(np.uint8)
+    )
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("across", [False, True])
+@pytest.mark.parametrize("geometry", [Geometry(256), Geometry(128, fit="square")], ids=["aspect", "square"])
+def test_labels_lie_on_the_stored_picture(size: tuple[int, int], across: bool, geometry: Geometry) -> None:
+    labels = stripes(*size, across)
+    picture = np.repeat(labels[..., None] * 255, 3, axis=2)
+    decoded = decode_picture(encode_png(picture), geometry)
+    placement = geometry.place(*decoded.size)
+    stored = apply_placement(decoded.picture, placement)[..., 0].astype(int)
+    placed = place_labels(labels, placement)
+    assert placed.shape == stored.shape
+    assert placed.dtype == np.uint8
+    # A pixel that is nearly half of each has no one label.
+    clear = abs(stored - 127.5) > 32
+    assert clear.mean() > 0.9
+    np.testing.assert_array_equal(placed[clear], (stored > 127)[clear])
+
+
+def test_labels_lie_on_a_jpeg_that_was_decoded_at_half_its_size() -> None:
+    labels = stripes(1280, 960, across=False)
+    file = io.BytesIO()
+    Image.fromarray(np.repeat(labels[..., None] * 255, 3, axis=2)).save(file, "JPEG", quality=95)
+    geometry = Geometry(256)
+    decoded = decode_picture(file.getvalue(), geometry)
+    assert decoded.picture.shape[:2] == (480, 640)
+    placement = geometry.place(*decoded.size)
+    stored = apply_placement(decoded.picture, placement)[..., 0].astype(int)
+    clear = abs(stored - 127.5) > 40
+    np.testing.assert_array_equal(place_labels(labels, placement)[clear], (stored > 127)[clear])
+
+
+def test_labels_are_never_mixed() -> None:
+    rng = np.random.default_rng(0)
+    labels = np.array([0, 90, 181, 255], np.uint8)[rng.integers(0, 4, (97, 131))]
+    for size in (64, 128, 192):
+        placement = Geometry(size).place(131, 97)
+        placed = place_labels(labels, placement)
+        assert set(np.unique(placed)) <= {0, 90, 181, 255}
+        exact = cv2.resize(labels, placement.resized, interpolation=cv2.INTER_NEAREST_EXACT)
+        x, y, w, h = placement.crop
+        assert (placed == exact[y : y + h, x : x + w]).mean() > 0.999  # OpenCV computes in fixed point
+
+
+def test_a_stuff_map_is_read_as_it_is() -> None:
+    labels = np.array([[0, 90, 91], [181, 255, 7]], np.uint8)
+    np.testing.assert_array_equal(read_label_map(encode_png(labels), (3, 2)), labels)
+
+
+@pytest.mark.parametrize(
+    ("labels", "reason"),
+    [
+        (np.zeros((3, 2), np.uint8), "label map of another size"),
+        (np.zeros((2, 3, 3), np.uint8), "not a label map"),
+        (np.full((2, 3), 182, np.uint8), "not a label map"),
+        (np.full((2, 3), 254, np.uint8), "not a label map"),
+        (np.zeros((2, 3), np.uint16), "not a label map"),
+    ],
+)
+def test_what_is_no_stuff_map_is_a_drop(labels: np.ndarray, reason: str) -> None:
+    with pytest.raises(Drop) as drop:
+        read_label_map(encode_png(labels), (3, 2))
+    assert drop.value.reason == reason
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda d: b"", lambda d: d[:60], lambda d: b"<html>", lambda d: d[:-20] + d[-8:]]
+)
+def test_a_damaged_map_is_a_drop(damage: Any) -> None:
+    noise = np.random.default_rng(0).integers(0, 182, (64, 64)).astype(np.uint8)
+    with pytest.raises(Drop, match="not a label map"):
+        read_label_map(damage(encode_png(noise)), (64, 64))
+
+
+def test_panoptic_ids_become_stuff_labels() -> None:
+    labels = np.array([[0, 168, 255], [156, 105, 0]], np.uint8)  # person, tree, none, sky-other, clouds, person
+    png, segments = panoptic_of(labels)
+    pairs = [(s["id"], s["category_id"]) for s in segments]
+    expected = [[0, 168, 255], [156, 255, 0]]  # no panoptic category becomes "clouds"
+    np.testing.assert_array_equal(read_panoptic_map(png, (3, 2), pairs), expected)
+    assert read_panoptic_map(encode_png(np.zeros((2, 3, 3), np.uint8)), (3, 2), []).tolist() == [[255] * 3] * 2
+
+
+def test_two_segments_of_one_category_and_ids_of_three_bytes() -> None:
+    ids = np.array([[1, 256, 65536, 0xFFFFFF]])
+    png = encode_png(np.stack([ids & 255, ids >> 8 & 255, ids >> 16], axis=2).astype(np.uint8))
+    segments = [(0xFFFFFF, 187), (1, 1), (65536, 1), (256, 200)]
+    assert read_panoptic_map(png, (4, 1), segments).tolist() == [[PANOPTIC_TO_VALUE[c] for c in (1, 200, 1, 187)]]
+
+
+@pytest.mark.parametrize("id", [3, 0xFFFFFF])
+def test_a_segment_that_nobody_told_of_is_a_drop(id: int) -> None:
+    png = encode_png(np.array([[[id & 255, id >> 8 & 255, id >> 16]]], np.uint8))
+    with pytest.raises(Drop, match="not a label map"):
+        read_panoptic_map(png, (1, 1), [(5, 1)])
+
+
+def test_the_panoptic_examples_say_the_same_one_segment_at_a_time(assets: Any) -> None:
+    import json
+
+    record = json.loads((assets / "images/coco_panoptic/panoptic_examples.json").read_text())
+    for image, annotation in zip(record["images"], record["annotations"], strict=True):
+        png = (assets / "images/coco_panoptic/panoptic_examples" / annotation["file_name"]).read_bytes()
+        segments = annotation["segments_info"]
+        labels = read_panoptic_map(
+            png, (image["width"], image["height"]), [(s["id"], s["category_id"]) for s in segments]
+        )
+        np.testing.assert_array_equal(labels, paint_panoptic(png, segments))
+        assert (labels < 255).mean() > 0.9

@@ -1,0 +1,250 @@
+"""Ingest: every planned row is a sample or a counted drop, and truth columns stand beside the pictures."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import webdataset
+from PIL import Image
+
+from extractors.registry import format_of
+from pipeline.dataset.dataset import IMAGES, Dataset
+from pipeline.dataset.outcomes import ROWS
+from pipeline.errors import BrokenStage, Drop, IncompleteError, RequestError
+from pipeline.image import Geometry, decode_rgb, read_picture
+from pipeline.sources.base import Original, Row
+from pipeline.sources.folder import FolderSource
+from pipeline.stages.ingest import Ingest, claim_truths, plan_dataset
+from pipeline.stages.stage import Made
+from tests.faults.toys import Pictures, make_images, problems
+
+GEOMETRY = Geometry(size=64)
+
+
+def ingest(
+    root: Path, source: Any, shard_size: int = 4, truths: tuple[str, ...] = ()
+) -> tuple[Dataset, list[Made]]:
+    dataset = plan_dataset(str(root), source, GEOMETRY, shard_size)
+    stage = Ingest(dataset, source, GEOMETRY, claim_truths(dataset, source, truths))
+    stage.setup()
+    return dataset, [stage(shard) for shard in dataset.shards]
+
+
+def outcomes(dataset: Dataset, shard: int) -> list[dict[str, Any]]:
+    data = dataset.store.load(f"images/{shard:06d}.rows.parquet")
+    table = pq.read_table(pa.BufferReader(pa.py_buffer(data)))
+    assert table.schema.equals(ROWS)
+    found: list[dict[str, Any]] = table.to_pylist()
+    return found
+
+
+@pytest.fixture
+def strangers(tmp_path: Path) -> Path:
+    """Good pictures and each kind of drop."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    frames = [Image.fromarray(np.full((64, 64, 3), 80 * i, np.uint8)) for i in range(3)]
+    wide = Image.fromarray(np.random.default_rng(0).integers(0, 255, (100, 150, 3), dtype=np.uint8))
+    wide.save(folder / "0.png")
+    wide.convert("CMYK").save(folder / "1.jpg")
+    (folder / "2.jpg").write_bytes((folder / "1.jpg").read_bytes()[:3000])
+    (folder / "3.png").write_bytes(b"<html>")
+    frames[0].save(folder / "4.gif", save_all=True, append_images=frames[1:])
+    Image.new("RGB", (31, 200)).save(folder / "5.png")
+    Image.new("F", (64, 64)).save(folder / "6.tif")
+    wide.save(folder / "7.png")
+    wide.convert("L").save(folder / "8.webp")
+    for number in (0, 1, 2, 3, 4, 5, 6, 8):
+        (folder / f"{number}.txt").write_text(f"caption {number}\nanother")
+    return folder
+
+
+def test_every_row_is_a_sample_or_a_counted_drop(strangers: Path, tmp_path: Path) -> None:
+    dataset, made = ingest(tmp_path / "root", FolderSource(str(strangers)))
+    receipts = [m.receipts[IMAGES] for m in made]
+    assert [r.planned for r in receipts] == [4, 4, 1]
+    assert all(r.samples + sum(r.drops.values()) == r.planned for r in receipts)
+    assert [r.drops for r in receipts] == [
+        {"truncated": 1, "not a picture": 1},
+        {"animated": 1, "too small": 1, "unsupported mode": 1, "no caption": 1},
+        {},
+    ]
+    assert [(r["key"][-1], r["status"]) for s in dataset.shards for r in outcomes(dataset, s)] == [
+        ("0", "ok"),
+        ("1", "ok"),
+        ("2", "truncated"),
+        ("3", "not a picture"),
+        ("4", "animated"),
+        ("5", "too small"),
+        ("6", "unsupported mode"),
+        ("7", "no caption"),
+        ("8", "ok"),
+    ]
+    assert (outcomes(dataset, 0)[0]["width"], outcomes(dataset, 0)[0]["height"]) == (150, 100)
+    cut = (strangers / "2.jpg").read_bytes()
+    assert outcomes(dataset, 0)[2]["sha256"] == hashlib.sha256(cut).hexdigest()
+    assert outcomes(dataset, 0)[2]["bytes"] == len(cut)
+    assert problems(tmp_path / "root") == []
+
+
+def test_what_a_sample_holds(strangers: Path, tmp_path: Path) -> None:
+    dataset, _ = ingest(tmp_path / "root", FolderSource(str(strangers)))
+    sample = dataset.load(IMAGES, 0)[0]
+    assert list(sample.members) == ["jpg", "txt", "json"]
+    assert bytes(sample.members["txt"]) == b"caption 0"
+    known = json.loads(bytes(sample.members["json"]))
+    picture = decode_rgb(sample.members["jpg"])
+    assert picture.shape == (known["height"], known["width"], 3) == (64, 64, 3)
+    assert known["captions"] == ["caption 0", "another"]
+    assert known["source"] == {"location": "0.png", "path": "0.png"}
+    assert known["placement"] == {"original": [150, 100], "resized": [96, 64], "crop": [16, 0, 64, 64]}
+    original = read_picture((strangers / "0.png").read_bytes())
+    assert abs(float(picture.mean()) - float(original[:, 25:125].mean())) < 3
+
+
+def test_webdataset_alone_reads_it(strangers: Path, tmp_path: Path) -> None:
+    dataset, _ = ingest(tmp_path / "root", FolderSource(str(strangers)))
+    tars = [str(p) for p in sorted((tmp_path / "root" / "images").glob("*.tar"))]
+    found = list(webdataset.WebDataset(tars, shardshuffle=False, empty_check=False).decode("rgb8"))
+    assert [s["__key__"] for s in found] == [s.key for n in dataset.shards for s in dataset.load(IMAGES, n)]
+    assert found[0]["txt"] == "caption 0"
+    assert found[0]["json"]["captions"] == ["caption 0", "another"]
+    assert found[0]["jpg"].shape == (64, 64, 3)
+
+
+def test_truth_stands_beside_the_pictures(tmp_path: Path) -> None:
+    dataset = make_images(tmp_path / "root", Pictures(7), 3, ("sketch",))
+    for shard in dataset.shards:
+        pictures, maps = dataset.load(IMAGES, shard), dataset.load("sketch", shard)
+        assert [s.key for s in maps] == [s.key for s in pictures]
+        for picture, truth in zip(pictures, maps, strict=True):
+            size = decode_rgb(picture.members["jpg"]).shape[:2]
+            assert format_of("sketch").decode(truth.members).shape == size  # type: ignore[arg-type]
+    assert problems(tmp_path / "root") == []
+    assert dataset.recipe("sketch") == {"condition": "sketch", "made_by": "pictures"}
+
+
+def written(folder: Path) -> dict[str, tuple[int, int]]:
+    """name -> (inode, time of the last write)"""
+    return {path.name: (path.stat().st_ino, path.stat().st_mtime_ns) for path in folder.iterdir()}
+
+
+def test_truth_may_come_later(tmp_path: Path) -> None:
+    make_images(tmp_path / "later", Pictures(7), 3)
+    images = written(tmp_path / "later" / "images")
+    make_images(tmp_path / "later", Pictures(7), 3, ("sketch",))
+    make_images(tmp_path / "at-once", Pictures(7), 3, ("sketch",))
+    assert written(tmp_path / "later" / "images") == images
+    for name in ("000000.tar", "000001.tar", "000002.tar", "column.json"):
+        assert (tmp_path / "later/sketch" / name).read_bytes() == (tmp_path / "at-once/sketch" / name).read_bytes()
+
+
+def test_a_truth_the_source_does_not_know_is_refused(tmp_path: Path) -> None:
+    source = Pictures(3)
+    dataset = plan_dataset(str(tmp_path / "root"), source, GEOMETRY, 3)
+    with pytest.raises(
+        RequestError, match=r"--truth must name conditions this source knows exactly \(sketch\), not 'seg'"
+    ):
+        claim_truths(dataset, source, ("sketch", "seg"))
+    assert dataset.columns() == [IMAGES], "one was begun before the other was refused"
+
+
+def test_a_shard_needs_a_row(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="--shard-size must be at least 1, not 0"):
+        plan_dataset(str(tmp_path / "root"), Pictures(3), GEOMETRY, 0)
+
+
+@dataclass(frozen=True)
+class Moody(Pictures):
+    """Raises for the rows of `bad`, drops those of `dull`."""
+
+    bad: tuple[int, ...] = ()
+    dull: tuple[int, ...] = ()
+
+    def open(self, row: Row) -> Original:
+        if row["i"] in self.bad:
+            raise KeyError(f"row {row['i']}")
+        if row["i"] in self.dull:
+            raise Drop("dull")
+        return super().open(row)
+
+
+def test_a_row_on_which_the_source_raises_is_counted_and_told(tmp_path: Path) -> None:
+    dataset, made = ingest(tmp_path / "root", Moody(6, bad=(1,), dull=(2, 4)), 3)
+    assert made[0].errors == ("k00001: KeyError: 'row 1'",)
+    assert made[0].receipts[IMAGES].drops == {"failed (KeyError)": 1, "dull": 1}
+    assert made[1].errors == ()
+    assert [s.key for n in dataset.shards for s in dataset.load(IMAGES, n)] == ["k00000", "k00003", "k00005"]
+
+
+def test_an_empty_shard_of_failures_is_not_committed(tmp_path: Path) -> None:
+    with pytest.raises(IncompleteError, match="every sample of the shard failed; the first: k00000: KeyError"):
+        ingest(tmp_path / "root", Moody(3, bad=(0, 1, 2)), 3)
+    assert not list((tmp_path / "root").glob("images/*"))
+
+
+def test_an_empty_shard_of_drops_is_done(tmp_path: Path) -> None:
+    _, made = ingest(tmp_path / "root", Moody(3, dull=(0, 1, 2)), 3, ("sketch",))
+    assert made[0].receipts[IMAGES].drops == {"dull": 3}
+    assert (made[0].receipts["sketch"].planned, made[0].receipts["sketch"].samples) == (0, 0)
+    assert problems(tmp_path / "root") == []
+
+
+def test_drops_never_stop_a_run_but_a_hundred_failures_in_a_row_do(tmp_path: Path) -> None:
+    ingest(tmp_path / "drops", Moody(250, dull=tuple(range(240))), 250)
+    every_other = Moody(250, bad=tuple(i for i in range(250) if i % 50))
+    _, made = ingest(tmp_path / "failures", every_other, 250)
+    assert len(made[0].errors) == 245
+    with pytest.raises(
+        BrokenStage, match="100 samples failed in a row, so the stage is broken; the last: k00099: KeyError"
+    ):
+        ingest(tmp_path / "broken", Moody(250, bad=tuple(range(250))), 250)
+
+
+def test_drops_between_failures_do_not_hide_that_the_stage_is_broken(tmp_path: Path) -> None:
+    source = Moody(250, bad=tuple(range(0, 250, 2)), dull=tuple(range(1, 250, 2)))
+    with pytest.raises(BrokenStage):
+        ingest(tmp_path / "root", source, 250)
+
+
+def test_a_source_that_gives_other_samples_now_is_told(tmp_path: Path) -> None:
+    make_images(tmp_path / "root", Moody(6), 3)
+    source = Moody(6, bad=(1,))
+    dataset = Dataset.open(str(tmp_path / "root"))
+    stage = Ingest(dataset, source, GEOMETRY, claim_truths(dataset, source, ("sketch",)))
+    stage.setup()
+    with pytest.raises(
+        IncompleteError, match=r"images/000000 holds k00001, for which its source now gives no truth .KeyError"
+    ):
+        stage(0)
+    assert dataset.done("sketch") == set()
+
+
+def test_a_finished_shard_is_left_alone(tmp_path: Path) -> None:
+    _, first = ingest(tmp_path / "root", Pictures(6), 3, ("sketch",))
+
+    class Gone(Pictures):
+        def open(self, row: Row) -> Original:
+            raise AssertionError("a finished shard was read again")
+
+    _, again = ingest(tmp_path / "root", Gone(6), 3, ("sketch",))
+    assert [m.receipts for m in again] == [m.receipts for m in first]
+
+
+def test_it_works_on_s3(bucket: str, tmp_path: Path) -> None:
+    there = make_images(f"{bucket}/root", Pictures(5), 3, ("sketch",))
+    here = make_images(tmp_path / "root", Pictures(5), 3, ("sketch",))
+    assert there.store.names("images") == here.store.names("images")
+    for path in ("images/000000.tar", "images/000001.rows.parquet", "sketch/000001.tar", "plan/000000.parquet"):
+        assert bytes(there.store.load(path)) == bytes(here.store.load(path))
+    assert problems(f"{bucket}/root") == []
+    assert io.BytesIO(there.store.load("dataset.json")).read() == bytes(here.store.load("dataset.json"))
