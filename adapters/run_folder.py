@@ -1,4 +1,4 @@
-"""RUN/held_out.json: the samples that a training never saw, so that others can tell which they are."""
+"""The folder of a training: which request it belongs to, which samples were held out, how it ended."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""status and verify: what is there, and whether it is what its receipts say."""
+"""status: what is done, missing, stale and dropped, by column."""
 
 from __future__ import annotations
 

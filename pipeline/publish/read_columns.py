@@ -1,4 +1,4 @@
-"""Hashing beside other work: hashlib lets go of the interpreter, so a digest need not be waited for."""
+"""A shard read in all its columns while threads verify its bytes: hashlib releases the interpreter lock."""
 
 from __future__ import annotations
 

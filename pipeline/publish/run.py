@@ -10,7 +10,7 @@ from typing import cast
 from pipeline.dataset.dataset import Dataset
 from pipeline.engine import Outcome
 from pipeline.errors import IncompleteError
-from pipeline.publish import copy_columns as standing
+from pipeline.publish import copy_columns
 from pipeline.publish.card import render_cards
 from pipeline.publish.config import Publication
 from pipeline.publish.dealt import check_order
@@ -98,12 +98,12 @@ def _publish_columns(
 ) -> Published:
     plan = _plan(dataset, asked, to, purge)
     dataset = plan.dataset
-    standing.check_columns(dataset, asked)
+    copy_columns.check_columns(dataset, asked)
     check_weights(plan)
     if limit:
-        limit([path for of in standing.shard_files(plan) for path in (of.receipt, of.tar, *of.beside)])
+        limit([path for of in copy_columns.shard_files(plan) for path in (of.receipt, of.tar, *of.beside)])
     plan.begin()
-    whole = standing.check_shards(plan)
+    whole = copy_columns.check_shards(plan)
     counts = {column: sum(r.samples for r in plan.receipts[column].values()) for column in plan.columns}
     done = {column: {name for name in to.names(column) if name.endswith(".json")} for column in plan.columns}
     left = [s for s in dataset.shards if not all(f"{shard_name(s)}.json" in done[c] for c in plan.columns)]
@@ -112,19 +112,19 @@ def _publish_columns(
         return Published(*told, 0)
     segments = published_segments(plan)
     recipe = published_description(dataset.description, segments[0]).recipe
-    stage = standing.CopyColumns(dataset, to, plan.columns, recipe, plan.samples_only)
+    stage = copy_columns.CopyColumns(dataset, to, plan.columns, recipe, plan.samples_only)
     outcome = work("publish", stage, left, len(dataset.shards))
     if outcome.problems:
         return Published(*told, len(outcome.made), 0, tuple(outcome.problems))
-    card = render_cards(collect_standing(plan, standing.read_members(plan)), "columns.md.j2")
-    lines = standing.finish_columns(plan, segments, card)
+    card = render_cards(collect_standing(plan, copy_columns.read_members(plan)), "columns.md.j2")
+    lines = copy_columns.finish_columns(plan, segments, card)
     return Published(*told, len(outcome.made), 0, (), Finished(lines, ()))
 
 
 def _plan(dataset: Dataset, asked: Publication, to: Store, purge: bool) -> Plan:
     """The plan of a publication, of the rest of one that was begun at `to`, or of its next revision."""
-    if (standing := read_claim(to)) is not None:
-        dataset, asked = as_claimed(dataset, asked, to, standing, purge)
+    if (claim := read_claim(to)) is not None:
+        dataset, asked = as_claimed(dataset, asked, to, claim, purge)
     return plan_publish(dataset, asked, to)
 
 

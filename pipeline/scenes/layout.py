@@ -3,8 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from pipeline.scenes import catalogue as things
-from pipeline.scenes import labels
+from pipeline.scenes import catalogue, labels
 from pipeline.scenes.builder import Model, Thing
 from pipeline.scenes.catalogue import Builder
 from pipeline.scenes.figure import Person, draw_looks, make_person, seat_height
@@ -90,7 +89,7 @@ def facing(dice: Dice) -> float:
 
 def _seat(dice: Dice, frame: Frame, place: Place, height: float) -> tuple[Thing, float, float]:
     """Something to sit on, the height of its seat and how far to its front one sits."""
-    offers: dict[Builder, float] = {b: w for b, w in place.offers.items() if b in things.SEATS}
+    offers: dict[Builder, float] = {b: w for b, w in place.offers.items() if b in catalogue.SEATS}
     offers[cube] = 2.5
     builder = dice.weigh(offers)
     if builder is not cube:
@@ -155,7 +154,7 @@ def add_things(dice: Dice, layout: Layout, place: Place, count: int, near: float
 
 
 def _thing_yaw(dice: Dice, builder: Builder) -> float:
-    if builder in things.FRONTED:
+    if builder in catalogue.FRONTED:
         return dice.around(0, 28)
     return dice.around(0, 180)
 

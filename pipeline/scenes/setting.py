@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pipeline.scenes import catalogue as things
-from pipeline.scenes import labels
+from pipeline.scenes import catalogue, labels
 from pipeline.scenes.catalogue import Builder
 from pipeline.scenes.geometry import Vector, cosine, sine
 from pipeline.scenes.materials import COLOURS, Material, shade, vary
@@ -118,7 +117,7 @@ def _meadow(dice: Dice, sky: Sky, light: Light) -> Place:
         by,
         _grass(dice),
         light,
-        things.COUNTRY,
+        catalogue.COUNTRY,
         ridge=ridge,
         sky=sky,
     )
@@ -130,7 +129,7 @@ def _beach(dice: Dice, sky: Sky, light: Light) -> Place:
     sea = Surface(Material(blue, shade(blue, 1.7), "rippled", 5, 0.2), labels.SEA)
     shore = (sea, dice.between(11, 16), 1e6)
     ground = Surface(Material(sand, shade(sand, 0.86), "rough", 11), labels.SAND)
-    return Place(("on the sand", "on a sandy beach"), "by the sea", ground, light, things.BEACH, shore, sky=sky)
+    return Place(("on the sand", "on a sandy beach"), "by the sea", ground, light, catalogue.BEACH, shore, sky=sky)
 
 
 def _desert(dice: Dice, sky: Sky, light: Light) -> Place:
@@ -139,7 +138,7 @@ def _desert(dice: Dice, sky: Sky, light: Light) -> Place:
     if ridge is not None and ridge.label == labels.HILL:
         ridge, by = None, ""
     ground = Surface(Material(sand, shade(sand, 0.85), "rough", 9), labels.SAND)
-    return Place(("on the sand", "on desert sand"), by, ground, light, things.COUNTRY, ridge=ridge, sky=sky)
+    return Place(("on the sand", "on desert sand"), by, ground, light, catalogue.COUNTRY, ridge=ridge, sky=sky)
 
 
 def _snow(dice: Dice, sky: Sky, light: Light) -> Place:
@@ -147,14 +146,14 @@ def _snow(dice: Dice, sky: Sky, light: Light) -> Place:
     if ridge is not None and ridge.label == labels.HILL:
         ridge, by = None, ""
     ground = Surface(Material((0.94, 0.96, 0.99), (0.84, 0.88, 0.95), "rough", 8), labels.SNOW)
-    return Place(("on the snow", "in the snow"), by, ground, light, things.COUNTRY, ridge=ridge, sky=sky)
+    return Place(("on the snow", "in the snow"), by, ground, light, catalogue.COUNTRY, ridge=ridge, sky=sky)
 
 
 def _field(dice: Dice, sky: Sky, light: Light) -> Place:
     earth = vary(dice, (0.50, 0.36, 0.24), 0.04)
     ridge, by = _ridge(dice)
     ground = Surface(Material(earth, shade(earth, 0.7), "rough", 10), labels.DIRT)
-    return Place(("on bare earth", "on brown soil"), by, ground, light, things.COUNTRY, ridge=ridge, sky=sky)
+    return Place(("on bare earth", "on brown soil"), by, ground, light, catalogue.COUNTRY, ridge=ridge, sky=sky)
 
 
 def _skyline(dice: Dice) -> tuple[Surface | None, str]:
@@ -171,16 +170,18 @@ def _street(dice: Dice, sky: Sky, light: Light) -> Place:
     start = dice.between(5.5, 8)
     if dice.chance(0.5):
         road = (tar, start, start + dice.between(4, 7))
-        return Place(("on the pavement by a road",), by, stone, light, things.TOWN, road, skyline, sky)
+        return Place(("on the pavement by a road",), by, stone, light, catalogue.TOWN, road, skyline, sky)
     verge = (_grass(dice), start + 4, 1e6)
-    return Place(("on a road", "on the street"), by, tar, light, things.TOWN, verge, skyline, sky)
+    return Place(("on a road", "on the street"), by, tar, light, catalogue.TOWN, verge, skyline, sky)
 
 
 def _square(dice: Dice, sky: Sky, light: Light) -> Place:
     skyline, by = _skyline(dice)
     stone = vary(dice, (0.70, 0.64, 0.56))
     ground = Surface(Material(stone, shade(stone, 0.68), "tiles", dice.between(0.8, 1.4)), labels.PAVEMENT)
-    return Place(("on a paved square", "on stone slabs"), by, ground, light, things.TOWN, ridge=skyline, sky=sky)
+    return Place(
+        ("on a paved square", "on stone slabs"), by, ground, light, catalogue.TOWN, ridge=skyline, sky=sky
+    )
 
 
 def _floor(dice: Dice) -> tuple[Surface, str]:
@@ -238,7 +239,7 @@ def _room(dice: Dice) -> Place:
     room = Room(said, wall, dice.between(6, 9.5), dice.between(2.8, 5.5), dice.between(2.7, 3.6))
     warm = dice.between(0.9, 1.0)
     light = Light(_direction(dice, 42, 70), (0.38, 0.38 * warm, 0.37 * warm * warm), (0.70, 0.69, 0.68))
-    return Place((on,), "", floor, light, things.INDOORS, room=room)
+    return Place((on,), "", floor, light, catalogue.INDOORS, room=room)
 
 
 def draw_place(dice: Dice) -> Place:

@@ -51,14 +51,7 @@ def check_bytes(data: memoryview, receipt: Receipt) -> None:
 def read_verified(data: memoryview, receipt: Receipt) -> list[Sample]:
     """The samples in the bytes of a shard, after size, sha256, number and keys were compared with its receipt."""
     check_bytes(data, receipt)
-    path = tar_path(receipt.column, receipt.shard)
-    try:
-        samples = list(read_samples(data))
-    except TarError as error:
-        raise DamagedShard(f"{path}: {error}") from None
-    if len(samples) != receipt.samples or digest_keys(s.key for s in samples) != receipt.keys:
-        raise DamagedShard(f"{path}: its keys are not those of its receipt")
-    return samples
+    return read_keyed(data, receipt)
 
 
 def read_keyed(data: memoryview, receipt: Receipt) -> list[Sample]:
@@ -67,8 +60,7 @@ def read_keyed(data: memoryview, receipt: Receipt) -> list[Sample]:
     Their sha256 is not. Raises DamagedShard.
     """
     path = tar_path(receipt.column, receipt.shard)
-    if len(data) != receipt.bytes:
-        raise DamagedShard(f"{path}: must have {receipt.bytes} bytes, has {len(data)}")
+    check_size(path, len(data), receipt.bytes)
     try:
         samples = list(read_samples(data))
     except TarError as error:
