@@ -7,12 +7,9 @@ loaders and micro-batches, and where a training stands is told by the number of 
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import count, islice
-from multiprocessing.resource_tracker import ensure_running
 from typing import Protocol, TypeVar
 
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
@@ -22,6 +19,7 @@ from adapters.training.distributed import World
 from adapters.training.example import Example, Framing, make_example
 from extractors.budget import stored_size
 from pipeline.errors import IncompleteError, RequestError
+from pipeline.interrupts import hold_interrupts
 from pipeline.shards.sample import Sample
 from pipeline.stream import HeldOut
 
@@ -118,20 +116,6 @@ def load_batches(batches: MicroBatches, loaders: int, world: World) -> Iterator[
     with hold_interrupts():
         started = iter(loader)
     return take_handed(started)
-
-
-@contextmanager
-def hold_interrupts() -> Iterator[None]:
-    """Ctrl-C waits until the end of the block, and processes that are started in it are never interrupted.
-
-    A terminal sends it to all processes of a command: this one ends the loaders, and says so in one line.
-    """
-    ensure_running()  # as starting a process would, which lets interrupts through again
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class Handed(IterableDataset[Batch | Exception]):

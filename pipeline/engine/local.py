@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import multiprocessing
-import signal
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
-from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any
 
 from pipeline.engine.pool import IN_FLIGHT, Event, Failure, Worker
+from pipeline.interrupts import hold_interrupts
 from pipeline.stages.stage import Stage
 
 # A forked child would inherit threads' locks (arrow, torch, event loops) in whatever state they were.
@@ -37,17 +35,6 @@ def _work(stage: Stage, pipe: Connection) -> None:
             return
 
 
-@contextmanager
-def _without_interrupts() -> Iterator[None]:
-    """Processes started inside never see Control-C, which a terminal sends to all; the driver ends them."""
-    resource_tracker.ensure_running()  # its first start would unblock them again
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
 class LocalPool:
     """`workers` processes. A worker that dies is replaced; the shard it was at has failed once."""
 
@@ -58,7 +45,7 @@ class LocalPool:
     def _start(self) -> _Process:
         ours, theirs = _SPAWN.Pipe()
         process = _SPAWN.Process(target=_work, args=(self._stage, theirs), daemon=True)
-        with _without_interrupts():
+        with hold_interrupts():
             process.start()
         theirs.close()
         return _Process(process, ours)

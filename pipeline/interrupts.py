@@ -1,0 +1,35 @@
+"""Ctrl-C while processes are started."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing.resource_tracker import ensure_running
+
+
+@contextmanager
+def hold_interrupts() -> Iterator[None]:
+    """Ctrl-C is raised at the end of the block only, and never reaches processes started in it.
+
+    A terminal sends SIGINT to all processes of a command; this one then ends the others, and says so in one line.
+    New processes inherit this thread's signal mask. The mask alone does not protect this process: the kernel
+    delivers the signal to any other thread, and Python then raises KeyboardInterrupt in the main thread.
+    """
+    ensure_running()  # its first start, as part of starting a process, would unblock the signal again
+    interrupts: list[int] = []
+    handler = signal.getsignal(signal.SIGINT)
+    # Handlers always run in the main thread. Where SIGINT is ignored, new processes must inherit that.
+    handled = threading.current_thread() is threading.main_thread() and handler not in (None, signal.SIG_IGN)
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    if handled:
+        signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        if handled:
+            signal.signal(signal.SIGINT, handler)
+        if interrupts:
+            signal.raise_signal(signal.SIGINT)
