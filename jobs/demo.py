@@ -12,7 +12,7 @@ from jobs.extract import ExtractCommand
 from jobs.ingest import IngestFolder, IngestOptions, IngestScenes
 from jobs.report import ReportCommand
 from jobs.train import TrainCommand
-from pipeline.image import Geometry
+from pipeline.image.geometry import Geometry
 from pipeline.sources.scenes import ScenesSource
 
 PHOTOGRAPHS = {

@@ -17,7 +17,7 @@ from pipeline.dataset.supplement import plan_retry
 from pipeline.download.shard import Downloads
 from pipeline.engine import run
 from pipeline.errors import RequestError
-from pipeline.image import Geometry
+from pipeline.image.geometry import Geometry
 from pipeline.sources.base import Source
 from pipeline.sources.coco.source import CocoSource
 from pipeline.sources.folder import FolderSource

@@ -123,14 +123,14 @@ def test_importing_the_pipeline_stays_light() -> None:
         ("extractors/sketch.py", "from pipeline.shards.store import Store"),
         ("pipeline/stream.py", "import adapters.training.trainer"),
         ("adapters/training/trainer.py", "def f():\n    from jobs import train"),
-        ("pipeline/image.py", "import torch.nn.functional as F"),
-        ("pipeline/image.py", "def f():\n    import torch"),
+        ("pipeline/image/decode.py", "import torch.nn.functional as F"),
+        ("pipeline/image/decode.py", "def f():\n    import torch"),
         ("pipeline/engine/local.py", "import ray"),
         ("adapters/training/trainer.py", "from ray import data"),
         ("pipeline/dataset/dataset.py", "from fsspec.core import url_to_fs"),
         ("jobs/extract.py", "import s3fs"),
         ("jobs/extract.py", "from pickle import loads"),
-        ("pipeline/image.py", "torch = importlib.import_module('torch')"),
+        ("pipeline/image/decode.py", "torch = importlib.import_module('torch')"),
     ],
 )
 def test_rules_notice(path: str, source: str) -> None:
@@ -140,7 +140,8 @@ def test_rules_notice(path: str, source: str) -> None:
 ROOMS = {
     "extractors": ["weights", "maps", "networks", "metrics"],
     "pipeline": [
-        "scenes", "download", "shards", "sources", "dataset", "stages", "engine", "stream", "publish", "report",
+        "image", "scenes", "download", "shards", "sources", "dataset", "stages", "engine", "stream", "publish",
+        "report",
     ],
     "adapters": ["base", "model", "inference", "evaluation", "training"],
 }  # fmt: skip

@@ -32,7 +32,8 @@ from extractors.registry import EXTRACTORS
 from pipeline.dataset.dataset import Dataset
 from pipeline.errors import RequestError
 from pipeline.extractor import load_extractor
-from pipeline.image import CELL, decode_rgb
+from pipeline.image.geometry import CELL
+from pipeline.image.stored import decode_rgb
 
 SHOWN = 8
 """Samples on sheet.png."""

@@ -27,7 +27,7 @@ from extractors.base import Extractor
 from extractors.maps.people import People
 from extractors.registry import format_of, make_extractor
 from pipeline.errors import RequestError
-from pipeline.image import CELL, Geometry, Placement, apply_placement
+from pipeline.image.geometry import CELL, Geometry, Placement, apply_placement
 
 log = logging.getLogger(__name__)
 

@@ -22,7 +22,7 @@ from adapters.model.compose import Part
 from adapters.model.convert import read_adapter
 from pipeline.errors import RequestError
 from pipeline.extractor import load_extractor
-from pipeline.image import Geometry, apply_placement
+from pipeline.image.geometry import Geometry, apply_placement
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ import numpy as np
 from extractors.maps.palette import PALETTE
 from extractors.maps.people import PEOPLE_PALETTE
 from pipeline.errors import Drop, RequestError
-from pipeline.image import read_picture
+from pipeline.image.decode import read_picture
 
 OFF_PALETTE = 0.02
 """Share of pixels in colours that mean nothing from which a map of labels is taken to be of another palette."""

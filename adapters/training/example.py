@@ -15,7 +15,7 @@ from extractors.maps.crop import Window, fixed_crop
 from extractors.maps.formats import draw_window
 from extractors.registry import format_of, make_extractor
 from pipeline.errors import RequestError
-from pipeline.image import decode_rgb
+from pipeline.image.stored import decode_rgb
 from pipeline.shards.sample import Sample
 from pipeline.shards.sample_info import read_info
 

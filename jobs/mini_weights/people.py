@@ -10,7 +10,7 @@ import numpy as np
 
 from extractors.atomic import replace_file
 from extractors.networks.one_stage import GREY
-from pipeline.image import encode_jpeg
+from pipeline.image.stored import encode_jpeg
 from pipeline.scenes import VERSION, render
 
 SIZE = 256

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from extractors.atomic import replace_file
-from pipeline.image import use_threads
+from pipeline.image.stored import use_threads
 from pipeline.scenes import VERSION, render
 
 SIZE = 256

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from pipeline.dataset.dataset import IMAGES, Dataset
 from pipeline.errors import DamagedShard
-from pipeline.image import Picture
+from pipeline.image.stored import Picture
 from pipeline.shards.commit import load_receipt
 from pipeline.shards.read import load_verified
 from pipeline.shards.receipt import Receipt, shard_name

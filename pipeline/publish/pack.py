@@ -17,7 +17,7 @@ from extractors.maps import png
 from extractors.maps.formats import FORMATS
 from pipeline.dataset.dataset import Dataset
 from pipeline.errors import RequestError
-from pipeline.image import use_threads
+from pipeline.image.stored import use_threads
 from pipeline.publish.assignment import Choice, Target
 from pipeline.publish.index import Entry, dali_index, energon_index, scan
 from pipeline.publish.read_columns import BesideWriter, Loaded

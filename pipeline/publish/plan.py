@@ -14,7 +14,7 @@ from pipeline.dataset.dataset import IMAGES, Dataset
 from pipeline.dataset.duplicates import mark_duplicates
 from pipeline.dataset.tombstones import count_stones, read_tombstones
 from pipeline.errors import DamagedShard, RequestError
-from pipeline.image import Geometry
+from pipeline.image.geometry import Geometry
 from pipeline.publish.assignment import Choice
 from pipeline.publish.config import Publication, order_shares, without_paths
 from pipeline.publish.pack import PICTURE, RECEIPTS, Pack

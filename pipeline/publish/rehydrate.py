@@ -16,7 +16,9 @@ from typing import Any, Protocol
 
 from extractors.base import Resources
 from pipeline.errors import Drop, IncompleteError, RequestError
-from pipeline.image import WEB_FORMATS, Geometry, apply_placement, encode_jpeg, use_threads
+from pipeline.image.decode import WEB_FORMATS
+from pipeline.image.geometry import Geometry, apply_placement
+from pipeline.image.stored import encode_jpeg, use_threads
 from pipeline.publish.assignment import Target
 from pipeline.publish.edits import CARD
 from pipeline.publish.finish import (

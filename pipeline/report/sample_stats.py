@@ -17,7 +17,7 @@ from extractors.records import decode_record
 from pipeline.dataset.aligned import open_aligned
 from pipeline.dataset.dataset import IMAGES, Dataset
 from pipeline.errors import DamagedShard, describe_error
-from pipeline.image import use_threads
+from pipeline.image.stored import use_threads
 from pipeline.report.captions import Captioned, rank, read_caption
 from pipeline.report.samples import Thumbnail, draw_thumbnail
 from pipeline.shards.commit import load_receipt

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from extractors.maps.formats import FORMATS
 from pipeline.dataset.dataset import IMAGES
-from pipeline.image import decode_rgb
+from pipeline.image.stored import decode_rgb
 from pipeline.shards.receipt import Receipt
 from pipeline.shards.sample import Sample
 

@@ -10,7 +10,7 @@ import msgspec
 
 from extractors.records import BadRecord, Positive, decode_record
 from pipeline.errors import DamagedShard
-from pipeline.image import Placement
+from pipeline.image.geometry import Placement
 from pipeline.shards.receipt import to_compact_json
 from pipeline.shards.sample import Sample
 

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 from extractors.base import Resources
-from pipeline.image import FORMATS, Picture, Placement
+from pipeline.image.decode import FORMATS
+from pipeline.image.geometry import Placement
+from pipeline.image.stored import Picture
 
 Row: TypeAlias = Mapping[str, Any]
 """One line of the plan: "key", "location", "captions" (a list), "digest" (sha256 or None), and source columns."""

@@ -20,7 +20,7 @@ from extractors.registry import make_extractor
 from extractors.weights.file import WeightsDamaged
 from pipeline.dataset.dataset import IMAGES, Dataset
 from pipeline.errors import IncompleteError, RequestError, describe_error
-from pipeline.image import Picture, decode_rgb, use_threads
+from pipeline.image.stored import Picture, decode_rgb, use_threads
 from pipeline.shards.commit import load_receipt, publish
 from pipeline.shards.receipt import Receipt
 from pipeline.shards.sample import Sample

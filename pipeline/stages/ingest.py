@@ -14,15 +14,9 @@ from pipeline.dataset.dataset import IMAGES, Dataset, create_dataset
 from pipeline.dataset.download_commit import commit_attempt, read_seen, write_seen
 from pipeline.dataset.outcomes import OK, count_drops, digest_rows, encode_rows, perceive, rows_path
 from pipeline.errors import Drop, IncompleteError, RequestError, describe_error
-from pipeline.image import (
-    Decoded,
-    Geometry,
-    Picture,
-    Placement,
-    apply_placement,
-    encode_jpeg,
-    use_threads,
-)
+from pipeline.image.decode import Decoded
+from pipeline.image.geometry import Geometry, Placement, apply_placement
+from pipeline.image.stored import Picture, encode_jpeg, use_threads
 from pipeline.shards.commit import commit, load_receipt, publish
 from pipeline.shards.receipt import Receipt, shard_name
 from pipeline.shards.sample import Sample, digest_keys

@@ -23,7 +23,9 @@ import numpy as np
 
 from extractors import budget
 from pipeline.errors import Drop, describe_error
-from pipeline.image import Decoded, Geometry, decode_picture, use_threads
+from pipeline.image.decode import Decoded, decode_picture
+from pipeline.image.geometry import Geometry
+from pipeline.image.stored import use_threads
 
 COSTLY = "too costly to decode"
 PATIENCE = 10

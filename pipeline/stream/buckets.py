@@ -18,7 +18,7 @@ import numpy as np
 from pipeline.dataset.dataset import Dataset
 from pipeline.dataset.outcomes import OK, read_outcomes
 from pipeline.errors import DamagedShard, RequestError
-from pipeline.image import Geometry
+from pipeline.image.geometry import Geometry
 from pipeline.stream.order import Block, Kept, Place, Shape, cut_blocks, permute
 from pipeline.stream.shards import Shards
 

@@ -11,7 +11,8 @@ import numpy as np
 
 from adapters.training.config import TrainConfig
 from extractors.maps.formats import FORMATS
-from pipeline.image import Placement, encode_jpeg
+from pipeline.image.geometry import Placement
+from pipeline.image.stored import encode_jpeg
 from pipeline.shards.sample import Sample
 from pipeline.shards.sample_info import SampleInfo
 

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from pipeline.download.limits import Limits
 from pipeline.download.shard import Downloads, import_downloader
-from pipeline.image import Geometry
+from pipeline.image.geometry import Geometry
 from pipeline.sources.laion.source import LaionSource
 from pipeline.stages.ingest import Ingest, plan_dataset
 

@@ -26,7 +26,7 @@ import numpy as np
 
 from extractors.batch import Batch, DeviceUnavailable, find_device
 from pipeline.dataset.dataset import IMAGES, Dataset
-from pipeline.image import Geometry
+from pipeline.image.geometry import Geometry
 from pipeline.stages import Extract, plan_extract
 from pipeline.stages.ingest import Ingest, plan_dataset
 from tests.bench.busy import Busy
@@ -169,7 +169,7 @@ def measure_cost(stage: Extract, dataset: Dataset) -> Cost:
 
 
 def decode(jpeg: bytes) -> np.ndarray:
-    from pipeline.image import decode_rgb
+    from pipeline.image.stored import decode_rgb
 
     return np.asarray(decode_rgb(jpeg))
 

@@ -22,7 +22,7 @@ from adapters.training.step import Step
 from adapters.training.trainer import Training
 from extractors.maps.formats import FORMATS
 from extractors.networks.vae import SHAPE, VaeEncoder
-from pipeline.image import decode_rgb
+from pipeline.image.stored import decode_rgb
 from pipeline.shards.sample import Sample
 from tests.adapters.toys import MemoryStream, toy_config, toy_sample
 from tests.bench.measure import Row, in_turns, timed

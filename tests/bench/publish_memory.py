@@ -14,7 +14,8 @@ from pathlib import Path
 from pipeline.dataset.dataset import IMAGES, Dataset
 from pipeline.dataset.outcomes import encode_rows, rows_path
 from pipeline.engine import run
-from pipeline.image import Geometry, encode_jpeg
+from pipeline.image.geometry import Geometry
+from pipeline.image.stored import encode_jpeg
 from pipeline.publish import Publication, publish
 from pipeline.publish.readers import read_webdataset
 from pipeline.shards.commit import publish as commit_shard

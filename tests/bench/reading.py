@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from unittest import mock
 
-from pipeline.image import decode_rgb
+from pipeline.image.stored import decode_rgb
 from pipeline.shards.commit import tar_path
 from pipeline.shards.receipt import Receipt
 from pipeline.shards.sample import Sample

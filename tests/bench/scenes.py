@@ -6,7 +6,7 @@ import statistics
 import time
 from pathlib import Path
 
-from pipeline.image import use_threads
+from pipeline.image.stored import use_threads
 from pipeline.scenes import render
 from tests.bench.measure import Row
 

@@ -19,7 +19,7 @@ from extractors.maps import png
 from jobs.command import EngineOptions
 from jobs.extract import ExtractCommand
 from jobs.publish import PublishCommand
-from pipeline.image import decode_rgb
+from pipeline.image.stored import decode_rgb
 from pipeline.publish import open_published
 from pipeline.stream import open_stream
 from tests.bench.measure import Row

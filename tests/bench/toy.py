@@ -15,7 +15,7 @@ import numpy as np
 from extractors.base import Resources
 from pipeline.dataset.dataset import IMAGES, Dataset
 from pipeline.engine import run
-from pipeline.image import Geometry
+from pipeline.image.geometry import Geometry
 from pipeline.sources.base import Opener, Original, Row
 from pipeline.stages.ingest import Ingest, plan_dataset
 

@@ -16,7 +16,7 @@ from extractors.maps.people import People
 from extractors.networks.compiled import compile_networks
 from extractors.registry import format_of
 from pipeline.dataset.dataset import IMAGES
-from pipeline.image import decode_rgb
+from pipeline.image.stored import decode_rgb
 from pipeline.scenes import render
 from pipeline.stages import plan_extract
 from tests.contract.conftest import Registered, crop

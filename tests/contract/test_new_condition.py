@@ -21,7 +21,7 @@ from extractors.maps import png
 from extractors.maps.formats import FORMATS, Cells
 from extractors.registry import EXTRACTORS, make_extractor
 from pipeline.dataset.dataset import IMAGES
-from pipeline.image import decode_rgb
+from pipeline.image.stored import decode_rgb
 from pipeline.stages import plan_extract
 from tests.contract import test_extractors as suite
 from tests.contract.conftest import Registered, crop

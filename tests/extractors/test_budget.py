@@ -22,7 +22,7 @@ from extractors.budget import (
     webp_size,
 )
 from extractors.maps import png
-from pipeline.image import read_picture
+from pipeline.image.decode import read_picture
 from tests import bombs
 from tests.conftest import HERE
 
@@ -54,7 +54,9 @@ DECODE = """
 import sys
 from extractors.maps import png
 from pipeline.errors import Drop
-from pipeline.image import Geometry, decode_picture, decode_rgb, read_picture
+from pipeline.image.decode import decode_picture, read_picture
+from pipeline.image.geometry import Geometry
+from pipeline.image.stored import decode_rgb
 from tests import bombs
 calls = [(eval(given), call) for given, call in {calls}]
 LIMIT

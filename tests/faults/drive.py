@@ -81,7 +81,7 @@ def _execute(options: argparse.Namespace) -> int:
     from jobs.status import StatusCommand
     from jobs.verify import VerifyCommand
     from pipeline.engine import run
-    from pipeline.image import Geometry
+    from pipeline.image.geometry import Geometry
     from pipeline.publish import Publication
 
     noted = (options.log or os.devnull, options.meeting, options.linger)

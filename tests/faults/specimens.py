@@ -16,7 +16,7 @@ from pipeline.dataset.plan import LEFT_OUT
 from pipeline.dataset.supplement import plan_retry
 from pipeline.dataset.tombstones import remove
 from pipeline.engine.pool import Event, Worker
-from pipeline.image import Geometry
+from pipeline.image.geometry import Geometry
 from pipeline.shards.receipt import to_json
 from pipeline.shards.sample import Sample
 from pipeline.shards.tar import TarWriter, read_samples

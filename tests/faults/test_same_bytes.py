@@ -11,7 +11,7 @@ import pytest
 from pipeline.dataset.dataset import IMAGES
 from pipeline.engine import run
 from pipeline.engine.run import Engine
-from pipeline.image import Geometry
+from pipeline.image.geometry import Geometry
 from pipeline.stages import plan_extract
 from pipeline.stages.ingest import Ingest, claim_truths, plan_dataset
 from tests.faults.toys import Logged, Pictures

@@ -20,7 +20,7 @@ from extractors.maps.formats import Grey
 from extractors.registry import EXTRACTORS
 from pipeline.dataset.dataset import Dataset
 from pipeline.dataset.status import dataset_status
-from pipeline.image import Geometry
+from pipeline.image.geometry import Geometry
 from pipeline.sources.base import Opener, Original, Row
 from pipeline.stages import Extract, plan_extract
 from pipeline.stages.ingest import Ingest, claim_truths, plan_dataset

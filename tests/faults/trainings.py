@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 
 from jobs.launch.torchrun import IMPORTED
-from pipeline.image import Geometry
+from pipeline.image.geometry import Geometry
 from pipeline.runlog import read_log
 from pipeline.sources.scenes import ScenesSource
 from pipeline.stages.ingest import Ingest, claim_truths, plan_dataset

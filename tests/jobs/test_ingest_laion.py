@@ -13,7 +13,7 @@ import pytest
 
 from jobs.__main__ import run
 from pipeline.dataset.dataset import IMAGES, Dataset
-from pipeline.image import Geometry
+from pipeline.image.geometry import Geometry
 from pipeline.sources.laion.filters import Filters
 from pipeline.sources.laion.source import LaionSource
 from pipeline.stages.ingest import plan_dataset

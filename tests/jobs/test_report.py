@@ -11,7 +11,7 @@ from PIL import Image
 
 from jobs.command import EngineOptions, execute
 from jobs.report import ReportCommand
-from pipeline.image import Geometry
+from pipeline.image.geometry import Geometry
 from pipeline.shards.store import open_store
 from pipeline.sources.folder import FolderSource
 from pipeline.stages.ingest import Ingest, plan_dataset

@@ -11,7 +11,7 @@ import numpy as np
 
 from extractors.atomic import replace_file, write_file
 from jobs.mini_weights.loop import Say
-from pipeline.image import use_threads
+from pipeline.image.stored import use_threads
 from pipeline.scenes import VERSION, WorldName, render
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from extractors.base import Resources
 from extractors.budget import WORKER_MEMORY
 from pipeline.errors import Drop, RequestError
-from pipeline.image import WEB_FORMATS, Placement
+from pipeline.image.decode import WEB_FORMATS
+from pipeline.image.geometry import Placement
 from pipeline.sources.base import Opener, Original, Row
 from pipeline.sources.coco.annotations import Annotations, annotation_file, digest_annotations, read_annotations
 from pipeline.sources.coco.files import Place, Read, find_pictures

@@ -8,7 +8,8 @@ import numpy as np
 
 from extractors.maps.people import People
 from pipeline.errors import Drop
-from pipeline.image import WEB_FORMATS, Placement, read_header
+from pipeline.image.decode import WEB_FORMATS, read_header
+from pipeline.image.geometry import Placement
 
 
 def check_as_annotated(data: bytes, size: tuple[int, int]) -> None:

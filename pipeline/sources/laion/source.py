@@ -14,7 +14,7 @@ import numpy as np
 from extractors.base import Resources
 from pipeline.download.shard import Downloads
 from pipeline.errors import RequestError
-from pipeline.image import WEB_FORMATS
+from pipeline.image.decode import WEB_FORMATS
 from pipeline.sources.base import PLANNED, Opener, Original, Row
 from pipeline.sources.laion.filters import REASONS, Filters
 from pipeline.sources.laion.metadata import Columns, MetadataFile, digest_files, find_metadata

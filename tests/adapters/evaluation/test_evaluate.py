@@ -35,7 +35,8 @@ from pipeline.dataset.dataset import Dataset
 from pipeline.dataset.supplement import plan_retry
 from pipeline.dataset.tombstones import remove
 from pipeline.errors import RequestError
-from pipeline.image import Geometry, decode_rgb
+from pipeline.image.geometry import Geometry
+from pipeline.image.stored import decode_rgb
 from pipeline.shards.sample import Sample
 from pipeline.sources.scenes import ScenesSource
 from pipeline.stages import plan_extract

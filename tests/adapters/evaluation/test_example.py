@@ -8,7 +8,7 @@ from extractors.maps.formats import FORMATS
 from extractors.maps.people import People
 from extractors.registry import make_extractor
 from pipeline.errors import RequestError
-from pipeline.image import decode_rgb, encode_jpeg
+from pipeline.image.stored import decode_rgb, encode_jpeg
 from pipeline.shards.sample import Sample
 from tests.adapters.toys import info_of
 

@@ -13,7 +13,7 @@ from extractors.color import Color
 from extractors.maps.formats import FORMATS
 from extractors.maps.people import People
 from pipeline.errors import RequestError
-from pipeline.image import decode_rgb, encode_jpeg
+from pipeline.image.stored import decode_rgb, encode_jpeg
 from pipeline.shards.sample import Sample
 from tests.adapters.toys import info_of, make_sample, toy_sample
 

@@ -20,7 +20,7 @@ from extractors.latents import Latents
 from extractors.maps.crop import fixed_crop
 from extractors.maps.formats import FORMATS
 from pipeline.errors import RequestError
-from pipeline.image import decode_rgb
+from pipeline.image.stored import decode_rgb
 from pipeline.runlog import read_log
 from pipeline.shards.sample import Sample
 from pipeline.stages import plan_extract

@@ -13,7 +13,7 @@ from pipeline.dataset.dataset import IMAGES, Dataset
 from pipeline.dataset.download_commit import draft_path, sweep_drafts
 from pipeline.dataset.outcomes import decode_rows, rows_path
 from pipeline.errors import DamagedShard
-from pipeline.image import Geometry
+from pipeline.image.geometry import Geometry
 from pipeline.shards.commit import receipt_path, tar_path
 from pipeline.stages.ingest import Ingest, plan_dataset
 from tests.faults.toys import problems

@@ -13,7 +13,7 @@ from pipeline.dataset.dataset import IMAGES, Dataset
 from pipeline.dataset.duplicates import NEAR, find_duplicates, mark_duplicates, match, near_hashes, read_duplicates
 from pipeline.dataset.outcomes import perceive
 from pipeline.errors import RequestError
-from pipeline.image import Geometry
+from pipeline.image.geometry import Geometry
 from pipeline.sources.folder import FolderSource
 from pipeline.stages.ingest import Ingest, plan_dataset
 from pipeline.stream import open_stream

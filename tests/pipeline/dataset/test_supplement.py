@@ -14,7 +14,7 @@ from pipeline.dataset.outcomes import rows_path
 from pipeline.dataset.plan import plan_path, supplement_path
 from pipeline.dataset.supplement import find_passing, plan_retry
 from pipeline.errors import DamagedShard, IncompleteError, RequestError
-from pipeline.image import Geometry
+from pipeline.image.geometry import Geometry
 from pipeline.shards.commit import receipt_path, tar_path
 from pipeline.stages.ingest import Ingest, plan_dataset
 from tests.faults.toys import problems

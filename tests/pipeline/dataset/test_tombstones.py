@@ -12,7 +12,7 @@ from pipeline.dataset.outcomes import read_outcomes
 from pipeline.dataset.supplement import plan_retry
 from pipeline.dataset.tombstones import add_tombstones, read_stones, read_tombstones, remove
 from pipeline.errors import RequestError
-from pipeline.image import Geometry
+from pipeline.image.geometry import Geometry
 from pipeline.stages.ingest import Ingest, plan_dataset
 from pipeline.stream import open_stream
 from tests.faults.toys import Pictures, make_images

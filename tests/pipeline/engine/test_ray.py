@@ -17,7 +17,7 @@ import pytest
 from extractors.base import Resources
 from pipeline.engine.pool import IN_FLIGHT
 from pipeline.engine.ray import count_node_slots
-from pipeline.image import Geometry
+from pipeline.image.geometry import Geometry
 from pipeline.sources.folder import FolderSource
 from pipeline.stages import combine, plan_extract
 from pipeline.stages.ingest import plan_dataset

@@ -22,7 +22,7 @@ from extractors.maps.formats import FORMATS
 from pipeline.dataset.dataset import Dataset
 from pipeline.dataset.tombstones import remove
 from pipeline.errors import DamagedShard, RequestError
-from pipeline.image import Geometry
+from pipeline.image.geometry import Geometry
 from pipeline.publish.card import HOLDS, escape_markdown, size_category
 from pipeline.publish.croissant import match_member
 from pipeline.shards.receipt import Receipt, digest_json, to_json

@@ -13,7 +13,7 @@ from pipeline.dataset.status import dataset_status
 from pipeline.dataset.supplement import plan_retry
 from pipeline.dataset.tombstones import remove
 from pipeline.errors import RequestError
-from pipeline.image import Geometry
+from pipeline.image.geometry import Geometry
 from pipeline.publish import open_published
 from pipeline.publish.sums import read_sums
 from pipeline.shards.store import open_store

@@ -12,7 +12,7 @@ import pytest
 from pipeline.dataset.dataset import Dataset
 from pipeline.dataset.status import dataset_status
 from pipeline.dataset.supplement import plan_retry
-from pipeline.image import Geometry
+from pipeline.image.geometry import Geometry
 from pipeline.publish.check import check_lists, plan_check
 from pipeline.publish.sums import read_sums
 from pipeline.stages import plan_extract

@@ -23,7 +23,7 @@ from pipeline.dataset.dataset import Dataset
 from pipeline.download.limits import Limits
 from pipeline.download.shard import Downloads
 from pipeline.errors import IncompleteError, RequestError
-from pipeline.image import Geometry
+from pipeline.image.geometry import Geometry
 from pipeline.publish import open_published
 from pipeline.publish.check import plan_check
 from pipeline.publish.index import read_dali_index, scan

@@ -19,7 +19,7 @@ from pipeline.dataset.dataset import IMAGES, Dataset
 from pipeline.dataset.duplicates import mark_duplicates
 from pipeline.engine import Outcome
 from pipeline.errors import Drop
-from pipeline.image import Geometry, Placement
+from pipeline.image.geometry import Geometry, Placement
 from pipeline.sources.base import Opener, Original, Row
 from pipeline.stages import plan_extract
 from pipeline.stages.ingest import Ingest, claim_truths, plan_dataset

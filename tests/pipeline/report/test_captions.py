@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.image import Placement
+from pipeline.image.geometry import Placement
 from pipeline.report import captions as module
 from pipeline.report import collect_dataset, render_page
 from pipeline.report.captions import Captioned, choose_captions, choose_limit, rank, read_caption

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from pipeline.dataset.dataset import IMAGES, Dataset
-from pipeline.image import Geometry
+from pipeline.image.geometry import Geometry
 from pipeline.report import DatasetFacts, Training, collect_dataset, draw_sheet, render_page
 from pipeline.report.sample_stats import Count
 from pipeline.report.samples import choose_samples

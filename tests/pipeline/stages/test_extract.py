@@ -13,7 +13,7 @@ from extractors.base import Resources
 from extractors.maps.formats import Grey
 from pipeline.dataset.dataset import IMAGES, Dataset
 from pipeline.errors import DamagedShard, IncompleteError, RequestError, ShardNotReady
-from pipeline.image import decode_rgb, encode_jpeg
+from pipeline.image.stored import decode_rgb, encode_jpeg
 from pipeline.shards.sample import Sample
 from pipeline.stages import batch_pictures, combine, plan_extract
 from tests.faults.toys import Pictures, Toy, extract_here, make_images, problems

@@ -21,7 +21,7 @@ from extractors.registry import EXTRACTORS
 from extractors.weights.file import WeightsDamaged
 from pipeline.dataset.dataset import IMAGES, Dataset
 from pipeline.errors import BrokenStage, IncompleteError, RequestError
-from pipeline.image import Picture, decode_rgb
+from pipeline.image.stored import Picture, decode_rgb
 from pipeline.shards.sample import Sample
 from pipeline.stages import Extract, plan_extract
 from tests.faults.toys import Pictures, Toy, make_images

@@ -20,7 +20,9 @@ from extractors.registry import format_of
 from pipeline.dataset.dataset import IMAGES, Dataset
 from pipeline.dataset.outcomes import ROWS
 from pipeline.errors import BrokenStage, Drop, IncompleteError, RequestError
-from pipeline.image import Geometry, decode_rgb, read_picture
+from pipeline.image.decode import read_picture
+from pipeline.image.geometry import Geometry
+from pipeline.image.stored import decode_rgb
 from pipeline.sources.base import Original, Row
 from pipeline.sources.folder import FolderSource
 from pipeline.stages.ingest import Ingest, claim_truths, plan_dataset

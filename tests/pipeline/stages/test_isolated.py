@@ -15,7 +15,8 @@ from pipeline.dataset.dataset import IMAGES
 from pipeline.dataset.outcomes import read_outcomes
 from pipeline.engine import run
 from pipeline.errors import Drop
-from pipeline.image import WEB_FORMATS, Geometry, decode_picture
+from pipeline.image.decode import WEB_FORMATS, decode_picture
+from pipeline.image.geometry import Geometry
 from pipeline.sources.folder import FolderSource
 from pipeline.stages.ingest import Ingest, plan_dataset
 from pipeline.stages.isolated import COSTLY, decode_in_child

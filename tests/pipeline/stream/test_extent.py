@@ -11,7 +11,7 @@ from pipeline.dataset.duplicates import mark_duplicates
 from pipeline.dataset.supplement import plan_retry
 from pipeline.dataset.tombstones import remove
 from pipeline.errors import BrokenStage
-from pipeline.image import Geometry
+from pipeline.image.geometry import Geometry
 from pipeline.stages.ingest import Ingest, plan_dataset
 from pipeline.stream import Extent, Stream, measure_extent, mix_streams, open_stream
 from tests.faults.toys import Pictures, make_images

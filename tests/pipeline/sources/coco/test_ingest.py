@@ -20,7 +20,8 @@ from extractors.base import Resources
 from extractors.registry import format_of
 from pipeline.dataset.dataset import IMAGES, Dataset
 from pipeline.errors import Drop, RequestError
-from pipeline.image import Geometry, Placement, decode_rgb
+from pipeline.image.geometry import Geometry, Placement
+from pipeline.image.stored import decode_rgb
 from pipeline.sources.coco.labels import place_labels
 from pipeline.sources.coco.source import CocoSource
 from pipeline.sources.coco.truth import place_people

@@ -12,7 +12,8 @@ from PIL import Image
 
 from extractors.maps.coco_classes import PANOPTIC_TO_VALUE
 from pipeline.errors import Drop
-from pipeline.image import Geometry, apply_placement, decode_picture
+from pipeline.image.decode import decode_picture
+from pipeline.image.geometry import Geometry, apply_placement
 from pipeline.sources.coco.labels import place_labels, read_label_map, read_panoptic_map
 from tests.pipeline.coco_toy import encode_png, paint_panoptic, panoptic_of
 

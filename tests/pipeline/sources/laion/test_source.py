@@ -12,7 +12,7 @@ import pytest
 from pipeline.dataset.dataset import Dataset
 from pipeline.dataset.plan import read_left_out
 from pipeline.errors import RequestError
-from pipeline.image import Geometry
+from pipeline.image.geometry import Geometry
 from pipeline.sources.laion.filters import Filters
 from pipeline.sources.laion.source import LaionSource
 from pipeline.stages.ingest import plan_dataset

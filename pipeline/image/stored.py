@@ -1,0 +1,32 @@
+"""The pictures of a shard: how they are written, and read again."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from extractors import budget
+
+Picture = np.ndarray  # uint8 (H, W, 3), RGB
+
+
+def use_threads(count: float) -> None:
+    """Let OpenCV use this many threads in this process: workers that share a machine must not each take all."""
+    cv2.setNumThreads(max(1, int(count)))
+
+
+def encode_jpeg(picture: Picture, quality: int) -> bytes:
+    """The stored form of a picture. The same pixels give the same bytes."""
+    ok, data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not ok:
+        raise ValueError(f"cannot encode a picture of shape {picture.shape} as JPEG")
+    return bytes(data)
+
+
+def decode_rgb(data: bytes | memoryview) -> Picture:
+    """Decode a picture of a verified shard. Raises ValueError when it is none, or one that no shard holds."""
+    budget.stored_size(data, "JPEG")
+    picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
+    if picture is None:
+        raise ValueError("not a JPEG")
+    return picture
