@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,7 @@ def ship(base: Base, folder: Path, plan: Plan, done: Mapping[str, Learnt], furth
         requires_safety_checker=False,
     )
     pipeline.save_pretrained(folder, safe_serialization=True)
+    _load_as_float32(folder / "text_encoder" / "config.json")
     before = read_recipe()["parts"] if further else []
     recipe = {
         "base": "mini",
@@ -43,6 +45,11 @@ def ship(base: Base, folder: Path, plan: Plan, done: Mapping[str, Learnt], furth
         "parts": [*before, *(_tell(name, learnt, plan) for name, learnt in done.items())],
     }
     _write(folder, recipe)
+
+
+def _load_as_float32(config: Path) -> None:
+    """transformers loads in the dtype that the file names, diffusers in float32: one pipeline needs both alike."""
+    write_json(config, {**json.loads(config.read_text()), "dtype": "float32"})
 
 
 def add_measured(folder: Path, found: Mapping[str, Any]) -> None:

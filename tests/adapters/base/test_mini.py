@@ -59,7 +59,7 @@ def test_a_seed_and_a_caption_give_one_picture(mini: Base) -> None:
 def test_diffusers_paints_the_same_with_the_same_weights(mini: Base) -> None:
     from diffusers import DDIMScheduler, StableDiffusionPipeline
 
-    pipeline = StableDiffusionPipeline.from_pretrained(find_mini(), safety_checker=None, torch_dtype=torch.float32)
+    pipeline = StableDiffusionPipeline.from_pretrained(find_mini(), safety_checker=None)
     pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config, set_alpha_to_one=False)
     pipeline.set_progress_bar_config(disable=True)
     theirs = pipeline(

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from diffusers import StableDiffusionPipeline
 from safetensors.torch import load_file
 
 from adapters.base.mini import FOLDER, read_recipe, read_sums
@@ -74,6 +75,12 @@ def test_a_part_that_is_not_asked_for_stays_as_it_is(once: Path, tmp_path: Path)
     before = (tmp_path / "autoencoder.pt").read_bytes()
     train(tmp_path, ("unet",))
     assert (tmp_path / "autoencoder.pt").read_bytes() == before
+
+
+def test_all_its_networks_are_loaded_in_one_dtype(once: Path) -> None:
+    pipeline = StableDiffusionPipeline.from_pretrained(once, safety_checker=None)
+    networks = (pipeline.unet, pipeline.vae, pipeline.text_encoder)
+    assert {network.dtype for network in networks} == {torch.float32}
 
 
 def test_it_goes_on_from_the_shipped_weights(tmp_path: Path) -> None:
