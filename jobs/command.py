@@ -126,13 +126,17 @@ def report_fault(error: Exception, verbose: bool) -> int:
     return refuse(f"a fault of t2i-shards: {line}; {look}", FAULT)
 
 
+def list_counts(counts: Mapping[str, int]) -> str:
+    """no caption 2, too small 1"""
+    return ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
+
+
 def summarise(verb: str, outcome: Outcome, shards: int) -> Summary:
     """The end of a job over shards: `shards` of them there are, `outcome` is what this run did."""
     dropped = {column: dict(reasons) for column, reasons in outcome.drops.items() if reasons}
     parts = [f"{column} {count} samples" for column, count in outcome.samples.items()]
     for column, reasons in dropped.items():
-        named = ", ".join(f"{reason} {count}" for reason, count in sorted(reasons.items()))
-        parts.append(f"{column} dropped {sum(reasons.values())} ({named})")
+        parts.append(f"{column} dropped {sum(reasons.values())} ({list_counts(reasons)})")
     done = f"{shards - len(outcome.set_aside)} of {shards} shards done, {len(outcome.made)} of them now"
     line = f"{verb}: {'; '.join([done, *parts])}; {outcome.seconds:.1f} s"
     record = {

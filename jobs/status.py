@@ -6,9 +6,9 @@ from dataclasses import asdict, dataclass, field
 
 import tyro
 
-from jobs.command import EngineOptions, Summary
+from jobs.command import EngineOptions, Summary, list_counts
 from pipeline.dataset.dataset import AT_ONCE, Dataset
-from pipeline.dataset.plan import read_left_out
+from pipeline.dataset.plan import read_left_out, read_notes
 from pipeline.dataset.status import ColumnStatus, dataset_status
 from pipeline.engine.run import Engine
 
@@ -39,23 +39,26 @@ class StatusCommand:
         lines = [_table_line(column) for column in columns]
         source = dataset.description.source
         left_out = read_left_out(dataset.store)
-        told = ", ".join(f"{reason} {count}" for reason, count in sorted(left_out.items()))
+        notes = read_notes(dataset.store)
+        told = list_counts(left_out)
         lines.append(
             f"status: {source['kind']}, {dataset.description.samples} rows in {len(dataset.shards)} shards"
             + (f"; left out of the plan: {told}" if told else "")
+            + (f"; {list_counts(notes)}" if notes else "")
         )
         record = {
             "command": "status",
             "shards": len(dataset.shards),
             "rows": dataset.description.samples,
             "left_out": left_out,
+            "notes": notes,
             "columns": {c.column: {**asdict(c), "missing": c.missing} for c in columns},
         }
         return Summary("\n".join(lines), record)
 
 
 def _table_line(column: ColumnStatus) -> str:
-    drops = ", ".join(f"{reason} {count}" for reason, count in sorted(column.drops.items()))
+    drops = list_counts(column.drops)
     return (
         f"{column.column:<12} {column.done:>6} done {column.missing:>6} missing {column.stale:>6} stale"
         f" {column.samples:>9} samples {column.bytes / 1e6:>9.1f} MB  {'dropped: ' + drops if drops else ''}"

@@ -22,6 +22,7 @@ from tests.pipeline.publish.hub_server import Hub, serve_hub
 
 HERE = Path(__file__).parents[1]
 ASSETS = HERE.parent / "shared" / "assets"
+CASES = HERE.parent / "shared" / "cases"
 
 _numbers = itertools.count()
 

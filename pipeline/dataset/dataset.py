@@ -11,12 +11,12 @@ from typing import Any
 
 from extractors.records import BadRecord, Count, Positive, convert_record, decode_record
 from pipeline.dataset.plan import (
-    LEFT_OUT,
     Segment,
     ShardCount,
     add_supplement,
     read_plan,
     read_supplements,
+    write_counts,
     write_segment,
 )
 from pipeline.errors import DamagedShard, RequestError, ShardNotReady
@@ -199,8 +199,7 @@ def create_dataset(
         raise RequestError(
             "the source has no pictures" + (f" left ({counts})" if counts else "") + "; at least one is needed"
         )
-    if left_out:
-        store.create_bytes(LEFT_OUT, to_json(left_out))
+    write_counts(store, left_out)
     description = Description(source, geometry, shard_size, segment.shards, segment.samples, segment.plan)
     if not store.create_bytes("dataset.json", to_json(asdict(description))):
         _refuse_difference(store, source, geometry, shard_size)

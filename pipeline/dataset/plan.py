@@ -19,9 +19,14 @@ from pipeline.shards.receipt import digest_json, shard_name, to_json
 from pipeline.shards.sample import KEY, is_key
 from pipeline.shards.store import Store
 from pipeline.shards.table import decode_table
+from pipeline.sources.captions import SHORTENED
 
 LEFT_OUT = "plan/left_out.json"
 """How many rows the source left out on purpose, by reason."""
+NOTED = "plan/notes.json"
+"""How often the source changed something of a row, by what it did."""
+NOTES = frozenset({SHORTENED})
+"""What a source counts that leaves no row out."""
 PLANNED = pa.schema(
     [("key", pa.string()), ("location", pa.string()), ("captions", pa.list_(pa.string())), ("digest", pa.string())]
 )
@@ -111,12 +116,28 @@ def read_plan(store: Store, shard: int) -> list[dict[str, Any]]:
 
 def read_left_out(store: Store) -> dict[str, int]:
     """How many rows the source left out on purpose, by reason. Raises DamagedShard."""
+    return _read_counts(store, LEFT_OUT)
+
+
+def read_notes(store: Store) -> dict[str, int]:
+    """How often the source changed something of a row, by what it did. Raises DamagedShard."""
+    return _read_counts(store, NOTED)
+
+
+def write_counts(store: Store, counts: Mapping[str, int]) -> None:
+    """Write down what the source counted: rows that were left out, and notes."""
+    for path, chosen in ((LEFT_OUT, counts.keys() - NOTES), (NOTED, counts.keys() & NOTES)):
+        if chosen:
+            store.create_bytes(path, to_json({name: counts[name] for name in chosen}))
+
+
+def _read_counts(store: Store, path: str) -> dict[str, int]:
     try:
-        return dict(decode_record(store.load(LEFT_OUT), dict[str, Count]))
+        return dict(decode_record(store.load(path), dict[str, Count]))
     except FileNotFoundError:
         return {}
     except BadRecord as error:
-        raise DamagedShard(f"{LEFT_OUT}: must be counts by reason: {error}") from None
+        raise DamagedShard(f"{path}: must be counts by reason: {error}") from None
 
 
 def verify_segment(store: Store, segment: Segment) -> list[str]:

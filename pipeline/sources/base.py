@@ -61,7 +61,8 @@ class Source(Protocol):
     def rows(self, left_out: Counter[str]) -> Iterator[Row]:
         """The rows of the plan, always the same, their keys ascending; never all of them in memory.
 
-        What is left out on purpose is counted in `left_out` by its reason.
+        What is left out on purpose is counted in `left_out` by its reason, and what of the rows was changed under
+        one of `pipeline.dataset.plan.NOTES`.
         """
 
     def setup(self) -> None:

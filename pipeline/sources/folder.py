@@ -14,6 +14,7 @@ from extractors.base import Resources
 from extractors.budget import WORKER_MEMORY
 from pipeline.errors import Drop, RequestError
 from pipeline.sources.base import Opener, Original, Row
+from pipeline.sources.captions import MAX_BYTES, UNREADABLE, clean_lines, decode_file
 from pipeline.sources.inside import find_files, open_inside
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
@@ -48,15 +49,22 @@ class FolderSource:
         for index, name in enumerate(names):
             if not name.isprintable():
                 raise RequestError(f"a picture's name must be printable UTF-8, not {name!r} in {self.folder}")
-            yield {"key": f"{index:09d}", "location": name, "captions": self._captions(name), "digest": None}
+            yield {
+                "key": f"{index:09d}",
+                "location": name,
+                "captions": self._captions(name, left_out),
+                "digest": None,
+            }
 
-    def _captions(self, name: str) -> list[str]:
+    def _captions(self, name: str, notes: Counter[str]) -> list[str]:
         try:
-            with open_inside(self.folder, caption_file(name)) as file:
-                text = file.read().decode("utf-8-sig", errors="replace")
+            return clean_lines(self._read_text(name), notes)
         except (FileNotFoundError, Drop):
             return []
-        return [line.strip() for line in text.splitlines() if line.strip()]
+
+    def _read_text(self, name: str) -> str:
+        with open_inside(self.folder, caption_file(name)) as file:
+            return decode_file(file.read(MAX_BYTES + 1))
 
     def setup(self) -> None:
         """Nothing to get ready."""
@@ -66,8 +74,8 @@ class FolderSource:
         yield self.open
 
     def open(self, row: Row) -> Original:
-        """The file of a row. Drop: "no caption", and of the picture or its caption "link out of the folder" and
-        "not a regular file".
+        """The file of a row. Drop: "no caption", "caption not readable", and of the picture or its caption
+        "link out of the folder" and "not a regular file".
         """
         name = row["location"]
         if not row["captions"]:
@@ -77,11 +85,11 @@ class FolderSource:
 
     def _why_no_caption(self, name: str) -> str:
         try:
-            open_inside(self.folder, caption_file(name)).close()
+            self._read_text(name)
         except FileNotFoundError:
             pass
         except Drop as drop:
-            return f"caption: {drop.reason}"
+            return drop.reason if drop.reason == UNREADABLE else f"caption: {drop.reason}"
         return "no caption"
 
     def truths(self) -> Mapping[str, Mapping[str, Any]]:

@@ -18,7 +18,7 @@ from pipeline.dataset.dataset import IMAGES, RESERVED, Dataset
 from pipeline.dataset.download_commit import read_seen
 from pipeline.dataset.duplicates import read_marks
 from pipeline.dataset.outcomes import read_rows, rows_path
-from pipeline.dataset.plan import plan_path, read_left_out, verify_segment
+from pipeline.dataset.plan import plan_path, read_left_out, read_notes, verify_segment
 from pipeline.dataset.tombstones import read_stones
 from pipeline.errors import DamagedShard
 from pipeline.shards.commit import load_receipt
@@ -109,10 +109,14 @@ def verify_plan(dataset: Dataset) -> list[str]:
 def verify_tables(dataset: Dataset) -> list[str]:
     """A line for each of the small files beside the shards that is damaged.
 
-    Which are: what the plan left out, tombstones, duplicates, and the digests that a download saw first.
+    Which are: the counts of the plan, tombstones, duplicates, and the digests that a download saw first.
     """
     store = dataset.store
-    reads: list[Callable[[], Any]] = [partial(read_left_out, store), partial(read_stones, store)]
+    reads: list[Callable[[], Any]] = [
+        partial(read_left_out, store),
+        partial(read_notes, store),
+        partial(read_stones, store),
+    ]
     reads += [partial(read_marks, store, f"duplicates/{name}") for name in store.names("duplicates")]
     seen = (SEEN_NAME.fullmatch(name) for name in store.names("plan"))
     reads += [partial(read_seen, store, int(match[1])) for match in seen if match]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ import msgspec
 
 from extractors.maps.coco_classes import PANOPTIC_TO_VALUE
 from pipeline.errors import RequestError
+from pipeline.sources.captions import clean_caption
 from pipeline.sources.coco.files import check_inside
 from pipeline.sources.coco.schema import (
     Caption,
@@ -77,8 +78,11 @@ def _digest_once(path: Path, size: int, changed: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def read_annotations(coco: Path, split: str) -> Annotations:
-    """Raises RequestError for what is missing, malformed, or does not fit together."""
+def read_annotations(coco: Path, split: str, notes: Counter[str]) -> Annotations:
+    """notes: counts captions that had to be cut.
+
+    Raises RequestError for what is missing, malformed, or does not fit together.
+    """
     path = annotation_file(coco, "captions", split)
     found = _load(path, CaptionFile)
     images = _check_images(path, found)
@@ -86,7 +90,7 @@ def read_annotations(coco: Path, split: str) -> Annotations:
     _check_known(path, found.annotations, ids)
     captions = defaultdict[int, list[str]](list)
     for caption in sorted(found.annotations, key=lambda caption: caption.id):
-        if text := " ".join(caption.caption.split()):
+        if text := clean_caption(caption.caption, notes):
             captions[caption.image_id].append(text)
     return Annotations(
         images=images,

@@ -85,7 +85,7 @@ class CocoSource:
 
     def rows(self, left_out: Counter[str]) -> Iterator[Row]:
         """Key: the image id with 12 digits, as COCO's own files are named."""
-        known = read_annotations(self._folder, self.split)
+        known = read_annotations(self._folder, self.split, left_out)
         for licence in self.licenses:
             if licence not in known.licences:
                 had = ", ".join(map(str, sorted(known.licences)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ import pyarrow as pa
 
 from pipeline.sources.base import Row
 from pipeline.sources.laion.metadata import TEXTS, Columns
-from pipeline.sources.laion.text import clean_caption, clean_digest, clean_url
+from pipeline.sources.laion.text import clean_digest, clean_url, read_caption
 
 WHOLE = frozenset({"width", "height"})
 PLAN = frozenset({"url", "caption", "digest"})
@@ -23,11 +24,13 @@ def select(columns: Columns, chosen: np.ndarray) -> Columns:
     return {ours: column.take(indices) for ours, column in columns.items()}
 
 
-def make_rows(columns: Columns, positions: np.ndarray, digits: int, names: Sequence[str]) -> Iterator[Row]:
+def make_rows(
+    columns: Columns, positions: np.ndarray, digits: int, names: Sequence[str], notes: Counter[str]
+) -> Iterator[Row]:
     """Rows whose keys are their positions in so many digits.
 
     names: the columns that any file has, so that all rows of the plan have the same ones; a file that lacks one
-    has null there.
+    has null there. notes: counts captions that had to be cut.
     """
     count = len(positions)
     sources = [name for name in names if name not in PLAN]
@@ -40,7 +43,7 @@ def make_rows(columns: Columns, positions: np.ndarray, digits: int, names: Seque
         yield {
             "key": f"{position:0{digits}d}",
             "location": clean_url(url),
-            "captions": [clean_caption(caption)],
+            "captions": [read_caption(caption, notes)],
             "digest": clean_digest(digest),
             **dict(zip(sources, more, strict=True)),
         }

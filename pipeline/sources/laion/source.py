@@ -110,7 +110,7 @@ class LaionSource:
                     chosen = np.flatnonzero(verdict < 0)
                 else:
                     chosen = self._choose(start, columns, cut)
-                yield from make_rows(select(columns, chosen), chosen + start, digits, sources)
+                yield from make_rows(select(columns, chosen), chosen + start, digits, sources, left_out)
 
     def _choose(self, start: int, columns: Columns, cut: Cut) -> np.ndarray:
         """Which rows of a batch are sampled. Few have a chance, and only those are judged."""

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 
 import numpy as np
 import pyarrow as pa
 
+from pipeline.sources.captions import clean_caption, decode_text
+
 MAX_URL = 4096
 """Bytes. What is longer is a data blob or an attack; browsers and servers stop far below."""
 
-CONTROLS = {code: None for code in (*range(0x20), *range(0x7F, 0xA0)) if not chr(code).isspace()}
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-def clean_caption(text: bytes) -> str:
-    """The caption on one line: each run of white space is one space, control characters (Cc) are gone.
-
-    Nothing else is touched: no case, no entity, no Unicode form. Bytes that are not UTF-8 become U+FFFD.
-    """
-    caption = text.decode("utf-8", "replace")
-    if caption.isprintable() and "  " not in caption:  # the only white space it can have is the plain space
-        return caption.strip(" ")
-    return " ".join(caption.translate(CONTROLS).split())
+def read_caption(text: bytes, notes: Counter[str]) -> str:
+    """The caption as it is stored; bytes that no encoding has become U+FFFD. notes: what had to be cut."""
+    return clean_caption(decode_text(text, "replace"), notes)
 
 
 def clean_url(url: bytes) -> str:
@@ -37,11 +33,11 @@ def clean_digest(digest: bytes | None) -> str | None:
 
 
 def blank(texts: pa.LargeBinaryArray) -> np.ndarray:
-    """bool (N,): where `clean_caption` would leave nothing."""
+    """bool (N,): where `read_caption` would leave nothing."""
     empty, first = _first_bytes(texts)
     # What begins with a visible ASCII character is not blank; few captions are left to look at one by one.
     for index in np.flatnonzero(~empty & ((first <= 0x20) | (first >= 0x7F))):
-        empty[index] = not clean_caption(texts[int(index)].as_py())
+        empty[index] = not read_caption(texts[int(index)].as_py(), Counter())
     return empty
 
 
