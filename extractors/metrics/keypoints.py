@@ -46,24 +46,24 @@ def measure(pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> Found:
     alone, without the flesh around them. People are matched so that the mean distance is least. A true person
     without any labelled keypoint does not count.
     """
+    return Found(*sum((count(true, found) for true, found in pairs), np.zeros(5, int)).tolist())
+
+
+def count(true: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """int64 (5,), the fields of `Found`, of one picture."""
     from scipy.optimize import linear_sum_assignment
 
-    total = np.zeros(5, int)
-    for true, found in pairs:
-        true = true[(true[..., 2] > 0).any(1)]
-        known = true[..., 2] > 0
-        matched = right = 0
-        if len(true) and len(found):
-            near = (
-                np.linalg.norm(true[:, None, :, :2] - found[None, :, :, :2], axis=3) / _sides(true)[:, None, None]
-            )
-            mean = (near * known[:, None]).sum(2) / known.sum(1)[:, None]
-            for i, j in zip(*linear_sum_assignment(np.minimum(mean, 1)), strict=True):
-                if mean[i, j] < _SAME:
-                    matched += 1
-                    right += int((known[i] & (near[i, j] <= NEAR) & is_drawn(found[j])).sum())
-        total += known.sum(), right, len(true), len(true) - matched, len(found) - matched
-    return Found(*total.tolist())
+    true = true[(true[..., 2] > 0).any(1)]
+    known = true[..., 2] > 0
+    matched = right = 0
+    if len(true) and len(found):
+        near = np.linalg.norm(true[:, None, :, :2] - found[None, :, :, :2], axis=3) / _sides(true)[:, None, None]
+        mean = (near * known[:, None]).sum(2) / known.sum(1)[:, None]
+        for i, j in zip(*linear_sum_assignment(np.minimum(mean, 1)), strict=True):
+            if mean[i, j] < _SAME:
+                matched += 1
+                right += int((known[i] & (near[i, j] <= NEAR) & is_drawn(found[j])).sum())
+    return np.array([known.sum(), right, len(true), len(true) - matched, len(found) - matched])
 
 
 def _sides(people: np.ndarray) -> np.ndarray:

@@ -1,9 +1,13 @@
-"""How near maps are to the truth, over all pictures of a set at once; keypoints: see `keypoints.py`."""
+"""How near maps are to the truth, over all pictures of a set at once; keypoints: see `keypoints.py`.
+
+Each measure is a function of sums over the pictures, so that it can be taken of any selection of them.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,22 +21,34 @@ FARTHEST = 80.0
 the error, and no pixel is estimated farther than this."""
 
 
+def add_counts(count: Callable[[Any, Any], np.ndarray], maps: Iterable[Any], truths: Iterable[Any]) -> np.ndarray:
+    """The sum of what `count` says of each pair; zeros (0,) of no pairs."""
+    counts = [count(map, truth) for map, truth in zip(maps, truths, strict=True)]
+    return np.asarray(sum(counts[1:], counts[0])) if counts else np.zeros(0)
+
+
 def edge_f1(maps: Iterable[np.ndarray], truths: Iterable[np.ndarray]) -> float:
     """F1 of outlines: uint8 maps (H, W) above 127 and thinned to one pixel, against true outlines one pixel wide.
 
     Precision is the share of found pixels with a true one within `TOLERANCE`, recall the share of true pixels with
     a found one; pixels of all pictures are counted together. NaN when nothing is found where nothing is.
     """
-    right = found = met = there = 0
-    for map, truth in zip(maps, truths, strict=True):
-        edge, line = thin(map) > 0, truth > 127
-        right += int((edge & _near(line)).sum())
-        met += int((line & _near(edge)).sum())
-        found, there = found + int(edge.sum()), there + int(line.sum())
+    return f1_of(add_counts(count_edges, maps, truths))
+
+
+def count_edges(map: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """int64 (4,): found pixels that are right, found pixels, true pixels that were met, true pixels."""
+    edge, line = thin(map) > 0, truth > 127
+    return np.array([(edge & _near(line)).sum(), edge.sum(), (line & _near(edge)).sum(), line.sum()])
+
+
+def f1_of(counts: np.ndarray) -> float:
+    """Of the sum of `count_edges`."""
+    right, found, met, there = counts.tolist() or [0] * 4
     if not found and not there:
         return math.nan
     precision, recall = right / max(found, 1), met / max(there, 1)
-    return 2 * precision * recall / max(precision + recall, 1e-9)
+    return float(2 * precision * recall / max(precision + recall, 1e-9))
 
 
 def thin(map: np.ndarray) -> np.ndarray:
@@ -55,18 +71,26 @@ def abs_rel(maps: Iterable[np.ndarray], depths: Iterable[np.ndarray]) -> float:
     inverted. The scale may not be negative, because near is white is part of what a map means. A picture in which
     everything is too far away does not count; NaN when that is all of them.
     """
-    errors = []
-    for map, depth in zip(maps, depths, strict=True):
-        valid = depth <= FARTHEST
-        if not valid.any():
-            continue
-        truth = depth[valid].astype(np.float64)
-        x, y = map[valid].astype(np.float64), 1 / truth
-        spread = x.var()
-        scale = max(float(((x - x.mean()) * (y - y.mean())).mean() / spread), 0.0) if spread else 0.0
-        inverse = np.maximum(scale * (x - x.mean()) + y.mean(), 1 / FARTHEST)
-        errors.append(float((np.abs(1 / inverse - truth) / truth).mean()))
-    return float(np.mean(errors)) if errors else math.nan
+    return mean_of(add_counts(count_abs_rel, maps, depths))
+
+
+def count_abs_rel(map: np.ndarray, depth: np.ndarray) -> np.ndarray:
+    """float64 (2,): the picture's AbsRel and 1, or zeros where it does not count."""
+    valid = depth <= FARTHEST
+    if not valid.any():
+        return np.zeros(2)
+    truth = depth[valid].astype(np.float64)
+    x, y = map[valid].astype(np.float64), 1 / truth
+    spread = x.var()
+    scale = max(float(((x - x.mean()) * (y - y.mean())).mean() / spread), 0.0) if spread else 0.0
+    inverse = np.maximum(scale * (x - x.mean()) + y.mean(), 1 / FARTHEST)
+    return np.array([(np.abs(1 / inverse - truth) / truth).mean(), 1.0])
+
+
+def mean_of(counts: np.ndarray) -> float:
+    """Of a sum and a number of terms."""
+    total, count = counts.tolist() or [0, 0]
+    return float(total / count) if count else math.nan
 
 
 def mean_iou(maps: Iterable[np.ndarray], truths: Iterable[np.ndarray]) -> float:
@@ -74,14 +98,23 @@ def mean_iou(maps: Iterable[np.ndarray], truths: Iterable[np.ndarray]) -> float:
 
     Pixels that the truth leaves unlabelled (255) do not count; NaN when it labels none.
     """
-    counts = np.zeros((256, 256), np.int64)
-    for map, truth in zip(maps, truths, strict=True):
-        labelled = truth != UNLABELLED
-        pairs = truth[labelled] * np.intp(256) + map[labelled]
-        counts += np.bincount(pairs, minlength=65536).reshape(256, 256)
-    hit, present = np.diag(counts), counts.sum(axis=1) > 0
-    union = counts.sum(axis=0) + counts.sum(axis=1) - hit
-    return float((hit[present] / union[present]).mean()) if present.any() else math.nan
+    return iou_of(add_counts(count_labels, maps, truths))
+
+
+def count_labels(map: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """int64 (768,): pixels of each class that are right, that were found, and that there are."""
+    labelled = truth != UNLABELLED
+    found, there = map[labelled], truth[labelled]
+    return np.concatenate([np.bincount(of, minlength=256) for of in (there[found == there], found, there)])
+
+
+def iou_of(counts: np.ndarray) -> float:
+    """Of the sum of `count_labels`."""
+    if not counts.any():
+        return math.nan
+    right, found, there = counts.reshape(3, 256)
+    present = there > 0
+    return float((right[present] / (found + there - right)[present]).mean()) if present.any() else math.nan
 
 
 def color_error(maps: Iterable[np.ndarray], truths: Iterable[np.ndarray]) -> float:
@@ -89,8 +122,9 @@ def color_error(maps: Iterable[np.ndarray], truths: Iterable[np.ndarray]) -> flo
 
     uint8 (h, w, 3) RGB each.
     """
-    total = count = 0
-    for map, truth in zip(maps, truths, strict=True):
-        total += int(np.abs(map.astype(np.int64) - truth).sum())
-        count += truth.size
-    return total / count / 255 if count else math.nan
+    return mean_of(add_counts(count_colors, maps, truths))
+
+
+def count_colors(map: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """float64 (2,): the sum of |map - truth| / 255, and how many values there are."""
+    return np.array([np.abs(map.astype(np.int64) - truth).sum() / 255, truth.size])
