@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import count, islice
+from itertools import chain, count, islice
 from typing import Protocol, TypeVar
 
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
@@ -45,11 +45,11 @@ class SampleStream(Protocol):
 
     def __len__(self) -> int: ...
 
-    def take(self, positions: Iterable[int], make: Callable[[Sample, int], T]) -> Iterator[tuple[int, T]]: ...
+    def take(
+        self, positions: Iterable[int], make: Callable[[Sample, int, Shape | None], T]
+    ) -> Iterator[tuple[int, T]]: ...
 
     def hold_out(self, count: int) -> tuple[SampleStream, list[Sample]]: ...
-
-    def shape(self, position: int) -> Shape | None: ...
 
 
 @dataclass(frozen=True)
@@ -78,26 +78,19 @@ class MicroBatches(IterableDataset[Batch]):
 
     def __init__(self, stream: SampleStream, framing: Framing, seed: int, share: Share, start: int) -> None:
         self.stream, self.framing, self.seed, self.share, self.start = stream, framing, seed, share, start
-        self._frame = framing
 
     def __iter__(self) -> Iterator[Batch]:
         loader = get_worker_info()
         first, stride = (loader.id, loader.num_workers) if loader else (0, 1)
         numbers = count(self.start * self.share.parts + first, stride)
-        taken = self.stream.take(self._positions(numbers), self._make)
+        positions = chain.from_iterable(map(self.share.positions, numbers))
+        taken = self.stream.take(positions, self._make)
         while True:
             yield stack_examples([example for _, example in islice(taken, self.share.micro)])
 
-    def _positions(self, numbers: Iterable[int]) -> Iterator[int]:
-        for number in numbers:
-            for position in self.share.positions(number):
-                # The stream asks for a position and makes its example before it asks for the next one.
-                whole = self.stream.shape(position) is not None
-                self._frame = replace(self.framing, size=None) if whole else self.framing
-                yield position
-
-    def _make(self, sample: Sample, epoch: int) -> Example:
-        return make_example(sample, self._frame, self.seed, str(epoch))
+    def _make(self, sample: Sample, epoch: int, shape: Shape | None) -> Example:
+        framing = self.framing if shape is None else replace(self.framing, size=None)
+        return make_example(sample, framing, self.seed, str(epoch))
 
 
 def load_batches(batches: MicroBatches, loaders: int, world: World) -> Iterator[Batch]:

@@ -11,13 +11,16 @@ from pipeline.errors import BrokenStage, IncompleteError, RequestError, describe
 from pipeline.shards.sample import Sample
 from pipeline.stages.stage import IN_A_ROW
 from pipeline.stream.opened import Opened
-from pipeline.stream.order import Block
+from pipeline.stream.order import Block, Shape
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-Make = Callable[[Sample, int], T]
-"""What becomes of a sample at its visit in an epoch."""
+Make = Callable[[Sample, int, Shape | None], T]
+"""What becomes of a sample at its visit in an epoch.
+
+The last argument is (width, height) of all pictures of the position's batch; None where they may differ.
+"""
 
 
 class Reading:
@@ -46,7 +49,7 @@ class Reading:
             if offset in self._failed:
                 continue
             try:
-                made = make(self._sample(offset), self.block.epoch)
+                made = make(self._sample(offset), self.block.epoch, self.block.shape(position))
             except (IncompleteError, RequestError, MemoryError):
                 raise  # of the run, not of the sample; another world's process may have more memory
             except Exception as error:

@@ -18,7 +18,7 @@ from pipeline.errors import RequestError
 from pipeline.shards.receipt import digest_json
 from pipeline.shards.sample import Sample
 from pipeline.stream.block import Make, T
-from pipeline.stream.order import Shape, permute
+from pipeline.stream.order import permute
 from pipeline.stream.share import check_ranks, read_share
 from pipeline.stream.stream import HeldOut, Stream, Trouble
 
@@ -124,11 +124,6 @@ class Mixture:
         held_out = [stream.hold_out(datasets.count(k)) for k, stream in enumerate(self._streams)]
         samples = [sample for _, of_dataset in held_out for sample in of_dataset]
         return Mixture([stream for stream, _ in held_out], self._counts, self._seed), samples
-
-    def shape(self, position: int) -> Shape | None:
-        """As `Stream.shape`."""
-        dataset, own = self.place(position)
-        return self._streams[dataset].shape(own)
 
     def _permuted(self, period: int) -> tuple[list[int], list[int]]:
         """The dataset at each place of a period, and how often it stood before in it."""

@@ -55,6 +55,7 @@ class Block:
         return {shard for shard, _ in self.places}
 
     def shape(self, position: int) -> Shape | None:
+        """(width, height) of the pictures of the position's batch; None where they may differ."""
         return None if self.shapes is None else self.shapes[position - self.first]
 
 

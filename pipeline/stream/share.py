@@ -65,7 +65,7 @@ def read_share(stream: Taking, epoch: int, start: int, rank: int, ranks: int) ->
     first, stop = epoch * len(stream), (epoch + 1) * len(stream)
     worker, workers = find_loader()
     positions = own_positions(min(first + start, stop), stop, stream.batch, rank + ranks * worker, ranks * workers)
-    for _, sample in stream.take(positions, lambda sample, epoch: sample):
+    for _, sample in stream.take(positions, lambda sample, epoch, shape: sample):
         yield sample
 
 

@@ -14,7 +14,7 @@ from pipeline.shards.receipt import digest_json
 from pipeline.shards.sample import Sample
 from pipeline.stream.block import Make, Reading, T
 from pipeline.stream.opened import Opened
-from pipeline.stream.order import Block, Order, Place, Shape
+from pipeline.stream.order import Block, Order, Place
 from pipeline.stream.shards import Shards, Shelf
 from pipeline.stream.share import check_ranks, read_share
 
@@ -96,7 +96,7 @@ class Stream:
         return {**vars(self), "_blocks": ()}
 
     def take(self, positions: Iterable[int], make: Make[T]) -> Generator[tuple[int, T], None, None]:
-        """(position, make(sample, epoch)) of each position; they ascend, and may leave others out.
+        """(position, make(sample, epoch, shape)) of each position; they ascend, and may leave others out.
 
         A position whose sample makes `make` raise, or lies in a skipped shard, gets the next good one of its
         block; see `Reading`. No sample of a block is handed out before all bytes of all its shards agree with
@@ -160,10 +160,6 @@ class Stream:
             found = {(shard, key): index for shard in opened for index, key in enumerate(opened[shard].keys)}
             here = [(opened[of[0]], found[of]) for of in wanted if of in found]
             return [samples[index] for samples, index in here if samples.has(index)]
-
-    def shape(self, position: int) -> Shape | None:
-        """(width, height) of the pictures of the position's batch; None where they need not be the same."""
-        return self.block(position).shape(position)
 
     def block(self, position: int) -> Block:
         """The block that holds the position."""

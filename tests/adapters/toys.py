@@ -37,21 +37,18 @@ class MemoryStream:
     def _order(self, epoch: int) -> np.ndarray:
         return np.random.default_rng([7, epoch]).permutation(len(self._samples))
 
-    def take(self, positions: Iterable[int], make: Callable[[Sample, int], T]) -> Iterator[tuple[int, T]]:
+    def take(self, positions: Iterable[int], make: Callable[[Sample, int, None], T]) -> Iterator[tuple[int, T]]:
         for position in positions:
             epoch, place = divmod(position, len(self))
             sample = self._samples[self._order(epoch)[place]]
             self.handed_out.append((epoch, sample.key))
-            yield position, make(sample, epoch)
+            yield position, make(sample, epoch, None)
 
     def hold_out(self, count: int) -> tuple[MemoryStream, list[Sample]]:
         held_out = set(self._order(0)[:count])
         rest = MemoryStream([sample for place, sample in enumerate(self._samples) if place not in held_out])
         rest.digest = self.digest
         return rest, [self._samples[place] for place in self._order(0)[:count]]
-
-    def shape(self, position: int) -> tuple[int, int] | None:
-        return None
 
 
 def toy_sample(index: int, size: int = 64) -> Sample:

@@ -260,7 +260,7 @@ def test_what_a_training_holds_out_of_a_mix_is_known_of_each_root(
         found += chosen.samples
     assert [(bytes(sample.members["jpg"]), sample.key) for sample in found] == list(pictures.items())
     # An epoch of a mix has not each sample once.
-    visits = training.stream.take(range(6 * SAMPLES), lambda sample, epoch: bytes(sample.members["jpg"]))
+    visits = training.stream.take(range(6 * SAMPLES), lambda sample, *_: bytes(sample.members["jpg"]))
     trained = {picture for _, picture in visits}
     assert not trained & pictures.keys()
     assert len(trained | pictures.keys()) == 2 * SAMPLES

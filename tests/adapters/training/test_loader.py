@@ -3,10 +3,11 @@ from __future__ import annotations
 import pickle
 import subprocess
 import sys
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 import torch
@@ -21,8 +22,9 @@ from adapters.training.loader import Handed, MicroBatches, Share, load_batches, 
 from adapters.training.trainer import Training
 from pipeline.errors import Unreachable
 from pipeline.runlog import read_log
-from tests.adapters.toys import MemoryStream, toy_config, toy_stream
+from tests.adapters.toys import MemoryStream, toy_config, toy_sample, toy_stream
 
+T = TypeVar("T")
 FRAMING = Framing("sketch", size=64)
 BATCH, STEPS = 4, 7
 
@@ -74,6 +76,21 @@ def test_a_share_is_cut_without_gap_or_overlap() -> None:
                 for position in share.positions(step * share.parts + part)
             ]
             assert taken == list(range(step * 8, step * 8 + 8))
+
+
+class Shaped(MemoryStream):
+    """Asks for positions and makes their examples as it likes. Every third one belongs to a batch of one shape."""
+
+    def take(self, positions: Iterable[int], make: Callable[..., T]) -> Iterator[tuple[int, T]]:
+        asked = list(islice(positions, 6))
+        made = {p: make(toy_sample(p, 128), 0, None if p % 3 else (128, 128)) for p in reversed(asked)}
+        yield from ((position, made[position]) for position in asked)
+
+
+def test_a_whole_picture_is_read_where_its_batch_has_one_shape() -> None:
+    batches = iter(MicroBatches(Shaped([]), FRAMING, 0, Share(1, 1), 0))
+    sides = [next(batches).pictures.shape[-1] for _ in range(6)]  # type: ignore[union-attr]
+    assert sides == [128, 64, 64, 128, 64, 64]
 
 
 @pytest.mark.soak

@@ -19,7 +19,7 @@ def is_bad(key: str) -> bool:
     return sum(map(ord, key)) % 3 == 0 or key[:3] in ("s05", "s06")
 
 
-def picky(sample: Sample, epoch: int) -> tuple[str, int]:
+def picky(sample: Sample, epoch: int, *_: object) -> tuple[str, int]:
     if is_bad(sample.key):
         raise ValueError(f"{sample.key} is\nbroken")
     return name(sample, epoch)
@@ -56,7 +56,7 @@ def test_every_world_puts_the_same_in_their_place_and_counts_the_same(world: tup
 def test_a_bad_sample_is_tried_once_in_a_block_and_named(caplog: pytest.LogCaptureFixture) -> None:
     tried: list[tuple[str, int]] = []
 
-    def note(sample: Sample, epoch: int) -> Any:
+    def note(sample: Sample, epoch: int, *_: object) -> Any:
         if is_bad(sample.key):
             tried.append(name(sample, epoch))
         return picky(sample, epoch)
@@ -70,7 +70,7 @@ def test_a_bad_sample_is_tried_once_in_a_block_and_named(caplog: pytest.LogCaptu
 
 @pytest.mark.parametrize("error", [IncompleteError, RequestError, DamagedShard, MemoryError])
 def test_what_is_not_the_samples_fault_is_raised(error: type[Exception]) -> None:
-    def broken(sample: Sample, epoch: int) -> None:
+    def broken(sample: Sample, epoch: int, *_: object) -> None:
         raise error("this run cannot go on")
 
     stream = memory_stream()
@@ -86,7 +86,7 @@ def run_of_bad(length: int, position: int) -> Any:
     run = {block.places[i % 300] for i in range(position, position + length)}
     keys = {f"s{shard:02d}-{index:02d}" for shard, index in run}
 
-    def make(sample: Sample, epoch: int) -> str:
+    def make(sample: Sample, epoch: int, *_: object) -> str:
         if sample.key in keys:
             raise OSError(f"cannot read {sample.key}")
         return sample.key
@@ -109,7 +109,7 @@ def test_a_hundred_in_a_row_stop_every_world(world: tuple[int, int]) -> None:
 
 
 def test_a_block_without_a_good_sample_stops_the_stream() -> None:
-    def hopeless(sample: Sample, epoch: int) -> None:
+    def hopeless(sample: Sample, epoch: int, *_: object) -> None:
         raise ValueError("no")
 
     with pytest.raises(

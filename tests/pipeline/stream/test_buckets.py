@@ -127,7 +127,7 @@ def test_what_is_held_out_never_stands_in_the_order() -> None:
         assert all(shape in (None, shape_of(place)) for place, shape in zip(places, shapes, strict=True))
 
 
-def picky(sample: Sample, epoch: int) -> tuple[str, int]:
+def picky(sample: Sample, epoch: int, *_: object) -> tuple[str, int]:
     if sum(map(ord, sample.key)) % 4 == 0:
         raise ValueError("bad")
     return name(sample, epoch)
@@ -142,10 +142,10 @@ def test_every_world_takes_the_same_sequence_of_the_same_shapes(world: tuple[int
     # What stands in for a bad sample has its shape too.
     assert alone.trouble.bad > 20
     places = {f"s{shard:02d}-{i:02d}": (shard, i) for shard, count in COUNTS.items() for i in range(count)}
-    shapes = {alone.shape(position) for position, _ in got}
+    shapes = {alone.block(position).shape(position) for position, _ in got}
     assert {None, *SIZES[:2]} <= shapes
     for position, (key, _) in got:
-        assert alone.shape(position) in (None, shape_of(places[key]))
+        assert alone.block(position).shape(position) in (None, shape_of(places[key]))
 
 
 def test_stopping_at_any_position_and_going_on_changes_nothing() -> None:
@@ -166,7 +166,7 @@ def test_a_shape_without_a_good_sample_stops_the_stream() -> None:
     """Another shape would not fit into the batch."""
     numbers = make_shapes().numbers
 
-    def picky(sample: Sample, epoch: int) -> str:
+    def picky(sample: Sample, epoch: int, *_: object) -> str:
         if numbers[int(sample.key[1:3])][int(sample.key[4:])] == 1:
             raise ValueError("bad")
         return sample.key
@@ -180,9 +180,9 @@ def test_the_sizes_are_read_without_opening_a_shard(root: Path, tmp_path: Path) 
     assert stream.batch == 4
     assert len(stream) == (SHARDS * SHARD_SIZE - 2) // 4 * 4
     shapes = set()
-    for position, sample in stream.take(range(2 * len(stream)), lambda sample, epoch: sample):
+    for _, (sample, shape) in stream.take(range(2 * len(stream)), lambda sample, _, shape: (sample, shape)):
         known = json.loads(bytes(sample.members["json"]))
-        if shape := stream.shape(position):
+        if shape:
             shapes.add(shape)
             assert shape == (known["width"], known["height"])
     assert shapes == {(64, 64), (128, 64)}
@@ -206,5 +206,5 @@ def test_sizes_that_are_not_known_are_refused(small: Path) -> None:
 
 def test_without_buckets_no_position_has_a_shape(root: Path) -> None:
     stream = open_stream(str(root), [])
-    assert {stream.shape(position) for position in range(80)} == {None}
+    assert {shape for _, shape in stream.take(range(80), lambda sample, epoch, shape: shape)} == {None}
     assert stream.batch == 1

@@ -44,7 +44,7 @@ def mixture(seed: int = 3) -> Mixture:
     return mix_streams(streams, [0.5, 0.3, 0.2], seed)
 
 
-def tell(sample: Sample, epoch: int) -> tuple[bytes, str, int]:
+def tell(sample: Sample, epoch: int, *_: object) -> tuple[bytes, str, int]:
     if sum(map(ord, sample.key)) % 7 == 0:
         raise ValueError("bad")
     return bytes(sample.members["jpg"]), sample.key, epoch
@@ -97,7 +97,7 @@ def test_the_position_in_a_dataset_is_how_often_it_stood_before() -> None:
 
 def test_each_dataset_goes_through_its_own_epochs() -> None:
     mixed = mixture()
-    got = [made for _, made in mixed.take(range(3 * PERIOD), lambda sample, epoch: tell_any(sample, epoch))]
+    got = [made for _, made in mixed.take(range(3 * PERIOD), tell_any)]
     alone = {b"A": stream_of(b"A", 23), b"B": stream_of(b"B", 40)}
     for dataset, stream in alone.items():
         own = [(key, epoch) for data, key, epoch in got if data == dataset]
@@ -105,7 +105,7 @@ def test_each_dataset_goes_through_its_own_epochs() -> None:
     assert len(mixed) == 69 + 120 + 15
 
 
-def tell_any(sample: Sample, epoch: int) -> tuple[bytes, str, int]:
+def tell_any(sample: Sample, epoch: int, *_: object) -> tuple[bytes, str, int]:
     return bytes(sample.members["jpg"]), *name(sample, epoch)
 
 
@@ -151,13 +151,14 @@ def test_an_epoch_from_a_position_on() -> None:
 def test_buckets_come_batch_by_batch_from_one_dataset() -> None:
     mixed = mix_streams([bucket_stream(), bucket_stream()], [2, 1], seed=1)
     assert mixed.batch == BATCH
+    shapes = dict(mixed.take(range(200 * BATCH), lambda sample, epoch, shape: shape))
     for step in range(200):
         positions = range(step * BATCH, (step + 1) * BATCH)
         places = [mixed.place(position) for position in positions]
         dataset, first = places[0]
         assert places == [(dataset, first + i) for i in range(BATCH)]
         assert first % BATCH == 0
-        assert len({mixed.shape(position) for position in positions}) == 1
+        assert len({shapes[position] for position in positions}) == 1
     stood = Counter(mixed.place(step * BATCH)[0] for step in range(PERIOD))
     assert stood == {0: 667, 1: 333}
 

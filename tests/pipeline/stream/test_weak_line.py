@@ -27,7 +27,7 @@ CHECKOUT = Path(__file__).parents[3]
 SHARDS, SIZE = 3, 2
 
 
-def content(sample: Sample, epoch: int) -> tuple[str, int, dict[str, bytes]]:
+def content(sample: Sample, epoch: int, *_: object) -> tuple[str, int, dict[str, bytes]]:
     return sample.key, epoch, {name: bytes(member) for name, member in sample.members.items()}
 
 

@@ -45,7 +45,7 @@ def memory_stream(
     return Stream(held, BlockOrder(seed, Kept(held.counts(), frozenset())), quota)  # type: ignore[arg-type]
 
 
-def name(sample: Sample, epoch: int) -> tuple[str, int]:
+def name(sample: Sample, epoch: int, *_: object) -> tuple[str, int]:
     """A `make` that tells what it was given."""
     return sample.key, epoch
 
