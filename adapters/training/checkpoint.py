@@ -61,6 +61,11 @@ class Learner:
     average: Adapter | None = None
 
     @property
+    def result(self) -> Adapter:
+        """What is validated and exported."""
+        return self.adapter if self.average is None else self.average
+
+    @property
     def folders(self) -> dict[str, Adapter]:
         """The adapters, by the name of their folder in a checkpoint."""
         adapters = {"adapter": self.adapter, "average": self.average}

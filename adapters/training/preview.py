@@ -15,8 +15,14 @@ from adapters.inference.config import Sampling
 from adapters.inference.control_images import to_drawing
 from adapters.inference.sampler import sample_pictures
 from adapters.model.adapter import Adapter
+from adapters.training.config import TrainConfig
+from adapters.training.example import Framing
+from adapters.training.setup import load_extractor
 from extractors.base import Extractor
 from pipeline.shards.sample import Sample
+
+WATCHED = 4
+"""Held-out samples of which pictures are made."""
 
 
 class Watch:
@@ -50,3 +56,18 @@ class Watch:
         obedience = measure_obedience(self._condition, maps, pictures, self._extractor)
         rows = [(g.drawing, picture, g.picture) for g, picture in zip(self._given, pictures, strict=True)]
         return lay_out(rows), obedience
+
+
+def open_preview(
+    config: TrainConfig, base: Base, held_out: Sequence[Sample], framing: Framing, batch: int
+) -> Watch | None:
+    """What makes the pictures of the first held-out samples, `batch` at once; None where none are asked for.
+
+    Raises RequestError where the condition's extractor cannot be had.
+    """
+    if not config.sample_every:
+        return None
+    assert framing.size is not None
+    extractor = load_extractor(config.condition, config, base.device)
+    samples = held_out[:WATCHED]
+    return Watch(base, samples, config.condition, framing.size, extractor, seed=config.seed, batch=batch)

@@ -31,6 +31,7 @@ from adapters.training.extents import find_extents, note_extents
 from adapters.training.hold import hold_run
 from adapters.training.loader import MicroBatches, SampleStream, load_batches
 from adapters.training.loss import Objective
+from adapters.training.preview import open_preview
 from adapters.training.recorder import Recorder
 from adapters.training.setup import check_condition, frame, load_live, open_base, open_samples, open_texts
 from adapters.training.step import Step, make_share
@@ -162,9 +163,15 @@ class Training:
         with ExitStack() as stack:
             recorder = None
             if self.world.first:
-                recorder = stack.enter_context(closing(Recorder(self, learner, begun, progress)))
+                recorder = self._open_recorder(learner, begun, progress)
+                stack.enter_context(closing(recorder))
             state, wait = self._learn(step, begun, recorder)
             return self._finish(state, state.step - begun.step, wait, recorder)
+
+    def _open_recorder(self, learner: Learner, begun: State, progress: Progress | None) -> Recorder:
+        config = self.config
+        watch = open_preview(config, self.base, self.held_out, self.framing, self.share.micro)
+        return Recorder(config, learner, self.validation, begun, self.base.device, watch, progress)
 
     def _learn(self, step: Step, begun: State, recorder: Recorder | None) -> tuple[State, float]:
         """All steps from `begun` on. Where the run stands then, and the share of the time it waited for data."""

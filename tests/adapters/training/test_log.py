@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from adapters.training.recorder import Log
+from adapters.training.log import Log
 from pipeline.runlog import LogLine, read_log
 
 

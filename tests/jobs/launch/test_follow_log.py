@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from adapters.training.recorder import Log
+from adapters.training.log import Log
 from jobs.launch.follow_log import Follower, follow_log
 from pipeline.runlog import LogLine
 

@@ -1,0 +1,40 @@
+"""RUN/log.jsonl: a line per step."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+
+from extractors.atomic import write_file
+from pipeline.runlog import LogLine, read_log
+from pipeline.shards.receipt import null_not_finite
+
+
+class Log:
+    """Appends to a file from which the lines after `step` are cut: they are about to be written again.
+
+    last: the step of its last line, -1 when it has none.
+    """
+
+    def __init__(self, path: Path, step: int) -> None:
+        self._path = path
+        kept = [line for line in read_log(path) if line.step <= step] if step else []
+        self.last = kept[-1].step if kept else -1
+        write_file(path, "".join(map(_text, kept)))
+
+    def append(self, line: LogLine) -> None:
+        """The line survives this process; `sync` makes it survive the machine."""
+        with self._path.open("a") as file:
+            file.write(_text(line))
+        self.last = line.step
+
+    def sync(self) -> None:
+        """All lines are on the disk when this returns: to be called before a checkpoint that counts on them."""
+        with self._path.open("a") as file:
+            os.fsync(file.fileno())
+
+
+def _text(line: LogLine) -> str:
+    return json.dumps(null_not_finite(asdict(line)), allow_nan=False) + "\n"  # older versions wrote NaN
