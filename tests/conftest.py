@@ -168,5 +168,11 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
         # The stand-in knows no Xet; publishing leaves it on.
         monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", True)
         monkeypatch.setenv("HF_HUB_DISABLE_XET", "1")
+        # What is computed of HF_ENDPOINT at the import; other processes read it themselves.
+        template = server.address + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", server.address)
+        monkeypatch.setattr(huggingface_hub.constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setenv("HF_ENDPOINT", server.address)
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
         monkeypatch.setattr(huggingface_hub, "HfApi", lambda: HfApi(endpoint=server.address, token="a-token"))
         yield server

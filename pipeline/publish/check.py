@@ -10,6 +10,7 @@ from pathlib import PurePosixPath
 
 from extractors.base import Resources
 from pipeline.errors import DamagedShard, IncompleteError
+from pipeline.publish.edits import EDITABLE
 from pipeline.publish.manifest import read_manifest
 from pipeline.publish.plan import CLAIM, MANIFEST, SUMS
 from pipeline.publish.signature import list_sizes, load_sums
@@ -17,6 +18,7 @@ from pipeline.shards.store import Store
 from pipeline.stages.stage import Made
 
 AGAIN = "delete it and publish again"
+EDITED = "if you edited it, publish again, which keeps the edit; otherwise delete it first"
 
 
 @dataclass
@@ -42,7 +44,8 @@ class VerifyFiles:
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return [f"{path}: is in {SUMS}, but the file is gone; publish again"]
         if found != sha256:
-            return [f"{path}: must have sha256 {sha256[:12]}…, has {found[:12]}…; {AGAIN}"]
+            way_out = EDITED if path in EDITABLE else AGAIN
+            return [f"{path}: must have sha256 {sha256[:12]}…, has {found[:12]}…; {way_out}"]
         return []
 
 

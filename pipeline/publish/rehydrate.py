@@ -20,7 +20,7 @@ from pipeline.image.decode import WEB_FORMATS
 from pipeline.image.geometry import Geometry, apply_placement
 from pipeline.image.stored import encode_jpeg, use_threads
 from pipeline.publish.assignment import Target
-from pipeline.publish.edits import CARD
+from pipeline.publish.edits import CARD, is_sealed, keep_edits, seal
 from pipeline.publish.finish import (
     check_shards,
     discard_empty,
@@ -33,7 +33,7 @@ from pipeline.publish.notes import commit_noted, discard_drafts, discard_unnoted
 from pipeline.publish.pack import PICTURE, read_receipt
 from pipeline.publish.plan import CLAIM, read_claim
 from pipeline.publish.readers import Reader, read_back
-from pipeline.publish.signature import hash_files, replace_draft, sign
+from pipeline.publish.signature import hash_files, load_sums, replace_draft, sign
 from pipeline.shards.receipt import Receipt, digest_json, to_json
 from pipeline.shards.sample import Sample, digest_keys
 from pipeline.shards.sample_info import SampleInfo, read_info
@@ -191,20 +191,33 @@ def finish_rehydrated(stage: Rehydrate, readers: Mapping[str, Reader]) -> Rehydr
     lines = [line_of(*item, (PICTURE, *line.members)) for line, item in made if item[1].samples]
     if not lines:
         raise IncompleteError(f"not one picture is to be had: {dict(drops)}")
-    card = add_pictures(bytes(stage.published.load(CARD)).decode(), drops)
-    replace_draft(to, CARD, card)
+    signed = _write_card(to, add_pictures(bytes(stage.published.load(CARD)).decode(), drops))
     unchecked = read_back(to, lines, readers)
-    sums = {**hash_files(to, [CARD, CLAIM]), **sums_of_shards(to, receipts)}
+    sums = {**hash_files(to, [*signed, CLAIM]), **sums_of_shards(to, receipts)}
     manifest = b"".join(line.encode() for line in lines)
     sign(to, manifest, sums, lambda: find_receipts(to, targets) == receipts)
     return Rehydrated(tuple(lines), dict(drops), tuple(unchecked))
+
+
+def _write_card(to: Store, ours: bytes) -> tuple[str, ...]:
+    """Write the card, unless it is signed already or was edited. The names of the files to sign."""
+    sums = load_sums(to) or {}
+    if CARD in to.names(""):
+        theirs = bytes(to.load(CARD))
+        if sums.get(CARD) == hashlib.sha256(theirs).hexdigest():
+            return (CARD,)
+        if not is_sealed(theirs):
+            replace_draft(to, CARD, keep_edits(f"{to.root}/{CARD}", theirs, ours))
+            return ()
+    replace_draft(to, CARD, ours)
+    return (CARD,)
 
 
 def add_pictures(card: str, drops: Mapping[str, int]) -> bytes:
     """The card of the set with its pictures: a copy for one's own use."""
     front = card.replace("  features:\n", f"  features:\n  - name: {PICTURE}\n    dtype: image\n", 1)
     told = ", ".join(f"{reason} {count}" for reason, count in sorted(drops.items())) or "none"
-    return (
+    return seal(
         f"{front}\n## This copy\n\nThe pictures were fetched again for the use of whoever did so; they are not to "
-        f"be published with it. Left out, by reason: {told}.\n"
-    ).encode()
+        f"be published with it. Left out, by reason: {told}.\n".encode()
+    )

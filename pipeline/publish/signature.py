@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from pipeline.errors import DamagedShard, IncompleteError
-from pipeline.publish.edits import CARD, is_sealed
+from pipeline.publish.edits import CARD, EDITABLE, is_sealed
 from pipeline.publish.plan import MANIFEST, SUMS
 from pipeline.publish.sums import read_sums, sum_lines
 from pipeline.shards.store import Store
@@ -74,7 +74,8 @@ def discard_damaged(to: Store, shards: Collection[ShardFiles]) -> int:
 def check_signature(to: Store, vouched: Mapping[str, str], needed: Collection[str] = ()) -> bool:
     """Whether a signature names these files, and all that it names is there. Otherwise it is taken away.
 
-    vouched: path -> sha256 that it must say. needed: more paths that it must name. Contents are not read.
+    vouched: path -> sha256 that it must say. needed: more paths that it must name. Of contents only those of the
+    manifest and of the files that may be edited are read.
     """
     sums = load_sums(to)
     if sums is None:
@@ -82,9 +83,18 @@ def check_signature(to: Store, vouched: Mapping[str, str], needed: Collection[st
         return False
     listed = list_sizes(to, sums.keys())
     whole = vouched.items() <= sums.items() and sums.keys() >= set(needed) and listed.keys() >= sums.keys()
-    if whole and hash_files(to, [MANIFEST])[MANIFEST] == sums.get(MANIFEST):
+    if whole and hash_files(to, [MANIFEST])[MANIFEST] == sums.get(MANIFEST) and not _names_edited(to, sums):
         return True
     unsign(to)
+    return False
+
+
+def _names_edited(to: Store, sums: Mapping[str, str]) -> bool:
+    """Whether a file that was edited is among the signed ones, with the digest it had before."""
+    for path in sums.keys() & set(EDITABLE):
+        data = bytes(to.load(path))
+        if not is_sealed(data) and hashlib.sha256(data).hexdigest() != sums[path]:
+            return True
     return False
 
 

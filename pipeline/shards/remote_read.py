@@ -39,13 +39,18 @@ CONFLICT_WAITS = (0.2, 0.4, 0.8, 1.6, 3.2)
 def reaching(root: str) -> Iterator[None]:
     """ConnectionError for what clients raise of a kind of their own: no credentials, no answer.
 
-    RequestError where access is denied, which clients tell without the place ("Forbidden").
+    RequestError where access is denied, which clients tell without the place ("Forbidden"). FileNotFoundError for
+    status 404, which the Hub's client raises for a file that was listed and is gone.
     """
     try:
         yield
     except PermissionError as error:
         raise RequestError(f"access to {root} is denied: {_say(error)}") from error
-    except (OSError, RequestError, IncompleteError):
+    except OSError as error:
+        if _http_status(error) == 404:
+            raise FileNotFoundError(errno.ENOENT, "not there", hide_secrets(root)) from error
+        raise
+    except (RequestError, IncompleteError):
         raise
     except Exception as error:
         raise ConnectionError(f"cannot reach {hide_secrets(root)}: {_say(error)}") from error
@@ -118,12 +123,18 @@ def _status(error: Exception) -> int | None:
     return int(status) if status else None
 
 
+def _http_status(error: Exception) -> int | None:
+    """The status of the answer that the Hub's client raised this error for."""
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    return status if isinstance(status, int) else None
+
+
 def may_pass(error: Exception) -> bool:
     """Whether the same request may succeed later: there was no answer, half of one, or one of a server in trouble.
 
     Told by names, for the clients of stores that nobody uses are not there to import.
     """
-    status = getattr(getattr(error, "response", None), "status_code", None)
+    status = _http_status(error)
     if status is not None:
         return status in (408, 429) or status >= 500
     if isinstance(error, (FileNotFoundError, FileExistsError, PermissionError, NotADirectoryError)):

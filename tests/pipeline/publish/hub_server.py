@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -91,7 +92,30 @@ class Hub:
         return self.branches[branch] if branch else self._snapshots.get(revision)
 
 
-def tree(files: Files) -> list[dict[str, Any]]:
+def tree(files: Files, folder: str, recursive: bool) -> list[dict[str, Any]]:
+    """What a folder of the branch holds, folders too, and what is below it when `recursive`."""
+    prefix = f"{folder}/" if folder else ""
+    below = {path: file for path, file in files.items() if path.startswith(prefix)}
+    folders = {
+        path[: cut.end()].rstrip("/")
+        for path in below
+        for cut in re.finditer("/", path)
+        if cut.end() > len(prefix)
+    }
+
+    def listed(path: str) -> bool:
+        return recursive or "/" not in path.removeprefix(prefix)
+
+    return [
+        *(
+            {"type": "directory", "path": path, "size": 0, "oid": hashlib.sha1(path.encode()).hexdigest()}
+            for path in sorted(filter(listed, folders))
+        ),
+        *_describe({path: file for path, file in below.items() if listed(path)}),
+    ]
+
+
+def _describe(files: Files) -> list[dict[str, Any]]:
     return [
         {
             "type": "file",
@@ -147,7 +171,8 @@ class _Handler(BaseHTTPRequestHandler):
         if files is None:
             self._missing("Revision")
         elif what == "tree":
-            self._answer(200, tree(files))
+            listing = tree(files, path, "recursive=true" in self.path.lower())
+            self._answer(200, listing) if listing or not path else self._missing("Entry")
         elif what == "commits":
             self._answer(200, [_commit(sha) for sha in sorted(self.hub._snapshots, reverse=True)])
         elif what == "resolve":
@@ -156,11 +181,17 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(200, {"id": "user/name", "sha": self._sha(revision), "private": self.hub.private})
 
     def _resolve(self, files: Files, path: str, sha: str) -> None:
-        if path in files:
-            data = files[path][0]
-            self._answer(200, data, {"ETag": f'"{hashlib.sha1(data).hexdigest()}"', "X-Repo-Commit": sha})
-        else:
+        if path not in files:
             self._missing("Entry")
+            return
+        data = files[path][0]
+        headers = {"ETag": f'"{hashlib.sha1(data).hexdigest()}"', "X-Repo-Commit": sha, "Accept-Ranges": "bytes"}
+        if asked := re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", "")):
+            first, last = int(asked[1]), min(int(asked[2] or len(data)), len(data) - 1)
+            headers["Content-Range"] = f"bytes {first}-{last}/{len(data)}"
+            self._answer(206, data[first : last + 1], headers)
+        else:
+            self._answer(200, data, headers)
 
     def _take_apart(self) -> tuple[str, str, str]:
         """(what is asked for, of which revision, path of a file)"""

@@ -8,8 +8,11 @@ import pytest
 
 from pipeline.errors import IncompleteError, RequestError
 from pipeline.publish.check import check_lists, is_publication, plan_check
+from pipeline.publish.hub import send
+from pipeline.publish.repository import Repository
 from pipeline.shards.store import Store, open_store
 from tests.pipeline.publish.before import unpack_before
+from tests.pipeline.publish.hub_server import Hub
 from tests.pipeline.publish.toys import contents, publish_here, toy_dataset
 
 
@@ -86,6 +89,42 @@ def test_on_s3(published: Path, bucket: str) -> None:
     assert problems_of(store) == [f"{tar}: is in SHA256SUMS, but the file is gone; publish again"]
     store.create_bytes(tar, data[:-1])
     assert [line.partition(" must")[0] for line in problems_of(store)] == [f"{tar}:"]
+
+
+@pytest.mark.parametrize("layout", ["packed", "columns"])
+def test_an_edited_card_is_named_until_the_next_publish_keeps_it(tmp_path: Path, layout: str) -> None:
+    dataset, to = toy_dataset(tmp_path / "root", 4, 4, color=False), tmp_path / "to"
+    publish_here(dataset, to, layout=layout)
+    with open(to / "README.md", "a") as file:
+        file.write("\nA line of the owner's.\n")
+    edited, store = (to / "README.md").read_bytes(), open_store(str(to))
+    assert [line.partition("; ")[2] for line in problems_of(store)] == [
+        "if you edited it, publish again, which keeps the edit; otherwise delete it first"
+    ]
+    publish_here(dataset, to, layout=layout)
+    assert (to / "README.md").read_bytes() == edited
+    assert problems_of(store) == []
+
+
+@pytest.mark.parametrize("branch", ["main", "second"])
+def test_on_the_hub(published: Path, hub: Hub, branch: str) -> None:
+    place = Repository("user/name", branch)
+    send(published, place)
+    assert problems_of(open_store(str(place))) == []
+    tar = "data/train-000001.tar" if (published / "data").is_dir() else "images/000001.tar"
+    data = contents(published)[tar]
+    half = len(data) // 2
+    hub.edit({tar: data[:half] + bytes([data[half] ^ 1]) + data[half + 1 :]}, branch)
+    assert [line.partition(" must")[0] for line in problems_of(open_store(str(place)))] == [f"{tar}:"]
+    hub.edit({tar: data[:-1]}, branch)
+    assert [line.partition(" must")[0] for line in problems_of(open_store(str(place)))] == [f"{tar}:"]
+    hub.edit({tar: None}, branch)
+    gone = f"{tar}: is in SHA256SUMS, but the file is gone; publish again"
+    assert problems_of(open_store(str(place))) == [gone]
+    hub.edit({tar: data}, branch)
+    assert problems_of(open_store(str(place))) == []
+    hub.fail = lambda method, path: 404 if path.endswith(tar) else None
+    assert problems_of(open_store(str(place))) == [gone]
 
 
 @pytest.mark.parametrize("layout", ["packed", "columns"])

@@ -143,6 +143,33 @@ def test_an_attempt_that_died_is_made_anew(dataset: Dataset, source: Web, tmp_pa
     assert len(keys_of(tmp_path / "full")) == 7
 
 
+def test_an_edited_card_is_kept(dataset: Dataset, source: Web, tmp_path: Path) -> None:
+    rehydrate(tmp_path, source)
+    card, sums = tmp_path / "full/README.md", tmp_path / "full/SHA256SUMS"
+    whole = contents(tmp_path / "full")
+    rehydrate(tmp_path, source)
+    assert contents(tmp_path / "full") == whole
+    card.write_bytes(card.read_bytes() + b"\nA line of the owner's.\n")
+    edited = card.read_bytes()
+    for _ in range(2):
+        rehydrate(tmp_path, source)
+        assert card.read_bytes() == edited
+        assert "README.md" not in sums.read_text()
+        check_whole(tmp_path / "full")
+
+
+def test_a_card_from_before_cards_were_sealed(dataset: Dataset, source: Web, tmp_path: Path) -> None:
+    rehydrate(tmp_path, source)
+    card, sums = tmp_path / "full/README.md", tmp_path / "full/SHA256SUMS"
+    sealed = card.read_bytes()
+    card.write_bytes(sealed[: sealed.rindex(b"<!--")])
+    digests = [hashlib.sha256(data).hexdigest() for data in (sealed, card.read_bytes())]
+    sums.write_text(sums.read_text().replace(*digests))
+    whole = contents(tmp_path / "full")
+    rehydrate(tmp_path, source)
+    assert contents(tmp_path / "full") == whole
+
+
 class Interrupted(Exception):
     """Ends an attempt."""
 
