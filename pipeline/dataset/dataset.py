@@ -25,6 +25,7 @@ from pipeline.shards.read import load_verified
 from pipeline.shards.receipt import FORMAT, Receipt, digest_json, shard_name, to_json
 from pipeline.shards.sample import Sample
 from pipeline.shards.store import Store, open_store
+from pipeline.sources.row import Row
 
 RECEIPT_NAME = re.compile(r"(\d{6,})\.json")
 COLUMN_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
@@ -100,7 +101,7 @@ class Dataset:
         add_supplement(self.store, len(self.segments), segment)
         self.segments.append(segment)
 
-    def plan(self, shard: int) -> list[dict[str, Any]]:
+    def plan(self, shard: int) -> list[Row]:
         """The rows that the shard was asked to hold."""
         return read_plan(self.store, shard)
 
@@ -178,7 +179,7 @@ class Dataset:
 
 def create_dataset(
     store: Store,
-    rows: Callable[[Counter[str]], Iterable[Mapping[str, Any]]],
+    rows: Callable[[Counter[str]], Iterable[Row]],
     shard_size: int,
     source: Mapping[str, Any],
     geometry: Mapping[str, Any],

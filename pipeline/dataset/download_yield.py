@@ -55,12 +55,12 @@ def measure_yield(dataset: Dataset) -> Yield:
         statuses = dict(zip(table["key"].to_pylist(), table["status"].to_pylist(), strict=True))
         found.samples += sum(status == OK for status in statuses.values())
         rows = dataset.plan(shard)
-        if [row["key"] for row in rows] != table["key"].to_pylist():
+        if [row.key for row in rows] != table["key"].to_pylist():
             raise DamagedShard(f"{rows_path(shard)}: its keys are not those of {plan_path(shard)}")
         for row in rows:
-            lost.pop(row["key"], None)
-            if statuses[row["key"]] != OK:
-                lost[row["key"]] = (statuses[row["key"]], host_of(row["location"]))
+            lost.pop(row.key, None)
+            if statuses[row.key] != OK:
+                lost[row.key] = (statuses[row.key], host_of(row.location))
     for reason, host in lost.values():
         found.reasons[reason] += 1
         found.hosts[host][reason] += 1

@@ -7,19 +7,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from itertools import count, islice
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from extractors.records import BadRecord, Count, decode_record
 from pipeline.errors import DamagedShard, RequestError
 from pipeline.shards.receipt import digest_json, shard_name, to_json
 from pipeline.shards.sample import KEY, is_key
 from pipeline.shards.store import Store
-from pipeline.shards.table import decode_table
 from pipeline.sources.captions import SHORTENED
+from pipeline.sources.row import Row, decode_plan, decode_plan_table, encode_plan
 
 LEFT_OUT = "plan/left_out.json"
 """How many rows the source left out on purpose, by reason."""
@@ -27,10 +26,6 @@ NOTED = "plan/notes.json"
 """How often the source changed something of a row, by what it did."""
 NOTES = frozenset({SHORTENED})
 """What a source counts that leaves no row out."""
-PLANNED = pa.schema(
-    [("key", pa.string()), ("location", pa.string()), ("captions", pa.list_(pa.string())), ("digest", pa.string())]
-)
-"""The columns of every plan file; the source adds its own. digest: sha256 of the picture's file, or null."""
 MOST_SHARDS = 10**7
 """More than a dataset can have: a damaged number must not have anyone count for hours."""
 ShardCount = Annotated[int, msgspec.Meta(ge=1, le=MOST_SHARDS)]
@@ -55,7 +50,7 @@ class Segment:
         return range(self.first, self.first + self.shards)
 
 
-def write_segment(store: Store, rows: Iterable[Mapping[str, Any]], shard_size: int, first: int = 0) -> Segment:
+def write_segment(store: Store, rows: Iterable[Row], shard_size: int, first: int = 0) -> Segment:
     """Write the plan files of `rows`, `shard_size` to a shard. Keys must ascend, so they are unique.
 
     Raises RequestError for a key that does not, or where files stand that were planned from other rows.
@@ -67,51 +62,45 @@ def write_segment(store: Store, rows: Iterable[Mapping[str, Any]], shard_size: i
     return Segment(first, len(digests), samples, digest_json(digests))
 
 
-def _batch_rows(rows: Iterable[Mapping[str, Any]], size: int) -> Iterator[list[Mapping[str, Any]]]:
+def _batch_rows(rows: Iterable[Row], size: int) -> Iterator[list[Row]]:
     last = ""
     iterator = iter(rows)
     while batch := list(islice(iterator, size)):
         for row in batch:
             # Rising keys are unique without a set of all of them, which a hundred million would not fit into.
-            if not is_key(row["key"]) or row["key"] <= last:
+            if not is_key(row.key) or row.key <= last:
                 raise RequestError(
-                    f"a key must be {KEY.pattern}, and come after the one before it ({last!r}), not {row['key']!r}"
+                    f"a key must be {KEY.pattern}, and come after the one before it ({last!r}), not {row.key!r}"
                 )
-            last = row["key"]
+            last = row.key
         yield batch
 
 
-def _write_shard(store: Store, shard: int, rows: list[Mapping[str, Any]]) -> str:
-    with store.scratch() as scratch:
-        local = scratch / "plan.parquet"
-        pq.write_table(pa.Table.from_pylist([dict(row) for row in rows]), local)
-        data = local.read_bytes()
-        if not store.create(plan_path(shard), local) and bytes(store.load(plan_path(shard))) != data:
-            raise RequestError(
-                f"{store.root}/{plan_path(shard)} was planned from other rows or options; "
-                "use the same ones to go on, or another --out"
-            )
+def _write_shard(store: Store, shard: int, rows: list[Row]) -> str:
+    data, path = encode_plan(rows), plan_path(shard)
+    if not store.create_bytes(path, data) and bytes(store.load(path)) != data:
+        raise RequestError(
+            f"{store.root}/{path} was planned from other rows or options; "
+            "use the same ones to go on, or another --out"
+        )
     return hashlib.sha256(data).hexdigest()
 
 
 def read_plan_table(store: Store, shard: int) -> pa.Table:
     """The plan file of a shard. Raises DamagedShard."""
-    path = plan_path(shard)
-    try:
-        data = store.load(path)
-    except FileNotFoundError:
-        raise DamagedShard(f"{path}: missing") from None
-    return decode_table(data, path, PLANNED, whole=("key", "location", "captions"), more=True)
+    return decode_plan_table(_load(store, shard), plan_path(shard))
 
 
-def read_plan(store: Store, shard: int) -> list[dict[str, Any]]:
+def read_plan(store: Store, shard: int) -> list[Row]:
     """The rows that the shard was asked to hold. Raises DamagedShard."""
-    path = plan_path(shard)
-    rows: list[dict[str, Any]] = read_plan_table(store, shard).to_pylist()
-    for row in rows:
-        if not is_key(row["key"]) or None in row["captions"]:
-            raise DamagedShard(f"{path}: a row must have a key of {KEY.pattern} and captions without nulls")
-    return rows
+    return decode_plan(_load(store, shard), plan_path(shard))
+
+
+def _load(store: Store, shard: int) -> memoryview:
+    try:
+        return store.load(plan_path(shard))
+    except FileNotFoundError:
+        raise DamagedShard(f"{plan_path(shard)}: missing") from None
 
 
 def read_left_out(store: Store) -> dict[str, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from typing import Any
+from dataclasses import replace
 
 from pipeline.dataset.dataset import IMAGES, Dataset
 from pipeline.dataset.download_commit import read_seen
@@ -12,6 +12,7 @@ from pipeline.dataset.outcomes import OK, read_outcomes
 from pipeline.dataset.plan import Segment, write_segment
 from pipeline.download.reasons import kind_of
 from pipeline.errors import IncompleteError
+from pipeline.sources.row import Row
 
 
 def plan_retry(dataset: Dataset) -> Segment | None:
@@ -47,7 +48,7 @@ def find_passing(dataset: Dataset) -> Mapping[str, int]:
     return dict(sorted(failed.items()))
 
 
-def _rows(dataset: Dataset, failed: Mapping[str, int]) -> Iterator[Mapping[str, Any]]:
+def _rows(dataset: Dataset, failed: Mapping[str, int]) -> Iterator[Row]:
     """The planned rows of these keys, in the order of the keys.
 
     Keys ascend within a segment, so each segment is read once, shard after shard, and the segments merged.
@@ -55,10 +56,10 @@ def _rows(dataset: Dataset, failed: Mapping[str, int]) -> Iterator[Mapping[str, 
     by_shard: dict[int, set[str]] = defaultdict(set)
     for key, shard in failed.items():
         by_shard[shard].add(key)
-    rows: list[Mapping[str, Any]] = []
+    rows: list[Row] = []
     for shard, keys in by_shard.items():
         seen = read_seen(dataset.store, shard) or {}
         for row in dataset.plan(shard):
-            if row["key"] in keys:
-                rows.append({**row, "digest": row["digest"] or seen.get(row["key"])})
-    yield from sorted(rows, key=lambda row: row["key"])
+            if row.key in keys:
+                rows.append(replace(row, digest=row.digest or seen.get(row.key)))
+    yield from sorted(rows, key=lambda row: row.key)

@@ -22,6 +22,7 @@ from pipeline.shards.commit import load_receipt
 from pipeline.shards.receipt import shard_name
 from pipeline.shards.store import Store
 from pipeline.shards.table import encode_table, read_table
+from pipeline.sources.row import Row
 
 FOLDER = "tombstones"
 STONE_NAME = re.compile(r"(\d{6,})\.parquet")
@@ -30,8 +31,8 @@ STONE = pa.schema([("shard", pa.int32()), ("key", pa.string())])
 By = Literal["keys", "urls", "sha256"]
 LeftOut = Mapping[int, AbstractSet[str]]
 """shard -> the keys of samples that are not handed out, though they are there."""
-URLS = ("location", "coco_url", "flickr_url")
-"""Columns of the plan in which a picture's address may stand."""
+URLS = ("coco_url", "flickr_url")
+"""The sources' own columns that hold a picture's address, besides its location."""
 
 
 @dataclass(frozen=True)
@@ -72,14 +73,20 @@ def remove(dataset: Dataset, by: By, asked: Collection[str]) -> Removal:
 
 def _find_rows(dataset: Dataset, by: By, wanted: set[str]) -> tuple[dict[str, int], set[str]]:
     """(key -> a shard that was asked to hold it, what of `wanted` was met)"""
-    names = ("key",) if by == "keys" else URLS
     found, met = dict[str, int](), set[str]()
     for shard in dataset.shards:
         for row in dataset.plan(shard):
-            if hits := wanted.intersection(row.get(name) or "" for name in names):
-                found.setdefault(row["key"], shard)
+            if hits := wanted.intersection(_names_of(row, by)):
+                found.setdefault(row.key, shard)
                 met |= hits
     return found, met
+
+
+def _names_of(row: Row, by: By) -> tuple[str, ...]:
+    """What may name the row."""
+    if by == "keys":
+        return (row.key,)
+    return (row.location, *(str(row.extra.get(name) or "") for name in URLS))
 
 
 def _find_files(dataset: Dataset, wanted: set[str]) -> tuple[dict[str, int], set[str]]:

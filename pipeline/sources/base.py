@@ -13,13 +13,7 @@ from extractors.base import Resources
 from pipeline.image.decode import FORMATS
 from pipeline.image.geometry import Placement
 from pipeline.image.stored import Picture
-
-Row: TypeAlias = Mapping[str, Any]
-"""One line of the plan: "key", "location", "captions" (a list), "digest" (sha256 or None), and source columns."""
-
-
-PLANNED = frozenset({"key", "location", "captions", "digest"})
-"""What every row has; the rest are the source's own columns."""
+from pipeline.sources.row import Row
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,10 @@ from typing import Any
 from extractors.base import Resources
 from extractors.budget import WORKER_MEMORY
 from pipeline.errors import Drop, RequestError
-from pipeline.sources.base import Opener, Original, Row
+from pipeline.sources.base import Opener, Original
 from pipeline.sources.captions import MAX_BYTES, UNREADABLE, clean_lines, decode_file
 from pipeline.sources.inside import find_files, open_inside
+from pipeline.sources.row import Row
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
 
@@ -49,18 +50,13 @@ class FolderSource:
         for index, name in enumerate(names):
             if not name.isprintable():
                 raise RequestError(f"a picture's name must be printable UTF-8, not {name!r} in {self.folder}")
-            yield {
-                "key": f"{index:09d}",
-                "location": name,
-                "captions": self._captions(name, left_out),
-                "digest": None,
-            }
+            yield Row(f"{index:09d}", name, self._captions(name, left_out))
 
-    def _captions(self, name: str, notes: Counter[str]) -> list[str]:
+    def _captions(self, name: str, notes: Counter[str]) -> tuple[str, ...]:
         try:
-            return clean_lines(self._read_text(name), notes)
+            return tuple(clean_lines(self._read_text(name), notes))
         except (FileNotFoundError, Drop):
-            return []
+            return ()
 
     def _read_text(self, name: str) -> str:
         with open_inside(self.folder, caption_file(name)) as file:
@@ -77,11 +73,10 @@ class FolderSource:
         """The file of a row. Drop: "no caption", "caption not readable", and of the picture or its caption
         "link out of the folder" and "not a regular file".
         """
-        name = row["location"]
-        if not row["captions"]:
-            raise Drop(self._why_no_caption(name))
-        with open_inside(self.folder, name) as file:
-            return Original(content=file.read(), captions=tuple(row["captions"]), info={"path": name})
+        if not row.captions:
+            raise Drop(self._why_no_caption(row.location))
+        with open_inside(self.folder, row.location) as file:
+            return Original(content=file.read(), captions=row.captions, info={"path": row.location})
 
     def _why_no_caption(self, name: str) -> str:
         try:

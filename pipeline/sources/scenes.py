@@ -13,7 +13,8 @@ from extractors.base import Resources
 from extractors.maps.formats import depth_to_map
 from pipeline.errors import RequestError
 from pipeline.scenes import VERSION, WorldName, render
-from pipeline.sources.base import Opener, Original, Row
+from pipeline.sources.base import Opener, Original
+from pipeline.sources.row import Row
 
 
 @dataclass(frozen=True)
@@ -47,14 +48,7 @@ class ScenesSource:
     def rows(self, left_out: Counter[str]) -> Iterator[Row]:
         prefix = "scene:" if self.world == "full" else f"scene:{self.world}/"
         for index in range(self.samples):
-            key = f"{index:09d}"
-            yield {
-                "key": key,
-                "location": f"{prefix}{self.seed}/{index}",
-                "captions": [],
-                "digest": None,
-                "index": index,
-            }
+            yield Row(f"{index:09d}", f"{prefix}{self.seed}/{index}", extra={"index": index})
 
     def setup(self) -> None:
         """Nothing to get ready."""
@@ -64,11 +58,12 @@ class ScenesSource:
         yield lambda row: self._open(row, size)
 
     def _open(self, row: Row, size: int) -> Original:
-        scene = render(self.seed, row["index"], size, self.world)
+        index = row.extra["index"]
+        scene = render(self.seed, index, size, self.world)
         return Original(
             content=scene.picture,
             captions=(scene.caption,),
-            info={"scene": row["index"], "persons": len(scene.people.keypoints)},
+            info={"scene": index, "persons": len(scene.people.keypoints)},
             truth={
                 "depth": lambda _: depth_to_map(scene.depth),
                 "seg": lambda _: scene.labels,

@@ -22,7 +22,8 @@ from pipeline.shards.receipt import Receipt, shard_name
 from pipeline.shards.sample import Sample, digest_keys
 from pipeline.shards.sample_info import SampleInfo, read_info
 from pipeline.shards.store import open_store
-from pipeline.sources.base import Opener, Original, Row, Source
+from pipeline.sources.base import Opener, Original, Source
+from pipeline.sources.row import Row
 from pipeline.stages.isolated import Decode, decode_in_child, decode_in_time
 from pipeline.stages.stage import Fuse, Made, refuse_total_failure
 
@@ -140,7 +141,7 @@ class Ingest:
     def _read(self, rows: Sequence[Row], opener: Opener, truths: Sequence[str], seen: Mapping[str, str]) -> _Kept:
         kept = _Kept(truth={column: [] for column in truths})
         for row in rows:
-            outcome: dict[str, Any] = {"key": row["key"], "status": OK}
+            outcome: dict[str, Any] = {"key": row.key, "status": OK}
             try:
                 original = opener(row)
                 decoded = self._decode(row, original, seen, outcome)
@@ -155,13 +156,13 @@ class Ingest:
                 outcome.setdefault("http", drop.http)
             except Exception as error:
                 outcome["status"] = f"failed ({type(error).__name__})"
-                kept.errors.append(f"{row['key']}: {describe_error(error)}")
+                kept.errors.append(f"{row.key}: {describe_error(error)}")
                 self.fuse.fail(kept.errors[-1])
             kept.rows.append(outcome)
             if outcome["status"] == OK:
                 kept.samples.append(sample)
                 for column, members in maps.items():
-                    kept.truth[column].append(Sample(row["key"], members))
+                    kept.truth[column].append(Sample(row.key, members))
         return kept
 
     def _decode(self, row: Row, original: Original, seen: Mapping[str, str], outcome: dict[str, Any]) -> Decoded:
@@ -169,9 +170,9 @@ class Ingest:
         outcome |= {"http": original.http, "sha256": None}
         if isinstance(original.content, bytes):
             outcome |= {"sha256": hashlib.sha256(original.content).hexdigest(), "bytes": len(original.content)}
-            if row["digest"] not in (None, outcome["sha256"]):
+            if row.digest not in (None, outcome["sha256"]):
                 raise Drop("not the picture of the metadata's digest")
-            if seen.get(row["key"]) not in (None, outcome["sha256"]):
+            if seen.get(row.key) not in (None, outcome["sha256"]):
                 raise Drop("changed since it was first seen")
             decoded = self._decode_picture(original.content, self.geometry, original.formats)
         else:
@@ -184,20 +185,20 @@ class Ingest:
         self, row: Row, original: Original, picture: Picture, placement: Placement, sha256: str | None
     ) -> Sample:
         height, width = picture.shape[:2]
-        source = {"location": row["location"], **original.info}
-        info = SampleInfo(row["key"], original.captions, width, height, placement, sha256, source)
+        source = {"location": row.location, **original.info}
+        info = SampleInfo(row.key, original.captions, width, height, placement, sha256, source)
         members = {
             "jpg": encode_jpeg(picture, self.geometry.quality),
             "txt": original.captions[0].encode(),
             "json": info.encode(),
         }
-        return Sample(row["key"], members)
+        return Sample(row.key, members)
 
     def _make_truth(self, images: Receipt, truths: Sequence[str]) -> Mapping[str, list[Sample]]:
         """The truth of a shard whose pictures stand, placed as they are."""
         store = self.dataset.store
         pictures = self.dataset.load(IMAGES, images.shard, images)
-        rows = {row["key"]: row for row in self.dataset.plan(images.shard)}
+        rows = {row.key: row for row in self.dataset.plan(images.shard)}
         made: dict[str, list[Sample]] = {column: [] for column in truths}
         kept = [rows[sample.key] for sample in pictures]
         size = self.geometry.size

@@ -86,7 +86,7 @@ def check_members(samples: Sequence[Sample], where: str) -> None:
 
 def check_plan(dataset: Dataset, rows: pa.Table, shard: int) -> None:
     """Raises DamagedShard when the rows of a finished shard are not those that were planned."""
-    if [row["key"] for row in dataset.plan(shard)] != rows["key"].to_pylist():
+    if [row.key for row in dataset.plan(shard)] != rows["key"].to_pylist():
         raise DamagedShard(f"{rows_path(shard)}: its keys are not those of {plan_path(shard)}")
 
 

@@ -22,6 +22,7 @@ from pipeline.shards.commit import publish as commit_shard
 from pipeline.shards.receipt import to_compact_json
 from pipeline.shards.sample import Sample
 from pipeline.shards.store import open_store
+from pipeline.sources.row import Row
 from pipeline.stages.ingest import plan_dataset
 from tests.faults.toys import Pictures
 
@@ -32,16 +33,14 @@ def make(root: Path) -> Dataset:
     """Samples that share one picture."""
     source = Pictures(SAMPLES)
     dataset = plan_dataset(str(root), source, Geometry(64), SHARD)
-    jpg = encode_jpeg(source.open({"i": 0, "captions": ["x"]}).content, 90)  # type: ignore[arg-type]
+    jpg = encode_jpeg(source.open(Row("k", "", ("x",), extra={"i": 0})).content, 90)  # type: ignore[arg-type]
     for shard in dataset.shards:
         samples, rows = [], []
         for row in dataset.plan(shard):
-            number = row["i"]
-            known = {"key": row["key"], "captions": ["small"], "width": 64, "height": 64, "source": {}}
-            samples.append(Sample(row["key"], {"jpg": jpg, "txt": b"small", "json": to_compact_json(known)}))
-            rows.append(
-                {"key": row["key"], "status": "ok", "phash": f"{number * 0x9E3779B97F4A7C15 % 2**64:016x}"}
-            )
+            number = row.extra["i"]
+            known = {"key": row.key, "captions": ["small"], "width": 64, "height": 64, "source": {}}
+            samples.append(Sample(row.key, {"jpg": jpg, "txt": b"small", "json": to_compact_json(known)}))
+            rows.append({"key": row.key, "status": "ok", "phash": f"{number * 0x9E3779B97F4A7C15 % 2**64:016x}"})
         commit_shard(
             dataset.store,
             samples,

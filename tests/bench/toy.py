@@ -16,7 +16,8 @@ from extractors.base import Resources
 from pipeline.dataset.dataset import IMAGES, Dataset
 from pipeline.engine import run
 from pipeline.image.geometry import Geometry
-from pipeline.sources.base import Opener, Original, Row
+from pipeline.sources.base import Opener, Original
+from pipeline.sources.row import Row
 from pipeline.stages.ingest import Ingest, plan_dataset
 
 
@@ -52,10 +53,10 @@ class Drawn:
 
     def rows(self, left_out: Counter[str]) -> Iterator[Row]:
         for index in range(self.samples):
-            yield {"key": f"{index:09d}", "location": str(index), "captions": ["drawn"], "digest": None}
+            yield Row(f"{index:09d}", str(index), ("drawn",))
 
     def open(self, row: Row) -> Original:
-        return Original(self.draw(int(row["location"]), self.size), ("drawn",))
+        return Original(self.draw(int(row.location), self.size), ("drawn",))
 
     def truths(self) -> Mapping[str, Mapping[str, Any]]:
         return {}

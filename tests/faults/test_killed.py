@@ -123,7 +123,7 @@ def assert_whole(root: Path, undisturbed: dict[str, str]) -> None:
     assert digests(root) == undisturbed
     dataset = Dataset.open(str(root))
     for shard in dataset.shards:
-        planned = [row["key"] for row in dataset.plan(shard)]
+        planned = [row.key for row in dataset.plan(shard)]
         assert [sample.key for sample in dataset.load("toy", shard)] == planned
     assert not list((root / "toy").glob("*.tar.*"))
 

@@ -21,7 +21,8 @@ from extractors.registry import EXTRACTORS
 from pipeline.dataset.dataset import Dataset
 from pipeline.dataset.status import dataset_status
 from pipeline.image.geometry import Geometry
-from pipeline.sources.base import Opener, Original, Row
+from pipeline.sources.base import Opener, Original
+from pipeline.sources.row import Row
 from pipeline.stages import Extract, plan_extract
 from pipeline.stages.ingest import Ingest, claim_truths, plan_dataset
 from pipeline.stages.stage import Made, Stage
@@ -106,23 +107,16 @@ class Pictures:
 
     def rows(self, left_out: Counter[str]) -> Iterator[Row]:
         for i in range(self.count):
-            yield {
-                "key": f"k{i:05d}",
-                "location": f"picture:{i}",
-                "captions": [f"number {i}"],
-                "digest": None,
-                "i": i,
-            }
+            yield Row(f"k{i:05d}", f"picture:{i}", (f"number {i}",), extra={"i": i})
 
     def open(self, row: Row) -> Original:
-        height, width = self.size, self.size * (2 if row["i"] % 3 == 2 else 1)
+        i = row.extra["i"]
+        height, width = self.size, self.size * (2 if i % 3 == 2 else 1)
         y, x = np.mgrid[:height, :width]
-        picture = np.stack([y * 2 + row["i"], x + 5 * row["i"], x + y], axis=2).astype(np.uint8) // 2
-        if row["i"] in self.cursed:
+        picture = np.stack([y * 2 + i, x + 5 * i, x + y], axis=2).astype(np.uint8) // 2
+        if i in self.cursed:
             picture = np.full((height, width, 3), 255, np.uint8)
-        return Original(
-            picture, tuple(row["captions"]), truth={"sketch": lambda p: np.zeros(p.crop[:1:-1], np.uint8)}
-        )
+        return Original(picture, row.captions, truth={"sketch": lambda p: np.zeros(p.crop[:1:-1], np.uint8)})
 
     def truths(self) -> Mapping[str, Mapping[str, Any]]:
         return {"sketch": {"condition": "sketch", "made_by": "pictures"}}

@@ -104,7 +104,8 @@ def main() -> None:
         return
     started, count = time.perf_counter(), Counter[str]()
     for row in CocoSource(folder, SPLIT).rows(Counter()):
-        count.update(pictures=1, **{name: len(row[name]) for name in ("captions", "people", "segments")})
+        count.update(pictures=1, captions=len(row.captions))
+        count.update({name: len(row.extra[name]) for name in ("people", "segments")})
     record = {
         **count,
         "seconds": round(time.perf_counter() - started, 1),

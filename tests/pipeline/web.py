@@ -11,8 +11,9 @@ import numpy as np
 from PIL import Image
 
 from pipeline.errors import Drop
-from pipeline.sources.base import Original, Row
+from pipeline.sources.base import Original
 from pipeline.sources.folder import FolderSource
+from pipeline.sources.row import Row
 
 
 @dataclass(frozen=True)
@@ -31,14 +32,14 @@ class Web(FolderSource):
     def rows(self, left_out: Counter[str]) -> Iterator[Row]:
         for index, name in enumerate(self.names):
             location = f"http://{name.split('-')[0]}.example/{name}.png"
-            yield {"key": f"{index:09d}", "location": location, "captions": [name], "digest": None}
+            yield Row(f"{index:09d}", location, (name,))
 
     def open(self, row: Row) -> Original:
-        path = Path(self.folder) / Path(row["location"]).name
+        path = Path(self.folder) / Path(row.location).name
         if (refusal := path.with_suffix(".status")).exists():
             reason = refusal.read_text()
             raise Drop(reason, int(reason.split()[1]) if reason.startswith("http ") else None)
-        return Original(path.read_bytes(), tuple(row["captions"]), http=200)
+        return Original(path.read_bytes(), row.captions, http=200)
 
 
 def put_picture(folder: Path, name: str, seed: int) -> None:

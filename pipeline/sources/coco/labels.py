@@ -18,9 +18,9 @@ from extractors.maps.palette import UNLABELLED
 from pipeline.errors import Drop
 from pipeline.image.decode import DAMAGED
 from pipeline.image.geometry import Placement
-from pipeline.sources.base import Row
 from pipeline.sources.coco.annotations import annotation_file
 from pipeline.sources.coco.files import Place, Read, find_panoptic_maps, find_stuff_maps
+from pipeline.sources.row import Row
 
 NO_MAP = "not a label map"
 MAP_BYTES = 64
@@ -38,12 +38,12 @@ class LabelMaps:
     def place_map(self, row: Row, read: Read, placement: Placement) -> np.ndarray:
         """The map of a row's picture as `extractors.maps.formats.Labels` has it. Raises Drop."""
         try:
-            data = read(row["label_map"])
+            data = read(row.extra["label_map"])
         except FileNotFoundError:
             raise Drop("no label map") from None
-        size = (row["width"], row["height"])
+        size = (row.extra["width"], row.extra["height"])
         if self.kind == "panoptic":
-            labels = read_panoptic_map(data, size, row["segments"])
+            labels = read_panoptic_map(data, size, row.extra["segments"])
         else:
             labels = read_label_map(data, size)
         return place_labels(labels, placement)

@@ -17,12 +17,13 @@ from extractors.budget import WORKER_MEMORY
 from pipeline.errors import Drop, RequestError
 from pipeline.image.decode import WEB_FORMATS
 from pipeline.image.geometry import Placement
-from pipeline.sources.base import Opener, Original, Row
+from pipeline.sources.base import Opener, Original
 from pipeline.sources.coco.annotations import Annotations, annotation_file, digest_annotations, read_annotations
 from pipeline.sources.coco.files import Place, Read, find_pictures
 from pipeline.sources.coco.labels import find_label_maps
 from pipeline.sources.coco.schema import Image
 from pipeline.sources.coco.truth import check_as_annotated, place_people
+from pipeline.sources.row import Row
 
 if TYPE_CHECKING:
     from pipeline.download.shard import Downloads
@@ -107,11 +108,8 @@ class CocoSource:
 
     def _row(self, image: Image, known: Annotations) -> Row:
         licence = known.licences[image.license]
-        return {
-            "key": f"{image.id:012d}",
-            "location": image.coco_url if self.downloads else image.file_name,
-            "captions": known.captions[image.id],
-            "digest": None,
+        location = image.coco_url if self.downloads else image.file_name
+        extra = {
             "image_id": image.id,
             "license": licence.id,
             "license_name": licence.name,
@@ -125,6 +123,7 @@ class CocoSource:
             "people": known.people.get(image.id, []),
             "segments": known.segments.get(image.id, []),
         }
+        return Row(f"{image.id:012d}", location, tuple(known.captions[image.id]), extra=extra)
 
     def setup(self) -> None:
         if self.downloads:
@@ -137,13 +136,14 @@ class CocoSource:
         with self._open_pictures(rows, scratch) if pictures else nullcontext() as read_picture:
 
             def open_row(row: Row) -> Original:
-                truth: dict[str, Callable[[Placement], Any]] = {"keypose": partial(place_people, row["people"])}
+                people = partial(place_people, row.extra["people"])
+                truth: dict[str, Callable[[Placement], Any]] = {"keypose": people}
                 if maps and read_map:
                     truth["seg"] = partial(maps.place_map, row, read_map)
                 return Original(
                     content=read_original(row, read_picture) if read_picture else b"",
-                    captions=tuple(row["captions"]),
-                    info={name: row[name] for name in TOLD},
+                    captions=row.captions,
+                    info={name: row.extra[name] for name in TOLD},
                     truth=truth,
                     formats=WEB_FORMATS,
                     http=200 if self.downloads and read_picture else None,
@@ -155,7 +155,7 @@ class CocoSource:
     def _open_pictures(self, rows: Sequence[Row], scratch: Path) -> Iterator[Read]:
         """Reads a picture by its row's location."""
         if self.downloads:
-            with self.downloads.fetch([row["location"] for row in rows], scratch) as fetched:
+            with self.downloads.fetch([row.location for row in rows], scratch) as fetched:
                 yield fetched.__getitem__
         else:
             yield self._pictures().open()
@@ -187,8 +187,8 @@ class CocoSource:
 def read_original(row: Row, read: Read) -> bytes:
     """The file of a row's picture. Raises Drop."""
     try:
-        data = read(row["location"])
+        data = read(row.location)
     except FileNotFoundError:
         raise Drop("no such file") from None
-    check_as_annotated(data, (row["width"], row["height"]))
+    check_as_annotated(data, (row.extra["width"], row.extra["height"]))
     return data

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipeline.sources.base import Row
 from pipeline.sources.laion.metadata import TEXTS, Columns
 from pipeline.sources.laion.text import clean_digest, clean_url, read_caption
+from pipeline.sources.row import Row
 
 WHOLE = frozenset({"width", "height"})
 PLAN = frozenset({"url", "caption", "digest"})
@@ -40,13 +40,13 @@ def make_rows(
     for position, url, caption, digest, more in zip(
         positions.tolist(), columns["url"].to_pylist(), columns["caption"].to_pylist(), digests, known, strict=True
     ):
-        yield {
-            "key": f"{position:0{digits}d}",
-            "location": clean_url(url),
-            "captions": [read_caption(caption, notes)],
-            "digest": clean_digest(digest),
-            **dict(zip(sources, more, strict=True)),
-        }
+        yield Row(
+            key=f"{position:0{digits}d}",
+            location=clean_url(url),
+            captions=(read_caption(caption, notes),),
+            digest=clean_digest(digest),
+            extra=dict(zip(sources, more, strict=True)),
+        )
 
 
 def source_values(name: str, column: pa.Array) -> list[Any]:

@@ -15,11 +15,12 @@ from extractors.base import Resources
 from pipeline.download.shard import Downloads
 from pipeline.errors import RequestError
 from pipeline.image.decode import WEB_FORMATS
-from pipeline.sources.base import PLANNED, Opener, Original, Row
+from pipeline.sources.base import Opener, Original
 from pipeline.sources.laion.filters import REASONS, Filters
 from pipeline.sources.laion.metadata import Columns, MetadataFile, digest_files, find_metadata
 from pipeline.sources.laion.rows import make_rows, select
 from pipeline.sources.laion.sampling import Cut, Tally, buckets_of
+from pipeline.sources.row import Row
 
 NOT_SAMPLED = "not sampled"
 
@@ -76,11 +77,11 @@ class LaionSource:
 
     @contextmanager
     def gather(self, rows: Sequence[Row], size: int, scratch: Path, pictures: bool = True) -> Iterator[Opener]:
-        with self.downloads.fetch([row["location"] for row in rows], scratch) as fetched:
+        with self.downloads.fetch([row.location for row in rows], scratch) as fetched:
             yield lambda row: Original(
-                content=fetched[row["location"]],
-                captions=tuple(row["captions"]),
-                info={name: row[name] for name in row.keys() - PLANNED if row[name] is not None},
+                content=fetched[row.location],
+                captions=row.captions,
+                info={name: value for name, value in row.extra.items() if value is not None},
                 formats=WEB_FORMATS,
                 http=200,
             )

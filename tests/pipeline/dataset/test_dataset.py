@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,15 @@ from pipeline.shards.commit import publish
 from pipeline.shards.receipt import shard_name
 from pipeline.shards.sample import Sample
 from pipeline.shards.store import Store, open_store
+from pipeline.sources.row import Row
 from tests.faults.toys import Pictures, make_images
 
 SOURCE = {"kind": "test", "count": 7, "seed": 1}
 GEOMETRY = {"size": 64, "fit": "aspect"}
 
 
-def rows(count: int = 7, caption: str = "a") -> list[dict[str, Any]]:
-    return [{"key": f"k{i}", "location": f"at {i}", "captions": [caption], "digest": None} for i in range(count)]
+def rows(count: int = 7, caption: str = "a") -> list[Row]:
+    return [Row(f"k{i}", f"at {i}", (caption,)) for i in range(count)]
 
 
 def create(store: Store, **changes: Any) -> Dataset:
@@ -98,14 +100,14 @@ def test_a_plan_that_was_cut_short_goes_on(folder: Store, tmp_path: Path) -> Non
 
 def test_a_plan_of_other_rows_is_refused(folder: Store) -> None:
     with pytest.raises(RequestError, match="key"):
-        create(folder, rows=[*rows()[:3], {"key": "not a key"}])
+        create(folder, rows=[*rows()[:3], Row("not a key", "")])
     with pytest.raises(RequestError, match=r"plan/000000\.parquet was planned from other rows or options"):
         create(folder, rows=rows(caption="b"))
 
 
 @pytest.mark.parametrize("key", ["k0", "k6", "", "a.b", "a b", "é", "a/b"])
 def test_a_key_that_is_none_or_not_unique_is_refused(key: str, folder: Store) -> None:
-    wrong = [*rows(), rows(1)[0] | {"key": key}]
+    wrong = [*rows(), replace(rows(1)[0], key=key)]
     with pytest.raises(RequestError) as caught:
         create(folder, rows=wrong)
     assert str(caught.value).endswith(f"not {key!r}")
@@ -120,8 +122,8 @@ def test_a_source_without_pictures_is_refused(folder: Store) -> None:
 def test_what_was_left_out_on_purpose_is_counted(store: Store) -> None:
     def choosy(left_out: Counter[str]) -> Any:
         for row in rows():
-            if row["key"] in ("k1", "k4", "k5"):
-                left_out["dull" if row["key"] == "k1" else "loud"] += 1
+            if row.key in ("k1", "k4", "k5"):
+                left_out["dull" if row.key == "k1" else "loud"] += 1
             else:
                 yield row
 

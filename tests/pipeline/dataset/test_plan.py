@@ -5,15 +5,15 @@ from __future__ import annotations
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from pipeline.dataset.plan import write_segment
 from pipeline.shards.store import open_store
+from pipeline.sources.row import Row
 
 
-def rows(count: int) -> Iterator[dict[str, Any]]:
+def rows(count: int) -> Iterator[Row]:
     for i in range(count):
-        yield {"key": f"{i:09d}", "location": f"http://a/{i}", "captions": ["a"], "digest": None}
+        yield Row(f"{i:09d}", f"http://a/{i}", ("a",))
 
 
 def peak(root: Path, count: int) -> int:

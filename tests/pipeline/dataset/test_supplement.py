@@ -63,7 +63,7 @@ def test_only_what_may_pass_is_planned_again(web: Web, tmp_path: Path) -> None:
     assert (segment.first, segment.shards, segment.samples) == (3, 1, 2)
     again = Dataset.open(root)
     assert list(again.shards) == [0, 1, 2, 3]
-    assert [row["key"][-1] for row in again.plan(3)] == ["1", "5"]
+    assert [row.key[-1] for row in again.plan(3)] == ["1", "5"]
     assert again.left((IMAGES,)) == [3]
     assert again.description == dataset.description
 
@@ -115,7 +115,7 @@ def test_a_picture_that_was_seen_once_is_the_only_one_taken(web: Web, tmp_path: 
     write_seen(dataset.store, 0, seen | {"000000001": "0" * 64})
     plan_retry(dataset)
     put_picture(Path(web.folder), "a-1", 1)
-    assert dataset.plan(3)[0]["digest"] == "0" * 64
+    assert dataset.plan(3)[0].digest == "0" * 64
     assert fill(root, web).receipts(IMAGES)[3].drops == {
         "not the picture of the metadata's digest": 1,
         "http 429": 1,

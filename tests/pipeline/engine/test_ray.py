@@ -213,7 +213,7 @@ def test_a_stage_means_the_same_where_a_worker_stands(tmp_path: Path, monkeypatc
     assert Path(source.folder).is_dir()
     assert stage.weights is not None
     assert stage.weights.is_dir()
-    assert stage.dataset.plan(0)[0]["location"] == "a.png"
+    assert stage.dataset.plan(0)[0].location == "a.png"
 
 
 NODE_LOST = """

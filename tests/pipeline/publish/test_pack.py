@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ from pipeline.publish.index import scan
 from pipeline.publish.survey import choose_split
 from pipeline.shards.commit import tar_path
 from pipeline.shards.sample import Sample
-from pipeline.sources.base import Original, Row
+from pipeline.sources.base import Original
+from pipeline.sources.row import Row
 from pipeline.stages.stage import Stage
 from tests.faults.toys import Pictures, extract_here, make_images
 from tests.pipeline.publish.toys import (
@@ -91,7 +93,7 @@ class Echo(Pictures):
     """Every seventh picture is the same."""
 
     def open(self, row: Row) -> Original:
-        return super().open({**row, "i": row["i"] % 7})
+        return super().open(replace(row, extra={"i": row.extra["i"] % 7}))
 
 
 def test_duplicates_fall_into_one_split(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -32,7 +32,7 @@ from pipeline.publish.rehydrate import find_left, finish_rehydrated, plan_rehydr
 from pipeline.shards.receipt import Receipt
 from pipeline.shards.store import FolderStore, open_store
 from pipeline.shards.tar import read_samples
-from pipeline.sources.base import Row
+from pipeline.sources.row import Row
 from pipeline.stages import plan_extract
 from pipeline.stages.ingest import Ingest, plan_dataset
 from tests.pipeline.publish.toys import contents, keys_of, publish_here
@@ -60,7 +60,7 @@ class FromFolder:
     def fetch(self, urls: Sequence[str], scratch: Path) -> Iterator[Any]:
         class Fetched:
             def __getitem__(self, url: str) -> bytes:
-                content = source.open({"location": url, "captions": [""]}).content
+                content = source.open(Row("a", url, ("",))).content
                 assert isinstance(content, bytes)
                 return content
 
@@ -286,7 +286,7 @@ def test_by_the_guarded_downloader(source: Web, tmp_path: Path) -> None:
         class Served(Crawl):
             def rows(self, left_out: Counter[str]) -> Iterator[Row]:
                 for row in super().rows(left_out):
-                    yield {**row, "location": f"http://127.0.0.1:{port}/{Path(row['location']).name}"}
+                    yield replace(row, location=f"http://127.0.0.1:{port}/{Path(row.location).name}")
 
         served = Served(str(tmp_path / "web"), NAMES[:3])
         dataset = plan_dataset(str(tmp_path / "root"), served, Geometry(64), 4)

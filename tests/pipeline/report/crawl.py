@@ -20,7 +20,8 @@ from pipeline.dataset.duplicates import mark_duplicates
 from pipeline.engine import Outcome
 from pipeline.errors import Drop
 from pipeline.image.geometry import Geometry, Placement
-from pipeline.sources.base import Opener, Original, Row
+from pipeline.sources.base import Opener, Original
+from pipeline.sources.row import Row
 from pipeline.stages import plan_extract
 from pipeline.stages.ingest import Ingest, claim_truths, plan_dataset
 from pipeline.stages.stage import Stage
@@ -124,15 +125,14 @@ class Crawl:
     def rows(self, left_out: Counter[str]) -> Iterator[Row]:
         left_out.update(UNPLANNED)
         for index in range(self.count):
-            known: dict[str, Any] = {"digest": None, "captions": [], "index": index}
-            yield {"key": key(index), "location": f"https://{host(index)}/{index}.png", **known}
+            yield Row(key(index), f"https://{host(index)}/{index}.png", extra={"index": index})
 
     def setup(self) -> None:
         """Nothing to get ready."""
 
     @contextmanager
     def gather(self, rows: Sequence[Row], size: int, scratch: Path, pictures: bool = True) -> Iterator[Opener]:
-        yield lambda row: self._open(row["index"])
+        yield lambda row: self._open(row.extra["index"])
 
     def _open(self, index: int) -> Original:
         lost = reason(index)

@@ -67,7 +67,7 @@ def test_a_dataset_says_which_world_it_shows() -> None:
     full, simple = ScenesSource(3, 7), ScenesSource(3, 7, "simple")
     assert full.describe() == {"kind": "scenes", "version": 1, "samples": 3, "seed": 7}
     assert simple.describe() == {**full.describe(), "world": "simple"}
-    places = [row["location"] for source in (full, simple) for row in source.rows(Counter())]
+    places = [row.location for source in (full, simple) for row in source.rows(Counter())]
     assert len(set(places)) == 6
     row = next(iter(simple.rows(Counter())))
     with simple.gather([row], SIZE, None) as opener:  # type: ignore[arg-type]

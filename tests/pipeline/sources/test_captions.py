@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.dataset.plan import read_left_out, read_notes
 from pipeline.errors import Drop
-from pipeline.image import Geometry
+from pipeline.image.geometry import Geometry
 from pipeline.publish.survey import caption_problem
 from pipeline.shards.sample_info import read_info
 from pipeline.sources.captions import LONGEST, MAX_BYTES, SHORTENED, clean_caption, clean_lines, decode_file

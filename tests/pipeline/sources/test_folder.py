@@ -14,6 +14,7 @@ from PIL import Image
 
 from pipeline.errors import Drop, RequestError
 from pipeline.sources.folder import FolderSource
+from pipeline.sources.row import Row
 
 
 def png(shade: int = 0) -> bytes:
@@ -34,9 +35,9 @@ def folder(tmp_path: Path) -> Path:
 
 def test_rows_are_the_pictures_in_the_order_of_their_paths(folder: Path) -> None:
     rows = list(FolderSource(str(folder)).rows(Counter()))
-    assert [row["location"] for row in rows] == ["a.JPG", "b.png", "sub/c.webp", "sub/deep/d.png"]
-    assert [row["key"] for row in rows] == ["000000000", "000000001", "000000002", "000000003"]
-    assert rows[0]["captions"] == ["a picture called a", "another caption"]
+    assert [row.location for row in rows] == ["a.JPG", "b.png", "sub/c.webp", "sub/deep/d.png"]
+    assert [row.key for row in rows] == ["000000000", "000000001", "000000002", "000000003"]
+    assert rows[0].captions == ("a picture called a", "another caption")
     assert rows == list(FolderSource(str(folder)).rows(Counter()))
 
 
@@ -44,10 +45,10 @@ def test_what_a_row_opens(folder: Path) -> None:
     source = FolderSource(str(folder))
     for row in source.rows(Counter()):
         original = source.open(row)
-        data = (folder / row["location"]).read_bytes()
+        data = (folder / row.location).read_bytes()
         assert original.content == data
-        assert original.captions == tuple(row["captions"])
-        assert original.info == {"path": row["location"]}
+        assert original.captions == row.captions
+        assert original.info == {"path": row.location}
 
 
 @pytest.mark.parametrize("text", [None, "", "\n \n"])
@@ -57,14 +58,14 @@ def test_a_picture_without_caption_is_a_named_drop(text: str | None, folder: Pat
         (folder / "b.txt").write_text(text)
     source = FolderSource(str(folder))
     row = list(source.rows(Counter()))[1]
-    assert row["captions"] == []
+    assert row.captions == ()
     with pytest.raises(Drop, match=r"^no caption$"):
         source.open(row)
 
 
 def test_a_caption_may_have_any_bytes(folder: Path) -> None:
     (folder / "b.txt").write_bytes("caf\u00e9".encode("latin-1") + b"\r\nsecond\r\n")
-    assert list(FolderSource(str(folder)).rows(Counter()))[1]["captions"] == ["caf\u00e9", "second"]
+    assert list(FolderSource(str(folder)).rows(Counter()))[1].captions == ("caf\u00e9", "second")
 
 
 def test_a_picture_that_vanished_is_a_named_drop(folder: Path) -> None:
@@ -77,7 +78,7 @@ def test_a_picture_that_vanished_is_a_named_drop(folder: Path) -> None:
 
 def test_a_folder_with_the_name_of_a_picture(folder: Path) -> None:
     (folder / "z.png").mkdir()
-    assert "z.png" not in [row["location"] for row in FolderSource(str(folder)).rows(Counter())]
+    assert "z.png" not in [row.location for row in FolderSource(str(folder)).rows(Counter())]
 
 
 def test_no_folder_is_a_wrong_request(tmp_path: Path) -> None:
@@ -101,9 +102,9 @@ def drops(folder: Path) -> dict[str, str | None]:
     for row in source.rows(Counter()):
         try:
             source.open(row)
-            found[row["location"]] = None
+            found[row.location] = None
         except Drop as drop:
-            found[row["location"]] = drop.reason
+            found[row.location] = drop.reason
     return found
 
 
@@ -141,11 +142,11 @@ def test_links_inside_are_followed(folder: Path) -> None:
     (folder / "file.txt").symlink_to("e.txt")
     (folder / "album").symlink_to(folder / "sub")
     left_out = Counter[str]()
-    rows = {row["location"]: row for row in FolderSource(str(folder)).rows(left_out)}
+    rows = {row.location: row for row in FolderSource(str(folder)).rows(left_out)}
     assert rows.keys() == {
         "a.JPG", "b.png", "file.png", "sub/c.webp", "sub/deep/d.png", "album/c.webp", "album/deep/d.png"
     }  # fmt: skip
-    assert rows["file.png"]["captions"] == ["a picture called e", "another caption"]
+    assert rows["file.png"].captions == ("a picture called e", "another caption")
     assert set(drops(folder).values()) == {None}
     assert not left_out
 
@@ -170,7 +171,7 @@ def test_linked_folders_end(folder: Path, secret: Path) -> None:
     (folder / "out").symlink_to(secret)
     left_out = Counter[str]()
     rows = list(FolderSource(str(folder)).rows(left_out))
-    assert [row["location"] for row in rows] == ["a.JPG", "b.png", "sub/c.webp", "sub/deep/d.png"]
+    assert [row.location for row in rows] == ["a.JPG", "b.png", "sub/c.webp", "sub/deep/d.png"]
     # Twelve ways up, and twelve more links in each of the 132 folders that are reached through another link.
     assert left_out == {"linked folder outside": 1, "folder read elsewhere already": 12 + 132 * 12}
 
@@ -193,4 +194,4 @@ def test_a_plan_cannot_name_a_file_outside(folder: Path, secret: Path) -> None:
     source = FolderSource(str(folder))
     for name in (str(secret / "private.png"), os.path.relpath(secret / "private.png", folder)):
         with pytest.raises(Drop, match="link out of the folder"):
-            source.open({"location": name, "captions": ["given"]})
+            source.open(Row("a", name, ("given",)))

@@ -23,8 +23,9 @@ from pipeline.errors import BrokenStage, Drop, IncompleteError, RequestError
 from pipeline.image.decode import read_picture
 from pipeline.image.geometry import Geometry
 from pipeline.image.stored import decode_rgb
-from pipeline.sources.base import Original, Row
+from pipeline.sources.base import Original
 from pipeline.sources.folder import FolderSource
+from pipeline.sources.row import Row
 from pipeline.stages.ingest import Ingest, claim_truths, plan_dataset
 from pipeline.stages.stage import Made
 from tests.faults.toys import Pictures, make_images, problems
@@ -173,9 +174,9 @@ class Moody(Pictures):
     dull: tuple[int, ...] = ()
 
     def open(self, row: Row) -> Original:
-        if row["i"] in self.bad:
-            raise KeyError(f"row {row['i']}")
-        if row["i"] in self.dull:
+        if row.extra["i"] in self.bad:
+            raise KeyError(f"row {row.extra['i']}")
+        if row.extra["i"] in self.dull:
             raise Drop("dull")
         return super().open(row)
 

@@ -267,7 +267,7 @@ def test_downloads_take_the_place_of_the_folder(tmp_path: Path) -> None:
         assert samples(there, column) == {key: samples(here, column)[key] for key in keys}
     assert all(samples(there)[key]["jpg"] == samples(here)[key]["jpg"] for key in keys)
     row = there.plan(0)[1]
-    assert row["location"] == row["coco_url"] == url(pictures[1].name)
+    assert row.location == row.extra["coco_url"] == url(pictures[1].name)
 
 
 def test_truth_for_downloaded_pictures_downloads_nothing_again(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -49,25 +50,25 @@ def test_rows_are_the_pictures_by_rising_id_with_all_their_captions(
     coco: Path, pictures: list[ToyPicture]
 ) -> None:
     rows, left_out = rows_of(coco)
-    assert [row["key"] for row in rows] == [f"{picture.id:012d}" for picture in pictures]
-    assert [row["location"] for row in rows] == [picture.name for picture in pictures]
-    assert rows[1]["captions"] == ["The first words on picture 8.", "More about 8.", "Last of 8"]
-    assert [(row["width"], row["height"]) for row in rows] == [picture.size for picture in pictures]
+    assert [row.key for row in rows] == [f"{picture.id:012d}" for picture in pictures]
+    assert [row.location for row in rows] == [picture.name for picture in pictures]
+    assert rows[1].captions == ("The first words on picture 8.", "More about 8.", "Last of 8")
+    assert [(row.extra["width"], row.extra["height"]) for row in rows] == [picture.size for picture in pictures]
     assert not left_out
 
 
 def test_licence_addresses_and_categories_travel_with_a_row(coco: Path) -> None:
     row = rows_of(coco)[0][1]
     licence = {"license": 2, "license_name": LICENCES[1]["name"], "license_url": LICENCES[1]["url"]}
-    assert licence.items() <= row.items()
-    assert row["flickr_url"] == "http://farm1.staticflickr.com/8.jpg"
-    assert row["coco_url"] == "http://images.cocodataset.org/val2017/000000000008.jpg"
-    assert row["categories"] == ["potted plant"]
+    assert licence.items() <= row.extra.items()
+    assert row.extra["flickr_url"] == "http://farm1.staticflickr.com/8.jpg"
+    assert row.extra["coco_url"] == "http://images.cocodataset.org/val2017/000000000008.jpg"
+    assert row.extra["categories"] == ["potted plant"]
 
 
 def test_the_plan_does_not_depend_on_where_coco_lies(coco: Path, tmp_path: Path) -> None:
     def told(source: CocoSource) -> str:
-        return json.dumps([source.describe(), source.truths(), list(source.rows(Counter()))])
+        return json.dumps([source.describe(), source.truths(), [asdict(row) for row in source.rows(Counter())]])
 
     here = told(CocoSource(str(coco), SPLIT))
     assert told(CocoSource(str(coco.rename(tmp_path / "elsewhere")), SPLIT)) == here
@@ -83,7 +84,7 @@ def test_other_annotations_are_another_source(coco: Path) -> None:
 
 def test_only_the_licences_asked_for(coco: Path) -> None:
     rows, left_out = rows_of(coco, licenses=(3, 1, 3))
-    assert [row["license"] for row in rows] == [1, 3, 1, 3]
+    assert [row.extra["license"] for row in rows] == [1, 3, 1, 3]
     assert left_out == {"licence not asked for": 2}
     assert CocoSource(str(coco), SPLIT, licenses=(3, 1, 3)).describe()["licenses"] == [1, 3]
 
@@ -91,7 +92,7 @@ def test_only_the_licences_asked_for(coco: Path) -> None:
 def test_a_picture_without_caption_is_left_out(pictures: list[ToyPicture], tmp_path: Path) -> None:
     few = [ToyPicture(1, pictures[0].data, captions=[" \n "]), ToyPicture(2, pictures[0].data, captions=[])]
     rows, left_out = rows_of(write_coco(tmp_path / "coco", [*few, pictures[1]]))
-    assert [row["image_id"] for row in rows] == [8]
+    assert [row.extra["image_id"] for row in rows] == [8]
     assert left_out == {"no caption": 2}
 
 
@@ -106,15 +107,15 @@ def test_people_come_largest_first_without_crowds_and_the_unlabelled(
         person_record(4, 1, PERSON + 2 * RIGHT, area=10),
     ]
     rows, _ = rows_of(write_coco(tmp_path / "coco", [ToyPicture(1, pictures[0].data, people=people)]))
-    assert [person[0] for person in rows[0]["people"]] == [11, 12, 10]
-    assert rows[0]["people"][0] == [float(x) for x in people[3]["keypoints"]]
+    assert [person[0] for person in rows[0].extra["people"]] == [11, 12, 10]
+    assert rows[0].extra["people"][0] == [float(x) for x in people[3]["keypoints"]]
 
 
 def test_only_the_captions_must_be_there(coco: Path) -> None:
     for kind in ("person_keypoints", "instances", "panoptic"):
         annotation_file(coco, kind, SPLIT).unlink()
     rows, _ = rows_of(coco)
-    assert all(row["people"] == row["categories"] == row["segments"] == [] for row in rows)
+    assert all(row.extra["people"] == row.extra["categories"] == row.extra["segments"] == [] for row in rows)
     assert set(CocoSource(str(coco), SPLIT).truths()) == {"seg"}
 
 

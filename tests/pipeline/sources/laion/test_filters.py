@@ -23,7 +23,7 @@ NAN = math.nan
 def outcome(folder: Path, filters: Filters, content: pa.Table) -> tuple[list[str], dict[str, int]]:
     """(the rows that pass, by their number; how many don't, by reason)"""
     rows, left_out = planned(LaionSource(write(folder / "m.parquet", content), filters))
-    return [row["key"].lstrip("0") or "0" for row in rows], dict(left_out)
+    return [row.key.lstrip("0") or "0" for row in rows], dict(left_out)
 
 
 @pytest.mark.parametrize(

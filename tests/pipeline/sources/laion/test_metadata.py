@@ -31,8 +31,8 @@ def test_files_come_in_the_order_of_their_names(tmp_path: Path) -> None:
         write(tmp_path / name, table(2, TEXT=[name] * 2))
     (tmp_path / "a" / "folder.parquet").mkdir()
     rows, _ = planned(LaionSource(str(tmp_path / "**" / "*.parquet")))
-    assert [row["captions"][0] for row in rows[::2]] == ["a/0.parquet", "a/1.parquet", "b/0.parquet", "c.parquet"]
-    assert [row["key"] for row in rows] == [f"{i:09d}" for i in range(8)]
+    assert [row.captions[0] for row in rows[::2]] == ["a/0.parquet", "a/1.parquet", "b/0.parquet", "c.parquet"]
+    assert [row.key for row in rows] == [f"{i:09d}" for i in range(8)]
 
 
 def test_a_file_on_an_object_store(bucket: str, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import unicodedata
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,22 +17,21 @@ import pytest
 from pipeline.sources.captions import clean_caption
 from pipeline.sources.laion.source import LaionSource
 from pipeline.sources.laion.text import blank, read_caption
+from pipeline.sources.row import Row
 from tests.pipeline.laion_tables import planned, table, write
 
 DIGEST = "ab" * 32
 
 
-def first_row(folder: Path, content: pa.Table) -> dict[str, Any]:
+def first_row(folder: Path, content: pa.Table) -> Row:
     rows, _ = planned(LaionSource(write(folder / "m.parquet", content)))
-    return dict(rows[0])
+    return rows[0]
 
 
 def test_a_row_of_laion_aesthetics(tmp_path: Path) -> None:
-    assert first_row(tmp_path, table(1)) == {
-        "key": "000000000",
-        "location": "http://example.com/0.jpg",
-        "captions": ["picture 0"],
-        "digest": None,
+    row = first_row(tmp_path, table(1))
+    assert replace(row, extra={}) == Row("000000000", "http://example.com/0.jpg", ("picture 0",))
+    assert row.extra == {
         "width": 800,
         "height": 600,
         "similarity": 0.3,
@@ -50,12 +50,12 @@ def test_a_row_of_laion_aesthetics(tmp_path: Path) -> None:
         (
             {"url": "u", "caption": "t", "key": "1", "status": "success", "width": 256, "height": 256}
             | {"original_width": 900, "original_height": 700, "sha256": DIGEST},
-            {"width": 900, "height": 700, "digest": DIGEST},
+            {"width": 900, "height": 700},
         ),
         (
             {"uid": "x", "url": "u", "text": "t", "original_width": 9, "original_height": 8, "sha256": DIGEST}
             | {"clip_b32_similarity_score": 0.1, "clip_l14_similarity_score": 0.2},
-            {"width": 9, "height": 8, "similarity": 0.2, "digest": DIGEST},
+            {"width": 9, "height": 8, "similarity": 0.2},
         ),
         (
             {"url": "u", "text": "t", "width": 5, "height": 6, "watermark_score": 0.5}
@@ -67,7 +67,7 @@ def test_a_row_of_laion_aesthetics(tmp_path: Path) -> None:
 )
 def test_the_spellings_of_the_known_sets(columns: dict[str, Any], known: dict[str, Any], tmp_path: Path) -> None:
     row = first_row(tmp_path, pa.table({name: [value] for name, value in columns.items()}))
-    assert row == {"key": "000000000", "location": "u", "captions": ["t"], "digest": None, **known}
+    assert row == Row("000000000", "u", ("t",), DIGEST if "sha256" in columns else None, known)
 
 
 @pytest.mark.parametrize(
@@ -75,17 +75,17 @@ def test_the_spellings_of_the_known_sets(columns: dict[str, Any], known: dict[st
     [(DIGEST, DIGEST), (DIGEST.upper(), DIGEST), ("ab", None), ("zz" * 32, None), ("", None), (None, None)],
 )
 def test_only_a_sha256_is_a_digest(digest: str | None, kept: str | None, tmp_path: Path) -> None:
-    assert first_row(tmp_path, table(1, sha256=pa.array([digest], pa.string())))["digest"] == kept
+    assert first_row(tmp_path, table(1, sha256=pa.array([digest], pa.string()))).digest == kept
 
 
 def test_what_is_not_a_number_is_null(tmp_path: Path) -> None:
     row = first_row(tmp_path, table(1, similarity=[math.nan], AESTHETIC_SCORE=[math.inf], WIDTH=[math.nan]))
-    assert (row["similarity"], row["aesthetic"], row["width"]) == (None, None, None)
+    assert tuple(row.extra[name] for name in ("similarity", "aesthetic", "width")) == (None, None, None)
 
 
 def test_a_hash_of_64_bits_without_sign_keeps_its_value(tmp_path: Path) -> None:
     row = first_row(tmp_path, table(1, hash=pa.array([2**64 - 1], pa.uint64())))
-    assert row["hash"] == str(2**64 - 1)
+    assert row.extra["hash"] == str(2**64 - 1)
 
 
 def test_a_column_that_is_stored_as_a_dictionary_gives_the_same_row(tmp_path: Path) -> None:
@@ -99,9 +99,9 @@ def test_files_with_other_columns_give_rows_with_the_same(tmp_path: Path) -> Non
     write(tmp_path / "a.parquet", table(1, pwatermark=None))
     write(tmp_path / "b.parquet", table(1, hash=None, LANGUAGE=["en"]))
     rows, _ = planned(LaionSource(str(tmp_path / "*.parquet")))
-    assert [list(row) for row in rows] == [list(rows[0])] * 2
-    assert [row["pwatermark"] is None for row in rows] == [True, False]
-    assert [row["language"] for row in rows] == [None, "en"]
+    assert [list(row.extra) for row in rows] == [list(rows[0].extra)] * 2
+    assert [row.extra["pwatermark"] is None for row in rows] == [True, False]
+    assert [row.extra["language"] for row in rows] == [None, "en"]
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_captions_are_kept_faithfully_on_one_line(text: str, kept: str) -> None:
 def test_a_caption_that_is_not_utf8(tmp_path: Path) -> None:
     captions = pa.array([b"caf\xe9", b"a\x81b"], pa.binary())
     rows, _ = planned(LaionSource(write(tmp_path / "m.parquet", table(2, TEXT=captions))))
-    assert [row["captions"] for row in rows] == [["caf\u00e9"], ["a\ufffdb"]]
+    assert [row.captions for row in rows] == [("caf\u00e9",), ("a\ufffdb",)]
 
 
 def test_no_clean_caption_has_control_characters_or_wide_gaps() -> None:
@@ -150,6 +150,6 @@ def test_real_rows(assets: Path) -> None:
     rows, left_out = planned(LaionSource(str(assets / "parquet" / "*.parquet")))
     assert len(rows) + left_out.total() == 1000
     assert len(rows) > 990
-    assert list(rows[0]) == ["key", "location", "captions", "digest"]
-    assert rows[0]["location"].startswith("http://direct.rhapsody.com/imageserver/")
-    assert rows[0]["captions"] == ["Classical Masterpieces: Xerses & More, Vol. 8 by Various Artists"]
+    assert not rows[0].extra
+    assert rows[0].location.startswith("http://direct.rhapsody.com/imageserver/")
+    assert rows[0].captions == ("Classical Masterpieces: Xerses & More, Vol. 8 by Various Artists",)

@@ -22,7 +22,7 @@ HALF = Filters(min_aesthetic=5.0)
 def keys(source: LaionSource) -> list[str]:
     rows, left_out = planned(source)
     assert len(rows) + left_out.total() == sum(SIZES)
-    return [row["key"] for row in rows]
+    return [row.key for row in rows]
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def test_exactly_so_many_in_the_order_of_the_metadata(metadata: str) -> None:
     passing = keys(LaionSource(metadata, HALF))
     for samples in (1, 2, 500, len(passing) - 1):
         rows, left_out = planned(LaionSource(metadata, HALF, samples))
-        found = [row["key"] for row in rows]
+        found = [row.key for row in rows]
         assert len(found) == samples
         assert found == sorted(set(found) & set(passing))
         assert left_out == {
@@ -51,7 +51,7 @@ def test_all_when_there_are_no_more(more: int, metadata: str) -> None:
 
 def test_a_key_is_the_position_of_its_row(metadata: str) -> None:
     rows, _ = planned(LaionSource(metadata, HALF, 500))
-    assert [row["location"] for row in rows] == [f"http://example.com/{int(row['key'])}" for row in rows]
+    assert [row.location for row in rows] == [f"http://example.com/{int(row.key)}" for row in rows]
 
 
 @pytest.mark.parametrize("bits", [BITS, 4, 0])
