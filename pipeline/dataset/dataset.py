@@ -31,13 +31,18 @@ RECEIPT_NAME = re.compile(r"(\d{6,})\.json")
 COLUMN_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 IMAGES = "images"
 RESERVED = {"plan", "supplements", "drafts", "duplicates", "tombstones", IMAGES}
+_OWN = frozenset({"scenes", "folder", "coco"})
+"""Kinds of sources whose files of earlier versions do not say that they are no crawl."""
 AT_ONCE = 16
 """Receipts that are read at once: of a store far away each takes its time, and hardly any work."""
 
 
 @dataclass(frozen=True)
 class Description:
-    """dataset.json. source: how the rows were made. geometry: what is done to every picture."""
+    """dataset.json. source: how the rows were made. geometry: what is done to every picture.
+
+    crawl: whether the pictures are other people's, by the source's own word; None in files of earlier versions.
+    """
 
     source: Mapping[str, Any]
     geometry: Mapping[str, Any]
@@ -46,6 +51,19 @@ class Description:
     samples: Count
     plan: str
     format: int = FORMAT
+    crawl: bool | None = None
+
+    @property
+    def is_crawl(self) -> bool:
+        """Whether the pictures are other people's, and are published only when asked for."""
+        return self.source["kind"] not in _OWN if self.crawl is None else self.crawl
+
+    def encode(self) -> bytes:
+        """The file. One that does not say whether it is a crawl stays without a word of it."""
+        record = asdict(self)
+        if self.crawl is None:
+            del record["crawl"]
+        return to_json(record)
 
     @property
     def recipe(self) -> str:
@@ -183,11 +201,12 @@ def create_dataset(
     shard_size: int,
     source: Mapping[str, Any],
     geometry: Mapping[str, Any],
+    crawl: bool = True,
 ) -> Dataset:
     """Write the plan and, last, dataset.json. Where a dataset of this source and geometry stands, open it.
 
     rows: gives the rows, and counts in its argument those that are left out on purpose, by reason; asked only
-    when there is no dataset yet, for a plan is made once.
+    when there is no dataset yet, for a plan is made once. crawl: whether the pictures are other people's.
     Raises RequestError when another source, geometry or plan stands at this root.
     """
     if "dataset.json" in store.names(""):
@@ -201,8 +220,10 @@ def create_dataset(
             "the source has no pictures" + (f" left ({counts})" if counts else "") + "; at least one is needed"
         )
     write_counts(store, left_out)
-    description = Description(source, geometry, shard_size, segment.shards, segment.samples, segment.plan)
-    if not store.create_bytes("dataset.json", to_json(asdict(description))):
+    description = Description(
+        source, geometry, shard_size, segment.shards, segment.samples, segment.plan, crawl=crawl
+    )
+    if not store.create_bytes("dataset.json", description.encode()):
         _refuse_difference(store, source, geometry, shard_size)
     return Dataset(store)
 

@@ -17,7 +17,7 @@ from pipeline.publish.finish import find_edited
 from pipeline.publish.index import Entry, dali_index, read_dali_index, scan, wids_index
 from pipeline.publish.kept import keep_receipt, keep_samples, published_description
 from pipeline.publish.manifest import Line
-from pipeline.publish.plan import CLAIM, CRAWLS, Plan
+from pipeline.publish.plan import CLAIM, Plan
 from pipeline.publish.signature import (
     ShardFiles,
     check_signature,
@@ -128,7 +128,7 @@ def read_members(plan: Plan) -> dict[str, tuple[str, ...]]:
 def check_columns(dataset: Dataset, asked: Publication) -> None:
     """RequestError for what can only be done where shards are made anew."""
     removed = sum(map(len, read_tombstones(dataset).values()))
-    if dataset.description.source["kind"] in CRAWLS and not asked.with_images:
+    if dataset.description.is_crawl and not asked.with_images:
         raise RequestError("--layout columns publishes the pictures of a crawl only when asked --with-images")
     for name, wrong in (
         ("--licenses", bool(asked.licenses)),
@@ -158,7 +158,7 @@ def finish_columns(plan: Plan, segments: Sequence[Segment], card: Mapping[str, b
     described |= {path: data for path, data in card.items() if path not in edited}
     for path, data in described.items():
         replace_draft(to, path, data)
-    create_same(to, "dataset.json", to_json(asdict(published_description(dataset.description, segments[0]))))
+    create_same(to, "dataset.json", published_description(dataset.description, segments[0]).encode())
     _read_back(plan)
     small = {path for files in shard_files(plan) for path in (files.receipt, *files.beside)}
     small |= {*needed_files(plan), *described}

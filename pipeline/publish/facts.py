@@ -14,7 +14,7 @@ from pipeline.download.reasons import kind_of
 from pipeline.publish.assignment import Choice
 from pipeline.publish.config import without_paths
 from pipeline.publish.manifest import Line, by_split
-from pipeline.publish.plan import CRAWLS, Plan
+from pipeline.publish.plan import Plan
 from pipeline.publish.survey import Looked, reasons_of
 from pipeline.publish.weights import Weights, find_weights
 from pipeline.shards.commit import tar_path
@@ -60,6 +60,7 @@ class Facts:
     stages: tuple[Stage, ...]
     opted_out: int
     licences: Mapping[str, int]
+    crawl: bool
     revisions: tuple[Mapping[str, Any], ...] = ()
 
     @property
@@ -77,10 +78,6 @@ class Facts:
     @property
     def pictures(self) -> bool:
         return bool(self.claim["pictures"])
-
-    @property
-    def crawl(self) -> bool:
-        return self.claim["source"]["kind"] in CRAWLS
 
 
 def collect_facts(
@@ -112,6 +109,7 @@ def collect_facts(
         stages=tuple(stages),
         opted_out=opted_out,
         licences=dict(sorted(licences.items())),
+        crawl=plan.dataset.description.is_crawl,
         revisions=tuple(revisions),
     )
 
@@ -132,6 +130,7 @@ def collect_standing(plan: Plan, members: Mapping[str, tuple[str, ...]]) -> Fact
         stages=tuple(stages),
         opted_out=opted_out,
         licences={},
+        crawl=plan.dataset.description.is_crawl,
     )
 
 

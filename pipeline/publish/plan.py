@@ -28,8 +28,6 @@ SUMS = "SHA256SUMS"
 """The last file of a publication, and the only sign that it is whole."""
 LATENTS = "latents"
 """A column that belongs to one base network; it is published only when named."""
-CRAWLS = frozenset({"laion"})
-"""Kinds of sources whose pictures lie on other people's servers, and are not ours to hand on."""
 
 
 @dataclass(frozen=True)
@@ -177,7 +175,7 @@ def plan_publish(dataset: Dataset, asked: Publication, to: Store) -> Plan:
         "source": without_paths(description.source),
         "geometry": dict(description.geometry),
         "columns": {column: digest_receipts(receipts[column]) for column in columns},
-        "pictures": asked.with_images or description.source["kind"] not in CRAWLS,
+        "pictures": asked.with_images or not description.is_crawl,
         "stones": stones,
         **{name: value for name, value in asdict(asked).items() if name not in ("columns", "with_images")},
         "licenses": sorted(set(asked.licenses)),

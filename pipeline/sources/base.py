@@ -72,3 +72,11 @@ class Source(Protocol):
 
     def truths(self) -> Mapping[str, Mapping[str, Any]]:
         """condition -> recipe, for the conditions whose exact maps this source knows."""
+
+
+def is_crawl(source: Source) -> bool:
+    """Whether the pictures are other people's, who were not asked: publishing leaves them out unless told to.
+
+    A source whose pictures may be handed on has `crawl = False`; one that says nothing is a crawl.
+    """
+    return bool(getattr(source, "crawl", True))

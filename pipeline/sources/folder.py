@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from extractors.base import Resources
 from extractors.budget import WORKER_MEMORY
@@ -24,6 +24,8 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff",
 @dataclass(frozen=True)
 class FolderSource:
     """Pictures below `folder`, in the order of their paths; one without caption is dropped by name."""
+
+    crawl: ClassVar = False
 
     folder: str
 

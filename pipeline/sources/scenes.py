@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from extractors.base import Resources
 from extractors.maps.formats import depth_to_map
@@ -20,6 +20,8 @@ from pipeline.sources.row import Row
 @dataclass(frozen=True)
 class ScenesSource:
     """Picture i of seed s of a world is always the same."""
+
+    crawl: ClassVar = False
 
     samples: int = 1000
     """How many scenes."""

@@ -22,7 +22,7 @@ from pipeline.shards.receipt import Receipt, shard_name
 from pipeline.shards.sample import Sample, digest_keys
 from pipeline.shards.sample_info import SampleInfo, read_info
 from pipeline.shards.store import open_store
-from pipeline.sources.base import Opener, Original, Source
+from pipeline.sources.base import Opener, Original, Source, is_crawl
 from pipeline.sources.row import Row
 from pipeline.stages.isolated import Decode, decode_in_child, decode_in_time
 from pipeline.stages.stage import Fuse, Made, refuse_total_failure
@@ -32,7 +32,8 @@ def plan_dataset(root: str, source: Source, geometry: Geometry, shard_size: int)
     """Make the plan of a new dataset, or open the one that stands there. RequestError when it is another's."""
     if shard_size < 1:
         raise RequestError(f"--shard-size must be at least 1, not {shard_size}")
-    return create_dataset(open_store(root), source.rows, shard_size, source.describe(), asdict(geometry))
+    described = source.describe(), asdict(geometry)
+    return create_dataset(open_store(root), source.rows, shard_size, *described, crawl=is_crawl(source))
 
 
 def check_truths(source: Source, truths: Sequence[str]) -> None:

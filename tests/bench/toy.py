@@ -40,6 +40,7 @@ class Drawn:
     draw: Callable[[int, int], np.ndarray] = draw_noise
     repeatable: bool = True
     resources: Resources = Resources()  # noqa: RUF009  (frozen)
+    crawl: bool = False
 
     def describe(self) -> Mapping[str, Any]:
         return {"kind": self.draw.__name__, "samples": self.samples}

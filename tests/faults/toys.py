@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -86,6 +86,7 @@ class Pictures:
     count: int
     cursed: tuple[int, ...] = ()
     size: int = 64
+    crawl: ClassVar = False
 
     def describe(self) -> Mapping[str, Any]:
         return {"kind": "pictures", "count": self.count, "cursed": list(self.cursed)}

@@ -10,7 +10,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from extractors.base import Resources
 from extractors.budget import WORKER_MEMORY
@@ -38,6 +38,8 @@ VERSION = 1
 @dataclass(frozen=True)
 class CocoSource:
     """A split of COCO in the official layout; a picture without caption is left out."""
+
+    crawl: ClassVar = False
 
     coco: str
     """The folder that holds COCO: annotations/, and the pictures as train2017/ or train2017.zip."""

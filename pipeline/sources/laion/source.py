@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -28,6 +28,8 @@ NOT_SAMPLED = "not sampled"
 @dataclass(frozen=True)
 class LaionSource:
     """Pictures of the web by URL and caption, from parquet files with the columns of LAION and its kin."""
+
+    crawl: ClassVar = True
 
     metadata: str
     """Parquet files of the metadata: a glob in quotes, local or a URL such as s3://bucket/part-*.parquet."""

@@ -6,7 +6,7 @@ import json
 import tarfile
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -173,6 +173,8 @@ def test_what_needs_new_shards(tmp_path: Path, asked: dict[str, Any], match: str
 
 def test_removed_samples_and_a_crawls_pictures_are_not_published(tmp_path: Path) -> None:
     class Crawl(Pictures):
+        crawl: ClassVar = True
+
         def describe(self) -> dict[str, Any]:
             return {"kind": "laion", "count": self.count}
 

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
@@ -156,7 +156,9 @@ def test_only_licences_asked_for(tmp_path: Path) -> None:
 
 
 class Crawl(Pictures):
-    """Pictures that pass for a crawl's."""
+    """Pictures of a crawl."""
+
+    crawl: ClassVar = True
 
     def describe(self) -> dict[str, Any]:
         return {"kind": "laion", "count": self.count, "cursed": [], "min_aesthetic": 6.5}
@@ -173,6 +175,15 @@ def test_of_a_crawl_the_pictures_stay_behind_unless_asked_for(tmp_path: Path) ->
     card = (tmp_path / "without/README.md").read_text()
     assert "**The pictures are not in here.**" in card
     assert "| min_aesthetic | 6.5 |" in card
+
+
+def test_a_source_that_says_nothing_is_a_crawl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(Pictures, "crawl")
+    dataset = make_images(tmp_path / "root", Pictures(3), 3)
+    assert json.loads((tmp_path / "root/dataset.json").read_text())["crawl"] is True
+    publish_here(dataset, tmp_path / "to")
+    [samples] = published_samples(tmp_path / "to").values()
+    assert [list(sample.members) for sample in samples] == [["txt", "json"]] * 3
 
 
 def test_no_path_of_this_machine_is_published(tmp_path: Path) -> None:

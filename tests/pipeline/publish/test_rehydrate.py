@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -42,6 +42,8 @@ NAMES = tuple(f"a-{i}" for i in range(7))
 
 
 class Crawl(Web):
+    crawl: ClassVar = True
+
     def describe(self) -> Any:
         return {"kind": "laion"}
 
