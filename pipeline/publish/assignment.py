@@ -14,10 +14,11 @@ from pipeline.shards.receipt import shard_name
 
 @dataclass(frozen=True, order=True)
 class Target:
-    """A published shard: number `number` of `split`."""
+    """A published shard: number `number` of `split`. dali: the folder of its index for DALI."""
 
     split: str
     number: int
+    dali: str
 
     @property
     def name(self) -> str:
@@ -36,12 +37,12 @@ class Part:
 class Choice:
     """fates: shard -> uint8 by sample of images, as `Survey` gives them: a byte for each sample is all it holds.
 
-    splits: their names by number. shard_size: samples per published shard.
+    splits: their names by number. shard_size: samples per published shard. dali: the folder of DALI's indexes.
     """
 
-    def __init__(self, fates: Mapping[int, bytes], splits: Sequence[str], shard_size: int) -> None:
+    def __init__(self, fates: Mapping[int, bytes], splits: Sequence[str], shard_size: int, dali: str) -> None:
         self._fates = {shard: np.frombuffer(fates[shard], np.uint8) for shard in sorted(fates)}
-        self._splits, self._size = tuple(splits), shard_size
+        self._splits, self._size, self._dali = tuple(splits), shard_size, dali
         self._shards = np.array(sorted(fates), np.int64)
         # Of each split: how many of its samples lie before each shard of the dataset, and in all.
         self._before = [
@@ -49,7 +50,7 @@ class Choice:
             for split in range(len(self._splits))
         ]
         self.targets = [
-            Target(name, number)
+            Target(name, number, dali)
             for split, name in enumerate(self._splits)
             for number in range(-(-int(self._before[split][-1]) // shard_size))
         ]
@@ -90,4 +91,4 @@ class Choice:
             return None
         at = int(np.searchsorted(self._shards, shard))
         place = int(self._before[split][at]) + int((self._fates[shard][:index] == split).sum())
-        return Target(self._splits[split], place // self._size)
+        return Target(self._splits[split], place // self._size, self._dali)

@@ -74,7 +74,8 @@ def finish(
     if len(revisions) != gone.revision or any(n != len(gone.keys.get(t, ())) for t, n in removed.items()):
         raise other_publisher(to)
     members = plan.members(looked)
-    lines = [line_of(target, receipt, members) for target, receipt in receipts.items() if receipt.samples]
+    held = {target: receipt for target, receipt in receipts.items() if receipt.samples}
+    lines = [line_of(target, receipt, members) for target, receipt in held.items()]
     discard_empty(to, receipts)
     facts = collect_facts(plan, choice, looked, lines, revisions)
     files = _describe(to, facts)
@@ -84,8 +85,8 @@ def finish(
     _discard_old_marks(to, files)
     for path, data in files.items():
         replace_draft(to, path, data)
-    files[ENERGON_TABLE] = _write_table(to, lines)
-    webshart = _write_webshart(to, lines)
+    files[ENERGON_TABLE] = _write_table(to, held)
+    webshart = _write_webshart(to, held)
     unchecked = read_back(to, lines, readers)
     sums = {path: hashlib.sha256(data).hexdigest() for path, data in files.items()}
     sums |= hash_files(to, [CLAIM, *(f"{REVISIONS}/{name}" for name in to.names(REVISIONS))])
@@ -135,20 +136,24 @@ def webshart_path(name: str) -> str:
     return f"webshart/{name}.json"
 
 
-def _write_webshart(to: Store, lines: Sequence[Line]) -> dict[str, str]:
+def _write_webshart(to: Store, receipts: Mapping[Target, Receipt]) -> dict[str, str]:
     """webshart's index of every shard, made of DALI's, in a folder of their own. Path -> sha256."""
 
-    def write(line: Line) -> tuple[str, str]:
-        name = Path(line.name).name
-        index = line.name.removesuffix(".tar") + ".idx"
-        entries = read_dali_index(to.load(index), index)
-        data = webshart_index(name, entries, line.bytes)
-        path = webshart_path(name.removesuffix(".tar"))
+    def write(target: Target) -> tuple[str, str]:
+        entries = _load_entries(to, target)
+        data = webshart_index(f"{target.name}.tar", entries, receipts[target].bytes)
+        path = webshart_path(target.name)
         replace_draft(to, path, data)
         return path, hashlib.sha256(data).hexdigest()
 
     with ThreadPoolExecutor(16) as threads:
-        return dict(threads.map(write, lines))
+        return dict(threads.map(write, receipts))
+
+
+def _load_entries(to: Store, target: Target) -> list[Entry]:
+    """Where the samples of a published shard lie, by DALI's index."""
+    path, _ = index_paths(target)
+    return read_dali_index(to.load(path), path)
 
 
 def _first_samples(to: Store, lines: Sequence[Line]) -> list[Sample]:
@@ -156,16 +161,15 @@ def _first_samples(to: Store, lines: Sequence[Line]) -> list[Sample]:
     return PackedShards(to, lines).open(0)[:SAMPLES]
 
 
-def _write_table(to: Store, lines: Sequence[Line]) -> bytes:
+def _write_table(to: Store, receipts: Mapping[Target, Receipt]) -> bytes:
     """Energon's table of all samples, made of the shards' indexes. Its bytes."""
     with to.scratch() as scratch:
         local: Path = scratch / "index.sqlite"
 
         def entries() -> Iterator[tuple[Sequence[Entry], int]]:
             # In the order of .info.json, whose names are sorted.
-            for line in sorted(lines, key=lambda line: line.name):
-                path = line.name.removesuffix(".tar") + ".idx"
-                yield read_dali_index(to.load(path), path), line.bytes
+            for target in sorted(receipts, key=data_path):
+                yield _load_entries(to, target), receipts[target].bytes
 
         write_energon_table(local, entries())
         data = local.read_bytes()

@@ -1,6 +1,6 @@
 """Indexes of a published shard, all from one scan of its tar.
 
-- `data/train-000000.idx`: DALI's, as its wds2idx writes it (v1.2): a line for each sample with, of each member,
+- `dali/train-000000.idx`: DALI's, as its wds2idx writes it (v1.2): a line for each sample with, of each member,
   extension, offset of its bytes, their number, and name.
 - `data/train-000000.tar.idx`: Megatron-Energon's: where each sample begins, and the last one ends, as uint64.
 - `.nv-meta/`: Energon's description of the dataset, with a table of all samples and members (SQLite).

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection
+from functools import partial
 from pathlib import Path
 
 from pipeline.errors import DamagedShard
 from pipeline.publish.assignment import Target
 from pipeline.publish.index import scan
-from pipeline.publish.pack import DATA, commit_published, data_path, index_paths, make_indexes, read_receipt
+from pipeline.publish.pack import commit_published, data_path, index_paths, make_indexes, read_receipt
+from pipeline.publish.signature import list_sizes
 from pipeline.shards.commit import Extra
 from pipeline.shards.receipt import Receipt
 from pipeline.shards.store import Store, map_file
@@ -31,12 +33,11 @@ def commit_noted(to: Store, target: Target, tar: Path, receipt: Receipt) -> Rece
     """Note the receipt, then commit the shard. Returns the receipt of the attempt whose tar was first."""
     to.create_bytes(draft_path(target, receipt.sha256), receipt.encode())
     indexes = make_indexes(target, scan(map_file(tar)), receipt.bytes)
-    return commit_published(to, target, tar, receipt, indexes, _adopt)
+    return commit_published(to, target, tar, receipt, indexes, partial(_adopt, target))
 
 
-def _adopt(to: Store, path: str, ours: Receipt, _: Extra) -> tuple[Receipt, Extra]:
-    """The receipt that was noted for the tar at `path`, and the tar's indexes."""
-    target = Target(ours.column, ours.shard)
+def _adopt(target: Target, to: Store, path: str, ours: Receipt, _: Extra) -> tuple[Receipt, Extra]:
+    """The receipt that was noted for the target's tar at `path`, and the tar's indexes."""
     tar = to.load(path)
     sha256 = hashlib.sha256(tar).hexdigest()
     draft = draft_path(target, sha256)
@@ -54,14 +55,18 @@ def discard_unnoted(to: Store, targets: Collection[Target]) -> None:
 
     What another attempt is making stays: its draft is older than its tar, and its tar than its indexes.
     """
-    names = set(to.names(DATA))
+    listed = list_sizes(to, [path for target in targets for path in _paths(target)]).keys()
     for target in targets:
-        paths = (data_path(target), *index_paths(target))
-        begun = any(Path(path).name in names for path in paths)
+        paths = _paths(target)
+        begun = not listed.isdisjoint(paths)
         # The receipt last: a draft goes only after it was created.
         if begun and not _is_noted(to, target) and read_receipt(to, target) is None:
             for path in paths:
                 to.discard(path)
+
+
+def _paths(target: Target) -> tuple[str, ...]:
+    return (data_path(target), *index_paths(target))
 
 
 def _is_noted(to: Store, target: Target) -> bool:

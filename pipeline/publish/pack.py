@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -28,7 +29,8 @@ from pipeline.shards.sample_info import read_info
 from pipeline.shards.store import Store, map_file
 from pipeline.stages.stage import Made
 
-DATA, RECEIPTS = "data", "receipts"
+DATA, RECEIPTS, DALI = "data", "receipts", "dali"
+"""Folders. DALI's indexes have one of their own, as the Hub takes so many files in a folder; Energon's may not."""
 PICTURE = "jpg"
 COLOR = FORMATS["color"].members[0]
 
@@ -48,9 +50,14 @@ def shard_paths(target: Target) -> ShardPaths:
     return ShardPaths(data_path(target), receipt_path(target))
 
 
+def dali_folder(claim: Mapping[str, Any]) -> str:
+    """The folder of DALI's indexes. Publications that were begun by earlier versions have them beside the tars."""
+    return DALI if DALI in claim else DATA
+
+
 def index_paths(target: Target) -> tuple[str, str]:
     """(DALI's index, Energon's)"""
-    return f"{DATA}/{target.name}.idx", f"{DATA}/{target.name}.tar.idx"
+    return f"{target.dali}/{target.name}.idx", f"{DATA}/{target.name}.tar.idx"
 
 
 def make_indexes(target: Target, entries: Sequence[Entry], size: int) -> dict[str, bytes]:

@@ -17,7 +17,7 @@ from pipeline.errors import DamagedShard, RequestError
 from pipeline.image.geometry import Geometry
 from pipeline.publish.assignment import Choice
 from pipeline.publish.config import Publication, order_shares, without_paths
-from pipeline.publish.pack import PICTURE, RECEIPTS, Pack
+from pipeline.publish.pack import DALI, PICTURE, RECEIPTS, Pack, dali_folder
 from pipeline.publish.survey import Looked, Survey, reasons_of, refuse_collisions, refuse_problems
 from pipeline.shards.receipt import FORMAT, Receipt, digest_json, digest_receipts, to_json
 from pipeline.shards.store import Store
@@ -40,6 +40,7 @@ class Claim:
     pictures: bool | None = None
     layout: str | None = None
     stones: Count | None = None
+    dali: str | None = None
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ class Plan:
         self._check_members(looked)
         refuse_collisions(self.dataset, looked)
         fates = {shard: looked[shard].fates for shard in self.dataset.shards}
-        choice = Choice(fates, list(self.shares), self.asked.shard_size)
+        choice = Choice(fates, list(self.shares), self.asked.shard_size, dali_folder(self.claim))
         if not choice.targets:
             told = ", ".join(f"{reason} {n}" for reason, n in choice.left_out(reasons_of(self.columns)).items())
             raise RequestError(
@@ -183,6 +184,8 @@ def plan_publish(dataset: Dataset, asked: Publication, to: Store) -> Plan:
     }
     if asked.layout == "columns" and (standing is None or "rows" in standing):
         claim["rows"] = "samples"
+    if asked.layout == "packed" and (standing is None or DALI in standing):
+        claim[DALI] = DALI
     # As it comes back from JSON, so that the two can be compared.
     return Plan(dataset, to, asked, tuple(columns), shares, receipts, json.loads(to_json(claim)), stones)
 

@@ -30,7 +30,7 @@ from pipeline.publish.finish import (
 )
 from pipeline.publish.manifest import Line, PackedShards, line_of, read_manifest
 from pipeline.publish.notes import commit_noted, discard_drafts, discard_unnoted
-from pipeline.publish.pack import PICTURE, read_receipt
+from pipeline.publish.pack import PICTURE, dali_folder, read_receipt
 from pipeline.publish.plan import CLAIM, read_claim
 from pipeline.publish.readers import Reader, read_back
 from pipeline.publish.signature import hash_files, load_sums, replace_draft, sign
@@ -65,6 +65,7 @@ class Rehydrate:
     published: Store
     to: Store
     lines: Sequence[Line]
+    targets: Sequence[Target]
     geometry: Geometry
     downloads: Fetching
     recipe: str
@@ -87,7 +88,7 @@ class Rehydrate:
             self._decode = decode_in_time
 
     def __call__(self, shard: int) -> Made:
-        target = target_of(self.lines[shard])
+        target = self.targets[shard]
         receipt = read_receipt(self.to, target) or self._make(shard, target)
         return Made({target.split: receipt})
 
@@ -138,10 +139,10 @@ class Rehydrate:
         return encode_jpeg(apply_placement(decoded.picture, placement), self.geometry.quality)
 
 
-def target_of(line: Line) -> Target:
+def target_of(line: Line, dali: str) -> Target:
     """The target that a line of the manifest tells of."""
     split, _, number = Path(line.name).stem.rpartition("-")
-    return Target(split, int(number))
+    return Target(split, int(number), dali)
 
 
 def plan_rehydrate(published: Store, to: Store, downloads: Fetching) -> Rehydrate:
@@ -157,16 +158,16 @@ def plan_rehydrate(published: Store, to: Store, downloads: Fetching) -> Rehydrat
         standing = read_claim(to)
     if standing != record:
         raise RequestError(f"{to.root} must be empty or hold this very set; use another --out")
-    return Rehydrate(published, to, lines, Geometry(**claim["geometry"]), downloads, digest_json(record))
+    targets = [target_of(line, dali_folder(claim)) for line in lines]
+    return Rehydrate(published, to, lines, targets, Geometry(**claim["geometry"]), downloads, digest_json(record))
 
 
 def find_left(stage: Rehydrate) -> list[int]:
     """The numbers of the shards to be made: those without a receipt, and those that were damaged since."""
-    targets = [target_of(line) for line in stage.lines]
-    check_shards(stage.to, targets)
-    done = find_receipts(stage.to, targets)
-    discard_unnoted(stage.to, [target for target in targets if target not in done])
-    return [number for number, target in enumerate(targets) if target not in done]
+    check_shards(stage.to, stage.targets)
+    done = find_receipts(stage.to, stage.targets)
+    discard_unnoted(stage.to, [target for target in stage.targets if target not in done])
+    return [number for number, target in enumerate(stage.targets) if target not in done]
 
 
 @dataclass(frozen=True)
@@ -180,8 +181,8 @@ class Rehydrated:
 
 def finish_rehydrated(stage: Rehydrate, readers: Mapping[str, Reader]) -> Rehydrated:
     """Read it back, and sign it. Raises IncompleteError when a shard is not done."""
-    to, targets = stage.to, [target_of(line) for line in stage.lines]
-    receipts = read_receipts(to, targets)
+    to = stage.to
+    receipts = read_receipts(to, stage.targets)
     discard_drafts(to)
     discard_empty(to, receipts)  # the tar of an attempt that came after one that got no picture
     drops = Counter[str]()
@@ -195,7 +196,7 @@ def finish_rehydrated(stage: Rehydrate, readers: Mapping[str, Reader]) -> Rehydr
     unchecked = read_back(to, lines, readers)
     sums = {**hash_files(to, [*signed, CLAIM]), **sums_of_shards(to, receipts)}
     manifest = b"".join(line.encode() for line in lines)
-    sign(to, manifest, sums, lambda: find_receipts(to, targets) == receipts)
+    sign(to, manifest, sums, lambda: find_receipts(to, stage.targets) == receipts)
     return Rehydrated(tuple(lines), dict(drops), tuple(unchecked))
 
 

@@ -126,7 +126,11 @@ def test_what_an_earlier_version_published_is_purged(tmp_path: Path) -> None:
     before = {split: keys_of(to, split) for split in ("train", "test")}
     gone = before["train"][3]
     remove(dataset, "keys", [gone])
+    files = contents(to).keys()
     assert publish_here(dataset, to, purge=True, **ASKED).made == 1
+    # DALI's indexes stay where that version put them.
+    assert contents(to).keys() - {"revisions/000001.json"} >= {name for name in files if name.endswith(".idx")}
+    assert not (to / "dali").exists()
     assert keys_of(to) == [key for key in before["train"] if key != gone]
     assert keys_of(to, "test") == before["test"]
     assert len(open_published(str(to))) == len(before["train"]) - 1

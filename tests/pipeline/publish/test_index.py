@@ -27,9 +27,13 @@ def tars(to: Path) -> list[Path]:
     return sorted((to / "data").glob("*.tar"))
 
 
+def dali_of(tar: Path) -> Path:
+    return tar.parents[1] / "dali" / f"{tar.stem}.idx"
+
+
 def test_every_member_lies_where_the_indexes_say(to: Path) -> None:
     for path in tars(to):
-        entries = read_dali_index(path.with_suffix(".idx").read_bytes(), "index")
+        entries = read_dali_index(dali_of(path).read_bytes(), "index")
         starts = np.frombuffer(path.with_suffix(".tar.idx").read_bytes(), "<u8").tolist()
         data = path.read_bytes()
         with tarfile.open(path) as tar:
@@ -45,7 +49,7 @@ def test_every_member_lies_where_the_indexes_say(to: Path) -> None:
 
 def test_the_text_of_dalis_index(to: Path) -> None:
     path = tars(to)[0]
-    lines = path.with_suffix(".idx").read_text().splitlines()
+    lines = dali_of(path).read_text().splitlines()
     entries = scan(memoryview(path.read_bytes()))
     assert lines[0] == f"v1.2 {len(entries)}"
     assert lines[1].split()[:4] == ["jpg", "512", str(entries[0].members[0].size), f"{entries[0].key}.jpg"]

@@ -100,7 +100,7 @@ def test_the_same_bytes_as_with_images(dataset: Dataset, source: Web, tmp_path: 
     publish_here(dataset, tmp_path / "with", shard_size=3, with_images=True)
     rehydrate(tmp_path, source)
     full, expected = contents(tmp_path / "full"), contents(tmp_path / "with")
-    shards = [name for name in expected if name.startswith("data/")]
+    shards = [name for name in expected if name.startswith(("data/", "dali/"))]
     assert len(shards) == 9
     assert {name: full[name] for name in shards} == {name: expected[name] for name in shards}
     assert len(open_published(str(tmp_path / "full"))) == 7
@@ -200,7 +200,7 @@ def check_whole(out: Path) -> None:
         tar = (out / f"{shard}.tar").read_bytes()
         assert hashlib.sha256(tar).hexdigest() == receipt.sha256, f"{path.stem}: the receipt of another tar"
         assert len(list(read_samples(memoryview(tar)))) == receipt.samples
-        assert read_dali_index((out / f"{shard}.idx").read_bytes(), shard) == scan(memoryview(tar))
+        assert read_dali_index((out / f"dali/{path.stem}.idx").read_bytes(), shard) == scan(memoryview(tar))
     store = open_store(str(out))
     assert not store.names("drafts")
     groups = plan_check(store)

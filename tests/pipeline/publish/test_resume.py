@@ -158,8 +158,8 @@ def test_a_second_run_sends_only_what_is_missing(
     for name in ("data/train-000001.tar", "receipts/train-000001.json", SUMS):
         (to / name).unlink()
     assert publish_here(dataset, to).made == 1
-    *made, last = [path for path in created if path.startswith(("data/", "receipts/"))]
-    assert sorted(made) == [f"data/train-000001.{suffix}" for suffix in ("idx", "tar", "tar.idx")]
+    *made, last = [path for path in created if path.startswith(("dali/", "data/", "receipts/"))]
+    assert sorted(made) == ["dali/train-000001.idx", "data/train-000001.tar", "data/train-000001.tar.idx"]
     assert last == "receipts/train-000001.json"
     assert contents(to) == before
 

@@ -79,8 +79,9 @@ def test_a_shard_of_which_nothing_is_left(tmp_path: Path) -> None:
     publish_here(dataset, to, purge=True, readers=LOCAL, shard_size=4)
     assert keys_of(to) == everything()[4:8]
     assert sorted(path.name for path in (to / "data").iterdir()) == [
-        f"train-000001.{suffix}" for suffix in ("idx", "tar", "tar.idx")
+        f"train-000001.{suffix}" for suffix in ("tar", "tar.idx")
     ]
+    assert [path.name for path in (to / "dali").iterdir()] == ["train-000001.idx"]
     files = contents(to)
     sums = {line.split("  ")[1] for line in files["SHA256SUMS"].decode().splitlines()}
     assert sums == files.keys() - {"SHA256SUMS"}
@@ -149,7 +150,7 @@ def test_an_empty_tar_of_an_earlier_version_goes_with_the_next_purge(tmp_path: P
     publish_here(dataset, to, shard_size=4)
     remove(dataset, "keys", everything()[:4])
     publish_here(dataset, to, purge=True, shard_size=4)
-    left = {"data/train-000000.tar": bytes(1024), "data/train-000000.idx": b"v1.2 0\n"}
+    left = {"data/train-000000.tar": bytes(1024), "dali/train-000000.idx": b"v1.2 0\n"}
     left["data/train-000000.tar.idx"] = bytes(8)
     for name, data in left.items():
         (to / name).write_bytes(data)

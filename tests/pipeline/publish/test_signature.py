@@ -139,7 +139,7 @@ def cut(path: Path) -> None:
 
 PACKED = {
     "data/train-000001.tar": 1,
-    "data/train-000001.idx": 1,
+    "dali/train-000001.idx": 1,
     "data/train-000001.tar.idx": 1,
     "receipts/train-000001.json": 1,
     ".nv-meta/.info.json": 0,
