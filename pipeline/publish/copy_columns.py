@@ -31,8 +31,7 @@ from pipeline.publish.signature import (
 from pipeline.publish.survey import MEMBER
 from pipeline.shards.commit import Extra, commit, create_same, load_receipt, receipt_path, tar_path
 from pipeline.shards.read import check_bytes, load_tar
-from pipeline.shards.receipt import Receipt, shard_name, to_json
-from pipeline.shards.sample import digest_keys
+from pipeline.shards.receipt import Receipt, check_keys, shard_name, to_json
 from pipeline.shards.store import Store
 from pipeline.shards.tar import TarError
 from pipeline.stages.stage import Made
@@ -104,13 +103,10 @@ def scan_verified(data: memoryview, receipt: Receipt) -> list[Entry]:
         entries = scan(data)
     except TarError as error:
         raise DamagedShard(f"{path}: {error}") from None
-    if len(entries) != receipt.samples or digest_keys(entry.key for entry in entries) != receipt.keys:
-        raise DamagedShard(f"{path}: its keys are not those of its receipt")
+    check_keys(path, [entry.key for entry in entries], receipt.samples, receipt.keys)
     for entry in entries:
         if wrong := [member.name for member in entry.members if not MEMBER.fullmatch(member.name)]:
             raise DamagedShard(f"{path}: {entry.key} has the member {wrong[0]!r}, no name for one")
-        if len({member.name for member in entry.members}) != len(entry.members):
-            raise DamagedShard(f"{path}: a member of {entry.key} stands there twice")
     return entries
 
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from pipeline.errors import DamagedShard
 from pipeline.shards.receipt import digest_json, to_compact_json, to_json
-from pipeline.shards.tar import BLOCK, END, TarError, read_members
+from pipeline.shards.tar import BLOCK, END, group_members, read_members
 
 DALI_VERSION = "v1.2"
 ENERGON_VERSION = "7.4.1"
@@ -52,22 +52,11 @@ class Entry:
 
 def scan(data: memoryview) -> list[Entry]:
     """The samples of a tar as TarWriter writes it. Raises TarError."""
-    entries: list[Entry] = []
-    members: list[Member] = []
-    key, position = "", 0
-    for name, content in read_members(data):
-        stem, _, member = name.partition(".")
-        if stem != key and members:
-            entries.append(Entry(key, tuple(members)))
-            members = []
-        key = stem
-        members.append(Member(member, position + BLOCK, len(content)))
-        position += BLOCK + len(content) + -len(content) % BLOCK
-    if members:
-        entries.append(Entry(key, tuple(members)))
-    if position + len(END) != len(data):
-        raise TarError(f"its members end at byte {position} of {len(data)}")
-    return entries
+    found = ((name, (start, len(content))) for name, start, content in read_members(data))
+    return [
+        Entry(key, tuple(Member(name, *of) for name, of in members.items()))
+        for key, members in group_members(found)
+    ]
 
 
 def dali_index(entries: Sequence[Entry]) -> bytes:

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import builtins
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from extractors.records import BadRecord, Count, decode_record
+from pipeline.dataset.tombstones import LeftOut
 from pipeline.errors import DamagedShard, RequestError
 from pipeline.publish.assignment import Target
 from pipeline.publish.pack import DATA, data_path
 from pipeline.publish.plan import MANIFEST, SUMS
-from pipeline.shards.receipt import SampleCount, digest_json, to_compact_json
+from pipeline.shards.read import gone
+from pipeline.shards.receipt import Receipt, SampleCount, check_sha256, digest_json, to_compact_json
 from pipeline.shards.store import Store, open_store
 from pipeline.stream import Stream
-from pipeline.stream.cache import ShardCache
+from pipeline.stream.cache import ShardCache, open_vouched
 from pipeline.stream.caching import open_cache
 from pipeline.stream.index import Vouched
-from pipeline.stream.opened import Opened, open_samples
+from pipeline.stream.opened import Opened, locate_samples, open_samples
 from pipeline.stream.order import BlockOrder, Kept
-from pipeline.stream.verified import open_verified
 
 
 @dataclass(frozen=True)
@@ -55,11 +55,13 @@ def read_manifest(store: Store) -> list[Line]:
 
 
 class PackedShards:
-    """What a Stream asks of its shards; shard n is line n. digest: of every byte that can be handed out."""
+    """A ShardSource: shard n is line n. digest, data: of every byte that can be handed out."""
 
     def __init__(self, store: Store, lines: Sequence[Line], cache: ShardCache | None = None) -> None:
         self.store, self.lines, self._cache = store, tuple(lines), cache
-        self.digest = digest_json([line.sha256 for line in lines])
+        self.root = store.root
+        self.digest = self.data = digest_json([line.sha256 for line in lines])
+        self.removed: LeftOut = {}
 
     def counts(self) -> dict[int, int]:
         return {number: line.samples for number, line in enumerate(self.lines)}
@@ -67,18 +69,9 @@ class PackedShards:
     def open(self, shard: int) -> Opened:
         """The samples, after all bytes agreed with the manifest. Raises DamagedShard."""
         line = self.lines[shard]
-        vouched = Vouched(line.name, line.bytes, line.sha256)
-        try:
-            found = (
-                self._cache.open(vouched) if self._cache else open_verified(self.store.open(line.name), vouched)
-            )
-        except FileNotFoundError:
-            raise DamagedShard(f"{line.name}: stands in the manifest, but the file is gone") from None
-        if len(found.entries) != line.samples:
-            raise DamagedShard(f"{line.name}: must have {line.samples} samples, has {len(found.entries)}")
-        return open_samples(
-            [(e.key, {name: (found, member) for name, member in e.members.items()}) for e in found.entries]
-        )
+        vouched = Vouched(line.name, line.bytes, line.sha256, line.samples)
+        found = locate_samples(open_vouched(self.store, vouched, self._cache))
+        return open_samples([(sample.key, sample.members) for sample in found])
 
 
 def load_line(store: Store, line: Line) -> memoryview:
@@ -86,16 +79,14 @@ def load_line(store: Store, line: Line) -> memoryview:
     try:
         data = store.load(line.name)
     except FileNotFoundError:
-        raise DamagedShard(f"{line.name}: stands in the manifest, but the file is gone") from None
-    sha256 = hashlib.sha256(data).hexdigest()
-    if sha256 != line.sha256:
-        raise DamagedShard(f"{line.name}: must have sha256 {line.sha256[:12]}…, has {sha256[:12]}…")
+        raise gone(line.name) from None
+    check_sha256(line.name, hashlib.sha256(data).hexdigest(), line.sha256)
     return data
 
 
 def stream_lines(store: Store, lines: Sequence[Line], seed: int = 0, cache: ShardCache | None = None) -> Stream:
     """The stream of these shards."""
-    shards: Any = PackedShards(store, lines, cache)
+    shards = PackedShards(store, lines, cache)
     return Stream(shards, BlockOrder(seed, Kept(shards.counts(), frozenset())))
 
 
@@ -118,7 +109,7 @@ def open_published(
     return stream_lines(store, chosen, seed, kept)
 
 
-def line_of(target: Target, receipt: Any, members: Sequence[str]) -> Line:
+def line_of(target: Target, receipt: Receipt, members: Sequence[str]) -> Line:
     """The line of a shard that is done."""
     return Line(
         name=data_path(target),
@@ -129,10 +120,6 @@ def line_of(target: Target, receipt: Any, members: Sequence[str]) -> Line:
         members=tuple(members),
         removed=receipt.drops.get("removed", 0),
     )
-
-
-Splits = Mapping[str, Sequence[Line]]
-"""split -> its shards, in order."""
 
 
 def by_split(lines: Sequence[Line]) -> dict[str, list[Line]]:

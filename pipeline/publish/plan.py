@@ -9,7 +9,8 @@ from typing import Any
 
 from extractors.maps.formats import FORMATS
 from extractors.records import BadRecord, Count, convert_record, decode_record
-from pipeline.dataset.columns import check_current, whole_column
+from pipeline.dataset.aligned import check_current
+from pipeline.dataset.columns import whole_column
 from pipeline.dataset.dataset import IMAGES, Dataset
 from pipeline.dataset.duplicates import mark_duplicates
 from pipeline.dataset.tombstones import count_stones, read_tombstones

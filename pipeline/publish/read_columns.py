@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import BinaryIO
 
-from pipeline.dataset.columns import check_current, zip_columns
+from pipeline.dataset.aligned import open_aligned
 from pipeline.dataset.dataset import IMAGES, Dataset
-from pipeline.errors import ShardNotReady
-from pipeline.shards.commit import load_receipt
 from pipeline.shards.read import check_bytes, load_tar, read_keyed
-from pipeline.shards.receipt import Receipt, digest_json, shard_name
+from pipeline.shards.receipt import Receipt, digest_json
 from pipeline.shards.sample import Sample
+from pipeline.shards.store import Store
 from pipeline.shards.tar import END, TarWriter
 
 CHUNK = 8 << 20
@@ -30,39 +29,26 @@ class Loaded:
 
     def __init__(self, dataset: Dataset, columns: Sequence[str], shard: int, threads: ThreadPoolExecutor) -> None:
         self.shard = shard
-        receipts = {column: _receipt(dataset, column, shard) for column in columns}
-        for receipt in receipts.values():
-            check_current(receipt, receipts[IMAGES])
-        data = {column: load_tar(dataset.store, receipt) for column, receipt in receipts.items()}
-        self._checks: list[Future[None]] = [
-            threads.submit(check_bytes, data[column], receipts[column]) for column in columns
-        ]
-        self.digest = digest_json({column: receipt.sha256 for column, receipt in receipts.items()})
+        self._checks: list[Future[None]] = []
+
+        def read(store: Store, receipt: Receipt) -> list[Sample]:
+            data = load_tar(store, receipt)
+            self._checks.append(threads.submit(check_bytes, data, receipt))
+            return read_keyed(data, receipt)
+
+        aligned = open_aligned(dataset.store, shard, columns, read)
         try:
-            self.samples = _zip(data, receipts)
+            whole = aligned.zip()
         except Exception:
             self.check()  # what is damaged is to be called so
             raise
+        self.digest = digest_json({column: receipt.sha256 for column, receipt in aligned.receipts.items()})
+        self.samples = [Sample(s.key, whole.get(s.key, s.members)) for s in aligned.samples[IMAGES]]
 
     def check(self) -> None:
         """Wait until all bytes are verified. Raises DamagedShard."""
         for check in self._checks:
             check.result()
-
-
-def _receipt(dataset: Dataset, column: str, shard: int) -> Receipt:
-    receipt = load_receipt(dataset.store, column, shard)
-    if receipt is None:
-        raise ShardNotReady(f"{column}/{shard_name(shard)} has no receipt")
-    return receipt
-
-
-def _zip(data: Mapping[str, memoryview], receipts: Mapping[str, Receipt]) -> list[Sample]:
-    found: dict[str, list[Sample]] = {}
-    for column, receipt in receipts.items():
-        found[column] = read_keyed(data[column], receipt)
-    whole = {sample.key: sample for sample in zip_columns(found, receipts)}
-    return [whole.get(sample.key, sample) for sample in found[IMAGES]]
 
 
 class BesideWriter(TarWriter):

@@ -15,13 +15,15 @@ import numpy as np
 
 from extractors.base import Resources
 from extractors.budget import STORED_PIXELS, stored_size
+from pipeline.dataset.aligned import open_aligned
 from pipeline.dataset.dataset import IMAGES, Dataset
-from pipeline.errors import DamagedShard, RequestError, ShardNotReady
-from pipeline.shards.commit import load_receipt, tar_path
+from pipeline.errors import DamagedShard, RequestError
+from pipeline.shards.commit import tar_path
 from pipeline.shards.read import load_tar, read_keyed
-from pipeline.shards.receipt import shard_name
+from pipeline.shards.receipt import Receipt, shard_name
 from pipeline.shards.sample import Sample, is_key
 from pipeline.shards.sample_info import SampleInfo, read_info
+from pipeline.shards.store import Store
 from pipeline.shards.tar import read_samples
 from pipeline.stages.stage import Made
 
@@ -75,7 +77,9 @@ class Survey:
         """Nothing to load."""
 
     def __call__(self, shard: int) -> Looked:
-        samples = {column: self._read(column, shard) for column in self.columns}
+        aligned = open_aligned(self.dataset.store, shard, self.columns, load_keyed)
+        aligned.check()
+        samples = aligned.samples
         members = {column: tuple(found[0].members) for column, found in samples.items() if found}
         keys = [sample.key for sample in samples[IMAGES]]
         removed = self.removed.get(shard, ())
@@ -106,13 +110,6 @@ class Survey:
         )
         return Looked({}, tuple(errors), fates, hash_keys(keys), members, licences)
 
-    def _read(self, column: str, shard: int) -> list[Sample]:
-        """The samples, after size, number and keys agreed with the receipt. Packing compares the sha256."""
-        receipt = load_receipt(self.dataset.store, column, shard)
-        if receipt is None:
-            raise ShardNotReady(f"{column}/{shard_name(shard)} has no receipt")
-        return read_keyed(load_tar(self.dataset.store, receipt), receipt)
-
     def _fate(self, shard: int, key: str, licence: int | None, lacking: Mapping[str, set[str]]) -> int:
         of = self.duplicates.get(shard, {}).get(key)
         reason = None
@@ -127,6 +124,11 @@ class Survey:
         if reason is not None:
             return LEFT + reasons_of(self.columns).index(reason)
         return choose_split(key if of is None else of, self.shares)
+
+
+def load_keyed(store: Store, receipt: Receipt) -> list[Sample]:
+    """The samples, after size, number and keys agreed with the receipt. Packing compares the sha256."""
+    return read_keyed(load_tar(store, receipt), receipt)
 
 
 def choose_split(group: str, shares: Mapping[str, float]) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -25,6 +25,7 @@ from pipeline.report.captions import Captioned, choose_captions, choose_limit
 from pipeline.report.facts import ColumnFacts, DatasetFacts, Hosts
 from pipeline.report.sample_stats import Count, Counted, Tally, add_tallies
 from pipeline.report.samples import (
+    Members,
     Pair,
     Row,
     Thumbnail,
@@ -34,6 +35,7 @@ from pipeline.report.samples import (
     draw_rows,
 )
 from pipeline.shards.commit import load_receipt
+from pipeline.shards.read import load_verified
 from pipeline.shards.receipt import Receipt, digest_json
 from pipeline.stages.stage import Stage
 
@@ -234,28 +236,22 @@ def _show_rows(dataset: Dataset, receipts: Receipts, rows: int, removed: Removed
     """The samples of the sheet, and what of their shards is damaged."""
     shown, problems = list[Row](), list[str]()
     for shard, indices in choose_samples(receipts, rows).items():
-        of = {column: found.get(shard) for column, found in receipts.items()}
-        found, damaged = _open_rows(dataset, of, indices)
+        found, damaged = _open_rows(dataset, receipts.keys(), shard, indices)
         shown += [row for row in found if row.key not in removed.get(shard, ())]
         problems += damaged
     return shown, problems
 
 
 def _open_rows(
-    dataset: Dataset, receipts: Mapping[str, Receipt | None], indices: Sequence[int]
+    dataset: Dataset, columns: Collection[str], shard: int, indices: Sequence[int]
 ) -> tuple[list[Row], tuple[str, ...]]:
     """The samples at `indices` of one images shard with the maps of every column, and what is damaged."""
-    made = {column: receipt for column, receipt in receipts.items() if receipt}
-    aligned = open_aligned(dataset.store, made)
-    if not aligned.samples:
-        return [], aligned.problems
-    maps = {
-        column: {sample.key: sample.members for sample in aligned.samples[column]}
-        if column in aligned.samples
-        else "damaged"
-        for column in made
-        if column != IMAGES
-    }
-    missing = {c: r.dropped if r else {} for c, r in receipts.items() if c != IMAGES}
-    pictures = aligned.samples[IMAGES]
-    return draw_rows([pictures[i] for i in indices], maps, missing), aligned.problems
+    aligned = open_aligned(dataset.store, shard, columns, load_verified)
+    problems = tuple(map(str, aligned.problems.values()))
+    pictures = aligned.samples.pop(IMAGES, None)
+    if pictures is None:
+        return [], problems
+    found: dict[str, Mapping[str, Members] | str] = dict.fromkeys(aligned.problems, "damaged")
+    found |= {column: {s.key: s.members for s in samples} for column, samples in aligned.samples.items()}
+    dropped = {c: aligned.receipts[c].dropped if c in aligned.receipts else {} for c in columns if c != IMAGES}
+    return draw_rows([pictures[i] for i in indices], found, dropped), problems

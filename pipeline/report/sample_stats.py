@@ -16,12 +16,11 @@ from extractors.maps.formats import PeopleRecord
 from extractors.records import decode_record
 from pipeline.dataset.aligned import open_aligned
 from pipeline.dataset.dataset import IMAGES, Dataset
-from pipeline.errors import DamagedShard, describe_error
+from pipeline.errors import describe_error
 from pipeline.image.stored import use_threads
 from pipeline.report.captions import Captioned, rank, read_caption
 from pipeline.report.samples import Thumbnail, draw_thumbnail
-from pipeline.shards.commit import load_receipt
-from pipeline.shards.receipt import Receipt
+from pipeline.shards.read import load_verified
 from pipeline.shards.sample import Sample
 from pipeline.shards.sample_info import SampleInfo
 from pipeline.stages.stage import Made
@@ -151,12 +150,9 @@ class Count:
         use_threads(self.resources.cpus)
 
     def __call__(self, shard: int) -> Counted:
-        receipts, damaged = self._receipts(shard)
-        if IMAGES not in receipts:
-            return Counted(problems=damaged)
-        aligned = open_aligned(self.dataset.store, receipts)
-        problems = (*damaged, *aligned.problems)
-        if not aligned.samples:
+        aligned = open_aligned(self.dataset.store, shard, self.columns, load_verified)
+        problems = tuple(map(str, aligned.problems.values()))
+        if IMAGES not in aligned.samples:
             return Counted(problems=problems)
         removed = self.removed.get(shard, ())
         kept = {c: [s for s in samples if s.key not in removed] for c, samples in aligned.samples.items()}
@@ -164,7 +160,7 @@ class Count:
         images = kept[IMAGES]
         thumbnails, unread = self._thumbnails(images)
         return Counted(
-            receipts={IMAGES: receipts[IMAGES]},
+            receipts={IMAGES: aligned.receipts[IMAGES]},
             errors=(*errors, *unread),
             tally=tally,
             captions=tuple(read_caption(sample) for sample in images if self._is_searched(sample.key)),
@@ -185,19 +181,6 @@ class Count:
 
     def _is_searched(self, key: str) -> bool:
         return rank(key) < self.limit or key in self.shown
-
-    def _receipts(self, shard: int) -> tuple[dict[str, Receipt], tuple[str, ...]]:
-        """The receipts of the shard's columns that are made, and a line for each that is damaged."""
-        receipts, damaged = dict[str, Receipt](), []
-        for column in self.columns:
-            try:
-                receipt = load_receipt(self.dataset.store, column, shard)
-            except DamagedShard as error:
-                damaged.append(str(error))
-                continue
-            if receipt is not None:
-                receipts[column] = receipt
-        return receipts, tuple(damaged)
 
 
 def count(columns: Mapping[str, Sequence[Sample]]) -> tuple[Tally, tuple[str, ...]]:

@@ -6,8 +6,8 @@ import hashlib
 
 from pipeline.errors import DamagedShard
 from pipeline.shards.commit import tar_path
-from pipeline.shards.receipt import Receipt, check_sha256, check_size
-from pipeline.shards.sample import Sample, digest_keys
+from pipeline.shards.receipt import Receipt, check_keys, check_sha256, check_size
+from pipeline.shards.sample import Sample
 from pipeline.shards.store import Store
 from pipeline.shards.tar import TarError, read_samples
 
@@ -27,7 +27,7 @@ def load_verified(store: Store, receipt: Receipt) -> list[Sample]:
     try:
         file = store.open(path)
     except FileNotFoundError:
-        raise DamagedShard(f"{path}: has a receipt, but the file is gone") from None
+        raise gone(path) from None
     with file:
         return read_verified(memoryview(file.read()), receipt)
 
@@ -38,7 +38,12 @@ def load_tar(store: Store, receipt: Receipt) -> memoryview:
     try:
         return store.load(path)
     except FileNotFoundError:
-        raise DamagedShard(f"{path}: has a receipt, but the file is gone") from None
+        raise gone(path) from None
+
+
+def gone(path: str) -> DamagedShard:
+    """What to raise for a shard that is vouched for, but is not there."""
+    return DamagedShard(f"{path}: has a receipt, but the file is gone")
 
 
 def check_bytes(data: memoryview, receipt: Receipt) -> None:
@@ -65,6 +70,5 @@ def read_keyed(data: memoryview, receipt: Receipt) -> list[Sample]:
         samples = list(read_samples(data))
     except TarError as error:
         raise DamagedShard(f"{path}: {error}") from None
-    if len(samples) != receipt.samples or digest_keys(sample.key for sample in samples) != receipt.keys:
-        raise DamagedShard(f"{path}: its keys are not those of its receipt")
+    check_keys(path, [sample.key for sample in samples], receipt.samples, receipt.keys)
     return samples

@@ -6,7 +6,7 @@ import builtins
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any
 
@@ -14,6 +14,7 @@ import msgspec
 
 from extractors.records import BadRecord, Count, decode_record
 from pipeline.errors import DamagedShard
+from pipeline.shards.sample import digest_keys
 
 FORMAT = 1
 MOST_SAMPLES = 10**7
@@ -117,6 +118,14 @@ def check_sha256(path: str, found: str, expected: str) -> None:
     """Raises DamagedShard when a shard has another digest than is vouched for."""
     if found != expected:
         raise DamagedShard(f"{path}: must have sha256 {expected[:12]}…, has {found[:12]}…")
+
+
+def check_keys(path: str, found: Sequence[str], samples: int, keys: str | None) -> None:
+    """Raises DamagedShard when a shard has other keys than are vouched for. keys: their digest, if known."""
+    if len(found) != samples:
+        raise DamagedShard(f"{path}: must have {samples} samples, has {len(found)}")
+    if keys not in (None, digest_keys(found)):
+        raise DamagedShard(f"{path}: its keys are not those of its receipt")
 
 
 def digest_receipts(receipts: Mapping[int, Receipt]) -> str:

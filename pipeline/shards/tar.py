@@ -7,12 +7,13 @@ webdataset are, ends silently at a damaged header or at a cut between members; t
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from typing import BinaryIO
+from collections.abc import Iterable, Iterator
+from typing import BinaryIO, TypeVar
 from zlib import adler32
 
 from pipeline.shards.sample import Sample
 
+T = TypeVar("T")
 BLOCK = 512
 END = bytes(2 * BLOCK)
 NAME_BYTES = 100
@@ -98,8 +99,8 @@ def _read_header(header: bytes, offset: int) -> tuple[str, int] | None:
     return header[:NAME_BYTES].rstrip(b"\0").decode("ascii", "replace"), _octal(header[124:136])
 
 
-def read_members(data: memoryview) -> Iterator[tuple[str, memoryview]]:
-    """(name, bytes) of each member, in order; the bytes are views into `data`.
+def read_members(data: memoryview) -> Iterator[tuple[str, int, memoryview]]:
+    """(name, offset, bytes) of each member, in order; the bytes are views into `data`.
 
     Raises TarError on a header that is damaged or not a plain file's, on a missing or early end, and on
     anything after the end.
@@ -111,7 +112,7 @@ def read_members(data: memoryview) -> Iterator[tuple[str, memoryview]]:
         offset = start + length + (-length % BLOCK)
         if offset > size:
             raise TarError("the last member is cut")
-        yield name, data[start : start + length]
+        yield name, start, data[start : start + length]
     if bytes(data[offset:]) != END:
         raise TarError(f"the end of the archive at byte {offset} is followed by something else")
 
@@ -139,17 +140,23 @@ def split_name(name: str) -> tuple[str, str]:
     return stem, member
 
 
-def read_samples(data: memoryview) -> Iterator[Sample]:
-    """The samples of a shard: neighbouring members with the same key. Raises TarError."""
-    key, members = "", dict[str, bytes | memoryview]()
-    for name, content in read_members(data):
+def group_members(members: Iterable[tuple[str, T]]) -> Iterator[tuple[str, dict[str, T]]]:
+    """(key, member -> what is given of it) of each sample: neighbours with the same key. Raises TarError."""
+    key, found = "", dict[str, T]()
+    for name, content in members:
         stem, member = split_name(name)
-        if stem != key and members:
-            yield Sample(key, members)
-            members = {}
+        if stem != key and found:
+            yield key, found
+            found = {}
         key = stem
-        if member in members:
-            raise TarError(f"{name} stands there twice")
-        members[member] = content
-    if members:
+        if member in found:
+            raise TarError(f"{name} is there twice")
+        found[member] = content
+    if found:
+        yield key, found
+
+
+def read_samples(data: memoryview) -> Iterator[Sample]:
+    """The samples of a shard. Raises TarError."""
+    for key, members in group_members((name, content) for name, _, content in read_members(data)):
         yield Sample(key, members)

@@ -13,7 +13,7 @@ import pyarrow as pa
 from extractors.base import Resources
 from extractors.maps.formats import PeopleRecord
 from extractors.records import BadRecord, decode_record
-from pipeline.dataset.columns import check_current, zip_columns
+from pipeline.dataset.aligned import open_aligned
 from pipeline.dataset.dataset import IMAGES, RESERVED, Dataset
 from pipeline.dataset.download_commit import read_seen
 from pipeline.dataset.duplicates import read_marks
@@ -21,11 +21,11 @@ from pipeline.dataset.outcomes import read_rows, rows_path
 from pipeline.dataset.plan import plan_path, read_left_out, read_notes, verify_segment
 from pipeline.dataset.tombstones import read_stones
 from pipeline.errors import DamagedShard
-from pipeline.shards.commit import load_receipt
 from pipeline.shards.read import load_verified
 from pipeline.shards.receipt import Receipt, shard_name
 from pipeline.shards.sample import Sample
 from pipeline.shards.sample_info import read_info
+from pipeline.shards.store import Store
 from pipeline.stages.stage import Made
 
 SEEN_NAME = re.compile(r"(\d{6,})\.seen\.parquet")
@@ -44,30 +44,20 @@ class Verify:
         """Nothing to load."""
 
     def __call__(self, shard: int) -> Made:
-        receipts: dict[str, Receipt] = {}
-        errors: list[str] = []
-        pictures: list[Sample] = []
-        for column in self.columns:
-            try:
-                receipt = load_receipt(self.dataset.store, column, shard)
-                if receipt is None:
-                    errors.append(f"{column}/{shard_name(shard)}: missing")
-                    continue
-                samples = load_verified(self.dataset.store, receipt)
-                if receipt.recipe != self.recipes[column]:
-                    raise DamagedShard(f"{column}/{shard_name(shard)}: its recipe is not its column's")
-                check_members(samples, f"{column}/{shard_name(shard)}")
-                if column == IMAGES:
-                    check_plan(self.dataset, read_rows(self.dataset.store, receipt), shard)
-                    # Only the keys are needed from here on; the members would keep the whole shard in memory.
-                    pictures = [Sample(sample.key, {}) for sample in samples]
-                elif images := receipts.get(IMAGES):
-                    check_current(receipt, images)
-                    zip_columns({IMAGES: pictures, column: samples}, {IMAGES: images, column: receipt})
-                receipts[column] = receipt
-            except DamagedShard as error:
-                errors.append(str(error))
-        return Made(receipts, tuple(errors))
+        found = open_aligned(self.dataset.store, shard, self.columns, self._read)
+        missing = (f"{column}/{shard_name(shard)}: missing" for column in found.missing)
+        return Made(found.receipts, (*missing, *map(str, found.problems.values())))
+
+    def _read(self, store: Store, receipt: Receipt) -> list[Sample]:
+        """The keys of a column's shard: its members would keep all of the shard in memory."""
+        where = f"{receipt.column}/{shard_name(receipt.shard)}"
+        samples = load_verified(store, receipt)
+        if receipt.recipe != self.recipes[receipt.column]:
+            raise DamagedShard(f"{where}: its recipe is not its column's")
+        check_members(samples, where)
+        if receipt.column == IMAGES:
+            check_plan(self.dataset, read_rows(store, receipt), receipt.shard)
+        return [Sample(sample.key, {}) for sample in samples]
 
 
 def check_members(samples: Sequence[Sample], where: str) -> None:

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pipeline.errors import DamagedShard, describe_error
+from pipeline.shards.read import gone
+from pipeline.shards.receipt import check_keys
 from pipeline.shards.store import Store
 from pipeline.stream.index import Vouched, index_shard
 from pipeline.stream.locks import locked
@@ -122,6 +124,17 @@ class ShardCache:
                 locks.mkdir(parents=True, exist_ok=True)
                 stack.enter_context(locked(stack.enter_context(open(locks / name, "ab"))))
             yield
+
+
+def open_vouched(store: Store, vouched: Vouched, cache: ShardCache | None = None) -> VerifiedShard:
+    """A shard, verified. Raises DamagedShard, also for a file that is gone."""
+    try:
+        found = cache.open(vouched) if cache else open_verified(store.open(vouched.path), vouched)
+    except FileNotFoundError:
+        raise gone(vouched.path) from None
+    keys = [entry.key for entry in found.entries]
+    check_keys(vouched.path, keys, vouched.samples, vouched.keys)
+    return found
 
 
 def _take_away(path: Path) -> bool:

@@ -18,7 +18,7 @@ import msgspec
 
 from pipeline.errors import DamagedShard
 from pipeline.shards.receipt import check_sha256, check_size
-from pipeline.shards.tar import TarError, scan_members, split_name
+from pipeline.shards.tar import TarError, group_members, scan_members
 
 CHUNK = 8 << 20
 """Bytes that are read and hashed in one go."""
@@ -49,11 +49,13 @@ class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 @dataclass(frozen=True)
 class Vouched:
-    """What is known of a shard beforehand, from its receipt or its manifest."""
+    """What is known of a shard beforehand, from its receipt or manifest. keys: their digest, if known."""
 
     path: str
     bytes: int
     sha256: str
+    samples: int
+    keys: str | None = None
 
 
 def checksum(data: memoryview) -> int:
@@ -86,18 +88,9 @@ def index_shard(file: BinaryIO, vouched: Vouched) -> list[Entry]:
 
 
 def _scan(file: BinaryIO, size: int) -> Iterator[Entry]:
-    key, parts = "", list[Member]()
-    for name, start, data in scan_members(file, size):
-        stem, member = split_name(name)
-        if stem != key and parts:
-            yield Entry(key, tuple(parts))
-            parts = []
-        key = stem
-        if any(member == part.name for part in parts):
-            raise TarError(f"{name} stands there twice")
-        parts.append(Member(member, start, len(data), checksum(data)))
-    if parts:
-        yield Entry(key, tuple(parts))
+    found = ((name, (start, len(data), checksum(data))) for name, start, data in scan_members(file, size))
+    for key, members in group_members(found):
+        yield Entry(key, tuple(Member(name, *of) for name, of in members.items()))
 
 
 class _Hashing(io.RawIOBase):

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.dataset.columns import Receipts, check_current, whole_column
+from pipeline.dataset.aligned import Receipts, check_current
+from pipeline.dataset.columns import whole_column
 from pipeline.dataset.dataset import IMAGES, Dataset
 from pipeline.dataset.duplicates import read_duplicates
 from pipeline.dataset.tombstones import LeftOut, add_tombstones, count_stones, read_tombstones

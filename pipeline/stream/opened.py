@@ -4,14 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 from typing import overload
 
 from pipeline.shards.sample import Sample
-from pipeline.stream.index import Member
+from pipeline.stream.index import Entry, Member
 from pipeline.stream.verified import VerifiedShard
 
 Located = Mapping[str, tuple[VerifiedShard, Member]]
 """member -> where it is."""
+
+
+@dataclass(frozen=True)
+class LocatedSample:
+    """A sample in a verified file."""
+
+    key: str
+    file: VerifiedShard
+    entry: Entry
+
+    @property
+    def members(self) -> Located:
+        return {name: (self.file, member) for name, member in self.entry.members.items()}
+
+
+def locate_samples(file: VerifiedShard) -> list[LocatedSample]:
+    """The samples of a file."""
+    return [LocatedSample(entry.key, file, entry) for entry in file.entries]
 
 
 class Opened(Sequence[Sample]):

@@ -5,25 +5,34 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
-from pipeline.dataset.columns import Receipts, dropped_keys, zip_members
+from pipeline.dataset.aligned import Receipts, dropped_keys, open_aligned
 from pipeline.dataset.dataset import IMAGES
 from pipeline.dataset.tombstones import LeftOut
-from pipeline.errors import DamagedShard
 from pipeline.shards.commit import tar_path
 from pipeline.shards.receipt import Receipt, digest_json, digest_receipts
-from pipeline.shards.sample import digest_keys
 from pipeline.shards.store import Store
-from pipeline.stream.cache import ShardCache
-from pipeline.stream.index import Entry, Vouched
-from pipeline.stream.opened import Located, Opened, open_samples
-from pipeline.stream.verified import VerifiedShard, open_verified
+from pipeline.stream.cache import ShardCache, open_vouched
+from pipeline.stream.index import Vouched
+from pipeline.stream.opened import LocatedSample, Opened, locate_samples, open_samples
 
 OPENERS = 4
 """Shards that are verified at once. Hashing lets go of the interpreter, and a store far away answers several
 requests at once."""
+
+
+class ShardSource(Protocol):
+    """What a Stream asks of its shards, which are numbered; see `Shards`."""
+
+    root: str
+    data: str
+    digest: str
+    removed: LeftOut
+
+    def counts(self) -> dict[int, int]: ...
+
+    def open(self, shard: int) -> Opened: ...
 
 
 class Shelf:
@@ -75,7 +84,7 @@ class Shards:
     ) -> None:
         self._store, self._receipts = store, receipts
         self._left_out = left_out or {}
-        self.removed = {shard: keys - self.without(shard) for shard, keys in (removed or {}).items()}
+        self.removed: LeftOut = {shard: keys - self.without(shard) for shard, keys in (removed or {}).items()}
         self.root = store.root
         self.data = digest_receipts({shard: of[IMAGES] for shard, of in receipts.items()})
         self._cache = cache
@@ -108,33 +117,12 @@ class Shards:
         Raises DamagedShard.
         """
         receipts = self._receipts[shard]
-        files = {name: self._open(receipt) for name, receipt in receipts.items()}
-        located = {name: [_Located(e.key, file, e) for e in file.entries] for name, file in files.items()}
+        zipped = open_aligned(self._store, shard, receipts, self._read, receipts).zip()
         without = self.without(shard)
-        zipped = zip_members(located, receipts)
         handed = [(key, members) for key, members in zipped.items() if key not in without]
         return open_samples(handed, self.removed.get(shard, frozenset()))
 
-    def _open(self, receipt: Receipt) -> VerifiedShard:
+    def _read(self, store: Store, receipt: Receipt) -> list[LocatedSample]:
         path = tar_path(receipt.column, receipt.shard)
-        vouched = Vouched(path, receipt.bytes, receipt.sha256)
-        try:
-            found = self._cache.open(vouched) if self._cache else open_verified(self._store.open(path), vouched)
-        except FileNotFoundError:
-            raise DamagedShard(f"{path}: has a receipt, but the file is gone") from None
-        if len(found.entries) != receipt.samples or digest_keys(e.key for e in found.entries) != receipt.keys:
-            raise DamagedShard(f"{path}: its keys are not those of its receipt")
-        return found
-
-
-@dataclass(frozen=True)
-class _Located:
-    """A sample of one column, and the file that it lies in."""
-
-    key: str
-    file: VerifiedShard
-    entry: Entry
-
-    @property
-    def members(self) -> Located:
-        return {name: (self.file, member) for name, member in self.entry.members.items()}
+        vouched = Vouched(path, receipt.bytes, receipt.sha256, receipt.samples, receipt.keys)
+        return locate_samples(open_vouched(store, vouched, self._cache))

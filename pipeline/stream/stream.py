@@ -15,7 +15,7 @@ from pipeline.shards.sample import Sample
 from pipeline.stream.block import Make, Reading, T
 from pipeline.stream.opened import Opened
 from pipeline.stream.order import Block, Order, Place
-from pipeline.stream.shards import Shards, Shelf
+from pipeline.stream.shards import ShardSource, Shelf
 from pipeline.stream.share import check_ranks, read_share
 
 log = logging.getLogger(__name__)
@@ -56,7 +56,9 @@ class Stream:
     of the pictures, in pixels, where they all have the same.
     """
 
-    def __init__(self, shards: Shards, order: Order, skip_damaged: int = 0, short_side: int | None = None) -> None:
+    def __init__(
+        self, shards: ShardSource, order: Order, skip_damaged: int = 0, short_side: int | None = None
+    ) -> None:
         self._shards, self._order, self._quota = shards, order, skip_damaged
         self.short_side = short_side
         self._bad, self._skipped = 0, dict[int, str]()

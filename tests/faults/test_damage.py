@@ -30,7 +30,7 @@ class Patient:
         self.verify: Verify = plan_verify(dataset)
         self.stream: Stream = open_stream(str(root), ["toy"])
         offsets, offset = list[int](), 0
-        for _, content in read_members(memoryview(self.whole)):
+        for _, _, content in read_members(memoryview(self.whole)):
             offsets.append(offset)
             offset += BLOCK + len(content) + -len(content) % BLOCK
         self.headers, self.end = offsets, offset

@@ -138,7 +138,9 @@ def test_a_damaged_shard_is_not_published(tmp_path: Path, how: str) -> None:
         known = json.loads(receipt.read_text())
         receipt.write_text(json.dumps({**known, "bytes": len(damaged), "sha256": sha256(damaged).hexdigest()}))
     tar.write_bytes(damaged)
-    with pytest.raises(DamagedShard, match=r"sketch/000000\.tar: (must have sha256|.*k00000 stands there twice)"):
+    with pytest.raises(
+        DamagedShard, match=r"sketch/000000\.tar: (must have sha256|.*k00000\.sketch\.png is there twice)"
+    ):
         publish_here(dataset, tmp_path / "to", layout="columns")
     assert not (tmp_path / "to/sketch").exists()
     assert not (tmp_path / "to/SHA256SUMS").exists()

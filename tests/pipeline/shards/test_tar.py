@@ -63,7 +63,7 @@ def test_the_bytes_are_a_function_of_the_samples() -> None:
 
 
 def test_our_reader_gives_back_what_was_written() -> None:
-    assert [(name, bytes(data)) for name, data in read_members(memoryview(WHOLE))] == members()
+    assert [(name, bytes(data)) for name, _, data in read_members(memoryview(WHOLE))] == members()
     found = list(read_samples(memoryview(WHOLE)))
     assert [s.key for s in found] == [s.key for s in samples()]
     assert [{n: bytes(d) for n, d in s.members.items()} for s in found] == [dict(s.members) for s in samples()]
@@ -79,8 +79,8 @@ def members_of(data: memoryview) -> Iterator[tuple[str, memoryview]]:
         with pytest.raises(TarError, match=f"^{re.escape(str(error))}$"):
             list(scanned)
         raise
-    assert [(name, data[start : start + len(of)]) for name, start, of in scanned] == found
-    return iter(found)
+    assert list(scanned) == found
+    return ((name, of) for name, _, of in found)
 
 
 def test_the_standard_library_reads_it() -> None:
@@ -126,7 +126,7 @@ def test_a_key_that_returns_is_another_sample() -> None:
 
 def test_a_member_that_stands_twice_is_an_error() -> None:
     data, _ = write([Sample("a", {"jpg": b"1"}), Sample("a", {"jpg": b"2"})])
-    with pytest.raises(TarError, match=r"a\.jpg stands there twice"):
+    with pytest.raises(TarError, match=r"a\.jpg is there twice"):
         list(read_samples(memoryview(data)))
 
 
@@ -148,7 +148,7 @@ def test_every_flip_in_a_header_is_an_error() -> None:
             continue
         # Padding of the checksum's own field says nothing, so a flip of it may pass; sha256 finds it.
         assert bit // 8 in range(154, 156)
-        assert [name for name, _ in found] == [name for name, _ in read_members(memoryview(data))]
+        assert [name for name, _ in found] == [name for name, _, _ in read_members(memoryview(data))]
 
 
 def test_every_cut_is_an_error() -> None:

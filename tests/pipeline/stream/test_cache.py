@@ -62,7 +62,7 @@ class Far:
 
 
 def vouched_of(receipt: Receipt) -> Vouched:
-    return Vouched(tar_path(IMAGES, receipt.shard), receipt.bytes, receipt.sha256)
+    return Vouched(tar_path(IMAGES, receipt.shard), receipt.bytes, receipt.sha256, receipt.samples)
 
 
 def read(shard: VerifiedShard) -> list[Sample]:
@@ -186,7 +186,7 @@ class Gated(Origin):
         return data
 
 receipt = Receipt.decode((folder / "origin/images/000000.json").read_bytes(), "")
-shard = Vouched("images/000000.tar", receipt.bytes, receipt.sha256)
+shard = Vouched("images/000000.tar", receipt.bytes, receipt.sha256, receipt.samples)
 cache = ShardCache(Gated(folder / "origin", folder / "log"), folder / "cache", 3 * receipt.bytes)
 print("begins", flush=True)
 opened = cache.open(shard)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from pipeline.dataset.columns import zip_columns
+from pipeline.dataset.aligned import Aligned, open_aligned
 from pipeline.dataset.dataset import IMAGES, Dataset
 from pipeline.errors import DamagedShard, RequestError
 from pipeline.shards.commit import publish
 from pipeline.shards.receipt import Receipt
 from pipeline.shards.sample import Sample, digest_keys
+from pipeline.shards.store import FolderStore
 from pipeline.stream import open_stream
 
 
@@ -61,7 +63,7 @@ def test_a_shard_of_another_recipe_is_refused(small: Path) -> None:
         (lambda s: [*s[:1], Sample("zzz", s[0].members), *s[2:]], "the key zzz is foreign: images has none such"),
         (lambda s: [s[0], s[2]], "the key k00004 is missing"),
         (lambda s: [s[1], s[0], s[2]], "the key k00004 is out of the order of images"),
-        (lambda s: [s[0], s[1], s[2], s[1]], "the key k00004 stands there twice"),
+        (lambda s: [s[0], s[1], s[2], s[1]], "the key k00004 is there twice"),
         (lambda s: [], "the key k00003 is missing"),
     ],
 )
@@ -79,7 +81,13 @@ def test_foreign_missing_and_reordered_keys_are_named(change: object, said: str,
 
 
 def receipt(column: str, names: list[str], dropped: dict[str, str] | None = None) -> Receipt:
-    return Receipt(column, 0, len(names), len(names), 0, "", digest_keys(names), "", dropped=dropped or {})
+    return Receipt(column, 0, len(names), len(names), 0, "", digest_keys(names), "", "", dropped=dropped or {})
+
+
+def align(columns: Mapping[str, Sequence[Sample]], receipts: Mapping[str, Receipt]) -> Aligned[Sample]:
+    return open_aligned(
+        FolderStore(Path("unused")), 0, columns, lambda _, receipt: columns[receipt.column], receipts
+    )
 
 
 def test_a_key_that_one_column_dropped_is_left_out_of_all() -> None:
@@ -94,13 +102,15 @@ def test_a_key_that_one_column_dropped_is_left_out_of_all() -> None:
         "one": receipt("one", ["b", "c"], {"a": "failed"}),
         "two": receipt("two", ["a", "b"], {"c": "failed"}),
     }
-    (only,) = zip_columns(columns, receipts)
-    assert (only.key, only.members) == ("b", {"jpg": b"1", "one.png": b"2", "two.png": b"3"})
+    found = align(columns, receipts)
+    assert found.zip() == {"b": {"jpg": b"1", "one.png": b"2", "two.png": b"3"}}
+    found = align(columns | {"one": columns["two"]}, receipts)
+    assert found.samples.keys() == {IMAGES, "two"}
     with pytest.raises(DamagedShard, match="one/000000: the key a is foreign"):
-        zip_columns(columns | {"one": columns["two"]}, receipts)
+        found.zip()
 
 
 def test_two_columns_with_the_same_member_are_refused() -> None:
     columns = {n: [Sample("a", {m: b"1"})] for n, m in ((IMAGES, "jpg"), ("one", "x.png"), ("two", "x.png"))}
     with pytest.raises(RequestError, match=r"two of the columns images, one, two hold x\.png"):
-        zip_columns(columns, {n: receipt(n, ["a"]) for n in columns})
+        align(columns, {n: receipt(n, ["a"]) for n in columns}).zip()

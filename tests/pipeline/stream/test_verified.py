@@ -110,7 +110,7 @@ def test_a_file_that_was_touched_is_verified_again(root: Path, read_whole: list[
 def test_damage_that_no_file_time_tells_of_is_found_and_then_looked_for(root: Path, read_whole: list[str]) -> None:
     """As of a disk: all that the kernel knows of the file is as before, and its bytes are not."""
     receipt = Dataset.open(str(root)).receipts("images")[0]
-    vouched = Vouched(TAR, receipt.bytes, receipt.sha256)
+    vouched = Vouched(TAR, receipt.bytes, receipt.sha256, receipt.samples)
     with open(root / TAR, "rb") as file:
         entries = index_shard(file, vouched)
     flip(root / TAR)
