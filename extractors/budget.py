@@ -129,13 +129,13 @@ def stored_size(data: bytes | memoryview, kind: str) -> tuple[int, int]:
 
 
 @contextmanager
-def deadline() -> Iterator[None]:
-    """End this process (by SIGPROF) when what is within takes more than SECONDS of CPU.
+def deadline(allowance: float = 1) -> Iterator[None]:
+    """End this process (by SIGPROF) when what is within takes more than `allowance` times SECONDS of CPU.
 
     A decoder cannot be interrupted, only ended; a process that does this must have someone who looks after its
     work. To be used in processes of our own alone.
     """
-    signal.setitimer(signal.ITIMER_PROF, SECONDS)
+    signal.setitimer(signal.ITIMER_PROF, allowance * SECONDS)
     try:
         yield
     finally:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, ClassVar, Literal
 
 import cv2
 import numpy as np
 
 from extractors import budget
+from extractors.records import BadRecord, convert_record
 from pipeline.errors import Drop, RequestError
 from pipeline.image.stored import Picture
 
@@ -40,6 +42,14 @@ class Geometry:
     """A picture that would have to grow by more than this is dropped."""
     quality: int = 95
     """JPEG quality of the stored picture, 1 to 100."""
+    chroma: Literal["444", "420"] | None = None
+    """Colours of the stored picture: of every pixel (444), or of each four (420, which takes 27 % less). When not
+    given, 444, and for a dataset that was begun what it has."""
+    max_pixels: int = budget.PIXELS
+    """A picture with more is dropped. The memory and the time that one may take grow with it."""
+
+    legacy: ClassVar[bool] = False
+    """Pictures are decoded by the rules of datasets that were begun before `chroma` was recorded."""
 
     def __post_init__(self) -> None:
         if self.size <= 0 or self.size % CELL:
@@ -48,6 +58,33 @@ class Geometry:
             raise RequestError(f"--size must be at most {MAX_SIZE}, not {self.size}")
         if not 1 <= self.quality <= 100:
             raise RequestError(f"--quality must be 1 to 100, not {self.quality}")
+        if self.max_pixels < 1:
+            raise RequestError(f"--max-pixels must be at least 1, not {self.max_pixels}")
+
+    @property
+    def allowance(self) -> float:
+        """Times the common budget of memory and time that decoding one picture may take."""
+        return max(1.0, self.max_pixels / budget.PIXELS)
+
+    @property
+    def stored_chroma(self) -> Literal["444", "420"]:
+        """How colours are stored."""
+        return "420" if self.legacy else self.chroma or "444"
+
+    def record(self) -> dict[str, Any]:
+        """What dataset.json says; `load_geometry` reads it."""
+        record = {**asdict(self), "chroma": self.stored_chroma}
+        if self.max_pixels == budget.PIXELS:
+            del record["max_pixels"]
+        if self.legacy:
+            del record["chroma"]
+        return record
+
+    def resume(self, begun: Geometry) -> Geometry:
+        """This geometry for a dataset that was begun with another: what was not asked for is as it was then."""
+        if self.chroma is not None:
+            return self
+        return LegacyGeometry(**asdict(self)) if begun.legacy else replace(self, chroma=begun.chroma)
 
     def place(self, width: int, height: int) -> Placement:
         """Both sides end as multiples of 64, cut from the centre. Raises Drop("too small", "too many pixels")."""
@@ -61,6 +98,23 @@ class Geometry:
         crop_w, crop_h = (min(side, longest) // CELL * CELL for side in resized)
         crop = ((resized[0] - crop_w) // 2, (resized[1] - crop_h) // 2, crop_w, crop_h)
         return Placement((width, height), resized, crop)
+
+
+@dataclass(frozen=True)
+class LegacyGeometry(Geometry):
+    """Of a dataset that was begun before `chroma` was recorded: its pictures are decoded and stored as they were
+    then, so that all of its shards are alike. Colour profiles are ignored, chroma is stored as 420.
+    """
+
+    legacy: ClassVar[bool] = True
+
+
+def load_geometry(record: Mapping[str, Any]) -> Geometry:
+    """The geometry that a dataset.json or a publication records. Raises RequestError."""
+    try:
+        return convert_record(record, Geometry if "chroma" in record else LegacyGeometry, closed=True)
+    except BadRecord as error:
+        raise RequestError(f"the geometry of a dataset {error}") from None
 
 
 def apply_placement(picture: Picture, placement: Placement) -> Picture:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import cv2
 import numpy as np
 
@@ -15,9 +17,15 @@ def use_threads(count: float) -> None:
     cv2.setNumThreads(max(1, int(count)))
 
 
-def encode_jpeg(picture: Picture, quality: int) -> bytes:
-    """The stored form of a picture. The same pixels give the same bytes."""
-    ok, data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
+def encode_jpeg(picture: Picture, quality: int, chroma: Literal["444", "420"] = "420") -> bytes:
+    """The stored form of a picture. The same pixels give the same bytes.
+
+    chroma: 444 keeps the colours of every pixel, 420 one of each four.
+    """
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality]
+    if chroma == "444":
+        options += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+    ok, data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), options)
     if not ok:
         raise ValueError(f"cannot encode a picture of shape {picture.shape} as JPEG")
     return bytes(data)

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from extractors.base import Resources
 from pipeline.errors import Drop, IncompleteError, RequestError
 from pipeline.image.decode import WEB_FORMATS
-from pipeline.image.geometry import Geometry, apply_placement
+from pipeline.image.geometry import Geometry, apply_placement, load_geometry
 from pipeline.image.stored import encode_jpeg, use_threads
 from pipeline.publish.assignment import Target
 from pipeline.publish.edits import CARD, is_sealed, keep_edits, seal
@@ -136,7 +136,8 @@ class Rehydrate:
         placement = self.geometry.place(*decoded.size)
         if placement.crop[2:] != (info.width, info.height):
             raise Drop("another size than its conditions")
-        return encode_jpeg(apply_placement(decoded.picture, placement), self.geometry.quality)
+        picture = apply_placement(decoded.picture, placement)
+        return encode_jpeg(picture, self.geometry.quality, self.geometry.stored_chroma)
 
 
 def target_of(line: Line, dali: str) -> Target:
@@ -159,7 +160,9 @@ def plan_rehydrate(published: Store, to: Store, downloads: Fetching) -> Rehydrat
     if standing != record:
         raise RequestError(f"{to.root} must be empty or hold this very set; use another --out")
     targets = [target_of(line, dali_folder(claim)) for line in lines]
-    return Rehydrate(published, to, lines, targets, Geometry(**claim["geometry"]), downloads, digest_json(record))
+    return Rehydrate(
+        published, to, lines, targets, load_geometry(claim["geometry"]), downloads, digest_json(record)
+    )
 
 
 def find_left(stage: Rehydrate) -> list[int]:

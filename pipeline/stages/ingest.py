@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from extractors import budget
 from extractors.base import Resources
 from extractors.registry import format_of
 from pipeline.dataset.dataset import IMAGES, Dataset, create_dataset
@@ -15,7 +16,7 @@ from pipeline.dataset.download_commit import commit_attempt, read_seen, write_se
 from pipeline.dataset.outcomes import OK, count_drops, digest_rows, encode_rows, perceive, rows_path
 from pipeline.errors import Drop, IncompleteError, RequestError, describe_error
 from pipeline.image.decode import Decoded
-from pipeline.image.geometry import Geometry, Placement, apply_placement
+from pipeline.image.geometry import Geometry, Placement, apply_placement, load_geometry
 from pipeline.image.stored import Picture, encode_jpeg, use_threads
 from pipeline.shards.commit import commit, load_receipt, publish
 from pipeline.shards.receipt import Receipt, shard_name
@@ -32,8 +33,11 @@ def plan_dataset(root: str, source: Source, geometry: Geometry, shard_size: int)
     """Make the plan of a new dataset, or open the one that stands there. RequestError when it is another's."""
     if shard_size < 1:
         raise RequestError(f"--shard-size must be at least 1, not {shard_size}")
-    described = source.describe(), asdict(geometry)
-    return create_dataset(open_store(root), source.rows, shard_size, *described, crawl=is_crawl(source))
+    store = open_store(root)
+    if "dataset.json" in store.names(""):
+        geometry = geometry.resume(load_geometry(Dataset(store).description.geometry))
+    described = source.describe(), geometry.record()
+    return create_dataset(store, source.rows, shard_size, *described, crawl=is_crawl(source))
 
 
 def check_truths(source: Source, truths: Sequence[str]) -> None:
@@ -70,12 +74,15 @@ class Ingest:
 
     dataset: Dataset
     source: Source
-    geometry: Geometry
     truths: Mapping[str, str]
+
+    def __post_init__(self) -> None:
+        self.geometry = load_geometry(self.dataset.description.geometry)
 
     @property
     def resources(self) -> Resources:
-        return self.source.resources
+        needs, more = self.source.resources, int((self.geometry.allowance - 1) * budget.MEMORY)
+        return replace(needs, memory=needs.memory + more) if needs.memory else needs
 
     def setup(self) -> None:
         use_threads(self.resources.cpus)
@@ -148,7 +155,8 @@ class Ingest:
                 decoded = self._decode(row, original, seen, outcome)
                 placement = self.geometry.place(*decoded.size)
                 picture = apply_placement(decoded.picture, placement)
-                sample = self._sample(row, original, picture, placement, outcome["sha256"])
+                info = {**original.info, "profile": decoded.profile} if decoded.profile else original.info
+                sample = self._sample(row, replace(original, info=info), picture, placement, outcome["sha256"])
                 maps = {c: format_of(c).encode(original.truth[c](placement)) for c in truths}
                 outcome["phash"] = perceive(picture)
                 self.fuse.succeed()
@@ -189,7 +197,7 @@ class Ingest:
         source = {"location": row.location, **original.info}
         info = SampleInfo(row.key, original.captions, width, height, placement, sha256, source)
         members = {
-            "jpg": encode_jpeg(picture, self.geometry.quality),
+            "jpg": encode_jpeg(picture, self.geometry.quality, self.geometry.stored_chroma),
             "txt": original.captions[0].encode(),
             "json": info.encode(),
         }

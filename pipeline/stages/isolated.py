@@ -13,7 +13,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -24,7 +23,7 @@ import numpy as np
 from extractors import budget
 from pipeline.errors import Drop, describe_error
 from pipeline.image.decode import Decoded, decode_picture
-from pipeline.image.geometry import Geometry
+from pipeline.image.geometry import Geometry, load_geometry
 from pipeline.image.stored import use_threads
 
 COSTLY = "too costly to decode"
@@ -37,7 +36,7 @@ Decode: TypeAlias = Callable[[bytes, Geometry, tuple[str, ...]], Decoded]
 
 def decode_in_time(data: bytes, geometry: Geometry, formats: tuple[str, ...]) -> Decoded:
     """`decode_picture`; a picture past its deadline ends this process."""
-    with budget.deadline():
+    with budget.deadline(geometry.allowance):
         return decode_picture(data, geometry, formats)
 
 
@@ -48,7 +47,7 @@ def decode_in_child() -> Iterator[Decode]:
 
     def decode(data: bytes, geometry: Geometry, formats: tuple[str, ...]) -> Decoded:
         if not children:
-            children.append(_Child())
+            children.append(_Child(geometry.allowance))
         try:
             return children[0].decode(data, geometry, formats)
         except (EOFError, OSError, TimeoutError):
@@ -63,9 +62,11 @@ def decode_in_child() -> Iterator[Decode]:
 
 
 class _Child:
-    def __init__(self) -> None:
+    def __init__(self, allowance: float) -> None:
         self._pipe, theirs = Pipe()
-        limits = [str(budget.SECONDS), str(budget.MEMORY)]
+        # Beside what it may take to decode, the picture itself: once in its memory, once on its way.
+        limits = [str(budget.SECONDS), str(int(allowance * (budget.MEMORY + budget.PIXELS * 3)))]
+        self._patience = PATIENCE * budget.SECONDS * allowance
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "pipeline.stages.isolated", str(theirs.fileno()), *limits],
             pass_fds=[theirs.fileno()],
@@ -76,9 +77,9 @@ class _Child:
         theirs.close()
 
     def decode(self, data: bytes, geometry: Geometry, formats: tuple[str, ...]) -> Decoded:
-        self._pipe.send_bytes(json.dumps({"geometry": asdict(geometry), "formats": formats}).encode())
+        self._pipe.send_bytes(json.dumps({"geometry": geometry.record(), "formats": formats}).encode())
         self._pipe.send_bytes(data)
-        if not self._pipe.poll(PATIENCE * budget.SECONDS):
+        if not self._pipe.poll(self._patience):
             raise TimeoutError
         answer = json.loads(self._pipe.recv_bytes())
         if "drop" in answer:
@@ -86,7 +87,7 @@ class _Child:
         if "error" in answer:
             raise ValueError(answer["error"])
         pixels = np.frombuffer(self._pipe.recv_bytes(), np.uint8)
-        return Decoded(pixels.reshape(answer["shape"]), tuple(answer["size"]))
+        return Decoded(pixels.reshape(answer["shape"]), tuple(answer["size"]), answer["profile"])
 
     def end(self) -> None:
         self._pipe.close()
@@ -99,7 +100,7 @@ def main(fileno: int, seconds: float, memory: int) -> None:
     use_threads(1)
     budget.SECONDS = seconds
     taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (taken + memory + budget.PIXELS * 3,) * 2)
+    resource.setrlimit(resource.RLIMIT_AS, (taken + memory,) * 2)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     pipe = Connection(fileno)
     while True:
@@ -115,14 +116,15 @@ def main(fileno: int, seconds: float, memory: int) -> None:
 
 def _answer(request: dict[str, Any], data: bytes) -> tuple[dict[str, Any], np.ndarray | None]:
     try:
-        decoded = decode_in_time(data, Geometry(**request["geometry"]), tuple(request["formats"]))
+        decoded = decode_in_time(data, load_geometry(request["geometry"]), tuple(request["formats"]))
     except Drop as drop:
         return {"drop": drop.reason}, None
     except MemoryError:
         return {"drop": COSTLY}, None
     except Exception as error:
         return {"error": describe_error(error)}, None
-    return {"size": decoded.size, "shape": decoded.picture.shape}, decoded.picture
+    answer = {"size": decoded.size, "shape": decoded.picture.shape, "profile": decoded.profile}
+    return answer, decoded.picture
 
 
 if __name__ == "__main__":

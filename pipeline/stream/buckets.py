@@ -18,7 +18,7 @@ import numpy as np
 from pipeline.dataset.dataset import Dataset
 from pipeline.dataset.outcomes import OK, read_outcomes
 from pipeline.errors import DamagedShard, RequestError
-from pipeline.image.geometry import Geometry
+from pipeline.image.geometry import load_geometry
 from pipeline.stream.order import Block, Kept, Place, Shape, cut_blocks, permute
 from pipeline.stream.shards import Shards
 
@@ -143,7 +143,7 @@ def read_shapes(dataset: Dataset, shards: Shards) -> Shapes:
 
     Raises RequestError where these do not say it.
     """
-    geometry = Geometry(**dataset.description.geometry)
+    geometry = load_geometry(dataset.description.geometry)
     sizes: dict[int, np.ndarray] = {}
     counts = shards.counts()
     try:

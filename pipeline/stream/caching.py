@@ -9,8 +9,7 @@ from pathlib import Path
 
 from extractors.atomic import cache_folder
 from pipeline.errors import RequestError, describe_error
-from pipeline.shards.folder_store import FolderStore
-from pipeline.shards.store import Store
+from pipeline.shards.store import FolderStore, Store
 from pipeline.stream.cache import ShardCache
 from pipeline.stream.order import cut_blocks
 

@@ -34,7 +34,7 @@ def ours(folder: Path, urls: list[str], port: int, rows: int, size: int = SIZE) 
     limits = Limits(ports=(port,), allow_private=("127.0.0.1",), host_connections=THREADS)
     source = LaionSource(metadata, downloads=Downloads(threads=THREADS, limits=limits))
     geometry = Geometry(size, fit="square")
-    stage = Ingest(plan_dataset(str(folder / "root"), source, geometry, rows), source, geometry, {})
+    stage = Ingest(plan_dataset(str(folder / "root"), source, geometry, rows), source, {})
     stage.setup()
     return stage
 

@@ -119,7 +119,7 @@ def make_images(root: Path, pictures: int, size: int) -> Dataset:
     """Shard 0 to warm up on, shard 1 to measure on."""
     source, geometry = Drawn(2 * pictures, size, draw_photograph), Geometry(size)
     dataset = plan_dataset(str(root), source, geometry, pictures)
-    stage = Ingest(dataset, source, geometry, {})
+    stage = Ingest(dataset, source, {})
     stage.setup()
     for shard in dataset.shards:
         stage(shard)

@@ -69,5 +69,5 @@ def make_dataset(
     """A dataset of `shards` images shards at `root`."""
     source, geometry = Drawn(shards * shard_size, size, draw), Geometry(size)
     dataset = plan_dataset(str(root), source, geometry, shard_size)
-    run(Ingest(dataset, source, geometry, {}), dataset.left([IMAGES]), "local")
+    run(Ingest(dataset, source, {}), dataset.left([IMAGES]), "local")
     return dataset

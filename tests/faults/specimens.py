@@ -50,7 +50,7 @@ class HerePool:
 
 
 def _fill(dataset: Dataset, source: Any, truths: tuple[str, ...] = ()) -> None:
-    stage = Ingest(dataset, source, GEOMETRY, claim_truths(dataset, source, truths))
+    stage = Ingest(dataset, source, claim_truths(dataset, source, truths))
     stage.setup()
     for shard in dataset.left((IMAGES,)):
         stage(shard)

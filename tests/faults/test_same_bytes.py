@@ -23,7 +23,7 @@ SOURCE = Pictures(SHARDS * SHARD_SIZE, cursed=(3, 30))
 def make(root: Path, engine: Engine | None, workers: int, batch: int) -> dict[str, Any]:
     """Ingest and extract; all files of the dataset, receipts without the seconds."""
     dataset = plan_dataset(str(root), SOURCE, Geometry(size=64), SHARD_SIZE)
-    ingest = Ingest(dataset, SOURCE, Geometry(size=64), claim_truths(dataset, SOURCE, ("sketch",)))
+    ingest = Ingest(dataset, SOURCE, claim_truths(dataset, SOURCE, ("sketch",)))
     extract = plan_extract(dataset, ["toy"], variant="raises", batch=batch)
     for stage in (ingest, extract):
         if engine is None:

@@ -191,7 +191,7 @@ def make_images(root: str | Path, source: Pictures, shard_size: int, truths: tup
     """A dataset with its images column (and truths), made in this process without an engine."""
     geometry = Geometry(size=64)
     dataset = plan_dataset(os.fspath(root), source, geometry, shard_size)
-    stage = Ingest(dataset, source, geometry, claim_truths(dataset, source, truths))
+    stage = Ingest(dataset, source, claim_truths(dataset, source, truths))
     stage.setup()
     for shard in dataset.shards:
         stage(shard)

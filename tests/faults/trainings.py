@@ -23,7 +23,7 @@ def make_scenes(root: Path, seed: int = 0) -> Path:
     source = ScenesSource(samples=24, seed=seed)
     geometry = Geometry(size=64)
     dataset = plan_dataset(os.fspath(root), source, geometry, 4)
-    stage = Ingest(dataset, source, geometry, claim_truths(dataset, source, ("sketch",)))
+    stage = Ingest(dataset, source, claim_truths(dataset, source, ("sketch",)))
     stage.setup()
     for shard in dataset.shards:
         stage(shard)

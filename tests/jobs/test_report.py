@@ -31,7 +31,7 @@ def root(tmp_path: Path) -> Path:
         (pictures / f"{i}.txt").write_text(f"caption {i}")
     source, geometry = FolderSource(str(pictures)), Geometry(64)
     dataset = plan_dataset(str(tmp_path / "root"), source, geometry, 2)
-    stage = Ingest(dataset, source, geometry, {})
+    stage = Ingest(dataset, source, {})
     stage.setup()
     for shard in dataset.shards:
         stage(shard)

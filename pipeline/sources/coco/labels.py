@@ -16,8 +16,8 @@ from extractors.budget import check_memory
 from extractors.maps.coco_classes import COCO_STUFF, PANOPTIC_TO_VALUE
 from extractors.maps.palette import UNLABELLED
 from pipeline.errors import Drop
-from pipeline.image.decode import DAMAGED
 from pipeline.image.geometry import Placement
+from pipeline.image.opened import DAMAGED
 from pipeline.sources.coco.annotations import annotation_file
 from pipeline.sources.coco.files import Place, Read, find_panoptic_maps, find_stuff_maps
 from pipeline.sources.row import Row

@@ -52,7 +52,7 @@ def make_root(folder: Path, seed: int = 0) -> str:
     root = str(folder)
     source, geometry = ScenesSource(SAMPLES, seed=seed), Geometry(SIZE)
     dataset = plan_dataset(root, source, geometry, 5)
-    for stage in (Ingest(dataset, source, geometry, {}), plan_extract(dataset, ["canny"])):
+    for stage in (Ingest(dataset, source, {}), plan_extract(dataset, ["canny"])):
         stage.setup()
         for shard in dataset.shards:
             stage(shard)
@@ -317,7 +317,7 @@ def test_what_was_held_out_is_known_when_the_dataset_has_grown(tmp_path: Path) -
     put_failure(folder, "b-1", "timed out")
     source = Web(str(folder), names)
     dataset = plan_dataset(str(tmp_path / "root"), source, Geometry(64), 2)
-    stage = Ingest(dataset, source, Geometry(64), {})
+    stage = Ingest(dataset, source, {})
     stage.setup()
 
     def ingest() -> Stream:

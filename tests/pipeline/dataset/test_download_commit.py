@@ -37,7 +37,7 @@ def web(tmp_path: Path) -> Web:
 
 def begin(root: str, web: Web) -> Ingest:
     geometry = Geometry(size=64)
-    stage = Ingest(plan_dataset(root, web, geometry, 4), web, geometry, {})
+    stage = Ingest(plan_dataset(root, web, geometry, 4), web, {})
     stage.setup()
     return stage
 

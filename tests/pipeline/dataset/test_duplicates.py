@@ -77,7 +77,7 @@ def folder(tmp_path: Path) -> Path:
 def ingest(folder: Path, root: Path) -> Dataset:
     source, geometry = FolderSource(str(folder)), Geometry(size=64)
     dataset = plan_dataset(str(root), source, geometry, 2)
-    stage = Ingest(dataset, source, geometry, {})
+    stage = Ingest(dataset, source, {})
     stage.setup()
     for shard in dataset.shards:
         stage(shard)

@@ -43,7 +43,7 @@ def web(tmp_path: Path) -> Web:
 
 def fill(root: str, web: Web) -> Dataset:
     dataset = plan_dataset(root, web, GEOMETRY, 3)
-    stage = Ingest(dataset, web, GEOMETRY, {})
+    stage = Ingest(dataset, web, {})
     stage.setup()
     for shard in dataset.left((IMAGES,)):
         stage(shard)

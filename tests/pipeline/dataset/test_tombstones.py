@@ -37,7 +37,7 @@ def web(tmp_path: Path) -> Dataset:
     dataset = plan_dataset(str(tmp_path / "root"), source, Geometry(64), 2)
 
     def ingest() -> None:
-        stage = Ingest(dataset, source, Geometry(64), {})
+        stage = Ingest(dataset, source, {})
         stage.setup()
         for shard in dataset.left(("images",)):
             stage(shard)

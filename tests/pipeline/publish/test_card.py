@@ -113,7 +113,7 @@ def test_losses_and_opt_outs_are_counted(tmp_path: Path) -> None:
     put_failure(tmp_path / "web", "a-3", "http 404")
     source = Web(str(tmp_path / "web"), tuple(names))
     dataset = plan_dataset(str(tmp_path / "root"), source, Geometry(64), 6)
-    stage = Ingest(dataset, source, Geometry(64), {})
+    stage = Ingest(dataset, source, {})
     stage.setup()
     stage(0)
     publish_here(Dataset.open(str(tmp_path / "root")), tmp_path / "to")
@@ -251,7 +251,7 @@ def test_the_cache_of_mlcroissant_gives_no_records_of_another_set(croissant: Any
 def test_croissant_tells_members_apart_that_end_alike(croissant: Any, tmp_path: Path) -> None:
     source, geometry = ScenesSource(samples=2), Geometry(64)
     dataset = plan_dataset(str(tmp_path / "root"), source, geometry, 2)
-    stage = Ingest(dataset, source, geometry, claim_truths(dataset, source, ("keypose",)))
+    stage = Ingest(dataset, source, claim_truths(dataset, source, ("keypose",)))
     stage.setup()
     stage(0)
     publish_here(dataset, tmp_path / "to")

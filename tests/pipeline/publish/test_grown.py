@@ -30,7 +30,7 @@ GEOMETRY = Geometry(64)
 
 
 def fill(dataset: Dataset, web: Web, *columns: str) -> Dataset:
-    for stage in (Ingest(dataset, web, GEOMETRY, {}), plan_extract(dataset, columns or ["color"])):
+    for stage in (Ingest(dataset, web, {}), plan_extract(dataset, columns or ["color"])):
         stage.setup()
         for shard in dataset.shards:
             stage(shard)

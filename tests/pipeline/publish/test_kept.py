@@ -37,7 +37,7 @@ GEOMETRY = Geometry(64)
 
 
 def fill(dataset: Dataset, web: Web) -> Dataset:
-    for stage in (Ingest(dataset, web, GEOMETRY, {}), plan_extract(dataset, ["color"])):
+    for stage in (Ingest(dataset, web, {}), plan_extract(dataset, ["color"])):
         stage.setup()
         for shard in dataset.shards:
             stage(shard)

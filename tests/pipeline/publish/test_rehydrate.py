@@ -29,9 +29,8 @@ from pipeline.publish.check import plan_check
 from pipeline.publish.index import read_dali_index, scan
 from pipeline.publish.manifest import PackedShards, read_manifest
 from pipeline.publish.rehydrate import find_left, finish_rehydrated, plan_rehydrate
-from pipeline.shards.folder_store import FolderStore
 from pipeline.shards.receipt import Receipt
-from pipeline.shards.store import open_store
+from pipeline.shards.store import FolderStore, open_store
 from pipeline.shards.tar import read_samples
 from pipeline.sources.row import Row
 from pipeline.stages import plan_extract
@@ -81,7 +80,7 @@ def source(tmp_path: Path) -> Web:
 @pytest.fixture
 def dataset(source: Web, tmp_path: Path) -> Dataset:
     dataset = plan_dataset(str(tmp_path / "root"), source, Geometry(64), 4)
-    for stage in (Ingest(dataset, source, Geometry(64), {}), plan_extract(dataset, ["color"])):
+    for stage in (Ingest(dataset, source, {}), plan_extract(dataset, ["color"])):
         stage.setup()
         for shard in dataset.shards:
             stage(shard)
@@ -293,7 +292,7 @@ def test_by_the_guarded_downloader(source: Web, tmp_path: Path) -> None:
 
         served = Served(str(tmp_path / "web"), NAMES[:3])
         dataset = plan_dataset(str(tmp_path / "root"), served, Geometry(64), 4)
-        stage = Ingest(dataset, served, Geometry(64), {})
+        stage = Ingest(dataset, served, {})
         stage.setup()
         stage(0)
         for name, with_images in (("bare", False), ("with", True)):

@@ -157,7 +157,7 @@ def make_crawl(root: Path, count: int = 40, shard_size: int = 12) -> Dataset:
     """The images, TRUTHS and color of a crawl, its duplicates marked."""
     source, geometry = Crawl(count), Geometry(64)
     dataset = plan_dataset(str(root), source, geometry, shard_size)
-    ingest = Ingest(dataset, source, geometry, claim_truths(dataset, source, TRUTHS))
+    ingest = Ingest(dataset, source, claim_truths(dataset, source, TRUTHS))
     for stage in (ingest, plan_extract(dataset, ["color"])):
         look_here(stage, dataset.shards)
     mark_duplicates(dataset)

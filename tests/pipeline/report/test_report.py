@@ -33,7 +33,7 @@ CAPTIONS = ['<script>alert("1")</script> & <b>tags</b>', *(f"picture number {i}"
 def build(root: Path, pictures: Path, columns: tuple[str, ...] = ("color",)) -> Dataset:
     source, geometry = FolderSource(str(pictures)), Geometry(64)
     dataset = plan_dataset(str(root), source, geometry, 3)
-    ingest = Ingest(dataset, source, geometry, {})
+    ingest = Ingest(dataset, source, {})
     stages: list[Stage] = [ingest, *(plan_extract(dataset, ["color"], column=name) for name in columns)]
     for stage in stages:
         look_here(stage, dataset.shards)

@@ -114,7 +114,7 @@ def test_what_ingest_takes_publish_takes(tmp_path: Path) -> None:
         (folder / f"{name}.png").write_bytes(png())
     source = FolderSource(str(folder))
     dataset = plan_dataset(str(tmp_path / "out"), source, Geometry(size=64), 100)
-    stage = Ingest(dataset, source, Geometry(size=64), {})
+    stage = Ingest(dataset, source, {})
     stage.setup()
     assert stage(0).receipts["images"].samples == len(texts)
     for sample in dataset.load("images", 0):

@@ -37,7 +37,7 @@ def ingest(
     root: Path, source: Any, shard_size: int = 4, truths: tuple[str, ...] = ()
 ) -> tuple[Dataset, list[Made]]:
     dataset = plan_dataset(str(root), source, GEOMETRY, shard_size)
-    stage = Ingest(dataset, source, GEOMETRY, claim_truths(dataset, source, truths))
+    stage = Ingest(dataset, source, claim_truths(dataset, source, truths))
     stage.setup()
     return dataset, [stage(shard) for shard in dataset.shards]
 
@@ -223,7 +223,7 @@ def test_a_source_that_gives_other_samples_now_is_told(tmp_path: Path) -> None:
     make_images(tmp_path / "root", Moody(6), 3)
     source = Moody(6, bad=(1,))
     dataset = Dataset.open(str(tmp_path / "root"))
-    stage = Ingest(dataset, source, GEOMETRY, claim_truths(dataset, source, ("sketch",)))
+    stage = Ingest(dataset, source, claim_truths(dataset, source, ("sketch",)))
     stage.setup()
     with pytest.raises(
         IncompleteError, match=r"images/000000 holds k00001, for which its source now gives no truth .KeyError"

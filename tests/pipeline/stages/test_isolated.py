@@ -22,7 +22,7 @@ from pipeline.stages.ingest import Ingest, plan_dataset
 from pipeline.stages.isolated import COSTLY, decode_in_child
 from tests import bombs
 from tests.faults.toys import problems
-from tests.pipeline.test_image import gradient, save
+from tests.pipeline.image.pictures import gradient, save
 
 GEOMETRY = Geometry(64)
 
@@ -56,7 +56,7 @@ def test_a_picture_that_ends_its_worker_is_dropped_by_name(tmp_path: Path) -> No
         (folder / f"{number}.txt").write_text(f"picture {number}")
     source = FolderSource(str(folder))
     dataset = plan_dataset(str(tmp_path / "root"), source, GEOMETRY, 5)
-    outcome = run(Hurried(dataset, source, GEOMETRY, {}), dataset.shards, "local", 1)
+    outcome = run(Hurried(dataset, source, {}), dataset.shards, "local", 1)
     assert outcome.set_aside == {}
     assert (outcome.attempts[0], outcome.deaths) == (1, {0})
     receipt = dataset.receipts(IMAGES)[0]

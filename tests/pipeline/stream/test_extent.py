@@ -90,7 +90,7 @@ def test_shards_that_came_later_are_left_alone(tmp_path: Path, duplicates: bool)
     dataset = plan_dataset(str(tmp_path / "root"), source, Geometry(64), 2)
 
     def ingest() -> Stream:
-        stage = Ingest(dataset, source, Geometry(64), {})
+        stage = Ingest(dataset, source, {})
         stage.setup()
         for shard in dataset.left(("images",)):
             stage(shard)

@@ -36,7 +36,7 @@ TRUTHS = ("seg", "keypose")
 
 def ingest(root: Path, source: CocoSource, truths: tuple[str, ...] = TRUTHS) -> Dataset:
     dataset = plan_dataset(str(root), source, GEOMETRY, 4)
-    stage = Ingest(dataset, source, GEOMETRY, claim_truths(dataset, source, truths))
+    stage = Ingest(dataset, source, claim_truths(dataset, source, truths))
     stage.setup()
     for shard in dataset.shards:
         assert stage(shard).errors == ()

@@ -1,0 +1,100 @@
+"""A picture by its header: what it is, how large, and whether its decoding can be afforded."""
+
+from __future__ import annotations
+
+import functools
+import io
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from PIL import AvifImagePlugin, Image
+
+from extractors import budget
+from pipeline.errors import Drop
+from pipeline.image.png import trim_png
+
+CANVAS_BYTES = {"WEBP": 26, "AVIF": 26, "HEIF": 32}
+"""Of memory for a pixel, where a codec decodes all at once: its canvases, its own copies, the bytes handed to
+Pillow, its picture, and ours before and after it is turned."""
+
+DAMAGED = (OSError, ValueError, SyntaxError, LookupError, EOFError, TypeError, ArithmeticError, struct.error)
+"""What Pillow raises on damaged files; the last three come seldom, and from EXIF and TIFF headers."""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """image: nothing of it decoded. scans: how many a JPEG may have. icc: its colour profile.
+
+    allowance: times the common budget that its decoding may take.
+    """
+
+    image: Image.Image
+    scans: int
+    icc: bytes | None
+    allowance: float
+
+    def check_memory(self) -> None:
+        """Raises TooCostly when Pillow and `convert_to_rgb` would take too much for it."""
+        image = self.image
+        held = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2}.get(image.mode, 4)
+        # libtiff may hold all of a picture that is one strip; a JPEG of several scans is held as coefficients.
+        decoder = (4 if image.format == "TIFF" else 0) + self.coefficient_bytes
+        self.check_bytes(CANVAS_BYTES.get(str(image.format), decoder + held + 6))
+
+    def check_bytes(self, per_pixel: float) -> None:
+        """Raises TooCostly when its decoding takes so many bytes for each pixel, and that is too much."""
+        budget.check_memory(self.image.width * self.image.height, per_pixel / self.allowance)
+
+    @property
+    def coefficient_bytes(self) -> int:
+        return 2 * len(self.image.getbands()) if self.scans > 1 else 0
+
+    @property
+    def animated(self) -> bool:
+        """False for what has further views or pages behind its picture: MPO and HEIF of telephones, TIFF."""
+        return self.image.format not in ("MPO", "HEIF", "TIFF") and getattr(self.image, "n_frames", 1) > 1
+
+
+def open_picture(data: bytes, formats: tuple[str, ...], most: int = budget.PIXELS) -> Opened:
+    """Raises Drop("not a picture") and TooCostly. most: pixels that it may have."""
+    scans, profile = 1, None
+    if data[:2] == b"\xff\xd8" and (header := budget.read_jpeg_header(data)):
+        scans = header.scans
+    elif data[:8] == b"\x89PNG\r\n\x1a\n":
+        data, profile = trim_png(data)
+    elif size := budget.webp_size(data):
+        budget.check_memory(size[0] * size[1], CANVAS_BYTES["WEBP"])
+    if "HEIF" in formats:
+        prepare_codecs()
+    try:
+        with _pillow_opens(most):
+            image = Image.open(io.BytesIO(data), formats=formats)
+    except Image.DecompressionBombError:
+        raise Drop("too many pixels") from None
+    except DAMAGED:
+        raise Drop("not a picture") from None
+    budget.check_pixels(*image.size, most)  # Pillow's own limit refuses only what is twice as large
+    return Opened(image, scans, profile or image.info.get("icc_profile"), max(1.0, most / budget.PIXELS))
+
+
+@contextmanager
+def _pillow_opens(most: int) -> Iterator[None]:
+    """Let Pillow open what has more pixels than it would by itself."""
+    before = Image.MAX_IMAGE_PIXELS
+    if before is not None and most > before:
+        Image.MAX_IMAGE_PIXELS = most
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
+
+
+@functools.cache
+def prepare_codecs() -> None:
+    """Make HEIF known to Pillow; workers that share a machine get one thread each for it and for AVIF."""
+    import pillow_heif
+
+    pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False, decode_threads=1)
+    AvifImagePlugin.DEFAULT_MAX_THREADS = 1
