@@ -17,8 +17,8 @@ ORDER = ["extractors", "pipeline", "adapters", "jobs"]  # each may import what s
 # package -> the only files (or folders, with a slash) of the four packages that may import it
 RESERVED = {
     "ray": ["pipeline/engine/ray.py", "pipeline/engine/connect.py", "jobs/"],
-    "fsspec": ["pipeline/shards/store.py"],
-    "s3fs": ["pipeline/shards/store.py"],
+    "fsspec": ["pipeline/shards/object_store.py", "pipeline/shards/input_files.py"],
+    "s3fs": ["pipeline/shards/object_store.py"],
     "torch": ["extractors/", "adapters/", "jobs/"],
     **{name: [] for name in ("pickle", "cPickle", "cloudpickle", "dill", "joblib", "shelve", "marshal")},
 }
@@ -30,7 +30,7 @@ BY_HAND_IN = {
     "extractors/weights/digest_lock.py": "fills what create_file gives it",
     "pipeline/engine/connect.py": "fills what create_file gives it",
     "adapters/model/diffusers_io.py": "fills what commit_folder gives it",
-    "pipeline/shards/store.py": "a Store has its own protocol",
+    "pipeline/shards/folder_store.py": "a Store has its own protocol",
     "pipeline/shards/naming.py": "a Store's files are created, not replaced",
     "pipeline/stream/cache.py": "its files are locked from before they have a name",
     "pipeline/publish/readers.py": "fills a temporary folder",

@@ -21,7 +21,7 @@ from pipeline.publish.plan import CLAIM, MANIFEST, SUMS, refuse_difference
 from pipeline.publish.repository import HubRepository, Repository
 from pipeline.publish.signature import replace_draft
 from pipeline.publish.sums import read_sums, sum_lines
-from pipeline.shards.store import FolderStore, map_file
+from pipeline.shards.folder_store import FolderStore, map_file
 
 AT_ONCE = 250
 """Files of one commit at least; the Hub takes 128 commits an hour."""

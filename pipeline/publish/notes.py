@@ -18,8 +18,9 @@ from pipeline.publish.index import scan
 from pipeline.publish.pack import commit_published, data_path, index_paths, make_indexes, read_receipt
 from pipeline.publish.signature import list_sizes
 from pipeline.shards.commit import Extra
+from pipeline.shards.folder_store import map_file
 from pipeline.shards.receipt import Receipt
-from pipeline.shards.store import Store, map_file
+from pipeline.shards.store import Store
 
 DRAFTS = "drafts"
 

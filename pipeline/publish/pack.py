@@ -23,10 +23,11 @@ from pipeline.publish.assignment import Choice, Target
 from pipeline.publish.index import Entry, dali_index, energon_index, scan
 from pipeline.publish.read_columns import BesideWriter, Loaded
 from pipeline.shards.commit import Adopt, ShardPaths, adopt_same, commit, find_receipt
+from pipeline.shards.folder_store import map_file
 from pipeline.shards.receipt import Receipt, digest_json
 from pipeline.shards.sample import Sample, digest_keys
 from pipeline.shards.sample_info import read_info
-from pipeline.shards.store import Store, map_file
+from pipeline.shards.store import Store
 from pipeline.stages.stage import Made
 
 DATA, RECEIPTS, DALI = "data", "receipts", "dali"

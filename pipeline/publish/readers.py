@@ -17,7 +17,8 @@ from PIL import Image
 from extractors.budget import stored_size
 from pipeline.errors import IncompleteError, describe_error
 from pipeline.publish.manifest import Line, by_split, load_line, stream_lines
-from pipeline.shards.store import FolderStore, Store
+from pipeline.shards.folder_store import FolderStore
+from pipeline.shards.store import Store
 
 AT_ONCE = 8
 """Shards of a store far away that are brought here at a time."""

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import TypeAlias
 
 from pipeline.errors import DamagedShard
+from pipeline.shards.folder_store import map_file
 from pipeline.shards.receipt import Receipt, shard_name
 from pipeline.shards.sample import Sample, digest_keys
-from pipeline.shards.store import Store, map_file
+from pipeline.shards.store import Store
 from pipeline.shards.tar import TarWriter, read_samples
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from extractors.atomic import cache_folder
 from pipeline.errors import RequestError, describe_error
-from pipeline.shards.store import FolderStore, Store
+from pipeline.shards.folder_store import FolderStore
+from pipeline.shards.store import Store
 from pipeline.stream.cache import ShardCache
 from pipeline.stream.order import cut_blocks
 

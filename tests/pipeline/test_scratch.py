@@ -13,7 +13,7 @@ import pytest
 
 from pipeline.errors import RequestError
 from pipeline.scratch import MOST_AGE, make_scratch, sweep_scratch, temporary_folder
-from pipeline.shards.store import FolderStore
+from pipeline.shards.folder_store import FolderStore
 
 ID = "0123456789abcdef" * 2
 

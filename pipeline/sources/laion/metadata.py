@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.errors import RequestError
+from pipeline.shards.input_files import open_files
 from pipeline.shards.parquet import choose_batch
-from pipeline.shards.store import open_files
 from pipeline.sources.laion.filters import Filters
 from pipeline.sources.laion.spellings import find_columns, require
 

@@ -15,7 +15,7 @@ from pipeline.dataset.tombstones import remove
 from pipeline.errors import DamagedShard, RequestError
 from pipeline.publish import open_published
 from pipeline.publish.index import read_dali_index, scan
-from pipeline.shards.store import FolderStore
+from pipeline.shards.folder_store import FolderStore
 from pipeline.stages.verify import verify_columns
 from pipeline.stream import open_stream
 from tests.faults.toys import Pictures, digests, make_images, problems

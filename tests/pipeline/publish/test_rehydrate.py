@@ -29,8 +29,9 @@ from pipeline.publish.check import plan_check
 from pipeline.publish.index import read_dali_index, scan
 from pipeline.publish.manifest import PackedShards, read_manifest
 from pipeline.publish.rehydrate import find_left, finish_rehydrated, plan_rehydrate
+from pipeline.shards.folder_store import FolderStore
 from pipeline.shards.receipt import Receipt
-from pipeline.shards.store import FolderStore, open_store
+from pipeline.shards.store import open_store
 from pipeline.shards.tar import read_samples
 from pipeline.sources.row import Row
 from pipeline.stages import plan_extract

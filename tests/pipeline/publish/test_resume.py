@@ -16,7 +16,9 @@ from pipeline.dataset.dataset import Dataset
 from pipeline.errors import DamagedShard, RequestError
 from pipeline.publish import open_published
 from pipeline.publish.plan import SUMS
-from pipeline.shards.store import FolderStore, ObjectStore, open_store
+from pipeline.shards.folder_store import FolderStore
+from pipeline.shards.object_store import ObjectStore
+from pipeline.shards.store import open_store
 from tests.faults.drive import CHECKOUT
 from tests.pipeline.publish.toys import contents, publish_here, toy_dataset
 

@@ -15,7 +15,7 @@ from pipeline.dataset.tombstones import remove
 from pipeline.errors import RequestError
 from pipeline.publish import open_published
 from pipeline.publish.readers import LOCAL
-from pipeline.shards.store import FolderStore
+from pipeline.shards.folder_store import FolderStore
 from tests.pipeline.publish.toys import contents, keys_of, publish_here, toy_dataset
 
 SPLITS = ("train=0.7", "test=0.3")

@@ -13,7 +13,8 @@ from pipeline.dataset.tombstones import remove
 from pipeline.errors import IncompleteError, RequestError
 from pipeline.publish import open_published
 from pipeline.publish.sums import read_sums
-from pipeline.shards.store import FolderStore, open_store
+from pipeline.shards.folder_store import FolderStore
+from pipeline.shards.store import open_store
 from tests.pipeline.publish.toys import contents, keys_of, publish_here, toy_dataset
 
 ALL = [f"k{i:05d}" for i in range(20)]

@@ -10,9 +10,10 @@ import pytest
 
 from pipeline.errors import DamagedShard
 from pipeline.shards.commit import load_receipt, publish, write_shard
+from pipeline.shards.folder_store import FolderStore
 from pipeline.shards.receipt import Receipt
 from pipeline.shards.sample import Sample, digest_keys
-from pipeline.shards.store import FolderStore, Store, open_store
+from pipeline.shards.store import Store, open_store
 from pipeline.shards.tar import TarWriter
 
 SAMPLES = [Sample(f"k{i}", {"jpg": bytes([i]) * 700, "txt": b"words"}) for i in range(4)]

@@ -19,9 +19,10 @@ import pytest
 from pipeline.dataset.dataset import IMAGES
 from pipeline.errors import DamagedShard, RequestError
 from pipeline.shards.commit import publish, tar_path
+from pipeline.shards.folder_store import FolderStore
 from pipeline.shards.receipt import Receipt
 from pipeline.shards.sample import Sample
-from pipeline.shards.store import FolderStore, open_store
+from pipeline.shards.store import open_store
 from pipeline.stream import open_stream
 from pipeline.stream.cache import ShardCache
 from pipeline.stream.index import Vouched

@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.errors import RequestError
 from pipeline.publish import open_published
-from pipeline.shards.store import ObjectStore
+from pipeline.shards.object_store import ObjectStore
 from pipeline.stream import Stream, open_stream
 from pipeline.stream.caching import open_cache
 from tests.faults.toys import Pictures, make_images

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from pipeline.errors import DamagedShard
+from pipeline.shards.folder_store import FolderStore
 from pipeline.shards.sample import Sample
-from pipeline.shards.store import FolderStore, Store, open_store
+from pipeline.shards.store import Store, open_store
 from pipeline.stream import Stream
 from pipeline.stream.opened import Opened
 from pipeline.stream.order import BlockOrder, Kept

@@ -1,0 +1,140 @@
+"""A store in a bucket, or any other place that fsspec knows: one conditional put per file."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO, ClassVar, TypeAlias
+
+from pipeline.errors import RequestError
+from pipeline.scratch import make_scratch, sweep_scratch, temporary_folder
+from pipeline.shards.naming import check_path
+from pipeline.shards.remote_read import reaching, read_patiently, write_once
+
+PROBE = ".create-once"
+"""An empty object, by which it is found out whether a store refuses to replace it."""
+Put: TypeAlias = Callable[[str, str], Any]
+"""(url, mode) -> the object is put there; the mode is "create" or "overwrite"."""
+
+
+class ObjectStore:
+    """An object store through fsspec: one conditional put per file.
+
+    What is read is asked for again while it fails in ways that may pass (`read_patiently`). What is written is
+    not, but for conflicts: the clients do so for some seconds, and a put whose answer was lost finds its own
+    object there, which the commit protocol adopts. single_writer: for a store that cannot refuse to replace; it
+    is asked before each put whether the object is there.
+    """
+
+    _creating: ClassVar[set[str]] = set()
+    """Roots of which it is known that they can create without replacing."""
+
+    def __init__(self, url: str, single_writer: bool = False) -> None:
+        self.root = url.rstrip("/")
+        self._single_writer = single_writer
+        self._opened: tuple[int, Any] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_opened": None, "_known": self.root in self._creating}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        if state.pop("_known"):
+            self._creating.add(state["root"])
+        vars(self).update(state)
+
+    @property
+    def _fs(self) -> Any:
+        # An fsspec file system has a thread with an event loop, which does not survive a fork.
+        if self._opened is None or self._opened[0] != os.getpid():
+            import fsspec
+
+            try:
+                fs, _ = fsspec.core.url_to_fs(self.root, use_listings_cache=False, skip_instance_cache=True)
+            except (ValueError, ImportError) as error:
+                raise RequestError(f"cannot open {self.root}: {error}") from None
+            self._opened = (os.getpid(), fs)
+        return self._opened[1]
+
+    def _url(self, path: str) -> str:
+        return f"{self.root}/{check_path(self.root, path)}" if path else self.root
+
+    def load(self, path: str) -> memoryview:
+        return memoryview(self._read(path))
+
+    def open(self, path: str) -> BinaryIO:
+        return io.BytesIO(self._read(path))
+
+    def _read(self, path: str) -> bytes:
+        url = self._url(path)
+        with reaching(self.root):
+            data: bytes = read_patiently(url, lambda: self._fs.cat_file(url))
+            return data
+
+    def names(self, folder: str) -> list[str]:
+        # A console makes an empty object of the folder's own name, which is listed in the folder.
+        own = self._url(folder).partition("://")[2].rstrip("/")
+        found = self._list(folder, detail=False)
+        names = {name.rstrip("/").rsplit("/", 1)[-1] for name in found if name.rstrip("/") != own}
+        return sorted(name for name in names if not name.startswith("."))
+
+    def sizes(self, folder: str) -> dict[str, int]:
+        found = self._list(folder, detail=True)
+        return {file["name"].rsplit("/", 1)[-1]: file["size"] for file in found if file["type"] == "file"}
+
+    def _list(self, folder: str, detail: bool) -> list[Any]:
+        url = self._url(folder)
+        try:
+            with reaching(self.root):
+                found: list[Any] = read_patiently(url, lambda: self._fs.ls(url, detail=detail))
+        except FileNotFoundError:
+            return []
+        return found
+
+    def create(self, path: str, source: Path) -> bool:
+        os.stat(source)  # that it is gone is not to be taken for the bucket's fault
+        return self._create(path, lambda url, mode: self._fs.put_file(os.fspath(source), url, mode=mode))
+
+    def create_bytes(self, path: str, data: bytes) -> bool:
+        return self._create(path, lambda url, mode: self._fs.pipe_file(url, data, mode=mode))
+
+    def _create(self, path: str, put: Put) -> bool:
+        url = self._url(path)
+        with reaching(self.root):
+            if self._single_writer:
+                there = read_patiently(url, lambda: self._fs.exists(url))
+                return not there and write_once(url, lambda: put(url, "overwrite"))
+            self._check_creating()
+            return write_once(url, lambda: put(url, "create"))
+
+    def _check_creating(self) -> None:
+        """Raises RequestError where a put that must not replace anything does; asked once per process tree."""
+        if self.root in self._creating:
+            return
+        url = f"{self.root}/{PROBE}"
+        if all(write_once(url, lambda: self._fs.pipe_file(url, b"", mode="create")) for _ in range(2)):
+            self.discard(PROBE)
+            raise RequestError(
+                f"{self.root} replaces objects where it was asked to create them (it ignores If-None-Match), so "
+                "two commands at once would lose each other's files; where no other command writes there, give "
+                "--single-writer"
+            )
+        self._creating.add(self.root)
+
+    def discard(self, path: str) -> None:
+        with suppress(FileNotFoundError), reaching(self.root):
+            self._fs.rm_file(self._url(path))
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        scratch = make_scratch(temporary_folder())
+        try:
+            yield scratch
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+    def sweep(self) -> None:
+        sweep_scratch(temporary_folder())
