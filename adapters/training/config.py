@@ -102,6 +102,9 @@ class TrainConfig:
     """Where what the text encoder made of captions is kept; nowhere when not given."""
     text_cache_gb: float = 10.0
     """How much of it is kept, in 10^9 bytes."""
+    lanes: int | None = None
+    """Parts of the order with shards of their own: 1, 2 or 4 times a divisor of the batch. Where workers times
+    loaders divide them, each shard is read once. 8 when not given, fewer for a small dataset."""
     loaders: int = 0
     """Processes that read and decode for each worker; 0 does it between the steps."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -117,7 +120,7 @@ class TrainConfig:
         for name in ("loaders", "sample_every", "skip_damaged", "text_cache_gb"):
             if getattr(self, name) < 0:
                 raise RequestError(f"{_flag(name)} must not be below 0, not {getattr(self, name)}")
-        for name in ("threads", "micro_batch"):
+        for name in ("threads", "micro_batch", "lanes"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise RequestError(f"{_flag(name)} must be at least 1, not {getattr(self, name)}")
         if self.clip is not None and self.clip < 0:

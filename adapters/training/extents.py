@@ -1,4 +1,4 @@
-"""RUN/extents.json: how much of each dataset a run was begun with, and what was removed while it was under way.
+"""RUN/extents.json: what decided the order when a run was begun, and what was removed while it was under way.
 
 The order of the samples is a function of what there was at the start. `remove` and `retry` change a dataset later;
 the run keeps its order, and the place of a removed sample goes to its neighbour.
@@ -22,7 +22,7 @@ from extractors.atomic import write_json
 from extractors.records import Count
 from pipeline.dataset.dataset import Dataset
 from pipeline.errors import RequestError
-from pipeline.stream import Extent, measure_extent
+from pipeline.stream import Extent, choose_lanes, measure_extent
 
 NAME = "extents.json"
 
@@ -39,22 +39,44 @@ class Removed:
 
 @dataclass(frozen=True)
 class Noted:
-    """What the file holds. begun: of each dataset."""
+    """What the file holds. begun: how much there was of each dataset. lanes: their number, one in older runs."""
 
     begun: tuple[Extent, ...] = ()
     removed: tuple[Removed, ...] = ()
+    lanes: Count = 1
 
 
-def find_extents(config: TrainConfig) -> Sequence[Extent]:
-    """Of each dataset: those noted in RUN, else all there is at present."""
+def find_begun(config: TrainConfig) -> Noted:
+    """What is noted in RUN; for a new run, all there is at present.
+
+    Raises RequestError where the run was begun with another number of lanes than is asked for.
+    """
     noted = _read(config.out)
     if len(noted.begun) == len(config.roots):
-        return noted.begun
+        _check_lanes(config, noted)
+        return noted
     datasets = [Dataset.open(root) for root in config.roots]
     present = [measure_extent(dataset) for dataset in datasets]
     record = read_begun(config.out)
-    found = _search(config, datasets, present, record["data"]) if record else None
-    return found or present
+    if record:
+        older = Noted(tuple(_search(config, datasets, present, record["data"]) or present))
+        _check_lanes(config, older)
+        return older
+    return Noted(tuple(present), lanes=_choose_lanes(config, present))
+
+
+def _choose_lanes(config: TrainConfig, extents: Sequence[Extent]) -> int:
+    if config.buckets:
+        return 1
+    return len(choose_lanes(config.batch, [extent.shards for extent in extents], config.lanes))
+
+
+def _check_lanes(config: TrainConfig, noted: Noted) -> None:
+    if config.lanes is not None and _choose_lanes(config, noted.begun) != noted.lanes:
+        raise RequestError(
+            f"--lanes decides the order of the samples, and {config.out} was begun with {noted.lanes}: leave it "
+            "out, or begin another --out"
+        )
 
 
 def _search(
@@ -82,7 +104,7 @@ def _search(
     return None
 
 
-def note_extents(run: Path, begun: Sequence[Extent], removed: int) -> None:
+def note_extents(run: Path, begun: Noted, removed: int) -> None:
     """Write down what the run was begun with, and that at its present step `removed` samples are no longer there.
 
     Says so in a line.
@@ -95,7 +117,7 @@ def note_extents(run: Path, begun: Sequence[Extent], removed: int) -> None:
         )
     if removed != (later[-1].samples if later else 0):
         later = (*later, Removed(newest_step(run), removed))
-    new = Noted(tuple(begun), later)
+    new = Noted(begun.begun, later, begun.lanes)
     if new != noted:
         write_json(run / NAME, asdict(new))
 

@@ -26,7 +26,7 @@ from pipeline.stream import HeldOut
 T = TypeVar("T")
 Shape = tuple[int, int]
 AHEAD = 2
-"""Micro-batches that each loader has ready, at most."""
+"""Steps that each loader has ready, at most."""
 
 
 class SampleStream(Protocol):
@@ -66,27 +66,32 @@ class Share:
         """Micro-batches of a step."""
         return self.batch // self.ranks // self.micro
 
-    def positions(self, number: int) -> range:
-        """Of the worker's micro-batch `number`, counted from the first step on."""
-        step, part = divmod(number, self.parts)
-        first = step * self.batch + self.rank * (self.batch // self.ranks) + part * self.micro
-        return range(first, first + self.micro)
+    def positions(self, step: int) -> range:
+        """Those of the worker in a step, micro-batch after micro-batch."""
+        own = self.batch // self.ranks
+        first = step * self.batch + self.rank * own
+        return range(first, first + own)
 
 
-class MicroBatches(IterableDataset[Batch]):
-    """The micro-batches of one worker from step `start` on, without end."""
+class MicroBatches(IterableDataset[list[Batch]]):
+    """The micro-batches of one worker, step by step from `start` on, without end.
+
+    A loader makes whole steps, every n-th of them: those are in lanes of their own.
+    """
 
     def __init__(self, stream: SampleStream, framing: Framing, seed: int, share: Share, start: int) -> None:
         self.stream, self.framing, self.seed, self.share, self.start = stream, framing, seed, share, start
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[list[Batch]]:
         loader = get_worker_info()
         first, stride = (loader.id, loader.num_workers) if loader else (0, 1)
-        numbers = count(self.start * self.share.parts + first, stride)
-        positions = chain.from_iterable(map(self.share.positions, numbers))
+        positions = chain.from_iterable(map(self.share.positions, count(self.start + first, stride)))
         taken = self.stream.take(positions, self._make)
         while True:
-            yield stack_examples([example for _, example in islice(taken, self.share.micro)])
+            yield [self._stack(taken) for _ in range(self.share.parts)]
+
+    def _stack(self, taken: Iterator[tuple[int, Example]]) -> Batch:
+        return stack_examples([example for _, example in islice(taken, self.share.micro)])
 
     def _make(self, sample: Sample, epoch: int, shape: Shape | None) -> Example:
         framing = self.framing if shape is None else replace(self.framing, size=None)
@@ -96,8 +101,8 @@ class MicroBatches(IterableDataset[Batch]):
 def load_batches(batches: MicroBatches, loaders: int, world: World) -> Iterator[Batch]:
     """The micro-batches in order, read by `loaders` processes, or by this one when there are none."""
     if not loaders:
-        return iter(batches)
-    loader: DataLoader[Batch | Exception] = DataLoader(
+        return chain.from_iterable(batches)
+    loader: DataLoader[list[Batch] | Exception] = DataLoader(
         Handed(batches),
         batch_size=None,
         num_workers=loaders,
@@ -108,31 +113,31 @@ def load_batches(batches: MicroBatches, loaders: int, world: World) -> Iterator[
     )
     with hold_interrupts():
         started = iter(loader)
-    return take_handed(started)
+    return chain.from_iterable(take_handed(started))
 
 
-class Handed(IterableDataset[Batch | Exception]):
-    """What a loader hands over: its batches, and last the error that has one line to say.
+class Handed(IterableDataset[list[Batch] | Exception]):
+    """What a loader hands over: the batches of its steps, and last the error that has one line to say.
 
     Raised there, torch would make that line the end of a traceback.
     """
 
-    def __init__(self, batches: Iterable[Batch]) -> None:
+    def __init__(self, batches: Iterable[list[Batch]]) -> None:
         self._batches = batches
 
-    def __iter__(self) -> Iterator[Batch | Exception]:
+    def __iter__(self) -> Iterator[list[Batch] | Exception]:
         try:
             yield from self._batches
         except (RequestError, IncompleteError) as error:
             yield error
 
 
-def take_handed(handed: Iterable[Batch | Exception]) -> Iterator[Batch]:
-    """The batches. Raises the error that a loader has handed over."""
-    for batch in handed:
-        if isinstance(batch, Exception):
-            raise batch
-        yield batch
+def take_handed(handed: Iterable[list[Batch] | Exception]) -> Iterator[list[Batch]]:
+    """The batches of each step. Raises the error that a loader has handed over."""
+    for batches in handed:
+        if isinstance(batches, Exception):
+            raise batches
+        yield batches
 
 
 def shapes_of(samples: Sequence[Sample]) -> list[Shape]:

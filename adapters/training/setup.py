@@ -25,7 +25,8 @@ from pipeline.dataset.dataset import Dataset
 from pipeline.errors import RequestError
 from pipeline.shards.receipt import digest_json
 from pipeline.shards.sample import Sample
-from pipeline.stream import Extent, mix_streams, open_stream
+from pipeline.stream import Extent, divide_batch, mix_streams, open_stream
+from pipeline.stream.lanes import ONE_LANE
 
 log = logging.getLogger(__name__)
 
@@ -43,8 +44,13 @@ def check_condition(condition: str) -> None:
         )
 
 
-def open_samples(config: TrainConfig, extents: Sequence[Extent | None] | None = None) -> SampleStream:
-    """The stream of all datasets, in the order of the seed. extents: of each, where an older order goes on."""
+def open_samples(
+    config: TrainConfig, extents: Sequence[Extent | None] | None = None, lanes: int = 1
+) -> SampleStream:
+    """The stream of all datasets, in the order of the seed and in so many lanes.
+
+    extents: of each dataset, where an older order is continued.
+    """
     streams = [
         open_stream(
             root,
@@ -56,6 +62,7 @@ def open_samples(config: TrainConfig, extents: Sequence[Extent | None] | None = 
             cache_bytes=int(config.cache_gb * 1e9),
             buckets=config.batch if config.buckets else None,
             extent=extent,
+            lanes=divide_batch(config.batch, lanes) or ONE_LANE,
         )
         for root, extent in zip(config.roots, extents or [None] * len(config.roots), strict=True)
     ]

@@ -27,7 +27,7 @@ from adapters.training.checkpoint import (
 from adapters.training.config import DECIDE, TrainConfig
 from adapters.training.distributed import World, join_world, share_threads
 from adapters.training.ema import Average
-from adapters.training.extents import find_extents, note_extents
+from adapters.training.extents import Noted, find_begun, note_extents
 from adapters.training.hold import hold_run
 from adapters.training.loader import MicroBatches, SampleStream, load_batches
 from adapters.training.loss import Objective
@@ -61,11 +61,12 @@ def train(config: TrainConfig, progress: Progress | None = None) -> TrainSummary
     if threads is not None:
         torch.set_num_threads(threads)
     with join_world(config.device) as world:
-        found = [asdict(extent) for extent in find_extents(config)] if world.first else None
-        extents = [Extent(**extent) for extent in world.tell(found)]
-        training = Training(config, open_samples(config, extents), open_base(config, world.device), world)
+        begun = find_begun(config) if world.first else Noted()
+        extents = [Extent(**extent) for extent in world.tell([asdict(extent) for extent in begun.begun])]
+        samples = open_samples(config, extents, world.tell(begun.lanes))
+        training = Training(config, samples, open_base(config, world.device), world)
         if world.first:
-            note_extents(config.out, extents, training.stream.removed)
+            note_extents(config.out, begun, training.stream.removed)
         return training.run(progress)
 
 

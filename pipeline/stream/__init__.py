@@ -3,6 +3,7 @@
 `open_stream` gives a `Stream`; `Stream.take` hands out the samples of any positions of an endless sequence.
 """
 
+from pipeline.stream.lanes import Lanes, choose_lanes, divide_batch
 from pipeline.stream.mixture import Mixture, mix_streams
 from pipeline.stream.open import Extent, measure_extent, open_stream
 from pipeline.stream.order import BLOCK_SHARDS, permute
@@ -12,9 +13,12 @@ __all__ = [
     "BLOCK_SHARDS",
     "Extent",
     "HeldOut",
+    "Lanes",
     "Mixture",
     "Stream",
     "Trouble",
+    "choose_lanes",
+    "divide_batch",
     "measure_extent",
     "mix_streams",
     "open_stream",

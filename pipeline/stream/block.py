@@ -37,9 +37,12 @@ class Reading:
         self._opened = opened
         self._failed: dict[int, str] = {}
 
-    def make(self, position: int, make: Make[T]) -> T:
-        """What `make` makes for the position. Raises BrokenStage after 100 bad ones in a row, or when all are."""
-        own = position - self.block.first
+    def make(self, index: int, make: Make[T]) -> T:
+        """What `make` makes for the position with this index in the block's lane.
+
+        Raises BrokenStage after 100 bad ones in a row, or when all are.
+        """
+        own = index - self.block.first
         for tries, offset in enumerate(self._candidates(own)):
             if tries == IN_A_ROW:
                 raise BrokenStage(
@@ -49,7 +52,7 @@ class Reading:
             if offset in self._failed:
                 continue
             try:
-                made = make(self._sample(offset), self.block.epoch, self.block.shape(position))
+                made = make(self._sample(offset), self.block.epoch, self.block.shape(index))
             except (IncompleteError, RequestError, MemoryError):
                 raise  # of the run, not of the sample; another world's process may have more memory
             except Exception as error:

@@ -19,6 +19,7 @@ from pipeline.dataset.dataset import Dataset
 from pipeline.dataset.outcomes import OK, read_outcomes
 from pipeline.errors import DamagedShard, RequestError
 from pipeline.image.geometry import load_geometry
+from pipeline.stream.lanes import ONE_LANE
 from pipeline.stream.order import Block, Kept, Place, Shape, cut_blocks, permute
 from pipeline.stream.shards import Shards
 
@@ -55,7 +56,10 @@ class BucketOrder:
 
     An epoch is a whole number of batches: of the mixed rest, less than one batch is left out, each epoch others.
     A block also needs the shards of the samples that wait since earlier blocks, less than a batch of each size.
+    All readers share one lane: the ranks of a step need pictures of the same size.
     """
+
+    lanes = ONE_LANE
 
     def __init__(self, seed: int, kept: Kept, shapes: Shapes, batch: int) -> None:
         self._seed, self._kept, self._shapes, self.batch = seed, kept, shapes, batch

@@ -1,7 +1,8 @@
 """Mixtures: several streams with weights as one, whose positions are a pure function of the seed and the weights.
 
 The dataset of a position is that of a pattern in which each stands as often as its weight says, permuted anew in
-every period; the position in the dataset is how often the dataset stood before.
+every period; the position in the dataset is how often the dataset stood before. Each lane goes through the pattern
+by itself, and a dataset gives it what is in its own lane of the same number.
 """
 
 from __future__ import annotations
@@ -48,6 +49,8 @@ def mix_streams(streams: Sequence[Stream], weights: Sequence[float], seed: int =
     batches = {stream.batch for stream in streams}
     if len(batches) > 1:
         raise RequestError(f"the datasets of a mixture must have one batch size, not {sorted(batches)}")
+    if len({stream.lanes for stream in streams}) > 1:
+        raise RequestError("the datasets of a mixture must have the same lanes")
     return Mixture(streams, share(weights), seed)
 
 
@@ -61,8 +64,8 @@ class Mixture:
 
     def __init__(self, streams: Sequence[Stream], counts: Sequence[int], seed: int) -> None:
         self._streams, self._counts, self._seed = list(streams), list(counts), seed
-        self.batch = streams[0].batch
-        self._pattern: tuple[int, list[int], list[int]] | None = None
+        self.batch, self.lanes = streams[0].batch, streams[0].lanes
+        self._patterns: dict[int, tuple[int, list[int], list[int]]] = {}
         self.digest = digest_json({"streams": [stream.digest for stream in streams], "shares": self._counts})
 
     def __len__(self) -> int:
@@ -93,13 +96,15 @@ class Mixture:
 
     def place(self, position: int) -> tuple[int, int]:
         """(number of the dataset, position in its own sequence) of a position."""
-        turn, rest = divmod(position, self.batch)
+        lane, index = self.lanes.locate(position)
+        turn, rest = divmod(index, self.batch)
         period, at = divmod(turn, PERIOD)
-        if self._pattern is None or self._pattern[0] != period:
-            self._pattern = (period, *self._permuted(period))
-        _, datasets, before = self._pattern
+        if lane not in self._patterns or self._patterns[lane][0] != period:
+            self._patterns[lane] = (period, *self._permuted(period, lane))
+        _, datasets, before = self._patterns[lane]
         dataset = datasets[at]
-        return dataset, (period * self._counts[dataset] + before[at]) * self.batch + rest
+        own = (period * self._counts[dataset] + before[at]) * self.batch + rest
+        return dataset, self.lanes.position(lane, own)
 
     def take(self, positions: Iterable[int], make: Make[T]) -> Iterator[tuple[int, T]]:
         """As `Stream.take`."""
@@ -125,17 +130,18 @@ class Mixture:
         samples = [sample for _, of_dataset in held_out for sample in of_dataset]
         return Mixture([stream for stream, _ in held_out], self._counts, self._seed), samples
 
-    def _permuted(self, period: int) -> tuple[list[int], list[int]]:
-        """The dataset at each place of a period, and how often it stood before in it."""
+    def _permuted(self, period: int, lane: int) -> tuple[list[int], list[int]]:
+        """The dataset at each place of a lane's period, and how often it stood before in it."""
         pattern = np.repeat(np.arange(len(self._counts)), self._counts)
-        datasets = pattern[permute(PERIOD, self._seed, period)]
+        own = (lane,) if lane else ()  # the first lane has the pattern of a mixture without lanes
+        datasets = pattern[permute(PERIOD, self._seed, period, *own)]
         before = np.zeros(PERIOD, np.int64)
         for dataset, count in enumerate(self._counts):
             before[datasets == dataset] = np.arange(count)
         return datasets.tolist(), before.tolist()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_pattern": None}
+        return {**vars(self), "_patterns": {}}
 
 
 def _drain(asked: deque[int]) -> Iterator[int]:

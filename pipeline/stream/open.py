@@ -15,7 +15,9 @@ from pipeline.errors import RequestError
 from pipeline.shards.receipt import Receipt
 from pipeline.stream.buckets import BucketOrder, read_shapes
 from pipeline.stream.caching import open_cache
-from pipeline.stream.order import BlockOrder, Kept, Order
+from pipeline.stream.lanes import ONE_LANE, Lanes
+from pipeline.stream.open_files import allow_files
+from pipeline.stream.order import BLOCK_SHARDS, BlockOrder, Kept, Order
 from pipeline.stream.shards import Shards
 from pipeline.stream.stream import Stream
 
@@ -48,6 +50,7 @@ def open_stream(
     cache_bytes: int | None = None,
     buckets: int | None = None,
     extent: Extent | None = None,
+    lanes: Lanes = ONE_LANE,
 ) -> Stream:
     """The stream of these columns of the dataset at `root`; images are always among them.
 
@@ -58,6 +61,8 @@ def open_stream(
     buckets: a batch's size; each batch then has pictures of one stored size, but for a mixed rest of the epoch.
     extent: the one that a run was begun with, where it goes on: order and digest are those of that time, shards
     that came later are left alone, and the position of a sample that was removed later gets the next of its block.
+    lanes: parts of the sequence with shards of their own, for readers that share it (see `choose_lanes`); batches
+    of one size have one lane.
     Raises RequestError for a column that is not there or not whole, DamagedShard for one that was made from
     other pictures.
     """
@@ -75,9 +80,10 @@ def open_stream(
     left_out = _find_left_out(dataset, found[IMAGES], duplicates, extent)
     removed = read_tombstones(dataset, extent.stones + 1, now.stones) if now.stones > extent.stones else {}
     kept = open_cache(dataset.store, map(_bytes, receipts.values()), cache, cache_bytes)
+    allow_files(len(lanes) * 4 * BLOCK_SHARDS * len(names))
     shards = Shards(dataset.store, receipts, left_out, kept, _within(numbers, removed))
     keep = Kept(shards.counts(), frozenset())
-    order: Order = BlockOrder(seed, keep)
+    order: Order = BlockOrder(seed, keep, lanes)
     if len(order) == 0:
         raise RequestError(f"{root} has no samples: every planned row was dropped (see status)")
     if buckets is not None:

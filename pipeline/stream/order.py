@@ -1,7 +1,7 @@
 """The order: which sample stands at which position. A pure function of the seed and the samples' numbers.
 
-Shards are permuted, cut into blocks of at least ten, and the samples are permuted inside a block. Ten shards
-give a good mix, and only a block's need be open at a time.
+Shards are permuted, dealt to the lanes, cut into blocks of at least ten, and the samples are permuted inside a
+block. Ten shards give a good mix, and only a block's need be open at a time.
 """
 
 from __future__ import annotations
@@ -10,10 +10,13 @@ from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
+from pipeline.stream.lanes import ONE_LANE, Lanes
+
+T = TypeVar("T")
 BLOCK_SHARDS = 10
 """A block has at least this many shards, where there are as many."""
 
@@ -36,15 +39,17 @@ def permute(count: int, *seed: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Block:
-    """The positions `first`, `first + 1` … of the endless sequence whose shards are open together.
+    """The positions whose shards are open together: those with index `first`, `first + 1` … of a lane.
 
     places: of each position. shapes: of each position's picture, where a batch has one shape; else None.
+    With one lane the index of a position is the position.
     """
 
     epoch: int
     first: int
     places: list[Place]
     shapes: list[Shape | None] | None = None
+    lane: int = 0
 
     @property
     def stop(self) -> int:
@@ -54,18 +59,23 @@ class Block:
     def shards(self) -> set[int]:
         return {shard for shard, _ in self.places}
 
-    def shape(self, position: int) -> Shape | None:
-        """(width, height) of the pictures of the position's batch; None where they may differ."""
-        return None if self.shapes is None else self.shapes[position - self.first]
+    def holds(self, lane: int, index: int) -> bool:
+        return lane == self.lane and self.first <= index < self.stop
+
+    def shape(self, index: int) -> Shape | None:
+        """(width, height) of the pictures of a position's batch; None where they may differ."""
+        return None if self.shapes is None else self.shapes[index - self.first]
 
 
 class Order(Protocol):
     """The endless sequence: position p is number p % len of epoch p // len. Nothing of it is stored.
 
     batch: positions that belong together: t * batch, … (t + 1) * batch - 1 have one shape, where they have any.
+    lanes: what each position's block is one of.
     """
 
     batch: int
+    lanes: Lanes
 
     def __len__(self) -> int:
         """Positions in an epoch."""
@@ -80,7 +90,7 @@ class Order(Protocol):
         """What decides it beside the seed and the shards, as JSON; empty where nothing does."""
 
 
-def cut_blocks(shards: Sequence[int]) -> list[Sequence[int]]:
+def cut_blocks(shards: Sequence[T]) -> list[Sequence[T]]:
     """Blocks of at least BLOCK_SHARDS shards and as even as can be, or one block of all there are."""
     blocks = max(1, len(shards) // BLOCK_SHARDS)
     ends = [number * len(shards) // blocks for number in range(blocks + 1)]
@@ -112,42 +122,98 @@ class Kept:
         return {"held out": sorted(map(list, self.held_out))} if self.held_out else {}
 
 
+@dataclass(frozen=True)
+class _Piece:
+    """Samples `first` to before `stop` of a shard, counted among those that are kept."""
+
+    shard: int
+    first: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class _Epoch:
+    """blocks: of all lanes, lane after lane. first: by lane, the number of its first block.
+
+    ends: by lane, int64, how many of the lane's positions of the epoch come before the end of each of its blocks.
+    """
+
+    number: int
+    blocks: list[Sequence[_Piece]]
+    first: list[int]
+    ends: list[np.ndarray]
+
+
 class BlockOrder:
-    """The order of `seed` over the samples that are kept.
+    """The order of `seed` over the samples that are kept, in lanes.
 
     One epoch's shards and one block's samples are permuted to find a position, whatever came before it.
     """
 
     batch = 1
 
-    def __init__(self, seed: int, kept: Kept) -> None:
-        self._seed, self._kept = seed, kept
+    def __init__(self, seed: int, kept: Kept, lanes: Lanes = ONE_LANE) -> None:
+        self._seed, self._kept, self.lanes = seed, kept, lanes
         self._shards = np.array(sorted(kept.counts), np.int64)
         self._len = sum(map(kept.count, kept.counts))
-        self._epoch: tuple[int, list[Sequence[int]], np.ndarray] | None = None
+        self._epoch: _Epoch | None = None
 
     def __len__(self) -> int:
         return self._len
 
     def block(self, position: int) -> Block:
-        epoch, place = divmod(position, self._len)
-        blocks, ends = self._blocks(epoch)
-        number = int(np.searchsorted(ends, place, side="right"))
-        places = [(shard, index) for shard in blocks[number] for index in self._kept.indices(shard).tolist()]
-        order = permute(len(places), self._seed, epoch, number + 1)
-        first = epoch * self._len + int(ends[number]) - len(places)
-        return Block(epoch, first, [places[i] for i in order.tolist()])
+        number, _ = divmod(position, self._len)
+        epoch = self._cut(number)
+        lane, index = self.lanes.locate(position)
+        start = self.lanes.before(lane, number * self._len)
+        ends = epoch.ends[lane]
+        block = int(np.searchsorted(ends, index - start, side="right"))
+        pieces = epoch.blocks[epoch.first[lane] + block]
+        places = [
+            (piece.shard, sample)
+            for piece in pieces
+            for sample in self._kept.indices(piece.shard)[piece.first : piece.stop].tolist()
+        ]
+        order = permute(len(places), self._seed, number, epoch.first[lane] + block + 1)
+        first = start + int(ends[block]) - len(places)
+        return Block(number, first, [places[i] for i in order.tolist()], lane=lane)
 
     def without(self, held_out: AbstractSet[Place]) -> BlockOrder:
-        return BlockOrder(self._seed, self._kept.without(held_out))
+        return BlockOrder(self._seed, self._kept.without(held_out), self.lanes)
 
     def describe(self) -> Mapping[str, Any]:
-        return self._kept.describe()
+        return {**self._kept.describe(), **self.lanes.describe()}
 
-    def _blocks(self, epoch: int) -> tuple[list[Sequence[int]], np.ndarray]:
-        """The shards of each block of an epoch, and the position in the epoch at which each block ends."""
-        if self._epoch is None or self._epoch[0] != epoch:
-            blocks = cut_blocks(self._shards[permute(len(self._shards), self._seed, epoch)].tolist())
-            sizes = [sum(map(self._kept.count, block)) for block in blocks]
-            self._epoch = (epoch, blocks, np.cumsum(sizes))
-        return self._epoch[1], self._epoch[2]
+    def _cut(self, number: int) -> _Epoch:
+        """The blocks of an epoch: the permuted shards are dealt to the lanes, to each as many samples as it has
+        positions in the epoch; a shard at the border of two lanes is divided."""
+        if self._epoch is None or self._epoch.number != number:
+            shards = self._shards[permute(len(self._shards), self._seed, number)]
+            stops = np.cumsum([self._kept.count(shard) for shard in shards.tolist()])
+            epoch = _Epoch(number, [], [], [])
+            first = 0
+            for lane in range(len(self.lanes)):
+                bounds = (number * self._len, (number + 1) * self._len)
+                start, stop = (self.lanes.before(lane, bound) for bound in bounds)
+                blocks = cut_blocks(_deal(shards, stops, first, first + stop - start))
+                first += stop - start
+                epoch.first.append(len(epoch.blocks))
+                epoch.blocks.extend(blocks)
+                sizes = [sum(piece.stop - piece.first for piece in block) for block in blocks]
+                epoch.ends.append(np.cumsum(sizes))
+            self._epoch = epoch
+        return self._epoch
+
+
+def _deal(shards: np.ndarray, stops: np.ndarray, first: int, stop: int) -> list[_Piece]:
+    """What holds the samples `first` to before `stop`. stops: samples before the end of each shard.
+
+    The last lane also gets the empty shards at the end, as one lane always had.
+    """
+    begin = int(np.searchsorted(stops, first, side="right")) if first else 0
+    end = len(shards) if stop == stops[-1] else int(np.searchsorted(stops, stop, side="left")) + 1
+    starts = np.concatenate([[0], stops[:-1]])
+    return [
+        _Piece(int(shard), max(first - int(start), 0), int(min(stop, end_) - start))
+        for shard, start, end_ in zip(shards[begin:end], starts[begin:end], stops[begin:end], strict=True)
+    ]

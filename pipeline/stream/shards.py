@@ -56,9 +56,9 @@ class Shelf:
             if shard not in self._shards:
                 self._shards[shard] = self._threads.submit(self._open, shard)
 
-    def turn_to(self, shards: set[int]) -> None:
-        """Let go of all others, then begin these."""
-        for shard in self._shards.keys() - shards:
+    def turn_to(self, shards: set[int], others: AbstractSet[int] = frozenset()) -> None:
+        """Let go of all that are neither these nor `others`, then begin these."""
+        for shard in self._shards.keys() - shards - others:
             self._shards.pop(shard).cancel()
         self.begin(sorted(shards))
 

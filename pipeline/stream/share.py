@@ -70,8 +70,10 @@ def read_share(stream: Taking, epoch: int, start: int, rank: int, ranks: int) ->
 
 
 def own_positions(start: int, stop: int, batch: int, part: int, parts: int) -> Sequence[int]:
-    """Of the positions from `start` to before `stop`, every parts-th batch. Positions ascend."""
+    """Of the positions from `start` to before `stop`, every parts-th batch: those whose number is `part` beyond a
+    multiple of `parts`, so that a part has the same lanes wherever it starts. Positions ascend."""
+    first = start // batch
+    batches = range(first + (part - first) % parts, -(-stop // batch), parts)
     if batch == 1:
-        return range(start + part, stop, parts)
-    batches = range(start // batch, -(-stop // batch))[part::parts]
+        return batches
     return [p for b in batches for p in range(max(start, b * batch), min(stop, (b + 1) * batch))]

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from pipeline.errors import DamagedShard, RequestError
 from pipeline.shards.receipt import digest_json
 from pipeline.shards.sample import Sample
 from pipeline.stream.block import Make, Reading, T
+from pipeline.stream.lanes import Lanes
 from pipeline.stream.opened import Opened
 from pipeline.stream.order import Block, Order, Place
 from pipeline.stream.shards import ShardSource, Shelf
@@ -48,6 +50,14 @@ class HeldOut:
     samples: tuple[tuple[int, str], ...] = ()
 
 
+@dataclass
+class _OpenBlock:
+    """A lane's block. following: shards of the lane's next block, once they are begun."""
+
+    reading: Reading
+    following: AbstractSet[int] = frozenset()
+
+
 class Stream:
     """Samples that hold the members of all asked columns. Made by `open_stream`; can be pickled.
 
@@ -62,7 +72,7 @@ class Stream:
         self._shards, self._order, self._quota = shards, order, skip_damaged
         self.short_side = short_side
         self._bad, self._skipped = 0, dict[int, str]()
-        self._blocks: tuple[Block, ...] = ()
+        self._blocks: dict[int, tuple[Block, ...]] = {}
         self._held_out: tuple[tuple[int, str], ...] = ()
         described = order.describe()
         self.digest = digest_json({"shards": shards.digest, **described}) if described else shards.digest
@@ -90,12 +100,17 @@ class Stream:
         return (HeldOut(self._shards.root, self.data, self._held_out),)
 
     @property
+    def lanes(self) -> Lanes:
+        """What is divided among readers."""
+        return self._order.lanes
+
+    @property
     def batch(self) -> int:
         """Positions that belong together: t * batch, … (t + 1) * batch - 1 have one shape; 1 without buckets."""
         return self._order.batch
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_blocks": ()}
+        return {**vars(self), "_blocks": {}}
 
     def take(self, positions: Iterable[int], make: Make[T]) -> Generator[tuple[int, T], None, None]:
         """(position, make(sample, epoch, shape)) of each position; they ascend, and may leave others out.
@@ -106,22 +121,24 @@ class Stream:
         Raises DamagedShard for a shard that is damaged or gone, once `skip_damaged` of them were skipped;
         BrokenStage after 100 bad samples in a row; and what `make` raises of pipeline.errors.
         """
-        # Whoever says where it ends has nothing opened for what comes behind.
+        # A caller that says where it ends has nothing opened for what comes after.
         end = positions[-1] if isinstance(positions, Sequence) and positions else math.inf
-        reading: Reading | None = None
-        ahead: float = 0
+        lanes = self._order.lanes
+        open_blocks: dict[int, _OpenBlock] = {}
         with Shelf(self._shards.open) as shelf:
             for position in positions:
-                if reading is None or not reading.block.first <= position < reading.block.stop:
-                    reading = self._read(shelf, self.block(position))
-                    middle = (reading.block.first + reading.block.stop) / 2
-                    ahead = middle if reading.block.stop <= end else math.inf
-                if position >= ahead:
-                    ahead = math.inf
-                    shelf.begin(sorted(self._left(self.block(reading.block.stop).shards)))
-                bad = reading.bad
-                made = reading.make(position, make)
-                self._bad += reading.bad - bad
+                lane, index = lanes.locate(position)
+                if lane not in open_blocks or not open_blocks[lane].reading.block.holds(lane, index):
+                    open_blocks[lane] = self._read(shelf, self.block(position), open_blocks)
+                current = open_blocks[lane]
+                block = current.reading.block
+                following = lanes.position(lane, block.stop)
+                if not current.following and following <= end and index >= (block.first + block.stop) / 2:
+                    current.following = self._left(self.block(following).shards)
+                    shelf.begin(sorted(current.following))
+                bad = current.reading.bad
+                made = current.reading.make(index, make)
+                self._bad += current.reading.bad - bad
                 yield position, made
 
     def samples(self, epoch: int, start: int = 0, *, rank: int = 0, ranks: int | None = None) -> Iterator[Sample]:
@@ -134,15 +151,12 @@ class Stream:
         return read_share(self, epoch, start, rank, check_ranks(rank, ranks))
 
     def hold_out(self, count: int) -> tuple[Stream, list[Sample]]:
-        """A stream without the first `count` samples of epoch 0, and these samples.
+        """A stream without the first `count` samples of epoch 0, lane after lane, and these samples.
 
         Which they are depends on the order alone: those that were removed, and those of a skipped shard, are
         held out unseen.
         """
-        places: list[Place] = []
-        while len(places) < min(count, len(self)):
-            places += self.block(len(places)).places
-        del places[max(0, count) :]
+        places = list(islice(self._first_places(), max(0, count)))
         order = self._order.without(frozenset(places))
         if count < 0 or len(order) == 0:
             raise RequestError(f"of {len(self)} samples some must be left, and {count} are to be held out")
@@ -165,23 +179,37 @@ class Stream:
 
     def block(self, position: int) -> Block:
         """The block that holds the position."""
-        for block in self._blocks:
-            if block.first <= position < block.stop:
+        lane, index = self._order.lanes.locate(position)
+        blocks = self._blocks.get(lane, ())
+        for block in blocks:
+            if block.holds(lane, index):
                 return block
         block = self._order.block(position)
-        self._blocks = (block, *self._blocks[:1])
+        self._blocks[lane] = (block, *blocks[:1])
         return block
+
+    def _first_places(self) -> Iterator[Place]:
+        """Those of epoch 0. One lane after the other, so that a few of them are in a few shards."""
+        lanes = self._order.lanes
+        for lane in range(len(lanes)):
+            index = 0
+            while (position := lanes.position(lane, index)) < len(self):
+                places = self.block(position).places
+                yield from places
+                index += len(places)
 
     def _left(self, shards: set[int]) -> set[int]:
         return shards - self._skipped.keys()
 
-    def _read(self, shelf: Shelf, block: Block) -> Reading:
-        return Reading(block, self._open(shelf, block.shards))
+    def _read(self, shelf: Shelf, block: Block, others: Mapping[int, _OpenBlock]) -> _OpenBlock:
+        """The block, in place of its lane's last one. others: by lane, whose shards stay open."""
+        kept = [of.reading.block.shards | of.following for lane, of in others.items() if lane != block.lane]
+        return _OpenBlock(Reading(block, self._open(shelf, block.shards, set().union(*kept))))
 
-    def _open(self, shelf: Shelf, shards: set[int]) -> dict[int, Opened]:
-        """The samples by shard, without the shards that are skipped."""
+    def _open(self, shelf: Shelf, shards: set[int], others: AbstractSet[int] = frozenset()) -> dict[int, Opened]:
+        """The samples by shard, without the shards that are skipped. others: stay open."""
         shards = self._left(shards)
-        shelf.turn_to(shards)
+        shelf.turn_to(shards, others)
         opened: dict[int, Opened] = {}
         for shard in sorted(shards):
             try:

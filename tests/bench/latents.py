@@ -17,7 +17,7 @@ from transformers import CLIPTextConfig, CLIPTextModel
 from adapters.base import Base
 from adapters.base.tiny import build_tokenizer, byte_vocabulary
 from adapters.training.batch import scale_pictures
-from adapters.training.loader import MicroBatches
+from adapters.training.loader import MicroBatches, load_batches
 from adapters.training.step import Step
 from adapters.training.trainer import Training
 from extractors.maps.formats import FORMATS
@@ -43,7 +43,8 @@ def bench(folder: Path) -> list[Row]:
         )
         training = Training(config, MemoryStream(samples), base)
         step = Step(training.objective, training.adapter, config, training.share, training.world)
-        batches = iter(MicroBatches(training.stream, training.framing, 0, training.share, 0))
+        micro = MicroBatches(training.stream, training.framing, 0, training.share, 0)
+        batches = load_batches(micro, 0, training.world)
 
         def run() -> int:
             for _ in range(STEPS):

@@ -262,7 +262,7 @@ def test_a_removal_does_not_end_a_training(
     said = f"3 samples were removed from the data since {tmp_path}/noted/run was begun; others take their places"
     assert said in caplog.messages
     noted = json.loads((tmp_path / "noted/run/extents.json").read_text())
-    assert noted == {"begun": [{"shards": 6, "stones": 0}], "removed": [{"step": 4, "samples": 3}]}
+    assert noted == {"begun": [{"shards": 6, "stones": 0}], "removed": [{"step": 4, "samples": 3}], "lanes": 1}
 
     # A run of the time before extents were noted.
     words = _after_removal(scenes, alone, tmp_path / "unnoted", gone)

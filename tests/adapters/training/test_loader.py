@@ -4,7 +4,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
+from itertools import islice, product
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, TypeVar
@@ -22,7 +22,11 @@ from adapters.training.loader import Handed, MicroBatches, Share, load_batches, 
 from adapters.training.trainer import Training
 from pipeline.errors import Unreachable
 from pipeline.runlog import read_log
+from pipeline.stream import Lanes, Stream
+from pipeline.stream.lanes import LANE_SHARDS
+from pipeline.stream.order import BlockOrder, Kept
 from tests.adapters.toys import MemoryStream, toy_config, toy_sample, toy_stream
+from tests.pipeline.stream.toys import MemoryShards
 
 T = TypeVar("T")
 FRAMING = Framing("sketch", size=64)
@@ -32,13 +36,14 @@ BATCH, STEPS = 4, 7
 def _read(share: Share, loaders: int, start: int, monkeypatch: pytest.MonkeyPatch) -> list[Batch]:
     """The micro-batches of a rank, taken from its loaders in turn as torch's DataLoader does."""
     streams = []
-    count = (STEPS - start) * share.parts
+    count = STEPS - start
     for number in range(max(1, loaders)):
         info = SimpleNamespace(id=number, num_workers=loaders) if loaders else None
         monkeypatch.setattr(loader, "get_worker_info", lambda info=info: info)
         # Which loader it is is asked when the first is taken.
         streams.append(list(islice(iter(MicroBatches(toy_stream(), FRAMING, 0, share, start)), count)))
-    return [streams[number % len(streams)][number // len(streams)] for number in range(count)]
+    steps = [streams[number % len(streams)][number // len(streams)] for number in range(count)]
+    return [batch for step in steps for batch in step]
 
 
 def _join(parts: list[list[Batch]], share: Share) -> torch.Tensor:
@@ -69,13 +74,31 @@ def test_a_share_is_cut_without_gap_or_overlap() -> None:
     for ranks, micro in ((1, 2), (2, 1), (2, 4), (4, 2)):
         shares = [Share(8, micro, rank, ranks) for rank in range(ranks)]
         for step in range(3):
-            taken = [
-                position
-                for share in shares
-                for part in range(share.parts)
-                for position in share.positions(step * share.parts + part)
-            ]
+            taken = [position for share in shares for position in share.positions(step)]
             assert taken == list(range(step * 8, step * 8 + 8))
+
+
+@pytest.mark.parametrize(("ranks", "loaders", "micro"), [(1, 0, 8), (2, 4, 1), (8, 4, 1), (4, 2, 2)])
+def test_ranks_and_loaders_open_each_shard_once(
+    ranks: int, loaders: int, micro: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An epoch of 32 lanes; what is opened twice has the border of two lanes in it."""
+    lanes = Lanes(8, 8, 4)
+    counts = dict.fromkeys(range(len(lanes) * LANE_SHARDS), 4)
+    monkeypatch.setattr(loader, "make_example", lambda *_: None)
+    monkeypatch.setattr(loader, "stack_examples", lambda _: None)
+    opened = 0
+    for rank, number in product(range(ranks), range(max(1, loaders))):
+        info = SimpleNamespace(id=number, num_workers=loaders) if loaders else None
+        monkeypatch.setattr(loader, "get_worker_info", lambda info=info: info)
+        shards = MemoryShards(counts)
+        stream = Stream(shards, BlockOrder(0, Kept(counts, frozenset()), lanes))  # type: ignore[arg-type]
+        own = MicroBatches(stream, FRAMING, 0, Share(8, micro, rank, ranks), 0)
+        steps = sum(counts.values()) // 8 // max(1, loaders)
+        for _ in islice(iter(own), steps * 3 // 4):  # before the next epoch's shards are opened ahead
+            pass
+        opened += len(shards.opened)
+    assert 0.95 * len(counts) <= opened <= 1.05 * len(counts)
 
 
 class Shaped(MemoryStream):
@@ -89,7 +112,7 @@ class Shaped(MemoryStream):
 
 def test_a_whole_picture_is_read_where_its_batch_has_one_shape() -> None:
     batches = iter(MicroBatches(Shaped([]), FRAMING, 0, Share(1, 1), 0))
-    sides = [next(batches).pictures.shape[-1] for _ in range(6)]  # type: ignore[union-attr]
+    sides = [next(batches)[0].pictures.shape[-1] for _ in range(6)]  # type: ignore[union-attr]
     assert sides == [128, 64, 64, 128, 64, 64]
 
 
