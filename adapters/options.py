@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from typing import Literal
 
+from extractors.registry import conditions
+from pipeline.errors import RequestError
+
 AdapterName = Literal["base", "small", "tiny", "xl"]
 
 Precision = Literal["fp32", "bf16", "fp16"]
 
 CELL = 64
 """Pictures, and so crops, are cut to multiples of this many pixels."""
+
+
+def check_condition(name: str) -> None:
+    """RequestError unless an adapter can be trained to follow it."""
+    if name not in conditions():
+        raise RequestError(f"--condition must be one of {', '.join(conditions())}, not {name}")

@@ -1,21 +1,19 @@
-"""What a condition is made of: an extractor (pictures -> maps) and a format (how a map is stored and shown).
+"""What makes a condition: an extractor, which turns pictures into maps of one format.
 
 Everything here works on its own at inference time: nothing in this package knows of shards, Ray or training.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from extractors.format import Format, Map
+
 if TYPE_CHECKING:
     from extractors.batch import Batch
-
-Map: TypeAlias = Any
-"""One picture's map in memory: np.ndarray (see each format for shape and dtype), or `People` for keypose."""
 
 
 @dataclass(frozen=True)
@@ -29,45 +27,6 @@ class Resources:
     cpus: float = 1.0
     gpus: float = 0.0
     memory: int = 0
-
-
-class Format(Protocol):
-    """How one condition's map is stored (members of a sample) and what the adapter sees of it.
-
-    Attributes:
-        members: names of the sample's members, e.g. ("sketch.png",) or ("keypose.json", "keypose.png").
-        channels: channels of the drawing: 1 for sketch, 3 for the rest.
-        is_condition: whether an adapter can be trained to obey it; False for what only saves training work.
-    """
-
-    @property
-    def members(self) -> tuple[str, ...]: ...
-
-    @property
-    def channels(self) -> int: ...
-
-    @property
-    def is_condition(self) -> bool: ...
-
-    def encode(self, map: Map) -> dict[str, bytes]:
-        """Member name -> bytes, the same bytes for the same map on every run."""
-        ...
-
-    def decode(self, members: Mapping[str, bytes]) -> Map:
-        """The map that `encode` was given, exactly; other members of the sample may be present."""
-        ...
-
-    def mirror(self, map: Map) -> Map:
-        """The map of the picture mirrored left to right; what is left of a person is then right."""
-        ...
-
-    def draw(self, map: Map, height: int, width: int) -> np.ndarray:
-        """uint8 (height, width, channels): what the adapter sees, before /255 and any threshold.
-
-        `height` and `width` are the picture's; only the colour map, stored small, is brought to that size,
-        the others are of that size already (`check_size` says so otherwise).
-        """
-        ...
 
 
 class Extractor(Protocol):
@@ -103,11 +62,3 @@ class Extractor(Protocol):
         Several extractors may be called with one Batch; its pictures are not to be changed.
         """
         ...
-
-
-def check_size(map_size: tuple[int, ...], height: int, width: int) -> None:
-    """Raises ValueError unless the map has the picture's size; maps are never resized to fit."""
-    if map_size != (height, width):
-        raise ValueError(
-            f"a map is drawn at its picture's size: the map is {map_size}, asked for {(height, width)}"
-        )

@@ -16,19 +16,29 @@ import numpy as np
 
 from extractors.base import Resources
 from extractors.batch import Batch, as_batch
-from extractors.maps.formats import FORMATS
+from extractors.maps.formats import Grey
+from extractors.maps.statistics import EDGE_DENSITY
+from extractors.metrics.fidelity import EDGE_FIDELITY
 
 LOW, HIGH = 100, 200
 """Thresholds of the gradient, as in TencentARC's get_cond_canny (ldm/modules/extra_condition/api.py)."""
 SPREAD = 50
 """Variant `random` draws each threshold uniformly from at most this far below to this far above."""
+FORMAT = Grey(
+    "canny.png",
+    "edges, grey: 255 = edge",
+    channels=1,
+    values="edges",
+    fidelity=EDGE_FIDELITY,
+    statistic=EDGE_DENSITY,
+)
 
 
 class Canny:
     """Extractor of the canny map: uint8 (H, W), 255 = edge, 0 = none."""
 
     condition = "canny"
-    format = FORMATS["canny"]
+    format = FORMAT
     resources = Resources(cpus=1.0, memory=64 << 20)
 
     def __init__(self, variant: str, weights: Path | None) -> None:

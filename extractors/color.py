@@ -12,16 +12,28 @@ import numpy as np
 
 from extractors.base import Resources
 from extractors.batch import Batch, as_batch
-from extractors.maps.formats import FORMATS
+from extractors.maps.formats import Rgb
+from extractors.metrics.fidelity import Fidelity, Measure
+from extractors.metrics.maps import count_colors, mean_of
 
 CELL = 64
+FORMAT = Rgb(
+    "color.png",
+    "the picture in cells of 64x64 pixels, RGB",
+    cell=CELL,
+    fidelity=Fidelity(
+        (Measure("color_error", "colour error", "lower"),),
+        count_colors,
+        lambda sums: {"color_error": mean_of(sums)},
+    ),
+)
 
 
 class Color:
     """Extractor of the colour map. Maps: uint8 (max(1, H // 64), max(1, W // 64), 3) RGB."""
 
     condition = "color"
-    format = FORMATS["color"]
+    format = FORMAT
     resources = Resources(cpus=1.0, memory=64 << 20)
 
     def __init__(self, variant: str, weights: Path | None) -> None:

@@ -6,6 +6,7 @@ pictures.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,9 @@ import numpy as np
 
 from extractors.base import Resources
 from extractors.batch import Batch, as_batch, find_device, run_fixed
-from extractors.maps.formats import FORMATS
+from extractors.maps.formats import Grey, scale_to_grey
+from extractors.metrics.fidelity import Fidelity, Measure
+from extractors.metrics.maps import count_abs_rel, mean_of
 from extractors.networks.spec import HALF, IMAGENET_MEAN, IMAGENET_STD, Network
 from extractors.weights.file import WeightFile, shipped
 
@@ -54,13 +57,46 @@ NETWORKS = {
     ),
 }
 GPU_BATCH = 8
+NEAREST, FARTHEST = 1.0, 10.0
+"""A depth map tells no metres. It is measured as if its white were 1 m away and its black 10 m."""
+NEARLY_BLACK = 26
+
+
+@dataclass(frozen=True)
+class DepthMap(Grey):
+    """Map: uint8 (H, W), 255 = nearest."""
+
+    def find_oddity(self, pixels: np.ndarray) -> str | None:
+        # Min-max scaled, something in it is near: its brightest pixel is far above this.
+        if (most := int(pixels.max())) < NEARLY_BLACK:
+            return (
+                f"its brightest pixel is {most} of 255, and near is expected white: a depth map scaled to 0..255"
+            )
+        return None
+
+
+def to_distance(map: np.ndarray) -> np.ndarray:
+    """uint8 depth map, which is linear in the inverse of the distance -> metres, float64."""
+    near, far = 1 / NEAREST, 1 / FARTHEST
+    return np.asarray(1 / (far + (near - far) * map.astype(np.float64) / 255))
+
+
+FORMAT = DepthMap(
+    "depth.png",
+    "inverse depth, grey, stretched over the picture's own range: 255 = nearest",
+    fidelity=Fidelity(
+        (Measure("abs_rel", "depth AbsRel", "lower"),),
+        lambda found, given: count_abs_rel(found, to_distance(given)),
+        lambda sums: {"abs_rel": mean_of(sums)},
+    ),
+)
 
 
 class Depth:
     """Extractor of the depth map: uint8 (H, W), 255 = nearest, 0 = farthest; all 0 where depth is constant."""
 
     condition = "depth"
-    format = FORMATS["depth"]
+    format = FORMAT
     resources = Resources(cpus=1.0, gpus=0.25, memory=2 << 30)
 
     def __init__(self, variant: str, weights: Path | None) -> None:
@@ -92,6 +128,16 @@ class Depth:
         height, width = pictures.shape[2:]
         # In float32: whether autocast to half is faithful has yet to be measured on a GPU.
         return to_grey(self.network(self.published.see(pictures))[:, :height, :width])
+
+
+def depth_to_map(distance: np.ndarray) -> np.ndarray:
+    """Distances in metres, float (H, W), > 0, inf allowed -> the depth map, uint8 (H, W), near white.
+
+    As MiDaS shows depth: inverse distance, min-max over this one picture. Raises ValueError for <= 0 or NaN.
+    """
+    if not (distance > 0).all():
+        raise ValueError(f"distances must be > 0 metres, got {distance[~(distance > 0)].flat[0]}")
+    return scale_to_grey(1.0 / distance)
 
 
 def to_grey(values: Tensor) -> Tensor:

@@ -11,8 +11,12 @@ import numpy as np
 
 from extractors.base import Resources
 from extractors.batch import Batch, as_batch, find_device
-from extractors.maps.formats import FORMATS
-from extractors.maps.people import People
+from extractors.maps.people import People, is_drawn
+from extractors.maps.people_format import PeopleFormat
+from extractors.maps.statistics import NumberStatistic
+from extractors.metrics.fidelity import Fidelity, Measure
+from extractors.metrics.keypoints import Found
+from extractors.metrics.keypoints import count as count_keypoints
 from extractors.networks import mmpose_models, rtmo
 from extractors.weights.file import WeightFile, shipped
 from extractors.weights.resolve import resolve
@@ -71,6 +75,49 @@ Of RTMO's sizes m: 0.709 AP on COCO against 0.673 (s) and 0.724 (l), for 32 GMAC
 takes 235. Its threshold is that of mmpose's demos; the small one, whose scores were trained to be 1, has its own.
 """
 
+MOST_PERSONS = 12
+"""This many and more fall into one bin of a report."""
+
+
+def _count_people(found: People, given: People) -> np.ndarray:
+    return count_keypoints(_drawn(given), found.keypoints)
+
+
+def _measure_people(sums: np.ndarray) -> dict[str, float]:
+    counts = Found(*sums.tolist())
+    people = {
+        "people_given": float(counts.people),
+        "people_found": float(counts.people - counts.missed + counts.invented),
+    }
+    return {"pck": counts.pck, **people}
+
+
+def _drawn(people: People) -> np.ndarray:
+    """The keypoints that are seen in the control image; others become unknown, people without any are left out."""
+    points = people.keypoints.copy()
+    points[~is_drawn(points), 2] = 0
+    return np.asarray(points[(points[..., 2] > 0).any(axis=1)])
+
+
+FORMAT = PeopleFormat(
+    fidelity=Fidelity(
+        (
+            Measure("pck", "PCK@0.1", "higher"),
+            Measure("people_given", "people given", None),
+            Measure("people_found", "people found", None),
+        ),
+        _count_people,
+        _measure_people,
+    ),
+    statistic=NumberStatistic(
+        "persons",
+        "Persons in a picture",
+        MOST_PERSONS + 1,
+        lambda people: min(len(people), MOST_PERSONS),
+        lambda number: f"{number}+" if number == MOST_PERSONS else str(number),
+    ),
+)
+
 
 class Keypose:
     """Extractor of the keypose map: `People`, best first, of whom the drawing shows two.
@@ -80,7 +127,7 @@ class Keypose:
     """
 
     condition = "keypose"
-    format = FORMATS["keypose"]
+    format = FORMAT
     resources = Resources(cpus=1.0, gpus=0.25, memory=3 << 29)
 
     def __init__(self, variant: str, weights: Path | None) -> None:

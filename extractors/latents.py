@@ -16,7 +16,7 @@ from extractors.atomic import sha256_of
 from extractors.base import Resources
 from extractors.batch import Batch, as_batch, find_device, run_fixed
 from extractors.maps.crop import fixed_crop, fixed_side
-from extractors.maps.formats import FORMATS
+from extractors.maps.posterior import Posterior
 from extractors.weights.checkpoints import NotTensors
 from extractors.weights.file import WeightFile, WeightsDamaged, WeightsUnavailable
 from extractors.weights.resolve import places, resolve
@@ -60,7 +60,7 @@ class Latents:
     """
 
     condition = "latents"
-    format = FORMATS["latents"]
+    format = Posterior()
     resources = Resources(cpus=1.0, gpus=0.25, memory=3 << 30)
 
     def __init__(self, variant: str, weights: Path | None) -> None:

@@ -2,15 +2,17 @@
 
 A new condition or variant is one file in this package, one line here and one test; the contract suite
 (tests/contract/test_extractors.py) then runs on it by itself. A class is imported only when it is asked for,
-and is called with the variant's name and the folder given by --weights.
+and is called with the variant's name and the folder given by --weights. Its `format` says all that is special
+about the condition.
 """
 
+from collections.abc import Container
 from importlib import import_module
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
-from extractors.base import Extractor, Format
-from extractors.maps.formats import FORMATS
+from extractors.base import Extractor
+from extractors.format import Format
 from extractors.weights.file import WeightFile
 
 EXTRACTORS: dict[str, dict[str, str]] = {
@@ -50,13 +52,18 @@ class UnknownCondition(ValueError):
 def make_extractor(condition: str, variant: str = "default", weights: Path | None = None) -> Extractor:
     """The extractor, not yet loaded. `weights` is the folder of --weights. Raises UnknownCondition."""
     try:
-        module, name = EXTRACTORS[condition][variant].split(":")
+        path = EXTRACTORS[condition][variant]
     except KeyError:
         known = ", ".join(f"{c} ({' | '.join(variants)})" for c, variants in EXTRACTORS.items())
         raise UnknownCondition(
             f"no extractor makes {condition!r} in variant {variant!r}; there are {known}"
         ) from None
-    return cast(Extractor, getattr(import_module(module), name)(variant, weights))
+    return cast(Extractor, _import(path)(variant, weights))
+
+
+def _import(path: str) -> Any:
+    module, _, name = path.partition(":")
+    return getattr(import_module(module), name)
 
 
 def weight_files(condition: str, variant: str) -> tuple[WeightFile, ...]:
@@ -65,12 +72,23 @@ def weight_files(condition: str, variant: str) -> tuple[WeightFile, ...]:
 
 
 def format_of(condition: str) -> Format:
-    """How maps of this condition are stored and drawn, whoever makes them. Raises UnknownCondition."""
-    if condition not in FORMATS:
-        raise UnknownCondition(f"no condition is called {condition!r}; there are {', '.join(FORMATS)}")
-    return FORMATS[condition]
+    """What is special about a condition, the same for all its variants. Raises UnknownCondition."""
+    if condition not in EXTRACTORS:
+        raise UnknownCondition(f"no condition is called {condition!r}; there are {', '.join(EXTRACTORS)}")
+    path = next(iter(EXTRACTORS[condition].values()))
+    return cast(Format, _import(path).format)
+
+
+def formats() -> dict[str, Format]:
+    """The format of every condition, in the order of the list above."""
+    return {condition: format_of(condition) for condition in EXTRACTORS}
+
+
+def find_format(members: Container[str]) -> Format | None:
+    """The format that reads one of these members: how a column is known that --as has renamed."""
+    return next((form for form in formats().values() if form.members[0] in members), None)
 
 
 def conditions() -> tuple[str, ...]:
-    """What an adapter can be trained to obey."""
-    return tuple(name for name, form in FORMATS.items() if form.is_condition)
+    """What an adapter can be trained to follow."""
+    return tuple(name for name, form in formats().items() if form.is_condition)

@@ -15,8 +15,12 @@ import numpy as np
 
 from extractors.base import Resources
 from extractors.batch import Batch, as_batch, find_device, run_fixed
-from extractors.maps.coco_classes import PANOPTIC_TO_VALUE
-from extractors.maps.formats import FORMATS
+from extractors.maps.coco_classes import COCO_STUFF, PANOPTIC_TO_VALUE
+from extractors.maps.formats import Indexed
+from extractors.maps.palette import PALETTE, UNLABELLED
+from extractors.maps.statistics import ClassStatistic
+from extractors.metrics.fidelity import Fidelity, Measure
+from extractors.metrics.maps import count_labels, iou_of
 from extractors.networks.spec import IMAGENET_MEAN, IMAGENET_STD, Network
 from extractors.weights.file import WeightFile, shipped
 
@@ -53,11 +57,38 @@ NETWORKS = {
 GPU_BATCH = 4
 
 
+def _count_pixels(map: np.ndarray) -> dict[int, int]:
+    counts = np.bincount(map.ravel(), minlength=256)
+    return {value: int(counts[value]) for value in np.flatnonzero(counts).tolist()}
+
+
+def label_name(value: int) -> str:
+    """The name of a pixel value."""
+    if value < len(COCO_STUFF):
+        return COCO_STUFF[value]
+    return "unlabelled" if value == UNLABELLED else f"value {value}"
+
+
+FORMAT = Indexed(
+    "seg.png",
+    "COCO-Stuff classes, palette PNG: index = class, 255 = none",
+    fidelity=Fidelity(
+        (Measure("miou", "mIoU", "higher"),),
+        count_labels,
+        lambda sums: {"miou": iou_of(sums)},
+    ),
+    statistic=ClassStatistic("labels", "Labels", _count_pixels, label_name),
+    palette=PALETTE,
+    palette_of="COCO-Stuff's labels",
+)
+"""Maps: uint8 (H, W) COCO-Stuff pixel values 0..181, 255 = unlabelled."""
+
+
 class Segmentation:
     """Extractor of the seg map: uint8 (H, W) COCO-Stuff pixel values 0..181."""
 
     condition = "seg"
-    format = FORMATS["seg"]
+    format = FORMAT
     resources = Resources(cpus=1.0, gpus=0.25, memory=3 << 30)
 
     def __init__(self, variant: str, weights: Path | None) -> None:

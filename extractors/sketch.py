@@ -14,7 +14,9 @@ import numpy as np
 
 from extractors.base import Resources
 from extractors.batch import Batch, as_batch, find_device, run_fixed
-from extractors.maps.formats import FORMATS
+from extractors.maps.formats import Grey
+from extractors.maps.statistics import EDGE_DENSITY
+from extractors.metrics.fidelity import EDGE_FIDELITY
 from extractors.weights.file import WeightFile, shipped
 from extractors.weights.resolve import resolve
 
@@ -31,6 +33,14 @@ TABLE5 = WeightFile(
     licence="research only; commercial use by asking the authors",
 )
 GPU_BATCH = 8
+FORMAT = Grey(
+    "sketch.png",
+    "soft edges, grey: 255 = edge",
+    channels=1,
+    values="edges",
+    fidelity=EDGE_FIDELITY,
+    statistic=EDGE_DENSITY,
+)
 
 
 class Sketch:
@@ -40,7 +50,7 @@ class Sketch:
     """
 
     condition = "sketch"
-    format = FORMATS["sketch"]
+    format = FORMAT
     resources = Resources(cpus=1.0, gpus=0.25, memory=1 << 30)
 
     def __init__(self, variant: str, weights: Path | None) -> None:

@@ -105,14 +105,13 @@ def train_apart(config: TrainConfig, group: TrainWorkers) -> TrainSummary:
     from adapters.training.checkpoint import newest_step
     from adapters.training.distributed import World
     from adapters.training.extents import find_begun
-    from adapters.training.setup import check_condition, open_samples
+    from adapters.training.setup import open_samples
     from adapters.training.step import make_share
     from jobs.launch import keep_trying, place_here, place_on_ray, train_here, train_on_ray
     from jobs.launch.follow_log import follow_log
 
     # What these refuse, they refuse before anything is started.
     make_share(config, World(torch.device("cpu"), ranks=group.workers))
-    check_condition(config.condition)
     open_samples(config, find_begun(config).begun)
     place, attempt = (place_on_ray, train_on_ray) if group.engine == "ray" else (place_here, train_here)
     config = place(config, group.workers)

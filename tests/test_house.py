@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from extractors.registry import EXTRACTORS, conditions, format_of
+
 HEAVY = {"torch", "ray", "diffusers", "transformers", "img2dataset"}  # seconds each; imported where they are used
 
 REPOSITORY = Path(__file__).parents[1]
@@ -199,3 +201,33 @@ def test_every_folder_has_its_place_in_the_order() -> None:
             path.split("/")[1] for path in sources() if path.startswith(f"{package}/") and path.count("/") > 1
         }
         assert folders - {"mini"} == set(rooms)
+
+
+NAMED_IN = {
+    "extractors/registry.py": "the list of conditions",
+    "extractors/maps/people_format.py": "the format of keypose",
+    "pipeline/sources/": "a source says which conditions it has the truth of",
+    "jobs/demo.py": "chooses what the demo shows",
+    "jobs/train.py": "the demo's training",
+    "jobs/mini_weights/": "trains each small network its own way",
+}
+"""Who may name a condition besides its own file; all others ask its format."""
+
+
+def conditions_named(source: str) -> set[str]:
+    """The string literals in a source that are a condition, or a member that one of them stores."""
+    known = {name for condition in conditions() for name in (condition, *format_of(condition).members)}
+    strings = {node.value for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Constant)}
+    return {value for value in strings if isinstance(value, str) and value in known}
+
+
+@pytest.mark.parametrize("path", sources())
+def test_a_condition_is_named_in_its_own_file_alone(path: str) -> None:
+    own = {f"{classes['default'].split(':')[0].replace('.', '/')}.py" for classes in EXTRACTORS.values()}
+    found = conditions_named((REPOSITORY / path).read_text())
+    assert not found or path in own or path.startswith(tuple(NAMED_IN)), f"{path} names {found}"
+
+
+@pytest.mark.parametrize("source", ['if condition == "color": ...', 'TITLES = {"canny": "edges"}', 'm["seg.png"]'])
+def test_named_conditions_are_noticed(source: str) -> None:
+    assert conditions_named(source)

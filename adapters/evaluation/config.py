@@ -9,8 +9,8 @@ from typing import Literal
 import tyro
 
 from adapters.inference.config import Sampling
-from adapters.options import CELL, Precision
-from extractors.registry import conditions
+from adapters.options import CELL, Precision, check_condition
+from extractors.registry import format_of
 from pipeline.errors import RequestError
 
 SAMPLES = 64
@@ -24,7 +24,7 @@ class EvaluateConfig:
     root: tyro.conf.Positional[str]
     """The dataset whose captions and conditions are used."""
     condition: str
-    """What the adapter is to obey."""
+    """What the adapter is to follow."""
     base: str
     """A folder in diffusers' layout, a hub id, mini, tiny or tiny-xl: of the family of the adapter."""
     adapter: Path
@@ -59,12 +59,11 @@ class EvaluateConfig:
             raise RequestError(
                 f"--samples must be at least 2, as each gets another's condition, not {self.samples}"
             )
-        if self.condition not in conditions():
-            raise RequestError(f"--condition must be one of {', '.join(conditions())}, not {self.condition}")
+        check_condition(self.condition)
         if self.size is not None and (self.size <= 0 or self.size % CELL):
             raise RequestError(f"--size must be a positive multiple of {CELL}, not {self.size}")
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """What is read beside the pictures; colours are made from the crop."""
-        return () if self.condition == "color" else (self.column or self.condition,)
+        """What is read besides the pictures."""
+        return () if format_of(self.condition).from_crop else (self.column or self.condition,)

@@ -56,7 +56,7 @@ def evaluate(
     size = config.size or chosen.size or _shortest_side(chosen)
     givens = Givens(chosen, config.condition, size)
     maker = Maker(config, base, adapter, givens, out / "pictures", progress or (lambda done, of: None))
-    wrong = choose_wrong(givens)
+    wrong = choose_wrong(givens, config.condition)
     ways = (
         Way("with", "with its condition", lambda place: place),
         Way("without", "without the adapter", None),

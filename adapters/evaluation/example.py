@@ -10,10 +10,8 @@ from typing import Any
 import numpy as np
 
 from adapters.errors import names_sample
-from adapters.inference.control_images import LINES, extract_drawing, to_edges
-from extractors.maps.formats import draw_window
-from extractors.maps.people import MAX_DRAWN, People
-from extractors.registry import format_of, make_extractor
+from adapters.inference.control_images import extract_from_crop, to_seen
+from extractors.registry import format_of
 from pipeline.errors import RequestError
 from pipeline.image.stored import decode_rgb
 from pipeline.shards.sample import Sample
@@ -47,32 +45,21 @@ def frame_middle(sample: Sample, condition: str, size: int) -> Given:
     top, left = (height - size) // 2, (width - size) // 2
     window = slice(top, top + size), slice(left, left + size)
     crop = np.ascontiguousarray(picture[window])
-    if condition == "color":  # made from the crop, whose cells are not those of the whole picture
-        extractor = make_extractor("color")
-        map, drawing = extractor(crop[None])[0], extract_drawing(extractor, crop)
+    form = format_of(condition)
+    if form.from_crop:
+        map = extract_from_crop(condition, crop)
+        drawing = form.render(map, size, size)
     else:
-        form = format_of(condition)
         whole = form.decode({name: bytes(sample.members[name]) for name in form.members})
-        map, drawing = crop_map(whole, window), draw_window(form, whole, height, width, window)
+        map, drawing = form.crop(whole, window), form.render_window(whole, height, width, window)
     captions = read_info(sample).captions
-    return Given(sample.key, crop, map, to_edges(drawing) if condition in LINES else drawing, captions[0])
+    return Given(sample.key, crop, map, to_seen(drawing, form), captions[0])
 
 
-def crop_map(map: Any, window: tuple[slice, slice]) -> Any:
-    """What of the map is to be seen in the window: of people those drawn in it, and their keypoints inside it."""
-    if not isinstance(map, People):
-        return np.ascontiguousarray(map[window])
-    height, width = (part.stop - part.start for part in window)
-    points = map.within(window).keypoints[:MAX_DRAWN] - np.array([window[1].start, window[0].start, 0], np.float32)
-    outside = ((points[..., :2] < 0) | (points[..., :2] >= (width, height))).any(axis=2)
-    points[outside, 2] = 0
-    return People(height, width, points)
-
-
-def choose_wrong(givens: Sequence[Given]) -> list[int]:
+def choose_wrong(givens: Sequence[Given], condition: str) -> list[int]:
     """For each sample the place of the next one whose map shows something, else of the next one; round the end."""
-    count = len(givens)
-    shows = [not isinstance(given.map, People) or len(given.map) > 0 for given in givens]
+    count, form = len(givens), format_of(condition)
+    shows = [not form.is_blank(given.map) for given in givens]
     return [
         next(
             (after % count for after in range(place + 1, place + count) if shows[after % count]),

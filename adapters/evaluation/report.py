@@ -6,20 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from adapters.evaluation.fidelity import HIGHER
+from extractors.metrics.fidelity import Measure
+from extractors.registry import format_of
 
-TITLES = {
-    "edge_f1": "edge F1 (2 px)",
-    "abs_rel": "depth AbsRel",
-    "pck": "PCK@0.1",
-    "people_given": "people given",
-    "people_found": "people found",
-    "miou": "mIoU",
-    "color_error": "colour error",
-    "fid": "FID",
-    "clip": "CLIP score",
-}
-COUNTS = {"people_given", "people_found"}
+QUALITY = (Measure("fid", "FID", "lower"), Measure("clip", "CLIP score", "higher"))
+ARROWS = {"higher": " ↑", "lower": " ↓", None: ""}
 
 
 @dataclass(frozen=True)
@@ -53,14 +44,16 @@ class Evaluation:
 def table_lines(evaluation: Evaluation) -> list[str]:
     """Markdown."""
     about = evaluation.about
-    names = list(dict.fromkeys(name for row in evaluation.rows for name in row.measures))
+    fidelity = format_of(about["condition"]).fidelity
+    found = {name for row in evaluation.rows for name in row.measures}
+    measures = [m for m in (*(fidelity.measures if fidelity else ()), *QUALITY) if m.name in found]
     return [
         f"# How far {about['condition']} is obeyed",
         "",
-        f"| {' | '.join(['pictures', *map(_head, names)])} |",
-        f"|{'---|' * (len(names) + 1)}",
+        f"| {' | '.join(['pictures', *(m.title + ARROWS[m.better] for m in measures)])} |",
+        f"|{'---|' * (len(measures) + 1)}",
         *(
-            f"| {' | '.join([row.title, *(_show(name, row.measures.get(name)) for name in names)])} |"
+            f"| {' | '.join([row.title, *(_show(m, row.measures.get(m.name)) for m in measures)])} |"
             for row in evaluation.rows
         ),
         "",
@@ -84,12 +77,9 @@ def _say_held_out(about: Mapping[str, Any]) -> str:
     return f"the first {held_out} of them held out of the training, the others not"
 
 
-def _head(name: str) -> str:
-    arrow = "" if name in COUNTS else " ↑" if name in HIGHER or name == "clip" else " ↓"
-    return TITLES[name] + arrow
-
-
-def _show(name: str, value: float | None) -> str:
+def _show(measure: Measure, value: float | None) -> str:
     if value is None:
         return "—"
-    return f"{value:.0f}" if name in COUNTS else f"{value:.2f}" if name == "fid" else f"{value:.3f}"
+    if measure.better is None:
+        return f"{value:.0f}"
+    return f"{value:.2f}" if measure.name == "fid" else f"{value:.3f}"

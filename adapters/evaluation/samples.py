@@ -58,7 +58,8 @@ def choose_samples(config: EvaluateConfig) -> Chosen:
     if len(stream) < count:
         raise RequestError(f"--samples {count} must not exceed the {len(stream)} samples of {config.root}")
     samples = chain(held_out[:count], _others(stream, held_out, count - len(held_out)))
-    members = () if config.condition == "color" else format_of(config.condition).members
+    form = format_of(config.condition)
+    members = () if form.from_crop else form.members
     return Chosen(
         [_keep(sample, members, config) for sample in samples],
         None if known is None else min(len(held_out), count),

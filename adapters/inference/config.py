@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from adapters.options import CELL, Precision
-from extractors.registry import conditions
+from extractors.registry import conditions, format_of
 from pipeline.errors import RequestError
 
 TIME_STEPS = 1000
@@ -89,8 +89,8 @@ class GenerateConfig:
     """CONDITION=PATH or CONDITION=PATH:WEIGHT, such as sketch=RUN/adapter depth=other.safetensors:0.5."""
     condition: tuple[str, ...] = ()
     """CONDITION=FILE: a ready-made map, such as sketch=map.png, or keypose=pose.json with the numbers."""
-    invert: tuple[Literal["sketch", "canny", "depth"], ...] = ()
-    """Whose --condition files are black on white, or dark where near: they are turned round."""
+    invert: tuple[str, ...] = ()
+    """Whose --condition files are black on white, or dark where near, such as sketch: they are turned round."""
     from_picture: Path | None = None
     """A photograph, of which the conditions that are not given are extracted."""
     variant: str = "default"
@@ -132,6 +132,8 @@ class GenerateConfig:
             if name not in wanted:
                 raise RequestError(f"--condition {name}=… needs an --adapter {name}=… that obeys it")
         for name in self.invert:
+            if name not in (able := [name for name in conditions() if format_of(name).invertible]):
+                raise RequestError(f"--invert must be one of {', '.join(able)}, not {name}")
             if name not in given:
                 raise RequestError(f"--invert {name} needs a --condition {name}=FILE to turn round")
         for name in wanted:

@@ -3,80 +3,97 @@
 A file is placed as ingest places a picture: its short side becomes the size asked for, the aspect is kept, both
 sides are cut from the centre to multiples of 64. One that has this size already is left as it is. Otherwise
 
-- keypose numbers are moved and drawn anew, so that lines keep their width;
-- drawings of keypose and seg, whose colours are labels, take the nearest pixel;
-- a sketch becomes edges (over a half) first, and a pixel is an edge where a quarter of its area was one (less
-  below half the size, where lines are thinner than that): of sketches of scenes at 512, brought to 256 so, the F1
-  against sketches of the smaller scenes is 0.86. The nearest pixel, which tears lines, gives 0.76 and half the
-  edges; Lanczos gives greys, which no adapter was trained on;
-- depth is resized as a photograph is;
-- a colour map, one pixel per cell of 64, keeps whole cells.
+- numbers, as of a keypose, are moved and drawn anew, so that lines keep their width;
+- labels, the colours of keypose and seg, take the nearest pixel;
+- edges, as of a sketch, become black or white first (over a half), and a pixel is an edge where a quarter of its
+  area was one (less below half the size, where lines are thinner than that): of sketches of scenes at 512,
+  brought to 256 so, the F1 against sketches of the smaller scenes is 0.86. The nearest pixel, which tears lines,
+  gives 0.76 and half the edges; Lanczos gives greys, which no adapter was trained on;
+- continuous values, such as depth, are resized as a photograph is;
+- a map of cells, such as colours, one pixel per cell of 64, keeps whole cells.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
 
-from adapters.inference.map_file import describe_oddity, load_picture, load_shape
+from adapters.inference.map_file import load_picture, load_shape
 from extractors.base import Extractor
-from extractors.maps.people import People
+from extractors.format import Format, Map, Values
 from extractors.registry import format_of, make_extractor
 from pipeline.errors import RequestError
-from pipeline.image.geometry import CELL, Geometry, Placement, apply_placement
+from pipeline.image.geometry import Geometry, Placement, apply_placement
 
 log = logging.getLogger(__name__)
 
-LINES = ("sketch", "canny")
-LABELS = ("keypose", "seg")
 GROW = 1000.0
 """A map that somebody gives may be enlarged as far as they like."""
 QUARTER = 0.25
 
 
 def read_drawing(condition: str, path: Path, geometry: Geometry, invert: bool = False) -> np.ndarray:
-    """uint8 (H, W, C), what the adapter sees times 255: of a map's file, or of the JSON numbers of a keypose.
+    """uint8 (H, W, C), what the adapter sees times 255: of a map's file, a picture or JSON numbers.
 
     invert: the file is black where white is meant. Warns of what looks like another kind of map. Raises
     RequestError for a file that holds no such map.
     """
-    if condition == "keypose" and path.suffix == ".json":
-        return _draw_people(_read_people(path), geometry)
-    if condition in LINES:
+    form = format_of(condition)
+    if form.is_numeric and path.suffix == ".json":
+        return _render_numbers(form, _read_numbers(form, path), geometry)
+    if form.channels == 1 or form.values == "edges":
         pixels = load_shape(path)
     else:
-        pixels = load_picture(path, background=255 if condition == "color" else 0)
+        pixels = load_picture(path, background=255 if form.from_crop else 0)
     if invert:
         pixels = 255 - pixels
-    if oddity := describe_oddity(condition, pixels):
-        log.warning("--condition %s=%s: %s", condition, path, oddity)
+    if oddity := form.find_oddity(pixels):
+        hint = f"; try --invert {condition}" if form.values == "edges" else ""
+        log.warning("--condition %s=%s: %s%s", condition, path, oddity, hint)
     height, width = pixels.shape[:2]
-    if condition == "color" and max(height, width) < CELL:
-        return _draw_cells(pixels, geometry)
-    placement = geometry.place(width, height)
-    if condition in LINES:
-        return place_lines(pixels, placement)[..., None]
-    if condition in LABELS:
-        return _cut(cv2.resize(pixels, placement.resized, interpolation=cv2.INTER_NEAREST_EXACT), placement)
-    placed = apply_placement(pixels, placement)
-    return extract_drawing(make_extractor("color"), placed) if condition == "color" else placed
+    if max(height, width) < form.cell:
+        return _render_cells(form, pixels, geometry)
+    placed = PLACE[form.values](pixels, geometry.place(width, height))
+    if form.from_crop:
+        return form.render(extract_from_crop(condition, placed), *placed.shape[:2])
+    return placed if placed.ndim == 3 else placed[..., None]
 
 
 def extract_drawing(extractor: Extractor, picture: np.ndarray) -> np.ndarray:
     """uint8 (H, W, C): the drawing of the condition that a loaded extractor sees in the picture (H, W, 3)."""
-    drawing = extractor.format.draw(extractor(np.stack([picture]))[0], *picture.shape[:2])
-    return to_edges(drawing) if extractor.condition in LINES else drawing
+    form = extractor.format
+    return to_seen(form.render(extractor(np.stack([picture]))[0], *picture.shape[:2]), form)
+
+
+def extract_from_crop(condition: str, crop: np.ndarray) -> Map:
+    """The default extractor's map of a crop, uint8 (H, W, 3): of conditions whose maps belong to one crop."""
+    return _load_default(condition)(crop[None])[0]
+
+
+@cache
+def _load_default(condition: str) -> Extractor:
+    """Once in each process, which may be a loader's."""
+    extractor = make_extractor(condition)
+    extractor.load("cpu")
+    return extractor
+
+
+def to_seen(image: np.ndarray, form: Format) -> np.ndarray:
+    """A control image as the published adapters were trained on it: edges are 0 or 255."""
+    return to_edges(image) if form.values == "edges" else image
 
 
 def load_mask(path: Path, geometry: Geometry) -> np.ndarray:
     """bool (H, W), True where the file is brighter than a half: what is to be painted anew."""
     pixels = load_shape(path)
     placement = geometry.place(pixels.shape[1], pixels.shape[0])
-    return _cut(cv2.resize(pixels, placement.resized, interpolation=cv2.INTER_NEAREST_EXACT), placement) > 127
+    return place_labels(pixels, placement) > 127
 
 
 def make_geometry(size: int, fit: str) -> Geometry:
@@ -97,6 +114,11 @@ def place_lines(lines: np.ndarray, placement: Placement) -> np.ndarray:
     return _cut(edges, placement)
 
 
+def place_labels(pixels: np.ndarray, placement: Placement) -> np.ndarray:
+    """uint8 (H, W) or (H, W, 3) -> the nearest pixels at the placement's size."""
+    return _cut(cv2.resize(pixels, placement.resized, interpolation=cv2.INTER_NEAREST_EXACT), placement)
+
+
 def to_edges(lines: np.ndarray) -> np.ndarray:
     """uint8 -> 255 where it is over a half, else 0: what the published sketch adapters were trained on."""
     return np.where(lines > 127, np.uint8(255), np.uint8(0))
@@ -113,37 +135,41 @@ def to_drawing(drawing: np.ndarray, channels: int, name: str) -> torch.Tensor:
     return pixels.float().div(255).expand(channels, -1, -1)[None]
 
 
-def _read_people(path: Path) -> People:
+def _read_numbers(form: Format, path: Path) -> Map:
     try:
-        people = format_of("keypose").decode({"keypose.json": path.read_bytes()})
+        return form.decode({form.members[0]: path.read_bytes()})
     except FileNotFoundError:
         raise RequestError(f"there is no file {path}") from None
     except (ValueError, KeyError, TypeError) as error:
-        raise RequestError(f"{path} must hold keypoints as a keypose column does: {error!r}") from None
-    assert isinstance(people, People)
-    return people
+        raise RequestError(f"{path} must hold what a column's {form.members[0]} holds: {error!r}") from None
 
 
-def _draw_people(people: People, geometry: Geometry) -> np.ndarray:
-    placement = geometry.place(people.width, people.height)
+def _render_numbers(form: Format, map: Map, geometry: Geometry) -> np.ndarray:
+    height, width = form.size(map)
+    placement = geometry.place(width, height)
     left, top, width, height = placement.crop
-    points = people.keypoints.astype(np.float64)
-    points[..., 0] = points[..., 0] * placement.resized[0] / people.width - left
-    points[..., 1] = points[..., 1] * placement.resized[1] / people.height - top
-    return format_of("keypose").draw(People(height, width, points), height, width)
+    window = slice(top, top + height), slice(left, left + width)
+    return form.render(form.place(map, placement.resized, window), height, width)
 
 
-def _draw_cells(cells: np.ndarray, geometry: Geometry) -> np.ndarray:
-    """uint8 (h, w, 3) -> as many cells as the picture of that aspect has, drawn."""
-    placement = geometry.place(cells.shape[1] * CELL, cells.shape[0] * CELL)
-    _, _, width, height = placement.crop
-    fewer = apply_placement(
-        cv2.resize(cells, None, fx=CELL, fy=CELL, interpolation=cv2.INTER_NEAREST_EXACT), placement
-    )
-    small = cv2.resize(fewer, (width // CELL, height // CELL), interpolation=cv2.INTER_AREA)
-    return format_of("color").draw(small, height, width)
+def _render_cells(form: Format, cells: np.ndarray, geometry: Geometry) -> np.ndarray:
+    """uint8 (h, w, 3) -> the control image of as many cells as the picture of that aspect has."""
+    height, width = (side * form.cell for side in cells.shape[:2])
+    placement = geometry.place(width, height)
+    pixels = cv2.resize(cells, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
+    placed = apply_placement(pixels, placement)
+    height, width = placed.shape[:2]
+    fewer = cv2.resize(placed, (width // form.cell, height // form.cell), interpolation=cv2.INTER_AREA)
+    return form.render(fewer, height, width)
 
 
 def _cut(pixels: np.ndarray, placement: Placement) -> np.ndarray:
     left, top, width, height = placement.crop
     return np.ascontiguousarray(pixels[top : top + height, left : left + width])
+
+
+PLACE: dict[Values, Callable[[np.ndarray, Placement], np.ndarray]] = {
+    "continuous": apply_placement,
+    "labels": place_labels,
+    "edges": place_lines,
+}

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from adapters.training.example import Example
+from extractors.registry import format_of
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,8 @@ def scale_pictures(pictures: torch.Tensor) -> torch.Tensor:
 
 
 def scale_drawings(drawings: torch.Tensor, condition: str, edges: torch.Tensor) -> torch.Tensor:
-    """uint8 (N, C, H, W) -> what the adapter is given, float32 in 0..1; a sketch is an edge or it is none."""
+    """uint8 (N, C, H, W) -> what the adapter is given, float32 in 0..1; edges are 0 or 1, by the threshold."""
     scaled = drawings.float() / 255
-    return (scaled > edges.view(-1, 1, 1, 1)).float() if condition == "sketch" else scaled
+    if format_of(condition).values != "edges":
+        return scaled
+    return (scaled > edges.view(-1, 1, 1, 1)).float()

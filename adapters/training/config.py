@@ -8,7 +8,8 @@ from typing import Literal
 
 import tyro
 
-from adapters.options import CELL, AdapterName, Precision
+from adapters.options import CELL, AdapterName, Precision, check_condition
+from extractors.registry import format_of
 from pipeline.errors import RequestError
 
 Schedule = Literal["cubic", "uniform"]
@@ -28,7 +29,7 @@ class TrainConfig:
     roots: tyro.conf.Positional[tuple[str, ...]]
     """The dataset, or several that are mixed."""
     condition: str
-    """What the adapter is to obey: sketch, depth, keypose, seg, color or canny."""
+    """What the adapter is to follow, such as sketch, depth or color."""
     out: Path
     """Folder of the run; the same command goes on from what is there."""
     column: str | None = None
@@ -75,9 +76,9 @@ class TrainConfig:
     latents: str | None = None
     """A column of latents, which are then read instead of the pictures."""
     live: bool = False
-    """Compute the sketch while training, from the crop, instead of reading it from a column."""
+    """Compute the condition while training, from the crop, instead of reading it from a column."""
     variant: str = "default"
-    """Which extractors compute --live sketches, and tell how far sample pictures obey."""
+    """Which extractors compute --live conditions, and tell how far sample pictures obey."""
     weights: Path | None = None
     """A folder with these extractors' weight files."""
     validation: int = 16
@@ -142,15 +143,15 @@ class TrainConfig:
             )
         if any(share <= 0 for share in self.mix):
             raise RequestError(f"--mix must give shares above 0, not {' '.join(map(str, self.mix))}")
-        if self.column is not None and self.condition == "color":
+        check_condition(self.condition)
+        if self.column is not None and format_of(self.condition).from_crop:
             raise RequestError(
-                f"--condition color takes no --column, not even {self.column}: colours are made from the crops"
+                f"--condition {self.condition} takes no --column, not {self.column}: it is made from the crops"
             )
-        if self.live and (self.condition != "sketch" or self.column is not None):
-            raise RequestError(
-                f"--live is for --condition sketch without a --column, not for {self.column or self.condition} "
-                "(colours are always made from the crops)"
-            )
+        if self.live and format_of(self.condition).from_crop:
+            raise RequestError(f"--condition {self.condition} takes no --live: it is always made from the crops")
+        if self.live and self.column is not None:
+            raise RequestError(f"--live makes the condition itself, so it takes no --column, not {self.column}")
         for other in ("size", "flip", "buckets", "live"):
             if self.latents is not None and getattr(self, other):
                 raise RequestError(f"--latents are of a fixed crop, so {_flag(other)} cannot be asked for as well")
@@ -159,8 +160,8 @@ class TrainConfig:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """What is read beside the pictures. The colours of a crop are not those of a column's cells."""
-        made = self.condition == "color" or self.live
+        """What is read besides the pictures."""
+        made = format_of(self.condition).from_crop or self.live
         condition = () if made else (self.column or self.condition,)
         return condition if self.latents is None else (*condition, self.latents)
 

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 
 from adapters.errors import names_sample
+from adapters.inference.control_images import extract_from_crop
 from adapters.options import CELL
-from extractors.base import Map
+from extractors.format import Map
 from extractors.maps.crop import Window, fixed_crop
-from extractors.maps.formats import draw_window
-from extractors.registry import format_of, make_extractor
+from extractors.registry import format_of
 from pipeline.errors import RequestError
 from pipeline.image.stored import decode_rgb
 from pipeline.shards.sample import Sample
@@ -94,14 +94,13 @@ def make_example(sample: Sample, framing: Framing, seed: int, visit: str) -> Exa
     """
     generator = make_generator(seed, visit, sample.key)
     draws = Draws(*torch.rand(7, generator=generator, dtype=torch.float64).tolist())
-    needs_picture = not framing.latents or framing.condition == "color"
+    form = format_of(framing.condition)
+    needs_picture = not framing.latents or form.from_crop
     picture = decode_rgb(sample.members["jpg"]) if needs_picture else None
     latent = read_latent(sample) if framing.latents else None
     mirrored = framing.flip and draws.mirror < 0.5
-    map = None
-    if framing.condition != "color" and not framing.live:
-        map = read_map(sample, framing.condition, mirrored)
-    height, width = _size_of(map) if picture is None else picture.shape[:2]
+    map = None if form.from_crop or framing.live else read_map(sample, framing.condition, mirrored)
+    height, width = form.size(map) if picture is None else picture.shape[:2]
     if latent is None:
         window = choose_window(height, width, framing.size, draws, sample.key)
     else:
@@ -111,10 +110,11 @@ def make_example(sample: Sample, framing: Framing, seed: int, visit: str) -> Exa
     if picture is not None:
         crop = np.ascontiguousarray((picture[:, ::-1] if mirrored else picture)[window])
     drawing = None
-    if framing.condition == "color":
-        drawing = draw_colors(crop)  # type: ignore[arg-type]  # the picture was decoded for it
+    if form.from_crop:
+        assert crop is not None
+        drawing = form.render(extract_from_crop(framing.condition, crop), *crop.shape[:2])
     elif map is not None:
-        drawing = draw_window(format_of(framing.condition), map, height, width, window)
+        drawing = form.render_window(map, height, width, window)
     shape = framing.channels, *((part.stop - part.start) // framing.cell for part in window)
     return Example(
         picture=None if latent is not None else _to_tensor(crop),  # type: ignore[arg-type]
@@ -156,18 +156,6 @@ def read_map(sample: Sample, condition: str, mirrored: bool = False) -> Map:
     form = format_of(condition)
     map = form.decode({name: bytes(sample.members[name]) for name in form.members})
     return form.mirror(map) if mirrored else map
-
-
-def _size_of(map: Map) -> tuple[int, int]:
-    """Height and width: every map but the colours' has the picture's."""
-    height, width = map.shape[:2] if isinstance(map, np.ndarray) else (map.height, map.width)
-    return height, width
-
-
-def draw_colors(crop: np.ndarray) -> np.ndarray:
-    """uint8 (H, W, 3) -> the same. The published adapter saw the colours of the crop, whose cells are its own."""
-    extractor = make_extractor("color")
-    return extractor.format.draw(extractor(crop[None])[0], *crop.shape[:2])
 
 
 def _choose_caption(sample: Sample, draw: float) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +19,7 @@ from adapters.training.loader import SampleStream, shapes_of
 from extractors.atomic import cache_folder
 from extractors.base import Extractor
 from extractors.networks.vae import digest_encoder
-from extractors.registry import UnknownCondition, conditions, format_of, make_extractor
+from extractors.registry import UnknownCondition, format_of, make_extractor
 from extractors.weights.file import WeightsDamaged, WeightsUnavailable
 from pipeline.dataset.dataset import Dataset
 from pipeline.errors import RequestError
@@ -29,19 +29,6 @@ from pipeline.stream import Extent, divide_batch, mix_streams, open_stream
 from pipeline.stream.lanes import ONE_LANE
 
 log = logging.getLogger(__name__)
-
-
-def check_condition(condition: str) -> None:
-    """RequestError for one that does not exist, or that no adapter can be trained to obey."""
-    try:
-        form = format_of(condition)
-    except UnknownCondition as error:
-        raise RequestError(str(error)) from None
-    if not form.is_condition:
-        raise RequestError(
-            f"--condition must be one of {', '.join(conditions())}, and {condition} is none: "
-            "it stands for the picture itself"
-        )
 
 
 def open_samples(
@@ -128,7 +115,7 @@ def frame(config: TrainConfig, base: Base, held_out: Sequence[Sample], short_sid
 
 def _check_members(config: TrainConfig, sample: Sample) -> None:
     needed: dict[str, tuple[str, ...]] = {config.latents: (LATENTS,)} if config.latents is not None else {}
-    if config.condition != "color" and not config.live:
+    if not format_of(config.condition).from_crop and not config.live:
         needed[config.column or config.condition] = format_of(config.condition).members
     for column, members in needed.items():
         for member in members:
@@ -167,24 +154,25 @@ def _shortest_side(config: TrainConfig, samples: Sequence[Sample], cell: int) ->
 
 
 @dataclass(frozen=True)
-class LiveSketch:
-    """The sketch of a crop, computed while training. recipe: digest of what decides it."""
+class LiveCondition:
+    """The control image of a crop, computed while training. recipe: digest of what decides it."""
 
-    extractor: Callable[[np.ndarray], list[np.ndarray]]
+    extractor: Extractor
     recipe: str
 
     def __call__(self, pictures: torch.Tensor) -> torch.Tensor:
-        """uint8 (N, 3, H, W) -> uint8 (N, 1, H, W)."""
+        """uint8 (N, 3, H, W) -> uint8 (N, C, H, W)."""
         maps = self.extractor(np.ascontiguousarray(pictures.permute(0, 2, 3, 1).cpu().numpy()))
-        return torch.from_numpy(np.stack(maps)[:, None])
+        images = np.stack([self.extractor.format.render(map, *pictures.shape[2:]) for map in maps])
+        return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
 
 
-def load_live(config: TrainConfig, device: torch.device) -> LiveSketch | None:
+def load_live(config: TrainConfig, device: torch.device) -> LiveCondition | None:
     """What computes the condition of crops; None where a column holds it."""
     if not config.live:
         return None
-    extractor = load_extractor("sketch", config, device)
-    return LiveSketch(extractor, digest_json(extractor.recipe()))
+    extractor = load_extractor(config.condition, config, device)
+    return LiveCondition(extractor, digest_json(extractor.recipe()))
 
 
 def load_extractor(condition: str, config: TrainConfig, device: torch.device) -> Extractor:

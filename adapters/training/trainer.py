@@ -33,7 +33,7 @@ from adapters.training.loader import MicroBatches, SampleStream, load_batches
 from adapters.training.loss import Objective
 from adapters.training.preview import open_preview
 from adapters.training.recorder import Recorder
-from adapters.training.setup import check_condition, frame, load_live, open_base, open_samples, open_texts
+from adapters.training.setup import frame, load_live, open_base, open_samples, open_texts
 from adapters.training.step import Step, make_share
 from adapters.training.validation import Validation
 from extractors.atomic import commit_folder, write_json
@@ -56,7 +56,6 @@ def train(config: TrainConfig, progress: Progress | None = None) -> TrainSummary
     that all of them see. Raises RequestError for a request that cannot be met, DamagedShard for data that is not
     what it was.
     """
-    check_condition(config.condition)
     threads = config.threads or share_threads()
     if threads is not None:
         torch.set_num_threads(threads)

@@ -1,38 +1,51 @@
-"""How conditions are stored in a sample and shown to an adapter.
+"""The usual kinds of maps: pixels in one PNG, as grey levels, as indices into a palette, or in colour."""
 
-One format per condition, whoever made the map (a network, annotations, a renderer), so that columns of
-different makers are interchangeable.
-"""
+from __future__ import annotations
 
-import io
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import cv2
-import msgspec
 import numpy as np
 
-from extractors.base import Format, check_size
+from extractors.format import Format, Values, check_size
 from extractors.maps import png
-from extractors.maps.crop import STRIDE, Window, fixed_crop, fixed_side
-from extractors.maps.palette import PALETTE
-from extractors.maps.people import PEOPLE_PALETTE, People, draw_people, draw_people_indices
-from extractors.records import BadRecord, Count, decode_record
+
+if TYPE_CHECKING:
+    from extractors.maps.statistics import Statistic
+    from extractors.metrics.fidelity import Fidelity
+
+OFF_PALETTE = 0.02
+"""Share of pixels in colours that mean nothing from which an image is taken to be of another palette."""
+MOSTLY_WHITE = 0.5
 
 
 @dataclass(frozen=True)
-class Grey:
-    """Map: uint8 (H, W), stored as grey PNG. Sketch, canny: 255 = edge. Depth: 255 = nearest."""
+class Pixels(Format):
+    """A map of pixels in one member. The attributes are those of `Format`."""
 
     member: str
-    channels: int
-    is_condition: ClassVar[bool] = True
+    meaning: str
+    channels: int = 3
+    fidelity: Fidelity | None = None
+    statistic: Statistic | None = None
 
     @property
     def members(self) -> tuple[str, ...]:
         return (self.member,)
+
+    @property
+    def meanings(self) -> tuple[str, ...]:
+        return (self.meaning,)
+
+
+@dataclass(frozen=True)
+class Grey(Pixels):
+    """Map: uint8 (H, W), stored as grey PNG; the control image repeats it in each channel."""
+
+    values: Values = "continuous"
+    invertible: bool = True
 
     def encode(self, map: np.ndarray) -> dict[str, bytes]:
         return {self.member: png.encode_grey(map)}
@@ -40,99 +53,47 @@ class Grey:
     def decode(self, members: Mapping[str, bytes]) -> np.ndarray:
         return png.decode_grey(members[self.member])
 
-    def mirror(self, map: np.ndarray) -> np.ndarray:
-        return map[:, ::-1]
-
-    def draw(self, map: np.ndarray, height: int, width: int) -> np.ndarray:
+    def render(self, map: np.ndarray, height: int, width: int) -> np.ndarray:
         check_size(map.shape, height, width)
         return np.repeat(map[:, :, None], self.channels, axis=2)
 
+    def find_oddity(self, pixels: np.ndarray) -> str | None:
+        share = float((pixels > 127).mean())
+        if self.values == "edges" and share > MOSTLY_WHITE:
+            return f"{share:.0%} of it is white, and lines are expected white on black"
+        return None
+
 
 @dataclass(frozen=True)
-class Labels:
-    """Map: uint8 (H, W) COCO-Stuff pixel values 0..181, 255 = unlabelled, stored as palette PNG."""
+class Indexed(Pixels):
+    """Map: uint8 (H, W), stored as palette PNG; the control image shows its colours.
 
-    member: str = "seg.png"
-    channels: int = 3
-    is_condition: ClassVar[bool] = True
+    palette: uint8 (256, 3) RGB. palette_of: whose it is, for messages.
+    """
 
-    @property
-    def members(self) -> tuple[str, ...]:
-        return (self.member,)
+    palette: np.ndarray = field(kw_only=True, compare=False)
+    palette_of: str = field(kw_only=True)
+    values: Values = "labels"
 
     def encode(self, map: np.ndarray) -> dict[str, bytes]:
-        return {self.member: png.encode_indexed(map, PALETTE)}
+        return {self.member: png.encode_indexed(map, self.palette)}
 
     def decode(self, members: Mapping[str, bytes]) -> np.ndarray:
         return png.decode_indexed(members[self.member])
 
-    def mirror(self, map: np.ndarray) -> np.ndarray:
-        return map[:, ::-1]
-
-    def draw(self, map: np.ndarray, height: int, width: int) -> np.ndarray:
+    def render(self, map: np.ndarray, height: int, width: int) -> np.ndarray:
         check_size(map.shape, height, width)
-        return np.asarray(PALETTE[map])
+        return np.asarray(self.palette[map])
 
-
-Side = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
-
-
-@dataclass(frozen=True)
-class PeopleRecord:
-    """What keypose.json holds."""
-
-    persons: Count
-    height: Side
-    width: Side
-    keypoints: list[list[list[float]]]
+    def find_oddity(self, pixels: np.ndarray) -> str | None:
+        return find_other_colors(pixels, self.palette, self.palette_of)
 
 
 @dataclass(frozen=True)
-class Keypose:
-    """Map: `People`. keypose.json holds the numbers and is what is read, keypose.png is the drawing."""
+class Rgb(Pixels):
+    """Map: uint8 (H // cell, W // cell, 3) RGB, stored as RGB PNG; the control image has the picture's size."""
 
-    members: tuple[str, ...] = ("keypose.json", "keypose.png")
-    channels: int = 3
-    is_condition: ClassVar[bool] = True
-
-    def encode(self, map: People) -> dict[str, bytes]:
-        # str gives the fewest digits that name a float32; earlier versions wrote 0.01 px and 0.001.
-        keypoints = [[[float(str(number)) for number in point] for point in person] for person in map.keypoints]
-        record = {"persons": len(map), "height": map.height, "width": map.width, "keypoints": keypoints}
-        return {
-            "keypose.json": json.dumps(record, separators=(",", ":"), allow_nan=False).encode(),
-            "keypose.png": png.encode_indexed(draw_people_indices(map), PEOPLE_PALETTE),
-        }
-
-    def decode(self, members: Mapping[str, bytes]) -> People:
-        record = decode_record(members["keypose.json"], PeopleRecord)
-        if record.persons != len(record.keypoints):
-            raise BadRecord(f"must hold as many people as it says, {record.persons}, not {len(record.keypoints)}")
-        try:
-            keypoints = np.array(record.keypoints, np.float32).reshape(record.persons, 17, 3)
-        except (ValueError, OverflowError):
-            raise BadRecord("must hold 17 keypoints of 3 numbers for each person") from None
-        return People(record.height, record.width, keypoints)
-
-    def mirror(self, map: People) -> People:
-        return map.mirrored()
-
-    def draw(self, map: People, height: int, width: int) -> np.ndarray:
-        check_size((map.height, map.width), height, width)
-        return draw_people(map)
-
-
-@dataclass(frozen=True)
-class Cells:
-    """Map: uint8 (h, w, 3) RGB, one colour per cell of the picture, stored at that size as RGB PNG."""
-
-    member: str = "color.png"
-    channels: int = 3
-    is_condition: ClassVar[bool] = True
-
-    @property
-    def members(self) -> tuple[str, ...]:
-        return (self.member,)
+    cell: int = 1
 
     def encode(self, map: np.ndarray) -> dict[str, bytes]:
         return {self.member: png.encode_rgb(map)}
@@ -140,88 +101,20 @@ class Cells:
     def decode(self, members: Mapping[str, bytes]) -> np.ndarray:
         return png.decode_rgb(members[self.member])
 
-    def mirror(self, map: np.ndarray) -> np.ndarray:
-        return map[:, ::-1]
-
-    def draw(self, map: np.ndarray, height: int, width: int) -> np.ndarray:
-        return np.asarray(cv2.resize(map, (width, height), interpolation=cv2.INTER_NEAREST))
-
-
-@dataclass(frozen=True)
-class Posterior:
-    """Map: float16 (2, C, h, w), mean and log variance of the fixed crop's latent, stored as .npy."""
-
-    member: str = "latents.npy"
-    channels: int = 3
-    is_condition: ClassVar[bool] = False
-
-    @property
-    def members(self) -> tuple[str, ...]:
-        return (self.member,)
-
-    def encode(self, map: np.ndarray) -> dict[str, bytes]:
-        if not np.isfinite(map).all():
-            raise ValueError(f"a latent must be finite in float16, and {(~np.isfinite(map)).sum()} values are not")
-        file = io.BytesIO()
-        np.lib.format.write_array(file, np.ascontiguousarray(map), version=(1, 0), allow_pickle=False)
-        return {self.member: file.getvalue()}
-
-    def decode(self, members: Mapping[str, bytes]) -> np.ndarray:
-        file = io.BytesIO(members[self.member])
-        if np.lib.format.read_magic(file) != (1, 0):
-            raise ValueError(f"{self.member} must be a .npy file of version 1.0")
-        shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
-        if dtype != np.float16 or len(shape) != 4 or shape[0] != 2 or fortran:
-            raise ValueError(f"{self.member} must hold float16 (2, C, h, w), not {dtype} {shape}")
-        # Not read_array: it takes the memory that the header asks for before it looks how much is there.
-        return np.frombuffer(file.getbuffer()[file.tell() :], np.float16).reshape(shape)
-
-    def mirror(self, map: np.ndarray) -> np.ndarray:
-        raise ValueError("the mirrored picture's latent is not the mirrored latent: it must be made anew")
-
-    def draw(self, map: np.ndarray, height: int, width: int) -> np.ndarray:
-        """The mean's first three channels as RGB, each min-max, where the crop lies; the rest is black."""
-        side = fixed_side(height, width)
-        if map.shape[2:] != (side // STRIDE, side // STRIDE):
-            raise ValueError(f"a latent of {map.shape[2:]} does not belong to the fixed crop of {side} pixels")
-        mean = map[0].astype(np.float32)
-        shown = np.stack([scale_to_grey(mean[channel % len(mean)]) for channel in range(3)], axis=2)
-        drawing = np.zeros((height, width, 3), np.uint8)
-        rows, columns = fixed_crop(height, width)
-        crop = cv2.resize(shown, (side, side), interpolation=cv2.INTER_NEAREST)
-        drawing[rows, columns] = crop[: rows.stop - rows.start, : columns.stop - columns.start]
-        return drawing
+    def render(self, map: np.ndarray, height: int, width: int) -> np.ndarray:
+        if self.cell > 1:
+            return np.asarray(cv2.resize(map, (width, height), interpolation=cv2.INTER_NEAREST))
+        check_size(map.shape[:2], height, width)
+        return map
 
 
-FORMATS: dict[str, Format] = {
-    "sketch": Grey("sketch.png", channels=1),
-    "depth": Grey("depth.png", channels=3),
-    "keypose": Keypose(),
-    "seg": Labels(),
-    "color": Cells(),
-    "canny": Grey("canny.png", channels=1),
-    "latents": Posterior(),
-}
-
-
-def draw_window(form: Format, map: Any, height: int, width: int, window: Window) -> np.ndarray:
-    """uint8 (h, w, channels): the drawing of what a window of the picture (height, width) shows.
-
-    Of people the first two who are seen in the window are drawn, not the first two of the whole picture.
-    """
-    if isinstance(map, People):
-        map = map.within(window)
-    return form.draw(map, height, width)[window]
-
-
-def depth_to_map(distance: np.ndarray) -> np.ndarray:
-    """Distances in metres, float (H, W), > 0, inf allowed -> the depth map, uint8 (H, W), near white.
-
-    As MiDaS shows depth: inverse distance, min-max over this one picture. Raises ValueError for <= 0 or NaN.
-    """
-    if not (distance > 0).all():
-        raise ValueError(f"distances must be > 0 metres, got {distance[~(distance > 0)].flat[0]}")
-    return scale_to_grey(1.0 / distance)
+def find_other_colors(pixels: np.ndarray, palette: np.ndarray, palette_of: str) -> str | None:
+    """What is odd of an image, uint8 (H, W, 3), many of whose colours are not in the palette, uint8 (N, 3)."""
+    weights = np.array([1 << 16, 1 << 8, 1])
+    share = float((~np.isin(pixels @ weights, palette @ weights)).mean())
+    if share > OFF_PALETTE:
+        return f"{share:.0%} of it has colours that are none of {palette_of}'s (docs/conditions.md)"
+    return None
 
 
 def scale_to_grey(values: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from extractors.registry import formats
 from pipeline.dataset.dataset import IMAGES
 from pipeline.plain import show_plain
 from pipeline.publish.edits import CARD, LICENCE, seal
@@ -20,18 +21,6 @@ DTYPES = {"jpg": "image", "png": "image", "txt": "string", "json": "json"}
 """By the last part of a member's name. json is a type of its own: inferred from the first samples, a list that is
 empty in them could hold nothing later."""
 
-HOLDS = {
-    "sketch.png": "soft edges, grey: 255 = edge",
-    "canny.png": "edges, grey: 255 = edge",
-    "depth.png": "inverse depth, grey, stretched over the picture's own range: 255 = nearest",
-    "keypose.json": "COCO's 17 keypoints of every person: x, y in pixels, score",
-    "keypose.png": "the first two people, drawn",
-    "seg.png": "COCO-Stuff classes, palette PNG: index = class, 255 = none",
-    "color.png": "the picture in cells of 64x64 pixels, RGB",
-    "latents.npy": "the middle square's latents, float16: mean and log variance, unscaled",
-}
-"""What the members of the known formats (extractors.maps.formats) hold, for readers who know none of them."""
-
 
 def render_cards(facts: Facts, template: str = "card.md.j2") -> dict[str, bytes]:
     """Path -> bytes of the card, and of the terms where the card has to refer to a file for them."""
@@ -41,6 +30,7 @@ def render_cards(facts: Facts, template: str = "card.md.j2") -> dict[str, bytes]
 
 def render_card(facts: Facts, template: str = "card.md.j2") -> bytes:
     """README.md. Texts come from strangers: what has a meaning in Markdown or HTML is escaped."""
+    meanings = list_meanings()
     environment = Environment(  # Markdown, so HTML's escaping is not it
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=False,
@@ -54,7 +44,7 @@ def render_card(facts: Facts, template: str = "card.md.j2") -> bytes:
         "json": lambda value: json.dumps(show_plain(value), ensure_ascii=False),
         "count": lambda number: f"{number:,}",
         "dtype": lambda member: DTYPES.get(member.rpartition(".")[2], "binary"),
-        "holds": lambda member, column: HOLDS.get(member, column),
+        "holds": lambda member, column: meanings.get(member, column),
         "reasons": _reasons,
     }
     geometry = facts.claim["geometry"]
@@ -66,9 +56,19 @@ def render_card(facts: Facts, template: str = "card.md.j2") -> bytes:
         size_category=size_category(facts.samples),
         geometry=escape_markdown(f"short side {geometry.get('size')} pixels, JPEG {geometry.get('quality')}"),
         research_only=research_only(facts),
+        small={form.members[0] for form in formats().values() if form.cell > 1},
         recipes=json.dumps({maker.column: maker.recipe for maker in facts.makers}, indent=1, sort_keys=True),
     )
     return seal(text.encode())
+
+
+def list_meanings() -> dict[str, str]:
+    """member -> what it holds, for readers who know none of this project's conditions."""
+    return {
+        member: meaning
+        for form in formats().values()
+        for member, meaning in zip(form.members, form.meanings, strict=True)
+    }
 
 
 def size_category(samples: int) -> str:

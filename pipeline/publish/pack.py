@@ -10,12 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
-
 from extractors.base import Resources
-from extractors.maps import png
-from extractors.maps.formats import FORMATS
+from extractors.format import Format
+from extractors.registry import formats
 from pipeline.dataset.dataset import Dataset
 from pipeline.errors import RequestError
 from pipeline.image.stored import use_threads
@@ -33,7 +30,6 @@ from pipeline.stages.stage import Made
 DATA, RECEIPTS, DALI = "data", "receipts", "dali"
 """Folders. DALI's indexes have one of their own, as the Hub takes so many files in a folder; Energon's may not."""
 PICTURE = "jpg"
-COLOR = FORMATS["color"].members[0]
 
 
 def data_path(target: Target) -> str:
@@ -100,6 +96,7 @@ class Pack:
         self._threads = ThreadPoolExecutor(4)
         self._hasher = ThreadPoolExecutor(1)
         self._open: Loaded | None = None
+        self._small = [form for form in formats().values() if form.is_condition and form.cell > 1]
 
     def __call__(self, shard: int) -> Made:
         target = self.choice.targets[shard]
@@ -170,20 +167,22 @@ class Pack:
 
     def _publish(self, sample: Sample) -> Sample:
         members = dict(sample.members)
-        if COLOR in members:
-            info = read_info(sample)
-            members[COLOR] = enlarge_cells(bytes(members[COLOR]), info.width, info.height)
+        for form in self._small:
+            if form.members[0] in members:
+                info = read_info(sample)
+                members.update(enlarge(form, members, info.height, info.width))
         if not self.pictures:
             del members[PICTURE]
         return Sample(sample.key, members)
 
 
-def enlarge_cells(data: bytes, width: int, height: int) -> bytes:
-    """The colour map at the picture's size, as the adapter sees it: nearest-up, PNG."""
-    cells = png.decode_rgb(data)
-    if cells.shape[:2] == (height, width):
-        return data
-    return png.encode_rgb(np.asarray(cv2.resize(cells, (width, height), interpolation=cv2.INTER_NEAREST)))
+def enlarge(form: Format, members: Mapping[str, bytes | memoryview], height: int, width: int) -> dict[str, bytes]:
+    """The members of a map of cells at the picture's size, as the adapter sees it."""
+    own = {name: bytes(members[name]) for name in form.members}
+    map = form.decode(own)
+    if form.size(map) == (height, width):
+        return own
+    return form.encode(form.render(map, height, width))
 
 
 def commit_published(

@@ -7,8 +7,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from extractors.maps.formats import FORMATS
 from extractors.records import BadRecord, Count, convert_record, decode_record
+from extractors.registry import conditions, formats
 from pipeline.dataset.aligned import check_current
 from pipeline.dataset.columns import whole_column
 from pipeline.dataset.dataset import IMAGES, Dataset
@@ -27,8 +27,6 @@ CLAIM = "publish.json"
 MANIFEST = "manifest.jsonl"
 SUMS = "SHA256SUMS"
 """The last file of a publication, and the only sign that it is whole."""
-LATENTS = "latents"
-"""A column that belongs to one base network; it is published only when named."""
 
 
 @dataclass(frozen=True)
@@ -192,13 +190,16 @@ def plan_publish(dataset: Dataset, asked: Publication, to: Store) -> Plan:
 
 
 def choose_columns(dataset: Dataset, asked: Sequence[str]) -> list[str]:
-    """images, then the asked columns, or those that hold a condition; as the conditions are listed."""
+    """images, then the asked columns, or those that hold a condition; as the conditions are listed.
+
+    Latents, which belong to one base network, are published only when named.
+    """
     known = dataset.columns()
     for name in asked:
         if name not in known:
             raise RequestError(f"{dataset.store.root} has no column {name!r}; it has {', '.join(known)}")
-    named = set(asked) if asked else {name for name in known if _condition(dataset, name) not in (None, LATENTS)}
-    order = [*FORMATS]
+    named = set(asked) if asked else {name for name in known if _condition(dataset, name) in conditions()}
+    order = [*formats()]
 
     def place(name: str) -> tuple[int, str]:
         condition = _condition(dataset, name)
@@ -208,10 +209,10 @@ def choose_columns(dataset: Dataset, asked: Sequence[str]) -> list[str]:
 
 
 def _condition(dataset: Dataset, column: str) -> str | None:
-    """Which condition a column holds, by its recipe, or by its name; None when it holds none."""
-    recipe = dataset.recipe(column) or {}
+    """What a column holds, by its recipe or its name: a name of the registry's; None when it is none of these."""
+    recipe, known = dataset.recipe(column) or {}, formats()
     names = (recipe.get("condition"), recipe.get("extractor"), column)
-    return next((name for name in names if name in FORMATS), None)
+    return next((name for name in names if name in known), None)
 
 
 def read_claim(to: Store) -> Mapping[str, Any] | None:

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import pyarrow as pa
 
-from extractors.maps.formats import FORMATS
+from extractors.registry import formats
 from pipeline.dataset.aligned import open_aligned
 from pipeline.dataset.dataset import AT_ONCE, IMAGES, Dataset
 from pipeline.dataset.download_yield import measure_yield
@@ -47,7 +47,7 @@ DUPLICATE = "duplicate, with --no-duplicates"
 
 def sort_columns(columns: Sequence[str]) -> list[str]:
     """images, then the conditions in the order in which this project lists them, then the rest."""
-    known = [IMAGES, *FORMATS]
+    known = [IMAGES, *formats()]
     return sorted(columns, key=lambda c: (known.index(c) if c in known else len(known), c))
 
 
@@ -95,10 +95,8 @@ def count_left_out(
 
 
 def _is_condition(dataset: Dataset, column: str) -> bool:
-    recipe = dataset.recipe(column) or {}
-    form = next(
-        (FORMATS[n] for n in (recipe.get("condition"), recipe.get("extractor"), column) if n in FORMATS), None
-    )
+    recipe, known = dataset.recipe(column) or {}, formats()
+    form = next((known[n] for n in (recipe.get("condition"), recipe.get("extractor"), column) if n in known), None)
     return form is not None and form.is_condition
 
 

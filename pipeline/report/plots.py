@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from extractors.maps.coco_classes import COCO_STUFF
-from pipeline.report.sample_stats import EDGE_BINS, MOST_PERSONS, SCORE_BINS, SIDES, Bin, Tally
+from extractors.maps.statistics import ClassStatistic, NumberStatistic, Statistic
+from extractors.registry import formats
+from pipeline.report.sample_stats import PIXELS, SCORE_BINS, SIDES, Bin, Tally
 from pipeline.report.training import Points, Training
 
 FEWEST_BARS = 8
 """Bins around what was counted are shown too, so that one bar does not fill the plot."""
-MOST_SIZES, MOST_LABELS = 12, 30
+MOST_SIZES, MOST_CLASSES = 12, 30
 WIDTH, HEIGHT, BOTTOM = 400, 132, 112
 TICKS = 6
 
@@ -56,35 +57,34 @@ class Histogram:
 def draw_numbers(tally: Tally) -> tuple[list[Histogram], list[Bars]]:
     """All that was counted, column by column; nothing for a measure that no sample has."""
     histograms = [
-        *_each(tally, "original", "Originals' short side", len(SIDES) + 1, _name_side, _edge_of_side),
-        *_each(tally, "aesthetic", "Aesthetic score", None, _name_score, lambda i: f"{i / SCORE_BINS:g}"),
-        *_each(tally, "persons", "Persons in a picture", MOST_PERSONS + 1, _name_persons, None),
-        *_each(tally, "edges", "Edge density", EDGE_BINS, _name_edges, lambda i: f"{100 * i // EDGE_BINS} %"),
+        lay_out_bins(title, counts, bins, name, edge)
+        for measure, title, bins, name, edge in (
+            ("original", "Originals' short side", len(SIDES) + 1, _name_side, _edge_of_side),
+            ("aesthetic", "Aesthetic score", None, _name_score, lambda i: f"{i / SCORE_BINS:g}"),
+        )
+        for _, counts in tally.of(measure)
     ]
     bars = [_sizes(counts) for _, counts in tally.of("stored")]
-    bars += [
-        _labels(_of(column, "seg"), counts, tally.counts["pixels", column])
-        for column, counts in tally.of("labels")
-    ]
+    for usual, statistic in list_statistics().items():
+        for column, counts in tally.of(statistic.name):
+            # The column is named where it is not the first that this is counted of.
+            title = statistic.title if column == usual else f"{statistic.title} ({column})"
+            if isinstance(statistic, NumberStatistic):
+                histograms.append(lay_out_bins(title, counts, statistic.bins, statistic.label, statistic.edge))
+            else:
+                bars.append(
+                    _classes(title, statistic, counts, tally.counts[PIXELS.format(statistic.name), column])
+                )
     return histograms, bars
 
 
-def _each(
-    tally: Tally,
-    measure: str,
-    title: str,
-    bins: int | None,
-    name: Callable[[int], str],
-    edge: Callable[[int], str] | None,
-) -> Iterable[Histogram]:
-    usual = {"persons": "keypose", "edges": "sketch"}.get(measure, "images")
-    for column, counts in tally.of(measure):
-        yield lay_out_bins(f"{title}{_of(column, usual)}", counts, bins, name, edge)
-
-
-def _of(column: str, usual: str) -> str:
-    """The column is named where it is not the one that this measure is usually of."""
-    return "" if column == usual else f" ({column})"
+def list_statistics() -> dict[str, Statistic]:
+    """condition -> what is counted of it; of conditions that are counted alike the first."""
+    found: dict[str, Statistic] = {}
+    for condition, form in formats().items():
+        if form.statistic and form.statistic.name not in {statistic.name for statistic in found.values()}:
+            found[condition] = form.statistic
+    return found
 
 
 def lay_out_bins(
@@ -137,25 +137,20 @@ def _sizes(counts: Counter[Bin]) -> Bars:
     return Bars("Stored sizes", _of_all(len(bars), len(ranked), "size", "sizes"), tuple(bars))
 
 
-def _labels(column: str, counts: Counter[Bin], pixels: Counter[Bin]) -> Bars:
+def _classes(title: str, statistic: ClassStatistic, counts: Counter[Bin], pixels: Counter[Bin]) -> Bars:
     """Classes by the pictures that show them, the most frequent first, with their share of all pixels."""
     area, ranked = sum(pixels.values()), sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     bars = [
-        Bar(label_name(v), n, n / ranked[0][1], f"{n:,} pictures, {100 * pixels[v,] / area:.1f} % of pixels")
-        for (v,), n in ranked[:MOST_LABELS]
+        Bar(statistic.label(v), n, n / ranked[0][1], f"{n:,} pictures, {100 * pixels[v,] / area:.1f} % of pixels")
+        for (v,), n in ranked[:MOST_CLASSES]
     ]
-    return Bars(f"Labels{column}", _of_all(len(bars), len(ranked), "class", "classes"), tuple(bars))
+    return Bars(title, _of_all(len(bars), len(ranked), "class", "classes"), tuple(bars))
 
 
 def _of_all(shown: int, there: int, one: str, many: str) -> str:
     if shown < there:
         return f"the {shown} most frequent of {there} {many}"
     return f"{there} {one if there == 1 else many}"
-
-
-def label_name(value: int) -> str:
-    """The name of a label map's pixel value."""
-    return COCO_STUFF[value] if value < len(COCO_STUFF) else "unlabelled" if value == 255 else f"value {value}"
 
 
 def _name_side(number: int) -> str:
@@ -170,14 +165,6 @@ def _edge_of_side(number: int) -> str:
 
 def _name_score(number: int) -> str:
     return f"{number / SCORE_BINS:g} to {(number + 1) / SCORE_BINS:g}"
-
-
-def _name_persons(number: int) -> str:
-    return f"{number}+" if number == MOST_PERSONS else str(number)
-
-
-def _name_edges(number: int) -> str:
-    return f"{100 * number // EDGE_BINS} to {100 * (number + 1) // EDGE_BINS} %"
 
 
 MOST_POINTS = 400

@@ -7,13 +7,13 @@ from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-
-import numpy as np
+from functools import partial
 
 from extractors.base import Resources
-from extractors.maps import png
-from extractors.maps.formats import PeopleRecord
+from extractors.format import Format
+from extractors.maps.statistics import ClassStatistic
 from extractors.records import decode_record
+from extractors.registry import formats
 from pipeline.dataset.aligned import open_aligned
 from pipeline.dataset.dataset import IMAGES, Dataset
 from pipeline.errors import describe_error
@@ -56,7 +56,7 @@ def add_tallies(tallies: Iterable[Tally], columns: Iterable[str]) -> Tally:
 
 
 Bin = tuple[int, ...]
-"""(width, height) of "stored"; else one number: that of the bin, of persons, or of the class."""
+"""(width, height) of "stored"; else one number: that of the bin, or of the class."""
 Counts = Mapping[str, Mapping[Bin, int]]
 """measure -> bin -> how many."""
 
@@ -64,12 +64,8 @@ SIDES = (*(64 * i for i in range(1, 17)), 1280, 1536, 1792, 2048, 2560, 3072, 40
 """Bin i of "original" holds short sides from SIDES[i - 1] to below SIDES[i], in pixels."""
 SCORE_BINS = 4
 """Bins of "aesthetic" to one point of the score."""
-MOST_PERSONS = 12
-"""This many and more fall into one bin of "persons"."""
-EDGE_BINS = 100
-"""Bins of "edges" from no edge at all to nothing but edge."""
-THRESHOLD = 127
-"""A pixel above it is an edge: `u8 > 127` is `edge >= 0.5`, where the published sketch adapter cut."""
+PIXELS = "pixels of {}"
+"""The measure that holds the pixels of each class, where that of the same name holds the pictures that show it."""
 
 
 def measure_known(data: bytes) -> Counts:
@@ -86,35 +82,24 @@ def measure_known(data: bytes) -> Counts:
     return counts
 
 
-def measure_people(data: bytes) -> Counts:
-    """How many persons were found."""
-    return {"persons": {(min(decode_record(data, PeopleRecord).persons, MOST_PERSONS),): 1}}
-
-
-def measure_labels(data: bytes) -> Counts:
-    """The classes of a label map: "labels" has the picture for each class that it shows, "pixels" its pixels."""
-    pixels = np.bincount(png.decode_indexed(data).ravel(), minlength=256)
-    values = np.flatnonzero(pixels).tolist()
+def measure_map(form: Format, data: bytes) -> Counts:
+    """What the condition's statistic counts of a map, from the member that `decode` reads."""
+    statistic = form.statistic
+    assert statistic is not None
+    map = form.decode({form.members[0]: data})
+    if not isinstance(statistic, ClassStatistic):
+        return {statistic.name: {(statistic.measure(map),): 1}}
+    pixels = statistic.measure(map)
     return {
-        "labels": {(value,): 1 for value in values},
-        "pixels": {(value,): int(pixels[value]) for value in values},
+        statistic.name: {(value,): 1 for value in pixels},
+        PIXELS.format(statistic.name): {(value,): count for value, count in pixels.items()},
     }
 
 
-def measure_edges(data: bytes) -> Counts:
-    """The share of the pixels of an edge map that are edges."""
-    edges = png.decode_grey(data) > THRESHOLD
-    return {"edges": {(min(EDGE_BINS * int(edges.sum()) // edges.size, EDGE_BINS - 1),): 1}}
-
-
-MEASURES: Mapping[str, Callable[[bytes], Counts]] = {
-    "json": measure_known,
-    "keypose.json": measure_people,
-    "seg.png": measure_labels,
-    "sketch.png": measure_edges,
-    "canny.png": measure_edges,
-}
-"""member -> what is counted of it. A column is known by its members, for --as may have renamed it."""
+def list_measures() -> Mapping[str, Callable[[bytes], Counts]]:
+    """member -> what is counted of it. A column is known by its members, for --as may have renamed it."""
+    measured = {form.members[0]: partial(measure_map, form) for form in formats().values() if form.statistic}
+    return {"json": measure_known, **measured}
 
 
 @dataclass(frozen=True)
@@ -185,10 +170,10 @@ class Count:
 
 def count(columns: Mapping[str, Sequence[Sample]]) -> tuple[Tally, tuple[str, ...]]:
     """The tally of aligned columns, and a line for each member that cannot be read."""
-    tally, errors = Tally(len(columns[IMAGES])), []
+    tally, errors, measures = Tally(len(columns[IMAGES])), [], list_measures()
     for column, samples in columns.items():
         for sample in samples:
-            for member, measure in MEASURES.items():
+            for member, measure in measures.items():
                 if member not in sample.members:
                     continue
                 try:

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pyarrow as pa
 
-from extractors.maps.formats import FORMATS
+from extractors.registry import find_format
 from pipeline.dataset.dataset import IMAGES
 from pipeline.image.stored import decode_rgb
 from pipeline.shards.receipt import Receipt
@@ -163,14 +163,14 @@ def draw_rows(
 
 def _draw(column: str, members: Members, height: int, width: int) -> Cell:
     """The map as the adapter sees it. A column is known by its members, for --as may have renamed it."""
-    for form in FORMATS.values():
-        if all(member in members for member in form.members):
-            try:
-                decoded = form.decode({name: bytes(data) for name, data in members.items()})
-                return Cell(column, shrink(form.draw(decoded, height, width)))
-            except ValueError as error:
-                return Cell(column, None, f"cannot be drawn: {error}")
-    return Cell(column, None, f"cannot be drawn: {', '.join(members)}")
+    form = find_format(members)
+    if form is None:
+        return Cell(column, None, f"cannot be drawn: {', '.join(members)}")
+    try:
+        decoded = form.decode({name: bytes(data) for name, data in members.items()})
+        return Cell(column, shrink(form.render(decoded, height, width)))
+    except ValueError as error:
+        return Cell(column, None, f"cannot be drawn: {error}")
 
 
 def shrink(image: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from extractors.base import Resources
-from extractors.maps.formats import depth_to_map
+from extractors.depth import depth_to_map
 from pipeline.errors import RequestError
 from pipeline.scenes import VERSION, WorldName, render
 from pipeline.sources.base import Opener, Original

@@ -12,8 +12,9 @@ from typing import TypeAlias
 
 import numpy as np
 
-from extractors.base import Extractor, Format, Map, Resources
+from extractors.base import Extractor, Resources
 from extractors.batch import Batch, DeviceUnavailable
+from extractors.format import Format, Map
 from extractors.memory import free_memory, is_out_of_memory
 from extractors.networks.compiled import compile_networks
 from extractors.registry import make_extractor

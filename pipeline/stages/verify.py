@@ -11,8 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from extractors.base import Resources
-from extractors.maps.formats import PeopleRecord
-from extractors.records import BadRecord, decode_record
+from extractors.registry import formats
 from pipeline.dataset.aligned import open_aligned
 from pipeline.dataset.dataset import IMAGES, RESERVED, Dataset
 from pipeline.dataset.download_commit import read_seen
@@ -61,17 +60,18 @@ class Verify:
 
 
 def check_members(samples: Sequence[Sample], where: str) -> None:
-    """Raises DamagedShard when a sample's json or keypose.json is not what it should be, whoever wrote it."""
+    """Raises DamagedShard when a sample's json, or the numbers of a map, are not what they should be."""
+    numeric = {form.members[0]: form for form in formats().values() if form.is_numeric}
     for sample in samples:
         try:
             if "json" in sample.members:
                 read_info(sample)
-            if "keypose.json" in sample.members:
-                decode_record(sample.members["keypose.json"], PeopleRecord)
+            for member in sample.members.keys() & numeric:
+                numeric[member].decode({member: bytes(sample.members[member])})
         except DamagedShard as error:
             raise DamagedShard(f"{where}: {error}") from None
-        except BadRecord as error:
-            raise DamagedShard(f"{where}: {sample.key}: its keypose.json {error}") from None
+        except ValueError as error:
+            raise DamagedShard(f"{where}: {sample.key}: its {member} {error}") from None
 
 
 def check_plan(dataset: Dataset, rows: pa.Table, shard: int) -> None:

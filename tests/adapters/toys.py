@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from adapters.training.config import TrainConfig
-from extractors.maps.formats import FORMATS
+from extractors.registry import format_of
 from pipeline.image.geometry import Placement
 from pipeline.image.stored import encode_jpeg
 from pipeline.shards.sample import Sample
@@ -75,7 +75,7 @@ def make_sample(key: str, picture: np.ndarray, sketch: np.ndarray, captions: Seq
         "jpg": encode_jpeg(picture, 95),
         "txt": captions[0].encode(),
         "json": info_of(key, picture, captions),
-        **FORMATS["sketch"].encode(sketch),
+        **format_of("sketch").encode(sketch),
     }
     return Sample(key, members)
 

@@ -20,8 +20,8 @@ from adapters.training.batch import scale_pictures
 from adapters.training.loader import MicroBatches, load_batches
 from adapters.training.step import Step
 from adapters.training.trainer import Training
-from extractors.maps.formats import FORMATS
 from extractors.networks.vae import SHAPE, VaeEncoder
+from extractors.registry import format_of
 from pipeline.image.stored import decode_rgb
 from pipeline.shards.sample import Sample
 from tests.adapters.toys import MemoryStream, toy_config, toy_sample
@@ -101,4 +101,4 @@ def random_base(parts: int) -> Base:
 def with_latent(sample: Sample, base: Base) -> Sample:
     picture = torch.from_numpy(decode_rgb(sample.members["jpg"])).permute(2, 0, 1)[None]
     map = VaeEncoder(base.vae)(scale_pictures(picture))[0].numpy().astype(np.float16)
-    return Sample(sample.key, {**sample.members, **FORMATS["latents"].encode(map)})
+    return Sample(sample.key, {**sample.members, **format_of("latents").encode(map)})

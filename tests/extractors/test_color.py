@@ -5,7 +5,7 @@ from PIL import Image
 from skimage.data import astronaut
 
 from extractors.color import Color
-from extractors.maps.formats import FORMATS
+from extractors.registry import format_of
 
 
 @pytest.fixture
@@ -35,13 +35,13 @@ def test_channels_stay_in_order() -> None:
     red = np.zeros((1, 64, 64, 3), np.uint8)
     red[..., 0] = 200
     (cells,) = Color("default", None)(red)
-    members = FORMATS["color"].encode(cells)
-    assert FORMATS["color"].decode(members).tolist() == [[[200, 0, 0]]]
+    members = format_of("color").encode(cells)
+    assert format_of("color").decode(members).tolist() == [[[200, 0, 0]]]
 
 
 def test_drawn_as_cells_of_64_pixels(picture: np.ndarray) -> None:
     (cells,) = Color("default", None)(picture[None])
-    drawing = FORMATS["color"].draw(cells, 320, 448)
+    drawing = format_of("color").render(cells, 320, 448)
     assert np.array_equal(drawing, cells.repeat(64, axis=0).repeat(64, axis=1))
 
 
@@ -49,4 +49,4 @@ def test_drawn_as_cells_of_64_pixels(picture: np.ndarray) -> None:
 def test_at_least_one_cell(size: tuple[int, int], cells: tuple[int, int]) -> None:
     (map,) = Color("default", None)(np.full((1, *size, 3), 9, np.uint8))
     assert map.shape == (*cells, 3)
-    assert (FORMATS["color"].draw(map, *size) == 9).all()
+    assert (format_of("color").render(map, *size) == 9).all()

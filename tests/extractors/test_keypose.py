@@ -15,13 +15,13 @@ import pytest
 from extractors.atomic import sha256_of
 from extractors.batch import Batch, find_device, fixed_threads
 from extractors.keypose import HRNET, RTMO, RTMPOSE, VARIANTS, Keypose, Network
-from extractors.maps.formats import FORMATS
 from extractors.maps.people import draw_people
 from extractors.networks.mmpose_models import CROP, SIMCC, build_model
 from extractors.networks.one_stage import OneStage, in_picture, view
 from extractors.networks.openmmlab import import_mmpose
 from extractors.networks.rtmo import rtmo_mini
 from extractors.networks.top_down import sharpness
+from extractors.registry import format_of
 from tests.extractors.mmpose_networks import settle
 
 PUBLISHED = {
@@ -286,7 +286,7 @@ def test_nobody_is_black(noisy: Any) -> None:
     (people,) = extractor(np.full((1, 64, 128, 3), 90, np.uint8))
     assert len(people) == 0
     assert not draw_people(people).any()
-    assert json.loads(FORMATS["keypose"].encode(people)["keypose.json"])["persons"] == 0
+    assert json.loads(format_of("keypose").encode(people)["keypose.json"])["persons"] == 0
 
 
 @pytest.mark.parametrize(("height", "width"), [(7, 513), (640, 427), (512, 512), (64, 128)])

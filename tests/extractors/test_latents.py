@@ -17,14 +17,13 @@ from skimage import data
 from extractors.atomic import sha256_of
 from extractors.latents import OWN, SD15, SDXL, Latents
 from extractors.maps.crop import fixed_crop, fixed_side
-from extractors.maps.formats import FORMATS
 from extractors.networks.mini_vae import build_vae
 from extractors.networks.vae import digest_encoder, read_encoder
-from extractors.registry import conditions
+from extractors.registry import conditions, format_of
 from extractors.weights.file import WeightsDamaged, WeightsUnavailable
 from tests.extractors.published_networks import published_vae, write_vae
 
-FORM = FORMATS["latents"]
+FORM = format_of("latents")
 
 
 @pytest.fixture(autouse=True)
@@ -173,14 +172,14 @@ def test_what_float16_cannot_hold_is_no_latent() -> None:
 def test_the_drawing_lies_where_the_crop_does(mini: Latents) -> None:
     picture = np.zeros((64, 192, 3), np.uint8)
     picture[:, :96], picture[:, 96:] = (250, 90, 30), (30, 90, 250)
-    drawing = FORM.draw(mini(picture[None])[0], 64, 192)
+    drawing = FORM.render(mini(picture[None])[0], 64, 192)
     assert not drawing[:, :64].any()
     assert not drawing[:, 128:].any()
     left, right = drawing[:, 64:88].astype(int), drawing[:, 104:128].astype(int)
     assert (left[..., 0] > left[..., 2] + 99).all()
     assert (right[..., 2] > right[..., 0] + 99).all()
     with pytest.raises(ValueError, match=r"\(8, 8\) does not belong to the fixed crop of 128 pixels"):
-        FORM.draw(np.zeros((2, 4, 8, 8), np.float16), 140, 135)
+        FORM.render(np.zeros((2, 4, 8, 8), np.float16), 140, 135)
 
 
 def test_no_condition_and_no_mirror() -> None:

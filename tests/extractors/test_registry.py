@@ -3,15 +3,23 @@ import sys
 
 import pytest
 
-from extractors.maps.formats import FORMATS
-from extractors.registry import EXTRACTORS, UnknownCondition, format_of, make_extractor
+from extractors.registry import EXTRACTORS, UnknownCondition, find_format, format_of, formats, make_extractor
 
 
-def test_every_registered_condition_has_a_format() -> None:
-    assert set(EXTRACTORS) <= set(FORMATS)
+def test_every_variant_of_a_condition_has_its_one_format() -> None:
+    assert list(formats()) == list(EXTRACTORS)
     for condition, variants in EXTRACTORS.items():
         assert "default" in variants
-        assert format_of(condition) is FORMATS[condition]
+        assert len({id(make_extractor(condition, variant).format) for variant in variants}) == 1
+        assert make_extractor(condition).format is format_of(condition)
+
+
+def test_no_two_conditions_are_read_from_the_same_member() -> None:
+    first = [form.members[0] for form in formats().values()]
+    assert len(set(first)) == len(first)
+    for form in formats().values():
+        assert find_format(dict.fromkeys((*form.members, "jpg", "json"))) is form
+    assert find_format({"jpg", "json", "txt"}) is None
 
 
 @pytest.mark.parametrize(("condition", "variant"), [("sketsch", "default"), ("sketch", "huge")])

@@ -46,7 +46,7 @@ class Toy:
     """The map is the green channel."""
 
     condition = "toy"
-    format = Grey("toy.png", channels=1)
+    format = Grey("toy.png", "the green channel", channels=1)
     resources = Resources(cpus=0.5)
 
     def __init__(self, variant: str, weights: Path | None) -> None:

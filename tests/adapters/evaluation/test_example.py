@@ -3,10 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from adapters.evaluation.example import Given, choose_wrong, crop_map, frame_middle, seed_of
-from extractors.maps.formats import FORMATS
+from adapters.evaluation.example import Given, choose_wrong, frame_middle, seed_of
 from extractors.maps.people import People
-from extractors.registry import make_extractor
+from extractors.registry import format_of, make_extractor
 from pipeline.errors import RequestError
 from pipeline.image.stored import decode_rgb, encode_jpeg
 from pipeline.shards.sample import Sample
@@ -19,7 +18,7 @@ MIDDLE = slice(32, 96), slice(64, 128)
 def sample(condition: str, map: object) -> Sample:
     picture = np.random.default_rng(0).integers(0, 256, (*WIDE, 3), np.uint8)
     members = {"jpg": encode_jpeg(picture, 95), "json": info_of("key", picture, ("first", "second"))}
-    return Sample("key", {**members, **FORMATS[condition].encode(map)})
+    return Sample("key", {**members, **format_of(condition).encode(map)})
 
 
 def a_person() -> People:
@@ -37,7 +36,7 @@ def test_picture_map_and_drawing_are_cut_alike(condition: str) -> None:
     given = frame_middle(whole, condition, 64)
     assert np.array_equal(given.picture, decode_rgb(whole.members["jpg"])[MIDDLE])
     assert np.array_equal(given.map, map[MIDDLE])
-    drawn = FORMATS[condition].draw(map, *WIDE)[MIDDLE]
+    drawn = format_of(condition).render(map, *WIDE)[MIDDLE]
     assert np.array_equal(given.drawing, np.uint8(255) * (drawn > 127) if condition == "sketch" else drawn)
     assert (given.key, given.caption) == ("key", "first")
 
@@ -53,7 +52,7 @@ def test_of_people_only_what_is_to_be_seen_counts() -> None:
     """The first two, who are drawn, and their keypoints inside the crop, at its place."""
     people = a_person()
     given = frame_middle(sample("keypose", people), "keypose", 64)
-    assert np.array_equal(given.drawing, FORMATS["keypose"].draw(people, *WIDE)[MIDDLE])
+    assert np.array_equal(given.drawing, format_of("keypose").render(people, *WIDE)[MIDDLE])
     assert (len(given.map), given.map.height, given.map.width) == (2, 64, 64)
     inside = ((people.keypoints[:2, :, :2] >= (64, 32)) & (people.keypoints[:2, :, :2] < (128, 96))).all(axis=2)
     assert inside.any()
@@ -73,7 +72,7 @@ def standing(*lefts: float) -> People:
 def test_people_are_chosen_in_the_crop() -> None:
     """The first two of the whole picture lie beside the middle square, columns 64 to 128."""
     given = frame_middle(sample("keypose", standing(10, 30, 80, 100)), "keypose", 64)
-    assert np.array_equal(given.drawing, FORMATS["keypose"].draw(standing(80, 100), *WIDE)[MIDDLE])
+    assert np.array_equal(given.drawing, format_of("keypose").render(standing(80, 100), *WIDE)[MIDDLE])
     assert np.array_equal(given.map.keypoints[:, 0, 0], [16, 36])
 
 
@@ -82,13 +81,13 @@ def test_the_wrong_condition_shows_something() -> None:
         return Given("key", np.zeros((1, 1, 3), np.uint8), people, np.zeros((1, 1, 3), np.uint8), "")
 
     nobody, somebody = given(standing()), given(standing(10))
-    assert choose_wrong([somebody, nobody, nobody, somebody]) == [3, 3, 3, 0]
-    assert choose_wrong([nobody, somebody, nobody]) == [1, 2, 1], "its own condition is not a wrong one"
-    assert choose_wrong([nobody, nobody]) == [1, 0]
+    assert choose_wrong([somebody, nobody, nobody, somebody], "keypose") == [3, 3, 3, 0]
+    assert choose_wrong([nobody, somebody, nobody], "keypose") == [1, 2, 1], "its own condition is not a wrong one"
+    assert choose_wrong([nobody, nobody], "keypose") == [1, 0]
 
 
 def test_a_map_is_cut_without_a_trace_of_the_whole() -> None:
-    part = crop_map(np.zeros((8, 8), np.uint8), (slice(2, 4), slice(0, 8)))
+    part = format_of("depth").crop(np.zeros((8, 8), np.uint8), (slice(2, 4), slice(0, 8)))
     assert part.shape == (2, 8)
     assert part.flags["C_CONTIGUOUS"]
 

@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adapters.evaluation.fidelity import HIGHER, TOGETHER, extract_again, measure_obedience, to_distance
+from adapters.evaluation.fidelity import TOGETHER, extract_again, measure_obedience
+from extractors.depth import to_distance
 from extractors.maps.people import People
+from extractors.registry import format_of
 
 CHECKOUT = Path(__file__).parents[3]
 Maps = list[Any]
@@ -85,11 +87,15 @@ CONDITIONS = {
 def test_a_picture_that_obeys_is_told_from_one_that_does_not(
     condition: str, name: str, miss: Callable[[Any], Any]
 ) -> None:
-    maps = maps_of(condition)
-    best = measured(condition, maps, maps)[name]
-    assert best == pytest.approx(1 if name in HIGHER else 0, abs=0.01)
+    maps, fidelity = maps_of(condition), format_of(condition).fidelity
+    assert fidelity is not None
+    higher = next(measure.better for measure in fidelity.measures if measure.name == name) == "higher"
+    found = measured(condition, maps, maps)
+    assert list(found) == [measure.name for measure in fidelity.measures]
+    best = found[name]
+    assert best == pytest.approx(1 if higher else 0, abs=0.01)
     missed = measured(condition, maps, [miss(map) for map in maps])[name]
-    assert missed < best - 0.2 if name in HIGHER else missed > best + 0.15
+    assert missed < best - 0.2 if higher else missed > best + 0.15
 
 
 def test_near_for_far_is_told() -> None:
@@ -132,7 +138,7 @@ def test_nobody_to_be_seen_gives_no_pck_but_a_count() -> None:
 def test_nothing_labelled_and_no_measure_give_no_number() -> None:
     unlabelled = [np.full((64, 64), 255, np.uint8)]
     assert measured("seg", unlabelled, unlabelled) == {}
-    assert measured("a new condition", [None], [None]) == {}
+    assert measured("latents", [None], [None]) == {}
 
 
 def test_pictures_are_seen_in_order_a_few_at_a_time() -> None:

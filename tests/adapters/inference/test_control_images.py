@@ -11,10 +11,9 @@ import torch
 
 from adapters.inference.control_images import extract_drawing, load_mask, make_geometry, read_drawing, to_drawing
 from extractors.maps import png
-from extractors.maps.formats import FORMATS
 from extractors.maps.palette import PALETTE
 from extractors.maps.people import PEOPLE_PALETTE, People
-from extractors.registry import make_extractor
+from extractors.registry import format_of, make_extractor
 from pipeline.errors import RequestError
 
 SMALL, LARGE = make_geometry(128, "aspect"), make_geometry(256, "aspect")
@@ -42,7 +41,7 @@ def a_person(width: int = 192, height: int = 128) -> People:
 
 def stored(condition: str) -> tuple[str, bytes, np.ndarray]:
     """A map of 128x192 as a column stores it, and what the adapter must see of it."""
-    form, rng = FORMATS[condition], np.random.default_rng(1)
+    form, rng = format_of(condition), np.random.default_rng(1)
     maps = {
         "sketch": rng.integers(0, 256, (128, 192), np.uint8),
         "depth": rng.integers(0, 256, (128, 192), np.uint8),
@@ -51,7 +50,7 @@ def stored(condition: str) -> tuple[str, bytes, np.ndarray]:
         "keypose": a_person(),
     }
     name = form.members[0]
-    drawing = form.draw(maps[condition], 128, 192)
+    drawing = form.render(maps[condition], 128, 192)
     if condition == "sketch":
         drawing = np.uint8(255) * (drawing > 127)
     return name, form.encode(maps[condition])[name], drawing
@@ -92,10 +91,10 @@ def test_labels_keep_their_colours_and_depth_does_not_need_to(tmp_path: Path) ->
 def test_people_are_drawn_anew_at_another_size(tmp_path: Path) -> None:
     """From the numbers, so that lines are as wide as ever; from a drawing, in its colours."""
     person = a_person()
-    members = FORMATS["keypose"].encode(person)
+    members = format_of("keypose").encode(person)
     twice = People(256, 384, person.keypoints * np.float32([2, 2, 1]))
     numbers = keep(tmp_path, "pose.json", members["keypose.json"])
-    assert np.array_equal(read_drawing("keypose", numbers, LARGE), FORMATS["keypose"].draw(twice, 256, 384))
+    assert np.array_equal(read_drawing("keypose", numbers, LARGE), format_of("keypose").render(twice, 256, 384))
     drawing = read_drawing("keypose", keep(tmp_path, "pose.png", members["keypose.png"]), LARGE)
     colours = {tuple(c) for c in drawing.reshape(-1, 3)}
     assert colours == {tuple(c) for c in PEOPLE_PALETTE}
@@ -104,16 +103,16 @@ def test_people_are_drawn_anew_at_another_size(tmp_path: Path) -> None:
 def test_people_are_cut_as_pictures_are(tmp_path: Path) -> None:
     """250x150 becomes 213x128, of which 192 columns are kept from the eleventh on."""
     person = People(150, 250, a_person().keypoints)
-    path = keep(tmp_path, "pose.json", FORMATS["keypose"].encode(person)["keypose.json"])
+    path = keep(tmp_path, "pose.json", format_of("keypose").encode(person)["keypose.json"])
     moved = person.keypoints.astype(float) * [213 / 250, 128 / 150, 1] - [10, 0, 0]
-    expected = FORMATS["keypose"].draw(People(128, 192, moved), 128, 192)
+    expected = format_of("keypose").render(People(128, 192, moved), 128, 192)
     assert np.array_equal(read_drawing("keypose", path, SMALL), expected)
 
 
 def test_colours_as_cells_and_as_a_mosaic_are_the_same(tmp_path: Path) -> None:
     cells = np.random.default_rng(0).integers(0, 256, (4, 6, 3), np.uint8)
     small = keep(tmp_path, "cells.png", png.encode_rgb(cells))
-    mosaic = keep(tmp_path, "mosaic.png", png.encode_rgb(FORMATS["color"].draw(cells, 256, 384)))
+    mosaic = keep(tmp_path, "mosaic.png", png.encode_rgb(format_of("color").render(cells, 256, 384)))
     drawn = read_drawing("color", small, LARGE)
     assert np.array_equal(drawn[::64, ::64], cells)
     assert np.array_equal(drawn, read_drawing("color", mosaic, LARGE))

@@ -14,9 +14,9 @@ from adapters.inference.config import GenerateConfig
 from adapters.inference.control_images import load_mask, make_geometry, read_drawing
 from adapters.inference.map_file import load_shape
 from extractors.maps import png
-from extractors.maps.formats import FORMATS
 from extractors.maps.palette import PALETTE
 from extractors.maps.people import People
+from extractors.registry import format_of
 from pipeline.errors import RequestError
 
 SIZE = 128
@@ -88,7 +88,7 @@ def test_right_maps_need_no_warning(tmp_path: Path, caplog: pytest.LogCaptureFix
         "sketch": np.dstack([LINES] * 3),
         "depth": np.dstack([np.tile(np.arange(SIZE, dtype=np.uint8), (SIZE, 1))] * 3),
         "seg": PALETTE[np.random.default_rng(0).choice([0, 9, 181, 255], (SIZE, SIZE))],
-        "keypose": FORMATS["keypose"].draw(People(SIZE, SIZE, points), SIZE, SIZE),
+        "keypose": format_of("keypose").render(People(SIZE, SIZE, points), SIZE, SIZE),
     }
     for condition, pixels in maps.items():
         path = tmp_path / f"{condition}.png"

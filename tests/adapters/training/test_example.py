@@ -10,8 +10,8 @@ import torch
 from adapters.training.batch import scale_drawings, scale_pictures
 from adapters.training.example import Draws, Framing, choose_window, make_example, make_generator, read_map
 from extractors.color import Color
-from extractors.maps.formats import FORMATS
 from extractors.maps.people import People
+from extractors.registry import format_of
 from pipeline.errors import RequestError
 from pipeline.image.stored import decode_rgb, encode_jpeg
 from pipeline.shards.sample import Sample
@@ -76,7 +76,7 @@ def test_sketch_is_an_edge_from_128_on() -> None:
 
 def test_other_conditions_keep_their_values() -> None:
     depth = np.array([[0, 51], [102, 255]], np.uint8)
-    sample = Sample("depth", FORMATS["depth"].encode(depth))
+    sample = Sample("depth", format_of("depth").encode(depth))
     drawing = torch.from_numpy(read_map(sample, "depth"))[None, None].expand(1, 3, 2, 2)
     expected = torch.tensor([[0, 0.2], [0.4, 1.0]])
     torch.testing.assert_close(scale_drawings(drawing, "depth", HALF), expected.expand(1, 3, 2, 2))
@@ -87,7 +87,7 @@ def test_colours_are_those_of_the_crop_and_need_no_column() -> None:
     example = make_example(sample, Framing("color", size=128), 0, "0")
     crop = np.ascontiguousarray(example.picture.permute(1, 2, 0).numpy())
     extractor = Color("default", None)
-    expected = extractor.format.draw(extractor(crop[None])[0], 128, 128)
+    expected = extractor.format.render(extractor(crop[None])[0], 128, 128)
     assert np.array_equal(example.drawing.permute(1, 2, 0).numpy(), expected)
 
 
@@ -98,12 +98,12 @@ def test_a_crop_shows_the_first_two_people_who_are_in_it() -> None:
     people = People(64, 192, points)
     picture = np.zeros((64, 192, 3), np.uint8)
     known = {"jpg": encode_jpeg(picture, 95), "json": info_of("people", picture, ("three",))}
-    sample = Sample("people", {**known, **FORMATS["keypose"].encode(people)})
+    sample = Sample("people", {**known, **format_of("keypose").encode(people)})
     third = 0
     for visit in map(str, range(40)):
         draws = Draws(*torch.rand(7, generator=make_generator(0, visit, "people"), dtype=torch.float64).tolist())
         window = choose_window(64, 192, 64, draws, "people")
-        expected = FORMATS["keypose"].draw(people.within(window), 64, 192)[window]
+        expected = format_of("keypose").render(people.within(window), 64, 192)[window]
         drawing = make_example(sample, Framing("keypose", 64), 0, visit).drawing.permute(1, 2, 0).numpy()
         assert np.array_equal(drawing, expected)
         third += bool(drawing[:, 150 - window[1].start :].any()) if window[1].stop > 150 else 0

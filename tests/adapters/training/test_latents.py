@@ -12,13 +12,13 @@ import torch
 
 from adapters.base import Base
 from adapters.inference.config import parse_adapter
+from adapters.options import check_condition
 from adapters.training import example
 from adapters.training.example import Framing, make_example, read_latent
-from adapters.training.setup import check_condition
 from adapters.training.trainer import Training, train
 from extractors.latents import Latents
 from extractors.maps.crop import fixed_crop
-from extractors.maps.formats import FORMATS
+from extractors.registry import format_of
 from pipeline.errors import RequestError
 from pipeline.image.stored import decode_rgb
 from pipeline.runlog import read_log
@@ -42,7 +42,7 @@ def wide_sample(index: int, mini: Latents) -> Sample:
     picture = np.kron(noise, np.ones((8, 8, 1))).astype(np.uint8)
     sample = make_sample(f"{index:06d}", picture, picture[:, :, 0], ["a caption"])
     (map,) = mini(decode_rgb(sample.members["jpg"])[None])
-    return Sample(sample.key, {**sample.members, **FORMATS["latents"].encode(map)})
+    return Sample(sample.key, {**sample.members, **format_of("latents").encode(map)})
 
 
 @pytest.fixture(scope="module")
@@ -118,13 +118,13 @@ def test_all_but_the_picture_is_the_same_of_a_visit(
 def test_the_standard_deviation_is_read_from_the_logarithm_of_the_variance() -> None:
     logvar = np.array([-30, -2, 0, 3], np.float16)
     map = np.stack([np.full((4, 8, 8), 7, np.float16), np.broadcast_to(logvar[:, None, None], (4, 8, 8))])
-    latent = read_latent(Sample("a", FORMATS["latents"].encode(map)))
+    latent = read_latent(Sample("a", format_of("latents").encode(map)))
     assert (latent[0] == 7).all()
     np.testing.assert_allclose(latent[1, :, 0, 0], np.exp(logvar.astype(float)) ** 0.5, rtol=1e-6)
 
 
 def test_a_latent_of_another_size_is_refused_by_key(samples: list[Sample]) -> None:
-    latents = FORMATS["latents"]
+    latents = format_of("latents")
     short = Sample("odd", {**samples[0].members, **latents.encode(np.zeros((2, 4, 7, 7), np.float16))})
     framing = Framing("sketch", 64, latents=True)
     with pytest.raises(RequestError, match=r"4 channels of crops of 64 pixels.* odd has \(4, 7, 7\) of one of 64"):

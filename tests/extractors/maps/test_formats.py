@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from extractors.depth import depth_to_map
 from extractors.maps import png
-from extractors.maps.formats import FORMATS, Keypose, depth_to_map, scale_to_grey
+from extractors.maps.formats import scale_to_grey
 from extractors.maps.palette import PALETTE
 from extractors.maps.people import People, draw_people
+from extractors.maps.people_format import PeopleFormat
+from extractors.registry import format_of, formats
 
 RANDOM = np.random.default_rng(7)
 SIZES = [(1, 1), (7, 513), (64, 128)]
@@ -27,7 +30,7 @@ def people(count: int) -> People:
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("condition", ["sketch", "depth", "seg"])
 def test_maps_come_back_exactly_and_the_bytes_repeat(condition: str, size: tuple[int, int]) -> None:
-    form, map = FORMATS[condition], grey(*size)
+    form, map = format_of(condition), grey(*size)
     members = form.encode(map)
     assert members == form.encode(np.asfortranarray(map))
     assert tuple(members) == form.members == (f"{condition}.png",)
@@ -35,7 +38,7 @@ def test_maps_come_back_exactly_and_the_bytes_repeat(condition: str, size: tuple
 
 
 def test_every_condition_has_a_format() -> None:
-    assert {name: form.channels for name, form in FORMATS.items()} == {
+    assert {name: form.channels for name, form in formats().items()} == {
         "sketch": 1, "depth": 3, "keypose": 3, "seg": 3, "color": 3, "canny": 1, "latents": 3,
     }  # fmt: skip
 
@@ -54,38 +57,38 @@ def test_other_decoders_read_the_pngs(size: tuple[int, int]) -> None:
 
 def test_a_seg_png_holds_ids_and_colours_at_once() -> None:
     labels = grey(64, 128)
-    data = FORMATS["seg"].encode(labels)["seg.png"]
+    data = format_of("seg").encode(labels)["seg.png"]
     with Image.open(io.BytesIO(data)) as image:
         assert np.array_equal(image, labels)
         assert np.array_equal(image.convert("RGB"), PALETTE[labels])
-    assert np.array_equal(FORMATS["seg"].draw(labels, 64, 128), PALETTE[labels])
+    assert np.array_equal(format_of("seg").render(labels, 64, 128), PALETTE[labels])
 
 
 def test_a_seg_png_of_colours_alone_is_refused() -> None:
     with pytest.raises(ValueError, match="mode P, got mode RGB"):
-        FORMATS["seg"].decode({"seg.png": png.encode_rgb(PALETTE[grey(8, 8)])})
+        format_of("seg").decode({"seg.png": png.encode_rgb(PALETTE[grey(8, 8)])})
 
 
 @pytest.mark.parametrize("data", [b"", b"no picture", png.encode_rgb(np.zeros((4, 4, 3), np.uint8))])
 def test_a_grey_map_of_another_kind_is_refused(data: bytes) -> None:
     with pytest.raises(ValueError, match=r"one-channel PNG|not a PNG"):
-        FORMATS["sketch"].decode({"sketch.png": data})
+        format_of("sketch").decode({"sketch.png": data})
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])
 def test_keypose_numbers_come_back_exactly_and_the_drawing_shows_them(count: int) -> None:
     record = people(count)
-    members = Keypose().encode(record)
+    members = PeopleFormat().encode(record)
     numbers = json.loads(members["keypose.json"])
     assert (numbers["persons"], numbers["height"], numbers["width"]) == (count, 64, 128)
     assert np.array(numbers["keypoints"]).size == count * 51
-    restored = Keypose().decode(members)
+    restored = PeopleFormat().decode(members)
     assert restored == record
-    assert Keypose().encode(restored) == members
+    assert PeopleFormat().encode(restored) == members
     with Image.open(io.BytesIO(members["keypose.png"])) as image:
         assert image.mode == "P"
         assert np.array_equal(image.convert("RGB"), draw_people(record))
-    assert np.array_equal(Keypose().draw(restored, 64, 128), draw_people(record))
+    assert np.array_equal(PeopleFormat().render(restored, 64, 128), draw_people(record))
 
 
 def test_keypoints_are_stored_exactly_and_draw_alike() -> None:
@@ -95,8 +98,8 @@ def test_keypoints_are_stored_exactly_and_draw_alike() -> None:
     points[..., 2] = np.random.default_rng(1).choice(np.float32([0.09996, 0.1, 0.10004, 1]), (500, 17))
     for person in points:
         record = People(64, 64, person[None])
-        members = Keypose().encode(record)
-        restored = Keypose().decode(members)
+        members = PeopleFormat().encode(record)
+        restored = PeopleFormat().decode(members)
         assert restored == record
         assert np.array_equal(draw_people(restored), draw_people(record))
 
@@ -104,7 +107,7 @@ def test_keypoints_are_stored_exactly_and_draw_alike() -> None:
 def test_numbers_of_earlier_versions_are_read_as_they_are() -> None:
     record = b'{"persons":1,"height":64,"width":64,"keypoints":[[%s]]}' % b",".join([b"[12.34,5.6,0.123]"] * 17)
     assert np.array_equal(
-        Keypose().decode({"keypose.json": record}).keypoints[0, 3], np.float32([12.34, 5.6, 0.123])
+        PeopleFormat().decode({"keypose.json": record}).keypoints[0, 3], np.float32([12.34, 5.6, 0.123])
     )
 
 
@@ -113,13 +116,13 @@ def test_keypoints_that_are_no_numbers_are_not_written(column: int) -> None:
     keypoints = people(1).keypoints.copy()
     keypoints[0, 3, column] = np.nan
     with pytest.raises(ValueError, match=r"[Nn]a[Nn]|JSON"):
-        Keypose().encode(People(64, 128, keypoints))
+        PeopleFormat().encode(People(64, 128, keypoints))
 
 
 def test_a_map_is_never_resized_to_fit() -> None:
     for condition, map in (("sketch", grey(64, 128)), ("seg", grey(64, 128)), ("keypose", people(1))):
         with pytest.raises(ValueError, match="picture's size"):
-            FORMATS[condition].draw(map, 128, 128)
+            format_of(condition).render(map, 128, 128)
 
 
 def test_depth_is_inverse_distance_with_near_white() -> None:

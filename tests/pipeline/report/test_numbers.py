@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from extractors.keypose import MOST_PERSONS
+from extractors.segmentation import label_name
 from pipeline.dataset.dataset import IMAGES, Dataset
 from pipeline.dataset.status import ColumnStatus
 from pipeline.dataset.tombstones import remove
@@ -20,8 +22,8 @@ from pipeline.report import DatasetFacts, collect_dataset, render_page
 from pipeline.report.captions import read_caption
 from pipeline.report.collect import DUPLICATE
 from pipeline.report.facts import ColumnFacts, find_bottleneck
-from pipeline.report.plots import WIDTH, draw_numbers, label_name, lay_out_bins, median
-from pipeline.report.sample_stats import EDGE_BINS, MOST_PERSONS, SIDES, Count, Counted, Tally, add_tallies, count
+from pipeline.report.plots import WIDTH, draw_numbers, lay_out_bins, median
+from pipeline.report.sample_stats import SIDES, Count, Counted, Tally, add_tallies, count
 from pipeline.shards.commit import publish
 from pipeline.shards.sample import Sample
 from pipeline.stages.stage import Stage
@@ -69,7 +71,7 @@ def by_hand(indices: list[int]) -> dict[tuple[str, str], dict[tuple[int, ...], i
         ("edges", "sketch"): Counter((min(99, crawl.SHARES[i % 4]),) for i in indices),
         ("persons", "keypose"): Counter((i % 3,) for i in indices),
         ("labels", "seg"): Counter((0,) for i in indices) + Counter((lower[i],) for i in indices),
-        ("pixels", "seg"): pixels,
+        ("pixels of labels", "seg"): pixels,
     }
 
 
@@ -279,13 +281,13 @@ def test_bins_name_every_pixel_and_percent_once(made: Path) -> None:
     assert [h.title for h in histograms] == [
         "Originals' short side",
         "Aesthetic score",
-        "Persons in a picture",
         "Edge density",
+        "Persons in a picture",
     ]
     assert [b.title for b in bars] == ["Stored sizes", "Labels"]
     assert [bar.label for bar in bars[1].bars] == ["person", "dog", "unlabelled"]
     assert {bar.label: bar.count for bar in histograms[0].bars if bar.count} == {"64 to 127 px": len(kept(COUNT))}
-    assert histograms[3].bars[-1].label == f"{EDGE_BINS - 1} to 100 %"
+    assert histograms[2].bars[-1].label == "99 to 100 %"
 
 
 def test_labels_have_coco_s_names() -> None:

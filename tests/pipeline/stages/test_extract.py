@@ -10,7 +10,6 @@ import pytest
 import webdataset
 
 from extractors.base import Resources
-from extractors.maps.formats import Grey
 from pipeline.dataset.dataset import IMAGES, Dataset
 from pipeline.errors import DamagedShard, IncompleteError, RequestError, ShardNotReady
 from pipeline.image.stored import decode_rgb, encode_jpeg
@@ -33,7 +32,7 @@ def test_a_map_for_each_picture_in_their_order(dataset: Dataset) -> None:
         assert [s.key for s in maps] == [s.key for s in pictures]
         for picture, map in zip(pictures, maps, strict=True):
             expected = decode_rgb(picture.members["jpg"])[:, :, 1]
-            assert np.array_equal(Grey("toy.png", 1).decode(map.members), expected)  # type: ignore[arg-type]
+            assert np.array_equal(Toy.format.decode(map.members), expected)  # type: ignore[arg-type]
     assert problems(dataset.store.root) == []
 
 

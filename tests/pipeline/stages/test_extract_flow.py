@@ -42,7 +42,7 @@ class Other(Toy):
     """The red channel, by a format that fails on cursed pictures."""
 
     condition = "other"
-    format = Unencodable("other.png", channels=1)
+    format = Unencodable("other.png", "grey", channels=1)
 
     def __call__(self, given: np.ndarray | Batch) -> list[np.ndarray]:
         assert isinstance(given, Batch)
@@ -60,7 +60,7 @@ class Hungry(Toy):
     """Has memory for `most` pictures at once, and notes how many it was given, and whether it was let go of."""
 
     condition = "hungry"
-    format = Grey("hungry.png", channels=1)
+    format = Grey("hungry.png", "grey", channels=1)
     most = 3
     error: Exception = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
     given: list[int]
