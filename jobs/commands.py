@@ -16,7 +16,7 @@ from jobs.demo import DemoCommand
 from jobs.evaluate import EvaluateCommand
 from jobs.extract import ExtractCommand
 from jobs.generate import GenerateCommand
-from jobs.ingest import IngestCoco, IngestFolder, IngestLaion, IngestScenes
+from jobs.ingest import IngestCoco, IngestFolder, IngestLaion, IngestScenes, IngestTars
 from jobs.mini_weights import MiniWeightsCommand
 from jobs.mini_weights.base import MiniBaseCommand
 from jobs.publish import PublishCommand
@@ -37,6 +37,7 @@ class IngestCommand:
     source: (
         Annotated[IngestScenes, subcommand("scenes")]
         | Annotated[IngestFolder, subcommand("folder")]
+        | Annotated[IngestTars, subcommand("tars")]
         | Annotated[IngestCoco, subcommand("coco")]
         | Annotated[IngestLaion, subcommand("laion")]
     )

@@ -1,4 +1,4 @@
-"""ingest scenes | folder | coco | laion: plan a dataset and fill its images column."""
+"""ingest scenes | folder | tars | coco | laion: plan a dataset and fill its images column."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ from pipeline.sources.coco.source import CocoSource
 from pipeline.sources.folder import FolderSource
 from pipeline.sources.laion.source import LaionSource
 from pipeline.sources.scenes import ScenesSource
+from pipeline.sources.tars.samples import Choice
+from pipeline.sources.tars.source import TarsSource
 from pipeline.stages.ingest import Ingest, check_truths, claim_truths, plan_dataset
 from pipeline.stages.verify import verify_plan
 
@@ -71,6 +73,22 @@ class IngestFolder(_Ingest):
 
     def run(self) -> Summary:
         return ingest(FolderSource(self.folder), self.geometry, self.options, self.engine)
+
+
+@dataclass(frozen=True, kw_only=True)
+class IngestTars(_Ingest):
+    """WebDataset shards of others, such as img2dataset's output: their pictures, captions and JSON."""
+
+    tars: tyro.conf.Positional[str]
+    """The tars: a glob in quotes, a folder, or one file, here or at a URL such as hf://datasets/user/name/*.tar."""
+    image_member: str | None = None
+    """Ending of the member that holds the picture; the first of jpg, jpeg, png and webp when not given."""
+    caption_key: str | None = None
+    """Key in the json member that holds the caption, or a list of them; txt, caption or text when not given."""
+
+    def run(self) -> Summary:
+        source = TarsSource(self.tars, Choice(self.image_member, self.caption_key))
+        return ingest(source, self.geometry, self.options, self.engine)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,12 +19,13 @@ from pipeline.shards.sample import KEY, is_key
 from pipeline.shards.store import Store
 from pipeline.sources.captions import SHORTENED
 from pipeline.sources.row import Row, decode_plan, decode_plan_table, encode_plan
+from pipeline.sources.tars.samples import MEMBER_NOTES
 
 LEFT_OUT = "plan/left_out.json"
 """How many rows the source left out on purpose, by reason."""
 NOTED = "plan/notes.json"
 """How often the source changed something of a row, by what it did."""
-NOTES = frozenset({SHORTENED})
+NOTES = frozenset({SHORTENED}) | MEMBER_NOTES
 """What a source counts that leaves no row out."""
 MOST_SHARDS = 10**7
 """More than a dataset can have: a damaged number must not have anyone count for hours."""

@@ -31,7 +31,7 @@ STONE = pa.schema([("shard", pa.int32()), ("key", pa.string())])
 By = Literal["keys", "urls", "sha256"]
 LeftOut = Mapping[int, AbstractSet[str]]
 """shard -> the keys of samples that are not handed out, though they are there."""
-URLS = ("coco_url", "flickr_url")
+URLS = ("url", "coco_url", "flickr_url")
 """The sources' own columns that hold a picture's address, besides its location."""
 
 

@@ -1,27 +1,93 @@
-"""Files that are read and never written: of a folder, or of any place that fsspec knows."""
+"""Files that are read and never written: those of a pattern, in a folder or in any place that fsspec knows."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
-from typing import BinaryIO
+from pathlib import Path
+from typing import Any, BinaryIO
 
+from extractors.regular import open_regular
 from pipeline.errors import RequestError
+from pipeline.shards.naming import check_path
 from pipeline.shards.remote_read import reaching
 
+READ_AHEAD = 1 << 20
+"""Bytes that are asked for at once where a file lies far away and is read in its order."""
 
-def open_files(pattern: str) -> list[tuple[str, int, Callable[[], BinaryIO]]]:
-    """(path, bytes, opener) of the files that match a glob, by name; of a folder, or of any URL that fsspec knows.
 
-    An opener gives a stream that can seek, and that reads no more than it is asked for.
+@dataclass(frozen=True)
+class InputFile:
+    """name: below the base of its pattern. path: as it is shown. size: in bytes.
+
+    open: gives a stream that can seek, and that reads no more than it is asked for.
     """
+
+    name: str
+    path: str
+    size: int
+    open: Callable[[], BinaryIO]
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """A glob, a folder, or one file, on this machine or at a URL. endings: of the files that count in a folder."""
+
+    pattern: str
+    endings: tuple[str, ...]
+
+    @property
+    def base(self) -> str:
+        """The folder or URL below which all its files lie; absolute, for workers have other working folders."""
+        place = self.pattern.removeprefix("file://")
+        parts = place.split("/")
+        wild = next((i for i, part in enumerate(parts) if _is_wild(part)), None)
+        if wild is None and place.lower().endswith(self.endings):
+            wild = len(parts) - 1
+        base = "/".join(parts[:wild]) or ("/" if place.startswith("/") else ".")
+        return base.rstrip("/") if "://" in base else os.path.abspath(base)
+
+    def find(self) -> list[InputFile]:
+        """The files, by name. Hidden ones, which a Mac leaves beside others, are ignored. Raises RequestError."""
+        fs, place = _open_place(self.pattern)
+        with reaching(self.pattern):
+            if _is_wild(self.pattern):
+                found = fs.glob(place, detail=True)
+            elif place.lower().endswith(self.endings):
+                found = {place: fs.info(place)} if fs.exists(place) else {}
+            else:
+                found = fs.find(place, detail=True)
+                found = {path: info for path, info in found.items() if path.lower().endswith(self.endings)}
+        _, base = _open_place(self.base)
+        files: list[InputFile] = []
+        for path, info in sorted(found.items()):
+            name = os.path.relpath(path, base)
+            if info["type"] == "file" and not any(part.startswith(".") for part in name.split("/")):
+                files.append(InputFile(name, path, info["size"], partial(fs.open, path, "rb", cache_type="none")))
+        return files
+
+    def open(self, name: str) -> BinaryIO:
+        """One of the files, to read in its order. Raises RequestError, OSError."""
+        check_path(self.base, name)
+        if "://" not in self.base:
+            return open_regular(Path(self.base) / name)
+        fs, base = _open_place(self.base)
+        with reaching(self.base):
+            file: BinaryIO = fs.open(f"{base}/{name}", "rb", cache_type="readahead", block_size=READ_AHEAD)
+            return file
+
+
+def _is_wild(text: str) -> bool:
+    return any(sign in text for sign in "*?[")
+
+
+def _open_place(url: str) -> tuple[Any, str]:
     import fsspec
 
     try:
-        fs, path = fsspec.core.url_to_fs(pattern)
+        fs, path = fsspec.core.url_to_fs(url)
     except (ValueError, ImportError) as error:
-        raise RequestError(f"cannot open {pattern}: {error}") from None
-    with reaching(pattern):
-        found = fs.glob(path, detail=True)
-    files = sorted((name, info["size"]) for name, info in found.items() if info["type"] == "file")
-    return [(name, size, partial(fs.open, name, "rb", cache_type="none")) for name, size in files]
+        raise RequestError(f"cannot open {url}: {error}") from None
+    return fs, path

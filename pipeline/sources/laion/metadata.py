@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.errors import RequestError
-from pipeline.shards.input_files import open_files
+from pipeline.shards.input_files import Pattern
 from pipeline.shards.parquet import choose_batch
 from pipeline.sources.laion.filters import Filters
 from pipeline.sources.laion.spellings import find_columns, require
@@ -70,13 +70,13 @@ def _texts(schema: pa.Schema, names: Sequence[str]) -> list[str]:
 
 def find_metadata(pattern: str, filters: Filters) -> list[MetadataFile]:
     """The files in the order of their names, each with all columns that the filters ask for, or RequestError."""
-    found = open_files(pattern)
+    found = Pattern(pattern, (".parquet",)).find()
     if not found:
         raise RequestError(f"--metadata must match parquet files, such as 'DIR/*.parquet'; none match {pattern!r}")
-    folder = os.path.commonpath([os.path.dirname(path) for path, _, _ in found])
+    folder = os.path.commonpath([os.path.dirname(file.path) for file in found])
     files: list[MetadataFile] = []
     start = 0
-    for path, size, open_file in found:
+    for path, size, open_file in ((file.path, file.size, file.open) for file in found):
         with refuse_damage(path):
             rows, schema, footer = _read_footer(open_file, size)
         columns = find_columns(schema.names, path)

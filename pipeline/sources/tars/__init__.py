@@ -1,0 +1,1 @@
+"""WebDataset shards of others as a source: their pictures, captions and JSON."""
