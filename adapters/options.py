@@ -11,9 +11,6 @@ AdapterName = Literal["base", "small", "tiny", "xl"]
 
 Precision = Literal["fp32", "bf16", "fp16"]
 
-CELL = 64
-"""Pictures, and so crops, are cut to multiples of this many pixels."""
-
 
 def check_condition(name: str) -> None:
     """RequestError unless an adapter can be trained to follow it."""

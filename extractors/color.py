@@ -16,11 +16,11 @@ from extractors.maps.formats import Rgb
 from extractors.metrics.fidelity import Fidelity, Measure
 from extractors.metrics.maps import count_colors, mean_of
 
-CELL = 64
+CELL_SIDE = 64
 FORMAT = Rgb(
     "color.png",
     "the picture in cells of 64x64 pixels, RGB",
-    cell=CELL,
+    cell=CELL_SIDE,
     fidelity=Fidelity(
         (Measure("color_error", "colour error", "lower"),),
         count_colors,
@@ -45,7 +45,7 @@ class Color:
             "version": 1,
             "variant": self.variant,
             "weights": None,
-            "parameters": {"cell": CELL, "down": "cv2 bicubic, no antialiasing"},
+            "parameters": {"cell": CELL_SIDE, "down": "cv2 bicubic, no antialiasing"},
         }
 
     def load(self, device: str) -> None:
@@ -54,5 +54,5 @@ class Color:
     def __call__(self, pictures: np.ndarray | Batch) -> list[np.ndarray]:
         originals = as_batch(pictures).pictures
         height, width = originals.shape[1:3]
-        size = max(1, width // CELL), max(1, height // CELL)
+        size = max(1, width // CELL_SIDE), max(1, height // CELL_SIDE)
         return [np.asarray(cv2.resize(p, size, interpolation=cv2.INTER_CUBIC)) for p in originals]

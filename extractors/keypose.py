@@ -120,7 +120,7 @@ FORMAT = PeopleFormat(
 
 
 class Keypose:
-    """Extractor of the keypose map: `People`, best first, of whom the drawing shows two.
+    """Extractor of the keypose map: `People`, best first, of whom the control image shows two.
 
     Nobody with a score over the threshold is a map of no people, drawn black. Pictures are scaled to the network's
     side and the keypoints back, so these are exact to a fraction of a pixel.

@@ -44,20 +44,20 @@ class ConvertAdapterCommand:
         if self.channels:
             found = widen_input(found)
         _write(found, self.out, self.layout)
-        layout = found.layout
+        config = found.config
         parameters = sum(tensor.numel() for tensor in found.tensors.values())
         record = {
             "command": "convert-adapter",
             "out": str(self.out),
             "adapter": found.size,
-            "in_channels": layout.in_channels,
-            "channels": list(layout.channels),
+            "in_channels": config.in_channels,
+            "channels": list(config.channels),
             "parameters": parameters,
             "from": found.written_as,
             "to": self.layout,
         }
         line = (
-            f"convert-adapter: {found.size}, {layout.in_channels} channels in, {parameters:,} parameters, "
+            f"convert-adapter: {found.size}, {config.in_channels} channels in, {parameters:,} parameters, "
             f"from {found.written_as} to {self.layout} in {self.out}"
         )
         return Summary(line, record)
@@ -69,7 +69,7 @@ def _write(found: AdapterFile, out: Path, layout: str) -> None:
     from extractors.atomic import commit_folder
 
     if layout == "tencentarc":
-        write_tencentarc(found.layout, found.tensors, out)
+        write_tencentarc(found.config, found.tensors, out)
         return
     with commit_folder(out) as folder:
-        write_diffusers(found.layout, found.tensors, folder)
+        write_diffusers(found.config, found.tensors, folder)

@@ -1,4 +1,4 @@
-"""evaluate: how far an adapter's pictures obey, and how good they are, as a table."""
+"""evaluate: how closely an adapter's pictures follow the condition, and how good they are, as a table."""
 
 from __future__ import annotations
 

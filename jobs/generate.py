@@ -1,4 +1,4 @@
-"""generate: pictures from a prompt, obeying the drawings that adapters are given."""
+"""generate: pictures from a prompt, following the control images that adapters are given."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ class GenerateCommand:
     """Print the summary as JSON."""
 
     def run(self) -> Summary:
-        from adapters.inference.generate import paint
+        from adapters.inference.generate import generate_images
 
         with tqdm(
             total=self.config.n, desc="generate", unit="picture", leave=False, disable=not sys.stderr.isatty()
         ) as bar:
-            painted = paint(self.config, lambda done: bar.update(done - bar.n))
-        first = painted.pictures[0]
-        line = f"generate: {len(painted.pictures)} pictures, {painted.new} of them now; the first is {first}"
+            generated = generate_images(self.config, lambda done: bar.update(done - bar.n))
+        first = generated.pictures[0]
+        line = f"generate: {len(generated.pictures)} pictures, {generated.new} of them now; the first is {first}"
         record = {
             "command": "generate",
-            "pictures": [str(path) for path in painted.pictures],
-            "new": painted.new,
+            "pictures": [str(path) for path in generated.pictures],
+            "new": generated.new,
         }
         return Summary(line, record)

@@ -20,8 +20,9 @@ class LogLine:
     the same with each sample given its neighbour's condition: how far it lies above `validation` is what the
     adapter takes from the condition. seconds: of training, all interruptions left out. samples_per_s: since the
     training began. wait: seconds of this step in which it waited for data. memory: the most bytes of the GPU's
-    memory that the training has held, None on the CPU. obedience: how far sample pictures obey, where it was
-    measured. skipped: steps so far that were not taken because loss or gradients were not finite.
+    memory that the training has held, None on the CPU. obedience: how closely sample pictures follow the
+    condition, where it was measured. skipped: steps so far that were not taken
+    because loss or gradients were not finite.
     """
 
     step: Count

@@ -21,8 +21,8 @@ Family = Literal["sd", "sdxl"]
 
 
 @dataclass(frozen=True)
-class Context:
-    """What the UNet knows of N captions, in the text encoders' dtype.
+class PromptEmbeds:
+    """What the text encoders make of N captions, in their dtype.
 
     states: (N, tokens, width). pooled: (N, width of the second encoder), of SDXL only.
     """
@@ -33,23 +33,25 @@ class Context:
     def __len__(self) -> int:
         return len(self.states)
 
-    def map(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Context:
+    def map(self, change: Callable[[torch.Tensor], torch.Tensor]) -> PromptEmbeds:
         """The same change to both tensors."""
-        return Context(change(self.states), None if self.pooled is None else change(self.pooled))
+        return PromptEmbeds(change(self.states), None if self.pooled is None else change(self.pooled))
 
 
-def join(contexts: Sequence[Context]) -> Context:
-    """One context of them all, in order."""
-    pooled = [context.pooled for context in contexts if context.pooled is not None]
-    return Context(torch.cat([context.states for context in contexts]), torch.cat(pooled) if pooled else None)
+def concat_embeds(embeds: Sequence[PromptEmbeds]) -> PromptEmbeds:
+    """All of them in one, in order."""
+    pooled = [prompt_embeds.pooled for prompt_embeds in embeds if prompt_embeds.pooled is not None]
+    return PromptEmbeds(
+        torch.cat([prompt_embeds.states for prompt_embeds in embeds]), torch.cat(pooled) if pooled else None
+    )
 
 
 @dataclass(frozen=True)
 class Base:
     """The parts of a latent diffusion model, in evaluation mode, none with `requires_grad`.
 
-    blank_negative: whether the context beside the caption's, in guidance, is zeros and not the empty caption's;
-    SDXL's model_index.json calls it force_zeros_for_empty_prompt.
+    force_zeros_for_empty_prompt: whether guidance leads away from zeros instead of from the empty caption; named
+    as in SDXL's model_index.json.
     """
 
     unet: UNet2DConditionModel
@@ -57,7 +59,7 @@ class Base:
     text_encoders: tuple[CLIPTextModel] | tuple[CLIPTextModel, CLIPTextModelWithProjection]
     tokenizers: tuple[CLIPTokenizer, ...]
     scheduler: DDPMScheduler
-    blank_negative: bool = False
+    force_zeros_for_empty_prompt: bool = False
 
     @property
     def family(self) -> Family:
@@ -110,58 +112,58 @@ class Base:
         unread = ids[shortest.model_max_length - 1 : -1]
         return " ".join(str(shortest.decode(unread)).split())
 
-    def embed(self, captions: Sequence[str]) -> Context:
-        """The captions' context."""
+    def embed(self, captions: Sequence[str]) -> PromptEmbeds:
+        """The captions' embeddings."""
         return self.embed_tokens(self.tokenize(captions))
 
     @torch.no_grad()
-    def embed_tokens(self, tokens: torch.Tensor) -> Context:
-        """The context of what `tokenize` gave.
+    def embed_tokens(self, tokens: torch.Tensor) -> PromptEmbeds:
+        """The embeddings of what `tokenize` gave.
 
         On the CPU one caption at a time: a product of matrices rounds otherwise in a larger batch, and a caption's
-        context must not depend, bit for bit, on those beside it (a resumed run has others in its cache).
+        embeddings must not depend, bit for bit, on its neighbours (a resumed run has others in its cache).
         """
         size = 1 if self.device.type == "cpu" else len(tokens)
-        return join([self._embed(part.to(self.device)) for part in tokens.split(size)])
+        return concat_embeds([self._embed(part.to(self.device)) for part in tokens.split(size)])
 
-    def _embed(self, tokens: torch.Tensor) -> Context:
+    def _embed(self, tokens: torch.Tensor) -> PromptEmbeds:
         if self.family == "sd":
-            return Context(self.text_encoders[0](tokens[:, 0])[0])
+            return PromptEmbeds(self.text_encoders[0](tokens[:, 0])[0])
         outputs = [
             encoder(tokens[:, place], output_hidden_states=True)
             for place, encoder in enumerate(self.text_encoders)
         ]
         states = torch.cat([output.hidden_states[-2] for output in outputs], dim=-1)
-        return Context(states, outputs[1].text_embeds)
+        return PromptEmbeds(states, outputs[1].text_embeds)
 
-    def negative(self, count: int) -> Context:
-        """The context that guidance leads away from, `count` times, as diffusers' pipelines take it."""
+    def negative(self, count: int) -> PromptEmbeds:
+        """The embeddings that guidance leads away from, `count` times, as diffusers' pipelines take it."""
         empty = self.embed([""]).map(lambda tensor: tensor.expand(count, *tensor.shape[1:]))
-        return empty.map(torch.zeros_like) if self.blank_negative else empty
+        return empty.map(torch.zeros_like) if self.force_zeros_for_empty_prompt else empty
 
     def predict(
         self,
         latents: torch.Tensor,
-        times: torch.Tensor,
-        context: Context,
+        timesteps: torch.Tensor,
+        prompt_embeds: PromptEmbeds,
         features: Sequence[torch.Tensor] | None,
         pixels: tuple[int, int],
     ) -> torch.Tensor:
         """The noise that the UNet sees in scaled latents (N, channels, h, w), float32 of the same shape.
 
-        times: int64 (N,) or a scalar. features: an adapter's, added on the way down; None for none. pixels:
+        timesteps: int64 (N,) or a scalar. features: an adapter's, added on the way down; None for none. pixels:
         (height, width) of the picture, which SDXL is told as the original and the target size, uncropped.
         """
         dtype = self.unet.dtype
         added: dict[str, Any] = {}
-        if context.pooled is not None:
+        if prompt_embeds.pooled is not None:
             sizes = torch.tensor([[*pixels, 0, 0, *pixels]], device=latents.device, dtype=dtype)
-            added["text_embeds"] = context.pooled.to(dtype)
+            added["text_embeds"] = prompt_embeds.pooled.to(dtype)
             added["time_ids"] = sizes.expand(len(latents), -1)
         noise: torch.Tensor = self.unet(
             latents.to(dtype),
-            times,
-            encoder_hidden_states=context.states.to(dtype),
+            timesteps,
+            encoder_hidden_states=prompt_embeds.states.to(dtype),
             added_cond_kwargs=added or None,
             # The UNet pops from this list, so it gets its own. SDXL's fourth feature is for the middle block.
             down_intrablock_additional_residuals=None if features is None else [f.to(dtype) for f in features],

@@ -31,11 +31,11 @@ def load_base(name: str, device: str = "cpu", dtype: torch.dtype | None = None) 
     """
     dtype = dtype or torch.float32
     base = _build_tiny(TINY[name]) if name in TINY else _read(str(find_mini()) if name == MINI else name)
-    settle(base, device, dtype)
+    freeze_to(base, device, dtype)
     return base
 
 
-def settle(base: Base, device: str, dtype: torch.dtype) -> None:
+def freeze_to(base: Base, device: str, dtype: torch.dtype) -> None:
     """Freeze the networks and bring them to the device, in the dtype and the layout in which they are used."""
     for part, network in base.networks.items():
         # SDXL's autoencoder overflows in float16 and gives black pictures; bfloat16 has float32's range.
@@ -57,7 +57,9 @@ def _build_tiny(family: Family) -> Base:
         unet, text_encoders = tiny.build_unet(family), tiny.build_text_encoders(family)
         vae = build_vae()
     tokenizers = tuple(tiny.build_tokenizer() for _ in text_encoders)
-    return Base(unet, vae, text_encoders, tokenizers, make_noise_schedule(), blank_negative=family == "sdxl")
+    return Base(
+        unet, vae, text_encoders, tokenizers, make_noise_schedule(), force_zeros_for_empty_prompt=family == "sdxl"
+    )
 
 
 def make_noise_schedule() -> DDPMScheduler:
@@ -93,7 +95,7 @@ def _read(name: str) -> Base:
             tuple(_read_network(encoder, name, f"text_encoder{number}") for encoder, number in texts),
             tuple(CLIPTokenizer.from_pretrained(name, subfolder=f"tokenizer{number}") for _, number in texts),
             DDPMScheduler.from_config(schedule),
-            blank_negative=index.get("force_zeros_for_empty_prompt", family == "sdxl"),
+            force_zeros_for_empty_prompt=index.get("force_zeros_for_empty_prompt", family == "sdxl"),
         )
     except (OSError, ValueError) as error:
         kind = "folder" if Path(name).is_dir() else "hub id (there is no such folder)"

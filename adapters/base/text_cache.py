@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 
-from adapters.base import Base, Context, digest_networks, join
+from adapters.base import Base, PromptEmbeds, concat_embeds, digest_networks
 from extractors.atomic import replace_file
 from extractors.weights.checkpoints import save_tensors
 from pipeline.errors import describe_error
@@ -50,9 +50,9 @@ class TextCache:
     ) -> None:
         self.hits = self.misses = 0
         self._base = base
-        self._memory: OrderedDict[bytes, Context] = OrderedDict()
+        self._memory: OrderedDict[bytes, PromptEmbeds] = OrderedDict()
         self._memory_left = memory_bytes
-        self._new: dict[bytes, Context] = {}
+        self._new: dict[bytes, PromptEmbeds] = {}
         self._new_bytes = 0
         self._shard_bytes = shard_bytes
         self._folder_bytes = folder_bytes
@@ -62,18 +62,18 @@ class TextCache:
         for file in sorted(self._folder.glob("*.safetensors")) if self._folder else ():
             self._places.update(self._index(file))
 
-    def embed(self, captions: Sequence[str]) -> Context:
-        """The captions' context, on the base's device."""
+    def embed(self, captions: Sequence[str]) -> PromptEmbeds:
+        """The captions' embeddings, on the base's device."""
         tokens = self._base.tokenize(captions)
         keys = [hashlib.sha256(ids.numpy().tobytes()).digest() for ids in tokens]
-        found: dict[bytes, Context] = {}
+        found: dict[bytes, PromptEmbeds] = {}
         missing: dict[bytes, torch.Tensor] = {}
         for key, ids in zip(keys, tokens, strict=True):
-            context = self._find(key)
-            if context is None:
+            prompt_embeds = self._find(key)
+            if prompt_embeds is None:
                 missing[key] = ids
             else:
-                found[key] = context
+                found[key] = prompt_embeds
         self.misses += sum(key in missing for key in keys)
         self.hits += sum(key in found for key in keys)
         if missing:
@@ -81,7 +81,7 @@ class TextCache:
             self._add({key: found[key] for key in missing})
         for key in keys:
             self._remember(key, found[key])
-        return join([found[key] for key in keys]).map(lambda tensor: tensor.to(self._base.device))
+        return concat_embeds([found[key] for key in keys]).map(lambda tensor: tensor.to(self._base.device))
 
     def flush(self) -> None:
         """Write what is new into the folder, as one file that appears whole, unless that would be too much.
@@ -98,34 +98,34 @@ class TextCache:
             log.warning("text cache: nothing more is written to it: %s", describe_error(error))
             self._root = None
 
-    def _write(self, new: dict[bytes, Context], size: int) -> None:
+    def _write(self, new: dict[bytes, PromptEmbeds], size: int) -> None:
         assert self._root is not None
         assert self._folder is not None
         if sum(file.stat().st_size for file in self._root.rglob("*.safetensors")) + size > self._folder_bytes:
             return
-        context = join(list(new.values()))
+        prompt_embeds = concat_embeds(list(new.values()))
         tensors = {
             "keys": torch.stack([_row(key) for key in new]),
             "digests": torch.stack([_row(_digest(key, entry)) for key, entry in new.items()]),
-            "states": context.states,
+            "states": prompt_embeds.states,
         }
-        if context.pooled is not None:
-            tensors["pooled"] = context.pooled
+        if prompt_embeds.pooled is not None:
+            tensors["pooled"] = prompt_embeds.pooled
         file = self._folder / f"{hashlib.sha256(b''.join(new)).hexdigest()[:24]}.safetensors"
         with replace_file(file) as scratch:
             save_tensors(tensors, scratch)
         self._places.update({key: (file, row) for row, key in enumerate(new)})
 
-    def _make(self, tokens: Sequence[torch.Tensor]) -> list[Context]:
+    def _make(self, tokens: Sequence[torch.Tensor]) -> list[PromptEmbeds]:
         made = self._base.embed_tokens(torch.stack(list(tokens))).map(torch.Tensor.cpu)
         pooled = [None] * len(tokens) if made.pooled is None else made.pooled.split(1)
         # Cloned: a row that is kept must not keep the others.
         return [
-            Context(states, row).map(torch.Tensor.clone)
+            PromptEmbeds(states, row).map(torch.Tensor.clone)
             for states, row in zip(made.states.split(1), pooled, strict=True)
         ]
 
-    def _add(self, new: dict[bytes, Context]) -> None:
+    def _add(self, new: dict[bytes, PromptEmbeds]) -> None:
         if self._root is None:
             return
         self._new.update(new)
@@ -133,18 +133,18 @@ class TextCache:
         if self._new_bytes >= self._shard_bytes:
             self.flush()
 
-    def _find(self, key: bytes) -> Context | None:
+    def _find(self, key: bytes) -> PromptEmbeds | None:
         for kept in (self._memory, self._new):
             if key in kept:
                 return kept[key]
         return self._read(key)
 
-    def _remember(self, key: bytes, context: Context) -> None:
+    def _remember(self, key: bytes, prompt_embeds: PromptEmbeds) -> None:
         if key in self._memory:
             self._memory.move_to_end(key)
             return
-        self._memory[key] = context
-        self._memory_left -= _bytes(context)
+        self._memory[key] = prompt_embeds
+        self._memory_left -= _bytes(prompt_embeds)
         while self._memory_left < 0:
             self._memory_left += _bytes(self._memory.popitem(last=False)[1])
 
@@ -157,7 +157,7 @@ class TextCache:
             return {}
         return {key.numpy().tobytes(): (file, row) for row, key in enumerate(keys)}
 
-    def _read(self, key: bytes) -> Context | None:
+    def _read(self, key: bytes) -> PromptEmbeds | None:
         if key not in self._places:
             return None
         file, row = self._places[key]
@@ -165,15 +165,15 @@ class TextCache:
         try:
             with safe_open(file, "pt") as tensors:
                 pooled = tensors.get_slice("pooled")[rows] if "pooled" in tensors.keys() else None  # noqa: SIM118
-                context = Context(tensors.get_slice("states")[rows], pooled).map(torch.Tensor.clone)
+                prompt_embeds = PromptEmbeds(tensors.get_slice("states")[rows], pooled).map(torch.Tensor.clone)
                 digest = tensors.get_slice("digests")[rows]
         except (SafetensorError, OSError) as error:
             self._discard(file, str(error))
             return None
-        if digest.numpy().tobytes() != _digest(key, context):
+        if digest.numpy().tobytes() != _digest(key, prompt_embeds):
             self._discard(file, f"row {row} is not what was written")
             return None
-        return context
+        return prompt_embeds
 
     def _discard(self, file: Path, reason: str) -> None:
         log.warning("text cache: %s is damaged, and its captions are embedded again: %s", file, reason)
@@ -183,14 +183,14 @@ class TextCache:
 
 
 def digest_text(base: Base) -> str:
-    """Of all that decides a caption's context once it is tokens: the encoders, and the device that rounds."""
+    """Of all that decides a caption's embeddings once it is tokens: the encoders, and the device that rounds."""
     networks = {name: network for name, network in base.networks.items() if name.startswith("text_encoder")}
     return f"{digest_networks(networks)[:32]}-{base.device.type}"
 
 
-def _digest(key: bytes, context: Context) -> bytes:
+def _digest(key: bytes, prompt_embeds: PromptEmbeds) -> bytes:
     digest = hashlib.sha256(key)
-    for tensor in (context.states, context.pooled):
+    for tensor in (prompt_embeds.states, prompt_embeds.pooled):
         if tensor is not None:
             digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
     return digest.digest()
@@ -200,5 +200,5 @@ def _row(key: bytes) -> torch.Tensor:
     return torch.frombuffer(bytearray(key), dtype=torch.uint8)
 
 
-def _bytes(context: Context) -> int:
-    return sum(t.nbytes for t in (context.states, context.pooled) if t is not None)
+def _bytes(prompt_embeds: PromptEmbeds) -> int:
+    return sum(t.nbytes for t in (prompt_embeds.states, prompt_embeds.pooled) if t is not None)

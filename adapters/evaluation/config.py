@@ -9,7 +9,8 @@ from typing import Literal
 import tyro
 
 from adapters.inference.config import Sampling
-from adapters.options import CELL, Precision, check_condition
+from adapters.options import Precision, check_condition
+from extractors.maps.crop import SIZE_MULTIPLE
 from extractors.registry import format_of
 from pipeline.errors import RequestError
 
@@ -19,7 +20,7 @@ SAMPLES = 64
 
 @dataclass(frozen=True)
 class EvaluateConfig:
-    """How far an adapter's pictures obey, and how good they are."""
+    """How closely an adapter's pictures follow the condition, and how good they are."""
 
     root: tyro.conf.Positional[str]
     """The dataset whose captions and conditions are used."""
@@ -60,8 +61,8 @@ class EvaluateConfig:
                 f"--samples must be at least 2, as each gets another's condition, not {self.samples}"
             )
         check_condition(self.condition)
-        if self.size is not None and (self.size <= 0 or self.size % CELL):
-            raise RequestError(f"--size must be a positive multiple of {CELL}, not {self.size}")
+        if self.size is not None and (self.size <= 0 or self.size % SIZE_MULTIPLE):
+            raise RequestError(f"--size must be a positive multiple of {SIZE_MULTIPLE}, not {self.size}")
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -19,8 +19,8 @@ from pipeline.shards.sample_info import read_info
 
 
 @dataclass(frozen=True)
-class Given:
-    """picture: uint8 (S, S, 3). map: as extractors make them, of this crop. drawing: uint8 (S, S, C).
+class EvalExample:
+    """picture: uint8 (S, S, 3). map: as extractors make them, of this crop. control_image: uint8 (S, S, C).
 
     caption: the first one.
     """
@@ -28,12 +28,12 @@ class Given:
     key: str
     picture: np.ndarray
     map: Any
-    drawing: np.ndarray
+    control_image: np.ndarray
     caption: str
 
 
 @names_sample
-def frame_middle(sample: Sample, condition: str, size: int) -> Given:
+def crop_middle(sample: Sample, condition: str, size: int) -> EvalExample:
     """The middle square of `size` pixels.
 
     Raises RequestError for a picture that is smaller, DamagedShard for members that cannot be read.
@@ -48,18 +48,18 @@ def frame_middle(sample: Sample, condition: str, size: int) -> Given:
     form = format_of(condition)
     if form.from_crop:
         map = extract_from_crop(condition, crop)
-        drawing = form.render(map, size, size)
+        control_image = form.render(map, size, size)
     else:
         whole = form.decode({name: bytes(sample.members[name]) for name in form.members})
-        map, drawing = form.crop(whole, window), form.render_window(whole, height, width, window)
+        map, control_image = form.crop(whole, window), form.render_window(whole, height, width, window)
     captions = read_info(sample).captions
-    return Given(sample.key, crop, map, to_seen(drawing, form), captions[0])
+    return EvalExample(sample.key, crop, map, to_seen(control_image, form), captions[0])
 
 
-def choose_wrong(givens: Sequence[Given], condition: str) -> list[int]:
+def choose_wrong(examples: Sequence[EvalExample], condition: str) -> list[int]:
     """For each sample the place of the next one whose map shows something, else of the next one; round the end."""
-    count, form = len(givens), format_of(condition)
-    shows = [not form.is_blank(given.map) for given in givens]
+    count, form = len(examples), format_of(condition)
+    shows = [not form.is_blank(example.map) for example in examples]
     return [
         next(
             (after % count for after in range(place + 1, place + count) if shows[after % count]),

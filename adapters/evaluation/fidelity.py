@@ -1,4 +1,4 @@
-"""Obedience: the condition is extracted again from the generated picture and held against the one given.
+"""Condition fidelity: the condition is extracted again from the generated picture and held against the one given.
 
 The measures are those by which the extractors themselves are judged (`extractors.metrics`); here the given map
 takes the place of the truth.
@@ -20,7 +20,7 @@ from extractors.registry import format_of
 TOGETHER = 8
 
 
-def measure_obedience(
+def measure_fidelity(
     condition: str, maps: Iterable[Any], pictures: Iterable[np.ndarray], extractor: Extractor
 ) -> dict[str, float]:
     """How far the pictures follow the condition, over all of them at once, by name of the measure.

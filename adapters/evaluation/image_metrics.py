@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from adapters.evaluation.config import EvaluateConfig
-from adapters.evaluation.variants import Givens, Pictures
+from adapters.evaluation.variants import EvalExamples, Pictures
 from extractors.weights.checkpoints import read_tensors
 from extractors.weights.file import WeightFile, WeightsDamaged, WeightsUnavailable
 from extractors.weights.resolve import resolve
@@ -197,18 +197,18 @@ class Networks:
 class Judge:
     """FID and CLIP score of pictures, each None, with a note that says why, where its network cannot be had."""
 
-    def __init__(self, config: EvaluateConfig, networks: Networks, device: str, givens: Givens) -> None:
+    def __init__(self, config: EvaluateConfig, networks: Networks, device: str, examples: EvalExamples) -> None:
         self.notes: list[str] = []
-        self.captions = [given.caption for given in givens]
+        self.captions = [example.caption for example in examples]
         self._features, self._match = (
             self._have(title, make, config.weights, device)
             for title, make in (("FID", networks.features), ("CLIP score", networks.match))
         )
         if self._features:
-            self._real = collect_features(self._features, (given.picture for given in givens))
+            self._real = collect_features(self._features, (example.picture for example in examples))
             self.notes.append(
-                f"FID by {self._features.name}, of {len(givens)} pictures against the samples' own, cut alike: it "
-                "falls with their number, and only values of equally many compare."
+                f"FID by {self._features.name}, of {len(examples)} pictures against the samples' own, cut "
+                "alike: it falls with their number, and only values of equally many compare."
             )
         if self._match:
             self.notes.append(f"CLIP score: mean cosine of picture and caption by {self._match.name}.")

@@ -18,13 +18,13 @@ class Row:
     """One way to make the pictures. fid, clip: None where they were not measured."""
 
     title: str
-    obedience: Mapping[str, float]
+    fidelity: Mapping[str, float]
     fid: float | None
     clip: float | None
 
     @property
     def measures(self) -> dict[str, float | None]:
-        return {**self.obedience, "fid": self.fid, "clip": self.clip}
+        return {**self.fidelity, "fid": self.fid, "clip": self.clip}
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def table_lines(evaluation: Evaluation) -> list[str]:
     found = {name for row in evaluation.rows for name in row.measures}
     measures = [m for m in (*(fidelity.measures if fidelity else ()), *QUALITY) if m.name in found]
     return [
-        f"# How far {about['condition']} is obeyed",
+        f"# Condition fidelity: {about['condition']}",
         "",
         f"| {' | '.join(['pictures', *(m.title + ARROWS[m.better] for m in measures)])} |",
         f"|{'---|' * (len(measures) + 1)}",

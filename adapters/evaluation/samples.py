@@ -19,7 +19,7 @@ from pipeline.stream import Stream, open_stream
 
 
 @dataclass(frozen=True)
-class Chosen:
+class EvalSamples:
     """samples: with the members that are needed. held_out: how many of them no training step saw; None when it is
     not known. digest: of the data. size: of the run's crops, None without a run.
     """
@@ -44,7 +44,7 @@ def find_run(adapter: Path) -> Path | None:
     return next((folder for folder in (adapter, adapter.parent) if (folder / "run.json").is_file()), None)
 
 
-def choose_samples(config: EvaluateConfig) -> Chosen:
+def choose_samples(config: EvaluateConfig) -> EvalSamples:
     """Those that the training held out, and others where more are asked for. Raises RequestError."""
     run = find_run(config.adapter)
     begun = read_record(run / "run.json", Begun) if run else None
@@ -60,7 +60,7 @@ def choose_samples(config: EvaluateConfig) -> Chosen:
     samples = chain(held_out[:count], _others(stream, held_out, count - len(held_out)))
     form = format_of(config.condition)
     members = () if form.from_crop else form.members
-    return Chosen(
+    return EvalSamples(
         [_keep(sample, members, config) for sample in samples],
         None if known is None else min(len(held_out), count),
         stream.digest,

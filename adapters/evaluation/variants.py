@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,13 @@ import torch
 
 from adapters.base import Base, digest_base, digest_networks
 from adapters.evaluation.config import EvaluateConfig
-from adapters.evaluation.example import Given, frame_middle, seed_of
-from adapters.evaluation.samples import Chosen
-from adapters.inference.control_images import to_drawing
-from adapters.inference.image_folder import Album, digest_array
+from adapters.evaluation.example import EvalExample, crop_middle, seed_of
+from adapters.evaluation.samples import EvalSamples
+from adapters.inference.control_images import to_control_image
+from adapters.inference.image_folder import ImageFolder, digest_array
 from adapters.inference.sampler import describe_sampler, generate
 from adapters.model.adapter import Adapter
-from adapters.model.compose import Part
+from adapters.model.compose import AdapterInput
 
 Progress = Callable[[int, int], Any]
 """Is told how many pictures are made, and of how many."""
@@ -26,7 +26,8 @@ Progress = Callable[[int, int], Any]
 
 @dataclass(frozen=True)
 class Way:
-    """One way to make the samples' pictures. name: of its folder. drawn: place in the samples of the drawing."""
+    """One way to make the samples' pictures. name: of its folder. drawn: whose condition each
+    sample gets, by place in the samples."""
 
     name: str
     title: str
@@ -37,77 +38,92 @@ Pictures = Callable[[], Iterator[np.ndarray]]
 """Gives the pictures of all samples anew, one at a time: thousands need not be in memory at once."""
 
 
-class Givens(Sequence[Given]):
+class EvalExamples(Sequence[EvalExample]):
     """The samples as they are used, decoded anew each time."""
 
-    def __init__(self, chosen: Chosen, condition: str, size: int) -> None:
-        self._samples, self._condition, self.size = chosen.samples, condition, size
+    def __init__(self, eval_samples: EvalSamples, condition: str, size: int) -> None:
+        self._samples, self._condition, self.size = eval_samples.samples, condition, size
 
     def __len__(self) -> int:
         return len(self._samples)
 
     def __getitem__(self, place: Any) -> Any:
-        return frame_middle(self._samples[place], self._condition, self.size)
+        return crop_middle(self._samples[place], self._condition, self.size)
 
 
 class Maker:
     """Makes the pictures of all ways, and keeps them."""
 
     def __init__(
-        self, config: EvaluateConfig, base: Base, adapter: Adapter, givens: Givens, folder: Path, said: Progress
+        self,
+        config: EvaluateConfig,
+        base: Base,
+        adapter: Adapter,
+        examples: EvalExamples,
+        folder: Path,
+        said: Progress,
     ) -> None:
-        self._config, self._base, self._adapter, self._givens = config, base, adapter, givens
+        self._config, self._base, self._adapter, self._examples = config, base, adapter, examples
         self._folder, self._said, self._done = folder, said, 0
         self.base_digest, self.adapter_digest = digest_base(base), digest_networks({"adapter": adapter})
 
     def make(self, way: Way) -> Pictures:
         """The pictures of one way; those that are there already are not made again."""
         config = self._config
-        album = Album(
+        image_folder = ImageFolder(
             self._folder / way.name,
             {
                 "base": self.base_digest,
                 "adapter": self.adapter_digest if way.drawn else None,
-                "size": self._givens.size,
+                "size": self._examples.size,
                 "precision": config.precision,
                 "batch": config.batch,
-                **asdict(config.sampling),
+                **config.sampling.record(),
                 **describe_sampler(self._base),
             },
         )
         names: list[str] = []
-        for first in range(0, len(self._givens), config.batch):
-            places = range(first, min(first + config.batch, len(self._givens)))
-            givens = [self._givens[place] for place in places]
-            drawings = [self._givens[way.drawn(place)].drawing for place in places] if way.drawn else []
-            seeds = [seed_of(config.seed, given.key) for given in givens]
-            some = [self._name(*of) for of in zip(givens, seeds, drawings or [None] * len(givens), strict=True)]
-            if not all(map(album.has, some)):
-                pictures = self._paint(givens, seeds, drawings)
+        for first in range(0, len(self._examples), config.batch):
+            places = range(first, min(first + config.batch, len(self._examples)))
+            examples = [self._examples[place] for place in places]
+            control_images = (
+                [self._examples[way.drawn(place)].control_image for place in places] if way.drawn else []
+            )
+            seeds = [seed_of(config.seed, example.key) for example in examples]
+            some = [
+                self._name(*of)
+                for of in zip(examples, seeds, control_images or [None] * len(examples), strict=True)
+            ]
+            if not all(map(image_folder.has, some)):
+                pictures = self._paint(examples, seeds, control_images)
                 for name, picture in zip(some, pictures, strict=True):
-                    album.write(name, picture)
+                    image_folder.write(name, picture)
             names += some
             self._done += len(some)
-            self._said(self._done, 3 * len(self._givens))
-        return lambda: map(album.read, names)
+            self._said(self._done, 3 * len(self._examples))
+        return lambda: map(image_folder.read, names)
 
-    def _name(self, given: Given, seed: int, drawing: np.ndarray | None) -> str:
+    def _name(self, example: EvalExample, seed: int, control_image: np.ndarray | None) -> str:
         """With a digest of what is this picture's own; the album's covers what all have in common."""
-        own = f"{given.caption}\n{seed}\n{'' if drawing is None else digest_array(drawing)}"
-        return f"{given.key}-{digest_array(np.frombuffer(own.encode(), np.uint8))[:8]}"
+        own = f"{example.caption}\n{seed}\n{'' if control_image is None else digest_array(control_image)}"
+        return f"{example.key}-{digest_array(np.frombuffer(own.encode(), np.uint8))[:8]}"
 
-    def _paint(self, givens: list[Given], seeds: list[int], drawings: list[np.ndarray]) -> np.ndarray:
-        channels, condition = self._adapter.layout.in_channels, self._config.condition
-        parts = []
-        if drawings:
-            stacked = torch.cat([to_drawing(drawing, channels, condition) for drawing in drawings])
-            parts.append(Part(self._adapter, stacked, name=f"--adapter {self._config.adapter}"))
+    def _paint(
+        self, examples: list[EvalExample], seeds: list[int], control_images: list[np.ndarray]
+    ) -> np.ndarray:
+        channels, condition = self._adapter.config.in_channels, self._config.condition
+        adapter_inputs = []
+        if control_images:
+            stacked = torch.cat(
+                [to_control_image(control_image, channels, condition) for control_image in control_images]
+            )
+            adapter_inputs.append(AdapterInput(self._adapter, stacked, name=f"--adapter {self._config.adapter}"))
         return generate(
             self._base,
-            parts,
-            [given.caption for given in givens],
+            adapter_inputs,
+            [example.caption for example in examples],
             seeds,
-            (self._givens.size, self._givens.size),
+            (self._examples.size, self._examples.size),
             self._config.sampling,
             batch=self._config.batch,
         )

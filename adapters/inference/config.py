@@ -6,9 +6,12 @@ import math
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from adapters.options import CELL, Precision
+import tyro
+
+from adapters.options import Precision
+from extractors.maps.crop import SIZE_MULTIPLE
 from extractors.registry import conditions, format_of
 from pipeline.errors import RequestError
 
@@ -34,7 +37,7 @@ class Sampling:
     """Classifier-free guidance; 1 goes without, and takes half the time."""
     scale: float = 1.0
     """What the adapters' features are multiplied with; 0 is the base alone."""
-    acts: str = "all"
+    active_steps: Annotated[str, tyro.conf.arg(name="acts")] = "all"
     """When the adapters act: all, beginning, middle, late (a third of the steps each), or shares such as 0-0.5."""
 
     def __post_init__(self) -> None:
@@ -44,15 +47,19 @@ class Sampling:
             raise RequestError(f"--steps must be below {TIME_STEPS}, not {self.steps}")
         if self.guidance < 1:
             raise RequestError(f"--guidance must be at least 1, which is none, not {self.guidance}")
-        parse_acts(self.acts)
+        parse_active_steps(self.active_steps)
 
-    def acts_at(self, step: int) -> bool:
+    def record(self) -> dict[str, Any]:
+        """By the names that records of pictures have always had, JSON-able."""
+        return {"steps": self.steps, "guidance": self.guidance, "scale": self.scale, "acts": self.active_steps}
+
+    def is_active(self, step: int) -> bool:
         """Whether the adapters act at this step, 0 being the first and noisiest."""
-        start, end = parse_acts(self.acts)
+        start, end = parse_active_steps(self.active_steps)
         return self.scale != 0 and start <= Fraction(step, self.steps) < end
 
 
-def parse_acts(text: str) -> tuple[Fraction, Fraction]:
+def parse_active_steps(text: str) -> tuple[Fraction, Fraction]:
     """ "late" or "0.2-0.6" -> (start, end), shares of the steps, the end not included. Raises RequestError."""
     if text in PARTS:
         return PARTS[text]
@@ -68,7 +75,7 @@ def parse_acts(text: str) -> tuple[Fraction, Fraction]:
 
 @dataclass(frozen=True)
 class AdapterSpec:
-    """One --adapter: the condition that it obeys, where it is, and how much it counts beside others."""
+    """One --adapter: the condition that it follows, where it is, and how much it counts beside others."""
 
     condition: str
     path: str
@@ -123,14 +130,14 @@ class GenerateConfig:
         for name in ("n", "batch"):
             if getattr(self, name) < 1:
                 raise RequestError(f"--{name} must be at least 1, not {getattr(self, name)}")
-        if self.size <= 0 or self.size % CELL:
-            raise RequestError(f"--size must be a positive multiple of {CELL}, not {self.size}")
+        if self.size <= 0 or self.size % SIZE_MULTIPLE:
+            raise RequestError(f"--size must be a positive multiple of {SIZE_MULTIPLE}, not {self.size}")
         if (self.inpaint is None) != (self.mask is None):
             raise RequestError("--inpaint and --mask go together: which picture, and what of it to paint anew")
         wanted, given = [spec.condition for spec in self.adapters], self.maps
         for name in given:
             if name not in wanted:
-                raise RequestError(f"--condition {name}=… needs an --adapter {name}=… that obeys it")
+                raise RequestError(f"--condition {name}=… needs an --adapter {name}=… that follows it")
         for name in self.invert:
             if name not in (able := [name for name in conditions() if format_of(name).invertible]):
                 raise RequestError(f"--invert must be one of {', '.join(able)}, not {name}")

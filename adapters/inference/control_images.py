@@ -1,4 +1,4 @@
-"""What adapters are given: drawings read from files, or made from a photograph, at the size of the picture.
+"""Control images, which adapters are given: read from files or made from a photograph, at the picture's size.
 
 A file is placed as ingest places a picture: its short side becomes the size asked for, the aspect is kept, both
 sides are cut from the centre to multiples of 64. One that has this size already is left as it is. Otherwise
@@ -38,7 +38,7 @@ GROW = 1000.0
 QUARTER = 0.25
 
 
-def read_drawing(condition: str, path: Path, geometry: Geometry, invert: bool = False) -> np.ndarray:
+def read_control_image(condition: str, path: Path, geometry: Geometry, invert: bool = False) -> np.ndarray:
     """uint8 (H, W, C), what the adapter sees times 255: of a map's file, a picture or JSON numbers.
 
     invert: the file is black where white is meant. Warns of what looks like another kind of map. Raises
@@ -65,8 +65,8 @@ def read_drawing(condition: str, path: Path, geometry: Geometry, invert: bool = 
     return placed if placed.ndim == 3 else placed[..., None]
 
 
-def extract_drawing(extractor: Extractor, picture: np.ndarray) -> np.ndarray:
-    """uint8 (H, W, C): the drawing of the condition that a loaded extractor sees in the picture (H, W, 3)."""
+def extract_control_image(extractor: Extractor, picture: np.ndarray) -> np.ndarray:
+    """uint8 (H, W, C): the control image that a loaded extractor makes of a picture, uint8 (H, W, 3)."""
     form = extractor.format
     return to_seen(form.render(extractor(np.stack([picture]))[0], *picture.shape[:2]), form)
 
@@ -124,14 +124,14 @@ def to_edges(lines: np.ndarray) -> np.ndarray:
     return np.where(lines > 127, np.uint8(255), np.uint8(0))
 
 
-def to_drawing(drawing: np.ndarray, channels: int, name: str) -> torch.Tensor:
+def to_control_image(control_image: np.ndarray, channels: int, name: str) -> torch.Tensor:
     """uint8 (H, W, C) -> float32 (1, channels, H, W) in 0..1. An adapter of 3 channels sees grey as RGB.
 
     Raises RequestError when colours are given to an adapter of one channel.
     """
-    if drawing.shape[2] not in (1, channels):
-        raise RequestError(f"the adapter for {name} takes {channels} channel, and the drawing has colours")
-    pixels = torch.from_numpy(np.ascontiguousarray(drawing.transpose(2, 0, 1)))
+    if control_image.shape[2] not in (1, channels):
+        raise RequestError(f"the adapter for {name} takes {channels} channel, and the control image has colours")
+    pixels = torch.from_numpy(np.ascontiguousarray(control_image.transpose(2, 0, 1)))
     return pixels.float().div(255).expand(channels, -1, -1)[None]
 
 

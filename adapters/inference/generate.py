@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,18 @@ import numpy as np
 from adapters.base import Base, digest_base, digest_networks, load_base
 from adapters.base.load import DTYPES, choose_device
 from adapters.inference.config import AdapterSpec, GenerateConfig
-from adapters.inference.control_images import extract_drawing, load_mask, make_geometry, read_drawing, to_drawing
-from adapters.inference.image_folder import Album, digest_array
+from adapters.inference.control_images import (
+    extract_control_image,
+    load_mask,
+    make_geometry,
+    read_control_image,
+    to_control_image,
+)
+from adapters.inference.image_folder import ImageFolder, digest_array
 from adapters.inference.inpaint import Inpainting, prepare_inpainting
 from adapters.inference.map_file import load_picture
 from adapters.inference.sampler import Progress, describe_sampler, generate
-from adapters.model.compose import Part
+from adapters.model.compose import AdapterInput
 from adapters.model.convert import read_adapter
 from pipeline.errors import RequestError
 from pipeline.extractor import load_extractor
@@ -28,37 +34,37 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Painted:
+class GeneratedImages:
     """pictures: the files, one per seed. new: how many of them were made by this call."""
 
     pictures: list[Path]
     new: int
 
 
-def paint(config: GenerateConfig, progress: Progress | None = None) -> Painted:
+def generate_images(config: GenerateConfig, progress: Progress | None = None) -> GeneratedImages:
     """Make the pictures of a request that are not there yet. Raises RequestError."""
     device = choose_device(config.device)
-    given = gather(config, device)
-    parts = [_read_part(spec, given).to(device) for spec in config.adapters]
+    inputs = read_inputs(config, device)
+    adapter_inputs = [_read_adapter_input(spec, inputs).to(device) for spec in config.adapters]
     base = load_base(config.base, device, DTYPES[config.precision])
     inpainting: Inpainting | None = None
-    if given.picture is not None and given.mask is not None:
-        inpainting = prepare_inpainting(base, given.picture, given.mask)
+    if inputs.picture is not None and inputs.mask is not None:
+        inpainting = prepare_inpainting(base, inputs.picture, inputs.mask)
     unread = {name: base.find_unread(text) for name, text in _texts(config).items()}
     for name, text in unread.items():
         if text:
             log.warning("--%s is longer than what the text encoder reads, and its end is left out: %s", name, text)
-    album = Album(config.out, _describe(config, base, parts, given))
+    image_folder = ImageFolder(config.out, _describe(config, base, adapter_inputs, inputs))
     wanted = range(config.seed, config.seed + config.n)
-    missing = [seed for seed in wanted if not album.has(_name(seed))]
+    missing = [seed for seed in wanted if not image_folder.has(_name(seed))]
     for first in range(0, len(missing), config.batch):
         seeds = missing[first : first + config.batch]
         pictures = generate(
             base,
-            parts,
+            adapter_inputs,
             [config.prompt] * len(seeds),
             seeds,
-            given.pixels,
+            inputs.pixels,
             config.sampling,
             negative=config.negative,
             inpainting=inpainting,
@@ -66,43 +72,43 @@ def paint(config: GenerateConfig, progress: Progress | None = None) -> Painted:
         )
         for seed, picture in zip(seeds, pictures, strict=True):
             more = {"device": str(base.device), "asked": _asked(config), "not_read": unread}
-            album.describe(_name(seed), seed=seed, **more)
-            album.write(_name(seed), picture)
+            image_folder.describe(_name(seed), seed=seed, **more)
+            image_folder.write(_name(seed), picture)
         if progress:
             progress(first + len(seeds))
-    for condition, drawing in given.drawings.items():
-        album.write(condition, drawing.repeat(3 // drawing.shape[2], axis=2))
-    return Painted([album.path(_name(seed)) for seed in wanted], len(missing))
+    for condition, control_image in inputs.control_images.items():
+        image_folder.write(condition, control_image.repeat(3 // control_image.shape[2], axis=2))
+    return GeneratedImages([image_folder.path(_name(seed)) for seed in wanted], len(missing))
 
 
 @dataclass(frozen=True)
-class Given:
+class GenerateInputs:
     """What the request's files hold, all of one size, `pixels` (H, W).
 
-    drawings: uint8 (H, W, C) by condition. picture: uint8 (H, W, 3) and mask: bool (H, W), of inpainting.
+    control_images: uint8 (H, W, C) by condition. picture: uint8 (H, W, 3) and mask: bool (H, W), of inpainting.
     """
 
     pixels: tuple[int, int]
-    drawings: Mapping[str, np.ndarray]
+    control_images: Mapping[str, np.ndarray]
     picture: np.ndarray | None = None
     mask: np.ndarray | None = None
 
 
-def gather(config: GenerateConfig, device: str) -> Given:
+def read_inputs(config: GenerateConfig, device: str) -> GenerateInputs:
     """Read all files and extract what is to be extracted. Raises RequestError, also where sizes differ."""
     geometry = make_geometry(config.size, config.fit)
-    drawings = {
-        name: read_drawing(name, path, geometry, name in config.invert) for name, path in config.maps.items()
+    control_images = {
+        name: read_control_image(name, path, geometry, name in config.invert) for name, path in config.maps.items()
     }
-    missing = [spec.condition for spec in config.adapters if spec.condition not in drawings]
+    missing = [spec.condition for spec in config.adapters if spec.condition not in control_images]
     if missing and config.from_picture:
         photograph = _place(load_picture(config.from_picture), geometry)
         for name in dict.fromkeys(missing):
             extractor = load_extractor(name, config.variant, config.weights, device)
-            drawings[name] = extract_drawing(extractor, photograph)
+            control_images[name] = extract_control_image(extractor, photograph)
     picture = _place(load_picture(config.inpaint), geometry) if config.inpaint else None
     mask = load_mask(config.mask, geometry) if config.mask else None
-    named = {**drawings, "--inpaint": picture, "--mask": mask}
+    named = {**control_images, "--inpaint": picture, "--mask": mask}
     sizes = {name: pixels.shape[:2] for name, pixels in named.items() if pixels is not None}
     if len(set(sizes.values())) > 1:
         found = ", ".join(f"{name} {width}x{height}" for name, (height, width) in sizes.items())
@@ -110,16 +116,20 @@ def gather(config: GenerateConfig, device: str) -> Given:
             f"all that is given must have one size at --size {config.size}: {found} (try --fit square)"
         )
     height, width = next(iter(sizes.values()), (config.size, config.size))
-    return Given((height, width), drawings, picture, mask)
+    return GenerateInputs((height, width), control_images, picture, mask)
 
 
-def _read_part(spec: AdapterSpec, given: Given) -> Part:
+def _read_adapter_input(spec: AdapterSpec, inputs: GenerateInputs) -> AdapterInput:
     adapter = read_adapter(spec.path)
-    drawing = to_drawing(given.drawings[spec.condition], adapter.layout.in_channels, spec.condition)
-    return Part(adapter, drawing, spec.weight, f"--adapter {spec.condition}={spec.path}")
+    control_image = to_control_image(
+        inputs.control_images[spec.condition], adapter.config.in_channels, spec.condition
+    )
+    return AdapterInput(adapter, control_image, spec.weight, f"--adapter {spec.condition}={spec.path}")
 
 
-def _describe(config: GenerateConfig, base: Base, parts: list[Part], given: Given) -> dict[str, Any]:
+def _describe(
+    config: GenerateConfig, base: Base, adapter_inputs: list[AdapterInput], inputs: GenerateInputs
+) -> dict[str, Any]:
     """All that decides a picture but its seed, and on which kind of machine it is made: digests, no paths."""
     return {
         **_texts(config),
@@ -128,16 +138,16 @@ def _describe(config: GenerateConfig, base: Base, parts: list[Part], given: Give
             {
                 "condition": spec.condition,
                 "weight": spec.weight,
-                "sha256": digest_networks({"adapter": part.adapter}),
+                "sha256": digest_networks({"adapter": adapter_input.adapter}),
             }
-            for spec, part in zip(config.adapters, parts, strict=True)
+            for spec, adapter_input in zip(config.adapters, adapter_inputs, strict=True)
         ],
-        "drawings": {name: digest_array(drawing) for name, drawing in given.drawings.items()},
-        "inpaint": None if given.picture is None else digest_array(given.picture),
-        "mask": None if given.mask is None else digest_array(given.mask),
-        "height": given.pixels[0],
-        "width": given.pixels[1],
-        **asdict(config.sampling),
+        "drawings": {name: digest_array(control_image) for name, control_image in inputs.control_images.items()},
+        "inpaint": None if inputs.picture is None else digest_array(inputs.picture),
+        "mask": None if inputs.mask is None else digest_array(inputs.mask),
+        "height": inputs.pixels[0],
+        "width": inputs.pixels[1],
+        **config.sampling.record(),
         "precision": config.precision,
         "batch": config.batch,
         **describe_sampler(base),

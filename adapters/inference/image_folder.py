@@ -20,7 +20,7 @@ from extractors.maps import png
 
 
 @dataclass(frozen=True)
-class Album:
+class ImageFolder:
     """folder: may not exist yet. record: all that decides the pictures in it but their names, JSON-able."""
 
     folder: Path

@@ -31,12 +31,12 @@ class Inpainting:
     hole: torch.Tensor
 
     def restore(
-        self, latents: torch.Tensor, noise: torch.Tensor, scheduler: DDIMScheduler, time: torch.Tensor | None
+        self, latents: torch.Tensor, noise: torch.Tensor, scheduler: DDIMScheduler, timestep: torch.Tensor | None
     ) -> torch.Tensor:
-        """`latents` (N, C, h, w), outside the hole the picture's noised to `time` by `noise`, clean if None."""
+        """`latents` (N, C, h, w), outside the hole the picture's, noised to `timestep` (None: clean)."""
         known = self.latents.expand_as(latents)
-        if time is not None:
-            known = scheduler.add_noise(known, noise, time.expand(len(latents)))
+        if timestep is not None:
+            known = scheduler.add_noise(known, noise, timestep.expand(len(latents)))
         return torch.where(self.hole, latents, known)
 
     def paste(self, pictures: np.ndarray) -> np.ndarray:

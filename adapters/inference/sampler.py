@@ -1,4 +1,4 @@
-"""Pictures from captions, drawings and seeds: DDIM on a frozen base, adapters beside it."""
+"""Pictures from captions, control images and seeds: DDIM on a frozen base, with adapters."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from adapters.base import Base, Context, join
+from adapters.base import Base, PromptEmbeds, concat_embeds
 from adapters.inference.config import Sampling
 from adapters.inference.inpaint import Inpainting
 from adapters.model.adapter import Adapter
-from adapters.model.compose import Part, check_base, compose
+from adapters.model.compose import AdapterInput, check_base, compose
 from pipeline.errors import RequestError
 
 if TYPE_CHECKING:
@@ -36,25 +36,25 @@ Progress = Callable[[int], Any]
 def sample_pictures(
     base: Base,
     adapter: Adapter,
-    drawings: torch.Tensor,
+    control_images: torch.Tensor,
     captions: Sequence[str],
     seeds: Sequence[int],
     sampling: Sampling | None = None,
     batch: int = 1,
 ) -> np.ndarray:
-    """uint8 (N, H, W, 3): a picture for each drawing, caption and seed; see `generate`.
+    """uint8 (N, H, W, 3): a picture for each control image, caption and seed; see `generate`.
 
-    drawings: float32 (N, C, H, W) in 0..1, on any device.
+    control_images: float32 (N, C, H, W) in 0..1, on any device.
     """
-    height, width = drawings.shape[2:]
-    part = Part(adapter, drawings)
-    return generate(base, [part], captions, seeds, (height, width), sampling or Sampling(), batch=batch)
+    height, width = control_images.shape[2:]
+    adapter_input = AdapterInput(adapter, control_images)
+    return generate(base, [adapter_input], captions, seeds, (height, width), sampling or Sampling(), batch=batch)
 
 
 @torch.no_grad()
 def generate(
     base: Base,
-    parts: Sequence[Part],
+    adapter_inputs: Sequence[AdapterInput],
     captions: Sequence[str],
     seeds: Sequence[int],
     pixels: tuple[int, int],
@@ -67,18 +67,21 @@ def generate(
 ) -> np.ndarray:
     """uint8 (N, H, W, 3) RGB, a picture for each caption and seed; `pixels` is (H, W), multiples of 64.
 
-    Parts hold one drawing per picture, or one for all. A picture depends on its own caption, drawing and seed, and
-    not on its neighbours: the UNet always takes `batch` pictures at once, the last batch filled up with repeats,
-    because another number would round otherwise in the last bit. negative: what guidance leads away from.
-    Raises RequestError for adapters that go neither together nor with the base.
+    Adapter inputs hold one control image per picture, or one for all. A picture depends on its own caption,
+    control image and seed, and not on its neighbours: the UNet always takes `batch` pictures at once, the last
+    batch filled up with repeats, because another number would round otherwise in the last bit. negative: what
+    guidance leads away from. Raises RequestError for adapters that do not fit each other or the base.
     """
-    check_base(base, parts)
+    check_base(base, adapter_inputs)
     away = base.embed([negative]) if negative else base.negative(1)
     pictures: list[np.ndarray] = []
     for first in range(0, len(seeds), batch):
         count = min(batch, len(seeds) - first)
         rows = [first + place % count for place in range(batch)]
-        some = [replace(part, drawings=_choose(part.drawings, rows).to(base.device)) for part in parts]
+        some = [
+            replace(adapter_input, control_images=_choose(adapter_input.control_images, rows).to(base.device))
+            for adapter_input in adapter_inputs
+        ]
         latents = _denoise(
             base,
             some,
@@ -116,34 +119,36 @@ def draw_noise(base: Base, seeds: Sequence[int], pixels: tuple[int, int]) -> tor
 
 def _denoise(
     base: Base,
-    parts: Sequence[Part],
+    adapter_inputs: Sequence[AdapterInput],
     captions: Sequence[str],
     noise: torch.Tensor,
     sampling: Sampling,
-    away: Context,
+    away: PromptEmbeds,
     inpainting: Inpainting | None,
     pixels: tuple[int, int],
 ) -> torch.Tensor:
     """float32 (N, channels, h, w): scaled latents without noise."""
     scheduler = make_scheduler(base, sampling.steps)
-    context, guided = base.embed(captions), sampling.guidance > 1
+    prompt_embeds, guided = base.embed(captions), sampling.guidance > 1
     if guided:
-        context = join([away.map(lambda tensor: tensor.expand(len(noise), *tensor.shape[1:])), context])
-    acting = [place for place in range(sampling.steps) if parts and sampling.acts_at(place)]
-    features = compose(parts, sampling.scale) if acting else []
+        prompt_embeds = concat_embeds(
+            [away.map(lambda tensor: tensor.expand(len(noise), *tensor.shape[1:])), prompt_embeds]
+        )
+    acting = [place for place in range(sampling.steps) if adapter_inputs and sampling.is_active(place)]
+    features = compose(adapter_inputs, sampling.scale) if acting else []
     if guided:  # as the published sampler and diffusers do: both halves feel the adapter
         features = [torch.cat([feature, feature]) for feature in features]
     latents = noise
-    for step, time in enumerate(scheduler.timesteps):
+    for step, timestep in enumerate(scheduler.timesteps):
         if inpainting:
-            latents = inpainting.restore(latents, noise, scheduler, time)
+            latents = inpainting.restore(latents, noise, scheduler, timestep)
         given = features if step in acting else None
         twice = torch.cat([latents, latents]) if guided else latents
-        predicted = base.predict(twice, time.to(base.device), context, given, pixels)
+        predicted = base.predict(twice, timestep.to(base.device), prompt_embeds, given, pixels)
         if guided:
             without, with_ = predicted.chunk(2)
             predicted = without + sampling.guidance * (with_ - without)
-        latents = scheduler.step(predicted, time, latents).prev_sample
+        latents = scheduler.step(predicted, timestep, latents).prev_sample
     return inpainting.restore(latents, noise, scheduler, None) if inpainting else latents
 
 
@@ -173,6 +178,10 @@ def to_pixels(pictures: torch.Tensor) -> np.ndarray:
     return shades.round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
 
-def _choose(drawings: torch.Tensor, rows: Sequence[int]) -> torch.Tensor:
+def _choose(control_images: torch.Tensor, rows: Sequence[int]) -> torch.Tensor:
     """Those of the rows, or the one that is for all."""
-    return drawings.expand(len(rows), *drawings.shape[1:]) if len(drawings) == 1 else drawings[list(rows)]
+    return (
+        control_images.expand(len(rows), *control_images.shape[1:])
+        if len(control_images) == 1
+        else control_images[list(rows)]
+    )

@@ -1,4 +1,4 @@
-"""The T2I-Adapter: a condition's drawing to one feature per UNet block on the way down.
+"""The T2I-Adapter: a condition's control image to one feature per UNet block on the way down.
 
 Tensors are named as in diffusers, less the leading "adapter.": body.{stage}.resnets.{block}.block1.weight.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from adapters.model.config import Layout
+from adapters.model.config import AdapterConfig
 
 
 class ResidualBlock(nn.Module):
@@ -27,14 +27,14 @@ class ResidualBlock(nn.Module):
 class AdapterStage(nn.Module):
     """(N, in, H, W) -> (N, out, H, W), or half of H and W rounded up when `down`."""
 
-    def __init__(self, layout: Layout, stage: int) -> None:
+    def __init__(self, config: AdapterConfig, stage: int) -> None:
         super().__init__()
-        size, out = layout.size, layout.channels[stage]
+        size, out = config.size, config.channels[stage]
         if size.kind == "full":
-            width, before, second = out, layout.channels[max(stage - 1, 0)], 1
+            width, before, second = out, config.channels[max(stage - 1, 0)], 1
         else:
-            pixels = layout.in_channels * size.unshuffle**2
-            width, before, second = out // size.narrow, layout.channels[stage - 1] if stage else pixels, 3
+            pixels = config.in_channels * size.unshuffle**2
+            width, before, second = out // size.narrow, config.channels[stage - 1] if stage else pixels, 3
         widens = size.kind == "light"
         # Off multiples of 64 pixels TencentARC's pooling rounds down and diffusers' up; the latter is used.
         self.pool = nn.AvgPool2d(2, ceil_mode=True) if size.downs[stage] else nn.Identity()
@@ -53,15 +53,15 @@ class Adapter(nn.Module):
     For 512x512 on SD 1.x: (N, 320, 64, 64), (N, 640, 32, 32), (N, 1280, 16, 16), (N, 1280, 8, 8).
     """
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, config: AdapterConfig) -> None:
         super().__init__()
-        size = layout.size
-        self.layout = layout
+        size = config.size
+        self.config = config
         self.unshuffle = nn.PixelUnshuffle(size.unshuffle)
-        pixels = layout.in_channels * size.unshuffle**2
+        pixels = config.in_channels * size.unshuffle**2
         full = size.kind == "full"
-        self.conv_in = nn.Conv2d(pixels, layout.channels[0], 3, padding=1) if full else nn.Identity()
-        self.body = nn.ModuleList(AdapterStage(layout, stage) for stage in range(len(layout.channels)))
+        self.conv_in = nn.Conv2d(pixels, config.channels[0], 3, padding=1) if full else nn.Identity()
+        self.body = nn.ModuleList(AdapterStage(config, stage) for stage in range(len(config.channels)))
 
     def forward(self, condition: torch.Tensor) -> list[torch.Tensor]:
         x = self.conv_in(self.unshuffle(condition))
@@ -72,8 +72,8 @@ class Adapter(nn.Module):
         return features
 
 
-def make_adapter(layout: Layout, seed: int) -> Adapter:
+def make_adapter(config: AdapterConfig, seed: int) -> Adapter:
     """A new adapter with torch's own initialisation, from the seed alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return Adapter(layout)
+        return Adapter(config)

@@ -37,7 +37,7 @@ SIZES: dict[AdapterName, AdapterSize] = {
 
 
 @dataclass(frozen=True)
-class Layout:
+class AdapterConfig:
     """A size on a base. in_channels: of the condition. channels: of the features, one per stage."""
 
     size: AdapterSize
@@ -45,8 +45,8 @@ class Layout:
     channels: tuple[int, ...]
 
 
-def layout_for(name: AdapterName, in_channels: int, widths: tuple[int, ...]) -> Layout:
-    """The layout for a UNet whose blocks on the way down have these widths.
+def adapter_config_for(name: AdapterName, in_channels: int, widths: tuple[int, ...]) -> AdapterConfig:
+    """The adapter for a UNet whose blocks on the way down have these widths.
 
     The XL adapter adds its last feature to the middle block, which has the last width again. Raises RequestError
     when size and base do not go together.
@@ -58,4 +58,4 @@ def layout_for(name: AdapterName, in_channels: int, widths: tuple[int, ...]) -> 
         raise RequestError(
             f"--adapter {name} needs a base whose UNet has {blocks} blocks ({family}), this one has {len(widths)}"
         )
-    return Layout(size, in_channels, channels)
+    return AdapterConfig(size, in_channels, channels)

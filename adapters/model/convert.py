@@ -19,7 +19,7 @@ import torch
 
 from adapters.finite import name_not_finite
 from adapters.model.adapter import Adapter
-from adapters.model.config import SIZES, Layout
+from adapters.model.config import SIZES, AdapterConfig
 from adapters.model.diffusers_io import (
     PREFIX,
     WEIGHTS,
@@ -28,7 +28,7 @@ from adapters.model.diffusers_io import (
     has_shapes,
     shapes_of,
     shrink,
-    stored_layout,
+    stored_config,
 )
 from adapters.options import AdapterName
 from extractors.atomic import create_file
@@ -48,7 +48,7 @@ class AdapterFile:
     """tensors: named as in `Adapter`, in the file's dtype. written_as: the layout that the file was in."""
 
     size: AdapterName
-    layout: Layout
+    config: AdapterConfig
     tensors: Tensors
     written_as: LayoutName
 
@@ -60,7 +60,7 @@ def read_adapter(path: str | Path) -> Adapter:
     """
     found = open_adapter(path)
     with torch.device("meta"):
-        adapter = Adapter(found.layout)
+        adapter = Adapter(found.config)
     tensors = {name: tensor.float() for name, tensor in found.tensors.items()}
     adapter.load_state_dict(tensors, assign=True)
     return adapter
@@ -80,26 +80,26 @@ def open_adapter(path: str | Path) -> AdapterFile:
     ours = any(".resnets." in name for name in named)
     light = "conv_in.weight" not in named
     tensors = named if ours else {_from_tencentarc(name, light): tensor for name, tensor in named.items()}
-    for size, layout in recognise(tensors, file):
-        own = shrink(tensors, layout)
+    for size, config in recognise(tensors, file):
+        own = shrink(tensors, config)
         if own is not None:
-            return AdapterFile(size, layout, own, "diffusers" if ours else "tencentarc")
+            return AdapterFile(size, config, own, "diffusers" if ours else "tencentarc")
     raise RequestError(f"{file} is no T2I-Adapter of a known size: its fifth stage is not empty")
 
 
 def widen_input(found: AdapterFile) -> AdapterFile:
     """An adapter of one channel as one of three that makes the same features of a grey condition shown as RGB."""
-    if found.layout.in_channels != 1:
+    if found.config.in_channels != 1:
         raise RequestError(
-            f"--channels 3 is for an adapter of 1 channel, and this one has {found.layout.in_channels}"
+            f"--channels 3 is for an adapter of 1 channel, and this one has {found.config.in_channels}"
         )
     first = "conv_in.weight" if "conv_in.weight" in found.tensors else "body.0.in_conv.weight"
     # Unshuffled pixels come channel by channel, so the weights repeat as blocks.
     widened = found.tensors[first].repeat(1, 3, 1, 1) / 3
-    return replace(found, layout=replace(found.layout, in_channels=3), tensors={**found.tensors, first: widened})
+    return replace(found, config=replace(found.config, in_channels=3), tensors={**found.tensors, first: widened})
 
 
-def recognise(tensors: Mapping[str, torch.Tensor], file: Path) -> list[tuple[AdapterName, Layout]]:
+def recognise(tensors: Mapping[str, torch.Tensor], file: Path) -> list[tuple[AdapterName, AdapterConfig]]:
     """The adapters that tensors of these names (as in `Adapter`) and shapes can hold, the narrowest first.
 
     More than one where a narrow one may lie in the corner of a wider one's zeros. Raises RequestError when there
@@ -110,19 +110,19 @@ def recognise(tensors: Mapping[str, torch.Tensor], file: Path) -> list[tuple[Ada
     except KeyError as error:
         raise RequestError(f"{file} is no T2I-Adapter: it has no convolution {error.args[0]}") from None
     fits = [
-        (size, layout)
-        for size, layout in candidates
-        if has_shapes(tensors, layout) or has_shapes(tensors, stored_layout(layout))
+        (size, config)
+        for size, config in candidates
+        if has_shapes(tensors, config) or has_shapes(tensors, stored_config(config))
     ]
     if not fits:
         raise RequestError(f"{file} is no T2I-Adapter of a known size: {_difference(tensors, candidates)}")
     return fits
 
 
-def write_tencentarc(layout: Layout, tensors: Mapping[str, torch.Tensor], file: Path) -> None:
+def write_tencentarc(config: AdapterConfig, tensors: Mapping[str, torch.Tensor], file: Path) -> None:
     """Write a new .safetensors or, as TencentARC's scripts want it, .pth file. The tensors keep their dtype."""
-    stored = stored_layout(layout)
-    light = layout.size.kind == "light"
+    stored = stored_config(config)
+    light = config.size.kind == "light"
     named = {_to_tencentarc(name, light): tensor for name, tensor in enlarge(tensors, stored).items()}
     with create_file(file) as scratch:
         if file.suffix == ".safetensors":
@@ -142,7 +142,7 @@ def _find_weights(path: Path) -> Path:
     raise RequestError(f"{path} is no adapter's folder: it has no {WEIGHTS}")
 
 
-def _candidates(tensors: Mapping[str, torch.Tensor]) -> Iterator[tuple[AdapterName, Layout]]:
+def _candidates(tensors: Mapping[str, torch.Tensor]) -> Iterator[tuple[AdapterName, AdapterConfig]]:
     """The sizes that the tensors might be of, the narrowest first. KeyError names a tensor that all these have."""
     full = "conv_in.weight" in tensors
     pixels = _width(tensors, "conv_in.weight" if full else "body.0.in_conv.weight", axis=1)
@@ -152,7 +152,7 @@ def _candidates(tensors: Mapping[str, torch.Tensor]) -> Iterator[tuple[AdapterNa
         for in_channels in IN_CHANNELS:
             if (size.kind == "full") == full and pixels == in_channels * size.unshuffle**2:
                 channels = tuple(_width(tensors, width.format(stage), axis=0) for stage in range(len(size.downs)))
-                yield name, Layout(size, in_channels, channels)
+                yield name, AdapterConfig(size, in_channels, channels)
 
 
 def _width(tensors: Mapping[str, torch.Tensor], name: str, axis: int) -> int:
@@ -161,14 +161,14 @@ def _width(tensors: Mapping[str, torch.Tensor], name: str, axis: int) -> int:
     return tensors[name].shape[axis]
 
 
-def _difference(tensors: Mapping[str, torch.Tensor], candidates: list[tuple[AdapterName, Layout]]) -> str:
+def _difference(tensors: Mapping[str, torch.Tensor], candidates: list[tuple[AdapterName, AdapterConfig]]) -> str:
     """The first thing that makes the tensors something else than the widest candidate."""
     if not candidates:
         return f"its input has neither {' nor '.join(map(str, IN_CHANNELS))} channels"
-    size, layout = candidates[-1]
-    either = (shapes_of(layout), shapes_of(stored_layout(layout)))
+    size, config = candidates[-1]
+    either = (shapes_of(config), shapes_of(stored_config(config)))
     expected = min(either, key=lambda shapes: len(shapes.keys() ^ tensors.keys()))
-    what = f"the adapter called {size}, with {layout.in_channels} channels in,"
+    what = f"the adapter called {size}, with {config.in_channels} channels in,"
     for name in sorted(expected.keys() - tensors.keys()):
         return f"{what} has a tensor {name}, which is missing"
     for name in sorted(tensors.keys() - expected.keys()):

@@ -17,7 +17,7 @@ import torch
 
 from adapters.finite import name_not_finite
 from adapters.model.adapter import Adapter
-from adapters.model.config import SIZES, Layout
+from adapters.model.config import SIZES, AdapterConfig
 from adapters.records import read_named_tensors
 from extractors.weights.checkpoints import save_tensors
 from pipeline.errors import IncompleteError, RequestError
@@ -37,12 +37,12 @@ def save_adapter(adapter: Adapter, folder: Path) -> None:
     tensors = adapter.state_dict()
     if name := name_not_finite(tensors):
         raise IncompleteError(f"the adapter holds numbers that are not finite ({name}), and is not kept")
-    write_diffusers(adapter.layout, tensors, folder)
+    write_diffusers(adapter.config, tensors, folder)
 
 
-def write_diffusers(layout: Layout, tensors: Mapping[str, torch.Tensor], folder: Path) -> None:
+def write_diffusers(config: AdapterConfig, tensors: Mapping[str, torch.Tensor], folder: Path) -> None:
     """`save_adapter` for bare tensors, named as in `Adapter`, which keep their dtype."""
-    stored = stored_layout(layout)
+    stored = stored_config(config)
     (folder / CONFIG).write_text(json.dumps(diffusers_config(stored), indent=2) + "\n")
     named = {PREFIX + name: tensor for name, tensor in enlarge(tensors, stored).items()}
     save_tensors(named, folder / WEIGHTS, {"format": "pt"})
@@ -50,27 +50,27 @@ def write_diffusers(layout: Layout, tensors: Mapping[str, torch.Tensor], folder:
 
 def load_adapter(adapter: Adapter, folder: Path) -> None:
     """Fill the adapter with the weights in `folder`, bit for bit. Raises RequestError when they do not fit it."""
-    stored = stored_layout(adapter.layout)
+    stored = stored_config(adapter.config)
     tensors = {name.removeprefix(PREFIX): tensor for name, tensor in read_named_tensors(folder / WEIGHTS).items()}
     if not has_shapes(tensors, stored):
         raise RequestError(f"{folder} does not hold an adapter of the layout {diffusers_config(stored)}")
-    own = shrink(tensors, adapter.layout)
+    own = shrink(tensors, adapter.config)
     if own is None:
         raise RequestError(f"{folder} holds a wider adapter: its tensors are not zero beyond this one's channels")
     adapter.load_state_dict(own)
 
 
-def stored_layout(layout: Layout) -> Layout:
-    """The layout that holds this one and that diffusers can express."""
-    if layout.size.kind == "full":
-        return layout
-    size, channels = SIZES["small"], layout.channels
+def stored_config(config: AdapterConfig) -> AdapterConfig:
+    """The smallest configuration that diffusers can express and that holds this one."""
+    if config.size.kind == "full":
+        return config
+    size, channels = SIZES["small"], config.channels
     if channels[-1] != channels[-2]:
-        return replace(layout, size=replace(size, downs=(*size.downs, True)), channels=(*channels, channels[-1]))
-    return replace(layout, size=size)
+        return replace(config, size=replace(size, downs=(*size.downs, True)), channels=(*channels, channels[-1]))
+    return replace(config, size=size)
 
 
-def diffusers_config(stored: Layout) -> dict[str, Any]:
+def diffusers_config(stored: AdapterConfig) -> dict[str, Any]:
     """config.json of a `T2IAdapter`; a light one's channels leave out the last stage, which repeats them."""
     size, light = stored.size, stored.size.kind == "light"
     kind = "light_adapter" if light else "full_adapter" if size.unshuffle == 8 else "full_adapter_xl"
@@ -84,17 +84,17 @@ def diffusers_config(stored: Layout) -> dict[str, Any]:
     }
 
 
-def shapes_of(layout: Layout) -> dict[str, torch.Size]:
+def shapes_of(config: AdapterConfig) -> dict[str, torch.Size]:
     """Of an adapter's tensors, by name."""
     with torch.device("meta"):
-        return {name: tensor.shape for name, tensor in Adapter(layout).state_dict().items()}
+        return {name: tensor.shape for name, tensor in Adapter(config).state_dict().items()}
 
 
-def has_shapes(tensors: Mapping[str, torch.Tensor], layout: Layout) -> bool:
-    return {name: tensor.shape for name, tensor in tensors.items()} == shapes_of(layout)
+def has_shapes(tensors: Mapping[str, torch.Tensor], config: AdapterConfig) -> bool:
+    return {name: tensor.shape for name, tensor in tensors.items()} == shapes_of(config)
 
 
-def enlarge(tensors: Mapping[str, torch.Tensor], stored: Layout) -> Tensors:
+def enlarge(tensors: Mapping[str, torch.Tensor], stored: AdapterConfig) -> Tensors:
     """The tensors in the corner of those of a larger layout, zeros around them."""
     dtype = next(iter(tensors.values())).dtype
     enlarged = {name: torch.zeros(shape, dtype=dtype) for name, shape in shapes_of(stored).items()}
@@ -103,9 +103,9 @@ def enlarge(tensors: Mapping[str, torch.Tensor], stored: Layout) -> Tensors:
     return enlarged
 
 
-def shrink(tensors: Mapping[str, torch.Tensor], layout: Layout) -> Tensors | None:
+def shrink(tensors: Mapping[str, torch.Tensor], config: AdapterConfig) -> Tensors | None:
     """What `enlarge` was given to make these, or None when there is more than zeros around it."""
-    shapes = shapes_of(layout)
+    shapes = shapes_of(config)
     own = {name: _corner(tensors[name], shape).clone() for name, shape in shapes.items()}
     for name, tensor in tensors.items():
         inside = own[name].count_nonzero() if name in own else 0

@@ -14,15 +14,15 @@ from extractors.registry import format_of
 
 @dataclass(frozen=True)
 class Batch:
-    """N examples, each tensor with N in front; times is float64 (N,), edges float32 (N,)."""
+    """N examples, each tensor with N in front; u is float64 (N,), edges float32 (N,)."""
 
     pictures: torch.Tensor | None
     latents: torch.Tensor | None
-    drawings: torch.Tensor | None
+    control_images: torch.Tensor | None
     edges: torch.Tensor
     captions: list[str]
-    times: torch.Tensor
-    posteriors: torch.Tensor
+    u: torch.Tensor
+    vae_noise: torch.Tensor
     noises: torch.Tensor
 
     def to(self, device: torch.device) -> Batch:
@@ -35,9 +35,9 @@ class Batch:
             self,
             pictures=move(self.pictures),
             latents=move(self.latents),
-            drawings=move(self.drawings),
+            control_images=move(self.control_images),
             edges=self.edges.to(device, non_blocking=True),
-            posteriors=self.posteriors.to(device, non_blocking=True),
+            vae_noise=self.vae_noise.to(device, non_blocking=True),
             noises=self.noises.to(device, non_blocking=True),
         )
 
@@ -54,11 +54,11 @@ def stack_examples(examples: Sequence[Example]) -> Batch:
     return Batch(
         pictures=_stack([e.picture for e in examples]),
         latents=_stack([e.latent for e in examples]),
-        drawings=_stack([e.drawing for e in examples]),
+        control_images=_stack([e.control_image for e in examples]),
         edges=torch.tensor([e.edge for e in examples]),
         captions=[e.caption for e in examples],
-        times=torch.tensor([e.time for e in examples], dtype=torch.float64),
-        posteriors=torch.stack([e.posterior for e in examples]),
+        u=torch.tensor([e.u for e in examples], dtype=torch.float64),
+        vae_noise=torch.stack([e.vae_noise for e in examples]),
         noises=torch.stack([e.noise for e in examples]),
     )
 
@@ -73,9 +73,9 @@ def scale_pictures(pictures: torch.Tensor) -> torch.Tensor:
     return pictures.float() / 255 * 2 - 1
 
 
-def scale_drawings(drawings: torch.Tensor, condition: str, edges: torch.Tensor) -> torch.Tensor:
+def scale_control_images(control_images: torch.Tensor, condition: str, edges: torch.Tensor) -> torch.Tensor:
     """uint8 (N, C, H, W) -> what the adapter is given, float32 in 0..1; edges are 0 or 1, by the threshold."""
-    scaled = drawings.float() / 255
+    scaled = control_images.float() / 255
     if format_of(condition).values != "edges":
         return scaled
     return (scaled > edges.view(-1, 1, 1, 1)).float()

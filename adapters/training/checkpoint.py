@@ -34,8 +34,8 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class State:
-    """Where a run stands.
+class TrainProgress:
+    """How far a run has come.
 
     epoch, position: the next sample that training will consume, of those that are not held out. scaler: of the
     gradients' scale with --precision fp16, else empty. loss: of this step; None before the first, and where it was
@@ -53,43 +53,43 @@ class State:
 
 
 @dataclass(frozen=True)
-class Learner:
-    """All that learns. average: the moving average of the adapter, if one is kept."""
+class TrainState:
+    """All that learns. ema: the moving average of the adapter, if one is kept."""
 
     adapter: Adapter
     optimizer: torch.optim.Optimizer
-    average: Adapter | None = None
+    ema: Adapter | None = None
 
     @property
     def result(self) -> Adapter:
         """What is validated and exported."""
-        return self.adapter if self.average is None else self.average
+        return self.adapter if self.ema is None else self.ema
 
     @property
     def folders(self) -> dict[str, Adapter]:
         """The adapters, by the name of their folder in a checkpoint."""
-        adapters = {"adapter": self.adapter, "average": self.average}
+        adapters = {"adapter": self.adapter, "average": self.ema}
         return {name: adapter for name, adapter in adapters.items() if adapter is not None}
 
 
-def save_checkpoint(run: Path, state: State, learner: Learner, keep: int) -> None:
+def save_checkpoint(run: Path, progress: TrainProgress, train_state: TrainState, keep: int) -> None:
     """Commit a checkpoint, and then remove all but the newest `keep`.
 
     Raises IncompleteError, and leaves all as it was, where something that learns is not finite.
     """
-    with commit_folder(_folder_of(run, state.step)) as folder:
-        for name, adapter in learner.folders.items():
+    with commit_folder(_folder_of(run, progress.step)) as folder:
+        for name, adapter in train_state.folders.items():
             (folder / name).mkdir()
             save_adapter(adapter, folder / name)
         moments = {
             f"{parameter}.{name}": value
-            for parameter, entries in learner.optimizer.state_dict()["state"].items()
+            for parameter, entries in train_state.optimizer.state_dict()["state"].items()
             for name, value in entries.items()
         }
         if broken := name_not_finite(moments):
             raise IncompleteError(f"the optimizer holds numbers that are not finite ({broken}), and is not kept")
         save_tensors(moments, folder / "optimizer.safetensors")
-        write_json(folder / "state.json", asdict(state))
+        write_json(folder / "state.json", asdict(progress))
     for folder in _checkpoints(run)[:-keep]:
         shutil.rmtree(folder)
 
@@ -114,25 +114,25 @@ def newest_step(run: Path) -> int:
     return max((int(folder.name) for folder in _checkpoints(run)), default=0)
 
 
-def resume(run: Path, learner: Learner, step: int) -> State:
+def resume(run: Path, train_state: TrainState, step: int) -> TrainProgress:
     """Fill what learns from the checkpoint of `step`, which the first worker has found to be the newest.
 
     RequestError where another worker does not see it, and for one that is damaged: without it, training resumes
     from the one before.
     """
     if not step:
-        return State()
+        return TrainProgress()
     folder = _folder_of(run, step)
     if not folder.exists():
         raise RequestError(f"--out must be a folder that all workers see, and one of them finds no {folder}")
-    for name, adapter in learner.folders.items():
+    for name, adapter in train_state.folders.items():
         load_adapter(adapter, folder / name)
-    moments = _read_moments(folder / "optimizer.safetensors", learner.optimizer)
-    learner.optimizer.load_state_dict({**learner.optimizer.state_dict(), "state": moments})
-    state = read_record(folder / "state.json", State, closed=True)
-    if state.step != step:
-        raise RequestError(f"{folder / 'state.json'}: must be of step {step}, not {state.step}")
-    return state
+    moments = _read_moments(folder / "optimizer.safetensors", train_state.optimizer)
+    train_state.optimizer.load_state_dict({**train_state.optimizer.state_dict(), "state": moments})
+    progress = read_record(folder / "state.json", TrainProgress, closed=True)
+    if progress.step != step:
+        raise RequestError(f"{folder / 'state.json'}: must be of step {step}, not {progress.step}")
+    return progress
 
 
 def _read_moments(file: Path, optimizer: torch.optim.Optimizer) -> dict[int, dict[str, torch.Tensor]]:

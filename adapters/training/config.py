@@ -8,7 +8,8 @@ from typing import Literal
 
 import tyro
 
-from adapters.options import CELL, AdapterName, Precision, check_condition
+from adapters.options import AdapterName, Precision, check_condition
+from extractors.maps.crop import SIZE_MULTIPLE
 from extractors.registry import format_of
 from pipeline.errors import RequestError
 
@@ -78,7 +79,7 @@ class TrainConfig:
     live: bool = False
     """Compute the condition while training, from the crop, instead of reading it from a column."""
     variant: str = "default"
-    """Which extractors compute --live conditions, and tell how far sample pictures obey."""
+    """Which extractors compute --live conditions, and tell how closely sample pictures follow the condition."""
     weights: Path | None = None
     """A folder with these extractors' weight files."""
     validation: int = 16
@@ -86,7 +87,7 @@ class TrainConfig:
     validate_every: int = 20
     """Steps between two validations."""
     sample_every: int = 0
-    """Steps between sample pictures and a measure of how far they obey; 0 makes none."""
+    """Steps between sample pictures and a measure of how closely they follow the condition; 0 makes none."""
     checkpoint_every: int = 100
     """Steps between two checkpoints."""
     keep: int = 2
@@ -130,8 +131,8 @@ class TrainConfig:
             raise RequestError(f"--empty-captions must be a share, 0 to 1, not {self.empty_captions}")
         if self.ema is not None and not 0 < self.ema < 1:
             raise RequestError(f"--ema must be above 0 and below 1, not {self.ema}")
-        if self.size is not None and (self.size <= 0 or self.size % CELL):
-            raise RequestError(f"--size must be a positive multiple of {CELL}, not {self.size}")
+        if self.size is not None and (self.size <= 0 or self.size % SIZE_MULTIPLE):
+            raise RequestError(f"--size must be a positive multiple of {SIZE_MULTIPLE}, not {self.size}")
         self._check_data()
 
     def _check_data(self) -> None:

@@ -25,27 +25,27 @@ class World:
 
     device: torch.device
     rank: int = 0
-    ranks: int = 1
+    world_size: int = 1
 
     @property
-    def first(self) -> bool:
-        """Whether this worker is the one that writes."""
+    def is_main(self) -> bool:
+        """Whether this worker writes: rank 0."""
         return self.rank == 0
 
-    def wait(self) -> None:
-        """Until all workers are here."""
-        if self.ranks > 1:
+    def barrier(self) -> None:
+        """Wait until all workers have come here."""
+        if self.world_size > 1:
             distributed.barrier()
 
-    def tell(self, said: Any) -> Any:
-        """What the first worker says, on all: JSON. All workers must call this, at the same place."""
-        if self.ranks == 1:
-            return said
-        text = json.dumps(said).encode()
+    def broadcast(self, value: Any) -> Any:
+        """Rank 0's `value`, JSON-able, on every worker. All workers must call this, at the same place."""
+        if self.world_size == 1:
+            return value
+        text = json.dumps(value).encode()
         length = torch.tensor([len(text)], device=self.device)
         distributed.broadcast(length, src=0)
         letters = torch.zeros(int(length), dtype=torch.uint8, device=self.device)
-        if self.first:
+        if self.is_main:
             letters.copy_(torch.frombuffer(bytearray(text), dtype=torch.uint8))
         distributed.broadcast(letters, src=0)
         return json.loads(bytes(letters.tolist()))

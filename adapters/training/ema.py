@@ -9,7 +9,7 @@ import torch
 from adapters.model.adapter import Adapter
 
 
-class Average:
+class Ema:
     """decay: of the average at each step; lower in the first ones, when there is little to average."""
 
     def __init__(self, adapter: Adapter, decay: float) -> None:

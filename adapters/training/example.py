@@ -10,9 +10,8 @@ import torch
 
 from adapters.errors import names_sample
 from adapters.inference.control_images import extract_from_crop
-from adapters.options import CELL
 from extractors.format import Map
-from extractors.maps.crop import Window, fixed_crop
+from extractors.maps.crop import SIZE_MULTIPLE, Window, fixed_crop
 from extractors.registry import format_of
 from pipeline.errors import RequestError
 from pipeline.image.stored import decode_rgb
@@ -26,7 +25,7 @@ EDGES = (0.3, 0.8)
 
 
 @dataclass(frozen=True)
-class Framing:
+class CropConfig:
     """What of a sample is used, and how.
 
     size: side of the square crop, pixels; whole pictures, cut to multiples of 64, when None. channels, cell: of
@@ -51,24 +50,24 @@ class Example:
     """One visit to a sample.
 
     picture: uint8 (3, H, W) RGB, or None with latents. latent: float32 (2, C, h, w), mean and standard deviation
-    before scaling, or None. drawing: uint8 (C, H, W), what the adapter is to see before /255 and threshold, or
-    None when it is computed from the picture. edge: threshold of a sketch. time: in [0, 1), which the schedule
-    maps to a time step. posterior, noise: standard normal, float32 (C, h, w).
+    before scaling, or None. control_image: uint8 (C, H, W), what the adapter sees before /255 and threshold, or
+    None when it is computed from the picture. edge: threshold of a sketch. u: in [0, 1), which the schedule maps
+    to a timestep. vae_noise, noise: standard normal, float32 (C, h, w), for the latent and for its timestep.
     """
 
     picture: torch.Tensor | None
     latent: torch.Tensor | None
-    drawing: torch.Tensor | None
+    control_image: torch.Tensor | None
     edge: float
     caption: str
-    time: float
-    posterior: torch.Tensor
+    u: float
+    vae_noise: torch.Tensor
     noise: torch.Tensor
 
 
 @dataclass(frozen=True)
-class Draws:
-    """The dice of a visit, each in [0, 1): all are cast whatever is asked for, so that no option moves another."""
+class VisitRandoms:
+    """The random numbers of a visit, each in [0, 1): all are drawn always, so that no option moves another's."""
 
     top: float
     left: float
@@ -76,7 +75,7 @@ class Draws:
     empty: float
     mirror: float
     edge: float
-    time: float
+    u: float
 
 
 def make_generator(seed: int, visit: str, key: str) -> torch.Generator:
@@ -86,68 +85,68 @@ def make_generator(seed: int, visit: str, key: str) -> torch.Generator:
 
 
 @names_sample
-def make_example(sample: Sample, framing: Framing, seed: int, visit: str) -> Example:
-    """Crop and mirror picture and condition together, choose a caption, draw time step and noise.
+def make_example(sample: Sample, crop_config: CropConfig, seed: int, visit: str) -> Example:
+    """Crop and mirror picture and condition together, choose a caption, draw timestep and noise.
 
     visit: the epoch, or "validation". Raises RequestError for a picture that is smaller than the crop,
     DamagedShard for members that cannot be read.
     """
     generator = make_generator(seed, visit, sample.key)
-    draws = Draws(*torch.rand(7, generator=generator, dtype=torch.float64).tolist())
-    form = format_of(framing.condition)
-    needs_picture = not framing.latents or form.from_crop
+    randoms = VisitRandoms(*torch.rand(7, generator=generator, dtype=torch.float64).tolist())
+    form = format_of(crop_config.condition)
+    needs_picture = not crop_config.latents or form.from_crop
     picture = decode_rgb(sample.members["jpg"]) if needs_picture else None
-    latent = read_latent(sample) if framing.latents else None
-    mirrored = framing.flip and draws.mirror < 0.5
-    map = None if form.from_crop or framing.live else read_map(sample, framing.condition, mirrored)
+    latent = read_latent(sample) if crop_config.latents else None
+    mirrored = crop_config.flip and randoms.mirror < 0.5
+    map = None if form.from_crop or crop_config.live else read_map(sample, crop_config.condition, mirrored)
     height, width = form.size(map) if picture is None else picture.shape[:2]
     if latent is None:
-        window = choose_window(height, width, framing.size, draws, sample.key)
+        window = choose_window(height, width, crop_config.size, randoms, sample.key)
     else:
         window = fixed_crop(height, width)
-        check_latent(latent, window, framing, sample.key)
+        check_latent(latent, window, crop_config, sample.key)
     crop = None
     if picture is not None:
         crop = np.ascontiguousarray((picture[:, ::-1] if mirrored else picture)[window])
-    drawing = None
+    control_image = None
     if form.from_crop:
         assert crop is not None
-        drawing = form.render(extract_from_crop(framing.condition, crop), *crop.shape[:2])
+        control_image = form.render(extract_from_crop(crop_config.condition, crop), *crop.shape[:2])
     elif map is not None:
-        drawing = form.render_window(map, height, width, window)
-    shape = framing.channels, *((part.stop - part.start) // framing.cell for part in window)
+        control_image = form.render_window(map, height, width, window)
+    shape = crop_config.channels, *((part.stop - part.start) // crop_config.cell for part in window)
     return Example(
         picture=None if latent is not None else _to_tensor(crop),  # type: ignore[arg-type]
         latent=latent,
-        drawing=None if drawing is None else _to_tensor(drawing),
-        edge=EDGES[0] + draws.edge * (EDGES[1] - EDGES[0]) if framing.threshold == "random" else EDGE,
-        caption="" if draws.empty < framing.empty_captions else _choose_caption(sample, draws.caption),
-        time=draws.time,
-        posterior=torch.randn(shape, generator=generator),
+        control_image=None if control_image is None else _to_tensor(control_image),
+        edge=EDGES[0] + randoms.edge * (EDGES[1] - EDGES[0]) if crop_config.threshold == "random" else EDGE,
+        caption="" if randoms.empty < crop_config.empty_captions else _choose_caption(sample, randoms.caption),
+        u=randoms.u,
+        vae_noise=torch.randn(shape, generator=generator),
         noise=torch.randn(shape, generator=generator),
     )
 
 
-def choose_window(height: int, width: int, size: int | None, draws: Draws, key: str) -> Window:
+def choose_window(height: int, width: int, size: int | None, randoms: VisitRandoms, key: str) -> Window:
     """A square of `size` at a drawn place, or the middle of the picture cut to multiples of 64."""
     if size is None:
-        rows, columns = height // CELL * CELL, width // CELL * CELL
+        rows, columns = height // SIZE_MULTIPLE * SIZE_MULTIPLE, width // SIZE_MULTIPLE * SIZE_MULTIPLE
         top, left = (height - rows) // 2, (width - columns) // 2
         return slice(top, top + rows), slice(left, left + columns)
     if min(height, width) < size:
         raise RequestError(f"--size {size} must not exceed any picture, and {key} is {width}x{height}")
-    top, left = int(draws.top * (height - size + 1)), int(draws.left * (width - size + 1))
+    top, left = int(randoms.top * (height - size + 1)), int(randoms.left * (width - size + 1))
     return slice(top, top + size), slice(left, left + size)
 
 
-def check_latent(latent: torch.Tensor, window: Window, framing: Framing, key: str) -> None:
+def check_latent(latent: torch.Tensor, window: Window, crop_config: CropConfig, key: str) -> None:
     """RequestError unless the latent is of this window, and of the one size that a batch has."""
-    rows, columns = ((part.stop - part.start) // framing.cell for part in window)
-    size = framing.size or rows * framing.cell
-    if tuple(latent.shape[1:]) != (framing.channels, rows, columns) or rows * framing.cell != size:
+    rows, columns = ((part.stop - part.start) // crop_config.cell for part in window)
+    size = crop_config.size or rows * crop_config.cell
+    if tuple(latent.shape[1:]) != (crop_config.channels, rows, columns) or rows * crop_config.cell != size:
         raise RequestError(
-            f"--latents must be {framing.channels} channels of crops of {size} pixels, as the first sample's, "
-            f"and {key} has {tuple(latent.shape[1:])} of one of {rows * framing.cell}"
+            f"--latents must be {crop_config.channels} channels of crops of {size} pixels, as the first sample's, "
+            f"and {key} has {tuple(latent.shape[1:])} of one of {rows * crop_config.cell}"
         )
 
 
@@ -158,9 +157,9 @@ def read_map(sample: Sample, condition: str, mirrored: bool = False) -> Map:
     return form.mirror(map) if mirrored else map
 
 
-def _choose_caption(sample: Sample, draw: float) -> str:
+def _choose_caption(sample: Sample, u: float) -> str:
     captions = read_info(sample).captions
-    return captions[int(draw * len(captions))]
+    return captions[int(u * len(captions))]
 
 
 @names_sample

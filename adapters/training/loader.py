@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from adapters.training.batch import Batch, stack_examples
 from adapters.training.distributed import World
-from adapters.training.example import Example, Framing, make_example
+from adapters.training.example import CropConfig, Example, make_example
 from extractors.budget import stored_size
 from pipeline.errors import IncompleteError, RequestError
 from pipeline.interrupts import hold_interrupts
@@ -53,22 +53,22 @@ class SampleStream(Protocol):
 
 
 @dataclass(frozen=True)
-class Share:
+class RankBatch:
     """One worker's part of each global batch, in `micro` samples at once."""
 
     batch: int
     micro: int
     rank: int = 0
-    ranks: int = 1
+    world_size: int = 1
 
     @property
     def parts(self) -> int:
         """Micro-batches of a step."""
-        return self.batch // self.ranks // self.micro
+        return self.batch // self.world_size // self.micro
 
     def positions(self, step: int) -> range:
         """Those of the worker in a step, micro-batch after micro-batch."""
-        own = self.batch // self.ranks
+        own = self.batch // self.world_size
         first = step * self.batch + self.rank * own
         return range(first, first + own)
 
@@ -79,23 +79,31 @@ class MicroBatches(IterableDataset[list[Batch]]):
     A loader makes whole steps, every n-th of them: those are in lanes of their own.
     """
 
-    def __init__(self, stream: SampleStream, framing: Framing, seed: int, share: Share, start: int) -> None:
-        self.stream, self.framing, self.seed, self.share, self.start = stream, framing, seed, share, start
+    def __init__(
+        self, stream: SampleStream, crop_config: CropConfig, seed: int, rank_batch: RankBatch, start: int
+    ) -> None:
+        self.stream, self.crop_config, self.seed, self.rank_batch, self.start = (
+            stream,
+            crop_config,
+            seed,
+            rank_batch,
+            start,
+        )
 
     def __iter__(self) -> Iterator[list[Batch]]:
         loader = get_worker_info()
         first, stride = (loader.id, loader.num_workers) if loader else (0, 1)
-        positions = chain.from_iterable(map(self.share.positions, count(self.start + first, stride)))
+        positions = chain.from_iterable(map(self.rank_batch.positions, count(self.start + first, stride)))
         taken = self.stream.take(positions, self._make)
         while True:
-            yield [self._stack(taken) for _ in range(self.share.parts)]
+            yield [self._stack(taken) for _ in range(self.rank_batch.parts)]
 
     def _stack(self, taken: Iterator[tuple[int, Example]]) -> Batch:
-        return stack_examples([example for _, example in islice(taken, self.share.micro)])
+        return stack_examples([example for _, example in islice(taken, self.rank_batch.micro)])
 
     def _make(self, sample: Sample, epoch: int, shape: Shape | None) -> Example:
-        framing = self.framing if shape is None else replace(self.framing, size=None)
-        return make_example(sample, framing, self.seed, str(epoch))
+        crop_config = self.crop_config if shape is None else replace(self.crop_config, size=None)
+        return make_example(sample, crop_config, self.seed, str(epoch))
 
 
 def load_batches(batches: MicroBatches, loaders: int, world: World) -> Iterator[Batch]:
@@ -103,7 +111,7 @@ def load_batches(batches: MicroBatches, loaders: int, world: World) -> Iterator[
     if not loaders:
         return chain.from_iterable(batches)
     loader: DataLoader[list[Batch] | Exception] = DataLoader(
-        Handed(batches),
+        ErrorForwarding(batches),
         batch_size=None,
         num_workers=loaders,
         prefetch_factor=AHEAD,
@@ -113,10 +121,10 @@ def load_batches(batches: MicroBatches, loaders: int, world: World) -> Iterator[
     )
     with hold_interrupts():
         started = iter(loader)
-    return chain.from_iterable(take_handed(started))
+    return chain.from_iterable(raise_forwarded(started))
 
 
-class Handed(IterableDataset[list[Batch] | Exception]):
+class ErrorForwarding(IterableDataset[list[Batch] | Exception]):
     """What a loader hands over: the batches of its steps, and last the error that has one line to say.
 
     Raised there, torch would make that line the end of a traceback.
@@ -132,9 +140,9 @@ class Handed(IterableDataset[list[Batch] | Exception]):
             yield error
 
 
-def take_handed(handed: Iterable[list[Batch] | Exception]) -> Iterator[list[Batch]]:
+def raise_forwarded(forwarded: Iterable[list[Batch] | Exception]) -> Iterator[list[Batch]]:
     """The batches of each step. Raises the error that a loader has handed over."""
-    for batches in handed:
+    for batches in forwarded:
         if isinstance(batches, Exception):
             raise batches
         yield batches

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import torch
 
-from adapters.base import Base, Context
+from adapters.base import Base, PromptEmbeds
 from adapters.base.load import DTYPES
 from adapters.options import Precision
-from adapters.training.batch import Batch, scale_drawings, scale_pictures
+from adapters.training.batch import Batch, scale_control_images, scale_pictures
 from adapters.training.config import Schedule
 
 
@@ -29,20 +29,20 @@ SCHEDULES: dict[Schedule, Callable[[torch.Tensor, int], torch.Tensor]] = {"cubic
 
 
 Network = Callable[[torch.Tensor], list[torch.Tensor]]
-"""An adapter, or something that stands for it."""
+"""An adapter, or what wraps it."""
 
 
 @dataclass(frozen=True)
 class NoisyLatents:
     """What the base makes of a batch: all that the loss needs.
 
-    latents, noise: float32 (N, 4, h, w). times: int64 (N,). conditions: float32 (N, C, H, W) in 0..1.
+    latents, noise: float32 (N, 4, h, w). timesteps: int64 (N,). conditions: float32 (N, C, H, W) in 0..1.
     """
 
     latents: torch.Tensor
     noise: torch.Tensor
-    times: torch.Tensor
-    context: Context
+    timesteps: torch.Tensor
+    prompt_embeds: PromptEmbeds
     conditions: torch.Tensor
 
 
@@ -50,16 +50,16 @@ class NoisyLatents:
 class Objective:
     """How batches become a loss.
 
-    embed: captions -> context. draw: uint8 pictures (N, 3, H, W) -> drawings uint8 (N, C, H, W), for conditions
-    that no column holds.
+    embed: captions -> prompt embeddings. extract: pictures, uint8 (N, 3, H, W) -> control images, uint8
+    (N, C, H, W), for conditions that no column holds.
     """
 
     base: Base
     condition: str
     schedule: Schedule
     precision: Precision
-    embed: Callable[[Sequence[str]], Context]
-    draw: Callable[[torch.Tensor], torch.Tensor] | None = None
+    embed: Callable[[Sequence[str]], PromptEmbeds]
+    extract: Callable[[torch.Tensor], torch.Tensor] | None = None
 
     def add_noise(self, batch: Batch) -> NoisyLatents:
         """Encode pictures and captions, and noise each latent to its time step.
@@ -67,29 +67,31 @@ class Objective:
         Builds no graph: nothing of the base has `requires_grad`.
         """
         base = self.base
-        drawings = batch.drawings
-        if drawings is None:
-            assert self.draw is not None
+        control_images = batch.control_images
+        if control_images is None:
+            assert self.extract is not None
             assert batch.pictures is not None
-            drawings = self.draw(batch.pictures)
+            control_images = self.extract(batch.pictures)
         batch = batch.to(base.device)
         if batch.latents is not None:
             mean, std = batch.latents.unbind(1)
         else:
             assert batch.pictures is not None
             mean, std = base.encode(scale_pictures(batch.pictures))
-        latents = base.scale(mean + std * batch.posteriors)
-        times = SCHEDULES[self.schedule](batch.times, base.time_steps).to(base.device)
-        noisy = base.scheduler.add_noise(latents, batch.noises, times)
-        conditions = scale_drawings(drawings.to(base.device), self.condition, batch.edges)
-        return NoisyLatents(noisy, batch.noises, times, self.embed(batch.captions), conditions)
+        latents = base.scale(mean + std * batch.vae_noise)
+        timesteps = SCHEDULES[self.schedule](batch.u, base.time_steps).to(base.device)
+        noisy = base.scheduler.add_noise(latents, batch.noises, timesteps)
+        conditions = scale_control_images(control_images.to(base.device), self.condition, batch.edges)
+        return NoisyLatents(noisy, batch.noises, timesteps, self.embed(batch.captions), conditions)
 
     def loss(self, adapter: Network, noisy: NoisyLatents) -> torch.Tensor:
         """Mean squared error of the predicted noise, a scalar."""
         height, width = noisy.conditions.shape[-2:]
         with self.rounding():
             features = adapter(noisy.conditions)
-            predicted = self.base.predict(noisy.latents, noisy.times, noisy.context, features, (height, width))
+            predicted = self.base.predict(
+                noisy.latents, noisy.timesteps, noisy.prompt_embeds, features, (height, width)
+            )
         return torch.nn.functional.mse_loss(predicted.float(), noisy.noise)
 
     def rounding(self) -> AbstractContextManager[object]:

@@ -12,12 +12,12 @@ import torch
 from adapters.base import Base, load_base
 from adapters.base.load import DTYPES
 from adapters.base.text_cache import TextCache
-from adapters.options import CELL
 from adapters.training.config import TrainConfig
-from adapters.training.example import LATENTS, Framing, read_latent
+from adapters.training.example import LATENTS, CropConfig, read_latent
 from adapters.training.loader import SampleStream, shapes_of
 from extractors.atomic import cache_folder
 from extractors.base import Extractor
+from extractors.maps.crop import SIZE_MULTIPLE
 from extractors.networks.vae import digest_encoder
 from extractors.registry import UnknownCondition, format_of, make_extractor
 from extractors.weights.file import WeightsDamaged, WeightsUnavailable
@@ -92,19 +92,21 @@ def check_latents(config: TrainConfig, base: Base) -> None:
             )
 
 
-def frame(config: TrainConfig, base: Base, held_out: Sequence[Sample], short_side: int | None = None) -> Framing:
+def make_crop_config(
+    config: TrainConfig, base: Base, held_out: Sequence[Sample], short_side: int | None = None
+) -> CropConfig:
     """How samples are cropped. Says in a line what of odd sizes is cut away.
 
     short_side: of the smallest pictures there are, where it is known; those held out may be larger.
     Raises RequestError when the column does not hold what the condition needs.
     """
-    channels, side, _ = base.latent_shape(CELL)
+    channels, side, _ = base.latent_shape(SIZE_MULTIPLE)
     _check_members(config, held_out[0])
-    return Framing(
+    return CropConfig(
         condition=config.condition,
-        size=_crop_side(config, held_out, CELL // side, short_side),
+        size=_crop_side(config, held_out, SIZE_MULTIPLE // side, short_side),
         channels=channels,
-        cell=CELL // side,
+        cell=SIZE_MULTIPLE // side,
         flip=config.flip,
         empty_captions=config.empty_captions,
         threshold=config.threshold,
@@ -142,14 +144,16 @@ def _shortest_side(config: TrainConfig, samples: Sequence[Sample], cell: int) ->
     if config.latents is not None:
         return int(read_latent(samples[0]).shape[-1]) * cell
     shapes = shapes_of(samples)
-    size = min(min(shape) for shape in shapes) // CELL * CELL
+    size = min(min(shape) for shape in shapes) // SIZE_MULTIPLE * SIZE_MULTIPLE
     if not size:
         raise RequestError(
-            f"pictures must have at least {CELL} pixels a side, and one has {min(map(min, shapes))}"
+            f"pictures must have at least {SIZE_MULTIPLE} pixels a side, and one has {min(map(min, shapes))}"
         )
-    odd = next((shape for shape in shapes if shape[0] % CELL or shape[1] % CELL), None)
+    odd = next((shape for shape in shapes if shape[0] % SIZE_MULTIPLE or shape[1] % SIZE_MULTIPLE), None)
     if odd:
-        log.warning("pictures such as %dx%d are no multiples of %d: crops are %d pixels a side", *odd, CELL, size)
+        log.warning(
+            "pictures such as %dx%d are no multiples of %d: crops are %d pixels a side", *odd, SIZE_MULTIPLE, size
+        )
     return size
 
 

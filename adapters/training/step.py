@@ -13,24 +13,24 @@ from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
 
 from adapters.model.adapter import Adapter
-from adapters.options import CELL
 from adapters.training.batch import Batch
 from adapters.training.config import TrainConfig
 from adapters.training.distributed import World
-from adapters.training.loader import Share
+from adapters.training.loader import RankBatch
 from adapters.training.loss import Network, Objective
+from extractors.maps.crop import SIZE_MULTIPLE
 from pipeline.errors import RequestError
 
 
-def make_share(config: TrainConfig, world: World) -> Share:
+def make_rank_batch(config: TrainConfig, world: World) -> RankBatch:
     """How a global batch is shared. RequestError when it cannot be in equal parts."""
-    own, rest = divmod(config.batch, world.ranks)
+    own, rest = divmod(config.batch, world.world_size)
     if rest:
-        raise RequestError(f"--batch must be a multiple of the {world.ranks} workers, not {config.batch}")
+        raise RequestError(f"--batch must be a multiple of the {world.world_size} workers, not {config.batch}")
     micro = config.micro_batch or own
     if own % micro:
         raise RequestError(f"--micro-batch must divide the {own} samples of a worker, and {micro} does not")
-    return Share(config.batch, micro, world.rank, world.ranks)
+    return RankBatch(config.batch, micro, world.rank, world.world_size)
 
 
 def _join_gradients(adapter: Adapter, device: torch.device) -> DistributedDataParallel:
@@ -41,7 +41,7 @@ def _join_gradients(adapter: Adapter, device: torch.device) -> DistributedDataPa
     stopped.
     """
     together = DistributedDataParallel(adapter)
-    nothing = torch.zeros(1, adapter.layout.in_channels, CELL, CELL, device=device)
+    nothing = torch.zeros(1, adapter.config.in_channels, SIZE_MULTIPLE, SIZE_MULTIPLE, device=device)
     torch.stack([feature.sum() for feature in together(nothing)]).sum().backward()
     adapter.zero_grad()
     return together
@@ -59,18 +59,18 @@ class Step:
         objective: Objective,
         adapter: Adapter,
         config: TrainConfig,
-        share: Share,
+        rank_batch: RankBatch,
         world: World,
         clip: float | None = None,
     ) -> None:
-        self._objective, self._share, self._world, self._clip = objective, share, world, clip
+        self._objective, self._rank_batch, self._world, self._clip = objective, rank_batch, world, clip
         self._parameters = list(adapter.parameters())
         fused = world.device.type == "cuda"
         self.optimizer = torch.optim.Adam(self._parameters, lr=config.lr, fused=fused)
         self.scaler = torch.amp.GradScaler(world.device.type, enabled=config.precision == "fp16")
         self._network: Network = adapter
         self._alone: Any = nullcontext
-        if world.ranks > 1:
+        if world.world_size > 1:
             together = _join_gradients(adapter, world.device)
             self._network, self._alone = together, together.no_sync
         self.waited, self.taken = 0.0, True
@@ -79,16 +79,16 @@ class Step:
         """The mean loss over the global batch, before the weights moved; it need not be finite."""
         self.waited = 0.0
         total = torch.zeros((), device=self._world.device)
-        for part in range(self._share.parts):
+        for part in range(self._rank_batch.parts):
             started = time.perf_counter()
             batch = next(batches)
             self.waited += time.perf_counter() - started
-            with self._gradients(last=part == self._share.parts - 1):
+            with self._gradients(last=part == self._rank_batch.parts - 1):
                 noisy = self._objective.add_noise(batch)
-                loss = self._objective.loss(self._network, noisy) / self._share.parts
+                loss = self._objective.loss(self._network, noisy) / self._rank_batch.parts
                 self.scaler.scale(loss).backward()
             total += loss.detach()
-        if self._world.ranks > 1:
+        if self._world.world_size > 1:
             distributed.all_reduce(total)
         self.scaler.unscale_(self.optimizer)
         loss, norm = torch.stack([total, self._clip_gradients()]).tolist()
@@ -98,7 +98,7 @@ class Step:
             self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad()
-        return float(loss) / self._world.ranks
+        return float(loss) / self._world.world_size
 
     def _clip_gradients(self) -> torch.Tensor:
         """Scale them down where their norm is above the bound. The norm they had, a scalar."""

@@ -18,7 +18,7 @@ FOLDER = "tensorboard"
 log = logging.getLogger(__name__)
 
 
-class Board:
+class TensorBoardWriter:
     """Writes what TensorBoard shows; what an earlier call wrote after `step` is marked as void.
 
     Nothing here raises: what cannot be written is said once, and then left. All its numbers are in the log.

@@ -13,12 +13,12 @@ import torch
 
 from adapters.base import Base, digest_base
 from adapters.model.adapter import Adapter, make_adapter
-from adapters.model.config import layout_for
+from adapters.model.config import adapter_config_for
 from adapters.model.diffusers_io import save_adapter
 from adapters.run_folder import RECORD, SUMMARY, TrainSummary, claim_run, read_begun, read_summary, write_held_out
 from adapters.training.checkpoint import (
-    Learner,
-    State,
+    TrainProgress,
+    TrainState,
     discard_checkpoints,
     discard_not_finite,
     newest_step,
@@ -26,15 +26,15 @@ from adapters.training.checkpoint import (
 )
 from adapters.training.config import DECIDE, TrainConfig
 from adapters.training.distributed import World, join_world, share_threads
-from adapters.training.ema import Average
+from adapters.training.ema import Ema
 from adapters.training.extents import Noted, find_begun, note_extents
 from adapters.training.hold import hold_run
 from adapters.training.loader import MicroBatches, SampleStream, load_batches
 from adapters.training.loss import Objective
 from adapters.training.preview import open_preview
 from adapters.training.recorder import Recorder
-from adapters.training.setup import frame, load_live, open_base, open_samples, open_texts
-from adapters.training.step import Step, make_share
+from adapters.training.setup import load_live, make_crop_config, open_base, open_samples, open_texts
+from adapters.training.step import Step, make_rank_batch
 from adapters.training.validation import Validation
 from extractors.atomic import commit_folder, write_json
 from extractors.registry import format_of
@@ -42,14 +42,14 @@ from pipeline.errors import IncompleteError, RequestError
 from pipeline.runlog import LogLine, read_log
 from pipeline.stream import Extent
 
-Progress = Callable[[LogLine], None]
+OnStep = Callable[[LogLine], None]
 CLIP = 1.0
 """--clip when it is not given, as in diffusers' scripts. The paper and TencentARC's scripts clip nothing."""
 IN_A_ROW = 10
 """Steps in a row that could not be taken end a training: no step after them would be taken either."""
 
 
-def train(config: TrainConfig, progress: Progress | None = None) -> TrainSummary:
+def train(config: TrainConfig, on_step: OnStep | None = None) -> TrainSummary:
     """Train to the last step, and prove that the base has not changed.
 
     Under torchrun, or where torch.distributed has been set up, every worker calls this; `out` must be a folder
@@ -60,13 +60,13 @@ def train(config: TrainConfig, progress: Progress | None = None) -> TrainSummary
     if threads is not None:
         torch.set_num_threads(threads)
     with join_world(config.device) as world:
-        begun = find_begun(config) if world.first else Noted()
-        extents = [Extent(**extent) for extent in world.tell([asdict(extent) for extent in begun.begun])]
-        samples = open_samples(config, extents, world.tell(begun.lanes))
+        begun = find_begun(config) if world.is_main else Noted()
+        extents = [Extent(**extent) for extent in world.broadcast([asdict(extent) for extent in begun.begun])]
+        samples = open_samples(config, extents, world.broadcast(begun.lanes))
         training = Training(config, samples, open_base(config, world.device), world)
-        if world.first:
+        if world.is_main:
             note_extents(config.out, begun, training.stream.removed)
-        return training.run(progress)
+        return training.run(on_step)
 
 
 class Training:
@@ -79,7 +79,7 @@ class Training:
             )
         self.config, self.base = config, base
         self.world = world or World(base.device)
-        self.share = make_share(config, self.world)
+        self.rank_batch = make_rank_batch(config, self.world)
         self.base_digest = digest_base(base)
         self.stream, self.held_out = stream.hold_out(config.validation)
         if not self.held_out:
@@ -87,22 +87,22 @@ class Training:
                 f"--validation needs samples that are held out, and all {config.validation} were removed from the "
                 "data since this run was begun; begin another --out"
             )
-        self.framing = frame(config, base, self.held_out, stream.short_side)
+        self.crop_config = make_crop_config(config, base, self.held_out, stream.short_side)
         self.adapter = self._first_adapter()
         self.clip = self._choose_clip()
-        self.average = Average(self.adapter, config.ema) if config.ema else None
+        self.ema = Ema(self.adapter, config.ema) if config.ema else None
         self.live = load_live(config, base.device)
         self.texts = open_texts(config, base)
         embed = self.texts.embed if self.texts else base.embed
         self.objective = Objective(base, config.condition, config.timesteps, config.precision, embed, self.live)
         self._claim()
-        micro = self.share.micro
-        self.validation = Validation(self.objective, self.held_out, self.framing, config.seed, micro)
+        micro = self.rank_batch.micro
+        self.validation = Validation(self.objective, self.held_out, self.crop_config, config.seed, micro)
 
     @property
     def result(self) -> Adapter:
         """What is validated and exported."""
-        return self.average.adapter if self.average else self.adapter
+        return self.ema.adapter if self.ema else self.adapter
 
     def identity(self) -> dict[str, Any]:
         """What decides the adapter at a given step. Paths may change, what they hold may not.
@@ -114,7 +114,7 @@ class Training:
             **{name: getattr(self.config, name) for name in DECIDE},
             "live": self.live and self.live.recipe,
             "clip": self.clip,
-            "size": self.framing.size,
+            "size": self.crop_config.size,
             "data": self.stream.digest,
             "base": self.base_digest,
         }
@@ -126,10 +126,10 @@ class Training:
         return asked or None
 
     def _claim(self) -> None:
-        if self.world.first:
+        if self.world.is_main:
             claim_run(self.config.out, self.identity())
             write_held_out(self.config.out, self.stream.held_out)
-        self.world.wait()
+        self.world.barrier()
         if not (self.config.out / RECORD).exists():
             raise RequestError(
                 f"--out must be a folder that all workers see, and worker {self.world.rank} finds nothing in "
@@ -139,68 +139,68 @@ class Training:
 
     def _first_adapter(self) -> Adapter:
         channels = format_of(self.config.condition).channels
-        layout = layout_for(self.config.adapter, channels, self.base.widths)
-        return make_adapter(layout, self.config.seed).to(self.base.device)
+        adapter_config = adapter_config_for(self.config.adapter, channels, self.base.widths)
+        return make_adapter(adapter_config, self.config.seed).to(self.base.device)
 
-    def run(self, progress: Progress | None = None) -> TrainSummary:
+    def run(self, on_step: OnStep | None = None) -> TrainSummary:
         """Train to the last step. RequestError where another process is at work on the same run."""
-        finished = self.world.tell(self._finished())
+        finished = self.world.broadcast(self._finished())
         if finished:
             return TrainSummary(**{**finished, "new_steps": 0})
-        with hold_run(self.config.out) if self.world.first else nullcontext():
-            return self._go_on(progress)
+        with hold_run(self.config.out) if self.world.is_main else nullcontext():
+            return self._go_on(on_step)
 
-    def _go_on(self, progress: Progress | None) -> TrainSummary:
+    def _go_on(self, on_step: OnStep | None) -> TrainSummary:
         config = self.config
-        step = Step(self.objective, self.adapter, config, self.share, self.world, self.clip)
-        learner = Learner(self.adapter, step.optimizer, self.average.adapter if self.average else None)
-        if self.world.first:
+        step = Step(self.objective, self.adapter, config, self.rank_batch, self.world, self.clip)
+        train_state = TrainState(self.adapter, step.optimizer, self.ema.adapter if self.ema else None)
+        if self.world.is_main:
             discard_not_finite(config.out)
-        begun = resume(config.out, learner, self.world.tell(newest_step(config.out)))
+        begun = resume(config.out, train_state, self.world.broadcast(newest_step(config.out)))
         if begun.scaler:
             step.scaler.load_state_dict(dict(begun.scaler))
-        self.world.wait()
+        self.world.barrier()
         with ExitStack() as stack:
             recorder = None
-            if self.world.first:
-                recorder = self._open_recorder(learner, begun, progress)
+            if self.world.is_main:
+                recorder = self._open_recorder(train_state, begun, on_step)
                 stack.enter_context(closing(recorder))
-            state, wait = self._learn(step, begun, recorder)
-            return self._finish(state, state.step - begun.step, wait, recorder)
+            progress, wait = self._learn(step, begun, recorder)
+            return self._finish(progress, progress.step - begun.step, wait, recorder)
 
-    def _open_recorder(self, learner: Learner, begun: State, progress: Progress | None) -> Recorder:
+    def _open_recorder(self, train_state: TrainState, begun: TrainProgress, on_step: OnStep | None) -> Recorder:
         config = self.config
-        watch = open_preview(config, self.base, self.held_out, self.framing, self.share.micro)
-        return Recorder(config, learner, self.validation, begun, self.base.device, watch, progress)
+        watch = open_preview(config, self.base, self.held_out, self.crop_config, self.rank_batch.micro)
+        return Recorder(config, train_state, self.validation, begun, self.base.device, watch, on_step)
 
-    def _learn(self, step: Step, begun: State, recorder: Recorder | None) -> tuple[State, float]:
+    def _learn(self, step: Step, begun: TrainProgress, recorder: Recorder | None) -> tuple[TrainProgress, float]:
         """All steps from `begun` on. Where the run stands then, and the share of the time it waited for data."""
-        config, state = self.config, begun
-        batches = MicroBatches(self.stream, self.framing, config.seed, self.share, state.step)
+        config, progress = self.config, begun
+        batches = MicroBatches(self.stream, self.crop_config, config.seed, self.rank_batch, progress.step)
         ahead = load_batches(batches, config.loaders, self.world)
         started, waited = time.perf_counter(), 0.0
-        while state.step < config.steps:
+        while progress.step < config.steps:
             loss = step(ahead)
-            if self.average and step.taken:
-                self.average.update(self.adapter, state.step + 1)
+            if self.ema and step.taken:
+                self.ema.update(self.adapter, progress.step + 1)
             waited += step.waited
             seconds = begun.seconds + time.perf_counter() - started
-            state = self._advance(state, loss, step, seconds)
+            progress = self._advance(progress, loss, step, seconds)
             if recorder:
-                recorder.record(state, step.waited)
-            if state.in_a_row >= IN_A_ROW:
+                recorder.record(progress, step.waited)
+            if progress.in_a_row >= IN_A_ROW:
                 raise IncompleteError(
-                    f"loss or gradients were not finite in {state.in_a_row} steps in a row, the last was step "
-                    f"{state.step}: try a lower --lr, or --precision bf16 in place of fp16; the adapter as it was "
-                    f"before them is in {config.out}/checkpoints"
+                    f"loss or gradients were not finite in {progress.in_a_row} steps in a row, the last was "
+                    f"step {progress.step}: try a lower --lr, or --precision bf16 in place of fp16; the adapter "
+                    f"as it was before them is in {config.out}/checkpoints"
                 )
         if self.texts:
             self.texts.flush()
-        return state, waited / max(time.perf_counter() - started, 1e-9)
+        return progress, waited / max(time.perf_counter() - started, 1e-9)
 
-    def _advance(self, before: State, loss: float, step: Step, seconds: float) -> State:
+    def _advance(self, before: TrainProgress, loss: float, step: Step, seconds: float) -> TrainProgress:
         epoch, position = divmod((before.step + 1) * self.config.batch, len(self.stream))
-        return State(
+        return TrainProgress(
             before.step + 1,
             epoch,
             position,
@@ -211,7 +211,9 @@ class Training:
             in_a_row=0 if step.taken else before.in_a_row + 1,
         )
 
-    def _finish(self, state: State, new_steps: int, wait: float, recorder: Recorder | None) -> TrainSummary:
+    def _finish(
+        self, progress: TrainProgress, new_steps: int, wait: float, recorder: Recorder | None
+    ) -> TrainSummary:
         config = self.config
         after = digest_base(self.base)
         if after != self.base_digest:
@@ -223,13 +225,13 @@ class Training:
                 f"{after[:12]}… after; the checkpoints in {config.out} are removed, and it begins again at step 0"
             )
         if recorder:
-            summary = self._summarise(state, new_steps, wait, recorder.memory)
+            summary = self._summarise(progress, new_steps, wait, recorder.memory)
             with commit_folder(config.out / "adapter") as folder:
                 save_adapter(self.result, folder)
                 # The older summary must not vouch for the newer adapter.
                 (config.out / SUMMARY).unlink(missing_ok=True)
             write_json(config.out / SUMMARY, asdict(summary))
-        return TrainSummary(**self.world.tell(self._finished()))
+        return TrainSummary(**self.world.broadcast(self._finished()))
 
     def _finished(self) -> dict[str, Any] | None:
         """The summary of a run that has come as far as it is to; None before that, and on other workers' disks."""
@@ -237,28 +239,28 @@ class Training:
         whole = found and found.steps >= self.config.steps and (self.config.out / "adapter").is_dir()
         return asdict(found) if found and whole else None
 
-    def _summarise(self, state: State, new_steps: int, wait: float, memory: int | None) -> TrainSummary:
+    def _summarise(self, progress: TrainProgress, new_steps: int, wait: float, memory: int | None) -> TrainSummary:
         logged = {line.step: line.validation for line in read_log(self.config.out / "log.jsonl")}
-        first, last = logged.get(0), logged.get(state.step)
+        first, last = logged.get(0), logged.get(progress.step)
         # The log may have been lost, or the run may end at a step that an earlier call had no reason to measure.
         measure = self.validation.measure
         first = measure(self._first_adapter()) if first is None else first
         last = measure(self.result) if last is None else last
         if not (math.isfinite(first) and math.isfinite(last)):
             raise IncompleteError(
-                f"the validation loss after step {state.step} is not finite, and no adapter is written; "
+                f"the validation loss after step {progress.step} is not finite, and no adapter is written; "
                 f"what was learned is in {self.config.out}/checkpoints"
             )
         return TrainSummary(
-            steps=state.step,
+            steps=progress.step,
             new_steps=new_steps,
-            samples=state.step * self.config.batch,
-            seconds=state.seconds,
+            samples=progress.step * self.config.batch,
+            seconds=progress.seconds,
             first_validation=first,
             last_validation=last,
             adapter=str(self.config.out / "adapter"),
             base_digest=self.base_digest,
             wait=round(wait, 4),
             memory=memory,
-            skipped=state.skipped,
+            skipped=progress.skipped,
         )

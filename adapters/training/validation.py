@@ -11,7 +11,7 @@ from dataclasses import replace
 import torch
 
 from adapters.training.batch import stack_examples
-from adapters.training.example import Framing, make_example
+from adapters.training.example import CropConfig, make_example
 from adapters.training.loss import Network, NoisyLatents, Objective
 from pipeline.shards.sample import Sample
 
@@ -25,14 +25,14 @@ class Validation:
     """
 
     def __init__(
-        self, objective: Objective, samples: Sequence[Sample], framing: Framing, seed: int, batch: int
+        self, objective: Objective, samples: Sequence[Sample], crop_config: CropConfig, seed: int, batch: int
     ) -> None:
         self._objective = objective
         self._batches: list[NoisyLatents] = []
-        plain = replace(framing, flip=False, empty_captions=0.0, threshold="fixed")
+        plain = replace(crop_config, flip=False, empty_captions=0.0, threshold="fixed")
         for first in range(0, len(samples), batch):
             examples = [
-                replace(make_example(sample, plain, seed, VISIT), time=(place + 0.5) / len(samples))
+                replace(make_example(sample, plain, seed, VISIT), u=(place + 0.5) / len(samples))
                 for place, sample in enumerate(samples[first : first + batch], first)
             ]
             self._batches.append(objective.add_noise(stack_examples(examples)))
@@ -43,7 +43,7 @@ class Validation:
         conditions = torch.cat([noisy.conditions for noisy in self._batches]).roll(int(mismatched), dims=0)
         total, first = 0.0, 0
         for noisy in self._batches:
-            last = first + len(noisy.times)
+            last = first + len(noisy.timesteps)
             loss = self._objective.loss(adapter, replace(noisy, conditions=conditions[first:last]))
             total += loss.item() * (last - first)
             first = last

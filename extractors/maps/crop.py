@@ -1,7 +1,7 @@
 """The fixed crop of a picture: what its latent is made of."""
 
-CELL = 64
-"""Crops that adapters are trained on have sides of multiples of this."""
+SIZE_MULTIPLE = 64
+"""Pixels: the sides of ingested pictures, and of the crops that adapters are trained on, are multiples of this."""
 STRIDE = 8
 """Pixels per side of a latent's cell: no crop is smaller."""
 
@@ -11,7 +11,7 @@ Window = tuple[slice, slice]
 def fixed_side(height: int, width: int) -> int:
     """The short side, cut to a multiple of 64, below that to one of 8; 8 for a picture that is smaller."""
     short = min(height, width)
-    cell = CELL if short >= CELL else STRIDE
+    cell = SIZE_MULTIPLE if short >= SIZE_MULTIPLE else STRIDE
     return max(short // cell * cell, STRIDE)
 
 

@@ -54,8 +54,8 @@ class Posterior(Format):
             raise ValueError(f"a latent of {map.shape[2:]} does not belong to the fixed crop of {side} pixels")
         mean = map[0].astype(np.float32)
         shown = np.stack([scale_to_grey(mean[channel % len(mean)]) for channel in range(3)], axis=2)
-        drawing = np.zeros((height, width, 3), np.uint8)
+        control_image = np.zeros((height, width, 3), np.uint8)
         rows, columns = fixed_crop(height, width)
         crop = cv2.resize(shown, (side, side), interpolation=cv2.INTER_NEAREST)
-        drawing[rows, columns] = crop[: rows.stop - rows.start, : columns.stop - columns.start]
-        return drawing
+        control_image[rows, columns] = crop[: rows.stop - rows.start, : columns.stop - columns.start]
+        return control_image

@@ -68,7 +68,7 @@ def learn(
 
     world = world or World(torch.device("cpu"))
     start, spent, average = _restore(course.checkpoint, network, optimizer)
-    world.wait()
+    world.barrier()
     before, begun = spent, time.process_time()
     said: dict[str, float] = {}
     for step in range(start, course.steps):
@@ -77,28 +77,28 @@ def learn(
         parts = loss(step)
         optimizer.zero_grad()
         torch.stack(list(parts.values())).sum().backward()
-        average_gradients(network, world.ranks)
+        average_gradients(network, world.world_size)
         torch.nn.utils.clip_grad_norm_(network.parameters(), CLIP)
         optimizer.step()
         _blend(average, network, step, course.decay)
         said = {name: said.get(name, 0.0) + float(part.detach()) for name, part in parts.items()}
-        if not world.first:
+        if not world.is_main:
             continue
         if (step + 1) % course.said_every == 0:
             shown = " ".join(f"{name} {value / course.said_every:.4f}" for name, value in said.items())
             say(f"{course.name} step {step + 1} of {course.steps}: {shown}")
             said = {}
         if (step + 1) % course.kept_every == 0 or step + 1 == course.steps:
-            spent = before + (time.process_time() - begun) * world.ranks
+            spent = before + (time.process_time() - begun) * world.world_size
             state = {"network": network.state_dict(), "optimizer": optimizer.state_dict(), "average": average}
             _keep(course.checkpoint, {**state, "step": step + 1, "seconds": spent})
-    world.wait()
+    world.barrier()
     return Learnt(average, max(start, course.steps), spent)
 
 
-def average_gradients(network: nn.Module, ranks: int) -> None:
+def average_gradients(network: nn.Module, world_size: int) -> None:
     """Give each parameter the mean of its gradients on all workers."""
-    if ranks == 1:
+    if world_size == 1:
         return
     import torch
     from torch import distributed
@@ -106,7 +106,7 @@ def average_gradients(network: nn.Module, ranks: int) -> None:
     gradients = [p.grad for p in network.parameters() if p.grad is not None]
     flat = torch.cat([gradient.flatten() for gradient in gradients])
     distributed.all_reduce(flat)
-    flat /= ranks
+    flat /= world_size
     for gradient, mean in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
         gradient.copy_(mean.view_as(gradient))
 

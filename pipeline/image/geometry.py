@@ -10,11 +10,11 @@ import cv2
 import numpy as np
 
 from extractors import budget
+from extractors.maps.crop import SIZE_MULTIPLE
 from extractors.records import BadRecord, convert_record
 from pipeline.errors import Drop, RequestError
 from pipeline.image.stored import Picture
 
-CELL = 64
 MAX_SIZE = 4096
 
 
@@ -52,8 +52,8 @@ class Geometry:
     """Pictures are decoded by the rules of datasets that were begun before `chroma` was recorded."""
 
     def __post_init__(self) -> None:
-        if self.size <= 0 or self.size % CELL:
-            raise RequestError(f"--size must be a positive multiple of {CELL}, not {self.size}")
+        if self.size <= 0 or self.size % SIZE_MULTIPLE:
+            raise RequestError(f"--size must be a positive multiple of {SIZE_MULTIPLE}, not {self.size}")
         if 2 * self.size**2 > budget.STORED_PIXELS:
             raise RequestError(f"--size must be at most {MAX_SIZE}, not {self.size}")
         if not 1 <= self.quality <= 100:
@@ -95,7 +95,7 @@ class Geometry:
         if resized[0] * resized[1] > budget.PIXELS:  # a long thin one is resized whole before it is cut
             raise Drop("too many pixels")
         longest = self.size if self.fit == "square" else 2 * self.size
-        crop_w, crop_h = (min(side, longest) // CELL * CELL for side in resized)
+        crop_w, crop_h = (min(side, longest) // SIZE_MULTIPLE * SIZE_MULTIPLE for side in resized)
         crop = ((resized[0] - crop_w) // 2, (resized[1] - crop_h) // 2, crop_w, crop_h)
         return Placement((width, height), resized, crop)
 

@@ -70,6 +70,6 @@ def train_apart(world: World, config: TrainConfig) -> list[tuple[int, str]]:
     return train_toy(world, replace(config, out=Path(config.out, str(world.rank))))
 
 
-def tell_rank(world: World, given: None) -> Any:
+def broadcast_rank(world: World, given: None) -> Any:
     """What the first rank says."""
-    return world.tell({"rank": world.rank, "wörter": ["é"]})
+    return world.broadcast({"rank": world.rank, "wörter": ["é"]})

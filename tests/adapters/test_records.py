@@ -12,10 +12,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from adapters.model.adapter import make_adapter
-from adapters.model.config import layout_for
+from adapters.model.config import adapter_config_for
 from adapters.model.diffusers_io import WEIGHTS
 from adapters.run_folder import claim_run, read_held_out, read_summary, write_held_out
-from adapters.training.checkpoint import Learner, State, resume, save_checkpoint
+from adapters.training.checkpoint import TrainProgress, TrainState, resume, save_checkpoint
 from pipeline.errors import RequestError
 from pipeline.stream import HeldOut
 
@@ -23,19 +23,19 @@ WRONG = [b"", b"{", b"\xff\xfe\x00", b"null", b"[1]", b"{}", b"[" * 200_000, b"9
 
 
 @pytest.fixture
-def learner() -> Learner:
+def train_state() -> TrainState:
     """An adapter with one step behind it."""
-    adapter = make_adapter(layout_for("tiny", 1, (8, 8, 8, 8)), 0)
+    adapter = make_adapter(adapter_config_for("tiny", 1, (8, 8, 8, 8)), 0)
     optimizer = torch.optim.AdamW(adapter.parameters(), 1e-3)
     sum(feature.mean() for feature in adapter(torch.zeros(1, 1, 64, 64))).backward()  # type: ignore[union-attr]
     optimizer.step()
-    return Learner(adapter, optimizer)
+    return TrainState(adapter, optimizer)
 
 
 @pytest.fixture
-def checkpoint(learner: Learner, tmp_path: Path) -> Path:
-    save_checkpoint(tmp_path, State(1, 0, 2, 0.5), learner, keep=2)
-    assert resume(tmp_path, learner, 1) == State(1, 0, 2, 0.5)
+def checkpoint(train_state: TrainState, tmp_path: Path) -> Path:
+    save_checkpoint(tmp_path, TrainProgress(1, 0, 2, 0.5), train_state, keep=2)
+    assert resume(tmp_path, train_state, 1) == TrainProgress(1, 0, 2, 0.5)
     return tmp_path / "checkpoints" / "000001"
 
 
@@ -60,11 +60,11 @@ def test_damaged_records(data: bytes, tmp_path: Path) -> None:
     "wrong",
     [{"step": 2}, {"step": "1"}, {"position": -1}, {"epoch": None}, {"seconds": []}, {"scaler": 3}, {"more": 1}],
 )
-def test_a_damaged_state(wrong: dict[str, Any], checkpoint: Path, learner: Learner, tmp_path: Path) -> None:
+def test_a_damaged_state(wrong: dict[str, Any], checkpoint: Path, train_state: TrainState, tmp_path: Path) -> None:
     state = checkpoint / "state.json"
     state.write_text(json.dumps(json.loads(state.read_text()) | wrong))
     with pytest.raises(RequestError, match=r"state\.json: must "):
-        resume(tmp_path, learner, 1)
+        resume(tmp_path, train_state, 1)
 
 
 def _rename(name: str) -> Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]:
@@ -87,18 +87,18 @@ def _rename(name: str) -> Callable[[dict[str, torch.Tensor]], dict[str, torch.Te
     ],
 )
 def test_tensors_that_do_not_fit(
-    file: str, change: Any, checkpoint: Path, learner: Learner, tmp_path: Path
+    file: str, change: Any, checkpoint: Path, train_state: TrainState, tmp_path: Path
 ) -> None:
     save_file(change(load_file(checkpoint / file)), checkpoint / file)
     with pytest.raises(RequestError, match="checkpoints/000001"):
-        resume(tmp_path, learner, 1)
+        resume(tmp_path, train_state, 1)
 
 
 @pytest.mark.parametrize("file", ["optimizer.safetensors", f"adapter/{WEIGHTS}"])
 @pytest.mark.parametrize("data", [b"", b"{}", b"\xff" * 100, b"\x40\r\x03\0\0\0\0\0" + b"[" * 200_000])
 def test_what_is_no_safetensors_file(
-    file: str, data: bytes, checkpoint: Path, learner: Learner, tmp_path: Path
+    file: str, data: bytes, checkpoint: Path, train_state: TrainState, tmp_path: Path
 ) -> None:
     (checkpoint / file).write_bytes(data)
     with pytest.raises(RequestError, match="is no safetensors file"):
-        resume(tmp_path, learner, 1)
+        resume(tmp_path, train_state, 1)

@@ -17,13 +17,13 @@ import torch
 from diffusers import AutoencoderKL, EulerDiscreteScheduler, UNet2DConditionModel
 
 from adapters.base import Base, load_base, tiny
-from adapters.base.load import settle
+from adapters.base.load import freeze_to
 from adapters.model.adapter import make_adapter
-from adapters.model.config import layout_for
-from adapters.training.batch import Batch, scale_drawings, scale_pictures
+from adapters.model.config import adapter_config_for
+from adapters.training.batch import Batch, scale_control_images, scale_pictures
 from adapters.training.config import TrainConfig
 from adapters.training.distributed import World
-from adapters.training.loader import Share
+from adapters.training.loader import RankBatch
 from adapters.training.loss import Objective
 from adapters.training.step import Step
 
@@ -66,22 +66,22 @@ def make_batch(latents: bool) -> Batch:
     return Batch(
         pictures=None if latents else torch.randint(0, 256, (BATCH, 3, SIZE, SIZE), dtype=torch.uint8),
         latents=torch.rand(BATCH, 2, 4, side, side) if latents else None,
-        drawings=torch.randint(0, 256, (BATCH, 3, SIZE, SIZE), dtype=torch.uint8),
+        control_images=torch.randint(0, 256, (BATCH, 3, SIZE, SIZE), dtype=torch.uint8),
         edges=torch.full((BATCH,), 0.5),
         captions=["a picture"] * BATCH,
-        times=torch.rand(BATCH, dtype=torch.float64),
-        posteriors=torch.randn(BATCH, 4, side, side),
+        u=torch.rand(BATCH, dtype=torch.float64),
+        vae_noise=torch.randn(BATCH, 4, side, side),
         noises=torch.randn(BATCH, 4, side, side),
     )
 
 
 def our_step(base: Base, latents: bool) -> Callable[[], object]:
-    settle(base, "cpu", torch.float32)
-    context = base.embed(["a picture"] * BATCH)
-    objective = Objective(base, "depth", "cubic", "fp32", lambda captions: context)
-    adapter = make_adapter(layout_for("xl", 3, base.widths), 0)
+    freeze_to(base, "cpu", torch.float32)
+    prompt_embeds = base.embed(["a picture"] * BATCH)
+    objective = Objective(base, "depth", "cubic", "fp32", lambda captions: prompt_embeds)
+    adapter = make_adapter(adapter_config_for("xl", 3, base.widths), 0)
     config = TrainConfig(("bench",), "depth", out=None, adapter="xl")  # type: ignore[arg-type]  # nothing is written
-    step = Step(objective, adapter, config, Share(BATCH, BATCH), World(base.device))
+    step = Step(objective, adapter, config, RankBatch(BATCH, BATCH), World(base.device))
     batch = make_batch(latents)
     return lambda: step(iter([batch]))
 
@@ -97,28 +97,28 @@ def script_step(base: Base) -> Callable[[], object]:
     unet: Any = base.unet.train().requires_grad_(True)
     adapter: Any = T2IAdapter(3, (*WIDTHS, WIDTHS[-1]), 2, 16, "full_adapter_xl").train()
     optimizer = torch.optim.AdamW(adapter.parameters(), lr=1e-5, weight_decay=1e-2)
-    context = base.embed(["a picture"] * BATCH)
+    prompt_embeds = base.embed(["a picture"] * BATCH)
     sizes = torch.tensor([[SIZE, SIZE, 0, 0, SIZE, SIZE]], dtype=torch.float32).repeat(BATCH, 1)
     batch = make_batch(latents=False)
     assert batch.pictures is not None
-    assert batch.drawings is not None
+    assert batch.control_images is not None
     pictures = scale_pictures(batch.pictures)
-    conditions = scale_drawings(batch.drawings, "depth", batch.edges)
+    conditions = scale_control_images(batch.control_images, "depth", batch.edges)
 
     def step() -> float:
         # The autoencoder has no gradients, and the script does not turn the graph off.
         latents = base.vae.encode(pictures).latent_dist.sample() * base.vae.config.scaling_factor
         noise = torch.randn_like(latents)
-        times = ((1 - torch.rand(BATCH) ** 3) * 1000).long().clamp(0, 999)
-        places = [(scheduler.timesteps == t).nonzero().item() for t in times]
+        timesteps = ((1 - torch.rand(BATCH) ** 3) * 1000).long().clamp(0, 999)
+        places = [(scheduler.timesteps == t).nonzero().item() for t in timesteps]
         sigmas = scheduler.sigmas[places].view(-1, 1, 1, 1).float()
         noisy = latents + noise * sigmas
         features = adapter(conditions)
         found = unet(
             noisy / (sigmas**2 + 1).sqrt(),
-            times,
-            encoder_hidden_states=context.states,
-            added_cond_kwargs={"text_embeds": context.pooled, "time_ids": sizes},
+            timesteps,
+            encoder_hidden_states=prompt_embeds.states,
+            added_cond_kwargs={"text_embeds": prompt_embeds.pooled, "time_ids": sizes},
             down_intrablock_additional_residuals=list(features),
         ).sample
         clean = found * -sigmas + noisy

@@ -96,15 +96,15 @@ def test_any_size_twice_the_same_and_stored_exactly(registered: Registered, name
     assert np.array_equal(pictures, untouched)
     check_documented(map, registered.condition, height, width)
     form = extractor.format
-    drawing = form.render(map, height, width)
-    assert drawing.shape == (height, width, form.channels)
-    assert drawing.dtype == np.uint8
+    control_image = form.render(map, height, width)
+    assert control_image.shape == (height, width, form.channels)
+    assert control_image.dtype == np.uint8
     members = form.encode(map)
     assert tuple(members) == form.members
     restored = form.decode({**members, "jpg": b""})
     assert same(restored, map)
     assert form.encode(restored) == members
-    assert np.array_equal(form.render(restored, height, width), drawing)
+    assert np.array_equal(form.render(restored, height, width), control_image)
     if height * width <= 320 * 320:  # once is enough at sizes that take long
         assert same(map, extractor(pictures)[0])
 

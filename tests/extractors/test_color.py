@@ -41,8 +41,8 @@ def test_channels_stay_in_order() -> None:
 
 def test_drawn_as_cells_of_64_pixels(picture: np.ndarray) -> None:
     (cells,) = Color("default", None)(picture[None])
-    drawing = format_of("color").render(cells, 320, 448)
-    assert np.array_equal(drawing, cells.repeat(64, axis=0).repeat(64, axis=1))
+    control_image = format_of("color").render(cells, 320, 448)
+    assert np.array_equal(control_image, cells.repeat(64, axis=0).repeat(64, axis=1))
 
 
 @pytest.mark.parametrize(("size", "cells"), [((1, 1), (1, 1)), ((7, 513), (1, 8)), ((127, 128), (1, 2))])

@@ -172,10 +172,10 @@ def test_what_float16_cannot_hold_is_no_latent() -> None:
 def test_the_drawing_lies_where_the_crop_does(mini: Latents) -> None:
     picture = np.zeros((64, 192, 3), np.uint8)
     picture[:, :96], picture[:, 96:] = (250, 90, 30), (30, 90, 250)
-    drawing = FORM.render(mini(picture[None])[0], 64, 192)
-    assert not drawing[:, :64].any()
-    assert not drawing[:, 128:].any()
-    left, right = drawing[:, 64:88].astype(int), drawing[:, 104:128].astype(int)
+    control_image = FORM.render(mini(picture[None])[0], 64, 192)
+    assert not control_image[:, :64].any()
+    assert not control_image[:, 128:].any()
+    left, right = control_image[:, 64:88].astype(int), control_image[:, 104:128].astype(int)
     assert (left[..., 0] > left[..., 2] + 99).all()
     assert (right[..., 2] > right[..., 0] + 99).all()
     with pytest.raises(ValueError, match=r"\(8, 8\) does not belong to the fixed crop of 128 pixels"):

@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from adapters.model.adapter import make_adapter
-from adapters.model.config import layout_for
+from adapters.model.config import adapter_config_for
 from adapters.model.diffusers_io import save_adapter
 from extractors.maps import png
 from jobs.launch.torchrun import IMPORTED
@@ -103,7 +103,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def adapter(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("adapter")
-    save_adapter(make_adapter(layout_for("small", 1, (32, 32, 32, 64)), 1), folder)
+    save_adapter(make_adapter(adapter_config_for("small", 1, (32, 32, 32, 64)), 1), folder)
     return folder
 
 

@@ -11,7 +11,7 @@ from diffusers import T2IAdapter
 from safetensors.torch import load_file
 
 from adapters.model.adapter import make_adapter
-from adapters.model.config import layout_for
+from adapters.model.config import adapter_config_for
 from adapters.model.convert import read_adapter
 from adapters.model.diffusers_io import WEIGHTS, save_adapter
 from adapters.options import AdapterName
@@ -27,7 +27,7 @@ WIDTHS: dict[AdapterName, tuple[int, ...]] = {
 
 def _saved(folder: Path, size: AdapterName) -> Path:
     folder.mkdir()
-    save_adapter(make_adapter(layout_for(size, 3, WIDTHS[size]), seed=1), folder)
+    save_adapter(make_adapter(adapter_config_for(size, 3, WIDTHS[size]), seed=1), folder)
     return folder
 
 
@@ -53,7 +53,7 @@ def test_there_and_back_gives_the_same_file(
 def test_an_adapter_of_one_channel_becomes_one_of_three_with_the_same_features(
     tmp_path: Path, size: AdapterName
 ) -> None:
-    one = make_adapter(layout_for(size, 1, WIDTHS[size]), seed=1)
+    one = make_adapter(adapter_config_for(size, 1, WIDTHS[size]), seed=1)
     (tmp_path / "one").mkdir()
     save_adapter(one, tmp_path / "one")
     there = tmp_path / "three.safetensors"
@@ -62,7 +62,7 @@ def test_an_adapter_of_one_channel_becomes_one_of_three_with_the_same_features(
         == 0
     )
     three = read_adapter(there)
-    assert three.layout.in_channels == 3
+    assert three.config.in_channels == 3
     grey = torch.rand(1, 1, 128, 192, generator=torch.Generator().manual_seed(0))
     for ours, theirs in zip(three(grey.expand(-1, 3, -1, -1)), one(grey), strict=True):
         torch.testing.assert_close(ours, theirs)

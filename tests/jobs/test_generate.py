@@ -13,7 +13,7 @@ import pytest
 from adapters.base import Base, load_base
 from adapters.inference.config import AdapterSpec, GenerateConfig, Sampling
 from adapters.model.adapter import make_adapter
-from adapters.model.config import layout_for
+from adapters.model.config import adapter_config_for
 from adapters.model.diffusers_io import save_adapter
 from extractors.maps import png
 from extractors.registry import make_extractor
@@ -29,7 +29,9 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("generate")
     for name, channels in (("sketch", 1), ("depth", 3)):
         (folder / name).mkdir()
-        save_adapter(make_adapter(layout_for("small", channels, (32, 32, 32, 64)), channels), folder / name)
+        save_adapter(
+            make_adapter(adapter_config_for("small", channels, (32, 32, 32, 64)), channels), folder / name
+        )
     rows, columns = np.mgrid[:128, :128]
     disc = np.uint8(255) * ((rows - 60) ** 2 + (columns - 60) ** 2 < 900)
     (folder / "map.png").write_bytes(png.encode_grey(disc))
@@ -164,11 +166,11 @@ def test_a_photographs_condition_is_what_the_extractor_sees(
 def test_outside_the_mask_the_picture_stays(
     here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (painted,) = generate(here, tmp_path, "--inpaint F/photo.png --mask F/map.png", capsys)
+    (generated,) = generate(here, tmp_path, "--inpaint F/photo.png --mask F/map.png", capsys)
     photograph = png.decode_rgb((here / "photo.png").read_bytes())
     mask = png.decode_grey((here / "map.png").read_bytes()) > 127
-    assert np.array_equal(painted[~mask], photograph[~mask])
-    assert not np.array_equal(painted[mask], photograph[mask])
+    assert np.array_equal(generated[~mask], photograph[~mask])
+    assert not np.array_equal(generated[mask], photograph[mask])
 
 
 def test_the_aspect_is_that_of_the_map(here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

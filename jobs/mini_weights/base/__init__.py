@@ -66,12 +66,12 @@ class MiniBaseCommand:
 
         parts = self.only or (("unet",) if self.further else PARTS)
         with join_world("cpu") as world:
-            say = _say if world.first else _hush
+            say = _say if world.is_main else _hush
             folder = train_base(Asked(self.out, self._plan(), parts, self.further), say, world)
         size = sum(path.stat().st_size for path in folder.rglob("*.safetensors")) if folder else 0
         made = f"{size / 1e6:.1f} MB in {folder}" if folder else "no UNet yet, so no base"
         record = {"command": "mini-base", "folder": str(folder) if folder else None, "bytes": size}
-        return Summary(f"mini-base: {made}", record, silent=not world.first)
+        return Summary(f"mini-base: {made}", record, silent=not world.is_main)
 
     def _plan(self) -> Plan:
         plan = Plan()

@@ -51,7 +51,7 @@ def train(plan: Plan, vae: AutoencoderKL, scenes: Captioned, folder: Path, say: 
         whole = step >= steps * (1 - WHOLE)
         crop, batch = (SIZE, plan.vae_batch * CROP**2 // SIZE**2) if whole else (CROP, plan.vae_batch)
         key = (plan.seed, step, world.rank)
-        pictures = torch.from_numpy(draw_crops(scenes, key, max(1, batch // world.ranks), crop))
+        pictures = torch.from_numpy(draw_crops(scenes, key, max(1, batch // world.world_size), crop))
         return losses(vae, pictures.permute(0, 3, 1, 2).float() / 127.5 - 1, key)
 
     learnt = learn(vae.train(), optimizer, loss, course, say, world)

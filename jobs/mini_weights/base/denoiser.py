@@ -63,7 +63,7 @@ def train(
     optimizer = torch.optim.AdamW(both.parameters(), betas=(0.9, 0.99), weight_decay=0.01, fused=True)
     shares = scheduler.alphas_cumprod
     weights = (GAMMA * (1 - shares) / shares).clamp(max=1)
-    batch = plan.batch // world.ranks
+    batch = plan.batch // world.world_size
     course = Course(
         NAME,
         folder / f"{NAME}.pt",

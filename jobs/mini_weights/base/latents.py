@@ -33,11 +33,11 @@ def load_latents(vae: AutoencoderKL, scenes: Captioned, folder: Path, say: Say, 
     for number, pictures in enumerate(scenes.pictures):
         path = place / f"{number * CHUNK:06d}-{len(pictures)}.npy"
         paths.append(path)
-        if number % world.ranks == world.rank and not path.is_file():
+        if number % world.world_size == world.rank and not path.is_file():
             with replace_file(path) as scratch, scratch.open("wb") as file:
                 np.save(file, _encode(vae, pictures))
             say(f"latents of {number * CHUNK + len(pictures)} scenes of {len(scenes)}")
-    world.wait()
+    world.barrier()
     return [np.load(path, mmap_mode="r") for path in paths]
 
 

@@ -51,10 +51,10 @@ def load_scenes(folder: Path, seed: int, count: int, say: Say, world: World) -> 
         size = min(CHUNK, count - start)
         pictures, captions = (place / f"{start:06d}-{size}.{kind}" for kind in ("npy", "json"))
         files.append((pictures, captions))
-        if number % world.ranks == world.rank and not pictures.is_file():
+        if number % world.world_size == world.rank and not pictures.is_file():
             _render(seed, start, size, pictures, captions)
             say(f"scenes {start + size} of {count} rendered")
-    world.wait()
+    world.barrier()
     captioned = [caption for _, captions in files for caption in json.loads(captions.read_text())]
     return Captioned([np.load(pictures, mmap_mode="r") for pictures, _ in files], captioned)
 

@@ -56,10 +56,10 @@ def train_base(asked: Asked, say: Say, world: World) -> Path | None:
         if done["unet"] is None:
             return None
         folder = asked.out / "mini"
-        if world.first:
+        if world.is_main:
             told = {name: learnt for name, learnt in done.items() if learnt is not None}
             ship(base, folder, asked.plan, told, asked.further)
-        world.wait()
+        world.barrier()
     return folder
 
 

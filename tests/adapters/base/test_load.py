@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from adapters.base import Base, digest_base, join, load_base
+from adapters.base import Base, concat_embeds, digest_base, load_base
 from pipeline.errors import RequestError
 
 NAMES = ["tiny", "tiny-xl"]
@@ -54,7 +54,7 @@ def test_tiny_base_is_the_same_on_every_call(name: str) -> None:
 def test_base_from_a_folder_is_the_base_that_was_saved(base: Base, folders: dict[str, Path]) -> None:
     read = load_base(str(folders[base.family]))
     assert read.family == base.family
-    assert read.blank_negative == base.blank_negative
+    assert read.force_zeros_for_empty_prompt == base.force_zeros_for_empty_prompt
     assert digest_base(read) == digest_base(base)
     # Not bit for bit: a product of matrices also rounds by where in memory the weights lie.
     ours, theirs = read.embed(CAPTIONS), base.embed(CAPTIONS)
@@ -94,17 +94,17 @@ def test_digest_notices_one_changed_value(tiny_xl: Base, tensor: Callable[[Base]
 
 @both
 def test_captions_tell_apart(base: Base) -> None:
-    context = base.embed(["a red cube", "a blue cube", "x" * 500])
-    assert context.states.shape == (3, 77, base.unet.config.cross_attention_dim)
-    assert not torch.equal(context.states[0], context.states[1])
-    if context.pooled is not None:
-        assert context.pooled.shape == (3, 24)
-        assert not torch.equal(context.pooled[0], context.pooled[1])
+    prompt_embeds = base.embed(["a red cube", "a blue cube", "x" * 500])
+    assert prompt_embeds.states.shape == (3, 77, base.unet.config.cross_attention_dim)
+    assert not torch.equal(prompt_embeds.states[0], prompt_embeds.states[1])
+    if prompt_embeds.pooled is not None:
+        assert prompt_embeds.pooled.shape == (3, 24)
+        assert not torch.equal(prompt_embeds.pooled[0], prompt_embeds.pooled[1])
 
 
 @both
 def test_context_does_not_depend_on_the_captions_beside_it(base: Base) -> None:
-    alone = join([base.embed([caption]) for caption in CAPTIONS])
+    alone = concat_embeds([base.embed([caption]) for caption in CAPTIONS])
     together = base.embed(CAPTIONS)
     assert torch.equal(alone.states, together.states)
     if alone.pooled is not None and together.pooled is not None:
@@ -127,10 +127,10 @@ def test_bfloat16_is_another_base_that_predicts_nearly_the_same(base: Base) -> N
     assert digest_base(half) != digest_base(base)
     assert {parameter.dtype for n in half.networks.values() for parameter in n.parameters()} == {torch.bfloat16}
     latents = torch.randn(2, 4, 16, 16, generator=torch.Generator().manual_seed(0))
-    times = torch.tensor([10, 999])
+    timesteps = torch.tensor([10, 999])
     with torch.no_grad():
         ours, theirs = (
-            each.predict(latents, times, each.embed(["a", "b"]), None, (128, 128)) for each in (half, base)
+            each.predict(latents, timesteps, each.embed(["a", "b"]), None, (128, 128)) for each in (half, base)
         )
     assert ours.dtype == torch.float32
     assert torch.nn.functional.mse_loss(ours, theirs) < 1e-3
@@ -150,10 +150,10 @@ def test_weights_stored_in_half_are_used_in_float32(folders: dict[str, Path], tm
 
 def test_sdxl_is_told_the_pictures_size(tiny_xl: Base) -> None:
     latents = torch.randn(1, 4, 8, 16, generator=torch.Generator().manual_seed(0))
-    context = tiny_xl.embed(["a cube"])
+    prompt_embeds = tiny_xl.embed(["a cube"])
     with torch.no_grad():
         wide, high, again = (
-            tiny_xl.predict(latents, torch.tensor([500]), context, None, pixels)
+            tiny_xl.predict(latents, torch.tensor([500]), prompt_embeds, None, pixels)
             for pixels in ((64, 128), (128, 64), (64, 128))
         )
     assert torch.equal(wide, again)
@@ -165,16 +165,16 @@ def test_features_are_added_and_left_as_they_were(base: Base) -> None:
     latents = torch.randn(2, 4, 16, 16, generator=torch.Generator().manual_seed(0))
     sides = (8, 8, 4, 4) if base.family == "sdxl" else (16, 8, 4, 2)
     widths = (*base.widths, base.widths[-1])[:4]
-    context, times = base.embed(["a", "b"]), torch.tensor([10, 999])
+    prompt_embeds, timesteps = base.embed(["a", "b"]), torch.tensor([10, 999])
     with torch.no_grad():
-        plain = base.predict(latents, times, context, None, (128, 128))
+        plain = base.predict(latents, timesteps, prompt_embeds, None, (128, 128))
         for stage in range(4):
             features = [
                 torch.full((2, width, side, side), float(place == stage))
                 for place, (width, side) in enumerate(zip(widths, sides, strict=True))
             ]
             kept = [feature.clone() for feature in features]
-            helped = base.predict(latents, times, context, features, (128, 128))
+            helped = base.predict(latents, timesteps, prompt_embeds, features, (128, 128))
             assert not torch.equal(helped, plain), stage
             assert len(features) == 4
             assert all(torch.equal(one, other) for one, other in zip(features, kept, strict=True))

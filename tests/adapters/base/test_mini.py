@@ -14,7 +14,7 @@ from adapters.base.mini import FOLDER, find_mini, read_recipe, read_sums
 from adapters.inference.config import Sampling
 from adapters.inference.sampler import generate
 from adapters.model.adapter import Adapter
-from adapters.model.config import layout_for
+from adapters.model.config import adapter_config_for
 from pipeline.errors import RequestError
 
 CAPTIONS = ["a red cube on the grass under a clear blue sky", "a person waving on the snow"]
@@ -77,10 +77,12 @@ def test_diffusers_paints_the_same_with_the_same_weights(mini: Base) -> None:
 
 def test_an_adapter_fits_at_its_four_scales(mini: Base) -> None:
     assert mini.family == "sd"
-    adapter = Adapter(layout_for("tiny", 1, mini.widths))
+    adapter = Adapter(adapter_config_for("tiny", 1, mini.widths))
     features = adapter(torch.rand(1, 1, 128, 128))
     assert [feature.shape[2] for feature in features] == [16, 8, 4, 2]
-    latents, context = torch.randn(1, *mini.latent_shape(128)), mini.embed(CAPTIONS[:1])
-    helped, alone = (mini.predict(latents, torch.tensor(500), context, f, (128, 128)) for f in (features, None))
+    latents, prompt_embeds = torch.randn(1, *mini.latent_shape(128)), mini.embed(CAPTIONS[:1])
+    helped, alone = (
+        mini.predict(latents, torch.tensor(500), prompt_embeds, f, (128, 128)) for f in (features, None)
+    )
     assert helped.shape == latents.shape
     assert not torch.equal(helped, alone)

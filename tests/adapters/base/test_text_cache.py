@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from adapters.base import Base, Context, load_base
+from adapters.base import Base, PromptEmbeds, load_base
 from adapters.base.text_cache import TextCache, digest_text
 
 FIRST = ["a red cube", "", "two dogs"]
@@ -45,7 +45,7 @@ def _counting(base: Base) -> Iterator[Counted]:
         handle.remove()
 
 
-def _same(one: Context, other: Context) -> bool:
+def _same(one: PromptEmbeds, other: PromptEmbeds) -> bool:
     assert (one.pooled is None) == (other.pooled is None)
     pooled = one.pooled is None or other.pooled is None or torch.equal(one.pooled, other.pooled)
     return torch.equal(one.states, other.states) and pooled
@@ -120,10 +120,10 @@ def test_nothing_of_another_base_is_found(tiny: Base, tiny_xl: Base, tmp_path: P
     assert len({digest_text(base) for base in bases}) == 4
     for base in bases:
         cache = TextCache(base, tmp_path, PLENTY)
-        context = cache.embed(FIRST)
+        prompt_embeds = cache.embed(FIRST)
         cache.flush()
         assert cache.hits == 0
-        assert _same(context, base.embed(FIRST))
+        assert _same(prompt_embeds, base.embed(FIRST))
     for base in bases:
         assert _same(TextCache(base, tmp_path, PLENTY).embed(FIRST), base.embed(FIRST))
 

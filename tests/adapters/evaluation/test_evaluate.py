@@ -22,8 +22,8 @@ from adapters.evaluation.report import Evaluation, table_lines
 from adapters.evaluation.samples import choose_samples
 from adapters.inference.config import Sampling
 from adapters.model.adapter import make_adapter
-from adapters.model.compose import Part
-from adapters.model.config import layout_for
+from adapters.model.compose import AdapterInput
+from adapters.model.config import adapter_config_for
 from adapters.model.diffusers_io import save_adapter
 from adapters.run_folder import find_held_out, read_held_out, write_held_out
 from adapters.training.config import TrainConfig
@@ -67,7 +67,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="module")
 def adapter(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("adapter")
-    save_adapter(make_adapter(layout_for("tiny", 1, WIDTHS["sd"]), 0), folder)
+    save_adapter(make_adapter(adapter_config_for("tiny", 1, WIDTHS["sd"]), 0), folder)
     return folder
 
 
@@ -95,7 +95,7 @@ TOYS = Networks(lambda weights, device: Colours(), lambda weights, device: Lengt
 
 @pytest.fixture
 def obedient(root: str, tiny: Base, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """Instead of a base: each drawing gives the very picture that it was made from, and none gives grey; the
+    """Instead of a base: each control image gives the very picture that it was made from, and none gives grey; the
     autoencoder loses nothing.
 
     The captions of each call.
@@ -106,15 +106,22 @@ def obedient(root: str, tiny: Base, monkeypatch: pytest.MonkeyPatch) -> list[lis
         pictures[(map > 127).tobytes()] = decode_rgb(sample.members["jpg"])
     calls: list[list[str]] = []
 
-    def paint(base: Any, parts: Sequence[Part], captions: list[str], *others: Any, **options: Any) -> np.ndarray:
+    def paint(
+        base: Any, adapter_inputs: Sequence[AdapterInput], captions: list[str], *others: Any, **options: Any
+    ) -> np.ndarray:
         calls.append(captions)
-        if not parts:
+        if not adapter_inputs:
             return np.full((len(captions), SIZE, SIZE, 3), 128, np.uint8)
-        return np.stack([pictures[(drawing[0] > 0.5).numpy().tobytes()] for drawing in parts[0].drawings])
+        return np.stack(
+            [
+                pictures[(control_image[0] > 0.5).numpy().tobytes()]
+                for control_image in adapter_inputs[0].control_images
+            ]
+        )
 
     monkeypatch.setattr(variants, "generate", paint)
     monkeypatch.setattr(module, "load_base", lambda *asked: tiny)
-    monkeypatch.setattr(module, "_through", lambda base, givens: (given.picture for given in givens))
+    monkeypatch.setattr(module, "_through", lambda base, examples: (example.picture for example in examples))
     return calls
 
 
@@ -161,10 +168,10 @@ def test_what_is_there_is_not_made_again(
     """Stopped in the middle, run again, and asked for more: only what is missing is made."""
     paint = variants.generate
 
-    def stopped(*given: Any, **options: Any) -> np.ndarray:
+    def stopped(*example: Any, **options: Any) -> np.ndarray:
         if len(obedient) == 3:
             raise KeyboardInterrupt
-        return paint(*given, **options)
+        return paint(*example, **options)
 
     with monkeypatch.context() as patch:
         patch.setattr(variants, "generate", stopped)
@@ -191,7 +198,7 @@ def test_what_is_asked_for_otherwise_is_made_anew(
     assert [len(call) for call in obedient] == [SAMPLES] * 6
     other = tmp_path / "other"
     other.mkdir()
-    save_adapter(make_adapter(layout_for("tiny", 1, WIDTHS["sd"]), 1), other)
+    save_adapter(make_adapter(adapter_config_for("tiny", 1, WIDTHS["sd"]), 1), other)
     evaluate(ask(root, other, tmp_path, **whole), networks=TOYS)
     assert len(obedient) == 8
 
@@ -255,9 +262,9 @@ def test_what_a_training_holds_out_of_a_mix_is_known_of_each_root(
     pictures = {bytes(sample.members["jpg"]): sample.key for sample in training.held_out}
     found: list[Sample] = []
     for place in (root, moved):
-        chosen = choose_samples(ask(place, config.out, None, samples=None))
-        assert chosen.held_out == len(chosen.samples) > 1
-        found += chosen.samples
+        eval_samples = choose_samples(ask(place, config.out, None, samples=None))
+        assert eval_samples.held_out == len(eval_samples.samples) > 1
+        found += eval_samples.samples
     assert [(bytes(sample.members["jpg"]), sample.key) for sample in found] == list(pictures.items())
     # An epoch of a mix has not each sample once.
     visits = training.stream.take(range(6 * SAMPLES), lambda sample, *_: bytes(sample.members["jpg"]))
@@ -275,10 +282,10 @@ def test_held_out_samples_come_first_and_the_table_tells(
     run = begin_run(tmp_path / "run", adapter, rest.held_out, condition="canny", seed=5, size=64)
     for path in (run, run / "adapter"):
         for samples, first in ((None, 3), (5, 3), (2, 2)):
-            chosen = choose_samples(ask(root, path, None, samples=samples))
-            assert keys(chosen.samples)[:first] == keys(held_out)[:first]
-            assert len({*keys(chosen.samples)}) == len(chosen.samples) == (samples or 3)
-            assert (chosen.held_out, chosen.size) == (first, 64)
+            eval_samples = choose_samples(ask(root, path, None, samples=samples))
+            assert keys(eval_samples.samples)[:first] == keys(held_out)[:first]
+            assert len({*keys(eval_samples.samples)}) == len(eval_samples.samples) == (samples or 3)
+            assert (eval_samples.held_out, eval_samples.size) == (first, 64)
     table = "\n".join(table_lines(evaluate(ask(root, run, tmp_path / "out", samples=5, size=SIZE), networks=TOYS)))
     assert "the first 3 of them held out of the training, the others not" in table
     evaluation = evaluate(ask(root, run, tmp_path / "out", samples=None, size=SIZE), networks=TOYS)
@@ -289,8 +296,8 @@ def test_held_out_samples_come_first_and_the_table_tells(
 def test_a_dataset_of_which_none_was_held_out(root: str, adapter: Path, tmp_path: Path) -> None:
     rest, _ = open_stream(root, ["canny"]).hold_out(0)
     run = begin_run(tmp_path / "run", adapter, rest.held_out, condition="canny", seed=0)
-    chosen = choose_samples(ask(root, run, None, samples=None))
-    assert (len(chosen.samples), chosen.held_out) == (SAMPLES, 0)
+    eval_samples = choose_samples(ask(root, run, None, samples=None))
+    assert (len(eval_samples.samples), eval_samples.held_out) == (SAMPLES, 0)
 
 
 def test_what_was_removed_since_is_left_out(root: str, adapter: Path, tmp_path: Path) -> None:
@@ -298,16 +305,16 @@ def test_what_was_removed_since_is_left_out(root: str, adapter: Path, tmp_path: 
     here = shutil.copytree(root, tmp_path / "here")
     remove(Dataset.open(str(here)), "keys", keys(held_out)[:1])
     run = begin_run(tmp_path / "run", adapter, rest.held_out, condition="canny", seed=0)
-    chosen = choose_samples(ask(str(here), run, None, samples=None))
-    assert (keys(chosen.samples), chosen.held_out) == (keys(held_out)[1:], 2)
+    eval_samples = choose_samples(ask(str(here), run, None, samples=None))
+    assert (keys(eval_samples.samples), eval_samples.held_out) == (keys(held_out)[1:], 2)
 
 
 def test_a_run_on_other_data_tells_nothing(root: str, other: str, adapter: Path, tmp_path: Path) -> None:
     """The same keys are other pictures there."""
     rest, _ = open_stream(other, []).hold_out(3)
     run = begin_run(tmp_path / "run", adapter, rest.held_out, condition="canny", seed=0, size=128)
-    chosen = choose_samples(ask(root, run, None, samples=None))
-    assert (len(chosen.samples), chosen.held_out) == (SAMPLES, None)
+    eval_samples = choose_samples(ask(root, run, None, samples=None))
+    assert (len(eval_samples.samples), eval_samples.held_out) == (SAMPLES, None)
 
 
 def test_what_was_held_out_is_known_when_the_dataset_has_grown(tmp_path: Path) -> None:

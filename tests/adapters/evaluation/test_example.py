@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from adapters.evaluation.example import Given, choose_wrong, frame_middle, seed_of
+from adapters.evaluation.example import EvalExample, choose_wrong, crop_middle, seed_of
 from extractors.maps.people import People
 from extractors.registry import format_of, make_extractor
 from pipeline.errors import RequestError
@@ -33,32 +33,32 @@ def test_picture_map_and_drawing_are_cut_alike(condition: str) -> None:
     values = np.uint8([0, 100, 160, 255]) if condition != "seg" else np.uint8([3, 90, 255])
     map = np.random.default_rng(1).choice(values, WIDE)
     whole = sample(condition, map)
-    given = frame_middle(whole, condition, 64)
-    assert np.array_equal(given.picture, decode_rgb(whole.members["jpg"])[MIDDLE])
-    assert np.array_equal(given.map, map[MIDDLE])
+    example = crop_middle(whole, condition, 64)
+    assert np.array_equal(example.picture, decode_rgb(whole.members["jpg"])[MIDDLE])
+    assert np.array_equal(example.map, map[MIDDLE])
     drawn = format_of(condition).render(map, *WIDE)[MIDDLE]
-    assert np.array_equal(given.drawing, np.uint8(255) * (drawn > 127) if condition == "sketch" else drawn)
-    assert (given.key, given.caption) == ("key", "first")
+    assert np.array_equal(example.control_image, np.uint8(255) * (drawn > 127) if condition == "sketch" else drawn)
+    assert (example.key, example.caption) == ("key", "first")
 
 
 def test_colours_are_those_of_the_crop() -> None:
     whole = sample("sketch", np.zeros(WIDE, np.uint8))
-    given = frame_middle(whole, "color", 64)
-    assert np.array_equal(given.map, make_extractor("color")(given.picture[None])[0])
-    assert (given.drawing == given.map[0, 0]).all()
+    example = crop_middle(whole, "color", 64)
+    assert np.array_equal(example.map, make_extractor("color")(example.picture[None])[0])
+    assert (example.control_image == example.map[0, 0]).all()
 
 
 def test_of_people_only_what_is_to_be_seen_counts() -> None:
     """The first two, who are drawn, and their keypoints inside the crop, at its place."""
     people = a_person()
-    given = frame_middle(sample("keypose", people), "keypose", 64)
-    assert np.array_equal(given.drawing, format_of("keypose").render(people, *WIDE)[MIDDLE])
-    assert (len(given.map), given.map.height, given.map.width) == (2, 64, 64)
+    example = crop_middle(sample("keypose", people), "keypose", 64)
+    assert np.array_equal(example.control_image, format_of("keypose").render(people, *WIDE)[MIDDLE])
+    assert (len(example.map), example.map.height, example.map.width) == (2, 64, 64)
     inside = ((people.keypoints[:2, :, :2] >= (64, 32)) & (people.keypoints[:2, :, :2] < (128, 96))).all(axis=2)
     assert inside.any()
-    assert np.array_equal(given.map.keypoints[..., 2] > 0, inside)
+    assert np.array_equal(example.map.keypoints[..., 2] > 0, inside)
     moved = people.keypoints[:2, :, :2] - np.float32([64, 32])
-    np.testing.assert_allclose(given.map.keypoints[inside][:, :2], moved[inside], atol=0.01)
+    np.testing.assert_allclose(example.map.keypoints[inside][:, :2], moved[inside], atol=0.01)
 
 
 def standing(*lefts: float) -> People:
@@ -71,16 +71,16 @@ def standing(*lefts: float) -> People:
 
 def test_people_are_chosen_in_the_crop() -> None:
     """The first two of the whole picture lie beside the middle square, columns 64 to 128."""
-    given = frame_middle(sample("keypose", standing(10, 30, 80, 100)), "keypose", 64)
-    assert np.array_equal(given.drawing, format_of("keypose").render(standing(80, 100), *WIDE)[MIDDLE])
-    assert np.array_equal(given.map.keypoints[:, 0, 0], [16, 36])
+    example = crop_middle(sample("keypose", standing(10, 30, 80, 100)), "keypose", 64)
+    assert np.array_equal(example.control_image, format_of("keypose").render(standing(80, 100), *WIDE)[MIDDLE])
+    assert np.array_equal(example.map.keypoints[:, 0, 0], [16, 36])
 
 
 def test_the_wrong_condition_shows_something() -> None:
-    def given(people: People) -> Given:
-        return Given("key", np.zeros((1, 1, 3), np.uint8), people, np.zeros((1, 1, 3), np.uint8), "")
+    def example(people: People) -> EvalExample:
+        return EvalExample("key", np.zeros((1, 1, 3), np.uint8), people, np.zeros((1, 1, 3), np.uint8), "")
 
-    nobody, somebody = given(standing()), given(standing(10))
+    nobody, somebody = example(standing()), example(standing(10))
     assert choose_wrong([somebody, nobody, nobody, somebody], "keypose") == [3, 3, 3, 0]
     assert choose_wrong([nobody, somebody, nobody], "keypose") == [1, 2, 1], "its own condition is not a wrong one"
     assert choose_wrong([nobody, nobody], "keypose") == [1, 0]
@@ -94,7 +94,7 @@ def test_a_map_is_cut_without_a_trace_of_the_whole() -> None:
 
 def test_a_picture_that_is_too_small_is_refused() -> None:
     with pytest.raises(RequestError, match="key is 192x128"):
-        frame_middle(sample("sketch", np.zeros(WIDE, np.uint8)), "sketch", 192)
+        crop_middle(sample("sketch", np.zeros(WIDE, np.uint8)), "sketch", 192)
 
 
 def test_a_seed_is_the_samples_own() -> None:

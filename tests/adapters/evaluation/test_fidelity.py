@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adapters.evaluation.fidelity import TOGETHER, extract_again, measure_obedience
+from adapters.evaluation.fidelity import TOGETHER, extract_again, measure_fidelity
 from extractors.depth import to_distance
 from extractors.maps.people import People
 from extractors.registry import format_of
@@ -35,7 +35,7 @@ class Sees:
 
 
 def measured(condition: str, given: Maps, seen: Maps) -> dict[str, float]:
-    return measure_obedience(condition, given, PICTURES[: len(given)], Sees(seen))  # type: ignore[arg-type]
+    return measure_fidelity(condition, given, PICTURES[: len(given)], Sees(seen))  # type: ignore[arg-type]
 
 
 def maps_of(condition: str) -> Maps:

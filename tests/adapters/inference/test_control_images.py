@@ -9,7 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from adapters.inference.control_images import extract_drawing, load_mask, make_geometry, read_drawing, to_drawing
+from adapters.inference.control_images import (
+    extract_control_image,
+    load_mask,
+    make_geometry,
+    read_control_image,
+    to_control_image,
+)
 from extractors.maps import png
 from extractors.maps.palette import PALETTE
 from extractors.maps.people import PEOPLE_PALETTE, People
@@ -50,16 +56,16 @@ def stored(condition: str) -> tuple[str, bytes, np.ndarray]:
         "keypose": a_person(),
     }
     name = form.members[0]
-    drawing = form.render(maps[condition], 128, 192)
+    control_image = form.render(maps[condition], 128, 192)
     if condition == "sketch":
-        drawing = np.uint8(255) * (drawing > 127)
-    return name, form.encode(maps[condition])[name], drawing
+        control_image = np.uint8(255) * (control_image > 127)
+    return name, form.encode(maps[condition])[name], control_image
 
 
 @pytest.mark.parametrize("condition", ["sketch", "depth", "seg", "color", "keypose"])
 def test_a_columns_map_of_the_size_is_seen_as_in_training(condition: str, tmp_path: Path) -> None:
     name, data, expected = stored(condition)
-    found = read_drawing(condition, keep(tmp_path, name, data), SMALL)
+    found = read_control_image(condition, keep(tmp_path, name, data), SMALL)
     assert found.dtype == np.uint8
     assert np.array_equal(found, expected)
 
@@ -68,7 +74,7 @@ def test_a_columns_map_of_the_size_is_seen_as_in_training(condition: str, tmp_pa
 def test_a_sketch_of_another_size_stays_black_and_white_and_whole(size: int, tmp_path: Path) -> None:
     lines = soft_lines()
     path = keep(tmp_path, "map.png", png.encode_grey(lines))
-    found = read_drawing("sketch", path, make_geometry(size, "aspect"))
+    found = read_control_image("sketch", path, make_geometry(size, "aspect"))
     assert found.shape == (size, size, 1)
     assert set(np.unique(found)) == {0, 255}
     # Lines of one pixel are not torn: the circle still has an inside. And what was too faint is no edge.
@@ -81,11 +87,11 @@ def test_labels_keep_their_colours_and_depth_does_not_need_to(tmp_path: Path) ->
     labels = np.zeros((150, 250), np.uint8)
     labels[40:110, 60:200] = 7
     data = png.encode_indexed(labels, PALETTE)
-    found = read_drawing("seg", keep(tmp_path, "seg.png", data), SMALL)
+    found = read_control_image("seg", keep(tmp_path, "seg.png", data), SMALL)
     assert found.shape == (128, 192, 3)
     assert {tuple(c) for c in found.reshape(-1, 3)} == {tuple(PALETTE[0]), tuple(PALETTE[7])}
     grey = keep(tmp_path, "depth.png", png.encode_grey(labels * 30))
-    assert len(np.unique(read_drawing("depth", grey, SMALL))) > 2
+    assert len(np.unique(read_control_image("depth", grey, SMALL))) > 2
 
 
 def test_people_are_drawn_anew_at_another_size(tmp_path: Path) -> None:
@@ -94,9 +100,11 @@ def test_people_are_drawn_anew_at_another_size(tmp_path: Path) -> None:
     members = format_of("keypose").encode(person)
     twice = People(256, 384, person.keypoints * np.float32([2, 2, 1]))
     numbers = keep(tmp_path, "pose.json", members["keypose.json"])
-    assert np.array_equal(read_drawing("keypose", numbers, LARGE), format_of("keypose").render(twice, 256, 384))
-    drawing = read_drawing("keypose", keep(tmp_path, "pose.png", members["keypose.png"]), LARGE)
-    colours = {tuple(c) for c in drawing.reshape(-1, 3)}
+    assert np.array_equal(
+        read_control_image("keypose", numbers, LARGE), format_of("keypose").render(twice, 256, 384)
+    )
+    control_image = read_control_image("keypose", keep(tmp_path, "pose.png", members["keypose.png"]), LARGE)
+    colours = {tuple(c) for c in control_image.reshape(-1, 3)}
     assert colours == {tuple(c) for c in PEOPLE_PALETTE}
 
 
@@ -106,18 +114,18 @@ def test_people_are_cut_as_pictures_are(tmp_path: Path) -> None:
     path = keep(tmp_path, "pose.json", format_of("keypose").encode(person)["keypose.json"])
     moved = person.keypoints.astype(float) * [213 / 250, 128 / 150, 1] - [10, 0, 0]
     expected = format_of("keypose").render(People(128, 192, moved), 128, 192)
-    assert np.array_equal(read_drawing("keypose", path, SMALL), expected)
+    assert np.array_equal(read_control_image("keypose", path, SMALL), expected)
 
 
 def test_colours_as_cells_and_as_a_mosaic_are_the_same(tmp_path: Path) -> None:
     cells = np.random.default_rng(0).integers(0, 256, (4, 6, 3), np.uint8)
     small = keep(tmp_path, "cells.png", png.encode_rgb(cells))
     mosaic = keep(tmp_path, "mosaic.png", png.encode_rgb(format_of("color").render(cells, 256, 384)))
-    drawn = read_drawing("color", small, LARGE)
+    drawn = read_control_image("color", small, LARGE)
     assert np.array_equal(drawn[::64, ::64], cells)
-    assert np.array_equal(drawn, read_drawing("color", mosaic, LARGE))
+    assert np.array_equal(drawn, read_control_image("color", mosaic, LARGE))
     # At half the size there are half as many cells, still of 64 pixels.
-    fewer = read_drawing("color", small, SMALL)
+    fewer = read_control_image("color", small, SMALL)
     assert fewer.shape == (128, 192, 3)
     blocks = fewer.reshape(2, 64, 3, 64, 3)
     assert (blocks == blocks[:, :1, :, :1]).all()
@@ -128,8 +136,8 @@ def test_what_an_extractor_sees_is_drawn_as_in_training() -> None:
     picture = np.random.default_rng(0).integers(0, 256, (128, 192, 3), np.uint8)
     color, canny = make_extractor("color"), make_extractor("canny")
     canny.load("cpu")
-    assert np.array_equal(extract_drawing(color, picture)[::64, ::64], color(picture[None])[0])
-    assert extract_drawing(canny, picture).shape == (128, 192, 1)
+    assert np.array_equal(extract_control_image(color, picture)[::64, ::64], color(picture[None])[0])
+    assert extract_control_image(canny, picture).shape == (128, 192, 1)
 
 
 def test_a_mask_is_what_is_brighter_than_half(tmp_path: Path) -> None:
@@ -143,11 +151,11 @@ def test_a_mask_is_what_is_brighter_than_half(tmp_path: Path) -> None:
 
 def test_channels_are_those_of_the_adapter() -> None:
     grey = np.uint8([[[0], [255]]])
-    seen = to_drawing(grey, 3, "sketch")
+    seen = to_control_image(grey, 3, "sketch")
     assert seen.shape == (1, 3, 1, 2)
     assert torch.equal(seen[0, 2, 0], torch.tensor([0.0, 1.0]))
     with pytest.raises(RequestError, match="seg takes 1 channel"):
-        to_drawing(np.zeros((1, 2, 3), np.uint8), 1, "seg")
+        to_control_image(np.zeros((1, 2, 3), np.uint8), 1, "seg")
 
 
 @pytest.mark.parametrize(
@@ -164,6 +172,6 @@ def test_a_file_that_is_no_map_is_refused_in_one_line(
 ) -> None:
     path = keep(tmp_path, name, data) if data else tmp_path / name
     with pytest.raises(RequestError) as refusal:
-        read_drawing(condition, path, SMALL)
+        read_control_image(condition, path, SMALL)
     assert str(path) in str(refusal.value)
     assert "\n" not in str(refusal.value)

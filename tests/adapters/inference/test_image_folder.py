@@ -6,23 +6,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adapters.inference.image_folder import Album, digest_array
+from adapters.inference.image_folder import ImageFolder, digest_array
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
 
 
 def test_a_picture_is_kept_as_it_is(tmp_path: Path) -> None:
-    album = Album(tmp_path / "new", {"prompt": "a disc"})
-    assert not album.has("one")
-    path = album.write("one", PICTURE)
-    assert album.has("one")
-    assert path.name == f"one-{album.digest}.png"
-    assert np.array_equal(album.read("one"), PICTURE)
-    assert np.array_equal(Album(tmp_path / "new", {"prompt": "a disc"}).read("one"), PICTURE)
+    image_folder = ImageFolder(tmp_path / "new", {"prompt": "a disc"})
+    assert not image_folder.has("one")
+    path = image_folder.write("one", PICTURE)
+    assert image_folder.has("one")
+    assert path.name == f"one-{image_folder.digest}.png"
+    assert np.array_equal(image_folder.read("one"), PICTURE)
+    assert np.array_equal(ImageFolder(tmp_path / "new", {"prompt": "a disc"}).read("one"), PICTURE)
 
 
 def test_another_request_writes_beside_it(tmp_path: Path) -> None:
-    first, second = (Album(tmp_path, {"prompt": "a disc", "steps": steps}) for steps in (1, 2))
+    first, second = (ImageFolder(tmp_path, {"prompt": "a disc", "steps": steps}) for steps in (1, 2))
     first.write("one", PICTURE)
     assert not second.has("one")
     second.write("one", 255 - PICTURE)
@@ -30,14 +30,14 @@ def test_another_request_writes_beside_it(tmp_path: Path) -> None:
 
 
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
-    album = Album(tmp_path, {})
-    album.write("one", PICTURE)
-    album.write("one", 255 - PICTURE)
-    assert np.array_equal(album.read("one"), PICTURE)
+    image_folder = ImageFolder(tmp_path, {})
+    image_folder.write("one", PICTURE)
+    image_folder.write("one", 255 - PICTURE)
+    assert np.array_equal(image_folder.read("one"), PICTURE)
 
 
 def test_what_was_begun_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    album = Album(tmp_path, {})
+    image_folder = ImageFolder(tmp_path, {})
 
     def stopped(self: Path, target: Path) -> Path:
         raise KeyboardInterrupt
@@ -45,16 +45,16 @@ def test_what_was_begun_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyP
     with monkeypatch.context() as patch:
         patch.setattr(Path, "replace", stopped)
         with pytest.raises(KeyboardInterrupt):
-            album.write("one", PICTURE)
-    assert not album.has("one")
-    album.write("one", PICTURE)
-    assert np.array_equal(album.read("one"), PICTURE)
+            image_folder.write("one", PICTURE)
+    assert not image_folder.has("one")
+    image_folder.write("one", PICTURE)
+    assert np.array_equal(image_folder.read("one"), PICTURE)
 
 
 def test_the_record_stands_beside_the_picture(tmp_path: Path) -> None:
-    album = Album(tmp_path, {"prompt": "a disc"})
-    path = album.describe("one", seed=3)
-    assert path == album.path("one").with_suffix(".json")
+    image_folder = ImageFolder(tmp_path, {"prompt": "a disc"})
+    path = image_folder.describe("one", seed=3)
+    assert path == image_folder.path("one").with_suffix(".json")
     assert json.loads(path.read_text()) == {"prompt": "a disc", "seed": 3}
 
 

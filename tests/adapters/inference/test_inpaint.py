@@ -33,19 +33,19 @@ def inpainting(tiny: Base, picture: np.ndarray, mask: np.ndarray) -> Inpainting:
     return prepare_inpainting(tiny, picture, mask)
 
 
-def paint(base: Base, inpainting: Inpainting | None, seed: int = 0) -> np.ndarray:
+def generate_images(base: Base, inpainting: Inpainting | None, seed: int = 0) -> np.ndarray:
     sampling = Sampling(steps=5)
-    painted = generate(base, [], ["a red disc"], [seed], (SIZE, SIZE), sampling, inpainting=inpainting)
-    return np.asarray(painted[0])
+    generated = generate(base, [], ["a red disc"], [seed], (SIZE, SIZE), sampling, inpainting=inpainting)
+    return np.asarray(generated[0])
 
 
 def test_outside_the_mask_the_pixels_are_the_pictures(
     tiny: Base, picture: np.ndarray, mask: np.ndarray, inpainting: Inpainting
 ) -> None:
-    painted = paint(tiny, inpainting)
-    assert np.array_equal(painted[~mask], picture[~mask])
-    assert not np.array_equal(painted[mask], picture[mask])
-    assert not np.array_equal(paint(tiny, inpainting, seed=1)[mask], painted[mask])
+    generated = generate_images(tiny, inpainting)
+    assert np.array_equal(generated[~mask], picture[~mask])
+    assert not np.array_equal(generated[mask], picture[mask])
+    assert not np.array_equal(generate_images(tiny, inpainting, seed=1)[mask], generated[mask])
 
 
 def test_every_cell_with_a_pixel_of_the_mask_is_painted_anew(inpainting: Inpainting, mask: np.ndarray) -> None:
@@ -61,10 +61,10 @@ def test_a_step_sees_the_picture_at_its_own_noise(tiny: Base, picture: np.ndarra
     inside = torch.full_like(noise, 7.0)
     mean, _ = tiny.encode(torch.from_numpy(picture / 127.5 - 1).float().permute(2, 0, 1)[None])
     hole = inpainting.hole.expand_as(noise)
-    for time in scheduler.timesteps:
-        alpha = tiny.scheduler.alphas_cumprod[time]
+    for timestep in scheduler.timesteps:
+        alpha = tiny.scheduler.alphas_cumprod[timestep]
         by_hand = alpha.sqrt() * tiny.scale(mean) + (1 - alpha).sqrt() * noise
-        restored = inpainting.restore(inside, noise, scheduler, time)
+        restored = inpainting.restore(inside, noise, scheduler, timestep)
         torch.testing.assert_close(restored[~hole], by_hand[~hole])
         assert (restored[hole] == 7).all()
     clean = inpainting.restore(inside, noise, scheduler, None)
@@ -78,24 +78,24 @@ def test_every_step_begins_with_the_picture_restored(
     seen: list[torch.Tensor] = []
     predict = Base.predict
 
-    def note(self: Base, latents: torch.Tensor, times: torch.Tensor, *others: object) -> torch.Tensor:
+    def note(self: Base, latents: torch.Tensor, timesteps: torch.Tensor, *others: object) -> torch.Tensor:
         seen.append(latents[-1])
-        return predict(self, latents, times, *others)  # type: ignore[arg-type]
+        return predict(self, latents, timesteps, *others)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Base, "predict", note)
-    paint(tiny, inpainting)
+    generate_images(tiny, inpainting)
     noise, scheduler = draw_noise(tiny, [0], (SIZE, SIZE)), make_scheduler(tiny, 5)
     outside = ~inpainting.hole[0].expand_as(noise[0])
-    for latents, time in zip(seen, scheduler.timesteps, strict=True):
-        expected = inpainting.restore(noise, noise, scheduler, time)[0]
+    for latents, timestep in zip(seen, scheduler.timesteps, strict=True):
+        expected = inpainting.restore(noise, noise, scheduler, timestep)[0]
         assert torch.equal(latents[outside], expected[outside])
 
 
 def test_a_mask_over_everything_is_a_new_picture(tiny: Base, picture: np.ndarray) -> None:
     whole = prepare_inpainting(tiny, picture, np.ones((SIZE, SIZE), bool))
-    assert np.array_equal(paint(tiny, whole), paint(tiny, None))
+    assert np.array_equal(generate_images(tiny, whole), generate_images(tiny, None))
 
 
 def test_an_empty_mask_gives_the_picture_back(tiny: Base, picture: np.ndarray) -> None:
     nothing = prepare_inpainting(tiny, picture, np.zeros((SIZE, SIZE), bool))
-    assert np.array_equal(paint(tiny, nothing), picture)
+    assert np.array_equal(generate_images(tiny, nothing), picture)

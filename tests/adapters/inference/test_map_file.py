@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from adapters.inference.config import GenerateConfig
-from adapters.inference.control_images import load_mask, make_geometry, read_drawing
+from adapters.inference.control_images import load_mask, make_geometry, read_control_image
 from adapters.inference.map_file import load_shape
 from extractors.maps import png
 from extractors.maps.palette import PALETTE
@@ -39,7 +39,7 @@ def on_transparent(grey: int) -> np.ndarray:
 def test_lines_on_a_transparent_sheet_are_the_lines(tmp_path: Path, grey: int) -> None:
     path = save(tmp_path, on_transparent(grey))
     assert np.array_equal(load_shape(path), LINES)
-    assert np.array_equal(read_drawing("sketch", path, GEOMETRY)[..., 0], LINES)
+    assert np.array_equal(read_control_image("sketch", path, GEOMETRY)[..., 0], LINES)
     assert np.array_equal(load_mask(path, GEOMETRY), LINES > 127)
 
 
@@ -52,9 +52,11 @@ def test_a_white_on_black_drawing_with_a_transparent_margin_lies_on_black(tmp_pa
 
 def test_transparent_depth_and_labels_lie_on_black(tmp_path: Path) -> None:
     path = save(tmp_path, np.dstack([np.full((SIZE, SIZE, 3), 200, np.uint8), LINES]))
-    assert np.array_equal(read_drawing("depth", path, GEOMETRY) > 100, np.dstack([LINES] * 3) > 127)
-    assert not read_drawing("keypose", path, GEOMETRY)[LINES == 0].any()
-    assert (read_drawing("color", path, GEOMETRY) > 190).all(), "colours are of a picture, which lies on white"
+    assert np.array_equal(read_control_image("depth", path, GEOMETRY) > 100, np.dstack([LINES] * 3) > 127)
+    assert not read_control_image("keypose", path, GEOMETRY)[LINES == 0].any()
+    assert (read_control_image("color", path, GEOMETRY) > 190).all(), (
+        "colours are of a picture, which lies on white"
+    )
 
 
 @pytest.mark.parametrize(
@@ -76,7 +78,7 @@ def test_what_looks_wrong_is_said(
 ) -> None:
     path = save(tmp_path, pixels)
     with caplog.at_level(logging.WARNING):
-        read_drawing(condition, path, GEOMETRY)
+        read_control_image(condition, path, GEOMETRY)
     (line,) = caplog.messages
     assert line.startswith(f"--condition {condition}={path}: ")
     assert expected in line
@@ -93,14 +95,14 @@ def test_right_maps_need_no_warning(tmp_path: Path, caplog: pytest.LogCaptureFix
     for condition, pixels in maps.items():
         path = tmp_path / f"{condition}.png"
         path.write_bytes(png.encode_rgb(np.ascontiguousarray(pixels)))
-        read_drawing(condition, path, GEOMETRY)
+        read_control_image(condition, path, GEOMETRY)
     assert caplog.messages == []
 
 
 def test_an_inverted_map_is_the_map(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = save(tmp_path, 255 - LINES)
-    assert np.array_equal(read_drawing("sketch", path, GEOMETRY, invert=True)[..., 0], LINES)
-    assert np.array_equal(read_drawing("depth", path, GEOMETRY, invert=True), np.dstack([LINES] * 3))
+    assert np.array_equal(read_control_image("sketch", path, GEOMETRY, invert=True)[..., 0], LINES)
+    assert np.array_equal(read_control_image("depth", path, GEOMETRY, invert=True), np.dstack([LINES] * 3))
     assert caplog.messages == []
 
 

@@ -18,9 +18,9 @@ from diffusers import (
     T2IAdapter,
 )
 
-from adapters.base import Base, join
+from adapters.base import Base, concat_embeds
 from adapters.model.adapter import Adapter, make_adapter
-from adapters.model.config import layout_for
+from adapters.model.config import adapter_config_for
 from adapters.model.diffusers_io import save_adapter
 from adapters.options import AdapterName
 
@@ -86,7 +86,7 @@ def _watched(unet: Any) -> Iterator[list[tuple[torch.Tensor, torch.Tensor, torch
 
 def _felt(base: Base, size: AdapterName) -> tuple[Adapter, torch.Tensor]:
     """An adapter and a condition for it."""
-    adapter = make_adapter(layout_for(size, 1, base.widths), seed=0).requires_grad_(False)
+    adapter = make_adapter(adapter_config_for(size, 1, base.widths), seed=0).requires_grad_(False)
     return adapter, (torch.rand(1, 1, *SIZE, generator=torch.Generator().manual_seed(1)) > 0.5).float()
 
 
@@ -100,12 +100,12 @@ def test_the_unet_is_given_what_diffusers_gives_it(
     with _watched(base.unet) as calls:
         _run(pipeline, image=condition, adapter_conditioning_scale=0.75)
     assert len(calls) == 2
-    context = join([base.negative(1), base.embed([CAPTION])])
+    prompt_embeds = concat_embeds([base.negative(1), base.embed([CAPTION])])
     features = [torch.cat([feature * 0.75] * 2) for feature in adapter(condition)]
-    for latents, time, noise in calls:
+    for latents, timestep, noise in calls:
         with torch.no_grad():
-            ours = base.predict(latents, time, context, features, SIZE)
-            without = base.predict(latents, time, context, None, SIZE)
+            ours = base.predict(latents, timestep, prompt_embeds, features, SIZE)
+            without = base.predict(latents, timestep, prompt_embeds, None, SIZE)
         torch.testing.assert_close(ours, noise, rtol=0, atol=1e-5)
         assert not torch.allclose(without, noise, atol=1e-3)
 
@@ -131,11 +131,11 @@ def test_captions_are_embedded_as_in_the_pipelines(bases: dict[str, Base], famil
     settings = {"device": base.device, "num_images_per_prompt": 1, "do_classifier_free_guidance": True}
     with torch.no_grad():
         states, negative, *pooled = pipeline.encode_prompt(CAPTION, **settings)
-    context, empty = base.embed([CAPTION]), base.negative(1)
-    assert torch.equal(context.states, states)
+    prompt_embeds, empty = base.embed([CAPTION]), base.negative(1)
+    assert torch.equal(prompt_embeds.states, states)
     assert torch.equal(empty.states, negative)
     if pooled:
-        assert context.pooled is not None
+        assert prompt_embeds.pooled is not None
         assert empty.pooled is not None
-        assert torch.equal(context.pooled, pooled[0])
+        assert torch.equal(prompt_embeds.pooled, pooled[0])
         assert torch.equal(empty.pooled, pooled[1])

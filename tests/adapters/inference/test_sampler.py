@@ -22,8 +22,8 @@ from adapters.base import Base, load_base
 from adapters.inference.config import Sampling
 from adapters.inference.sampler import describe_sampler, draw_noise, generate, make_scheduler, sample_pictures
 from adapters.model.adapter import Adapter, make_adapter
-from adapters.model.compose import Part
-from adapters.model.config import layout_for
+from adapters.model.compose import AdapterInput
+from adapters.model.config import adapter_config_for
 from adapters.model.diffusers_io import save_adapter
 from pipeline.errors import RequestError
 
@@ -39,14 +39,14 @@ CLOSE = 1e-5
 @pytest.fixture(scope="module")
 def adapter() -> Adapter:
     """Felt: ten times what a new one gives."""
-    made = make_adapter(layout_for("small", 1, (32, 32, 32, 64)), 0)
+    made = make_adapter(adapter_config_for("small", 1, (32, 32, 32, 64)), 0)
     with torch.no_grad():
         for stage in made.body:
             stage.out_conv.weight *= 10  # type: ignore[union-attr, operator]
     return made
 
 
-def drawings(count: int = 2, size: tuple[int, int] = SIZE) -> torch.Tensor:
+def control_images(count: int = 2, size: tuple[int, int] = SIZE) -> torch.Tensor:
     return (torch.rand((count, 1, *size), generator=torch.Generator().manual_seed(1)) > 0.8).float()
 
 
@@ -114,9 +114,9 @@ def test_without_adapters_it_is_diffusers_own_stable_diffusion(tiny: Base, guida
 def test_scale_zero_is_the_base_alone_bit_for_bit(tiny: Base, adapter: Adapter) -> None:
     sampling = Sampling(steps=3)
     without = plain(tiny, sampling)
-    silent = sample_pictures(tiny, adapter, drawings(), CAPTIONS, SEEDS, Sampling(steps=3, scale=0))
-    weightless = generate(tiny, [Part(adapter, drawings(), 0.0)], CAPTIONS, SEEDS, SIZE, sampling)
-    heard = sample_pictures(tiny, adapter, drawings(), CAPTIONS, SEEDS, sampling)
+    silent = sample_pictures(tiny, adapter, control_images(), CAPTIONS, SEEDS, Sampling(steps=3, scale=0))
+    weightless = generate(tiny, [AdapterInput(adapter, control_images(), 0.0)], CAPTIONS, SEEDS, SIZE, sampling)
+    heard = sample_pictures(tiny, adapter, control_images(), CAPTIONS, SEEDS, sampling)
     assert np.array_equal(silent, without)
     assert np.array_equal(weightless, without)
     assert worst(heard, without) > 20
@@ -129,8 +129,8 @@ def test_an_exported_adapter_paints_the_same_in_diffusers(
 ) -> None:
     sampling = Sampling(steps=4, scale=scale)
     pipeline = StableDiffusionAdapterPipeline(adapter=exported(adapter, tmp_path), **sd_parts(tiny))
-    other = theirs(pipeline, sampling, image=list(drawings().split(1)), adapter_conditioning_scale=scale)
-    ours = sample_pictures(tiny, adapter, drawings(), CAPTIONS, SEEDS, sampling, batch=2)
+    other = theirs(pipeline, sampling, image=list(control_images().split(1)), adapter_conditioning_scale=scale)
+    ours = sample_pictures(tiny, adapter, control_images(), CAPTIONS, SEEDS, sampling, batch=2)
     assert worst(ours, other) < CLOSE
 
 
@@ -138,8 +138,8 @@ def test_an_exported_adapter_paints_the_same_in_diffusers(
 def test_sdxl_paints_the_same_in_diffusers(tmp_path: Path) -> None:
     """The empty negative blanked, sizes told, and the adapter only at the beginning, which diffusers can too."""
     base = load_base("tiny-xl")
-    adapter = make_adapter(layout_for("xl", 1, base.widths), 0)
-    sampling = Sampling(steps=4, acts="0-0.5", guidance=5)
+    adapter = make_adapter(adapter_config_for("xl", 1, base.widths), 0)
+    sampling = Sampling(steps=4, active_steps="0-0.5", guidance=5)
     pipeline = StableDiffusionXLAdapterPipeline(
         base.vae,
         *base.text_encoders,
@@ -148,7 +148,7 @@ def test_sdxl_paints_the_same_in_diffusers(tmp_path: Path) -> None:
         exported(adapter, tmp_path),
         DDIMScheduler.from_config(base.scheduler.config, **SD),
     )
-    sketch = drawings()
+    sketch = control_images()
     other = theirs(pipeline, sampling, image=list(sketch.split(1)), adapter_conditioning_factor=0.5)
     ours = sample_pictures(base, adapter, sketch, CAPTIONS, SEEDS, sampling, batch=2)
     assert worst(ours, other) < CLOSE
@@ -160,7 +160,7 @@ def test_a_picture_does_not_depend_on_its_neighbours(tiny: Base, adapter: Adapte
     """Alone, in another order, and in a batch that is not full: bit for bit, at a given batch size."""
     sampling = Sampling(steps=2)
     captions, seeds = [*CAPTIONS, "a cat", "", "a dog"], [11, 5, 0, 7, 11]
-    maps = drawings(5)
+    maps = control_images(5)
     together = sample_pictures(tiny, adapter, maps, captions, seeds, sampling, batch)
     for place in (4, 1):
         one = slice(place, place + 1)
@@ -180,14 +180,15 @@ def test_the_last_batch_is_filled_up(tiny: Base, adapter: Adapter, monkeypatch: 
 
     monkeypatch.setattr(Base, "predict", note)
     sampling = Sampling(steps=1, guidance=1)
-    pictures = sample_pictures(tiny, adapter, drawings(5), ["a disc"] * 5, range(5), sampling, batch=3)
+    pictures = sample_pictures(tiny, adapter, control_images(5), ["a disc"] * 5, range(5), sampling, batch=3)
     assert len(pictures) == 5
     assert taken == [3, 3]
 
 
 def test_larger_batches_give_the_same_but_for_rounding(tiny: Base, adapter: Adapter) -> None:
     one, two = (
-        sample_pictures(tiny, adapter, drawings(), CAPTIONS, SEEDS, Sampling(steps=2), batch) for batch in (1, 2)
+        sample_pictures(tiny, adapter, control_images(), CAPTIONS, SEEDS, Sampling(steps=2), batch)
+        for batch in (1, 2)
     )
     assert worst(one, two) <= 1
 
@@ -196,22 +197,29 @@ def test_the_adapter_acts_in_its_part_alone(tiny: Base, adapter: Adapter, monkey
     given: list[bool] = []
     predict = Base.predict
 
-    def note(self: Base, latents: Any, times: Any, context: Any, features: Any, pixels: Any) -> torch.Tensor:
+    def note(
+        self: Base, latents: Any, timesteps: Any, prompt_embeds: Any, features: Any, pixels: Any
+    ) -> torch.Tensor:
         given.append(features is not None)
-        return predict(self, latents, times, context, features, pixels)
+        return predict(self, latents, timesteps, prompt_embeds, features, pixels)
 
     monkeypatch.setattr(Base, "predict", note)
-    for acts, expected in {"beginning": "110000", "middle": "001100", "late": "000011", "all": "111111"}.items():
+    for active_steps, expected in {
+        "beginning": "110000",
+        "middle": "001100",
+        "late": "000011",
+        "all": "111111",
+    }.items():
         given.clear()
-        sampling = Sampling(steps=6, acts=acts, guidance=1)
-        sample_pictures(tiny, adapter, drawings(1), ["a disc"], [0], sampling)
+        sampling = Sampling(steps=6, active_steps=active_steps, guidance=1)
+        sample_pictures(tiny, adapter, control_images(1), ["a disc"], [0], sampling)
         assert given == [char == "1" for char in expected]
 
 
 def test_a_drawing_for_all_is_the_same_as_one_for_each(tiny: Base, adapter: Adapter) -> None:
-    sampling, one = Sampling(steps=2), drawings(1)
-    for_all = generate(tiny, [Part(adapter, one)], CAPTIONS, SEEDS, SIZE, sampling)
-    for_each = generate(tiny, [Part(adapter, one.repeat(2, 1, 1, 1))], CAPTIONS, SEEDS, SIZE, sampling)
+    sampling, one = Sampling(steps=2), control_images(1)
+    for_all = generate(tiny, [AdapterInput(adapter, one)], CAPTIONS, SEEDS, SIZE, sampling)
+    for_each = generate(tiny, [AdapterInput(adapter, one.repeat(2, 1, 1, 1))], CAPTIONS, SEEDS, SIZE, sampling)
     assert np.array_equal(for_all, for_each)
 
 
@@ -275,6 +283,6 @@ def test_a_picture_that_is_not_finite_is_refused(tiny: Base, where: str, monkeyp
 
 
 def test_an_adapter_for_another_base_is_refused(tiny: Base) -> None:
-    other = make_adapter(layout_for("tiny", 1, (32, 64, 64, 64)), 0)
+    other = make_adapter(adapter_config_for("tiny", 1, (32, 64, 64, 64)), 0)
     with pytest.raises(RequestError, match="family"):
-        sample_pictures(tiny, other, drawings(), CAPTIONS, SEEDS, Sampling(steps=1))
+        sample_pictures(tiny, other, control_images(), CAPTIONS, SEEDS, Sampling(steps=1))

@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import pytest
 
-from adapters.inference.config import Sampling, parse_acts
+from adapters.inference.config import Sampling, parse_active_steps
 from pipeline.errors import RequestError
 
 
@@ -12,7 +12,7 @@ from pipeline.errors import RequestError
 def test_the_thirds_share_the_steps_out_in_order(steps: int) -> None:
     """Every step belongs to one third, and to "all"."""
     acting = {
-        part: [step for step in range(steps) if Sampling(steps=steps, acts=part).acts_at(step)]
+        part: [step for step in range(steps) if Sampling(steps=steps, active_steps=part).is_active(step)]
         for part in ("beginning", "middle", "late", "all")
     }
     assert acting["beginning"] + acting["middle"] + acting["late"] == acting["all"] == list(range(steps))
@@ -20,19 +20,21 @@ def test_the_thirds_share_the_steps_out_in_order(steps: int) -> None:
 
 
 def test_shares_mean_what_they_say() -> None:
-    half = Sampling(steps=10, acts="0.2-0.6")
-    assert [step for step in range(10) if half.acts_at(step)] == [2, 3, 4, 5]
-    assert parse_acts("0-1/3") == parse_acts("beginning") == (Fraction(0), Fraction(1, 3))
+    half = Sampling(steps=10, active_steps="0.2-0.6")
+    assert [step for step in range(10) if half.is_active(step)] == [2, 3, 4, 5]
+    assert parse_active_steps("0-1/3") == parse_active_steps("beginning") == (Fraction(0), Fraction(1, 3))
 
 
 def test_with_scale_zero_no_step_is_acted_on() -> None:
-    assert not any(Sampling(steps=5, scale=0).acts_at(step) for step in range(5))
+    assert not any(Sampling(steps=5, scale=0).is_active(step) for step in range(5))
 
 
-@pytest.mark.parametrize("acts", ["early", "0.5", "0.6-0.2", "0.2-0.2", "-0.1-0.5", "0-1.1", "a-b", "0-1/0", ""])
-def test_what_is_no_part_is_refused(acts: str) -> None:
+@pytest.mark.parametrize(
+    "active_steps", ["early", "0.5", "0.6-0.2", "0.2-0.2", "-0.1-0.5", "0-1.1", "a-b", "0-1/0", ""]
+)
+def test_what_is_no_part_is_refused(active_steps: str) -> None:
     with pytest.raises(RequestError, match="--acts must be"):
-        Sampling(acts=acts)
+        Sampling(active_steps=active_steps)
 
 
 @pytest.mark.parametrize("wrong", [{"steps": 0}, {"guidance": 0.5}])

@@ -3,14 +3,14 @@ from __future__ import annotations
 import torch
 
 from adapters.model.adapter import Adapter, make_adapter
-from adapters.model.config import layout_for
+from adapters.model.config import adapter_config_for
 
 WIDTHS = (32, 32, 64, 64)
 
 
 def test_features_have_the_shapes_that_the_unet_adds() -> None:
     with torch.device("meta"):
-        adapter = Adapter(layout_for("base", 3, (320, 640, 1280, 1280)))
+        adapter = Adapter(adapter_config_for("base", 3, (320, 640, 1280, 1280)))
         features = adapter(torch.empty(2, 3, 512, 768))
     assert [tuple(f.shape) for f in features] == [
         (2, 320, 64, 96),
@@ -22,7 +22,7 @@ def test_features_have_the_shapes_that_the_unet_adds() -> None:
 
 def test_xl_features_have_the_shapes_that_the_sdxl_unet_adds() -> None:
     with torch.device("meta"):
-        features = Adapter(layout_for("xl", 3, (320, 640, 1280)))(torch.empty(1, 3, 1024, 1024))
+        features = Adapter(adapter_config_for("xl", 3, (320, 640, 1280)))(torch.empty(1, 3, 1024, 1024))
     assert [tuple(f.shape[1:]) for f in features] == [
         (320, 64, 64),
         (640, 64, 64),
@@ -32,7 +32,7 @@ def test_xl_features_have_the_shapes_that_the_sdxl_unet_adds() -> None:
 
 
 def test_first_weights_depend_on_the_seed_alone() -> None:
-    layout = layout_for("small", 1, WIDTHS)
+    layout = adapter_config_for("small", 1, WIDTHS)
     first = make_adapter(layout, seed=1).state_dict()
     torch.rand(3)
     again, other = make_adapter(layout, seed=1).state_dict(), make_adapter(layout, seed=2).state_dict()
@@ -42,5 +42,5 @@ def test_first_weights_depend_on_the_seed_alone() -> None:
 
 def test_making_an_adapter_leaves_the_global_generator_alone() -> None:
     state = torch.random.get_rng_state()
-    make_adapter(layout_for("tiny", 1, WIDTHS), seed=1)
+    make_adapter(adapter_config_for("tiny", 1, WIDTHS), seed=1)
     assert torch.equal(torch.random.get_rng_state(), state)

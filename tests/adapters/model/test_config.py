@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from adapters.model.adapter import Adapter
-from adapters.model.config import layout_for
+from adapters.model.config import adapter_config_for
 from adapters.options import AdapterName
 from pipeline.errors import RequestError
 
@@ -28,7 +28,7 @@ def test_published_parameter_counts(
     name: AdapterName, widths: tuple[int, ...], channels: int, parameters: int
 ) -> None:
     with torch.device("meta"):
-        adapter = Adapter(layout_for(name, channels, widths))
+        adapter = Adapter(adapter_config_for(name, channels, widths))
     assert sum(p.numel() for p in adapter.parameters()) == parameters
 
 
@@ -43,4 +43,4 @@ def test_size_that_does_not_go_with_the_base_is_refused(
     name: AdapterName, widths: tuple[int, ...], line: str
 ) -> None:
     with pytest.raises(RequestError, match=line):
-        layout_for(name, 1, widths)
+        adapter_config_for(name, 1, widths)

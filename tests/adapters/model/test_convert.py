@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from adapters.model import convert as interchange
 from adapters.model.adapter import make_adapter
-from adapters.model.config import layout_for
+from adapters.model.config import adapter_config_for
 from adapters.model.convert import open_adapter, read_adapter, write_tencentarc
 from adapters.model.diffusers_io import WEIGHTS, save_adapter, write_diffusers
 from adapters.options import AdapterName
@@ -65,7 +65,7 @@ def test_published_files_are_known_by_names_and_shapes(
     (tmp_path / "adapter.pth").touch()
     with pytest.raises(RequestError):
         open_adapter(tmp_path / "adapter.pth")
-    assert seen[-1] == layout_for(size, in_channels, widths)
+    assert seen[-1] == adapter_config_for(size, in_channels, widths)
 
 
 def _theirs(kind: str, channels: int = 3, seed: int = 3) -> T2IAdapter:
@@ -100,7 +100,7 @@ def test_tencentarcs_file_gives_diffusers_features(
     theirs = _theirs(kind, channels)
     torch.save(_published(theirs, prefix), tmp_path / "adapter.pth")
     adapter = read_adapter(tmp_path / "adapter.pth")
-    assert adapter.layout == layout_for(size, channels, widths)
+    assert adapter.config == adapter_config_for(size, channels, widths)
     condition = torch.rand(1, channels, 128, 192, generator=torch.Generator().manual_seed(0))
     for ours, other in zip(adapter(condition), theirs(condition), strict=True):
         assert torch.equal(ours, other)
@@ -117,11 +117,11 @@ def test_there_and_back_is_bit_exact(
     assert (found.size, found.written_as) == (size, "tencentarc")
 
     (tmp_path / "diffusers").mkdir()
-    write_diffusers(found.layout, found.tensors, tmp_path / "diffusers")
+    write_diffusers(found.config, found.tensors, tmp_path / "diffusers")
     again = open_adapter(tmp_path / "diffusers")
     assert (again.size, again.written_as) == (size, "diffusers")
     file = (tmp_path / "again").with_suffix(suffix)
-    write_tencentarc(again.layout, again.tensors, file)
+    write_tencentarc(again.config, again.tensors, file)
 
     written = load_file(file) if suffix == ".safetensors" else torch.load(file, weights_only=True)
     assert written.keys() == published.keys()
@@ -137,22 +137,22 @@ RISING = (32, 32, 32, 64)
 def test_what_is_padded_with_zeros_is_read_without_them(
     tmp_path: Path, widths: tuple[int, ...], size: AdapterName, layout: str
 ) -> None:
-    adapter = make_adapter(layout_for(size, 1, widths), seed=1)
+    adapter = make_adapter(adapter_config_for(size, 1, widths), seed=1)
     if layout == "diffusers":
         save_adapter(adapter, tmp_path)
         file = tmp_path
     else:
         file = tmp_path / "adapter.safetensors"
-        write_tencentarc(adapter.layout, adapter.state_dict(), file)
+        write_tencentarc(adapter.config, adapter.state_dict(), file)
     read = read_adapter(file)
-    assert read.layout == adapter.layout
+    assert read.config == adapter.config
     assert all(torch.equal(read.state_dict()[name], tensor) for name, tensor in adapter.state_dict().items())
     assert all(parameter.requires_grad for parameter in read.parameters())
 
 
 def test_tiny_in_tencentarcs_layout_is_their_light_adapter(tmp_path: Path) -> None:
-    adapter = make_adapter(layout_for("tiny", 3, SMALL), seed=1)
-    write_tencentarc(adapter.layout, adapter.state_dict(), tmp_path / "tiny.safetensors")
+    adapter = make_adapter(adapter_config_for("tiny", 3, SMALL), seed=1)
+    write_tencentarc(adapter.config, adapter.state_dict(), tmp_path / "tiny.safetensors")
     written = load_file(tmp_path / "tiny.safetensors")
     assert {name: tuple(tensor.shape) for name, tensor in written.items()} == tencentarc_light(192, SMALL)
     theirs = _theirs("light_adapter")
@@ -164,7 +164,7 @@ def test_tiny_in_tencentarcs_layout_is_their_light_adapter(tmp_path: Path) -> No
 
 def test_adapter_is_found_in_a_runs_folder(tmp_path: Path) -> None:
     (tmp_path / "adapter").mkdir()
-    adapter = make_adapter(layout_for("base", 1, RISING), seed=1)
+    adapter = make_adapter(adapter_config_for("base", 1, RISING), seed=1)
     save_adapter(adapter, tmp_path / "adapter")
     assert torch.equal(read_adapter(tmp_path).conv_in.weight, adapter.conv_in.weight)
 
@@ -173,7 +173,7 @@ def test_half_precision_is_read_as_float32_and_passed_on_as_it_is(tmp_path: Path
     published = {name: tensor.half() for name, tensor in _published(_theirs("full_adapter")).items()}
     save_file(published, tmp_path / "half.safetensors")
     found = open_adapter(tmp_path / "half.safetensors")
-    write_tencentarc(found.layout, found.tensors, tmp_path / "again.safetensors")
+    write_tencentarc(found.config, found.tensors, tmp_path / "again.safetensors")
     again = load_file(tmp_path / "again.safetensors")
     assert {tensor.dtype for tensor in again.values()} == {torch.float16}
     assert all(torch.equal(again[name], tensor) for name, tensor in published.items())
@@ -218,7 +218,7 @@ def test_what_is_no_adapter_is_refused_in_one_line(
 
 
 def test_fifth_stage_that_does_something_is_refused(tmp_path: Path) -> None:
-    save_adapter(make_adapter(layout_for("small", 1, RISING), seed=1), tmp_path)
+    save_adapter(make_adapter(adapter_config_for("small", 1, RISING), seed=1), tmp_path)
     tensors = load_file(tmp_path / WEIGHTS)
     tensors["adapter.body.4.out_conv.bias"][0] = 1
     save_file(tensors, tmp_path / WEIGHTS)

@@ -7,7 +7,7 @@ import torch
 from diffusers import T2IAdapter
 
 from adapters.model.adapter import Adapter, make_adapter
-from adapters.model.config import layout_for
+from adapters.model.config import adapter_config_for
 from adapters.model.diffusers_io import WEIGHTS, load_adapter, save_adapter
 from adapters.options import AdapterName
 from pipeline.errors import RequestError
@@ -25,7 +25,7 @@ ADAPTERS: list[tuple[AdapterName, tuple[int, ...], float]] = [
 
 
 def _adapter(name: AdapterName, widths: tuple[int, ...], seed: int = 1) -> Adapter:
-    return make_adapter(layout_for(name, 3, widths), seed)
+    return make_adapter(adapter_config_for(name, 3, widths), seed)
 
 
 @pytest.mark.parametrize(("name", "widths", "tolerance"), ADAPTERS)

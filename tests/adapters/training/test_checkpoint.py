@@ -7,37 +7,44 @@ import pytest
 import torch
 
 from adapters.model.adapter import make_adapter
-from adapters.model.config import layout_for
+from adapters.model.config import adapter_config_for
 from adapters.run_folder import claim_run
-from adapters.training.checkpoint import Learner, State, discard_checkpoints, newest_step, resume, save_checkpoint
+from adapters.training.checkpoint import (
+    TrainProgress,
+    TrainState,
+    discard_checkpoints,
+    newest_step,
+    resume,
+    save_checkpoint,
+)
 from pipeline.errors import RequestError
 
-LAYOUT = layout_for("tiny", 1, (32, 32, 32, 64))
+LAYOUT = adapter_config_for("tiny", 1, (32, 32, 32, 64))
 
 
-def _trained(steps: int, seed: int = 0, average: bool = False) -> Learner:
+def _trained(steps: int, seed: int = 0, average: bool = False) -> TrainState:
     adapter = make_adapter(LAYOUT, seed)
     optimizer = torch.optim.Adam(adapter.parameters(), lr=1e-3)
     for _ in range(steps):
         optimizer.zero_grad()
         sum(f.pow(2).mean() for f in adapter(torch.ones(1, 1, 64, 64))).backward()
         optimizer.step()
-    return Learner(adapter, optimizer, make_adapter(LAYOUT, seed + 10) if average else None)
+    return TrainState(adapter, optimizer, make_adapter(LAYOUT, seed + 10) if average else None)
 
 
 @pytest.mark.parametrize("average", [False, True])
 def test_newest_checkpoint_gives_back_every_bit(tmp_path: Path, average: bool) -> None:
-    save_checkpoint(tmp_path, State(99, 0, 1, 1.0), _trained(1, average=average), 2)
-    learner = _trained(3, average=average)
-    state = State(step=1_000_000, epoch=2, position=5, seconds=1.5, scaler={"scale": 1024.0})
-    save_checkpoint(tmp_path, state, learner, 2)
+    save_checkpoint(tmp_path, TrainProgress(99, 0, 1, 1.0), _trained(1, average=average), 2)
+    train_state = _trained(3, average=average)
+    state = TrainProgress(step=1_000_000, epoch=2, position=5, seconds=1.5, scaler={"scale": 1024.0})
+    save_checkpoint(tmp_path, state, train_state, 2)
     other = _trained(0, seed=1, average=average)
     assert resume(tmp_path, other, newest_step(tmp_path)) == state
-    assert len(learner.folders) == 1 + average
-    for folder, adapter in learner.folders.items():
+    assert len(train_state.folders) == 1 + average
+    for folder, adapter in train_state.folders.items():
         for name, tensor in adapter.state_dict().items():
             assert torch.equal(other.folders[folder].state_dict()[name], tensor)
-    expected, found = learner.optimizer.state_dict(), other.optimizer.state_dict()
+    expected, found = train_state.optimizer.state_dict(), other.optimizer.state_dict()
     assert found["param_groups"] == expected["param_groups"]
     for parameter, entries in expected["state"].items():
         for name, value in entries.items():
@@ -47,31 +54,31 @@ def test_newest_checkpoint_gives_back_every_bit(tmp_path: Path, average: bool) -
 @pytest.mark.parametrize(("keep", "kept"), [(1, ["1000000"]), (2, ["1000000", "999999"])])
 def test_newest_checkpoints_are_kept(tmp_path: Path, keep: int, kept: list[str]) -> None:
     for step in (999_998, 999_999, 1_000_000):
-        save_checkpoint(tmp_path, State(step), _trained(1), keep)
+        save_checkpoint(tmp_path, TrainProgress(step), _trained(1), keep)
     assert sorted(os.listdir(tmp_path / "checkpoints")) == kept
 
 
 def test_discarded_checkpoints_are_not_resumed(tmp_path: Path) -> None:
     for step in (1, 2):
-        save_checkpoint(tmp_path, State(step), _trained(1), 2)
+        save_checkpoint(tmp_path, TrainProgress(step), _trained(1), 2)
     discard_checkpoints(tmp_path)
     assert os.listdir(tmp_path) == []
-    assert resume(tmp_path, _trained(0), newest_step(tmp_path)) == State()
+    assert resume(tmp_path, _trained(0), newest_step(tmp_path)) == TrainProgress()
 
 
 def test_run_without_checkpoint_begins_at_the_beginning(tmp_path: Path) -> None:
-    assert resume(tmp_path, _trained(0), newest_step(tmp_path)) == State()
+    assert resume(tmp_path, _trained(0), newest_step(tmp_path)) == TrainProgress()
 
 
 def test_unfinished_checkpoint_is_not_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    save_checkpoint(tmp_path, State(step=1), _trained(1), 2)
+    save_checkpoint(tmp_path, TrainProgress(step=1), _trained(1), 2)
 
     def die(*_: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Path, "rename", die)
     with pytest.raises(KeyboardInterrupt):
-        save_checkpoint(tmp_path, State(step=2), _trained(2), 2)
+        save_checkpoint(tmp_path, TrainProgress(step=2), _trained(2), 2)
     assert resume(tmp_path, _trained(0), newest_step(tmp_path)).step == 1
 
 

@@ -15,7 +15,7 @@ from adapters.training.distributed import World, join_world, share_threads
 from adapters.training.trainer import Training
 from pipeline.errors import RequestError
 from pipeline.runlog import read_log
-from tests.adapters.ranks import run_ranks, tell_rank, train_apart, train_toy
+from tests.adapters.ranks import broadcast_rank, run_ranks, train_apart, train_toy
 from tests.adapters.toys import toy_config, toy_stream
 
 BATCH = 4
@@ -37,11 +37,11 @@ def alone(tiny: Base, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, V
 
 def _join(parts: Sequence[Visits]) -> Visits:
     """The global batches, from what each rank consumed."""
-    share = BATCH // len(parts)
+    rank_batch = BATCH // len(parts)
     joined: list[tuple[int, str]] = []
-    for first in range(0, len(parts[0]), share):
+    for first in range(0, len(parts[0]), rank_batch):
         for part in parts:
-            joined += part[first : first + share]
+            joined += part[first : first + rank_batch]
     return joined
 
 
@@ -97,15 +97,15 @@ def test_a_folder_that_not_all_see_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_batch_that_the_ranks_cannot_share_is_refused(tiny: Base, tmp_path: Path) -> None:
-    world = World(torch.device("cpu"), rank=1, ranks=3)
+    world = World(torch.device("cpu"), rank=1, world_size=3)
     with pytest.raises(RequestError, match="--batch must be a multiple of the 3 workers, not 4"):
         Training(_config(tmp_path), toy_stream(), tiny, world)
     assert not any(tmp_path.iterdir())
 
 
 def test_all_ranks_hear_what_the_first_says() -> None:
-    assert run_ranks(2, tell_rank, None) == [{"rank": 0, "wörter": ["é"]}] * 2
-    assert World(torch.device("cpu")).tell({"a": None}) == {"a": None}
+    assert run_ranks(2, broadcast_rank, None) == [{"rank": 0, "wörter": ["é"]}] * 2
+    assert World(torch.device("cpu")).broadcast({"a": None}) == {"a": None}
 
 
 def test_a_gpu_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,7 +117,7 @@ def test_a_gpu_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_world_of_one_needs_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     with join_world("cpu") as world:
-        assert (world.rank, world.ranks, world.first) == (0, 1, True)
+        assert (world.rank, world.world_size, world.is_main) == (0, 1, True)
     assert not distributed.is_initialized()
 
 

@@ -7,8 +7,15 @@ import numpy as np
 import pytest
 import torch
 
-from adapters.training.batch import scale_drawings, scale_pictures
-from adapters.training.example import Draws, Framing, choose_window, make_example, make_generator, read_map
+from adapters.training.batch import scale_control_images, scale_pictures
+from adapters.training.example import (
+    CropConfig,
+    VisitRandoms,
+    choose_window,
+    make_example,
+    make_generator,
+    read_map,
+)
 from extractors.color import Color
 from extractors.maps.people import People
 from extractors.registry import format_of
@@ -17,24 +24,24 @@ from pipeline.image.stored import decode_rgb, encode_jpeg
 from pipeline.shards.sample import Sample
 from tests.adapters.toys import info_of, make_sample, toy_sample
 
-FRAMING = Framing("sketch", size=64)
+CROP_CONFIG = CropConfig("sketch", size=64)
 HALF = torch.full((1,), 0.5)
 
 
 def test_a_visit_is_decided_by_seed_epoch_and_key() -> None:
     sample = toy_sample(1, size=128)
-    first, again = (make_example(sample, FRAMING, 0, "3") for _ in range(2))
-    assert first.time == again.time
+    first, again = (make_example(sample, CROP_CONFIG, 0, "3") for _ in range(2))
+    assert first.u == again.u
     assert first.caption == again.caption
-    for name in ("picture", "drawing", "posterior", "noise"):
+    for name in ("picture", "control_image", "vae_noise", "noise"):
         assert torch.equal(getattr(first, name), getattr(again, name))
     renamed = Sample("other", sample.members)
     for other in (
-        make_example(sample, FRAMING, 1, "3"),
-        make_example(sample, FRAMING, 0, "4"),
-        make_example(renamed, FRAMING, 0, "3"),
+        make_example(sample, CROP_CONFIG, 1, "3"),
+        make_example(sample, CROP_CONFIG, 0, "4"),
+        make_example(renamed, CROP_CONFIG, 0, "3"),
     ):
-        assert other.time != first.time
+        assert other.u != first.u
         assert not torch.equal(other.noise, first.noise)
 
 
@@ -43,16 +50,16 @@ def test_picture_and_condition_are_cropped_together() -> None:
     sample = make_sample("spots", np.repeat(spots[..., None], 3, 2), spots, ["spots"])
     crops = set()
     for epoch in range(8):
-        example = make_example(sample, FRAMING, 0, str(epoch))
+        example = make_example(sample, CROP_CONFIG, 0, str(epoch))
         assert example.picture.shape == (3, 64, 64)
-        assert ((example.picture[0] > 127) == (example.drawing[0] > 127)).float().mean() > 0.99
-        crops.add(example.drawing.numpy().tobytes())
+        assert ((example.picture[0] > 127) == (example.control_image[0] > 127)).float().mean() > 0.99
+        crops.add(example.control_image.numpy().tobytes())
     assert len(crops) > 4
 
 
 def test_every_caption_has_its_turn() -> None:
     sample = toy_sample(1)
-    assert {make_example(sample, FRAMING, 0, str(epoch)).caption for epoch in range(20)} == {
+    assert {make_example(sample, CROP_CONFIG, 0, str(epoch)).caption for epoch in range(20)} == {
         "a disc",
         "a circle",
     }
@@ -62,7 +69,7 @@ def test_picture_runs_from_minus_one_to_one() -> None:
     white_and_black = np.zeros((64, 64, 3), np.uint8)
     white_and_black[:, 32:] = 255
     sample = make_sample("bw", white_and_black, white_and_black[..., 0], ["halves"])
-    picture = scale_pictures(make_example(sample, FRAMING, 0, "0").picture)
+    picture = scale_pictures(make_example(sample, CROP_CONFIG, 0, "0").picture)
     assert picture.min() == -1
     assert picture.max() == 1
 
@@ -70,25 +77,25 @@ def test_picture_runs_from_minus_one_to_one() -> None:
 def test_sketch_is_an_edge_from_128_on() -> None:
     sketch = np.array([[0, 127], [128, 255]], np.uint8)
     sample = make_sample("edge", np.zeros((2, 2, 3), np.uint8), sketch, ["an edge"])
-    drawing = torch.from_numpy(read_map(sample, "sketch"))[None][None]
-    assert scale_drawings(drawing, "sketch", HALF).tolist() == [[[[0.0, 0.0], [1.0, 1.0]]]]
+    control_image = torch.from_numpy(read_map(sample, "sketch"))[None][None]
+    assert scale_control_images(control_image, "sketch", HALF).tolist() == [[[[0.0, 0.0], [1.0, 1.0]]]]
 
 
 def test_other_conditions_keep_their_values() -> None:
     depth = np.array([[0, 51], [102, 255]], np.uint8)
     sample = Sample("depth", format_of("depth").encode(depth))
-    drawing = torch.from_numpy(read_map(sample, "depth"))[None, None].expand(1, 3, 2, 2)
+    control_image = torch.from_numpy(read_map(sample, "depth"))[None, None].expand(1, 3, 2, 2)
     expected = torch.tensor([[0, 0.2], [0.4, 1.0]])
-    torch.testing.assert_close(scale_drawings(drawing, "depth", HALF), expected.expand(1, 3, 2, 2))
+    torch.testing.assert_close(scale_control_images(control_image, "depth", HALF), expected.expand(1, 3, 2, 2))
 
 
 def test_colours_are_those_of_the_crop_and_need_no_column() -> None:
     sample = toy_sample(3, size=192)
-    example = make_example(sample, Framing("color", size=128), 0, "0")
+    example = make_example(sample, CropConfig("color", size=128), 0, "0")
     crop = np.ascontiguousarray(example.picture.permute(1, 2, 0).numpy())
     extractor = Color("default", None)
     expected = extractor.format.render(extractor(crop[None])[0], 128, 128)
-    assert np.array_equal(example.drawing.permute(1, 2, 0).numpy(), expected)
+    assert np.array_equal(example.control_image.permute(1, 2, 0).numpy(), expected)
 
 
 def test_a_crop_shows_the_first_two_people_who_are_in_it() -> None:
@@ -101,12 +108,16 @@ def test_a_crop_shows_the_first_two_people_who_are_in_it() -> None:
     sample = Sample("people", {**known, **format_of("keypose").encode(people)})
     third = 0
     for visit in map(str, range(40)):
-        draws = Draws(*torch.rand(7, generator=make_generator(0, visit, "people"), dtype=torch.float64).tolist())
-        window = choose_window(64, 192, 64, draws, "people")
+        randoms = VisitRandoms(
+            *torch.rand(7, generator=make_generator(0, visit, "people"), dtype=torch.float64).tolist()
+        )
+        window = choose_window(64, 192, 64, randoms, "people")
         expected = format_of("keypose").render(people.within(window), 64, 192)[window]
-        drawing = make_example(sample, Framing("keypose", 64), 0, visit).drawing.permute(1, 2, 0).numpy()
-        assert np.array_equal(drawing, expected)
-        third += bool(drawing[:, 150 - window[1].start :].any()) if window[1].stop > 150 else 0
+        control_image = (
+            make_example(sample, CropConfig("keypose", 64), 0, visit).control_image.permute(1, 2, 0).numpy()
+        )
+        assert np.array_equal(control_image, expected)
+        third += bool(control_image[:, 150 - window[1].start :].any()) if window[1].stop > 150 else 0
     assert third > 0, "nobody was seen but the first two of the whole picture"
 
 
@@ -114,21 +125,21 @@ def test_picture_below_the_crop_is_refused_by_name() -> None:
     sample = toy_sample(5)
     height, width = decode_rgb(sample.members["jpg"]).shape[:2]
     with pytest.raises(RequestError, match=f"--size 128 .* 000005 is {width}x{height}"):
-        make_example(sample, Framing("sketch", 128), 0, "0")
+        make_example(sample, CropConfig("sketch", 128), 0, "0")
 
 
 def test_half_of_the_visits_are_mirrored_and_the_asked_share_has_no_caption() -> None:
     sample = toy_sample(1)
     picture = torch.from_numpy(decode_rgb(sample.members["jpg"])).permute(2, 0, 1)
     sketch = torch.from_numpy(read_map(sample, "sketch"))[None]
-    framing = Framing("sketch", size=64, flip=True, empty_captions=0.3)
+    crop_config = CropConfig("sketch", size=64, flip=True, empty_captions=0.3)
     mirrored = empty = both = 0
     for epoch in range(1000):
-        example = make_example(sample, framing, 0, str(epoch))
+        example = make_example(sample, crop_config, 0, str(epoch))
         flipped = not torch.equal(example.picture, picture)  # type: ignore[arg-type]
         if flipped:
             assert torch.equal(example.picture, picture.flip(-1))  # type: ignore[arg-type]
-        assert torch.equal(example.drawing, sketch.flip(-1) if flipped else sketch)  # type: ignore[arg-type]
+        assert torch.equal(example.control_image, sketch.flip(-1) if flipped else sketch)  # type: ignore[arg-type]
         mirrored += flipped
         empty += not example.caption
         both += flipped and not example.caption
@@ -141,7 +152,7 @@ def test_nothing_is_mirrored_or_left_out_unasked() -> None:
     sample = toy_sample(1)
     picture = torch.from_numpy(decode_rgb(sample.members["jpg"])).permute(2, 0, 1)
     for epoch in range(50):
-        example = make_example(sample, FRAMING, 0, str(epoch))
+        example = make_example(sample, CROP_CONFIG, 0, str(epoch))
         assert torch.equal(example.picture, picture)  # type: ignore[arg-type]
         assert example.caption
 
@@ -150,10 +161,10 @@ def test_an_option_moves_no_other_dice() -> None:
     sample = toy_sample(1, size=128)
     options: dict[str, Any] = {"flip": True, "empty_captions": 0.5, "threshold": "random"}
     for epoch in map(str, range(20)):
-        plain = make_example(sample, FRAMING, 0, epoch)
+        plain = make_example(sample, CROP_CONFIG, 0, epoch)
         for name, value in options.items():
-            other = make_example(sample, replace(FRAMING, **{name: value}), 0, epoch)
-            assert (other.time, torch.equal(other.noise, plain.noise)) == (plain.time, True)
+            other = make_example(sample, replace(CROP_CONFIG, **{name: value}), 0, epoch)
+            assert (other.u, torch.equal(other.noise, plain.noise)) == (plain.u, True)
             assert other.caption in (plain.caption, "")
             if name != "flip":
                 assert torch.equal(other.picture, plain.picture)  # type: ignore[arg-type]
@@ -161,8 +172,8 @@ def test_an_option_moves_no_other_dice() -> None:
 
 def test_random_thresholds_lie_between_those_of_the_published_adapter() -> None:
     sample = toy_sample(1)
-    framing = replace(FRAMING, threshold="random")
-    edges = [make_example(sample, framing, 0, str(epoch)).edge for epoch in range(200)]
+    crop_config = replace(CROP_CONFIG, threshold="random")
+    edges = [make_example(sample, crop_config, 0, str(epoch)).edge for epoch in range(200)]
     assert 0.3 <= min(edges) < 0.35
     assert 0.75 < max(edges) < 0.8
-    assert {make_example(sample, FRAMING, 0, str(epoch)).edge for epoch in range(5)} == {0.5}
+    assert {make_example(sample, CROP_CONFIG, 0, str(epoch)).edge for epoch in range(5)} == {0.5}

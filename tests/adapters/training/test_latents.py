@@ -14,7 +14,7 @@ from adapters.base import Base
 from adapters.inference.config import parse_adapter
 from adapters.options import check_condition
 from adapters.training import example
-from adapters.training.example import Framing, make_example, read_latent
+from adapters.training.example import CropConfig, make_example, read_latent
 from adapters.training.trainer import Training, train
 from extractors.latents import Latents
 from extractors.maps.crop import fixed_crop
@@ -105,11 +105,11 @@ def test_all_but_the_picture_is_the_same_of_a_visit(
 ) -> None:
     middle()
     for sample in samples[:3]:
-        ours = make_example(sample, Framing("sketch", 64, latents=True), 5, "1")
-        theirs = make_example(sample, Framing("sketch", 64), 5, "1")
-        for name in ("drawing", "noise", "posterior"):
+        ours = make_example(sample, CropConfig("sketch", 64, latents=True), 5, "1")
+        theirs = make_example(sample, CropConfig("sketch", 64), 5, "1")
+        for name in ("control_image", "noise", "vae_noise"):
             assert torch.equal(getattr(ours, name), getattr(theirs, name))
-        assert (ours.caption, ours.time, ours.edge) == (theirs.caption, theirs.time, theirs.edge)
+        assert (ours.caption, ours.u, ours.edge) == (theirs.caption, theirs.u, theirs.edge)
         assert theirs.picture is not None
         mean, std = tiny.encode(theirs.picture[None].float() / 255 * 2 - 1)
         torch.testing.assert_close(ours.latent, torch.stack([mean[0], std[0]]), rtol=1e-3, atol=1e-3)
@@ -126,11 +126,11 @@ def test_the_standard_deviation_is_read_from_the_logarithm_of_the_variance() -> 
 def test_a_latent_of_another_size_is_refused_by_key(samples: list[Sample]) -> None:
     latents = format_of("latents")
     short = Sample("odd", {**samples[0].members, **latents.encode(np.zeros((2, 4, 7, 7), np.float16))})
-    framing = Framing("sketch", 64, latents=True)
+    crop_config = CropConfig("sketch", 64, latents=True)
     with pytest.raises(RequestError, match=r"4 channels of crops of 64 pixels.* odd has \(4, 7, 7\) of one of 64"):
-        make_example(short, framing, 0, "0")
+        make_example(short, crop_config, 0, "0")
     with pytest.raises(RequestError, match=r"crops of 128 pixels.* 000000 has \(4, 8, 8\) of one of 64"):
-        make_example(samples[0], Framing("sketch", 128, latents=True), 0, "0")
+        make_example(samples[0], CropConfig("sketch", 128, latents=True), 0, "0")
 
 
 @pytest.mark.parametrize("refuse", [check_condition, lambda name: parse_adapter(f"{name}=some/folder")])

@@ -17,8 +17,8 @@ from adapters.model.diffusers_io import WEIGHTS
 from adapters.training import loader
 from adapters.training.batch import Batch
 from adapters.training.distributed import World
-from adapters.training.example import Framing
-from adapters.training.loader import Handed, MicroBatches, Share, load_batches, take_handed
+from adapters.training.example import CropConfig
+from adapters.training.loader import ErrorForwarding, MicroBatches, RankBatch, load_batches, raise_forwarded
 from adapters.training.trainer import Training
 from pipeline.errors import Unreachable
 from pipeline.runlog import read_log
@@ -29,11 +29,11 @@ from tests.adapters.toys import MemoryStream, toy_config, toy_sample, toy_stream
 from tests.pipeline.stream.toys import MemoryShards
 
 T = TypeVar("T")
-FRAMING = Framing("sketch", size=64)
+CROP_CONFIG = CropConfig("sketch", size=64)
 BATCH, STEPS = 4, 7
 
 
-def _read(share: Share, loaders: int, start: int, monkeypatch: pytest.MonkeyPatch) -> list[Batch]:
+def _read(rank_batch: RankBatch, loaders: int, start: int, monkeypatch: pytest.MonkeyPatch) -> list[Batch]:
     """The micro-batches of a rank, taken from its loaders in turn as torch's DataLoader does."""
     streams = []
     count = STEPS - start
@@ -41,17 +41,17 @@ def _read(share: Share, loaders: int, start: int, monkeypatch: pytest.MonkeyPatc
         info = SimpleNamespace(id=number, num_workers=loaders) if loaders else None
         monkeypatch.setattr(loader, "get_worker_info", lambda info=info: info)
         # Which loader it is is asked when the first is taken.
-        streams.append(list(islice(iter(MicroBatches(toy_stream(), FRAMING, 0, share, start)), count)))
+        streams.append(list(islice(iter(MicroBatches(toy_stream(), CROP_CONFIG, 0, rank_batch, start)), count)))
     steps = [streams[number % len(streams)][number // len(streams)] for number in range(count)]
     return [batch for step in steps for batch in step]
 
 
-def _join(parts: list[list[Batch]], share: Share) -> torch.Tensor:
+def _join(parts: list[list[Batch]], rank_batch: RankBatch) -> torch.Tensor:
     """The noises of the global batches one after the other: each visit has its own."""
     noises = []
-    for step in range(len(parts[0]) // share.parts):
+    for step in range(len(parts[0]) // rank_batch.parts):
         for part in parts:
-            noises += [batch.noises for batch in part[step * share.parts : (step + 1) * share.parts]]
+            noises += [batch.noises for batch in part[step * rank_batch.parts : (step + 1) * rank_batch.parts]]
     return torch.cat(noises)
 
 
@@ -61,20 +61,20 @@ def _join(parts: list[list[Batch]], share: Share) -> torch.Tensor:
 def test_global_batches_are_the_same_in_every_world(
     ranks: int, loaders: int, start: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = Share(BATCH, BATCH)
+    whole = RankBatch(BATCH, BATCH)
     expected = _join([_read(whole, 0, 0, monkeypatch)], whole)[start * BATCH :]
     assert len(expected) > 12, "more than an epoch"
     for micro in {1, BATCH // ranks}:
-        shares = [Share(BATCH, micro, rank, ranks) for rank in range(ranks)]
-        parts = [_read(share, loaders, start, monkeypatch) for share in shares]
-        assert torch.equal(_join(parts, shares[0]), expected)
+        rank_batches = [RankBatch(BATCH, micro, rank, ranks) for rank in range(ranks)]
+        parts = [_read(rank_batch, loaders, start, monkeypatch) for rank_batch in rank_batches]
+        assert torch.equal(_join(parts, rank_batches[0]), expected)
 
 
 def test_a_share_is_cut_without_gap_or_overlap() -> None:
     for ranks, micro in ((1, 2), (2, 1), (2, 4), (4, 2)):
-        shares = [Share(8, micro, rank, ranks) for rank in range(ranks)]
+        rank_batches = [RankBatch(8, micro, rank, ranks) for rank in range(ranks)]
         for step in range(3):
-            taken = [position for share in shares for position in share.positions(step)]
+            taken = [position for rank_batch in rank_batches for position in rank_batch.positions(step)]
             assert taken == list(range(step * 8, step * 8 + 8))
 
 
@@ -93,7 +93,7 @@ def test_ranks_and_loaders_open_each_shard_once(
         monkeypatch.setattr(loader, "get_worker_info", lambda info=info: info)
         shards = MemoryShards(counts)
         stream = Stream(shards, BlockOrder(0, Kept(counts, frozenset()), lanes))  # type: ignore[arg-type]
-        own = MicroBatches(stream, FRAMING, 0, Share(8, micro, rank, ranks), 0)
+        own = MicroBatches(stream, CROP_CONFIG, 0, RankBatch(8, micro, rank, ranks), 0)
         steps = sum(counts.values()) // 8 // max(1, loaders)
         for _ in islice(iter(own), steps * 3 // 4):  # before the next epoch's shards are opened ahead
             pass
@@ -111,7 +111,7 @@ class Shaped(MemoryStream):
 
 
 def test_a_whole_picture_is_read_where_its_batch_has_one_shape() -> None:
-    batches = iter(MicroBatches(Shaped([]), FRAMING, 0, Share(1, 1), 0))
+    batches = iter(MicroBatches(Shaped([]), CROP_CONFIG, 0, RankBatch(1, 1), 0))
     sides = [next(batches)[0].pictures.shape[-1] for _ in range(6)]  # type: ignore[union-attr]
     assert sides == [128, 64, 64, 128, 64, 64]
 
@@ -130,7 +130,7 @@ def test_loaders_change_no_bit(loaders: int, tiny: Base, tmp_path: Path) -> None
 
 @pytest.mark.soak
 def test_a_process_of_its_own_reads_the_same() -> None:
-    batches = MicroBatches(toy_stream(4), FRAMING, 0, Share(2, 2), 1)
+    batches = MicroBatches(toy_stream(4), CROP_CONFIG, 0, RankBatch(2, 2), 1)
     world = World(torch.device("cpu"))
     apart = list(islice(load_batches(batches, 1, world), 3))
     here = list(islice(load_batches(batches, 0, world), 3))
@@ -148,16 +148,16 @@ class AwayFrom(MemoryStream):
 
 
 def test_what_a_loader_cannot_read_is_told_in_one_line() -> None:
-    batches = iter(Handed(MicroBatches(AwayFrom([]), FRAMING, 0, Share(2, 2), 0)))
-    (handed,) = batches
+    batches = iter(ErrorForwarding(MicroBatches(AwayFrom([]), CROP_CONFIG, 0, RankBatch(2, 2), 0)))
+    (forwarded,) = batches
     with pytest.raises(Unreachable, match=r"^cannot read s3://b/a: .* reset$"):
-        list(take_handed([pickle.loads(pickle.dumps(handed))]))  # noqa: S301  (as torch hands it over)
+        list(raise_forwarded([pickle.loads(pickle.dumps(forwarded))]))  # noqa: S301  (as torch hands it over)
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("loaders", [0, 1, 2])
 def test_whoever_reads_an_error_is_one_line(loaders: int) -> None:
-    batches = MicroBatches(AwayFrom([]), FRAMING, 0, Share(2, 2), 0)
+    batches = MicroBatches(AwayFrom([]), CROP_CONFIG, 0, RankBatch(2, 2), 0)
     with pytest.raises(Unreachable, match=r"^cannot read s3://b/a: .* reset$"):
         next(load_batches(batches, loaders, World(torch.device("cpu"))))
 
@@ -175,5 +175,5 @@ def test_loaders_are_started_where_an_interrupt_does_not_reach_them(monkeypatch:
             return iter(())
 
     monkeypatch.setattr(loader, "DataLoader", Loader)
-    load_batches(MicroBatches(toy_stream(), FRAMING, 0, Share(1, 1), 0), 2, World(torch.device("cpu")))
+    load_batches(MicroBatches(toy_stream(), CROP_CONFIG, 0, RankBatch(1, 1), 0), 2, World(torch.device("cpu")))
     assert said == ["True\n"]

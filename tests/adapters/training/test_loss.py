@@ -4,10 +4,10 @@ import torch
 
 from adapters.base import Base
 from adapters.model.adapter import make_adapter
-from adapters.model.config import layout_for
+from adapters.model.config import adapter_config_for
 from adapters.training.batch import Batch, scale_pictures, stack_examples
 from adapters.training.config import Schedule
-from adapters.training.example import Framing, make_example
+from adapters.training.example import CropConfig, make_example
 from adapters.training.loss import Objective
 from tests.adapters.toys import toy_sample
 
@@ -17,12 +17,12 @@ def make_objective(base: Base, schedule: Schedule = "cubic") -> Objective:
 
 
 def make_batch() -> Batch:
-    return stack_examples([make_example(toy_sample(i), Framing("sketch", 64), 0, "0") for i in range(2)])
+    return stack_examples([make_example(toy_sample(i), CropConfig("sketch", 64), 0, "0") for i in range(2)])
 
 
 def test_gradients_reach_the_whole_adapter_and_nothing_else(tiny: Base) -> None:
     batch = make_batch()
-    adapter = make_adapter(layout_for("base", 1, tiny.widths), seed=0)
+    adapter = make_adapter(adapter_config_for("base", 1, tiny.widths), seed=0)
     objective = make_objective(tiny)
     objective.loss(adapter, objective.add_noise(batch)).backward()
     for name, parameter in adapter.named_parameters():
@@ -35,8 +35,8 @@ def test_gradients_reach_the_whole_adapter_and_nothing_else(tiny: Base) -> None:
 def test_noise_is_added_by_the_bases_own_schedule(tiny: Base) -> None:
     batch = make_batch()
     noisy = make_objective(tiny, "uniform").add_noise(batch)
-    assert noisy.times.tolist() == (batch.times * 1000).long().tolist()
-    kept = tiny.scheduler.alphas_cumprod[noisy.times].view(-1, 1, 1, 1)
+    assert noisy.timesteps.tolist() == (batch.u * 1000).long().tolist()
+    kept = tiny.scheduler.alphas_cumprod[noisy.timesteps].view(-1, 1, 1, 1)
     clean = tiny.vae.encode(scale_pictures(batch.pictures)).latent_dist.mean
     expected = kept.sqrt() * clean + (1 - kept).sqrt() * batch.noises
     torch.testing.assert_close(noisy.latents, expected, atol=1e-4, rtol=1e-4)

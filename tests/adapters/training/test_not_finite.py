@@ -16,7 +16,7 @@ from adapters.base import Base
 from adapters.model.convert import read_adapter
 from adapters.model.diffusers_io import WEIGHTS, save_adapter
 from adapters.run_folder import TrainSummary, read_begun
-from adapters.training.checkpoint import Learner, State, newest_step, save_checkpoint, write_json
+from adapters.training.checkpoint import TrainProgress, TrainState, newest_step, save_checkpoint, write_json
 from adapters.training.config import TrainConfig
 from adapters.training.loss import Objective
 from adapters.training.step import Step
@@ -130,8 +130,8 @@ def test_a_checkpoint_that_is_not_finite_is_not_kept(what: str, tiny: Base, tmp_
     optimizer = torch.optim.Adam(training.adapter.parameters())
     sum(p.sum() for p in training.adapter.parameters()).backward()  # type: ignore[union-attr]
     optimizer.step()
-    learner = Learner(training.adapter, optimizer, training.result)
-    save_checkpoint(tmp_path, State(step=1), learner, keep=1)
+    train_state = TrainState(training.adapter, optimizer, training.result)
+    save_checkpoint(tmp_path, TrainProgress(step=1), train_state, keep=1)
     spoiled = {
         "adapter": next(training.adapter.parameters()),
         "average": next(training.result.parameters()),
@@ -139,7 +139,7 @@ def test_a_checkpoint_that_is_not_finite_is_not_kept(what: str, tiny: Base, tmp_
     }
     spoiled[what].detach().view(-1)[0] = torch.inf
     with pytest.raises(IncompleteError, match=r"holds numbers that are not finite \(.*\), and is not kept"):
-        save_checkpoint(tmp_path, State(step=2), learner, keep=1)
+        save_checkpoint(tmp_path, TrainProgress(step=2), train_state, keep=1)
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["000001"]
     if what == "adapter":
         with pytest.raises(IncompleteError, match="the adapter holds numbers that are not finite"):

@@ -8,50 +8,50 @@ from adapters.evaluation.grid import GAP, lay_out
 from adapters.inference.config import Sampling
 from adapters.inference.sampler import sample_pictures
 from adapters.model.adapter import Adapter, make_adapter
-from adapters.model.config import layout_for
-from adapters.training.preview import Watch
+from adapters.model.config import adapter_config_for
+from adapters.training.preview import SamplePreview
 from extractors.registry import make_extractor
 from tests.adapters.toys import toy_sample
 
 SIZE = 128
 
 
-def watch(base: Base, count: int = 2, **options: int) -> Watch:
+def watch(base: Base, count: int = 2, **options: int) -> SamplePreview:
     samples = [toy_sample(index, SIZE) for index in range(count)]
     extractor = make_extractor("sketch", "mini")
     extractor.load("cpu")
-    return Watch(base, samples, "sketch", SIZE, extractor, Sampling(steps=2), **options)
+    return SamplePreview(base, samples, "sketch", SIZE, extractor, Sampling(steps=2), **options)
 
 
 def adapter(seed: int, channels: int = 1) -> Adapter:
-    return make_adapter(layout_for("tiny", channels, (32, 32, 32, 64)), seed)
+    return make_adapter(adapter_config_for("tiny", channels, (32, 32, 32, 64)), seed)
 
 
 def test_a_look_is_the_same_every_time_and_tells_adapters_apart(tiny: Base) -> None:
     first = watch(tiny)
-    sheet, obedience = first.look(adapter(0))
-    again, measured = watch(tiny).look(adapter(0))
+    sheet, fidelity = first.render(adapter(0))
+    again, measured = watch(tiny).render(adapter(0))
     assert np.array_equal(sheet, again)
-    assert obedience == measured
-    assert obedience.keys() == {"edge_f1"}
-    assert not np.array_equal(first.look(adapter(1))[0], sheet)
+    assert fidelity == measured
+    assert fidelity.keys() == {"edge_f1"}
+    assert not np.array_equal(first.render(adapter(1))[0], sheet)
 
 
 def test_the_sheet_shows_drawing_generated_and_own_picture(tiny: Base) -> None:
     looked = watch(tiny, seed=4)
-    sheet, _ = looked.look(adapter(0, 3))
-    given = looked._given[1]
+    sheet, _ = looked.render(adapter(0, 3))
+    given = looked._examples[1]
     top, step = GAP + (SIZE + GAP), SIZE + GAP
     cells = [sheet[top : top + SIZE, GAP + k * step : GAP + k * step + SIZE] for k in range(3)]
     assert sheet.shape == (2 * step + GAP, 3 * step + GAP, 3)
-    assert np.array_equal(cells[0], np.repeat(given.drawing, 3, axis=2))
+    assert np.array_equal(cells[0], np.repeat(given.control_image, 3, axis=2))
     assert np.array_equal(cells[2], given.picture)
-    from adapters.inference.control_images import to_drawing
+    from adapters.inference.control_images import to_control_image
 
     painted = sample_pictures(
         tiny,
         adapter(0, 3),
-        to_drawing(given.drawing, 3, "sketch"),
+        to_control_image(given.control_image, 3, "sketch"),
         [given.caption],
         [seed_of(4, given.key)],
         Sampling(steps=2),

@@ -64,7 +64,7 @@ def test_a_preview_that_fails_is_said_and_the_training_goes_on(
     def look(*_: object) -> None:
         raise RuntimeError("CUDA out\nof memory")
 
-    monkeypatch.setattr("adapters.training.preview.Watch.look", look)
+    monkeypatch.setattr("adapters.training.preview.SamplePreview.render", look)
     stream = MemoryStream([toy_sample(index, size=128) for index in range(6)])
     config = toy_config(tmp_path, steps=2, sample_every=1, variant="mini")
     assert Training(config, stream, tiny).run().steps == 2

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from adapters.training.tensorboard import FOLDER, Board
+from adapters.training.tensorboard import FOLDER, TensorBoardWriter
 from pipeline.runlog import LogLine
 
 
@@ -21,7 +21,7 @@ def _read(run: Path) -> EventAccumulator:
 
 
 def test_what_tensorboard_shows(tmp_path: Path) -> None:
-    board = Board(tmp_path, 0)
+    board = TensorBoardWriter(tmp_path, 0)
     for step in range(3):
         board.add(_line(step, validation=0.25 if step == 1 else None))
     board.add_picture(np.full((4, 6, 3), 9, np.uint8), 2)
@@ -35,11 +35,11 @@ def test_what_tensorboard_shows(tmp_path: Path) -> None:
 
 
 def test_steps_after_the_one_a_run_resumes_from_are_shown_once(tmp_path: Path) -> None:
-    first = Board(tmp_path, 0)
+    first = TensorBoardWriter(tmp_path, 0)
     for step in range(4):
         first.add(_line(step))
     first.close()
-    resumed = Board(tmp_path, 1)
+    resumed = TensorBoardWriter(tmp_path, 1)
     resumed.add(_line(2, validation=0.75))
     resumed.close()
     events = _read(tmp_path)
@@ -52,7 +52,7 @@ def test_what_cannot_be_written_is_said_once_and_the_hook_for_threads_is_given_b
 ) -> None:
     hook = threading.excepthook
     (tmp_path / FOLDER).touch()
-    board = Board(tmp_path, 0)
+    board = TensorBoardWriter(tmp_path, 0)
     with caplog.at_level(logging.WARNING):
         board.add(_line(0))
         board.close()

@@ -204,9 +204,9 @@ def test_base_that_changed_is_noticed_and_its_checkpoints_are_not_gone_on_from(t
 def test_validation_samples_are_never_trained_on(tiny: Base, tmp_path: Path, monkeypatch: Any) -> None:
     seen: list[tuple[str, str]] = []
 
-    def watch(sample: Any, framing: Any, seed: int, visit: str) -> Any:
+    def watch(sample: Any, crop_config: Any, seed: int, visit: str) -> Any:
         seen.append((visit, sample.key))
-        return make_example(sample, framing, seed, visit)
+        return make_example(sample, crop_config, seed, visit)
 
     monkeypatch.setattr(loader, "make_example", watch)
     training = Training(toy_config(tmp_path, steps=10, validate_every=10), toy_stream(12), tiny)
@@ -225,8 +225,8 @@ def test_dataset_that_validation_would_use_up_is_refused(tiny: Base, tmp_path: P
 
 def test_crop_is_the_shortest_side_unless_told(tiny: Base, tmp_path: Path) -> None:
     stream = MemoryStream([toy_sample(index, size=200) for index in range(4)])
-    assert Training(toy_config(tmp_path / "a"), stream, tiny).framing.size == 192
-    assert Training(toy_config(tmp_path / "b", size=64), stream, tiny).framing.size == 64
+    assert Training(toy_config(tmp_path / "a"), stream, tiny).crop_config.size == 192
+    assert Training(toy_config(tmp_path / "b", size=64), stream, tiny).crop_config.size == 64
 
 
 def test_unknown_condition_is_refused() -> None:
@@ -251,7 +251,7 @@ def test_the_crop_fits_the_smallest_pictures_of_a_mix(tiny: Base, tmp_path: Path
     """Those that are held out need not be among the smallest."""
     stream = MemoryStream([toy_sample(index, 128) for index in range(12)])
     stream.short_side = 64
-    assert Training(toy_config(tmp_path / "smallest", size=None), stream, tiny).framing.size == 64
+    assert Training(toy_config(tmp_path / "smallest", size=None), stream, tiny).crop_config.size == 64
     with pytest.raises(
         RequestError, match="--size 128 must not exceed any picture, and there are some of 64 pixels"
     ):

@@ -48,13 +48,13 @@ def test_one_person_pixel_by_pixel() -> None:
 
 
 def test_colours_of_the_sides_where_nothing_overlaps() -> None:
-    drawing = draw(person())
-    assert tuple(drawing[245, 128]) == GREEN  # left ankle
-    assert tuple(drawing[245, 72]) == BLUE  # right ankle
-    assert tuple(drawing[140, 155]) == GREEN  # left forearm
-    assert tuple(drawing[140, 45]) == BLUE  # right forearm
-    assert tuple(drawing[160, 100]) == ORANGE  # hip to hip
-    assert {tuple(c) for c in drawing.reshape(-1, 3)} == {(0, 0, 0), ORANGE, GREEN, BLUE}
+    control_image = draw(person())
+    assert tuple(control_image[245, 128]) == GREEN  # left ankle
+    assert tuple(control_image[245, 72]) == BLUE  # right ankle
+    assert tuple(control_image[140, 155]) == GREEN  # left forearm
+    assert tuple(control_image[140, 45]) == BLUE  # right forearm
+    assert tuple(control_image[160, 100]) == ORANGE  # hip to hip
+    assert {tuple(c) for c in control_image.reshape(-1, 3)} == {(0, 0, 0), ORANGE, GREEN, BLUE}
 
 
 def test_links_lie_over_circles_and_later_people_over_earlier() -> None:
@@ -137,11 +137,13 @@ SHOULDERS = """
 
 
 @pytest.mark.parametrize(
-    ("points", "drawing"), [({0: (2, 2)}, NOSE), ({6: (4, 4), 5: (11, 4)}, SHOULDERS)], ids=["nose", "shoulders"]
+    ("points", "control_image"),
+    [({0: (2, 2)}, NOSE), ({6: (4, 4), 5: (11, 4)}, SHOULDERS)],
+    ids=["nose", "shoulders"],
 )
-def test_circles_and_a_link_dot_by_dot(points: dict[int, tuple[int, int]], drawing: str) -> None:
+def test_circles_and_a_link_dot_by_dot(points: dict[int, tuple[int, int]], control_image: str) -> None:
     """Filled, of radius 2; over them a line of OpenCV's thickness 2, which is three pixels; neither is blurred."""
-    rows, letters = drawing.split(), {(0, 0, 0): ".", ORANGE: "o", GREEN: "g", BLUE: "b"}
+    rows, letters = control_image.split(), {(0, 0, 0): ".", ORANGE: "o", GREEN: "g", BLUE: "b"}
     keypoints = np.zeros((1, 17, 3), np.float32)
     for number, (x, y) in points.items():
         keypoints[0, number] = (x, y, 1)

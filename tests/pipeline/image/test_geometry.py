@@ -9,8 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
+from extractors.maps.crop import SIZE_MULTIPLE
 from pipeline.errors import Drop, RequestError
-from pipeline.image.geometry import CELL, Geometry, Placement, apply_placement
+from pipeline.image.geometry import Geometry, Placement, apply_placement
 from tests.pipeline.image.pictures import mean_reference
 
 SIZES = [
@@ -34,12 +35,12 @@ def test_geometry(width: int, height: int, size: int, fit: Any) -> None:
     placement = geometry.place(width, height)
     x, y, w, h = placement.crop
     assert placement.original == (width, height)
-    assert w % CELL == h % CELL == 0
+    assert w % SIZE_MULTIPLE == h % SIZE_MULTIPLE == 0
     assert min(w, h) == min(placement.resized) == size
     assert max(w, h) <= (size if fit == "square" else 2 * size)
     # Nothing more is cut than the multiple of 64 and the aspect of two ask for.
     for side, resized in ((w, placement.resized[0]), (h, placement.resized[1])):
-        assert side > min(resized, 2 * size if fit == "aspect" else size) - CELL
+        assert side > min(resized, 2 * size if fit == "aspect" else size) - SIZE_MULTIPLE
     # The same scale on both sides, but for the rounding to a pixel.
     scale = size / min(width, height)
     assert abs(placement.resized[0] - width * scale) <= 0.5
