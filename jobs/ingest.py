@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import tyro
 
-from jobs.command import EngineOptions, Summary, summarise
+from jobs.command import EngineOptions, Summary, list_counts, summarise
 from jobs.progress import show_progress
 from pipeline.dataset.dataset import IMAGES, Dataset
 from pipeline.dataset.download_commit import sweep_drafts
 from pipeline.dataset.download_yield import measure_yield, yield_table
 from pipeline.dataset.duplicates import mark_duplicates
-from pipeline.dataset.supplement import plan_retry
-from pipeline.download.shard import Downloads
+from pipeline.dataset.plan import read_left_out, read_notes
+from pipeline.dataset.supplement import plan_new, plan_retry
+from pipeline.download.shard import MIN_YIELD, Downloads, check_yield
 from pipeline.engine import run
 from pipeline.errors import RequestError
 from pipeline.image.geometry import Geometry
@@ -66,13 +68,27 @@ class IngestScenes(_Ingest):
 
 @dataclass(frozen=True, kw_only=True)
 class IngestFolder(_Ingest):
-    """Pictures below a folder, each with its captions in a .txt file of the same stem, one per line."""
+    """Pictures below a folder, with captions beside them, in its metadata, from their names, or without any."""
 
     folder: tyro.conf.Positional[str]
-    """Where the pictures are."""
+    """Where the pictures are: a folder, or a URL such as s3://bucket/prefix."""
+    captions: Literal["files", "filename", "none"] = "files"
+    """From files (photo.txt, one caption per line, or metadata.jsonl or metadata.csv with file_name and text),
+    from the names of the pictures, or none: then every caption is empty."""
+    caption_extension: str = ".txt"
+    """The ending of caption files, in any capitals; .json for files with a text, caption or captions in them."""
+    min_yield: float = MIN_YIELD
+    """The job ends with 3 when a smaller share of the planned rows than this became samples."""
+    retry_failed: bool = False
+    """When every shard is done, try the rows again whose picture or caption was missing and is there now."""
+    add_new: bool = False
+    """When every shard is done, plan the pictures that came into the folder since."""
 
     def run(self) -> Summary:
-        return ingest(FolderSource(self.folder), self.geometry, self.options, self.engine)
+        check_yield(self.min_yield)
+        source = FolderSource(self.folder, captions=self.captions, caption_extension=self.caption_extension)
+        after = After(self.retry_failed, self.add_new, self.min_yield, source.folder)
+        return ingest(source, self.geometry, self.options, self.engine, after)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,13 +121,14 @@ class IngestCoco(_Ingest):
     """Fetch the pictures by their coco_url, and do not look for them in the folder."""
     downloads: Downloads = field(default_factory=Downloads)
     retry_failed: bool = False
-    """With --download, when every shard is done: try the rows again that failed in a way that may pass."""
+    """When every shard is done, try the rows again that were missing and are there now, or whose download failed
+    in a way that may pass."""
 
     def run(self) -> Summary:
         source = CocoSource(self.coco, self.split, self.licenses, self.downloads if self.download else None)
-        if self.download:
-            return download(source, self.downloads, self.retry_failed, self.geometry, self.options, self.engine)
-        return ingest(source, self.geometry, self.options, self.engine)
+        where = "" if self.download else source.coco
+        after = After(self.retry_failed, min_yield=self.downloads.min_yield, where=where)
+        return ingest(source, self.geometry, self.options, self.engine, after)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,29 +140,32 @@ class IngestLaion(_Ingest):
     """When every shard is done, try the rows again that failed in a way that may pass, in supplementary shards."""
 
     def run(self) -> Summary:
-        source = self.source
-        return download(source, source.downloads, self.retry_failed, self.geometry, self.options, self.engine)
+        after = After(self.retry_failed, min_yield=self.source.downloads.min_yield)
+        return ingest(self.source, self.geometry, self.options, self.engine, after)
 
 
-def ingest(source: Source, geometry: Geometry, options: IngestOptions, engine: EngineOptions) -> Summary:
-    """Plan, then make every shard that is not done; when all are, mark the duplicates."""
-    dataset, summary = _fill(source, geometry, options, engine)
-    return _finish(dataset, summary)
+@dataclass(frozen=True)
+class After:
+    """What follows when every shard is done. min_yield: None where none is asked for. where: it was looked."""
+
+    retry_failed: bool = False
+    add_new: bool = False
+    min_yield: float | None = None
+    where: str = ""
 
 
-def download(
-    source: Source,
-    downloads: Downloads,
-    retry_failed: bool,
-    geometry: Geometry,
-    options: IngestOptions,
-    engine: EngineOptions,
+def ingest(
+    source: Source, geometry: Geometry, options: IngestOptions, engine: EngineOptions, after: After = After()
 ) -> Summary:
-    """The same for a source that downloads: failed rows may be tried again, and too low a yield is a problem."""
+    """Plan, then make every shard that is not done; when all are, do what follows and mark the duplicates."""
     dataset, summary = _fill(source, geometry, options, engine)
-    if retry_failed and not summary.problems and plan_retry(dataset):
-        _, summary = _fill(source, geometry, options, engine)
-    return _finish(dataset, _gate(dataset, summary, downloads.min_yield))
+    if after.add_new and not summary.problems and plan_new(dataset, source):
+        dataset, summary = _fill(source, geometry, options, engine)
+    if after.retry_failed and not summary.problems and plan_retry(dataset, source.again):
+        dataset, summary = _fill(source, geometry, options, engine)
+    if after.min_yield is not None:
+        summary = _gate(dataset, summary, after.min_yield, after.where)
+    return _finish(dataset, summary)
 
 
 def _fill(
@@ -165,7 +185,11 @@ def _fill(
 
 
 def _finish(dataset: Dataset, summary: Summary) -> Summary:
-    """Mark the duplicates of a whole images column, and tell of an empty one."""
+    """Say what was left out, mark the duplicates of a whole images column, and tell of an empty one."""
+    left_out, notes = read_left_out(dataset.store), read_notes(dataset.store)
+    line = summary.line + (f"; left out of the plan: {list_counts(left_out)}" if left_out else "")
+    line += f"; {list_counts(notes)}" if notes else ""
+    summary = replace(summary, line=line, record={**summary.record, "left_out": left_out, "notes": notes})
     images = dataset.receipts(IMAGES)
     if len(images) < len(dataset.shards):
         return summary
@@ -181,7 +205,7 @@ def _finish(dataset: Dataset, summary: Summary) -> Summary:
     )
 
 
-def _gate(dataset: Dataset, summary: Summary, least: float) -> Summary:
+def _gate(dataset: Dataset, summary: Summary, least: float, where: str) -> Summary:
     """Tell the yield of a whole images column; one under the gate is a problem, with a table of the reasons."""
     if dataset.left((IMAGES,)):
         return summary
@@ -195,6 +219,6 @@ def _gate(dataset: Dataset, summary: Summary, least: float) -> Summary:
         return summary
     gate = (
         f"yield: {found.samples} of {found.planned} rows became samples, "
-        f"{found.share:.1%} is under --min-yield {least}"
+        f"{found.share:.1%} is under --min-yield {least}" + (f"; they were looked for in {where}" if where else "")
     )
     return replace(summary, problems=(*summary.problems, gate, *yield_table(found)))

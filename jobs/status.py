@@ -42,14 +42,14 @@ class StatusCommand:
         notes = read_notes(dataset.store)
         told = list_counts(left_out)
         lines.append(
-            f"status: {source['kind']}, {dataset.description.samples} rows in {len(dataset.shards)} shards"
+            f"status: {source['kind']}, {dataset.planned} rows in {len(dataset.shards)} shards"
             + (f"; left out of the plan: {told}" if told else "")
             + (f"; {list_counts(notes)}" if notes else "")
         )
         record = {
             "command": "status",
             "shards": len(dataset.shards),
-            "rows": dataset.description.samples,
+            "rows": dataset.planned,
             "left_out": left_out,
             "notes": notes,
             "columns": {c.column: {**asdict(c), "missing": c.missing} for c in columns},

@@ -19,7 +19,7 @@ ORDER = ["extractors", "pipeline", "adapters", "jobs"]  # each may import what s
 # package -> the only files (or folders, with a slash) of the four packages that may import it
 RESERVED = {
     "ray": ["pipeline/engine/ray.py", "pipeline/engine/connect.py", "jobs/"],
-    "fsspec": ["pipeline/shards/object_store.py", "pipeline/shards/input_files.py"],
+    "fsspec": ["pipeline/shards/filesystem.py"],
     "s3fs": ["pipeline/shards/object_store.py"],
     "torch": ["extractors/", "adapters/", "jobs/"],
     **{name: [] for name in ("pickle", "cPickle", "cloudpickle", "dill", "joblib", "shelve", "marshal")},

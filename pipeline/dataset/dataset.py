@@ -114,6 +114,11 @@ class Dataset:
     def shards(self) -> range:
         return range(self.segments[-1].numbers.stop)
 
+    @property
+    def planned(self) -> int:
+        """How many rows were planned, each counted once however often it was tried."""
+        return self.description.samples + sum(segment.new for segment in self.segments)
+
     def supplement(self, segment: Segment) -> None:
         """Add shards to the dataset."""
         add_supplement(self.store, len(self.segments), segment)

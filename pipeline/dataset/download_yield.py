@@ -49,7 +49,7 @@ class Yield:
 
 def measure_yield(dataset: Dataset) -> Yield:
     """Count every planned row once, by what became of it at its last try."""
-    found = Yield(planned=dataset.description.samples)
+    found = Yield(planned=dataset.planned)
     lost: dict[str, tuple[str, str]] = {}
     for shard, table in read_outcomes(dataset, ("key", "status")):
         statuses = dict(zip(table["key"].to_pylist(), table["status"].to_pylist(), strict=True))
@@ -79,7 +79,7 @@ def yield_table(found: Yield) -> list[str]:
     """Lines: the kinds and reasons of all losses, then the hosts that lost most with their commonest reason."""
     lines = [f"  {kind}: {count} of {found.planned} rows" for kind, count in found.kinds.most_common()]
     lines += [f"  {kind_of(reason)}, {reason}: {count}" for reason, count in found.reasons.most_common()]
-    for host, reasons in found.worst_hosts:
+    for host, reasons in found.worst_hosts if any(found.hosts) else ():
         reason, count = reasons.most_common(1)[0]
         lines.append(f"  {host or 'no host'}: {reasons.total()} rows, {count} of them {reason}")
     return lines

@@ -39,12 +39,16 @@ def plan_path(shard: int) -> str:
 
 @dataclass(frozen=True)
 class Segment:
-    """Shards that were planned together: `first`, how many, their rows, and the digest of their plan files."""
+    """Shards that were planned together: `first`, how many, their rows, and the digest of their plan files.
+
+    new: how many of the rows were in no plan before; 0 in the first segment, whose rows all are.
+    """
 
     first: Count
     shards: ShardCount
     samples: Count
     plan: str
+    new: Count = 0
 
     @property
     def numbers(self) -> range:
@@ -173,7 +177,7 @@ def read_supplements(store: Store) -> list[Segment]:
 
 def add_supplement(store: Store, number: int, segment: Segment) -> None:
     """Make the segment a part of the dataset. RequestError when another one stands there."""
-    record = to_json(asdict(segment))
+    record = to_json({name: value for name, value in asdict(segment).items() if name != "new" or value})
     path = supplement_path(number)
     if not store.create_bytes(path, record) and bytes(store.load(path)) != record:
         raise RequestError(f"{store.root}/{path} was planned from other rows")

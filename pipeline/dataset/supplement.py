@@ -1,22 +1,26 @@
-"""Retry: rows that failed in a way that may pass get supplementary shards; those that were refused never do."""
+"""Shards that are added to a dataset: for rows that failed and may be had now, and for pictures that are new."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from typing import TypeAlias
 
 from pipeline.dataset.dataset import IMAGES, Dataset
 from pipeline.dataset.download_commit import read_seen
 from pipeline.dataset.outcomes import OK, read_outcomes
 from pipeline.dataset.plan import Segment, write_segment
-from pipeline.download.reasons import kind_of
 from pipeline.errors import IncompleteError
+from pipeline.sources.base import Source, passing
 from pipeline.sources.row import Row
 
+Again: TypeAlias = Callable[[Iterable[tuple[Row, str]]], Iterable[Row]]
+"""`Source.again`."""
 
-def plan_retry(dataset: Dataset) -> Segment | None:
-    """Plan shards for the rows that failed in a way that may pass and were not had since; None without any.
+
+def plan_retry(dataset: Dataset, again: Again = passing) -> Segment | None:
+    """Plan shards for the rows that failed, were not had since, and that `again` chooses; None without any.
 
     A row keeps its key, and the digest of the picture that was first seen for it. Every shard must be done:
     otherwise it is not known which rows failed (IncompleteError).
@@ -26,40 +30,49 @@ def plan_retry(dataset: Dataset) -> Segment | None:
         raise IncompleteError(
             f"--retry-failed needs every shard to be done, {len(left)} of {len(dataset.shards)} are not; run again"
         )
-    failed = find_passing(dataset)
-    if not failed:
+    chosen = again(_read_rows(dataset, find_failed(dataset)))
+    return _add(dataset, sorted(chosen, key=lambda row: row.key))
+
+
+def plan_new(dataset: Dataset, source: Source) -> Segment | None:
+    """Plan shards for the pictures of the source that no plan has yet, by their location; None without any.
+
+    Their keys follow the last one.
+    """
+    rows = [row for shard in dataset.shards for row in dataset.plan(shard)]
+    known, last = {row.location for row in rows}, max(int(row.key) for row in rows)
+    new = (row for row in source.rows(Counter()) if row.location not in known)
+    return _add(dataset, (replace(row, key=f"{key:09d}") for key, row in enumerate(new, last + 1)), new=True)
+
+
+def _add(dataset: Dataset, rows: Iterable[Row], new: bool = False) -> Segment | None:
+    segment = write_segment(dataset.store, rows, dataset.description.shard_size, dataset.shards.stop)
+    if not segment.shards:
         return None
-    segment = write_segment(
-        dataset.store, _rows(dataset, failed), dataset.description.shard_size, dataset.shards.stop
-    )
+    segment = replace(segment, new=segment.samples if new else 0)
     dataset.supplement(segment)
     return segment
 
 
-def find_passing(dataset: Dataset) -> Mapping[str, int]:
-    """key -> the shard where it was last tried, of the rows that may yet be had; keys ascend."""
-    failed: dict[str, int] = {}
+def find_failed(dataset: Dataset) -> Mapping[str, tuple[int, str]]:
+    """key -> (the shard where it was last tried, why it gave no sample), of the rows that gave none."""
+    failed: dict[str, tuple[int, str]] = {}
     for shard, table in read_outcomes(dataset, ("key", "status")):
         for key, status in zip(table["key"].to_pylist(), table["status"].to_pylist(), strict=True):
             # A later shard's word counts: it was the later try.
             failed.pop(key, None)
-            if status != OK and kind_of(status) == "passing":
-                failed[key] = shard
-    return dict(sorted(failed.items()))
+            if status != OK:
+                failed[key] = (shard, status)
+    return failed
 
 
-def _rows(dataset: Dataset, failed: Mapping[str, int]) -> Iterator[Row]:
-    """The planned rows of these keys, in the order of the keys.
-
-    Keys ascend within a segment, so each segment is read once, shard after shard, and the segments merged.
-    """
-    by_shard: dict[int, set[str]] = defaultdict(set)
-    for key, shard in failed.items():
-        by_shard[shard].add(key)
-    rows: list[Row] = []
-    for shard, keys in by_shard.items():
+def _read_rows(dataset: Dataset, failed: Mapping[str, tuple[int, str]]) -> Iterator[tuple[Row, str]]:
+    """The planned rows of these keys, shard after shard, with the reasons."""
+    by_shard: dict[int, dict[str, str]] = defaultdict(dict)
+    for key, (shard, reason) in failed.items():
+        by_shard[shard][key] = reason
+    for shard, reasons in by_shard.items():
         seen = read_seen(dataset.store, shard) or {}
         for row in dataset.plan(shard):
-            if row.key in keys:
-                rows.append(replace(row, digest=row.digest or seen.get(row.key)))
-    yield from sorted(rows, key=lambda row: row.key)
+            if row.key in reasons:
+                yield replace(row, digest=row.digest or seen.get(row.key)), reasons[row.key]

@@ -26,6 +26,14 @@ from pipeline.download.limits import Limits
 from pipeline.download.reasons import LOST, http_of, reason_of
 from pipeline.errors import Drop, IncompleteError, RequestError
 
+MIN_YIELD = 0.3
+
+
+def check_yield(least: float) -> None:
+    """Raises RequestError unless it is a share."""
+    if not 0 <= least <= 1:
+        raise RequestError(f"--min-yield must be 0 to 1, not {least}")
+
 
 @dataclass(frozen=True)
 class Downloads:
@@ -33,15 +41,14 @@ class Downloads:
 
     threads: int = 64
     """Pictures that one worker fetches at once."""
-    min_yield: float = 0.3
+    min_yield: float = MIN_YIELD
     """The job ends with 3 when a smaller share of the planned rows than this became samples."""
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
         if self.threads < 1:
             raise RequestError(f"--threads must be at least 1, not {self.threads}")
-        if not 0 <= self.min_yield <= 1:
-            raise RequestError(f"--min-yield must be 0 to 1, not {self.min_yield}")
+        check_yield(self.min_yield)
 
     @property
     def resources(self) -> Resources:

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from extractors.regular import open_regular
-from pipeline.errors import RequestError
+from pipeline.shards.filesystem import open_filesystem
 from pipeline.shards.naming import check_path
 from pipeline.shards.remote_read import reaching
 
@@ -51,7 +51,7 @@ class Pattern:
 
     def find(self) -> list[InputFile]:
         """The files, by name. Hidden ones, which a Mac leaves beside others, are ignored. Raises RequestError."""
-        fs, place = _open_place(self.pattern)
+        fs, place = open_filesystem(self.pattern)
         with reaching(self.pattern):
             if _is_wild(self.pattern):
                 found = fs.glob(place, detail=True)
@@ -60,7 +60,7 @@ class Pattern:
             else:
                 found = fs.find(place, detail=True)
                 found = {path: info for path, info in found.items() if path.lower().endswith(self.endings)}
-        _, base = _open_place(self.base)
+        _, base = open_filesystem(self.base)
         files: list[InputFile] = []
         for path, info in sorted(found.items()):
             name = os.path.relpath(path, base)
@@ -73,7 +73,7 @@ class Pattern:
         check_path(self.base, name)
         if "://" not in self.base:
             return open_regular(Path(self.base) / name)
-        fs, base = _open_place(self.base)
+        fs, base = open_filesystem(self.base)
         with reaching(self.base):
             file: BinaryIO = fs.open(f"{base}/{name}", "rb", cache_type="readahead", block_size=READ_AHEAD)
             return file
@@ -81,13 +81,3 @@ class Pattern:
 
 def _is_wild(text: str) -> bool:
     return any(sign in text for sign in "*?[")
-
-
-def _open_place(url: str) -> tuple[Any, str]:
-    import fsspec
-
-    try:
-        fs, path = fsspec.core.url_to_fs(url)
-    except (ValueError, ImportError) as error:
-        raise RequestError(f"cannot open {url}: {error}") from None
-    return fs, path

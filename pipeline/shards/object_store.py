@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, ClassVar, TypeAlias
 
 from pipeline.errors import RequestError
 from pipeline.scratch import make_scratch, sweep_scratch, temporary_folder
+from pipeline.shards.filesystem import open_filesystem
 from pipeline.shards.naming import check_path
 from pipeline.shards.remote_read import reaching, read_patiently, write_once
 
@@ -50,12 +51,7 @@ class ObjectStore:
     def _fs(self) -> Any:
         # An fsspec file system has a thread with an event loop, which does not survive a fork.
         if self._opened is None or self._opened[0] != os.getpid():
-            import fsspec
-
-            try:
-                fs, _ = fsspec.core.url_to_fs(self.root, use_listings_cache=False, skip_instance_cache=True)
-            except (ValueError, ImportError) as error:
-                raise RequestError(f"cannot open {self.root}: {error}") from None
+            fs, _ = open_filesystem(self.root, use_listings_cache=False, skip_instance_cache=True)
             self._opened = (os.getpid(), fs)
         return self._opened[1]
 

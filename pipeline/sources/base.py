@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 from extractors.base import Resources
+from pipeline.download.reasons import kind_of
 from pipeline.image.decode import FORMATS
 from pipeline.image.geometry import Placement
 from pipeline.image.stored import Picture
@@ -59,6 +60,9 @@ class Source(Protocol):
         one of `pipeline.dataset.plan.NOTES`.
         """
 
+    def again(self, failed: Iterable[tuple[Row, str]]) -> Iterator[Row]:
+        """Of rows and the reasons why they gave no sample, those that may give one now."""
+
     def setup(self) -> None:
         """Get a worker process ready; called once in each."""
 
@@ -72,6 +76,11 @@ class Source(Protocol):
 
     def truths(self) -> Mapping[str, Mapping[str, Any]]:
         """condition -> recipe, for the conditions whose exact maps this source knows."""
+
+
+def passing(failed: Iterable[tuple[Row, str]]) -> Iterator[Row]:
+    """The rows of a download that failed in a way that may pass."""
+    return (row for row, reason in failed if kind_of(reason) == "passing")
 
 
 def is_crawl(source: Source) -> bool:

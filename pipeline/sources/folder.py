@@ -1,24 +1,37 @@
-"""A folder of pictures, each with its caption in a .txt file of the same stem."""
+"""A folder of pictures as a source, with captions beside them or in its metadata."""
 
 from __future__ import annotations
 
-import os
+import logging
+import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, ClassVar
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Any, ClassVar, Literal
 
 from extractors.base import Resources
 from extractors.budget import WORKER_MEMORY
 from pipeline.errors import Drop, RequestError
 from pipeline.sources.base import Opener, Original
-from pipeline.sources.captions import MAX_BYTES, UNREADABLE, clean_lines, decode_file
-from pipeline.sources.inside import find_files, open_inside
+from pipeline.sources.captions import UNREADABLE as CAPTION_UNREADABLE
+from pipeline.sources.folder_captions import NO_CAPTION, FolderCaptions, caption_of_name
 from pipeline.sources.row import Row
+from pipeline.sources.tree import MISSING, UNREADABLE, Tree, open_tree
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
+log = logging.getLogger(__name__)
+
+SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
+    | {".avif", ".heic", ".heif", ".hif"}
+)
+UNTAKEN = "format not taken"
+NO_PICTURE = "caption without picture"
+BAD_NAME = "name with control characters or not UTF-8"
+MENDABLE = frozenset({MISSING, UNREADABLE, NO_CAPTION, CAPTION_UNREADABLE})
+"""Reasons of drops that whoever owns the folder can mend, and those that begin with "caption: "."""
 
 
 @dataclass(frozen=True)
@@ -28,15 +41,28 @@ class FolderSource:
     crawl: ClassVar = False
 
     folder: str
+    """Where the pictures are: a folder, or a URL such as s3://bucket/prefix."""
+    captions: Literal["files", "filename", "none"] = field(default="files", kw_only=True)
+    """Captions from files (one per line of photo.txt or photo.jpg.txt, or metadata.jsonl or metadata.csv with
+    file_name and text), from the names of the pictures, or none: then all of them are empty."""
+    caption_extension: str = field(default=".txt", kw_only=True)
+    """The ending of caption files; .json is for files with a text, caption or captions in them."""
 
     def __post_init__(self) -> None:
-        if not Path(self.folder).is_dir():
-            raise RequestError(f"--folder must be a folder of pictures, not {self.folder!r}")
-        # A worker of a cluster stands in another folder than the command.
-        object.__setattr__(self, "folder", os.path.abspath(self.folder))
+        if not self.caption_extension.startswith(".") or "/" in self.caption_extension:
+            raise RequestError(f"--caption-extension must be one such as .caption, not {self.caption_extension!r}")
+        self.tree.check()
+        object.__setattr__(self, "folder", self.tree.root)
+
+    @property
+    def tree(self) -> Tree:
+        return open_tree(self.folder)
 
     def describe(self) -> Mapping[str, Any]:
-        return {"kind": "folder", "folder": self.folder}
+        # Datasets made before there was a choice name none of it.
+        choice: dict[str, Any] = {} if self.captions == "files" else {"captions": self.captions}
+        choice |= {} if self.caption_extension == ".txt" else {"caption_extension": self.caption_extension}
+        return {"kind": "folder", "folder": self.folder, **choice}
 
     @property
     def repeatable(self) -> bool:
@@ -47,52 +73,81 @@ class FolderSource:
         return Resources(memory=WORKER_MEMORY)
 
     def rows(self, left_out: Counter[str]) -> Iterator[Row]:
-        found = find_files(self.folder, left_out)
-        names = sorted(name for name in found if Path(name).suffix.lower() in SUFFIXES)
-        for index, name in enumerate(names):
-            if not name.isprintable():
-                raise RequestError(f"a picture's name must be printable UTF-8, not {name!r} in {self.folder}")
-            yield Row(f"{index:09d}", name, self._captions(name, left_out))
+        """Every file is a row, the caption or the metadata of one, or counted in `left_out` by its reason."""
+        pictures, captions = self._find(left_out)
+        if self.captions == "files" and pictures and not any(map(captions.known, pictures)):
+            raise RequestError(
+                f"{self.folder}: none of its {len(pictures)} pictures has a caption; put photo.txt beside "
+                "photo.jpg (--caption-extension .caption for another ending), or metadata.jsonl or metadata.csv "
+                "with file_name and text there, or use --captions filename or --captions none"
+            )
+        if self.captions == "none":
+            log.warning("--captions none: every caption is empty, so training on this dataset sees no text")
+        for index, name in enumerate(pictures):
+            found, problem = self._caption(name, captions, left_out)
+            yield Row(f"{index:09d}", name, found, extra={"problem": problem})
 
-    def _captions(self, name: str, notes: Counter[str]) -> tuple[str, ...]:
+    def again(self, failed: Iterable[tuple[Row, str]]) -> Iterator[Row]:
+        """The rows of failed ones whose picture and caption are there now, with the caption as it is now."""
+        pictures, captions = self._find(Counter())
+        there = set(pictures)
+        for row, reason in failed:
+            if row.location in there and (reason in MENDABLE or reason.startswith("caption: ")):
+                found, problem = self._caption(row.location, captions, Counter())
+                if not problem and self._opens(row.location):
+                    yield replace(row, captions=found, extra={"problem": None})
+
+    def _opens(self, name: str) -> bool:
         try:
-            return tuple(clean_lines(self._read_text(name), notes))
-        except (FileNotFoundError, Drop):
-            return ()
+            self.tree.read(name, 1)
+        except Drop:
+            return False
+        return True
 
-    def _read_text(self, name: str) -> str:
-        with open_inside(self.folder, caption_file(name)) as file:
-            return decode_file(file.read(MAX_BYTES + 1))
+    def _find(self, left_out: Counter[str]) -> tuple[list[str], FolderCaptions]:
+        """(the names of the pictures in order, what is known of their captions)"""
+        names = sorted(name for name in self.tree.names(left_out) if _is_text(name) or left_out.update([BAD_NAME]))
+        pictures = [name for name in names if PurePosixPath(name).suffix.lower() in SUFFIXES]
+        files = names if self.captions == "files" else []
+        captions = FolderCaptions(self.tree, files, self.caption_extension, left_out)
+        used = {*pictures, *captions.metadata_files, *map(captions.find_file, pictures)}
+        for name in names:
+            if name not in used:
+                is_caption = files and name.lower().endswith(self.caption_extension.lower())
+                left_out[NO_PICTURE if is_caption else UNTAKEN] += 1
+        return pictures, captions
+
+    def _caption(
+        self, name: str, captions: FolderCaptions, notes: Counter[str]
+    ) -> tuple[tuple[str, ...], str | None]:
+        """(the captions of a picture, why there are none)"""
+        if self.captions == "none":
+            return ("",), None
+        try:
+            return caption_of_name(name, notes) if self.captions == "filename" else captions.read(name), None
+        except Drop as drop:
+            return (), drop.reason
 
     def setup(self) -> None:
         """Nothing to get ready."""
 
     @contextmanager
     def gather(self, rows: Sequence[Row], size: int, scratch: Path, pictures: bool = True) -> Iterator[Opener]:
-        yield self.open
-
-    def open(self, row: Row) -> Original:
-        """The file of a row. Drop: "no caption", "caption not readable", and of the picture or its caption
-        "link out of the folder" and "not a regular file".
-        """
-        if not row.captions:
-            raise Drop(self._why_no_caption(row.location))
-        with open_inside(self.folder, row.location) as file:
-            return Original(content=file.read(), captions=row.captions, info={"path": row.location})
-
-    def _why_no_caption(self, name: str) -> str:
-        try:
-            self._read_text(name)
-        except FileNotFoundError:
-            pass
-        except Drop as drop:
-            return drop.reason if drop.reason == UNREADABLE else f"caption: {drop.reason}"
-        return "no caption"
+        tree = self.tree
+        tree.check()  # a machine that lacks the folder must not drop all of its pictures
+        yield partial(read_original, tree)
 
     def truths(self) -> Mapping[str, Mapping[str, Any]]:
         return {}
 
 
-def caption_file(name: str) -> str:
-    """sub/photo.txt of sub/photo.jpg"""
-    return str(Path(name).with_suffix(".txt"))
+def read_original(tree: Tree, row: Row) -> Original:
+    """The file of a row. Raises Drop as `Tree.read` does, and with the reason why the row has no caption."""
+    if not row.captions:
+        raise Drop(row.extra.get("problem") or NO_CAPTION)
+    return Original(content=tree.read(row.location), captions=row.captions, info={"path": row.location})
+
+
+def _is_text(name: str) -> bool:
+    """Whether JSON and tables can hold the name, and a terminal show it."""
+    return not any(unicodedata.category(character) in ("Cc", "Cs") for character in name)

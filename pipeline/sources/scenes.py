@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +51,9 @@ class ScenesSource:
         prefix = "scene:" if self.world == "full" else f"scene:{self.world}/"
         for index in range(self.samples):
             yield Row(f"{index:09d}", f"{prefix}{self.seed}/{index}", extra={"index": index})
+
+    def again(self, failed: Iterable[tuple[Row, str]]) -> Iterator[Row]:
+        return iter(())
 
     def setup(self) -> None:
         """Nothing to get ready."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from pipeline.errors import Drop
-from pipeline.sources.base import Original
+from pipeline.sources.base import Opener, Original
 from pipeline.sources.folder import FolderSource
 from pipeline.sources.row import Row
 
@@ -33,6 +34,10 @@ class Web(FolderSource):
         for index, name in enumerate(self.names):
             location = f"http://{name.split('-')[0]}.example/{name}.png"
             yield Row(f"{index:09d}", location, (name,))
+
+    @contextmanager
+    def gather(self, rows: Sequence[Row], size: int, scratch: Path, pictures: bool = True) -> Iterator[Opener]:
+        yield self.open
 
     def open(self, row: Row) -> Original:
         path = Path(self.folder) / Path(row.location).name

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -17,13 +17,14 @@ from extractors.budget import WORKER_MEMORY
 from pipeline.errors import Drop, RequestError
 from pipeline.image.decode import WEB_FORMATS
 from pipeline.image.geometry import Placement
-from pipeline.sources.base import Opener, Original
+from pipeline.sources.base import Opener, Original, passing
 from pipeline.sources.coco.annotations import Annotations, annotation_file, digest_annotations, read_annotations
 from pipeline.sources.coco.files import Place, Read, find_pictures
 from pipeline.sources.coco.labels import find_label_maps
 from pipeline.sources.coco.schema import Image
 from pipeline.sources.coco.truth import check_as_annotated, place_people
 from pipeline.sources.row import Row
+from pipeline.sources.tree import MISSING
 
 if TYPE_CHECKING:
     from pipeline.download.shard import Downloads
@@ -127,6 +128,12 @@ class CocoSource:
         }
         return Row(f"{image.id:012d}", location, tuple(known.captions[image.id]), extra=extra)
 
+    def again(self, failed: Iterable[tuple[Row, str]]) -> Iterator[Row]:
+        if self.downloads:
+            return passing(failed)
+        there = self._pictures().open()
+        return (row for row, reason in failed if reason == MISSING and _reads(there, row))
+
     def setup(self) -> None:
         if self.downloads:
             self.downloads.setup()
@@ -191,6 +198,14 @@ def read_original(row: Row, read: Read) -> bytes:
     try:
         data = read(row.location)
     except FileNotFoundError:
-        raise Drop("no such file") from None
+        raise Drop(MISSING) from None
     check_as_annotated(data, (row.extra["width"], row.extra["height"]))
     return data
+
+
+def _reads(read: Read, row: Row) -> bool:
+    try:
+        read_original(row, read)
+    except Drop:
+        return False
+    return True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -15,7 +15,7 @@ from extractors.base import Resources
 from pipeline.download.shard import Downloads
 from pipeline.errors import RequestError
 from pipeline.image.decode import WEB_FORMATS
-from pipeline.sources.base import Opener, Original
+from pipeline.sources.base import Opener, Original, passing
 from pipeline.sources.laion.filters import REASONS, Filters
 from pipeline.sources.laion.metadata import Columns, MetadataFile, digest_files, find_metadata
 from pipeline.sources.laion.rows import make_rows, select
@@ -73,6 +73,9 @@ class LaionSource:
         files = find_metadata(self.metadata, self.filters)
         cut = None if self.samples is None else self._find_cut(files, self.samples, left_out)
         yield from self._passing(files, cut, left_out)
+
+    def again(self, failed: Iterable[tuple[Row, str]]) -> Iterator[Row]:
+        return passing(failed)
 
     def setup(self) -> None:
         self.downloads.setup()

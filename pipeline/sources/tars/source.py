@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -91,6 +91,9 @@ class TarsSource:
                 yield _make_row(file.name, sample)
         except NotATar as error:
             raise RequestError(f"{file.path}: must be a tar, not packed by gzip or the like ({error})") from None
+
+    def again(self, failed: Iterable[tuple[Row, str]]) -> Iterator[Row]:
+        return iter(())
 
     def setup(self) -> None:
         """Nothing to get ready."""

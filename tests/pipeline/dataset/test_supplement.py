@@ -12,7 +12,8 @@ from pipeline.dataset.download_commit import read_seen
 from pipeline.dataset.download_yield import host_of, measure_yield, yield_table
 from pipeline.dataset.outcomes import rows_path
 from pipeline.dataset.plan import plan_path, supplement_path
-from pipeline.dataset.supplement import find_passing, plan_retry
+from pipeline.dataset.supplement import find_failed, plan_retry
+from pipeline.download.reasons import kind_of
 from pipeline.errors import DamagedShard, IncompleteError, RequestError
 from pipeline.image.geometry import Geometry
 from pipeline.shards.commit import receipt_path, tar_path
@@ -50,6 +51,11 @@ def fill(root: str, web: Web) -> Dataset:
     return dataset
 
 
+def passing_in(dataset: Dataset) -> dict[str, int]:
+    """key -> the shard where it was last tried, of the rows that may yet be had."""
+    return {key: shard for key, (shard, why) in find_failed(dataset).items() if kind_of(why) == "passing"}
+
+
 def keys(dataset: Dataset) -> list[str]:
     return [sample.key[-1] for shard in dataset.shards for sample in dataset.load(IMAGES, shard)]
 
@@ -57,7 +63,7 @@ def keys(dataset: Dataset) -> list[str]:
 def test_only_what_may_pass_is_planned_again(web: Web, tmp_path: Path) -> None:
     root = str(tmp_path / "root")
     dataset = fill(root, web)
-    assert find_passing(dataset) == {"000000001": 0, "000000005": 1}
+    assert passing_in(dataset) == {"000000001": 0, "000000005": 1}
     segment = plan_retry(dataset)
     assert segment is not None
     assert (segment.first, segment.shards, segment.samples) == (3, 1, 2)
@@ -74,12 +80,12 @@ def test_what_answers_now_is_a_sample_and_the_rest_may_be_tried_again(web: Web, 
     put_picture(Path(web.folder), "a-1", 1)
     dataset = fill(root, web)
     assert sorted(keys(dataset)) == ["0", "1", "2", "7"]
-    assert find_passing(dataset) == {"000000005": 3}
+    assert passing_in(dataset) == {"000000005": 3}
     plan_retry(dataset)
     put_picture(Path(web.folder), "b-5", 5)
     dataset = fill(root, web)
     assert sorted(keys(dataset)) == ["0", "1", "2", "5", "7"]
-    assert (list(dataset.shards), find_passing(dataset)) == ([0, 1, 2, 3, 4], {})
+    assert (list(dataset.shards), passing_in(dataset)) == ([0, 1, 2, 3, 4], {})
     assert plan_retry(dataset) is None
     assert problems(root) == []
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import socket
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 from PIL import Image
 
 from pipeline.errors import Drop, RequestError
-from pipeline.sources.folder import FolderSource
+from pipeline.sources.folder import FolderSource, read_original
 from pipeline.sources.row import Row
 
 
@@ -44,7 +45,7 @@ def test_rows_are_the_pictures_in_the_order_of_their_paths(folder: Path) -> None
 def test_what_a_row_opens(folder: Path) -> None:
     source = FolderSource(str(folder))
     for row in source.rows(Counter()):
-        original = source.open(row)
+        original = read_original(source.tree, row)
         data = (folder / row.location).read_bytes()
         assert original.content == data
         assert original.captions == row.captions
@@ -60,7 +61,7 @@ def test_a_picture_without_caption_is_a_named_drop(text: str | None, folder: Pat
     row = list(source.rows(Counter()))[1]
     assert row.captions == ()
     with pytest.raises(Drop, match=r"^no caption$"):
-        source.open(row)
+        read_original(source.tree, row)
 
 
 def test_a_caption_may_have_any_bytes(folder: Path) -> None:
@@ -72,8 +73,8 @@ def test_a_picture_that_vanished_is_a_named_drop(folder: Path) -> None:
     source = FolderSource(str(folder))
     row = next(source.rows(Counter()))
     os.unlink(folder / "a.JPG")
-    with pytest.raises(FileNotFoundError):
-        source.open(row)
+    with pytest.raises(Drop, match=r"^no such file$"):
+        read_original(source.tree, row)
 
 
 def test_a_folder_with_the_name_of_a_picture(folder: Path) -> None:
@@ -101,7 +102,7 @@ def drops(folder: Path) -> dict[str, str | None]:
     found: dict[str, str | None] = {}
     for row in source.rows(Counter()):
         try:
-            source.open(row)
+            read_original(source.tree, row)
             found[row.location] = None
         except Drop as drop:
             found[row.location] = drop.reason
@@ -148,7 +149,7 @@ def test_links_inside_are_followed(folder: Path) -> None:
     }  # fmt: skip
     assert rows["file.png"].captions == ("a picture called e", "another caption")
     assert set(drops(folder).values()) == {None}
-    assert not left_out
+    assert left_out == {"format not taken": 1, "caption without picture": 2}  # notes.md, and twice e.txt
 
 
 def test_a_folder_that_is_a_link_itself_is_the_folder(
@@ -172,6 +173,7 @@ def test_linked_folders_end(folder: Path, secret: Path) -> None:
     left_out = Counter[str]()
     rows = list(FolderSource(str(folder)).rows(left_out))
     assert [row.location for row in rows] == ["a.JPG", "b.png", "sub/c.webp", "sub/deep/d.png"]
+    assert (left_out.pop("format not taken"), left_out.pop("caption without picture")) == (2, 2)
     # Twelve ways up, and twelve more links in each of the 132 folders that are reached through another link.
     assert left_out == {"linked folder outside": 1, "folder read elsewhere already": 12 + 132 * 12}
 
@@ -194,4 +196,170 @@ def test_a_plan_cannot_name_a_file_outside(folder: Path, secret: Path) -> None:
     source = FolderSource(str(folder))
     for name in (str(secret / "private.png"), os.path.relpath(secret / "private.png", folder)):
         with pytest.raises(Drop, match="link out of the folder"):
-            source.open(Row("a", name, ("given",)))
+            read_original(source.tree, Row("a", name, ("given",)))
+
+
+def test_names_of_screenshots_and_emoji_are_taken(folder: Path) -> None:
+    names = ["Screenshot at 4.42.48\u202fPM.png", "family \U0001f468\u200d\U0001f469.png", "nbsp\u00a0.png"]
+    for name in names:
+        (folder / name).write_bytes(png())
+        (folder / name).with_suffix(".txt").write_text("a picture")
+    (folder / "line\nfeed.png").write_bytes(png())
+    (folder / os.fsdecode(b"latin-\xe9.png")).write_bytes(png())
+    left_out = Counter[str]()
+    rows = {row.location for row in FolderSource(str(folder)).rows(left_out)}
+    assert rows.issuperset(names)
+    assert left_out["name with control characters or not UTF-8"] == 2
+
+
+@pytest.mark.parametrize("picture", ["c.JPG", "sub/c.JPG"])
+@pytest.mark.parametrize("caption", ["c.txt", "C.TXT", "c.Txt", "c.JPG.txt", "c.jpg.TXT"])
+def test_captions_are_found_in_any_capitals(picture: str, caption: str, tmp_path: Path) -> None:
+    path = tmp_path / picture
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(png())
+    (path.parent / caption).write_text("a cat")
+    left_out = Counter[str]()
+    assert [row.captions for row in FolderSource(str(tmp_path)).rows(left_out)] == [("a cat",)]
+    assert not left_out
+
+
+def test_two_pictures_may_differ_in_capitals_alone(tmp_path: Path) -> None:
+    for name in ("a", "A"):
+        (tmp_path / f"{name}.png").write_bytes(png())
+        (tmp_path / f"{name}.txt").write_text(f"this is {name}")
+    rows = {row.location: row.captions for row in FolderSource(str(tmp_path)).rows(Counter())}
+    assert rows == {"a.png": ("this is a",), "A.png": ("this is A",)}
+
+
+@pytest.mark.parametrize(
+    ("extension", "text", "found"),
+    [
+        (".caption", "kohya", ("kohya",)),
+        (".CAPTION", "kohya", ("kohya",)),
+        (".json", '{"caption": "one"}', ("one",)),
+        (".json", '{"text": ["one", " ", "two\\nlines"], "score": 3}', ("one", "two lines")),
+        (".json", '{"score": 3}', "no caption"),
+        (".json", "[1]", "no caption"),
+        (".json", "{", "caption not readable"),
+        (".json", '{"text": "\\ud800"}', "caption not readable"),
+    ],
+)
+def test_caption_files_may_have_another_ending(extension: str, text: str, found: object, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(png())
+    (tmp_path / f"a{extension.lower()}").write_text(text)
+    (tmp_path / "a.txt").write_text("not this one")
+    row = next(FolderSource(str(tmp_path), caption_extension=extension).rows(Counter()))
+    assert found in (row.captions, row.extra["problem"])
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "csv"])
+@pytest.mark.parametrize("place", ["", "train/"])
+def test_metadata_as_imagefolder_has_it(kind: str, place: str, tmp_path: Path) -> None:
+    (tmp_path / place / "deep").mkdir(parents=True)
+    for name in ("a.png", "deep/b.png", "c.png", "d.png"):
+        (tmp_path / place / name).write_bytes(png())
+    (tmp_path / place / "c.txt").write_text("the text file is nearer")
+    lines = {
+        "jsonl": '{"file_name": "a.png", "text": ["one", "two"]}\n\n'
+        '{"file_name": "deep/b.png", "text": "b, \\"x\\""}\r\n'
+        '{"file_name": "c.png", "text": "c"}\n{"file_name": "./gone.png", "text": "gone"}',
+        "csv": 'file_name,text\r\na.png,one\r\ndeep/b.png,"b, ""x"""\r\nc.png,c\r\ngone.png,gone\r\n',
+    }
+    (tmp_path / place / f"metadata.{kind}").write_bytes("\ufeff".encode() + lines[kind].encode())
+    left_out = Counter[str]()
+    rows = {row.location: row.captions for row in FolderSource(str(tmp_path)).rows(left_out)}
+    assert rows == {
+        f"{place}a.png": ("one", "two") if kind == "jsonl" else ("one",),
+        f"{place}deep/b.png": ('b, "x"',),
+        f"{place}c.png": ("the text file is nearer",),
+        f"{place}d.png": (),
+    }
+    assert not left_out
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("{", "line 1 must be JSON"),
+        ('{"file_name": "a.png", "text": "a"}\n[]', "line 2 must be a JSON object"),
+        ('{"image": "a.png"}', "must have file_name and one of text, caption, captions; its record 1 has image"),
+        ('{"file_name": "a.png", "tags": 3}', "its record 1 has file_name, tags"),
+    ],
+)
+def test_metadata_that_is_none_is_a_wrong_request(text: str, line: str, folder: Path) -> None:
+    (folder / "metadata.jsonl").write_text(text)
+    with pytest.raises(RequestError, match=line):
+        next(FolderSource(str(folder)).rows(Counter()))
+
+
+def test_a_folder_without_any_caption_is_refused_before_planning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("a_cat-2.png", "__.png"):
+        (tmp_path / name).write_bytes(png())
+    with pytest.raises(
+        RequestError, match=r"none of its 2 pictures has a caption; put photo.txt .*--captions none"
+    ):
+        next(FolderSource(str(tmp_path)).rows(Counter()))
+    named = FolderSource(str(tmp_path), captions="filename")
+    assert [row.captions for row in named.rows(Counter())] == [(), ("a cat-2",)]
+    empty = FolderSource(str(tmp_path), captions="none")
+    assert [row.captions for row in empty.rows(Counter())] == [("",), ("",)]
+    assert caplog.messages == ["--captions none: every caption is empty, so training on this dataset sees no text"]
+    assert {"captions": "none", "folder": str(tmp_path), "kind": "folder"} == empty.describe()
+    with pytest.raises(RequestError, match=r"--caption-extension must be one such as .caption, not 'caption'"):
+        FolderSource(str(tmp_path), caption_extension="caption")
+
+
+def test_what_may_not_be_read_is_a_named_drop(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import errno
+
+    from pipeline.sources import tree
+
+    def refuse(folder: str, name: str) -> None:
+        raise PermissionError(errno.EACCES, "no")
+
+    source = FolderSource(str(folder))
+    row = next(source.rows(Counter()))
+    monkeypatch.setattr(tree, "open_inside", refuse)
+    with pytest.raises(Drop, match=r"^file not readable$"):
+        read_original(source.tree, row)
+    assert {row.extra["problem"] for row in source.rows(Counter())} == {"caption: file not readable"}
+
+
+def test_a_machine_without_the_folder_is_a_wrong_request(folder: Path, tmp_path: Path) -> None:
+    source = FolderSource(str(folder))
+    folder.rename(folder.parent / "gone")
+    with pytest.raises(RequestError, match="--folder must be a folder"), source.gather([], 64, tmp_path):
+        pass
+
+
+def test_a_bucket_is_a_folder_too(folder: Path, bucket: str) -> None:
+    import fsspec
+
+    fs, prefix = fsspec.core.url_to_fs(f"{bucket}/my pictures")
+    for path in folder.rglob("*"):
+        if path.is_file():
+            fs.pipe(f"{prefix}/{path.relative_to(folder)}", path.read_bytes())
+    fs.pipe(f"{prefix}/sub/", b"")
+    here, there = Counter[str](), Counter[str]()
+    source = FolderSource(f"{bucket}/my pictures/")
+    rows = list(source.rows(there))
+    assert rows == list(FolderSource(str(folder)).rows(here))
+    assert here == there
+    with source.gather(rows, 64, folder) as opener:
+        assert opener(rows[3]).content == (folder / rows[3].location).read_bytes()
+        fs.rm(f"{prefix}/{rows[3].location}")
+        with pytest.raises(Drop, match=r"^no such file$"):
+            opener(rows[3])
+
+
+@pytest.mark.parametrize(("url", "extra"), [("gs://bucket/a", "gcs"), ("abfs://bucket/a", "azure")])
+def test_a_place_whose_client_is_missing_names_the_extra(
+    url: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("gcsfs", "adlfs"):
+        monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(RequestError, match=rf"pip install 't2i-shards\[{extra}\]'$"):
+        FolderSource(url)

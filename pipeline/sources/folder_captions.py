@@ -1,0 +1,127 @@
+"""Where the captions of a folder's pictures are: a text file beside each, or the metadata of an `imagefolder`."""
+
+from __future__ import annotations
+
+import csv
+import io
+import posixpath
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import PurePosixPath
+from typing import Any
+
+import msgspec
+
+from pipeline.errors import Drop, RequestError
+from pipeline.sources.captions import MAX_BYTES, UNREADABLE, clean_caption, clean_lines, decode_file, decode_text
+from pipeline.sources.tree import Tree
+
+NO_CAPTION = "no caption"
+METADATA = ("metadata.jsonl", "metadata.csv")
+"""As Hugging Face's `imagefolder` names them; their `file_name` is relative to their own folder."""
+COLUMNS = ("text", "caption", "captions")
+"""What a caption is called in metadata and in JSON files, the first that is there."""
+
+
+class FolderCaptions:
+    """The captions of the pictures of a tree.
+
+    names: all files. extension: of the caption files, ".txt" or another; capitals make no difference.
+    """
+
+    def __init__(self, tree: Tree, names: Iterable[str], extension: str, notes: Counter[str]) -> None:
+        self._tree = tree
+        self._extension = extension
+        self._notes = notes
+        self.metadata_files = tuple(name for name in names if PurePosixPath(name).name in METADATA)
+        self._metadata: dict[str, list[str]] = {}
+        for name in self.metadata_files:
+            self._metadata.update(read_metadata(tree, name))
+        texts = sorted(name for name in names if name.lower().endswith(extension.lower()))
+        self._texts = {name.lower(): name for name in reversed(texts)} | {name: name for name in texts}
+
+    def find_file(self, picture: str) -> str | None:
+        """photo.txt or photo.jpg.txt of photo.jpg, in whatever capitals; None where there is neither."""
+        for name in (str(PurePosixPath(picture).with_suffix("")) + self._extension, picture + self._extension):
+            if found := self._texts.get(name) or self._texts.get(name.lower()):
+                return found
+        return None
+
+    def known(self, picture: str) -> bool:
+        """Whether there is anything to take a caption from."""
+        return picture in self._metadata or self.find_file(picture) is not None
+
+    def read(self, picture: str) -> tuple[str, ...]:
+        """At least one. Raises Drop: "no caption", "caption not readable", and "caption: " and why for a file."""
+        if file := self.find_file(picture):
+            captions = self._read_file(file)
+        else:
+            lines = self._metadata.get(picture, [])
+            captions = [caption for line in lines if (caption := clean_caption(line, self._notes))]
+        if not captions:
+            raise Drop(NO_CAPTION)
+        return tuple(captions)
+
+    def _read_file(self, name: str) -> list[str]:
+        try:
+            data = self._tree.read(name, MAX_BYTES + 1)
+        except Drop as drop:
+            raise Drop(f"caption: {drop.reason}") from None
+        text = decode_file(data)
+        if not self._extension.lower().endswith(".json"):
+            return clean_lines(text, self._notes)
+        try:
+            lines = texts_of(msgspec.json.decode(text))
+        except (msgspec.MsgspecError, RecursionError):
+            raise Drop(UNREADABLE) from None
+        return [caption for line in lines if (caption := clean_caption(line, self._notes))]
+
+
+def caption_of_name(picture: str, notes: Counter[str]) -> tuple[str, ...]:
+    """The file's name without its ending, its underscores as spaces. Raises Drop("no caption")."""
+    caption = clean_caption(PurePosixPath(picture).stem.replace("_", " "), notes)
+    if not caption:
+        raise Drop(NO_CAPTION)
+    return (caption,)
+
+
+def texts_of(record: Any) -> list[str]:
+    """The captions of a record with one of COLUMNS: a text or a list of texts."""
+    if not isinstance(record, Mapping):
+        return []
+    value: Any = next((record[name] for name in COLUMNS if record.get(name)), [])
+    return [text for text in ([value] if isinstance(value, str) else value) if isinstance(text, str)]
+
+
+def read_metadata(tree: Tree, name: str) -> dict[str, list[str]]:
+    """File name below the tree -> its captions. Raises RequestError for what is malformed."""
+    try:
+        text = decode_text(tree.read(name))
+    except (Drop, UnicodeDecodeError) as error:
+        raise RequestError(f"{tree.root}/{name}: must be a text file ({error})") from None
+    found: dict[str, list[str]] = {}
+    for number, record in enumerate(_read_records(text, f"{tree.root}/{name}"), 1):
+        file = record.get("file_name")
+        if not isinstance(file, str) or not any(column in record for column in COLUMNS):
+            columns = ", ".join(map(str, record))[:200]
+            raise RequestError(
+                f"{tree.root}/{name}: must have file_name and one of {', '.join(COLUMNS)}; "
+                f"its record {number} has {columns or 'none'}"
+            )
+        found[posixpath.normpath(posixpath.join(posixpath.dirname(name), file))] = texts_of(record)
+    return found
+
+
+def _read_records(text: str, where: str) -> Iterator[Mapping[str, Any]]:
+    if where.endswith(".csv"):
+        yield from csv.DictReader(io.StringIO(text, newline=""))
+        return
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.strip():
+            try:
+                record = msgspec.json.decode(line)
+            except (msgspec.MsgspecError, RecursionError) as error:
+                raise RequestError(f"{where}: line {number} must be JSON ({error})") from None
+            if not isinstance(record, dict):
+                raise RequestError(f"{where}: line {number} must be a JSON object")
+            yield record

@@ -1,0 +1,102 @@
+"""The files below a folder, on this machine or in any place that fsspec knows."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+from pipeline.errors import Drop, RequestError
+from pipeline.shards.filesystem import open_filesystem
+from pipeline.shards.remote_read import reaching, read_patiently
+from pipeline.sources.inside import find_files, open_inside
+
+MISSING = "no such file"
+UNREADABLE = "file not readable"
+
+
+class Tree(Protocol):
+    """root: the folder, as an absolute path or a URL."""
+
+    root: str
+
+    def check(self) -> None:
+        """Raises RequestError when there is no such folder."""
+
+    def names(self, left_out: Counter[str]) -> Iterator[str]:
+        """The relative names of all files, in no order; folders that are not read are counted in `left_out`."""
+
+    def read(self, name: str, most: int = -1) -> bytes:
+        """The file, or its first `most` bytes. Raises Drop: "no such file", "file not readable", and for what a
+        link names "link out of the folder" and "not a regular file".
+        """
+
+
+def open_tree(folder: str) -> Tree:
+    """folder: a path, or a URL such as s3://bucket/prefix."""
+    return RemoteTree(folder) if "://" in folder else LocalTree(folder)
+
+
+class LocalTree:
+    """A folder of this machine; links in it are followed as `inside` has it."""
+
+    def __init__(self, folder: str) -> None:
+        # A worker of a cluster has another working directory than the command.
+        self.root = os.path.abspath(folder)
+
+    def check(self) -> None:
+        if not Path(self.root).is_dir():
+            raise RequestError(f"--folder must be a folder of pictures, not {self.root!r}")
+
+    def names(self, left_out: Counter[str]) -> Iterator[str]:
+        return find_files(self.root, left_out)
+
+    def read(self, name: str, most: int = -1) -> bytes:
+        try:
+            with open_inside(self.root, name) as file:
+                return file.read(most)
+        except (FileNotFoundError, NotADirectoryError):
+            raise Drop(MISSING) from None
+        except OSError:  # no right to read it, a bad sector, a name that is too long
+            raise Drop(UNREADABLE) from None
+
+
+class RemoteTree:
+    """A prefix of a bucket, or of another place that fsspec knows."""
+
+    def __init__(self, url: str) -> None:
+        self.root = url.rstrip("/")
+
+    def _open(self) -> tuple[Any, str]:
+        fs, path = open_filesystem(self.root)
+        return fs, path.rstrip("/") + "/"
+
+    def check(self) -> None:
+        """A prefix is there when anything is below it, which `names` finds out."""
+        self._open()
+
+    def names(self, left_out: Counter[str]) -> Iterator[str]:
+        fs, prefix = self._open()
+
+        def find() -> list[str]:
+            fs.invalidate_cache()
+            with reaching(self.root):
+                return list(fs.find(prefix))
+
+        found = read_patiently(self.root, find)
+        # A console that makes folders leaves empty objects with their names.
+        return (name.removeprefix(prefix) for name in found if name.startswith(prefix) and not name.endswith("/"))
+
+    def read(self, name: str, most: int = -1) -> bytes:
+        fs, prefix = self._open()
+
+        def load() -> bytes:
+            with reaching(self.root):
+                return bytes(fs.cat_file(prefix + name, end=None if most < 0 else most))
+
+        try:
+            return read_patiently(f"{self.root}/{name}", load)
+        except FileNotFoundError:
+            raise Drop(MISSING) from None
