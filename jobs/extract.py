@@ -67,7 +67,7 @@ def choose_device(asked: str, engine: EngineOptions) -> str:
     if asked == "cpu":
         return "cpu"
     if engine.engine == "ray":
-        from pipeline.engine.ray import cluster_resources
+        from pipeline.engine.nodes import cluster_resources
 
         gpus = int(cluster_resources().get("GPU", 0))
     else:

@@ -22,7 +22,7 @@ def place_on_ray(config: TrainConfig, workers: int) -> TrainConfig:
 
     from extractors.base import Resources
     from pipeline.engine.connect import connect
-    from pipeline.engine.ray import cluster_resources, count_node_slots
+    from pipeline.engine.nodes import cluster_resources, count_node_slots
 
     connect()
     gpus = 0 if config.device == "cpu" else int(cluster_resources().get("GPU", 0))

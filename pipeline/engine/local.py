@@ -59,6 +59,10 @@ class LocalPool:
     def free(self) -> bool:
         return any(len(worker.shards) < IN_FLIGHT for worker in self._workers)
 
+    @property
+    def idle(self) -> bool:
+        return any(not worker.shards for worker in self._workers)
+
     def submit(self, shard: int, careful: bool = False) -> None:
         worker = min(self._workers, key=lambda w: len(w.shards))
         worker.shards.append(shard)

@@ -28,7 +28,10 @@ class Failure:
 
 @dataclass(frozen=True)
 class Event:
-    """A shard came back: made, failed, or (untouched) handed back because its worker died before it began."""
+    """A shard came back: made, failed, or handed back without a result.
+
+    The last is nobody's fault: its worker died before it began, or the node of its worker is gone.
+    """
 
     shard: int
     result: Made | Failure | None
@@ -40,6 +43,10 @@ class Pool(Protocol):
     @property
     def free(self) -> bool:
         """True while a worker can take another shard."""
+
+    @property
+    def idle(self) -> bool:
+        """True while a worker has nothing to do."""
 
     def submit(self, shard: int, careful: bool = False) -> None:
         """Hand a shard to the worker with the least to do. careful: a worker has died over it."""

@@ -1,18 +1,17 @@
-"""The pool on Ray: one actor per worker, one task per shard. It and connect.py alone use Ray outside jobs/."""
+"""The pool on Ray: one actor per worker, one task per shard."""
 
 from __future__ import annotations
 
 import logging
 import time
 from collections import deque
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from extractors.base import Resources
 from pipeline.engine.connect import connect
+from pipeline.engine.nodes import alive_nodes, count_node_slots, describe_needs
 from pipeline.engine.pool import IN_FLIGHT, Event, Failure, Worker
-from pipeline.errors import IncompleteError, RequestError
+from pipeline.errors import IncompleteError
 from pipeline.stages.stage import Stage
 
 log = logging.getLogger(__name__)
@@ -23,53 +22,82 @@ STARTS = 3
 WARN_EVERY = 60.0
 """Seconds between two warnings that there is no worker."""
 
+RESIZE_EVERY = 5.0
+"""Seconds between two looks at the nodes of the cluster."""
+
+GRACE = 30.0
+"""Seconds in which Ray finds out that a node is gone (five checks, one every 3 s); its workers die first."""
+
+
+class NodeWorker(Worker):
+    """A worker that knows on which node it is."""
+
+    def node(self) -> str:
+        import ray
+
+        node: str = ray.get_runtime_context().get_node_id()
+        return node
+
 
 @dataclass
 class _Actor:
-    """started: ready once the actor is up; till then it may wait long for room on some node."""
+    """started: ready once the actor is up; till then it may wait long for room on some node. node: where it is."""
 
     handle: Any
     started: Any
     up: bool = False
+    node: str = ""
     calls: deque[tuple[int, Any]] = field(default_factory=deque)
 
 
-def cluster_resources() -> dict[str, float]:
-    """What the cluster has in all: {"CPU": 8.0, "GPU": 1.0, ...}."""
-    import ray
+@dataclass
+class _Death:
+    """A worker that died over a shard. until: when it will be known whether its node died too."""
 
-    connect()
-    resources: dict[str, float] = ray.cluster_resources()
-    return resources
+    shard: int
+    failure: Failure
+    node: str
+    until: float
 
 
 class RayPool:
-    """`workers` actors with the stage's declared resources, anywhere in the cluster.
+    """Actors with the stage's declared resources, anywhere in the cluster: as many as it holds, at most `most`.
 
+    asked: room for `most` is waited for, and an autoscaler may make it. Otherwise there are as many workers as
+    the present nodes hold, and they become more and fewer with the nodes.
     Ray's own retries are off: an actor that dies is replaced here, so that attempts can be counted and the
-    second shard in its hands goes back uncharged. Only an actor that is up is given shards: when a node is
-    lost, the ones that took the place of its actors may find no room, and must not keep shards waiting.
+    second shard in its hands goes back uncharged. So does the first, where the node was lost with it. Only an
+    actor that is up is given shards: when a node is lost, the ones that took the place of its actors may find no
+    room, and must not keep shards waiting.
     """
 
-    def __init__(self, stage: Stage, workers: int) -> None:
+    def __init__(self, stage: Stage, most: int, asked: bool = True) -> None:
         import ray
 
         connect()
         needs = stage.resources
         self._ray = ray
-        self._needs = needs
+        self._needs, self._most, self._asked = needs, most, asked
         self._stage = ray.put(stage)
+        self._here = ray.get_runtime_context().get_node_id()
         options: dict[str, Any] = {"num_cpus": needs.cpus, "num_gpus": needs.gpus}
         if needs.memory:
             options["memory"] = needs.memory
-        self._class = ray.remote(max_restarts=0, max_task_retries=0, **options)(Worker)
-        self._stillborn = 0
-        self._seen_up = time.monotonic()
-        self._actors = [self._start() for _ in range(workers)]
+        self._class = ray.remote(max_restarts=0, max_task_retries=0, **options)(NodeWorker)
+        self._failed_starts = 0
+        self._seen_up = self._resized = time.monotonic()
+        self._deaths: list[_Death] = []
+        self._actors = [self._start() for _ in range(self._count_wanted())]
+
+    def _count_wanted(self) -> int:
+        """How many workers there should be now."""
+        if self._asked:
+            return self._most
+        return max(1, min(self._most, sum(count_node_slots(node, self._needs) for node in alive_nodes().values())))
 
     def _start(self) -> _Actor:
         handle: Any = self._class.remote(self._stage)
-        return _Actor(handle, handle.__ray_ready__.remote())
+        return _Actor(handle, handle.node.remote())
 
     @property
     def free(self) -> bool:
@@ -77,48 +105,87 @@ class RayPool:
         most = IN_FLIGHT if all(actor.up for actor in self._actors) else 1
         return any(actor.up and len(actor.calls) < most for actor in self._actors)
 
+    @property
+    def idle(self) -> bool:
+        return any(actor.up and not actor.calls for actor in self._actors)
+
     def submit(self, shard: int, careful: bool = False) -> None:
         actor = min((a for a in self._actors if a.up), key=lambda a: len(a.calls))
         actor.calls.append((shard, actor.handle.run.remote(shard, careful)))
 
     def wait(self) -> list[Event]:
         awaited = [a.calls[0][1] if a.calls else a.started for a in self._actors if a.calls or not a.up]
-        ready, _ = self._ray.wait(awaited, num_returns=1, timeout=1.0)
+        ready: list[Any] = []
+        if awaited:
+            ready, _ = self._ray.wait(awaited, num_returns=1, timeout=1.0)
+        else:
+            time.sleep(0.1)  # a death waits for the verdict on its node
         if ready:
             ready, _ = self._ray.wait(awaited, num_returns=len(awaited), timeout=0)
         events: list[Event] = []
-        for index, actor in enumerate(self._actors):
+        for actor in list(self._actors):
             if actor.calls and actor.calls[0][1] in ready:
-                events += self._collect(index, actor)
+                events += self._collect(actor)
             elif not actor.up and actor.started in ready:
-                self._welcome(index, actor)
+                self._welcome(actor)
+        events += self._judge_deaths()
+        self._resize()
         self._warn_if_none()
         return events
 
-    def _collect(self, index: int, actor: _Actor) -> list[Event]:
+    def _collect(self, actor: _Actor) -> list[Event]:
         shard, call = actor.calls[0]
         try:
             result = self._ray.get(call)
         except self._ray.exceptions.RayError as error:
-            line = f"the worker died ({type(error).__name__})"
-            self._ray.kill(actor.handle)
-            self._actors[index] = self._start()
-            return [Event(s, Failure("death", line) if i == 0 else None) for i, (s, _) in enumerate(actor.calls)]
+            failure = Failure("death", f"the worker died ({type(error).__name__})")
+            # The node of this process is there. Of another one it is not known yet whether it died as well.
+            grace = 0.0 if actor.node == self._here else GRACE
+            self._deaths.append(_Death(shard, failure, actor.node, time.monotonic() + grace))
+            self._replace(actor)
+            return [Event(other, None) for other, _ in list(actor.calls)[1:]]
         actor.calls.popleft()
         return [Event(shard, result)]
 
-    def _welcome(self, index: int, actor: _Actor) -> None:
+    def _judge_deaths(self) -> list[Event]:
+        """The shards over which workers died: charged, unless the node is gone as well."""
+        if not self._deaths:
+            return []
+        now, alive = time.monotonic(), alive_nodes()
+        due = [death for death in self._deaths if death.until <= now or death.node not in alive]
+        self._deaths = [death for death in self._deaths if death not in due]
+        return [Event(death.shard, death.failure if death.node in alive else None) for death in due]
+
+    def _replace(self, actor: _Actor) -> None:
+        """Start another one in its place, unless there is no room for it any more."""
+        self._ray.kill(actor.handle)
+        self._actors.remove(actor)
+        if len(self._actors) < self._count_wanted():
+            self._actors.append(self._start())
+
+    def _resize(self) -> None:
+        """Have as many workers as the cluster holds by now. Those at work are left alone."""
+        now = time.monotonic()
+        if self._asked or now - self._resized < RESIZE_EVERY:
+            return
+        self._resized, wanted = now, self._count_wanted()
+        for actor in [actor for actor in self._actors if not actor.up][: max(0, len(self._actors) - wanted)]:
+            self._ray.kill(actor.handle)
+            self._actors.remove(actor)
+        self._actors += [self._start() for _ in range(wanted - len(self._actors))]
+
+    def _welcome(self, actor: _Actor) -> None:
         """Let a worker that has started take shards; start another when it died over it."""
         try:
-            self._ray.get(actor.started)
+            actor.node = self._ray.get(actor.started)
         except self._ray.exceptions.RayError as error:
-            self._stillborn += 1
-            if self._stillborn >= STARTS * len(self._actors):
+            self._failed_starts += 1
+            if self._failed_starts >= STARTS * len(self._actors):
                 why = str(error).strip().splitlines()[-1]
                 raise IncompleteError(f"no worker can start; the last died of: {why}") from None
-            self._actors[index] = self._start()
+            self._replace(actor)
         else:
-            actor.up, self._stillborn = True, 0
+            actor.up, self._failed_starts = True, 0
 
     def _warn_if_none(self) -> None:
         now = time.monotonic()
@@ -131,47 +198,3 @@ class RayPool:
     def close(self) -> None:
         for actor in self._actors:
             self._ray.kill(actor.handle)
-
-
-def describe_needs(needs: Resources) -> str:
-    """1 CPU, 0.25 GPU, 1.1 GB memory"""
-    parts = [f"{needs.cpus:g} CPU" if needs.cpus else "", f"{needs.gpus:g} GPU" if needs.gpus else ""]
-    parts.append(f"{needs.memory / 1e9:.1f} GB memory" if needs.memory else "")
-    return ", ".join(part for part in parts if part)
-
-
-def count_slots(stage: Stage) -> int:
-    """How many workers of the stage the nodes of the cluster can hold at once, were they idle.
-
-    RequestError when no node could ever hold one: it would wait for ever.
-    """
-    import ray
-
-    connect()
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    slots = sum(count_node_slots(node, stage.resources) for node in nodes)
-    if not slots:
-        raise RequestError(
-            f"a worker needs {describe_needs(stage.resources)} on one node; no node of this cluster has that "
-            "(--engine local reserves nothing)"
-        )
-    return slots
-
-
-def count_node_slots(node: Mapping[str, float], needs: Resources) -> int:
-    """Workers that fit on one node ({"CPU": 8.0, "GPU": 2.0, "memory": ...}); a share of a GPU is of one GPU."""
-    slots = []
-    if needs.cpus:
-        slots.append(_fit(node.get("CPU", 0), needs.cpus))
-    if needs.gpus >= 1:
-        slots.append(_fit(node.get("GPU", 0), needs.gpus))
-    elif needs.gpus:
-        slots.append(int(node.get("GPU", 0)) * _fit(1, needs.gpus))
-    if needs.memory:
-        slots.append(_fit(node.get("memory", 0), needs.memory))
-    return min(slots, default=int(node.get("CPU", 0)))
-
-
-def _fit(room: float, size: float) -> int:
-    # 1 / 0.1 may come out a hair under 10.
-    return int(room / size + 1e-9)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from pipeline.engine.pool import Failure, Pool
+from pipeline.engine.running import Running
 from pipeline.errors import BrokenStage, IncompleteError, RequestError
 from pipeline.stages.stage import Made, Stage
 
@@ -67,18 +68,18 @@ class Outcome:
 
 
 def open_pool(stage: Stage, engine: Engine, workers: int | None, shards: int) -> Pool:
-    """A pool of `workers`, by default as many as the cores (of the machine, or the cluster) carry."""
+    """A pool of at most `workers`, by default as many as the cores (of the machine, or the cluster) carry."""
     if workers is not None and workers < 1:
         raise RequestError(f"--workers must be at least 1, not {workers}")
     if engine == "local":
         from pipeline.engine.local import LocalPool
 
         return LocalPool(stage, min(workers or len(os.sched_getaffinity(0)), shards))
-    from pipeline.engine.ray import RayPool, count_slots
+    from pipeline.engine.nodes import count_slots
+    from pipeline.engine.ray import RayPool
 
-    slots = count_slots(stage)
-    workers = workers or slots
-    return RayPool(stage, min(workers, shards))
+    count_slots(stage)
+    return RayPool(stage, min(workers or shards, shards), asked=workers is not None)
 
 
 def run(
@@ -94,34 +95,44 @@ def run(
     (a full disk, a broken stage): what is done stays done.
     """
     waiting = deque(shards)
-    outcome = Outcome()
     if not waiting:
-        return outcome
-    started = time.perf_counter()
-    pool = open_pool(stage, engine, workers, len(waiting))
-    in_flight = 0
+        return Outcome()
+    return drive(open_pool(stage, engine, workers, len(waiting)), waiting, progress)
+
+
+def drive(
+    pool: Pool,
+    shards: Iterable[int],
+    progress: Progress | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> Outcome:
+    """Do all shards on a pool, and close it. clock: seconds."""
+    waiting, outcome, running = deque(shards), Outcome(), Running(clock)
+    started = clock()
     try:
-        while waiting or in_flight:
+        while waiting or running:
             while waiting and pool.free:
-                shard = waiting.popleft()
+                running.begin(shard := waiting.popleft())
                 pool.submit(shard, careful=shard in outcome.deaths)
-                in_flight += 1
+            while not waiting and pool.idle and (late := running.find_straggler()) is not None:
+                running.begin(late)
+                pool.submit(late, careful=late in outcome.deaths)
             for event in pool.wait():
-                in_flight -= 1
+                if not running.end(event.shard, isinstance(event.result, Made)):
+                    continue  # another copy of the shard has been made or is under way
                 if event.result is None:
                     waiting.appendleft(event.shard)
-                elif isinstance(event.result, Failure):
-                    if _failed(event.shard, event.result, outcome):
-                        waiting.append(event.shard)
-                    elif progress:
-                        progress(event.shard, None)
-                else:
+                elif isinstance(event.result, Made):
                     outcome.made[event.shard] = event.result
                     if progress:
                         progress(event.shard, event.result)
+                elif _failed(event.shard, event.result, outcome):
+                    waiting.append(event.shard)
+                elif progress:
+                    progress(event.shard, None)
     finally:
         pool.close()
-        outcome.seconds = time.perf_counter() - started
+        outcome.seconds = clock() - started
     return outcome
 
 

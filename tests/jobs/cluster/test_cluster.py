@@ -30,7 +30,7 @@ from jobs.__main__ import parse
 from jobs.extract import ExtractCommand
 from pipeline.dataset.dataset import Dataset
 from pipeline.download.shard import Downloads
-from pipeline.engine.ray import count_node_slots
+from pipeline.engine.nodes import count_node_slots
 from tests.conftest import ray_folder
 
 REPOSITORY = Path(__file__).parents[3]

@@ -67,6 +67,10 @@ class FakePool:
     def free(self) -> bool:
         return len(self.held) < IN_FLIGHT
 
+    @property
+    def idle(self) -> bool:
+        return not self.held
+
     def submit(self, shard: int, careful: bool = False) -> None:
         assert self.free
         self.handed.append(shard)

@@ -1,0 +1,84 @@
+"""Second copies of late shards: only where there is nothing else to do, and the first that is made counts."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline.engine.running import LATE, SLOW, Running
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def begin(clock: Clock, *shards: int) -> Running:
+    """Shards under way since 0, after one that took 40 s."""
+    running = Running(clock)
+    running.begin(99)
+    clock.now = 40.0
+    assert running.end(99, made=True)
+    clock.now = 0.0
+    for shard in shards:
+        running.begin(shard)
+    return running
+
+
+def test_a_shard_is_late_when_it_took_half_as_long_again_as_others(clock: Clock) -> None:
+    running = begin(clock, 1, 2)
+    clock.now = SLOW * 40 - 0.1
+    assert running.find_straggler() is None
+    clock.now = SLOW * 40
+    assert running.find_straggler() == 1
+    running.begin(1)
+    assert running.find_straggler() == 2, "a shard is done twice at once, not three times"
+    running.begin(2)
+    assert running.find_straggler() is None
+
+
+def test_nothing_is_late_within_half_a_minute_or_before_anything_was_made(clock: Clock) -> None:
+    running = Running(clock)
+    running.begin(1)
+    clock.now = 1e6
+    assert running.find_straggler() is None
+    running.begin(2)
+    assert running.end(2, made=True)
+    assert running.find_straggler() == 1
+    running.begin(3)
+    running.end(1, made=True)
+    clock.now += LATE - 0.1
+    assert running.find_straggler() is None
+
+
+def test_the_first_copy_that_is_made_counts_and_the_other_does_not(clock: Clock) -> None:
+    running = begin(clock, 1)
+    running.begin(1)
+    assert running.end(1, made=True)
+    assert not running
+    assert not running.end(1, made=True)
+    assert not running
+
+
+def test_a_copy_that_fails_counts_when_no_other_is_under_way(clock: Clock) -> None:
+    running = begin(clock, 1)
+    running.begin(1)
+    assert not running.end(1, made=False)
+    assert running
+    assert running.end(1, made=False)
+    assert not running
+    running.begin(1)
+    assert running.end(1, made=True), "tried again, it counts"
+
+
+def test_what_a_late_copy_says_of_a_shard_that_was_made_is_ignored(clock: Clock) -> None:
+    running = begin(clock, 1)
+    running.begin(1)
+    assert running.end(1, made=True)
+    assert not running.end(1, made=False)
