@@ -1,14 +1,12 @@
-"""evaluate: how closely an adapter's pictures follow the condition, and how good they are, as a table."""
+"""evaluate: how far an adapter's pictures follow their condition, and how good they are, as a table."""
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
-
-from tqdm import tqdm
 
 from adapters.evaluation.config import EvaluateConfig
 from jobs.command import Summary
+from jobs.progress import show_pictures
 
 
 @dataclass(frozen=True)
@@ -23,12 +21,6 @@ class EvaluateCommand:
         from adapters.evaluation.evaluate import evaluate
         from adapters.evaluation.report import table_lines
 
-        hidden = not sys.stderr.isatty()
-        with tqdm(desc="evaluate", unit="picture", leave=False, disable=hidden) as bar:
-
-            def advance(done: int, of: int) -> None:
-                bar.total = of
-                bar.update(done - bar.n)
-
-            evaluation = evaluate(self.config, advance)
+        with show_pictures("evaluate") as progress:
+            evaluation = evaluate(self.config, progress)
         return Summary("\n".join(table_lines(evaluation)), {"command": "evaluate", **evaluation.record()})

@@ -120,3 +120,32 @@ def _lines(verb: str, shards: int, total: int) -> Progress:
             print(f"{verb}: {done} of {total} shards, {rate:.1f} samples/s", file=sys.stderr, flush=True)
 
     return advance
+
+
+@contextmanager
+def show_pictures(verb: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress callback that is told how many pictures are done, and of how many."""
+    if sys.stderr.isatty():
+        with tqdm(desc=verb, unit="picture", leave=False) as bar:
+
+            def advance(done: int, total: int) -> None:
+                bar.total = total
+                bar.update(done - bar.n)
+
+            yield advance
+    else:
+        yield _picture_lines(verb)
+
+
+def _picture_lines(verb: str) -> Callable[[int, int], None]:
+    started = said = time.monotonic()
+
+    def advance(done: int, total: int) -> None:
+        nonlocal said
+        now = time.monotonic()
+        if done == total or now - said > LINE_EVERY:
+            said, rate = now, done / max(now - started, 1e-9)
+            left = f", {(total - done) / rate:.0f} s left" if done < total else ""
+            print(f"{verb}: {done} of {total} pictures, {rate:.1f} pictures/s{left}", file=sys.stderr, flush=True)
+
+    return advance

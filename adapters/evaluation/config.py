@@ -14,6 +14,7 @@ from extractors.maps.crop import SIZE_MULTIPLE
 from extractors.registry import format_of
 from pipeline.errors import RequestError
 
+FeatureName = Literal["mini", "inception", "clip"]
 SAMPLES = 64
 """On which an adapter is evaluated of which no held-out ones are known."""
 
@@ -52,10 +53,15 @@ class EvaluateConfig:
     """Of the base and of the adapter's features."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to work; auto takes a GPU where there is one."""
+    seeds: int = 1
+    """How many pictures of each sample are made in each way, with --seed and the following ones."""
+    features: FeatureName = "mini"
+    """Whose features the kernel distance is of: mini ships, the others are those of FID and of the CLIP score."""
 
     def __post_init__(self) -> None:
-        if self.batch < 1:
-            raise RequestError(f"--batch must be at least 1, not {self.batch}")
+        for name in ("batch", "seeds"):
+            if getattr(self, name) < 1:
+                raise RequestError(f"--{name} must be at least 1, not {getattr(self, name)}")
         if self.samples is not None and self.samples < 2:
             raise RequestError(
                 f"--samples must be at least 2, as each gets another's condition, not {self.samples}"

@@ -1,16 +1,15 @@
-"""How closely an adapter's pictures follow the condition, and how good they are.
+"""How far an adapter's pictures follow their condition and how good they are, compared with the same pictures
+without the adapter and with another sample's condition.
 
-They are compared with pictures made without the adapter, and with those made with a wrong condition.
-
-All pictures of a sample begin with the same noise and the same caption. The wrong condition is the next sample's
-that shows something: a keypose without people asks for nothing. What is measured is always fidelity to the
-sample's own, so that the row shows what comes from the caption alone.
+All pictures of a sample begin with the same noise and the same caption. The other condition is that of the next
+sample that shows something: a keypose without people asks for nothing. Pictures made with it are measured twice:
+against the sample's own condition, which is the chance level, and against the one they were given.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,25 +18,37 @@ from adapters.base import Base, load_base
 from adapters.base.load import DTYPES, choose_device
 from adapters.evaluation.config import EvaluateConfig
 from adapters.evaluation.example import choose_wrong
-from adapters.evaluation.fidelity import measure_fidelity
-from adapters.evaluation.grid import lay_out
+from adapters.evaluation.fidelity import count_fidelity
 from adapters.evaluation.image_metrics import Judge, Networks
-from adapters.evaluation.report import Evaluation, Row, table_lines
+from adapters.evaluation.interval import Counts, estimate, estimate_difference
+from adapters.evaluation.report import (
+    ANOTHER,
+    CEILING,
+    FOLLOWS_ANOTHER,
+    OWN_PICTURE,
+    WITH,
+    WITHOUT,
+    Evaluation,
+    Row,
+    Verdict,
+    table_lines,
+)
 from adapters.evaluation.samples import EvalSamples, choose_samples, find_run
+from adapters.evaluation.sheet import write_sheet
 from adapters.evaluation.variants import EvalExamples, Maker, Pictures, Progress, Way
 from adapters.inference.sampler import to_pixels
 from adapters.model.convert import read_adapter
 from extractors.atomic import write_file, write_json
-from extractors.maps import png
+from extractors.base import Extractor
 from extractors.maps.crop import SIZE_MULTIPLE
-from extractors.registry import EXTRACTORS
+from extractors.registry import EXTRACTORS, format_of
 from pipeline.dataset.dataset import Dataset
 from pipeline.errors import RequestError
 from pipeline.extractor import load_extractor
 from pipeline.image.stored import decode_rgb
 
-SHOWN = 8
-"""Samples on sheet.png."""
+SHOWN = {"without": WITHOUT, "with": WITH, "another's": ANOTHER, "autoencoder": CEILING}
+"""Short titles, for above small pictures, in the order in which they are shown."""
 
 
 def evaluate(
@@ -59,17 +70,26 @@ def evaluate(
     maker = Maker(config, base, adapter, examples, out / "pictures", progress or (lambda done, of: None))
     wrong = choose_wrong(examples, config.condition)
     ways = (
-        Way("with", "with its condition", lambda place: place),
-        Way("without", "without the adapter", None),
-        Way("wrong", "with another sample's condition", lambda place: wrong[place]),
+        Way("with", WITH, lambda place: place),
+        Way("without", WITHOUT, None),
+        Way("wrong", ANOTHER, lambda place: wrong[place]),
     )
     made = {way.title: maker.make(way) for way in ways}
-    made["its own picture, through the autoencoder"] = lambda: _through(base, examples)
+    made[CEILING] = lambda: _through(base, examples)
+    made[OWN_PICTURE] = lambda: (example.picture for example in examples)
+    own = [example.map for example in examples]
+    counted: dict[str, Counts] = {}
+    for title, pictures in made.items():
+        given = {title: own}
+        if title == ANOTHER:
+            given[FOLLOWS_ANOTHER] = [own[place] for place in wrong]
+        seeds = config.seeds if title in (WITH, WITHOUT, ANOTHER) else 1
+        counted |= _count(config.condition, given, pictures, extractor, seeds)
     judge = Judge(config, networks or Networks(), device, examples)
-    maps = [example.map for example in examples]
+    fidelity = {title: estimate(counts) for title, counts in counted.items()}
     rows = [
-        Row(title, measure_fidelity(config.condition, maps, pictures(), extractor), *judge(pictures))
-        for title, pictures in made.items()
+        Row(title, fidelity.get(title, {}), **(judge(made[title]) if title in made else {}))
+        for title in fidelity or made
     ]
     about = {
         "root": config.root,
@@ -81,6 +101,7 @@ def evaluate(
         "keys": [sample.key for sample in eval_samples.samples],
         "size": size,
         "seed": config.seed,
+        "seeds": config.seeds,
         **config.sampling.record(),
         "extractor": f"{config.condition}, variant {variant}",
         "adapter": str(config.adapter),
@@ -96,11 +117,33 @@ def evaluate(
         judge.notes.append(
             f"{longer} captions are longer than what the text encoder reads; their ends are left out."
         )
-    evaluation = Evaluation(about, rows, judge.notes)
-    _write_sheet(out / "sheet.png", examples, list(made.values()))
+    verdict = find_verdict(config.condition, counted[WITH], counted[WITHOUT]) if counted else None
+    shown = write_sheet(out, examples, {short: made[title] for short, title in SHOWN.items()})
+    evaluation = Evaluation(about, rows, judge.notes, verdict, shown)
     write_json(out / "evaluation.json", evaluation.record())
     write_file(out / "evaluation.md", "\n".join(table_lines(evaluation)) + "\n")
     return evaluation
+
+
+def _count(
+    condition: str, example: Mapping[str, Sequence[Any]], pictures: Pictures, extractor: Extractor, seeds: int
+) -> dict[str, Counts]:
+    """What is counted of each sample, of all seeds together, against each series of maps, by its title.
+
+    Empty for a condition that has no measure.
+    """
+    series = [[*maps] * seeds for maps in example.values()]
+    counted = count_fidelity(condition, series, pictures(), extractor)
+    return {title: counts.fold(seeds) for title, counts in zip(example, counted, strict=False)}
+
+
+def find_verdict(condition: str, with_adapter: Counts, without: Counts) -> Verdict:
+    """For a condition that has a measure."""
+    fidelity = format_of(condition).fidelity
+    assert fidelity is not None
+    measure = fidelity.measures[0]
+    better, worse = (with_adapter, without) if measure.better == "higher" else (without, with_adapter)
+    return Verdict(condition, measure, estimate_difference(better, worse, measure.name))
 
 
 def _variant_of_column(config: EvaluateConfig) -> str:
@@ -124,13 +167,3 @@ def _through(base: Base, examples: EvalExamples) -> Iterator[np.ndarray]:
         pixels = torch.tensor(example.picture).permute(2, 0, 1)[None].to(base.device)
         mean, _ = base.encode(pixels.float() / 127.5 - 1)
         yield to_pixels(base.decode(base.scale(mean)))[0]
-
-
-def _write_sheet(path: Path, examples: EvalExamples, made: list[Pictures]) -> None:
-    """Control image, pictures in the order of the table, and the own picture, of the first samples."""
-    columns = [pictures() for pictures in made]
-    rows = [
-        [examples[place].control_image, *(next(column) for column in columns), examples[place].picture]
-        for place in range(min(SHOWN, len(examples)))
-    ]
-    write_file(path, png.encode_rgb(lay_out(rows)))

@@ -1,4 +1,4 @@
-"""Condition fidelity: the condition is extracted again from the generated picture and held against the one given.
+"""Condition fidelity: the condition is extracted again from the generated picture and compared with the one given.
 
 The measures are those by which the extractors themselves are judged (`extractors.metrics`); here the given map
 takes the place of the truth.
@@ -6,15 +6,14 @@ takes the place of the truth.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
 import numpy as np
 
+from adapters.evaluation.interval import Counts
 from extractors.base import Extractor
-from extractors.metrics.maps import add_counts
 from extractors.registry import format_of
 
 TOGETHER = 8
@@ -29,11 +28,25 @@ def measure_fidelity(
     The measures are those of the condition's format. One that is undefined is left out, as where no map and no
     picture has an edge, or no map has anybody in it. Nothing for a condition that has no measure.
     """
+    counts = count_fidelity(condition, [maps], pictures, extractor)
+    return counts[0].values() if counts else {}
+
+
+def count_fidelity(
+    condition: str, given: Sequence[Iterable[Any]], pictures: Iterable[np.ndarray], extractor: Extractor
+) -> list[Counts]:
+    """What the measures are made of, of each picture, against each of the series of maps given.
+
+    Empty for a condition that has no measure.
+    """
     fidelity = format_of(condition).fidelity
     if fidelity is None:
-        return {}
-    found = fidelity.evaluate(add_counts(fidelity.count, extract_again(extractor, pictures), maps))
-    return {name: value for name, value in found.items() if math.isfinite(value)}
+        return []
+    rows = [
+        [fidelity.count(found, map) for map in maps]
+        for found, *maps in zip(extract_again(extractor, pictures), *given, strict=True)
+    ]
+    return [Counts(np.stack(column), fidelity.evaluate) for column in zip(*rows, strict=True)]
 
 
 def extract_again(extractor: Extractor, pictures: Iterable[np.ndarray]) -> Iterator[Any]:

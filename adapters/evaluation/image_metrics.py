@@ -1,4 +1,4 @@
-"""How good pictures look (FID) and how well they show their captions (CLIP score), by networks of others.
+"""How good pictures look (kernel distance, FID) and how well they show their captions (CLIP score).
 
 FID (Heusel et al., arXiv 1706.08500): Fréchet distance of the features that Inception-v3 has of generated and of
 real pictures; torch-fidelity's port of the original network and its formula. It falls with the number of pictures,
@@ -20,7 +20,8 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from adapters.evaluation.config import EvaluateConfig
+from adapters.evaluation.config import EvaluateConfig, FeatureName
+from adapters.evaluation.kernel_distance import MiniFeatures, kernel_distance
 from adapters.evaluation.variants import EvalExamples, Pictures
 from extractors.weights.checkpoints import read_tensors
 from extractors.weights.file import WeightFile, WeightsDamaged, WeightsUnavailable
@@ -70,10 +71,11 @@ def collect_features(network: Features, pictures: Iterable[np.ndarray]) -> np.nd
 
 
 def measure_match(match: Match, pictures: Iterable[np.ndarray], captions: Sequence[str]) -> float:
-    """Mean over the pictures."""
+    """Mean over the pictures. captions: begun again where they end."""
     scores: list[float] = []
     for some in _batches(pictures):
-        scores.extend(match(some, captions[len(scores) : len(scores) + len(some)]).tolist())
+        said = [captions[(len(scores) + place) % len(captions)] for place in range(len(some))]
+        scores.extend(match(some, said).tolist())
     return float(np.mean(scores))
 
 
@@ -126,18 +128,38 @@ class Clip:
         self._network: Any = load_published(CLIPModel, CLIPConfig(**CLIP_SHAPE), tensors).to(device)
         self._processor, self._device = CLIPImageProcessor(), device
 
-    @torch.no_grad()
     def __call__(self, pictures: np.ndarray, captions: Sequence[str]) -> np.ndarray:
+        found = self._see(pictures, captions)
+        return np.asarray((found.image_embeds * found.text_embeds).sum(dim=1).cpu().numpy())
+
+    def embed(self, pictures: np.ndarray) -> np.ndarray:
+        """uint8 (N, H, W, 3) -> float32 (N, D), of length 1."""
+        return np.asarray(self._see(pictures, [""] * len(pictures)).image_embeds.cpu().numpy())
+
+    @torch.no_grad()
+    def _see(self, pictures: np.ndarray, captions: Sequence[str]) -> Any:
         pixels = self._processor(images=list(pictures), return_tensors="pt").pixel_values
         tokens = self._tokenizer(
             list(captions), padding="max_length", max_length=LENGTH, truncation=True, return_tensors="pt"
         )
-        found = self._network(
+        return self._network(
             pixel_values=pixels.to(self._device),
             input_ids=tokens.input_ids.to(self._device),
             attention_mask=tokens.attention_mask.to(self._device),
         )
-        return np.asarray((found.image_embeds * found.text_embeds).sum(dim=1).cpu().numpy())
+
+
+class ClipFeatures:
+    """CLIP ViT-L/14's embedding of a picture, of length 1, as in CMMD."""
+
+    name = Clip.name
+
+    def __init__(self, weights: Path | None, device: str) -> None:
+        """Raises WeightsUnavailable or WeightsDamaged."""
+        self._clip = Clip(weights, device)
+
+    def __call__(self, pictures: np.ndarray) -> np.ndarray:
+        return self._clip.embed(pictures)
 
 
 def _clip_file(filename: str, size: int | None, sha256: str) -> WeightFile:
@@ -186,24 +208,49 @@ def _batches(pictures: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         yield np.stack(some)
 
 
+KERNEL_FEATURES: dict[FeatureName, Callable[[Path | None, str], Features]] = {
+    "mini": MiniFeatures,
+    "inception": Inception,
+    "clip": ClipFeatures,
+}
+
+
 @dataclass(frozen=True)
 class Networks:
-    """Makes the networks that judge; each may raise WeightsUnavailable or WeightsDamaged."""
+    """Makes the networks that judge; each may raise WeightsUnavailable or WeightsDamaged.
+
+    kernel: whose features the kernel distance is of; those asked for when None.
+    """
 
     features: Callable[[Path | None, str], Features] = Inception
     match: Callable[[Path | None, str], Match] = Clip
+    kernel: Callable[[Path | None, str], Features] | None = None
 
 
 class Judge:
-    """FID and CLIP score of pictures, each None, with a note that says why, where its network cannot be had."""
+    """Kernel distance, FID and CLIP score of pictures.
+
+    Each is None, with a note that says why, where its network cannot be had.
+    """
 
     def __init__(self, config: EvaluateConfig, networks: Networks, device: str, examples: EvalExamples) -> None:
         self.notes: list[str] = []
         self.captions = [example.caption for example in examples]
-        self._features, self._match = (
+        kernel = networks.kernel or KERNEL_FEATURES[config.features]
+        self._kernel, self._features, self._match = (
             self._have(title, make, config.weights, device)
-            for title, make in (("FID", networks.features), ("CLIP score", networks.match))
+            for title, make in (
+                ("Kernel distance", kernel),
+                ("FID", networks.features),
+                ("CLIP score", networks.match),
+            )
         )
+        if self._kernel:
+            self._real_kernel = collect_features(self._kernel, (example.picture for example in examples))
+            self.notes.append(
+                f"Kernel distance (squared maximum mean discrepancy, as in CMMD) by {self._kernel.name}, from the "
+                "samples' own pictures; about 0 for pictures of one kind, however many they are."
+            )
         if self._features:
             self._real = collect_features(self._features, (example.picture for example in examples))
             self.notes.append(
@@ -213,13 +260,16 @@ class Judge:
         if self._match:
             self.notes.append(f"CLIP score: mean cosine of picture and caption by {self._match.name}.")
 
-    def __call__(self, pictures: Pictures) -> tuple[float | None, float | None]:
-        fid = clip = None
+    def __call__(self, pictures: Pictures) -> dict[str, float | None]:
+        """distance, fid and clip. pictures: of all samples in order, once for each seed."""
+        found: dict[str, float | None] = {"distance": None, "fid": None, "clip": None}
+        if self._kernel:
+            found["distance"] = kernel_distance(collect_features(self._kernel, pictures()), self._real_kernel)
         if self._features:
-            fid = frechet_distance(collect_features(self._features, pictures()), self._real)
+            found["fid"] = frechet_distance(collect_features(self._features, pictures()), self._real)
         if self._match:
-            clip = measure_match(self._match, pictures(), self.captions)
-        return _finite(fid), _finite(clip)
+            found["clip"] = measure_match(self._match, pictures(), self.captions)
+        return {name: _finite(value) for name, value in found.items()}
 
     def _have(self, title: str, make: Callable[[Path | None, str], Any], weights: Path | None, device: str) -> Any:
         try:

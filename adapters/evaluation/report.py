@@ -6,39 +6,94 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from adapters.evaluation.interval import LEVEL, Estimate
 from extractors.metrics.fidelity import Measure
 from extractors.registry import format_of
 
-QUALITY = (Measure("fid", "FID", "lower"), Measure("clip", "CLIP score", "higher"))
+WITH = "with its condition"
+WITHOUT = "without the adapter"
+ANOTHER = "with another sample's condition"
+FOLLOWS_ANOTHER = f"{ANOTHER}, compared with that one"
+CEILING = "its own picture, through the autoencoder"
+OWN_PICTURE = "its own picture"
+"""What is measured of it is what the extractor itself gets wrong."""
+QUALITY = (
+    Measure("distance", "kernel distance", "lower"),
+    Measure("fid", "FID", "lower"),
+    Measure("clip", "CLIP score", "higher"),
+)
 ARROWS = {"higher": " ↑", "lower": " ↓", None: ""}
 
 
 @dataclass(frozen=True)
 class Row:
-    """One way to make the pictures. fid, clip: None where they were not measured."""
+    """One way to make the pictures. fidelity: by name. distance, fid, clip: None where not measured."""
 
     title: str
-    fidelity: Mapping[str, float]
-    fid: float | None
-    clip: float | None
+    fidelity: Mapping[str, Estimate]
+    distance: float | None = None
+    fid: float | None = None
+    clip: float | None = None
 
     @property
     def measures(self) -> dict[str, float | None]:
-        return {**self.fidelity, "fid": self.fid, "clip": self.clip}
+        values = {name: found.value for name, found in self.fidelity.items()}
+        return {**values, "distance": self.distance, "fid": self.fid, "clip": self.clip}
+
+    def record(self) -> dict[str, Any]:
+        """JSON-able: the measures, and the intervals of those that have one."""
+        bounds = {name: [found.low, found.high] for name, found in self.fidelity.items()}
+        return {"pictures": self.title, **self.measures, "intervals": bounds}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether the condition is followed.
+
+    gain: by how much the measure is better than without the adapter, of which the whole interval must be above 0;
+    None where it is undefined.
+    """
+
+    condition: str
+    measure: Measure
+    gain: Estimate | None
+
+    @property
+    def followed(self) -> bool:
+        return self.gain is not None and self.gain.low > 0
+
+    def line(self) -> str:
+        name = self.measure.title
+        if self.gain is None:
+            return f"{self.condition}: it cannot be said whether it is followed, as {name} is undefined"
+        word = "better" if self.gain.value >= 0 else "worse"
+        bounds = f"{LEVEL:.0%} interval {self.gain.low:+.3f} to {self.gain.high:+.3f}"
+        return (
+            f"{self.condition} is {'followed' if self.followed else 'NOT followed'}: {name} is "
+            f"{abs(self.gain.value):.3f} {word} than without the adapter ({bounds})"
+        )
+
+    def record(self) -> dict[str, Any]:
+        gain = self.gain and {"value": self.gain.value, "interval": [self.gain.low, self.gain.high]}
+        return {"followed": self.followed, "measure": self.measure.name, "gain": gain, "line": self.line()}
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """about: what was evaluated and how. notes: what a reader of the numbers must know."""
+    """about: what was evaluated and how. notes: what a reader must know. shown: see `write_sheet`."""
 
     about: Mapping[str, Any]
     rows: Sequence[Row]
     notes: Sequence[str]
+    verdict: Verdict | None = None
+    shown: Sequence[Mapping[str, Any]] = ()
 
     def record(self) -> dict[str, Any]:
         """JSON-able."""
-        rows = [{"pictures": row.title, **row.measures} for row in self.rows]
-        return {"about": dict(self.about), "rows": rows, "notes": list(self.notes)}
+        rows = [row.record() for row in self.rows]
+        verdict = self.verdict and self.verdict.record()
+        found = {"about": dict(self.about), "rows": rows, "notes": list(self.notes), "verdict": verdict}
+        return {**found, "shown": [dict(sample) for sample in self.shown]}
 
 
 def table_lines(evaluation: Evaluation) -> list[str]:
@@ -52,20 +107,24 @@ def table_lines(evaluation: Evaluation) -> list[str]:
         "",
         f"| {' | '.join(['pictures', *(m.title + ARROWS[m.better] for m in measures)])} |",
         f"|{'---|' * (len(measures) + 1)}",
-        *(
-            f"| {' | '.join([row.title, *(_show(m, row.measures.get(m.name)) for m in measures)])} |"
-            for row in evaluation.rows
-        ),
+        *(f"| {' | '.join([row.title, *(_show(m, row) for m in measures)])} |" for row in evaluation.rows),
         "",
         f"{about['samples']} samples of {about['root']}, {_say_held_out(about)}; {about['size']}x{about['size']}, "
-        f"cut from the middle; seed {about['seed']}; {about['steps']} DDIM steps, guidance {about['guidance']:g}, "
+        f"cut from the middle; {_say_seeds(about)}; {about['steps']} DDIM steps, guidance {about['guidance']:g}, "
         f"scale {about['scale']:g}, acting {about['acts']}; {about['precision']} on {about['device']}.",
         "",
         f"- Adapter {about['adapter']} (sha256 {about['adapter_sha256'][:12]}…), base {about['base']} "
         f"(sha256 {about['base_sha256'][:12]}…), column {about['column']}.",
-        f"- The condition is extracted again by {about['extractor']}, and held against the sample's own.",
+        f"- The condition is extracted again by {about['extractor']}, and compared with the sample's own.",
+        f"- In brackets: {LEVEL:.0%} intervals, by bootstrap over the samples.",
         *(f"- {note}" for note in evaluation.notes),
+        *(("", evaluation.verdict.line()) if evaluation.verdict else ()),
     ]
+
+
+def _say_seeds(about: Mapping[str, Any]) -> str:
+    first, count = about["seed"], about["seeds"]
+    return f"seed {first}" if count == 1 else f"seeds {first} to {first + count - 1}"
 
 
 def _say_held_out(about: Mapping[str, Any]) -> str:
@@ -77,9 +136,11 @@ def _say_held_out(about: Mapping[str, Any]) -> str:
     return f"the first {held_out} of them held out of the training, the others not"
 
 
-def _show(measure: Measure, value: float | None) -> str:
+def _show(measure: Measure, row: Row) -> str:
+    value, found = row.measures.get(measure.name), row.fidelity.get(measure.name)
     if value is None:
         return "—"
     if measure.better is None:
         return f"{value:.0f}"
-    return f"{value:.2f}" if measure.name == "fid" else f"{value:.3f}"
+    interval = f" [{found.low:.3f}, {found.high:.3f}]" if found else ""
+    return f"{value:.2f}" if measure.name == "fid" else f"{value:.3f}{interval}"

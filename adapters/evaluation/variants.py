@@ -34,8 +34,11 @@ class Way:
     drawn: Callable[[int], int] | None
 
 
+WAYS = 3
+"""In which every sample's pictures are made."""
 Pictures = Callable[[], Iterator[np.ndarray]]
-"""Gives the pictures of all samples anew, one at a time: thousands need not be in memory at once."""
+"""Gives the pictures of all samples anew, one at a time: thousands need not be in memory at once. All samples with
+the first seed, then with the next."""
 
 
 class EvalExamples(Sequence[EvalExample]):
@@ -65,6 +68,7 @@ class Maker:
     ) -> None:
         self._config, self._base, self._adapter, self._examples = config, base, adapter, examples
         self._folder, self._said, self._done = folder, said, 0
+        self.seeds = range(config.seed, config.seed + config.seeds)
         self.base_digest, self.adapter_digest = digest_base(base), digest_networks({"adapter": adapter})
 
     def make(self, way: Way) -> Pictures:
@@ -82,14 +86,19 @@ class Maker:
                 **describe_sampler(self._base),
             },
         )
-        names: list[str] = []
+        names = [name for seed in self.seeds for name in self._make(way, image_folder, seed)]
+        return lambda: map(image_folder.read, names)
+
+    def _make(self, way: Way, image_folder: ImageFolder, base_seed: int) -> list[str]:
+        """The names of the pictures with one seed."""
+        config, names = self._config, list[str]()
         for first in range(0, len(self._examples), config.batch):
             places = range(first, min(first + config.batch, len(self._examples)))
             examples = [self._examples[place] for place in places]
             control_images = (
                 [self._examples[way.drawn(place)].control_image for place in places] if way.drawn else []
             )
-            seeds = [seed_of(config.seed, example.key) for example in examples]
+            seeds = [seed_of(base_seed, example.key) for example in examples]
             some = [
                 self._name(*of)
                 for of in zip(examples, seeds, control_images or [None] * len(examples), strict=True)
@@ -100,8 +109,8 @@ class Maker:
                     image_folder.write(name, picture)
             names += some
             self._done += len(some)
-            self._said(self._done, 3 * len(self._examples))
-        return lambda: map(image_folder.read, names)
+            self._said(self._done, WAYS * len(self.seeds) * len(self._examples))
+        return names
 
     def _name(self, example: EvalExample, seed: int, control_image: np.ndarray | None) -> str:
         """With a digest of what is this picture's own; the album's covers what all have in common."""

@@ -16,6 +16,7 @@ from adapters.model.adapter import Adapter, make_adapter
 from adapters.model.config import adapter_config_for
 from adapters.model.diffusers_io import save_adapter
 from adapters.run_folder import RECORD, SUMMARY, TrainSummary, claim_run, read_begun, read_summary, write_held_out
+from adapters.training.card import CARD, render_card
 from adapters.training.checkpoint import (
     TrainProgress,
     TrainState,
@@ -36,7 +37,7 @@ from adapters.training.recorder import Recorder
 from adapters.training.setup import load_live, make_crop_config, open_base, open_samples, open_texts
 from adapters.training.step import Step, make_rank_batch
 from adapters.training.validation import Validation
-from extractors.atomic import commit_folder, write_json
+from extractors.atomic import commit_folder, write_file, write_json
 from extractors.registry import format_of
 from pipeline.errors import IncompleteError, RequestError
 from pipeline.runlog import LogLine, read_log
@@ -228,6 +229,7 @@ class Training:
             summary = self._summarise(progress, new_steps, wait, recorder.memory)
             with commit_folder(config.out / "adapter") as folder:
                 save_adapter(self.result, folder)
+                write_file(folder / CARD, render_card(config, self.base, summary))
                 # The older summary must not vouch for the newer adapter.
                 (config.out / SUMMARY).unlink(missing_ok=True)
             write_json(config.out / SUMMARY, asdict(summary))

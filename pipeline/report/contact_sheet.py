@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from pipeline.dataset.dataset import IMAGES
+from pipeline.report.evaluation import Evaluation
 from pipeline.report.facts import DatasetFacts
 from pipeline.report.page import format_count, format_megabytes, format_rate
 from pipeline.report.plots import Chart, lay_out
@@ -40,6 +41,8 @@ def draw_sheet(datasets: Sequence[DatasetFacts], training: Training | None) -> b
         blocks.append(_heading(dataset))
         blocks += [_problem(problem) for problem in dataset.problems[:3]]
         blocks += _lines(dataset, OTHER_LINES if number else FIRST_LINES)
+    if training and training.evaluation:
+        blocks += _evaluation(training.evaluation)
     blocks.append(_foot(datasets, training))
     sheet = Image.new("RGB", (WIDTH, sum(block.height for block in blocks) + MARGIN), PAGE)
     top = 0
@@ -110,6 +113,16 @@ def _heading(dataset: DatasetFacts) -> Image.Image:
     facts += [f"{len(dataset.columns)} columns", f"{format_megabytes(size)} MB", dataset.geometry]
     draw.text((left, 40), ",  ".join(facts), SOFT, _font(22))
     return image
+
+
+def _evaluation(evaluation: Evaluation) -> list[Image.Image]:
+    """The verdict, and the first samples with the pictures made in each way."""
+    image, draw = _block(126)
+    draw.line((MARGIN, 16, WIDTH - MARGIN, 16), LINE, 2)
+    draw.text((MARGIN, 34), "What the adapter does", INK, _font(28, bold=True))
+    [text] = wrap(evaluation.verdict, WIDTH - 2 * MARGIN, 1, _font(22).getlength) or [""]
+    draw.text((MARGIN, 78), text, SOFT, _font(22))
+    return [image, *(_wide_line(row, labelled=n == 0) for n, row in enumerate(evaluation.rows[:FIRST_LINES]))]
 
 
 def _problem(line: str) -> Image.Image:

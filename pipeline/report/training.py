@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import RequestError
+from pipeline.report.evaluation import Evaluation, read_evaluation
 from pipeline.runlog import LogLine, read_log
 
 Points = tuple[tuple[int, float], ...]
@@ -20,7 +21,7 @@ class Training:
 
     loss, validation: those that are finite. mismatched: the last validation loss with each sample under its
     neighbour's condition, None when it was not measured. diverged: the first step with a loss or gradients that
-    are not finite, or None.
+    are not finite, or None. evaluation: of the adapter, where there was one.
     """
 
     run: str
@@ -30,6 +31,7 @@ class Training:
     rate: float | None
     diverged: int | None
     mismatched: float | None = None
+    evaluation: Evaluation | None = None
 
     @property
     def verdict(self) -> str:
@@ -68,6 +70,7 @@ def read_training(run: Path) -> Training:
         validation=_points((line.step, line.validation) for line in lines),
         mismatched=mismatched[-1][1] if mismatched else None,
         rate=rates[-1] if rates else None,
+        evaluation=read_evaluation(run / "evaluation"),
         diverged=min((line.step for line in lines if not _is_finite(line)), default=None),
     )
 

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from jobs.progress import Pace, show_steps
+from jobs import progress as module
+from jobs.progress import Pace, show_pictures, show_steps
 from pipeline.runlog import LogLine
 
 
@@ -46,3 +47,17 @@ def test_on_a_terminal_a_bar_begins_where_the_run_stood(
     said = capsys.readouterr().err
     assert "8/9" in said
     assert "validation loss 0.2500, 1.00 steps/s, 0% waiting for data, 2.5 GB of GPU memory" in said
+
+
+def test_pictures_have_lines_that_say_how_long_it_takes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = iter([0.0, 10.0, 20.0, 30.0, 40.0])
+    monkeypatch.setattr(module.time, "monotonic", lambda: next(clock))
+    with show_pictures("evaluate") as progress:
+        for done in (10, 20, 30, 40):
+            progress(done, 40)
+    assert capsys.readouterr().err.splitlines() == [
+        "evaluate: 20 of 40 pictures, 1.0 pictures/s, 20 s left",
+        "evaluate: 40 of 40 pictures, 1.0 pictures/s",
+    ]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jobs.mini_weights.base.features import kernel_distance, see_features
+from adapters.evaluation.kernel_distance import kernel_distance, see_features
 from jobs.mini_weights.base.found import (
     SkyClasses,
     find_ground,

@@ -37,6 +37,7 @@ from pipeline.dataset.tombstones import remove
 from pipeline.errors import RequestError
 from pipeline.image.geometry import Geometry
 from pipeline.image.stored import decode_rgb
+from pipeline.report.evaluation import read_evaluation
 from pipeline.shards.sample import Sample
 from pipeline.sources.scenes import ScenesSource
 from pipeline.stages import plan_extract
@@ -90,7 +91,11 @@ class Length:
         return np.array([len(caption) / 100 for caption in captions])
 
 
-TOYS = Networks(lambda weights, device: Colours(), lambda weights, device: Length())
+def make_colours(weights: Path | None, device: str) -> Colours:
+    return Colours()
+
+
+TOYS = Networks(make_colours, lambda weights, device: Length(), make_colours)
 
 
 @pytest.fixture
@@ -133,8 +138,8 @@ def test_obedience_fid_and_score_of_known_pictures(
     root: str, adapter: Path, obedient: list[list[str]], tmp_path: Path
 ) -> None:
     evaluation = evaluate(ask(root, adapter, tmp_path), networks=TOYS)
-    with_, without, wrong, copied = numbers(evaluation, "edge_f1")
-    assert with_ == copied == 1
+    with_, without, wrong, follows, copied, own = numbers(evaluation, "edge_f1")
+    assert with_ == follows == copied == own == 1
     assert without == 0
     assert wrong is not None
     assert 0 < wrong < 0.7
@@ -143,7 +148,9 @@ def test_obedience_fid_and_score_of_known_pictures(
     assert numbers(evaluation, "fid")[2] == pytest.approx(0, abs=1e-6)
     assert numbers(evaluation, "fid")[1] > 10  # type: ignore[operator]
     captions = [caption for call in obedient[:2] for caption in call]
-    assert numbers(evaluation, "clip") == pytest.approx([np.mean([len(c) / 100 for c in captions])] * 4)
+    clip = numbers(evaluation, "clip")
+    assert clip.pop(3) is None
+    assert clip == pytest.approx([np.mean([len(c) / 100 for c in captions])] * 5)
     assert [len(call) for call in obedient] == [3, 1] * 3
 
 
@@ -154,12 +161,38 @@ def test_the_table_says_what_was_done(root: str, adapter: Path, obedient: list[l
     assert (record["about"]["samples"], record["about"]["seed"], record["about"]["steps"]) == (4, 7, 1)
     text = (tmp_path / "evaluation.md").read_text()
     assert text.splitlines() == table_lines(evaluation)
-    assert "| with its condition | 1.000 | 0.00 |" in text.replace("-0.00", "0.00")
+    assert "| with its condition | 1.000 [1.000, 1.000] |" in text
+    assert "| with another sample's condition, compared with that one | 1.000 [1.000, 1.000] | — |" in text
+    assert text.splitlines()[-1].startswith("canny is followed: edge F1 (2 px) is 1.000 better than without")
     assert f"4 samples of {root}" in text
     assert "seed 7" in text
     assert "not known whether the adapter was trained on them" in text
     assert "canny, variant default" in text
     assert (tmp_path / "sheet.png").exists()
+    shown = read_evaluation(tmp_path)
+    assert shown is not None
+    assert shown.verdict == text.splitlines()[-1]
+    assert len(shown.rows) == 4
+    cells = {cell.column: cell.image for cell in shown.rows[0].cells}
+    assert list(cells) == ["condition", "without", "with", "another's", "autoencoder", "true picture"]
+    assert np.array_equal(cells["with"], cells["true picture"])  # type: ignore[arg-type]
+    assert cells["without"] is not None
+    assert (cells["without"] == 128).all()
+
+
+def test_several_seeds_are_several_pictures_of_the_same_samples(
+    root: str, adapter: Path, obedient: list[list[str]], tmp_path: Path
+) -> None:
+    told: list[tuple[int, int]] = []
+    evaluation = evaluate(ask(root, adapter, tmp_path, seeds=2), lambda *of: told.append(of), TOYS)
+    assert [len(call) for call in obedient] == [3, 1] * 6
+    assert told[-1] == (24, 24)
+    assert len(list((tmp_path / "pictures" / "with").glob("*.png"))) == 8
+    (about,) = [line for line in table_lines(evaluation) if line.startswith("4 samples")]
+    assert "seeds 0 to 1" in about
+    one = evaluate(ask(root, adapter, tmp_path), networks=TOYS)
+    assert len(obedient) == 12
+    assert evaluation.verdict == one.verdict
 
 
 def test_what_is_there_is_not_made_again(
@@ -209,12 +242,14 @@ def test_without_networks_the_table_has_dashes_and_says_why(
     def missing(weights: Path | None, device: str) -> Any:
         raise WeightsUnavailable("inception.pth: not in --weights X")
 
-    evaluation = evaluate(ask(root, adapter, tmp_path), networks=Networks(missing, lambda w, d: Length()))
-    assert numbers(evaluation, "fid") == [None] * 4
-    assert None not in numbers(evaluation, "clip")
+    evaluation = evaluate(
+        ask(root, adapter, tmp_path), networks=Networks(missing, lambda w, d: Length(), make_colours)
+    )
+    assert numbers(evaluation, "fid") == [None] * 6
+    assert numbers(evaluation, "clip").count(None) == 1
     assert "FID was not measured: inception.pth: not in --weights X." in evaluation.notes
     row = next(line for line in table_lines(evaluation) if line.startswith("| with its"))
-    assert row.split("|")[3].strip() == "—"
+    assert row.split("|")[4].strip() == "—"
 
 
 def test_for_real_the_same_twice(
@@ -225,7 +260,10 @@ def test_for_real_the_same_twice(
     silent = ask(root, adapter, tmp_path / "a", samples=2, sampling=Sampling(steps=1, guidance=1, scale=0))
     evaluation = evaluate(silent, networks=TOYS)
     rows = [row.measures for row in evaluation.rows]
-    assert rows[0] == rows[1] == rows[2] != rows[3]
+    assert rows[0] == rows[1] == rows[2] != rows[4]
+    assert evaluation.verdict is not None
+    assert not evaluation.verdict.followed
+    assert "canny is NOT followed" in table_lines(evaluation)[-1]
     heard = ask(root, adapter, tmp_path / "b", samples=2)
     measured = [row.measures for row in evaluate(heard, networks=TOYS).rows]
     assert measured[0] != measured[1] == rows[1]

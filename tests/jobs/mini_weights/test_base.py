@@ -13,12 +13,12 @@ from diffusers import StableDiffusionPipeline
 from safetensors.torch import load_file
 
 from adapters.base.mini import FOLDER, read_recipe, read_sums
+from adapters.evaluation.kernel_distance import kernel_distance, see_features
 from adapters.training.distributed import World
 from extractors.segmentation import Segmentation
 from jobs.mini_weights import loop
 from jobs.mini_weights.base import MiniBaseCommand
 from jobs.mini_weights.base.denoiser import EMPTY, draw_batch, prepare
-from jobs.mini_weights.base.features import kernel_distance, see_features
 from jobs.mini_weights.base.found import fit_skies, label_pictures, read_caption
 from jobs.mini_weights.base.latents import mirror_captions
 from jobs.mini_weights.base.measure import judge_pictures

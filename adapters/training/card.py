@@ -1,0 +1,114 @@
+"""The card of an adapter: README.md in its folder, with the front matter that the Hugging Face Hub reads."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from adapters.base import Base
+from adapters.run_folder import TrainSummary
+from adapters.training.config import TrainConfig
+from pipeline.dataset.dataset import Dataset
+from pipeline.errors import RequestError
+from pipeline.plain import show_plain
+
+CARD = "README.md"
+OURS = "Apache-2.0"
+SHIPPED = ("mini", "tiny", "tiny-xl")
+"""Bases whose weights are this project's own."""
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+PIPELINES = {"sd": "StableDiffusionAdapterPipeline", "sdxl": "StableDiffusionXLAdapterPipeline"}
+
+
+def render_card(config: TrainConfig, base: Base, summary: TrainSummary) -> str:
+    """What it is, how it was trained, whose work it builds on under which licence, and how diffusers loads it."""
+    trail = [*_trace_data(config), _trace_base(config, summary)]
+    free = all(licence.startswith(OURS) for _, _, licence in trail)
+    front = {
+        "library_name": "diffusers",
+        "license": "apache-2.0" if free else "other",
+        "pipeline_tag": "text-to-image",
+        "tags": ["t2i-adapter", "t2i-shards", config.condition],
+    }
+    if HUB_ID.fullmatch(config.base) and not Path(config.base).exists():
+        front["base_model"] = config.base
+    return "\n".join(
+        [
+            "---",
+            *(f"{name}: {json.dumps(value)}" for name, value in front.items()),
+            "---",
+            "",
+            f"# T2I-Adapter for {config.condition}",
+            "",
+            "A [T2I-Adapter](https://arxiv.org/abs/2302.08453), trained with t2i-shards:",
+            f"{summary.steps:,} steps of {config.batch} samples at a learning rate of {config.lr:g}.",
+            f"The loss on {config.validation} samples that it never saw was {summary.first_validation:.4f} before",
+            f"and {summary.last_validation:.4f} after.",
+            "",
+            "## Use",
+            "",
+            "```python",
+            f"from diffusers import {PIPELINES[base.family]}, T2IAdapter",
+            "",
+            'adapter = T2IAdapter.from_pretrained("the folder of this file")',
+            f"pipeline = {PIPELINES[base.family]}.from_pretrained(",
+            f"    {json.dumps(_name_base(config))}, adapter=adapter",
+            ")",
+            f'image = pipeline("a prompt", image=control_image).images[0]  # the {config.condition}',
+            "```",
+            "",
+            "## Licences",
+            "",
+            "| what | made by | licence |",
+            "|---|---|---|",
+            *(f"| {' | '.join(map(_escape, row))} |" for row in trail),
+            "",
+            "Those of the pictures, of the networks and of the base may bind what is made of them."
+            if not free
+            else "All of it is Apache-2.0.",
+            "",
+        ]
+    )
+
+
+def _name_base(config: TrainConfig) -> str:
+    return "adapters/base/mini" if config.base == "mini" else config.base
+
+
+def _trace_base(config: TrainConfig, summary: TrainSummary) -> tuple[str, str, str]:
+    licence = OURS if config.base in SHIPPED else "that of its publisher"
+    return f"the frozen base {config.base}", f"sha256 of its tensors {summary.base_digest[:12]}…", licence
+
+
+def _trace_data(config: TrainConfig) -> Iterator[tuple[str, str, str]]:
+    """(what, made by, licence) of the pictures and of the condition's column. Latents are the base's work."""
+    for root in config.roots:
+        try:
+            dataset = Dataset.open(root)
+            columns = [column for column in config.columns if column != config.latents]
+            recipes = {column: dataset.recipe(column) for column in columns}
+        except (RequestError, OSError):
+            yield f"pictures of {root}", "unknown", "unknown"
+            continue
+        kind = str(dataset.description.source.get("kind"))
+        yield f"pictures of {root}", kind, OURS if kind == "scenes" else "that of each picture"
+        for column, recipe in recipes.items():
+            yield f"column {column}", *_trace_column(recipe or {})
+
+
+def _trace_column(recipe: Mapping[str, Any]) -> tuple[str, str]:
+    """Who made it, under which licence."""
+    if recipe.get("made_by"):
+        return str(recipe["made_by"]), str(recipe.get("licence", "unknown"))
+    by = f"{recipe.get('extractor', 'unknown')}, variant {recipe.get('variant', 'unknown')}"
+    weights = recipe.get("weights")
+    if not recipe.get("extractor"):
+        return by, "unknown"
+    return by, str(weights.get("licence", "unknown")) if isinstance(weights, dict) else OURS
+
+
+def _escape(text: str) -> str:
+    return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", show_plain(text))
