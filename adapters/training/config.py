@@ -56,7 +56,7 @@ class TrainConfig:
     flip: bool = False
     """Mirror half of the visits, picture and condition together."""
     threshold: Literal["fixed", "random"] = "fixed"
-    """From where on a sketch is an edge: 0.5 as for SD 1.x, or 0.3 to 0.8 at random as for SDXL."""
+    """From where on a sketch is an edge: 0.5 as for SD 1.x, or 0.3 to 0.8 at random for each batch as for SDXL."""
     clip: float | None = None
     """Norm to which the gradients of a step are scaled down; 0 scales none, as in the paper. 1 when not given, and
     none in a run that was begun before there was this option."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -21,6 +22,8 @@ from pipeline.shards.sample_info import read_info
 EDGE = 0.5
 """From where on a soft sketch is an edge (the published SD 1.x adapter); SDXL's was trained on EDGES at random."""
 EDGES = (0.3, 0.8)
+Threshold = Literal["fixed", "batch", "visit"]
+"""EDGE, one of EDGES for each batch (`draw_edge`), or one for each visit, as all runs once did."""
 (LATENTS,) = format_of("latents").members
 
 
@@ -29,9 +32,8 @@ class CropConfig:
     """What of a sample is used, and how.
 
     size: side of the square crop, pixels; whole pictures, cut to multiples of 64, when None. channels, cell: of
-    the base's latents, and pixels per side of one. flip, empty_captions, threshold: as in TrainConfig. latents:
-    read the latent of the fixed crop instead of the picture. live: leave the condition to be computed from the
-    crop.
+    the base's latents, and pixels per side of one. flip, empty_captions: as in TrainConfig. latents: read
+    the latent of the fixed crop instead of the picture. live: leave the condition to be computed from the crop.
     """
 
     condition: str
@@ -40,7 +42,7 @@ class CropConfig:
     cell: int = 8
     flip: bool = False
     empty_captions: float = 0.0
-    threshold: str = "fixed"
+    threshold: Threshold = "fixed"
     latents: bool = False
     live: bool = False
 
@@ -84,6 +86,13 @@ def make_generator(seed: int, visit: str, key: str) -> torch.Generator:
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
 
+def draw_edge(seed: int, step: int) -> float:
+    """The threshold of a step's whole batch: one of EDGES, rounded to a tenth, as TencentARC's train_sketch.py."""
+    low, high = EDGES
+    drawn = torch.rand((), generator=make_generator(seed, "threshold", str(step)), dtype=torch.float64).item()
+    return round(low + drawn * (high - low), 1)
+
+
 @names_sample
 def make_example(sample: Sample, crop_config: CropConfig, seed: int, visit: str) -> Example:
     """Crop and mirror picture and condition together, choose a caption, draw timestep and noise.
@@ -119,7 +128,7 @@ def make_example(sample: Sample, crop_config: CropConfig, seed: int, visit: str)
         picture=None if latent is not None else _to_tensor(crop),  # type: ignore[arg-type]
         latent=latent,
         control_image=None if control_image is None else _to_tensor(control_image),
-        edge=EDGES[0] + randoms.edge * (EDGES[1] - EDGES[0]) if crop_config.threshold == "random" else EDGE,
+        edge=EDGES[0] + randoms.edge * (EDGES[1] - EDGES[0]) if crop_config.threshold == "visit" else EDGE,
         caption="" if randoms.empty < crop_config.empty_captions else _choose_caption(sample, randoms.caption),
         u=randoms.u,
         vae_noise=torch.randn(shape, generator=generator),

@@ -12,11 +12,12 @@ from dataclasses import dataclass, replace
 from itertools import chain, count, islice
 from typing import Protocol, TypeVar
 
+import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from adapters.training.batch import Batch, stack_examples
 from adapters.training.distributed import World
-from adapters.training.example import CropConfig, Example, make_example
+from adapters.training.example import CropConfig, Example, draw_edge, make_example
 from extractors.budget import stored_size
 from pipeline.errors import IncompleteError, RequestError
 from pipeline.interrupts import hold_interrupts
@@ -95,11 +96,14 @@ class MicroBatches(IterableDataset[list[Batch]]):
         first, stride = (loader.id, loader.num_workers) if loader else (0, 1)
         positions = chain.from_iterable(map(self.rank_batch.positions, count(self.start + first, stride)))
         taken = self.stream.take(positions, self._make)
-        while True:
-            yield [self._stack(taken) for _ in range(self.rank_batch.parts)]
+        for step in count(self.start + first, stride):
+            yield [self._stack(taken, step) for _ in range(self.rank_batch.parts)]
 
-    def _stack(self, taken: Iterator[tuple[int, Example]]) -> Batch:
-        return stack_examples([example for _, example in islice(taken, self.rank_batch.micro)])
+    def _stack(self, taken: Iterator[tuple[int, Example]], step: int) -> Batch:
+        batch = stack_examples([example for _, example in islice(taken, self.rank_batch.micro)])
+        if self.crop_config.threshold == "batch":
+            batch = replace(batch, edges=torch.full_like(batch.edges, draw_edge(self.seed, step)))
+        return batch
 
     def _make(self, sample: Sample, epoch: int, shape: Shape | None) -> Example:
         crop_config = self.crop_config if shape is None else replace(self.crop_config, size=None)

@@ -109,7 +109,7 @@ def make_crop_config(
         cell=SIZE_MULTIPLE // side,
         flip=config.flip,
         empty_captions=config.empty_captions,
-        threshold=config.threshold,
+        threshold="fixed" if config.threshold == "fixed" else "batch",
         latents=config.latents is not None,
         live=config.live,
     )

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
@@ -28,6 +28,7 @@ from adapters.training.checkpoint import (
 from adapters.training.config import DECIDE, TrainConfig
 from adapters.training.distributed import World, join_world, share_threads
 from adapters.training.ema import Ema
+from adapters.training.example import CropConfig
 from adapters.training.extents import Noted, find_begun, note_extents
 from adapters.training.hold import hold_run
 from adapters.training.loader import MicroBatches, SampleStream, load_batches
@@ -88,7 +89,7 @@ class Training:
                 f"--validation needs samples that are held out, and all {config.validation} were removed from the "
                 "data since this run was begun; begin another --out"
             )
-        self.crop_config = make_crop_config(config, base, self.held_out, stream.short_side)
+        self.crop_config = self._keep_threshold(make_crop_config(config, base, self.held_out, stream.short_side))
         self.adapter = self._first_adapter()
         self.clip = self._choose_clip()
         self.ema = Ema(self.adapter, config.ema) if config.ema else None
@@ -115,10 +116,18 @@ class Training:
             **{name: getattr(self.config, name) for name in DECIDE},
             "live": self.live and self.live.recipe,
             "clip": self.clip,
+            "threshold_per": "batch" if self.crop_config.threshold == "batch" else None,
             "size": self.crop_config.size,
             "data": self.stream.digest,
             "base": self.base_digest,
         }
+
+    def _keep_threshold(self, crop_config: CropConfig) -> CropConfig:
+        """A run that was begun when each visit drew its threshold goes on so."""
+        begun = read_begun(self.config.out)
+        if crop_config.threshold != "batch" or begun is None or begun.get("threshold_per") == "batch":
+            return crop_config
+        return replace(crop_config, threshold="visit")
 
     def _choose_clip(self) -> float | None:
         asked, begun = self.config.clip, read_begun(self.config.out)

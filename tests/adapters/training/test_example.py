@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +13,7 @@ from adapters.training.example import (
     CropConfig,
     VisitRandoms,
     choose_window,
+    draw_edge,
     make_example,
     make_generator,
     read_map,
@@ -159,7 +161,7 @@ def test_nothing_is_mirrored_or_left_out_unasked() -> None:
 
 def test_an_option_moves_no_other_dice() -> None:
     sample = toy_sample(1, size=128)
-    options: dict[str, Any] = {"flip": True, "empty_captions": 0.5, "threshold": "random"}
+    options: dict[str, Any] = {"flip": True, "empty_captions": 0.5, "threshold": "visit"}
     for epoch in map(str, range(20)):
         plain = make_example(sample, CROP_CONFIG, 0, epoch)
         for name, value in options.items():
@@ -170,10 +172,25 @@ def test_an_option_moves_no_other_dice() -> None:
                 assert torch.equal(other.picture, plain.picture)  # type: ignore[arg-type]
 
 
-def test_random_thresholds_lie_between_those_of_the_published_adapter() -> None:
+def test_thresholds_of_visits_lie_between_those_of_the_published_adapter_as_ever() -> None:
     sample = toy_sample(1)
-    crop_config = replace(CROP_CONFIG, threshold="random")
+    crop_config = replace(CROP_CONFIG, threshold="visit")
     edges = [make_example(sample, crop_config, 0, str(epoch)).edge for epoch in range(200)]
     assert 0.3 <= min(edges) < 0.35
     assert 0.75 < max(edges) < 0.8
-    assert {make_example(sample, CROP_CONFIG, 0, str(epoch)).edge for epoch in range(5)} == {0.5}
+    # Runs that were begun with these go on with these.
+    assert edges[:3] == [0.4984799188731987, 0.535835920079631, 0.4087142947874614]
+    for threshold in ("fixed", "batch"):
+        crop_config = replace(CROP_CONFIG, threshold=threshold)
+        assert {make_example(sample, crop_config, 0, str(epoch)).edge for epoch in range(5)} == {0.5}
+
+
+def test_a_batch_has_one_of_six_thresholds_as_often_as_rounding_gives_them() -> None:
+    drawn = [draw_edge(seed, step) for seed in range(20) for step in range(100)]
+    counts = Counter(drawn)
+    assert sorted(counts) == [0.3, 0.4, 0.5, 0.6, 0.7, 0.8]
+    for edge, count in counts.items():
+        assert count / len(drawn) == pytest.approx(0.1 if edge in (0.3, 0.8) else 0.2, abs=0.03)
+    assert len(set(drawn[:100])) > 3, "the threshold does not change from step to step"
+    assert drawn[:100] != drawn[100:200], "nor with the seed"
+    assert drawn[7] == draw_edge(0, 7)

@@ -4,6 +4,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from itertools import islice, product
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +18,7 @@ from adapters.model.diffusers_io import WEIGHTS
 from adapters.training import loader
 from adapters.training.batch import Batch
 from adapters.training.distributed import World
-from adapters.training.example import CropConfig
+from adapters.training.example import CropConfig, draw_edge
 from adapters.training.loader import ErrorForwarding, MicroBatches, RankBatch, load_batches, raise_forwarded
 from adapters.training.trainer import Training
 from pipeline.errors import Unreachable
@@ -68,6 +69,20 @@ def test_global_batches_are_the_same_in_every_world(
         rank_batches = [RankBatch(BATCH, micro, rank, ranks) for rank in range(ranks)]
         parts = [_read(rank_batch, loaders, start, monkeypatch) for rank_batch in rank_batches]
         assert torch.equal(_join(parts, rank_batches[0]), expected)
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_a_batch_has_one_threshold_in_every_world(ranks: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(f"{__name__}.CROP_CONFIG", replace(CROP_CONFIG, threshold="batch"))
+    expected = [pytest.approx(draw_edge(0, step)) for step in range(2, STEPS)]
+    assert len({draw_edge(0, step) for step in range(2, STEPS)}) > 1
+    for micro, loaders in ((1, 0), (BATCH // ranks, 2)):
+        for rank in range(ranks):
+            rank_batch = RankBatch(BATCH, micro, rank, ranks)
+            edges = torch.cat([batch.edges for batch in _read(rank_batch, loaders, 2, monkeypatch)])
+            steps = edges.view(STEPS - 2, BATCH // ranks)
+            assert (steps == steps[:, :1]).all()
+            assert steps[:, 0].tolist() == expected
 
 
 def test_a_share_is_cut_without_gap_or_overlap() -> None:
