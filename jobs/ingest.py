@@ -125,7 +125,13 @@ class IngestCoco(_Ingest):
     in a way that may pass."""
 
     def run(self) -> Summary:
-        source = CocoSource(self.coco, self.split, self.licenses, self.downloads if self.download else None)
+        source = CocoSource(
+            self.coco,
+            self.split,
+            self.licenses,
+            self.downloads if self.download else None,
+            asked=self.options.truth,
+        )
         where = "" if self.download else source.coco
         after = After(self.retry_failed, min_yield=self.downloads.min_yield, where=where)
         return ingest(source, self.geometry, self.options, self.engine, after)

@@ -27,6 +27,8 @@ REDIRECTS = frozenset({301, 302, 303, 307, 308})
 PIECE = 64 << 10
 PAGES = frozenset({"text/html", "application/xhtml+xml"})
 """What a page about a missing picture calls itself. Other odd types are often just a server's ignorance."""
+CODINGS = frozenset({"gzip", "x-gzip", "compress", "x-compress", "deflate", "br", "zstd", "dcb", "dcz", "exi"})
+"""Content codings that IANA knows; each has to be unpacked."""
 CHUNK_LINE = 1 << 10
 CHUNKS = 1 << 16
 """A body in more pieces than this costs more to put together than it can be worth."""
@@ -85,7 +87,9 @@ def _refuse_encoded(headers: Message) -> None:
     """FetchError for a body that would have to be unpacked; we asked for it plain, and a bomb comes packed."""
     transfer = ",".join(headers.get_all("Transfer-Encoding", [])).lower()
     content = ",".join(headers.get_all("Content-Encoding", [])).strip().lower()
-    if content not in ("", "identity") or transfer not in ("", "chunked", "identity"):
+    # Servers put other words there (UTF-8, none, aws-chunked), and send what was asked for.
+    packed = CODINGS.intersection(re.split(r"[\s,]+", content))
+    if packed or transfer not in ("", "chunked", "identity"):
         raise FetchError(ENCODED)
 
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from urllib.parse import quote, urlsplit
 
+import idna
+
 from pipeline.download.reasons import ADDRESS, CREDENTIALS, HOST, PORT, SCHEME, URL, FetchError
 
 URL_LENGTH = 8192
@@ -91,6 +93,14 @@ def _parse_authority(netloc: str) -> tuple[str, bool, int | None]:
         raise FetchError(PORT) from None
 
 
+def _to_ascii(host: str) -> str:
+    """The host by UTS 46, not transitional, as browsers have it: not of 2003. Raises UnicodeError."""
+    if host.isascii():
+        return host.lower()
+    labels = idna.uts46_remap(host, std3_rules=False, transitional=False).split(".")
+    return ".".join(label if label.isascii() else f"xn--{label.encode('punycode').decode()}" for label in labels)
+
+
 def _parse_host(netloc: str, host: str) -> tuple[str, bool]:
     """The host in its one form, and whether it is an address."""
     if netloc.startswith("["):
@@ -103,7 +113,7 @@ def _parse_host(netloc: str, host: str) -> tuple[str, bool]:
         return str(address), True
     try:
         # Every kind of dot becomes ".", every width and style of digit a plain one.
-        name = host.encode("idna").decode("ascii").lower().removesuffix(".")
+        name = _to_ascii(host).removesuffix(".")
     except UnicodeError:
         raise FetchError(HOST) from None
     if _NUMBER.fullmatch(name):

@@ -141,6 +141,7 @@ NASTY: Mapping[str, Nasty] = {
     "bomb": Nasty(answer(_bomb(), Content_Encoding="gzip"), "refused: encoded"),
     "bomb-transfer": Nasty(answer(_bomb(), Transfer_Encoding="gzip, chunked"), "refused: encoded"),
     "brotli": Nasty(answer(Content_Encoding="br"), "refused: encoded"),
+    "packed-twice": Nasty(answer(Content_Encoding="UTF-8, GZIP"), "refused: encoded"),
     "cut": Nasty(send(_OK + b"Content-Length: 40000\r\n\r\n" + PICTURE[:20000]), "cut off"),
     "cut-chunked": Nasty(send(_CHUNKED + _CHUNK[:1000]), "cut off"),
     "cut-between-chunks": Nasty(send(_CHUNKED + _CHUNK), "cut off"),

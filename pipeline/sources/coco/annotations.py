@@ -5,8 +5,10 @@ The whole of train2017 (118 k pictures, 592 k captions, 262 k people, 860 k inst
 
 from __future__ import annotations
 
+import codecs
 import functools
 import hashlib
+import logging
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -33,6 +35,8 @@ from pipeline.sources.coco.schema import (
     Segments,
 )
 
+log = logging.getLogger(__name__)
+
 KINDS = ("captions", "person_keypoints", "instances", "panoptic")
 """The annotation files of a split that are read; all but the first may be absent."""
 
@@ -51,7 +55,7 @@ class Annotations:
     images: Sequence[Image]
     licences: Mapping[int, Licence]
     captions: Mapping[int, list[str]]
-    people: Mapping[int, list[list[float]]]
+    people: Mapping[int, list[list[float]]] | None
     categories: Mapping[int, list[str]]
     segments: Mapping[int, list[list[int]]]
 
@@ -78,9 +82,10 @@ def _digest_once(path: Path, size: int, changed: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def read_annotations(coco: Path, split: str, notes: Counter[str]) -> Annotations:
-    """notes: counts captions that had to be cut.
+def read_annotations(coco: Path, split: str, notes: Counter[str], with_people: bool = True) -> Annotations:
+    """notes: counts captions that had to be cut. with_people: they are asked for.
 
+    Where they are not, people are None if their file is malformed, and may yet be had if it is not.
     Raises RequestError for what is missing, malformed, or does not fit together.
     """
     path = annotation_file(coco, "captions", split)
@@ -96,7 +101,7 @@ def read_annotations(coco: Path, split: str, notes: Counter[str]) -> Annotations
         images=images,
         licences={licence.id: licence for licence in found.licenses},
         captions=captions,
-        people=_read_people(annotation_file(coco, "person_keypoints", split), ids),
+        people=_try_people(annotation_file(coco, "person_keypoints", split), ids, with_people),
         categories=_read_categories(annotation_file(coco, "instances", split), ids),
         segments=_read_segments(annotation_file(coco, "panoptic", split), ids),
     )
@@ -107,7 +112,6 @@ def _check_images(path: Path, found: CaptionFile) -> list[Image]:
     if not found.images:
         raise RequestError(f"{path}: must list at least one picture in images, has none")
     images = sorted(found.images, key=lambda image: image.id)
-    licences = {licence.id for licence in found.licenses}
     last = -1
     for image in images:
         if image.id == last:
@@ -117,11 +121,17 @@ def _check_images(path: Path, found: CaptionFile) -> list[Image]:
             raise RequestError(
                 f"{path}: a file_name must be {FILE_NAME.pattern}, not {image.file_name!r} (image {image.id})"
             )
-        if image.license not in licences:
-            raise RequestError(
-                f"{path}: a license must be one of licenses, not {image.license} (image {image.id})"
-            )
     return images
+
+
+def _try_people(path: Path, ids: set[int], asked: bool) -> Mapping[int, list[list[float]]] | None:
+    try:
+        return _read_people(path, ids)
+    except RequestError as error:
+        if asked:
+            raise
+        log.warning("%s; this dataset will have no --truth keypose", error)
+        return None
 
 
 def _read_people(path: Path, ids: set[int]) -> Mapping[int, list[list[float]]]:
@@ -131,7 +141,7 @@ def _read_people(path: Path, ids: set[int]) -> Mapping[int, list[list[float]]]:
     annotations = _load(path, PeopleFile).annotations
     _check_known(path, annotations, ids)
     people = defaultdict[int, list[list[float]]](list)
-    for person in sorted(annotations, key=lambda person: (-person.area, person.id)):
+    for person in sorted(annotations, key=lambda person: (-(person.area or 0), person.id)):
         if person.num_keypoints > 0 and not person.iscrowd:
             people[person.image_id].append(person.keypoints)
     return people
@@ -172,7 +182,8 @@ _File = TypeVar("_File")
 
 def _load(path: Path, kind: type[_File]) -> _File:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=kind)
+        data = path.read_bytes().removeprefix(codecs.BOM_UTF8)
+        return msgspec.json.decode(data, type=kind, strict=False)  # so that 160.0 is a whole number
     except FileNotFoundError:
         raise RequestError(f"{path}: not there; --coco must be a folder with COCO's annotations in it") from None
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:

@@ -9,7 +9,7 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import IO, TypeAlias
 
 from pipeline.errors import Drop, RequestError
@@ -44,41 +44,87 @@ class Place:
         if self.inside is None:
             return self._read_file
         archive, inside = _open_zip(self.path), self.inside
-        return lambda name: _read_member(archive, f"{inside}/{name}")
+        return lambda name: _read_member(archive, f"{inside}/{name}" if inside else name)
+
+    def __str__(self) -> str:
+        return f"{self.path}/" if self.inside is None else f"{self.path} ({self.inside or 'flat'})"
 
     def _read_file(self, name: str) -> bytes:
         with open_inside(self.path, name, self.within) as file:
             return _read_capped(file)
 
 
-def find_pictures(coco: Path, split: str) -> Place | None:
-    """train2017/ or train2017.zip, also below images/."""
+@dataclass(frozen=True)
+class Places:
+    """Where files may be, the first that has one first: an empty folder may lie beside the zip that is meant."""
+
+    places: tuple[Place, ...]
+
+    def open(self) -> Read:
+        """A file is found by another spelling of its ending too (.JPG). Raises as `Place.open` does."""
+        # A zip that nothing is looked for in may be damaged.
+        readers = [functools.cache(place.open) for place in self.places]
+
+        def read(name: str) -> bytes:
+            for spelling in _spellings(name):
+                for reader in readers:
+                    try:
+                        return reader()(spelling)
+                    except (FileNotFoundError, NotADirectoryError):
+                        continue
+            raise FileNotFoundError(name)
+
+        return read
+
+    def has(self, name: str) -> bool:
+        """Whether the file is in one of them, readable or not."""
+        try:
+            self.open()(name)
+        except FileNotFoundError:
+            return False
+        except (Drop, OSError):
+            return True
+        return True
+
+    def __str__(self) -> str:
+        return ", ".join(map(str, self.places))
+
+
+def _spellings(name: str) -> tuple[str, ...]:
+    stem, dot, ending = name.rpartition(".")
+    return tuple(dict.fromkeys((name, f"{stem}{dot}{ending.upper()}", f"{stem}{dot}{ending.lower()}")))
+
+
+def find_pictures(coco: Path, split: str) -> Places | None:
+    """train2017/ or train2017.zip, also below images/, and also when unpacking has made train2017/train2017/."""
     names = (split, f"images/{split}")
     return _find(coco, names, names, inside=split)
 
 
-def find_stuff_maps(coco: Path, split: str) -> Place | None:
+def find_stuff_maps(coco: Path, split: str) -> Places | None:
     """stuffthingmaps/train2017/, or stuffthingmaps_trainval2017.zip with both splits in it."""
     folders = (f"stuffthingmaps/{split}", f"stuffthingmaps_trainval2017/{split}")
     zips = ("stuffthingmaps_trainval2017", "annotations/stuffthingmaps_trainval2017")
     return _find(coco, folders, zips, inside=split)
 
 
-def find_panoptic_maps(coco: Path, split: str) -> Place | None:
+def find_panoptic_maps(coco: Path, split: str) -> Places | None:
     """panoptic_train2017/ or panoptic_train2017.zip, as the official zip of annotations holds it."""
     name = f"panoptic_{split}"
     names = (f"annotations/{name}", name)
     return _find(coco, names, names, inside=name)
 
 
-def _find(coco: Path, folders: tuple[str, ...], zips: tuple[str, ...], inside: str) -> Place | None:
-    for name in folders:
-        if (coco / name).is_dir():
-            return Place(check_inside(coco, coco / name), within=coco)
+def _find(coco: Path, folders: tuple[str, ...], zips: tuple[str, ...], inside: str) -> Places | None:
+    """Folders that are not empty, the inner one of two of a name too; zips, whose members may lie flat."""
+    nested = [f"{name}/{PurePath(name).name}" for name in folders]
+    there = [check_inside(coco, coco / name) for name in (*folders, *nested) if (coco / name).is_dir()]
+    found = [Place(folder, within=coco) for folder in there if any(os.scandir(folder))]
     for name in zips:
         if (coco / f"{name}.zip").is_file():
-            return Place(check_inside(coco, coco / f"{name}.zip"), inside)
-    return None
+            path = check_inside(coco, coco / f"{name}.zip")
+            found += [Place(path, folder) for folder in (inside, "", f"{inside}/{inside}")]
+    return Places(tuple(found)) if found else None
 
 
 def check_inside(coco: Path, path: Path) -> Path:

@@ -19,7 +19,7 @@ from pipeline.errors import Drop
 from pipeline.image.geometry import Placement
 from pipeline.image.opened import DAMAGED
 from pipeline.sources.coco.annotations import annotation_file
-from pipeline.sources.coco.files import Place, Read, find_panoptic_maps, find_stuff_maps
+from pipeline.sources.coco.files import Places, Read, find_panoptic_maps, find_stuff_maps
 from pipeline.sources.row import Row
 
 NO_MAP = "not a label map"
@@ -33,7 +33,7 @@ class LabelMaps:
 
     kind: Literal["stuffthingmaps", "panoptic"]
     made_by: str
-    place: Place
+    place: Places
 
     def place_map(self, row: Row, read: Read, placement: Placement) -> np.ndarray:
         """The map of a row's picture as `extractors.maps.formats.Labels` has it. Raises Drop."""

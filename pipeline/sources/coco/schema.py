@@ -1,4 +1,7 @@
-"""What is used of COCO's annotation files (cocodataset.org, "data format"); the rest is skipped."""
+"""What is used of COCO's annotation files (cocodataset.org, "data format"); the rest is skipped.
+
+Files that other tools wrote may say 160.0 for a width, and nothing of licences or areas.
+"""
 
 from __future__ import annotations
 
@@ -15,15 +18,15 @@ class Image(Struct, gc=False):
     file_name: str
     width: Side
     height: Side
-    license: int
-    flickr_url: str = ""
-    coco_url: str = ""
+    license: int | None = None
+    flickr_url: str | None = None
+    coco_url: str | None = None
 
 
 class Licence(Struct, gc=False):
     id: int
     name: str
-    url: str = ""
+    url: str | None = None
 
 
 class Caption(Struct, gc=False):
@@ -37,7 +40,7 @@ class Person(Struct, gc=False):
     image_id: int
     keypoints: Annotated[list[float], Meta(min_length=51, max_length=51)]
     num_keypoints: int
-    area: float
+    area: float | None = None
     iscrowd: int = 0
 
 
@@ -63,8 +66,8 @@ class Segments(Struct, gc=False):
 
 class CaptionFile(Struct):
     images: list[Image]
-    licenses: list[Licence]
     annotations: list[Caption]
+    licenses: list[Licence] = []
 
 
 class PeopleFile(Struct):

@@ -19,12 +19,12 @@ from pipeline.image.decode import WEB_FORMATS
 from pipeline.image.geometry import Placement
 from pipeline.sources.base import Opener, Original, passing
 from pipeline.sources.coco.annotations import Annotations, annotation_file, digest_annotations, read_annotations
-from pipeline.sources.coco.files import Place, Read, find_pictures
+from pipeline.sources.coco.files import Places, Read, find_pictures
 from pipeline.sources.coco.labels import find_label_maps
 from pipeline.sources.coco.schema import Image
 from pipeline.sources.coco.truth import check_as_annotated, place_people
 from pipeline.sources.row import Row
-from pipeline.sources.tree import MISSING
+from pipeline.sources.tree import MISSING, UNREADABLE
 
 if TYPE_CHECKING:
     from pipeline.download.shard import Downloads
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 SPLIT = re.compile(r"[0-9A-Za-z_-]+")
 TOLD = ("image_id", "license", "license_name", "license_url", "flickr_url", "coco_url", "categories")
 """What of a row travels in the sample's json."""
+FIRST = 16
+"""Pictures that are looked for before any is planned."""
 VERSION = 1
 """Of the rules by which annotations become maps."""
 
@@ -50,6 +52,8 @@ class CocoSource:
     """Take only pictures under these of COCO's licence ids; all of them when not given."""
     downloads: Downloads | None = None
     """Fetch the pictures by their coco_url in this way; read them from the folder when not given."""
+    asked: tuple[str, ...] = ()
+    """The conditions of --truth; nothing but keypose needs the people."""
 
     def __post_init__(self) -> None:
         if not Path(self.coco).is_dir():
@@ -89,16 +93,27 @@ class CocoSource:
 
     def rows(self, left_out: Counter[str]) -> Iterator[Row]:
         """Key: the image id with 12 digits, as COCO's own files are named."""
-        known = read_annotations(self._folder, self.split, left_out)
+        known = read_annotations(self._folder, self.split, left_out, "keypose" in self.asked)
         for licence in self.licenses:
             if licence not in known.licences:
                 had = ", ".join(map(str, sorted(known.licences)))
                 raise RequestError(f"--licenses must be licence ids of the captions file ({had}), not {licence}")
+        if not self.downloads:
+            self._check_first([image.file_name for image in known.images[:FIRST]])
         for image in known.images:
             if reason := self._refuse(image, known):
                 left_out[reason] += 1
             else:
                 yield self._row(image, known)
+
+    def _check_first(self, names: Sequence[str]) -> None:
+        """Raises RequestError when none of the first pictures is where they were looked for."""
+        place = self._pictures()
+        if not any(map(place.has, names)):
+            raise RequestError(
+                f"{self.coco}: none of the first {len(names)} pictures of the captions ({names[0]} …) is in "
+                f"{place}; --coco must hold the pictures of --split {self.split}, or --download them"
+            )
 
     def _refuse(self, image: Image, known: Annotations) -> str | None:
         if self.licenses and image.license not in self.licenses:
@@ -110,20 +125,20 @@ class CocoSource:
         return None
 
     def _row(self, image: Image, known: Annotations) -> Row:
-        licence = known.licences[image.license]
-        location = image.coco_url if self.downloads else image.file_name
+        licence = known.licences.get(image.license or 0)
+        location = image.coco_url or "" if self.downloads else image.file_name
         extra = {
             "image_id": image.id,
-            "license": licence.id,
-            "license_name": licence.name,
-            "license_url": licence.url,
-            "flickr_url": image.flickr_url,
-            "coco_url": image.coco_url,
+            "license": image.license or None,
+            "license_name": licence.name if licence else "unknown",
+            "license_url": licence.url or "" if licence else "",
+            "flickr_url": image.flickr_url or "",
+            "coco_url": image.coco_url or "",
             "width": image.width,
             "height": image.height,
             "label_map": f"{PurePath(image.file_name).stem}.png",
             "categories": known.categories.get(image.id, []),
-            "people": known.people.get(image.id, []),
+            "people": None if known.people is None else known.people.get(image.id, []),
             "segments": known.segments.get(image.id, []),
         }
         return Row(f"{image.id:012d}", location, tuple(known.captions[image.id]), extra=extra)
@@ -140,12 +155,16 @@ class CocoSource:
 
     @contextmanager
     def gather(self, rows: Sequence[Row], size: int, scratch: Path, pictures: bool = True) -> Iterator[Opener]:
+        if "keypose" in self.asked and any(row.extra["people"] is None for row in rows):
+            raise RequestError(
+                "this dataset was planned without people, whose file was malformed; use another --out"
+            )
         maps = find_label_maps(self._folder, self.split)
         read_map = maps.place.open() if maps else None
         with self._open_pictures(rows, scratch) if pictures else nullcontext() as read_picture:
 
             def open_row(row: Row) -> Original:
-                people = partial(place_people, row.extra["people"])
+                people = partial(place_people, row.extra["people"] or [])
                 truth: dict[str, Callable[[Placement], Any]] = {"keypose": people}
                 if maps and read_map:
                     truth["seg"] = partial(maps.place_map, row, read_map)
@@ -169,7 +188,7 @@ class CocoSource:
         else:
             yield self._pictures().open()
 
-    def _pictures(self) -> Place:
+    def _pictures(self) -> Places:
         place = find_pictures(self._folder, self.split)
         if place is None:
             raise RequestError(
@@ -199,6 +218,8 @@ def read_original(row: Row, read: Read) -> bytes:
         data = read(row.location)
     except FileNotFoundError:
         raise Drop(MISSING) from None
+    except OSError:
+        raise Drop(UNREADABLE) from None
     check_as_annotated(data, (row.extra["width"], row.extra["height"]))
     return data
 
