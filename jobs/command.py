@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from jobs.stdout import divert_prints, print_summary
-from pipeline.engine import Outcome
+from pipeline.engine import RunResult
 from pipeline.engine.run import Engine
 from pipeline.errors import IncompleteError, RequestError, describe_error, tell_full
 from pipeline.plain import hide_secrets, show_plain
@@ -131,20 +131,20 @@ def list_counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
 
 
-def summarise(verb: str, outcome: Outcome, shards: int) -> Summary:
+def summarise(verb: str, result: RunResult, shards: int) -> Summary:
     """The end of a job over shards: `shards` of them there are, `outcome` is what this run did."""
-    dropped = {column: dict(reasons) for column, reasons in outcome.drops.items() if reasons}
-    parts = [f"{column} {count} samples" for column, count in outcome.samples.items()]
+    dropped = {column: dict(reasons) for column, reasons in result.drops.items() if reasons}
+    parts = [f"{column} {count} samples" for column, count in result.samples.items()]
     for column, reasons in dropped.items():
         parts.append(f"{column} dropped {sum(reasons.values())} ({list_counts(reasons)})")
-    done = f"{shards - len(outcome.set_aside)} of {shards} shards done, {len(outcome.made)} of them now"
-    line = f"{verb}: {'; '.join([done, *parts])}; {outcome.seconds:.1f} s"
+    done = f"{shards - len(result.quarantined)} of {shards} shards done, {len(result.made)} of them now"
+    line = f"{verb}: {'; '.join([done, *parts])}; {result.seconds:.1f} s"
     record = {
         "command": verb,
         "shards": shards,
-        "made": len(outcome.made),
-        "samples": dict(outcome.samples),
+        "made": len(result.made),
+        "samples": dict(result.samples),
         "drops": dropped,
-        "seconds": round(outcome.seconds, 3),
+        "seconds": round(result.seconds, 3),
     }
-    return Summary(line, record, tuple(outcome.problems))
+    return Summary(line, record, tuple(result.problems))

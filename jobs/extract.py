@@ -56,8 +56,8 @@ class ExtractCommand:
         )
         left = dataset.left(made.column for made in stage.conditions)
         with show_progress("extract", len(left), len(dataset.shards)) as progress:
-            outcome = run(stage, left, self.engine.engine, self.engine.workers, progress)
-        return summarise("extract", outcome, len(dataset.shards))
+            result = run(stage, left, self.engine.engine, self.engine.workers, progress)
+        return summarise("extract", result, len(dataset.shards))
 
 
 def choose_device(asked: str, engine: EngineOptions) -> str:

@@ -185,9 +185,9 @@ def _fill(
     if left and (damaged := verify_plan(dataset)):
         raise RequestError(f"{options.out}: {damaged[0]}; make the dataset anew in another --out")
     with show_progress("ingest", len(left), len(dataset.shards)) as progress:
-        outcome = run(Ingest(dataset, source, truths), left, engine.engine, engine.workers, progress)
+        result = run(Ingest(dataset, source, truths), left, engine.engine, engine.workers, progress)
     sweep_drafts(dataset.store, dataset.done(IMAGES))
-    return dataset, summarise("ingest", outcome, len(dataset.shards))
+    return dataset, summarise("ingest", result, len(dataset.shards))
 
 
 def _finish(dataset: Dataset, summary: Summary) -> Summary:

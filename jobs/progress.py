@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from pipeline.engine.run import Progress
-from pipeline.stages.stage import Made
+from pipeline.stages.stage import StageResult
 
 if TYPE_CHECKING:
     from pipeline.runlog import LogLine
@@ -97,7 +97,7 @@ def show_progress(verb: str, shards: int, total: int) -> Iterator[Progress]:
         return
     with tqdm(total=total, initial=total - shards, desc=verb, unit="shard", leave=False) as bar:
 
-        def advance(shard: int, made: Made | None) -> None:
+        def advance(shard: int, made: StageResult | None) -> None:
             bar.update()
             if made is None:
                 bar.write(f"{verb}: shard {shard:06d} set aside", file=sys.stderr)
@@ -109,7 +109,7 @@ def _lines(verb: str, shards: int, total: int) -> Progress:
     done, samples, started = total - shards, 0, time.monotonic()
     said = started
 
-    def advance(shard: int, made: Made | None) -> None:
+    def advance(shard: int, made: StageResult | None) -> None:
         nonlocal done, samples, said
         done += 1
         if made is not None:

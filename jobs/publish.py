@@ -12,7 +12,7 @@ from jobs.command import EngineOptions, Summary
 from jobs.progress import show_progress
 from jobs.readers import NAMES, choose_readers
 from pipeline.dataset.dataset import Dataset
-from pipeline.engine import Outcome, run
+from pipeline.engine import RunResult, run
 from pipeline.publish import Publication, Published, publish
 from pipeline.publish.hub import check_repository, refuse_beyond_limits, send
 from pipeline.publish.repository import MAIN, parse_repository
@@ -65,7 +65,7 @@ class PublishCommand:
             end += f"; kept as edited: {', '.join(sorted(kept))}"
         return self._summary(published, end)
 
-    def _work(self, verb: str, stage: Stage, shards: Sequence[int], of: int) -> Outcome:
+    def _work(self, verb: str, stage: Stage, shards: Sequence[int], of: int) -> RunResult:
         with show_progress(verb, len(shards), of) as progress:
             return run(stage, shards, self.engine.engine, self.engine.workers, progress)
 

@@ -37,10 +37,10 @@ class RehydrateCommand:
         stage = plan_rehydrate(open_store(self.published), to, self.downloads)
         left = find_left(stage)
         with show_progress("rehydrate", len(left), len(stage.lines)) as progress:
-            outcome = run(stage, left, self.engine.engine, self.engine.workers, progress)
-        if outcome.problems:
-            line = f"rehydrate: {len(outcome.made)} of {len(left)} shards made; run again to go on"
-            return Summary(line, {"command": "rehydrate"}, tuple(outcome.problems))
+            result = run(stage, left, self.engine.engine, self.engine.workers, progress)
+        if result.problems:
+            line = f"rehydrate: {len(result.made)} of {len(left)} shards made; run again to go on"
+            return Summary(line, {"command": "rehydrate"}, tuple(result.problems))
         finished = finish_rehydrated(stage, readers)
         samples = sum(line.samples for line in finished.lines)
         planned = sum(line.samples for line in stage.lines)

@@ -14,7 +14,7 @@ import tyro
 from extractors.atomic import write_file
 from jobs.command import EngineOptions, Summary
 from jobs.progress import show_progress
-from pipeline.engine import Outcome, run
+from pipeline.engine import RunResult, run
 from pipeline.errors import RequestError
 from pipeline.report import DatasetFacts, Training, collect_dataset, draw_sheet, read_training, render_page
 from pipeline.stages.stage import Stage
@@ -55,7 +55,7 @@ class ReportCommand:
         problems = [f"{dataset.root}: {problem}" for dataset in datasets for problem in dataset.problems]
         return Summary(line, _record(page, picture, datasets, training), tuple(problems))
 
-    def _look(self, stage: Stage, shards: Sequence[int]) -> Outcome:
+    def _look(self, stage: Stage, shards: Sequence[int]) -> RunResult:
         with show_progress("report", len(shards), len(shards)) as progress:
             return run(stage, shards, self.engine.engine, self.engine.workers, progress)
 

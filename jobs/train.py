@@ -107,13 +107,13 @@ def train_apart(config: TrainConfig, group: TrainWorkers) -> TrainSummary:
     from adapters.training.extents import find_begun
     from adapters.training.setup import open_samples
     from adapters.training.step import make_rank_batch
-    from jobs.launch import keep_trying, place_here, place_on_ray, train_here, train_on_ray
+    from jobs.launch import keep_trying, prepare_here, prepare_on_ray, train_here, train_on_ray
     from jobs.launch.follow_log import follow_log
 
     # What these refuse, they refuse before anything is started.
     make_rank_batch(config, World(torch.device("cpu"), world_size=group.workers))
     open_samples(config, find_begun(config).begun)
-    place, attempt = (place_on_ray, train_on_ray) if group.engine == "ray" else (place_here, train_here)
+    place, attempt = (prepare_on_ray, train_on_ray) if group.engine == "ray" else (prepare_here, train_here)
     config = place(config, group.workers)
     with ExitStack() as stack:
         progress = stack.enter_context(show_steps(config.steps))

@@ -49,10 +49,10 @@ class VerifyCommand:
             return Summary("verify: not a whole publication", {"command": "verify", "files": 0}, (str(error),))
         groups = range(len(stage.groups))
         with show_progress("verify", len(groups), len(groups)) as progress:
-            outcome = run(stage, groups, self.engine.engine, self.engine.workers, progress)
-        problems += [line for made in outcome.made.values() for line in made.errors]
+            result = run(stage, groups, self.engine.engine, self.engine.workers, progress)
+        problems += [line for made in result.made.values() for line in made.errors]
         problems += [
-            f"{stage.groups[group][0][0]} could not be read: {why}" for group, why in outcome.set_aside.items()
+            f"{stage.groups[group][0][0]} could not be read: {why}" for group, why in result.quarantined.items()
         ]
         files = sum(map(len, stage.groups))
         line = f"verify: {files} files of the publication, {len(problems)} problems"
@@ -61,13 +61,13 @@ class VerifyCommand:
     def _verify_dataset(self, dataset: Dataset) -> Summary:
         stage = plan_verify(dataset)
         with show_progress("verify", len(dataset.shards), len(dataset.shards)) as progress:
-            outcome = run(stage, dataset.shards, self.engine.engine, self.engine.workers, progress)
+            result = run(stage, dataset.shards, self.engine.engine, self.engine.workers, progress)
         problems = [*verify_plan(dataset), *verify_tables(dataset), *verify_columns(dataset)]
-        for made in outcome.made.values():
+        for made in result.made.values():
             problems += made.errors
-        problems += [f"shard {shard:06d} could not be read: {why}" for shard, why in outcome.set_aside.items()]
-        samples = dict(outcome.samples)
-        older = count_older(outcome.made.values())
+        problems += [f"shard {shard:06d} could not be read: {why}" for shard, why in result.quarantined.items()]
+        samples = dict(result.samples)
+        older = count_older(result.made.values())
         line = f"verify: {len(dataset.shards)} shards, {len(stage.columns)} columns, {len(problems)} problems"
         if older:
             line += (

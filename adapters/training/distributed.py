@@ -15,7 +15,7 @@ from torch import distributed
 
 from pipeline.errors import RequestError
 
-PATIENCE = timedelta(minutes=30)
+TIMEOUT = timedelta(minutes=30)
 """How long workers wait for one another; the first alone validates and draws sample pictures."""
 
 
@@ -67,7 +67,7 @@ def join_world(device: str) -> Iterator[World]:
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield World(chosen)
         return
-    distributed.init_process_group("nccl" if chosen.type == "cuda" else "gloo", timeout=PATIENCE)
+    distributed.init_process_group("nccl" if chosen.type == "cuda" else "gloo", timeout=TIMEOUT)
     try:
         yield World(chosen, distributed.get_rank(), distributed.get_world_size())
     finally:

@@ -88,9 +88,9 @@ def _search(
     """
     candidates = [
         [
-            Extent(segment.numbers.stop, stones)
+            Extent(segment.numbers.stop, tombstones)
             for segment in reversed(dataset.segments)
-            for stones in range(extent.stones, -1, -1)
+            for tombstones in range(extent.stones, -1, -1)
         ]
         for dataset, extent in zip(datasets, present, strict=True)
     ]

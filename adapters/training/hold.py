@@ -13,7 +13,7 @@ from pathlib import Path
 from adapters.run_folder import RECORD
 from pipeline.errors import RequestError
 
-PATIENCE, PAUSE = 5.0, 0.1
+LOCK_SECONDS, PAUSE = 5.0, 0.1
 """Seconds for which a run that another process holds is waited for, and between two tries."""
 
 log = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ def hold_run(run: Path) -> Iterator[None]:
                 break
             except BlockingIOError:
                 # Workers that are just being ended may hold it for a moment.
-                if tries * PAUSE > PATIENCE:
+                if tries * PAUSE > LOCK_SECONDS:
                     raise RequestError(
                         f"another train is at work in {run}: wait until it ends, or give another --out"
                     ) from None

@@ -9,11 +9,11 @@ from typing import Any
 
 from adapters.run_folder import TrainSummary
 from adapters.training.config import TrainConfig
-from jobs.launch.restarts import WorkerDied, judge, place_config, refuse_more_than, work
+from jobs.launch.restarts import WorkerDied, absolute_config, judge, refuse_more_than, work
 from pipeline.errors import describe_error
 
 
-def place_on_ray(config: TrainConfig, workers: int) -> TrainConfig:
+def prepare_on_ray(config: TrainConfig, workers: int) -> TrainConfig:
     """The same for workers anywhere in the cluster. RequestError where its nodes could not hold them all.
 
     Asked once, before the first attempt: a node that is lost later may come back, and is waited for.
@@ -30,7 +30,7 @@ def place_on_ray(config: TrainConfig, workers: int) -> TrainConfig:
     needs = Resources(cpus=1, gpus=1 if gpu else 0)
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     refuse_more_than(sum(count_node_slots(node, needs) for node in nodes), workers, gpu, "this cluster")
-    return place_config(config, gpu)
+    return absolute_config(config, gpu)
 
 
 def train_on_ray(config: TrainConfig, workers: int) -> TrainSummary:
@@ -38,12 +38,12 @@ def train_on_ray(config: TrainConfig, workers: int) -> TrainSummary:
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
-    from adapters.training.distributed import PATIENCE
+    from adapters.training.distributed import TIMEOUT
 
     with tempfile.TemporaryDirectory() as folder:
         trainer = TorchTrainer(
             partial(work, config),  # type: ignore[arg-type]
-            torch_config=TorchConfig(timeout_s=int(PATIENCE.total_seconds())),
+            torch_config=TorchConfig(timeout_s=int(TIMEOUT.total_seconds())),
             scaling_config=ScalingConfig(num_workers=workers, use_gpu=config.device == "cuda"),
             # Ray keeps nothing of the training there: checkpoints stand in RUN.
             run_config=RunConfig(name="train", storage_path=folder, failure_config=FailureConfig(max_failures=0)),

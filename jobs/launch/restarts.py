@@ -63,7 +63,7 @@ def judge(ends: Mapping[int, BaseException]) -> Exception:
     return WorkerDied(f"worker {rank} died ({died})")
 
 
-def place_config(config: TrainConfig, gpu: bool) -> TrainConfig:
+def absolute_config(config: TrainConfig, gpu: bool) -> TrainConfig:
     """The same for workers that stand in other folders, all on GPUs or all on CPUs."""
 
     def place(path: Path | None) -> Path | None:

@@ -17,7 +17,7 @@ from typing import Any
 
 from adapters.run_folder import TrainSummary
 from adapters.training.config import TrainConfig
-from jobs.launch.restarts import WorkerDied, judge, place_config, refuse_more_than, work
+from jobs.launch.restarts import WorkerDied, absolute_config, judge, refuse_more_than, work
 from pipeline.errors import IncompleteError, RequestError
 
 IMPORTED = (
@@ -29,14 +29,14 @@ IMPORTED = (
 """What workers find imported, which takes seconds, each of them and after each death."""
 
 
-def place_here(config: TrainConfig, workers: int) -> TrainConfig:
+def prepare_here(config: TrainConfig, workers: int) -> TrainConfig:
     """The same for processes of this machine. RequestError where it has GPUs, and not one for each."""
     import torch
 
     gpus = 0 if config.device == "cpu" else torch.cuda.device_count()
     if gpus or config.device == "cuda":
         refuse_more_than(gpus, workers, True, "this machine")
-    return place_config(config, gpus > 0)
+    return absolute_config(config, gpus > 0)
 
 
 def train_here(config: TrainConfig, workers: int) -> TrainSummary:

@@ -67,36 +67,36 @@ def draw_batch(
     Of the size of a scene they are whole scenes, nearly at their own scale, with people in as many as there are.
     A pure function of its arguments; `key` is the seed and the step.
     """
-    dice = np.random.default_rng(key)
+    rng = np.random.default_rng(key)
     share = _PEOPLED if size < SIZE else _PEOPLED_WHOLE
     peopled = np.array([i for i, people in enumerate(scenes.people) if len(people)])
     empty = np.array([i for i, people in enumerate(scenes.people) if not len(people)])
     crops, found = [], []
     for _ in range(count):
-        index = int(dice.choice(peopled if dice.random() < share else empty))
+        index = int(rng.choice(peopled if rng.random() < share else empty))
         picture = np.asarray(cv2.imdecode(scenes.pictures[index], cv2.IMREAD_COLOR))
-        crop, people = cut(picture, scenes.people[index], size, dice)
+        crop, people = cut(picture, scenes.people[index], size, rng)
         crops.append(crop)
         found.append(people)
     return np.stack(crops), found
 
 
 def cut(
-    picture: np.ndarray, people: np.ndarray, size: int, dice: np.random.Generator
+    picture: np.ndarray, people: np.ndarray, size: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """A crop around somebody, scaled, perhaps mirrored, darker or lighter. Colours keep their hue: the network is
     to know red from blue."""
-    scale = np.exp(dice.uniform(*np.log(_SCALES if size < SIZE else _SCALES_WHOLE)))
+    scale = np.exp(rng.uniform(*np.log(_SCALES if size < SIZE else _SCALES_WHOLE)))
     room = SIZE * scale - size
     if len(people):
-        person = people[dice.integers(len(people))]
+        person = people[rng.integers(len(people))]
         known = person[person[:, 2] > 0, :2]
-        middle = (known.min(0) + known.max(0)) / 2 * scale + dice.uniform(-0.3, 0.3, 2) * size
+        middle = (known.min(0) + known.max(0)) / 2 * scale + rng.uniform(-0.3, 0.3, 2) * size
         offset = middle - size / 2
     else:
-        offset = dice.uniform(0, max(room, 0), 2)
+        offset = rng.uniform(0, max(room, 0), 2)
     offset = np.clip(offset, 0, room) if room > 0 else np.array([room / 2, room / 2])
-    mirrored, light = dice.random() < 0.5, dice.uniform(*_LIGHT)
+    mirrored, light = rng.random() < 0.5, rng.uniform(*_LIGHT)
     # A keypoint at x goes to x * scale - offset, column c spanning c..c+1; warpAffine counts from c's middle.
     half = (scale - 1) / 2
     matrix = np.array([[scale, 0, half - offset[0]], [0, scale, half - offset[1]]])

@@ -73,24 +73,24 @@ def draw_views(chunks: list[np.ndarray], key: tuple[int, int], batch: int, crop:
 
     The light varies by up to 20 % in brightness and in gamma, and each second picture is a little noisy.
     """
-    dice = np.random.default_rng(key)
+    rng = np.random.default_rng(key)
     pictures, views = [], []
     for _ in range(batch):
-        index = int(dice.integers(sum(len(chunk) for chunk in chunks)))
+        index = int(rng.integers(sum(len(chunk) for chunk in chunks)))
         row = chunks[index // CHUNK][index % CHUNK]
-        y, x = (int(v) for v in dice.integers(SIZE - crop + 1, size=2))
-        step = -1 if mirror and dice.random() < 0.5 else 1
+        y, x = (int(v) for v in rng.integers(SIZE - crop + 1, size=2))
+        step = -1 if mirror and rng.random() < 0.5 else 1
         view = [row[name][y : y + crop, x : x + crop][:, ::step] for name in ("inverse", "labels", "edges")]
-        pictures.append(_relit(row["picture"][y : y + crop, x : x + crop][:, ::step], dice))
+        pictures.append(_relit(row["picture"][y : y + crop, x : x + crop][:, ::step], rng))
         views.append(view)
     inverse, labels, edges = (np.stack(planes) for planes in zip(*views, strict=True))
     return Views(np.stack(pictures).transpose(0, 3, 1, 2), inverse.astype(np.float32), labels, edges)
 
 
-def _relit(picture: np.ndarray, dice: np.random.Generator) -> np.ndarray:
-    gain, gamma = dice.uniform(0.8, 1.2), 2 ** dice.uniform(-0.25, 0.25)
+def _relit(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    gain, gamma = rng.uniform(0.8, 1.2), 2 ** rng.uniform(-0.25, 0.25)
     table = 255 * np.minimum(gain * (np.arange(256) / 255) ** gamma, 1)
     lit = table.astype(np.float32)[picture]
-    if dice.random() < 0.5:
-        lit += dice.standard_normal(lit.shape, np.float32) * np.float32(dice.uniform(0, 5))
+    if rng.random() < 0.5:
+        lit += rng.standard_normal(lit.shape, np.float32) * np.float32(rng.uniform(0, 5))
     return np.asarray(np.clip(lit + np.float32(0.5), 0, 255), np.uint8)

@@ -49,7 +49,7 @@ def stone_path(number: int) -> str:
     return f"{FOLDER}/{shard_name(number)}.parquet"
 
 
-def count_stones(store: Store) -> int:
+def count_tombstone_tables(store: Store) -> int:
     """How many tables of stones there are; they are numbered from 1, and the last number counts."""
     return max((int(match[1]) for name in store.names(FOLDER) if (match := STONE_NAME.fullmatch(name))), default=0)
 
@@ -63,7 +63,7 @@ def remove(dataset: Dataset, by: By, asked: Collection[str]) -> Removal:
     if not wanted:
         raise RequestError(f"--{by} must name at least one, and the file names none")
     found, met = _find_files(dataset, wanted) if by == "sha256" else _find_rows(dataset, by, wanted)
-    standing = read_stones(dataset.store)
+    standing = read_removed(dataset.store)
     new = sorted((shard, key) for key, shard in found.items() if key not in standing)
     if new:
         _set(dataset.store, new)
@@ -99,28 +99,28 @@ def _find_files(dataset: Dataset, wanted: set[str]) -> tuple[dict[str, int], set
     return found, met
 
 
-def _set(store: Store, stones: list[tuple[int, str]]) -> None:
-    columns = list(zip(*stones, strict=True))
+def _set(store: Store, tombstones: list[tuple[int, str]]) -> None:
+    columns = list(zip(*tombstones, strict=True))
     data = encode_table(pa.table([list(columns[0]), list(columns[1])], STONE))
-    number = count_stones(store) + 1
+    number = count_tombstone_tables(store) + 1
     while not store.create_bytes(stone_path(number), data):
         number += 1  # another removal was first
 
 
-def read_stones(store: Store, first: int = 1, last: int | None = None) -> Mapping[str, int]:
+def read_removed(store: Store, first: int = 1, last: int | None = None) -> Mapping[str, int]:
     """key -> a shard that was asked to hold it, of the stones numbered `first` to `last` (all when None).
 
     Raises DamagedShard where one of them is gone: no removal is lifted by a lost file.
     """
-    stones: dict[str, int] = {}
-    for number in range(first, (count_stones(store) if last is None else last) + 1):
+    tombstones: dict[str, int] = {}
+    for number in range(first, (count_tombstone_tables(store) if last is None else last) + 1):
         try:
             table = read_table(store, stone_path(number), STONE, whole=STONE.names)
         except FileNotFoundError:
             raise DamagedShard(f"{stone_path(number)}: gone, so the samples it removed are unknown") from None
         for shard, key in zip(table["shard"].to_pylist(), table["key"].to_pylist(), strict=True):
-            stones.setdefault(key, shard)
-    return stones
+            tombstones.setdefault(key, shard)
+    return tombstones
 
 
 def read_tombstones(dataset: Dataset, first: int = 1, last: int | None = None) -> dict[int, set[str]]:
@@ -130,7 +130,7 @@ def read_tombstones(dataset: Dataset, first: int = 1, last: int | None = None) -
     first, last: which tables of stones count; all of them when not given.
     """
     by_shard: dict[int, set[str]] = defaultdict(set)
-    for key, shard in read_stones(dataset.store, first, last).items():
+    for key, shard in read_removed(dataset.store, first, last).items():
         # A row that failed may stand in a supplementary shard as well, and the sample there.
         for number in (shard, *(n for segment in dataset.segments[1:] for n in segment.numbers)):
             by_shard[number].add(key)

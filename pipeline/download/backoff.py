@@ -11,17 +11,17 @@ BACK_OFF = 0.5
 SPREAD = 0.25
 """Seconds over which those who were all told the same time come back."""
 
-_dice = random.SystemRandom()  # no seed of the user's decides, or is moved by, when to knock again
+_rng = random.SystemRandom()  # no seed of the user's decides, or is moved by, when to knock again
 
 
 def back_off(attempt: int) -> float:
     """Seconds to wait after the `attempt`-th try (from 1), between half and one and a half of the plain figure."""
-    return BACK_OFF * 2.0 ** (attempt - 1) * _dice.uniform(0.5, 1.5)
+    return BACK_OFF * 2.0 ** (attempt - 1) * _rng.uniform(0.5, 1.5)
 
 
 def spread() -> float:
     """Seconds to come later than the others."""
-    return _dice.uniform(0.0, SPREAD)
+    return _rng.uniform(0.0, SPREAD)
 
 
 def retry_after(value: str | None) -> float | None:

@@ -10,16 +10,16 @@ from typing import Any
 from urllib.parse import urljoin
 
 from pipeline.download.backoff import back_off
-from pipeline.download.connection import open_wire
+from pipeline.download.connection import open_connection
 from pipeline.download.deadline import Budget, Deadline
 from pipeline.download.dns import LookUps, Resolver, ask_system
 from pipeline.download.hosts import Host, Hosts
 from pipeline.download.limits import NAME, Limits, user_agent
 from pipeline.download.public_address import Allowed
 from pipeline.download.reasons import ADDRESS, METHOD, ROBOTS_TXT, TOO_MANY_REDIRECTS, URL, FetchError, is_retried
-from pipeline.download.response import REDIRECTS, Answer, ask, read_answer
+from pipeline.download.response import REDIRECTS, Response, read_response, send_request
 from pipeline.download.robots import ROBOTS_BYTES, read_robots
-from pipeline.download.url import URL_LENGTH, Target, parse_target
+from pipeline.download.url import URL_LENGTH, Url, parse_url
 
 ROBOTS_HOPS = 5
 """Redirects that are followed to a robots.txt (RFC 9309, section 2.3.1.2)."""
@@ -28,7 +28,7 @@ HOPS = 3
 what it has to be is for its digest to say."""
 
 
-class Guard:
+class GuardedClient:
     """Fetches within limits, from many threads at once; one per worker process.
 
     resolver: host -> addresses, the system's when None.
@@ -55,7 +55,7 @@ class Guard:
         """The bytes behind `url`. FetchError with the reason when there are none."""
         return self.open(url).read()
 
-    def open(self, request: urllib.request.Request | str, timeout: Any = None) -> Answer:
+    def open(self, request: urllib.request.Request | str, timeout: Any = None) -> Response:
         """The answer to a GET, its body whole. FetchError with the reason when there is none.
 
         timeout: seconds in all, when fewer than the limits'. The request's own headers are not sent.
@@ -71,9 +71,9 @@ class Guard:
         deadline.budget.check()
         return self._follow(request, deadline, self._limits.picture_bytes, picture=True)
 
-    def _follow(self, url: str, deadline: Deadline, cap: int, picture: bool) -> Answer:
+    def _follow(self, url: str, deadline: Deadline, cap: int, picture: bool) -> Response:
         for _ in range((HOPS if picture else ROBOTS_HOPS) + 1):
-            target = parse_target(url, self._limits.ports)
+            target = parse_url(url, self._limits.ports)
             with self._hosts.use(target.host) as host:
                 if picture and self._limits.robots:
                     self._ask_robots(target, host, deadline)
@@ -83,7 +83,7 @@ class Guard:
             url = _join(target.url, answer.headers["Location"])
         raise FetchError(TOO_MANY_REDIRECTS)
 
-    def _persist(self, target: Target, host: Host, deadline: Deadline, cap: int, picture: bool) -> Answer:
+    def _persist(self, target: Url, host: Host, deadline: Deadline, cap: int, picture: bool) -> Response:
         """Try, and try again where that may help; a wait holds none of the host's connections."""
         attempt = 1
         while True:
@@ -101,27 +101,29 @@ class Guard:
                     time.sleep(wait)
             attempt += 1
 
-    def _try(self, target: Target, addresses: list[str], deadline: Deadline, cap: int, picture: bool) -> Answer:
-        wire = open_wire(target, addresses, deadline, self._tls)
+    def _try(self, target: Url, addresses: list[str], deadline: Deadline, cap: int, picture: bool) -> Response:
+        connection = open_connection(target, addresses, deadline, self._tls)
         try:
-            return read_answer(ask(wire, target, self._user_agent), wire, target.url, cap, picture)
+            return read_response(
+                send_request(connection, target, self._user_agent), connection, target.url, cap, picture
+            )
         finally:
-            wire.close()
+            connection.close()
 
-    def _addresses(self, target: Target, host: Host, deadline: Deadline) -> list[str]:
+    def _addresses(self, target: Url, host: Host, deadline: Deadline) -> list[str]:
         return list(host.addresses.get(lambda: self._checked(target, deadline), deadline))
 
-    def _checked(self, target: Target, deadline: Deadline) -> list[str]:
+    def _checked(self, target: Url, deadline: Deadline) -> list[str]:
         """The addresses of a host, every one of which may be reached."""
         found = [target.host] if target.is_address else list(self._look_up(target.host, deadline))
         if not all(self._allowed.may_reach(target.host, address) for address in found):
             raise FetchError(ADDRESS)
         return found
 
-    def _ask_robots(self, target: Target, host: Host, deadline: Deadline) -> None:
+    def _ask_robots(self, target: Url, host: Host, deadline: Deadline) -> None:
         origin = f"{target.scheme}://{target.authority}"
 
-        def fetch() -> Answer:
+        def fetch() -> Response:
             return self._follow(f"{origin}/robots.txt", deadline, ROBOTS_BYTES, picture=False)
 
         rules = host.robots(origin).get(lambda: read_robots(fetch), deadline)
@@ -132,14 +134,14 @@ class Guard:
 class _Opener(urllib.request.OpenerDirector):
     """Takes urllib's place for a request as a whole: no handler, and so no proxy, cookie, password or file."""
 
-    def __init__(self, guard: Guard) -> None:
+    def __init__(self, client: GuardedClient) -> None:
         super().__init__()
-        self._guard = guard
+        self._client = client
 
     def open(self, fullurl: Any, data: Any = None, timeout: Any = None) -> Any:
         if data is not None:
             raise FetchError(METHOD)
-        return self._guard.open(fullurl, timeout)
+        return self._client.open(fullurl, timeout)
 
 
 def _join(base: str, location: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from pipeline.download.deadline import Deadline
 from pipeline.download.reasons import BAD_ANSWER, UNCONNECTED, UNTRUSTED, FetchError
-from pipeline.download.url import Target
+from pipeline.download.url import Url
 
 BUFFER = 64 << 10
 HEADER_BYTES = 256 << 10
@@ -22,7 +22,7 @@ GRAIN = 0.25
 """Seconds by which a wait may outlive the deadline; setting a socket's time-out anew is a system call."""
 
 
-class Wire(io.RawIOBase):
+class Connection(io.RawIOBase):
     """What comes in over a connection, counted. FetchError past the deadline, the allowance or the shard's budget.
 
     allowance: bytes that may still come; `too_much` is the reason when more do.
@@ -75,7 +75,7 @@ class Wire(io.RawIOBase):
             super().close()
 
 
-def open_wire(target: Target, addresses: Sequence[str], deadline: Deadline, tls: ssl.SSLContext) -> Wire:
+def open_connection(target: Url, addresses: Sequence[str], deadline: Deadline, tls: ssl.SSLContext) -> Connection:
     """Connect to the first of `addresses` that takes us; the certificate has to be for the target's name.
 
     Raises FetchError when none does.
@@ -83,7 +83,7 @@ def open_wire(target: Target, addresses: Sequence[str], deadline: Deadline, tls:
     connection = _connect(addresses[:ADDRESSES], target.port, deadline)
     if target.scheme == "https":
         connection = _encrypt(connection, target.host, deadline, tls)
-    return Wire(connection, deadline)
+    return Connection(connection, deadline)
 
 
 def _connect(addresses: Sequence[str], port: int, deadline: Deadline) -> socket.socket:

@@ -13,7 +13,7 @@ from protego import Protego
 from pipeline.download.backoff import spread
 from pipeline.download.deadline import Deadline
 from pipeline.download.reasons import FetchError
-from pipeline.download.ttl_value import Fresh
+from pipeline.download.ttl_value import TtlValue
 
 KEPT = 4096
 """Hosts that are remembered, those last asked; the rows of a web-scale plan name millions."""
@@ -30,15 +30,15 @@ class Host:
 
     def __init__(self, connections: int) -> None:
         self.users = 0
-        self.addresses: Fresh[Sequence[str]] = Fresh(ADDRESS_SECONDS)
-        self._robots: dict[str, Fresh[Protego]] = {}
+        self.addresses: TtlValue[Sequence[str]] = TtlValue(ADDRESS_SECONDS)
+        self._robots: dict[str, TtlValue[Protego]] = {}
         self._slots = threading.Semaphore(connections)
         self._rests_until = 0.0
         self._rests_for = ""
 
-    def robots(self, origin: str) -> Fresh[Protego]:
+    def robots(self, origin: str) -> TtlValue[Protego]:
         """The rules of `origin` (scheme and authority), which a host may have several of."""
-        return self._robots.setdefault(origin, Fresh(ROBOTS_SECONDS))
+        return self._robots.setdefault(origin, TtlValue(ROBOTS_SECONDS))
 
     def rest(self, seconds: float, reason: str) -> None:
         """Leave the host alone for a while, because it answered `reason`."""

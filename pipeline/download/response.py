@@ -7,7 +7,7 @@ import re
 from email.message import Message
 
 from pipeline.download.backoff import retry_after
-from pipeline.download.connection import Wire
+from pipeline.download.connection import Connection
 from pipeline.download.head import Head, read_head
 from pipeline.download.optout import is_opted_out
 from pipeline.download.reasons import (
@@ -21,7 +21,7 @@ from pipeline.download.reasons import (
     FetchError,
     http_reason,
 )
-from pipeline.download.url import Target
+from pipeline.download.url import Url
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 PIECE = 64 << 10
@@ -38,7 +38,7 @@ FRAMES = 256 << 10
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,12})[ \t]*(;.*)?\r?\n", re.DOTALL)
 
 
-class Answer(io.BytesIO):
+class Response(io.BytesIO):
     """The body, whole, as a file; img2dataset's `io.BytesIO(answer.read())` takes it over without a copy."""
 
     def __init__(self, body: bytes, url: str, status: int, headers: Message) -> None:
@@ -46,22 +46,22 @@ class Answer(io.BytesIO):
         self.url, self.status, self.headers = url, status, headers
 
 
-def ask(wire: Wire, target: Target, user_agent: str) -> Head:
+def send_request(connection: Connection, target: Url, user_agent: str) -> Head:
     """Send the request, read the headers of the answer. No cookie, no credential, nothing of the environment."""
     request = (
         f"GET {target.path} HTTP/1.1\r\nHost: {target.authority}\r\nUser-Agent: {user_agent}\r\n"
         "Accept-Encoding: identity\r\nConnection: close\r\n\r\n"
     )
     try:
-        wire.send(request.encode("ascii"))
-        return read_head(wire.makefile())
+        connection.send(request.encode("ascii"))
+        return read_head(connection.makefile())
     except ValueError:
         raise FetchError(BAD_ANSWER) from None
     except OSError as error:
         raise error if isinstance(error, FetchError) else FetchError(UNCONNECTED) from None
 
 
-def read_answer(response: Head, wire: Wire, url: str, cap: int, picture: bool = True) -> Answer:
+def read_response(response: Head, connection: Connection, url: str, cap: int, picture: bool = True) -> Response:
     """The answer with its body, at most `cap` bytes; a redirect comes without.
 
     picture: judge it as a picture. FetchError when there is nothing for us in it.
@@ -70,17 +70,17 @@ def read_answer(response: Head, wire: Wire, url: str, cap: int, picture: bool = 
     if picture and response.status < 400 and is_opted_out(headers.get_all("X-Robots-Tag", [])):
         raise FetchError(X_ROBOTS_TAG)
     if response.status in REDIRECTS and "Location" in headers:
-        return Answer(b"", url, response.status, headers)
+        return Response(b"", url, response.status, headers)
     if response.status != 200:
         wait = retry_after(headers.get("Retry-After")) if response.status in (429, 503) else None
         raise FetchError(http_reason(response.status), wait)
     _refuse_encoded(headers)
     if picture and headers.get_content_type() in PAGES and "Content-Type" in headers:
         raise FetchError(NOT_A_PICTURE)
-    body = _read_body(response, wire, cap)
+    body = _read_body(response, connection, cap)
     if picture and not body:
         raise FetchError(NOT_A_PICTURE)
-    return Answer(body, url, response.status, headers)
+    return Response(body, url, response.status, headers)
 
 
 def _refuse_encoded(headers: Message) -> None:
@@ -93,10 +93,10 @@ def _refuse_encoded(headers: Message) -> None:
         raise FetchError(ENCODED)
 
 
-def _read_body(response: Head, wire: Wire, cap: int) -> bytes:
+def _read_body(response: Head, connection: Connection, cap: int) -> bytes:
     if response.length is not None and response.length > cap:
         raise FetchError(TOO_LARGE)
-    wire.allowance, wire.too_much = cap + cap // 4 + FRAMES, TOO_LARGE
+    connection.allowance, connection.too_much = cap + cap // 4 + FRAMES, TOO_LARGE
     stream = response.stream
     if response.length == 0:
         return b""

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from protego import Protego
 
 from pipeline.download.reasons import ROBOTS_UNREAD, SHARD_SPENT, TIMED_OUT, FetchError, kind_of
-from pipeline.download.response import Answer
+from pipeline.download.response import Response
 
 ROBOTS_BYTES = 512 << 10
 """A parser has to read 500 KiB."""
 
 
-def read_robots(fetch: Callable[[], Answer]) -> Protego:
+def read_robots(fetch: Callable[[], Response]) -> Protego:
     """The rules that `fetch` brings. A host that answers 4xx has none.
 
     FetchError where they cannot be read: the RFC then has everything closed, for as long as that lasts.

@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from extractors.base import Resources
 from extractors.budget import WORKER_MEMORY
-from pipeline.download.client import Guard
+from pipeline.download.client import GuardedClient
 from pipeline.download.limits import Limits
 from pipeline.download.reasons import LOST, http_of, reason_of
 from pipeline.errors import Drop, IncompleteError, RequestError
@@ -57,13 +57,13 @@ class Downloads:
 
     def setup(self) -> None:
         """Put the guard in the way of every request of this process; import img2dataset, which takes seconds."""
-        install_guard(self.limits)
+        install_client(self.limits)
         import_downloader()
 
     @contextmanager
     def fetch(self, urls: Sequence[str], scratch: Path) -> Iterator[Fetched]:
         """The pictures of these URLs, downloaded into `scratch`, for as long as the context lasts."""
-        install_guard(self.limits).begin_shard()
+        install_client(self.limits).begin_shard()
         with open(scratch / "pictures", "w+b") as file:
             fetched = Fetched(urls, file)
             run_downloader(fetched, self.threads, self.limits.url_seconds, scratch)
@@ -72,11 +72,11 @@ class Downloads:
 
 
 @functools.cache
-def install_guard(limits: Limits) -> Guard:
+def install_client(limits: Limits) -> GuardedClient:
     """The guard of this process, in place for all that opens a URL through urllib."""
-    guard = Guard(limits)
-    guard.install()
-    return guard
+    client = GuardedClient(limits)
+    client.install()
+    return client
 
 
 def import_downloader() -> Any:

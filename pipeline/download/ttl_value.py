@@ -13,7 +13,7 @@ from pipeline.download.reasons import SHARD_SPENT, TIMED_OUT, FetchError
 T = TypeVar("T")
 
 
-class Fresh(Generic[T]):
+class TtlValue(Generic[T]):
     """Whoever comes first makes the value; the others wait for it within their own deadlines.
 
     A FetchError is kept like a value, unless it only says that its maker's time was up.

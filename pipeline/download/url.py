@@ -27,7 +27,7 @@ _PLAIN = re.compile(r"[A-Za-z0-9!$%&'()*+,/:;=@\[\]~?_.-]*")
 
 
 @dataclass(frozen=True)
-class Target:
+class Url:
     """Where a request goes. host: lower case ASCII, a name or an address without brackets; path: with query."""
 
     scheme: str
@@ -47,7 +47,7 @@ class Target:
         return f"{self.scheme}://{self.authority}{self.path}"
 
 
-def parse_target(url: str, ports: Container[int]) -> Target:
+def parse_url(url: str, ports: Container[int]) -> Url:
     """Take `url` apart. Raises FetchError for one that must not be asked for, whatever its host resolves to.
 
     Spaces and letters beyond ASCII in path and query are percent-encoded, as browsers do.
@@ -70,7 +70,7 @@ def parse_target(url: str, ports: Container[int]) -> Target:
     if port not in ports:
         raise FetchError(PORT)
     path = _encode(parts.path) or "/"
-    return Target(scheme, host, port, f"{path}?{_encode(parts.query)}" if parts.query else path, is_address)
+    return Url(scheme, host, port, f"{path}?{_encode(parts.query)}" if parts.query else path, is_address)
 
 
 def _encode(part: str) -> str:

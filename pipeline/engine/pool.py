@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from pipeline.errors import BrokenStage, RequestError, describe_error
-from pipeline.stages.stage import Careful, Made, Stage
+from pipeline.stages.stage import Careful, Stage, StageResult
 
 IN_FLIGHT = 2
 """Shards that a worker holds at most: the one it works on, and the next."""
@@ -34,7 +34,7 @@ class Event:
     """
 
     shard: int
-    result: Made | Failure | None
+    result: StageResult | Failure | None
 
 
 class Pool(Protocol):
@@ -64,7 +64,7 @@ class Worker:
     def __init__(self, stage: Stage) -> None:
         self._stage, self._ready = stage, False
 
-    def run(self, shard: int, careful: bool = False) -> Made | Failure:
+    def run(self, shard: int, careful: bool = False) -> StageResult | Failure:
         """One try at one shard; the first sets the stage up. Never raises."""
         kind: Literal["shard", "setup"] = "shard" if self._ready else "setup"
         try:

@@ -12,26 +12,26 @@ from typing import Literal
 from pipeline.engine.pool import Failure, Pool
 from pipeline.engine.running import Running
 from pipeline.errors import BrokenStage, IncompleteError, RequestError
-from pipeline.stages.stage import Made, Stage
+from pipeline.stages.stage import Stage, StageResult
 
 Engine = Literal["ray", "local"]
 ATTEMPTS = 3
 SETUPS = 10
 """Failed setups, with no shard made so far, after which the stage is broken and not a worker."""
 
-Progress = Callable[[int, Made | None], None]
+Progress = Callable[[int, StageResult | None], None]
 """Called with a shard and what was made of it, or None when it was set aside."""
 
 
 @dataclass
-class Outcome:
-    """What a run came to. made: shard -> receipts and errors. set_aside: shard -> why, after 3 attempts.
+class RunResult:
+    """What a run came to. made: shard -> receipts and errors. quarantined: shard -> why, after 3 attempts.
 
     deaths: shards over which a worker has died.
     """
 
-    made: dict[int, Made] = field(default_factory=dict)
-    set_aside: dict[int, str] = field(default_factory=dict)
+    made: dict[int, StageResult] = field(default_factory=dict)
+    quarantined: dict[int, str] = field(default_factory=dict)
     attempts: Counter[int] = field(default_factory=Counter)
     deaths: set[int] = field(default_factory=set)
     setups: int = 0
@@ -58,7 +58,9 @@ class Outcome:
     @property
     def problems(self) -> list[str]:
         """A line for each shard that is not whole: set aside, or with samples on which the stage raised."""
-        lines = [f"shard {s:06d} set aside after {ATTEMPTS} attempts: {why}" for s, why in self.set_aside.items()]
+        lines = [
+            f"shard {s:06d} set aside after {ATTEMPTS} attempts: {why}" for s, why in self.quarantined.items()
+        ]
         lines += [
             f"shard {s:06d}: {len(made.errors)} samples failed, the first: {made.errors[0]}"
             for s, made in sorted(self.made.items())
@@ -88,7 +90,7 @@ def run(
     engine: Engine = "ray",
     workers: int | None = None,
     progress: Progress | None = None,
-) -> Outcome:
+) -> RunResult:
     """Do the stage for every shard, each at most 3 times.
 
     Raises RequestError when a worker finds the request wrong, and IncompleteError when the run cannot go on
@@ -96,7 +98,7 @@ def run(
     """
     waiting = deque(shards)
     if not waiting:
-        return Outcome()
+        return RunResult()
     return drive(open_pool(stage, engine, workers, len(waiting)), waiting, progress)
 
 
@@ -105,51 +107,51 @@ def drive(
     shards: Iterable[int],
     progress: Progress | None = None,
     clock: Callable[[], float] = time.monotonic,
-) -> Outcome:
+) -> RunResult:
     """Do all shards on a pool, and close it. clock: seconds."""
-    waiting, outcome, running = deque(shards), Outcome(), Running(clock)
+    waiting, result, running = deque(shards), RunResult(), Running(clock)
     started = clock()
     try:
         while waiting or running:
             while waiting and pool.free:
                 running.begin(shard := waiting.popleft())
-                pool.submit(shard, careful=shard in outcome.deaths)
+                pool.submit(shard, careful=shard in result.deaths)
             while not waiting and pool.idle and (late := running.find_straggler()) is not None:
                 running.begin(late)
-                pool.submit(late, careful=late in outcome.deaths)
+                pool.submit(late, careful=late in result.deaths)
             for event in pool.wait():
-                if not running.end(event.shard, isinstance(event.result, Made)):
+                if not running.end(event.shard, isinstance(event.result, StageResult)):
                     continue  # another copy of the shard has been made or is under way
                 if event.result is None:
                     waiting.appendleft(event.shard)
-                elif isinstance(event.result, Made):
-                    outcome.made[event.shard] = event.result
+                elif isinstance(event.result, StageResult):
+                    result.made[event.shard] = event.result
                     if progress:
                         progress(event.shard, event.result)
-                elif _failed(event.shard, event.result, outcome):
+                elif _failed(event.shard, event.result, result):
                     waiting.append(event.shard)
                 elif progress:
                     progress(event.shard, None)
     finally:
         pool.close()
-        outcome.seconds = clock() - started
-    return outcome
+        result.seconds = clock() - started
+    return result
 
 
-def _failed(shard: int, failure: Failure, outcome: Outcome) -> bool:
+def _failed(shard: int, failure: Failure, result: RunResult) -> bool:
     """True when the shard is to be tried again."""
     if failure.kind == "request":
         raise RequestError(failure.line)
-    outcome.setups += failure.kind == "setup"
+    result.setups += failure.kind == "setup"
     if failure.kind == "run":
-        before = f"; {len(outcome.set_aside)} shards were set aside before" if outcome.set_aside else ""
+        before = f"; {len(result.quarantined)} shards were set aside before" if result.quarantined else ""
         raise IncompleteError(failure.line + before)
-    if outcome.setups >= SETUPS and not outcome.made:
+    if result.setups >= SETUPS and not result.made:
         raise BrokenStage(f"{SETUPS} setups failed in a row, so the stage is broken; the last: {failure.line}")
     if failure.kind == "death":
-        outcome.deaths.add(shard)
-    outcome.attempts[shard] += 1
-    if outcome.attempts[shard] < ATTEMPTS:
+        result.deaths.add(shard)
+    result.attempts[shard] += 1
+    if result.attempts[shard] < ATTEMPTS:
         return True
-    outcome.set_aside[shard] = failure.line
+    result.quarantined[shard] = failure.line
     return False

@@ -40,13 +40,15 @@ class Choice:
     splits: their names by number. shard_size: samples per published shard. dali: the folder of DALI's indexes.
     """
 
-    def __init__(self, fates: Mapping[int, bytes], splits: Sequence[str], shard_size: int, dali: str) -> None:
-        self._fates = {shard: np.frombuffer(fates[shard], np.uint8) for shard in sorted(fates)}
+    def __init__(
+        self, assignments: Mapping[int, bytes], splits: Sequence[str], shard_size: int, dali: str
+    ) -> None:
+        self._assignments = {shard: np.frombuffer(assignments[shard], np.uint8) for shard in sorted(assignments)}
         self._splits, self._size, self._dali = tuple(splits), shard_size, dali
-        self._shards = np.array(sorted(fates), np.int64)
+        self._shards = np.array(sorted(assignments), np.int64)
         # Of each split: how many of its samples lie before each shard of the dataset, and in all.
         self._before = [
-            np.cumsum([0, *(int((of == split).sum()) for of in self._fates.values())])
+            np.cumsum([0, *(int((of == split).sum()) for of in self._assignments.values())])
             for split in range(len(self._splits))
         ]
         self.targets = [
@@ -62,9 +64,11 @@ class Choice:
     def left_out(self, reasons: Sequence[str]) -> dict[str, int]:
         """reason -> samples that are left out for it."""
         found = Counter[str]()
-        for fates in self._fates.values():
-            for fate, count in zip(*np.unique(fates[fates >= LEFT], return_counts=True), strict=True):
-                found[reasons[int(fate) - LEFT]] += int(count)
+        for assignment in self._assignments.values():
+            for assigned, count in zip(
+                *np.unique(assignment[assignment >= LEFT], return_counts=True), strict=True
+            ):
+                found[reasons[int(assigned) - LEFT]] += int(count)
         return dict(sorted(found.items()))
 
     def parts(self, target: Target) -> Iterator[Part]:
@@ -76,7 +80,7 @@ class Choice:
         at = int(np.searchsorted(before, first, side="right")) - 1
         while first < last:
             shard = int(self._shards[at])
-            indices = np.flatnonzero(self._fates[shard] == split)
+            indices = np.flatnonzero(self._assignments[shard] == split)
             start = first - int(before[at])
             taken = indices[start : start + last - first]
             if len(taken):
@@ -86,9 +90,9 @@ class Choice:
 
     def target_of(self, shard: int, index: int) -> Target | None:
         """Where a sample of the dataset went; None when it was left out."""
-        split = int(self._fates[shard][index])
+        split = int(self._assignments[shard][index])
         if split >= LEFT:
             return None
         at = int(np.searchsorted(self._shards, shard))
-        place = int(self._before[split][at]) + int((self._fates[shard][:index] == split).sum())
+        place = int(self._before[split][at]) + int((self._assignments[shard][:index] == split).sum())
         return Target(self._splits[split], place // self._size, self._dali)

@@ -15,7 +15,7 @@ from pipeline.publish.manifest import read_manifest
 from pipeline.publish.plan import CLAIM, MANIFEST, SUMS
 from pipeline.publish.signature import list_sizes, load_sums
 from pipeline.shards.store import Store
-from pipeline.stages.stage import Made
+from pipeline.stages.stage import StageResult
 
 AGAIN = "delete it and publish again"
 EDITED = "if you edited it, publish again, which keeps the edit; otherwise delete it first"
@@ -35,8 +35,10 @@ class VerifyFiles:
     def setup(self) -> None:
         """Nothing to load."""
 
-    def __call__(self, shard: int) -> Made:
-        return Made({}, tuple(line for path, sha256 in self.groups[shard] for line in self._check(path, sha256)))
+    def __call__(self, shard: int) -> StageResult:
+        return StageResult(
+            {}, tuple(line for path, sha256 in self.groups[shard] for line in self._check(path, sha256))
+        )
 
     def _check(self, path: str, sha256: str) -> list[str]:
         try:

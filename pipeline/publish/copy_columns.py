@@ -34,7 +34,7 @@ from pipeline.shards.read import check_bytes, load_tar
 from pipeline.shards.receipt import Receipt, check_keys, shard_name, to_json
 from pipeline.shards.store import Store
 from pipeline.shards.tar import TarError
-from pipeline.stages.stage import Made
+from pipeline.stages.stage import StageResult
 from pipeline.stages.verify import plan_verify, verify_plan, verify_tables
 from pipeline.stream import open_stream
 
@@ -66,8 +66,8 @@ class CopyColumns:
     def setup(self) -> None:
         """Nothing to load."""
 
-    def __call__(self, shard: int) -> Made:
-        return Made({column: self._copy(column, shard) for column in self.columns})
+    def __call__(self, shard: int) -> StageResult:
+        return StageResult({column: self._copy(column, shard) for column in self.columns})
 
     def _copy(self, column: str, shard: int) -> Receipt:
         receipt = load_receipt(self.dataset.store, column, shard)

@@ -24,8 +24,8 @@ def check_order(plan: Plan, choice: Choice) -> None:
     """
     if not isinstance(plan.claim["splits"], Mapping) or len(plan.shares) == 1:
         return
-    stones = read_tombstones(plan.dataset, first=plan.stones + 1)
-    removed = {key for keys in stones.values() for key in keys}
+    tombstones = read_tombstones(plan.dataset, first=plan.tombstones + 1)
+    removed = {key for keys in tombstones.values() for key in keys}
 
     def agrees(target: Target) -> bool:
         found = _published(plan.to, target)

@@ -15,7 +15,7 @@ from pipeline.publish.assignment import Choice
 from pipeline.publish.config import without_paths
 from pipeline.publish.manifest import Line, by_split
 from pipeline.publish.plan import Plan
-from pipeline.publish.survey import Looked, reasons_of
+from pipeline.publish.survey import SurveyResult, reasons_of
 from pipeline.publish.weights import Weights, find_weights
 from pipeline.shards.commit import tar_path
 
@@ -83,12 +83,12 @@ class Facts:
 def collect_facts(
     plan: Plan,
     choice: Choice,
-    looked: Mapping[int, Looked],
+    surveyed: Mapping[int, SurveyResult],
     lines: Sequence[Line],
     revisions: Sequence[Mapping[str, Any]],
 ) -> Facts:
     """The facts of a publication whose shards `lines` are done. A pure function of dataset and request."""
-    members = {column: of for look in looked.values() for column, of in look.members.items()}
+    members = {column: of for look in surveyed.values() for column, of in look.members.items()}
     stages, opted_out = _stages(plan)
     removed = sum(line.removed for line in lines)
     last = choice.left_out(reasons_of(plan.columns))
@@ -97,13 +97,13 @@ def collect_facts(
     pictures = sum(receipt.samples for receipt in plan.receipts[IMAGES].values())
     stages.append(Stage("publishing", pictures, last))
     licences = Counter[str]()
-    for look in looked.values():
+    for look in surveyed.values():
         licences.update(look.licences)
     return Facts(
         title=_title(plan),
         contact=plan.asked.contact,
         claim=plan.claim,
-        members=tuple(plan.members(looked)),
+        members=tuple(plan.members(surveyed)),
         lines=tuple(lines),
         makers=tuple(_maker(plan, column, members.get(column, ())) for column in plan.columns[1:]),
         stages=tuple(stages),

@@ -28,7 +28,7 @@ from pipeline.publish.manifest import Line, PackedShards, line_of
 from pipeline.publish.pack import data_path, index_paths, read_receipt, receipt_path
 from pipeline.publish.plan import CLAIM, Plan
 from pipeline.publish.readers import Reader, read_back
-from pipeline.publish.revision import REVISIONS, Gone, read_revisions
+from pipeline.publish.revision import REVISIONS, RemovedSamples, read_revisions
 from pipeline.publish.signature import (
     ShardFiles,
     check_signature,
@@ -39,7 +39,7 @@ from pipeline.publish.signature import (
     sign,
     unsign,
 )
-from pipeline.publish.survey import Looked
+from pipeline.publish.survey import SurveyResult
 from pipeline.shards.receipt import Receipt
 from pipeline.shards.sample import Sample
 from pipeline.shards.store import Store
@@ -59,7 +59,11 @@ class Finished:
 
 
 def finish(
-    plan: Plan, choice: Choice, gone: Gone, looked: Mapping[int, Looked], readers: Mapping[str, Reader]
+    plan: Plan,
+    choice: Choice,
+    removals: RemovedSamples,
+    surveyed: Mapping[int, SurveyResult],
+    readers: Mapping[str, Reader],
 ) -> Finished:
     """Describe the shards, all of which are done; read them back; then write what says that they are.
 
@@ -71,13 +75,13 @@ def finish(
     receipts = read_receipts(to, choice.targets)
     revisions = read_revisions(to)
     removed = {target: receipt.drops.get("removed", 0) for target, receipt in receipts.items()}
-    if len(revisions) != gone.revision or any(n != len(gone.keys.get(t, ())) for t, n in removed.items()):
+    if len(revisions) != removals.revision or any(n != len(removals.keys.get(t, ())) for t, n in removed.items()):
         raise other_publisher(to)
-    members = plan.members(looked)
+    members = plan.members(surveyed)
     held = {target: receipt for target, receipt in receipts.items() if receipt.samples}
     lines = [line_of(target, receipt, members) for target, receipt in held.items()]
     discard_empty(to, receipts)
-    facts = collect_facts(plan, choice, looked, lines, revisions)
+    facts = collect_facts(plan, choice, surveyed, lines, revisions)
     files = _describe(to, facts)
     edited = find_edited(to, files)
     for path, data in edited.items():

@@ -22,7 +22,7 @@ from pipeline.stream.cache import ShardCache, open_vouched
 from pipeline.stream.caching import open_cache
 from pipeline.stream.index import Vouched
 from pipeline.stream.opened import Opened, locate_samples, open_samples
-from pipeline.stream.order import BlockOrder, Kept
+from pipeline.stream.order import BlockOrder, SampleIndices
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def load_line(store: Store, line: Line) -> memoryview:
 def stream_lines(store: Store, lines: Sequence[Line], seed: int = 0, cache: ShardCache | None = None) -> Stream:
     """The stream of these shards."""
     shards = PackedShards(store, lines, cache)
-    return Stream(shards, BlockOrder(seed, Kept(shards.counts(), frozenset())))
+    return Stream(shards, BlockOrder(seed, SampleIndices(shards.counts(), frozenset())))
 
 
 def open_published(

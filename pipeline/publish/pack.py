@@ -25,7 +25,7 @@ from pipeline.shards.receipt import Receipt, digest_json
 from pipeline.shards.sample import Sample, digest_keys
 from pipeline.shards.sample_info import read_info
 from pipeline.shards.store import Store
-from pipeline.stages.stage import Made
+from pipeline.stages.stage import StageResult
 
 DATA, RECEIPTS, DALI = "data", "receipts", "dali"
 """Folders. DALI's indexes have one of their own, as the Hub takes so many files in a folder; Energon's may not."""
@@ -98,14 +98,14 @@ class Pack:
         self._open: Loaded | None = None
         self._small = [form for form in formats().values() if form.is_condition and form.cell > 1]
 
-    def __call__(self, shard: int) -> Made:
+    def __call__(self, shard: int) -> StageResult:
         target = self.choice.targets[shard]
         receipt = read_receipt(self.to, target)
         if receipt is None:
             receipt = self._pack(target)
         if receipt.recipe != self.recipe:
             raise RequestError(f"{receipt_path(target)}: belongs to another publication; use another --to")
-        return Made({target.split: receipt})
+        return StageResult({target.split: receipt})
 
     def _pack(self, target: Target) -> Receipt:
         # No time stands in its receipt: two publications of the same dataset are the same to the byte.

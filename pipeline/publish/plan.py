@@ -13,13 +13,13 @@ from pipeline.dataset.aligned import check_current
 from pipeline.dataset.columns import whole_column
 from pipeline.dataset.dataset import IMAGES, Dataset
 from pipeline.dataset.duplicates import mark_duplicates
-from pipeline.dataset.tombstones import count_stones, read_tombstones
+from pipeline.dataset.tombstones import count_tombstone_tables, read_tombstones
 from pipeline.errors import DamagedShard, RequestError
 from pipeline.image.geometry import Geometry
 from pipeline.publish.assignment import Choice
 from pipeline.publish.config import Publication, order_shares, without_paths
 from pipeline.publish.pack import DALI, PICTURE, RECEIPTS, Pack, dali_folder
-from pipeline.publish.survey import Looked, Survey, reasons_of, refuse_collisions, refuse_problems
+from pipeline.publish.survey import Survey, SurveyResult, reasons_of, refuse_collisions, refuse_problems
 from pipeline.shards.receipt import FORMAT, Receipt, digest_json, digest_receipts, to_json
 from pipeline.shards.store import Store
 
@@ -45,7 +45,7 @@ class Claim:
 @dataclass(frozen=True)
 class Plan:
     """columns: images first. shares: split -> its share, in the order that decides which sample goes where.
-    receipts: column -> shard. claim: what publish.json says. stones: how many tables of tombstones count in the
+    receipts: column -> shard. claim: what publish.json says. tombstones: how many tables of them count in the
     choice; samples that were removed later leave their places empty.
     """
 
@@ -56,7 +56,7 @@ class Plan:
     shares: Mapping[str, float]
     receipts: Mapping[str, Mapping[int, Receipt]]
     claim: Mapping[str, Any]
-    stones: int
+    tombstones: int
 
     @property
     def pictures(self) -> bool:
@@ -83,19 +83,19 @@ class Plan:
             self.dataset,
             self.columns,
             self.shares,
-            read_tombstones(self.dataset, last=self.stones),
+            read_tombstones(self.dataset, last=self.tombstones),
             groups,
             not self.asked.duplicates,
             self.asked.licenses,
         )
 
-    def choose(self, looked: Mapping[int, Looked]) -> Choice:
+    def choose(self, surveyed: Mapping[int, SurveyResult]) -> Choice:
         """Which samples go where. RequestError for what cannot be published."""
-        refuse_problems(looked)
-        self._check_members(looked)
-        refuse_collisions(self.dataset, looked)
-        fates = {shard: looked[shard].fates for shard in self.dataset.shards}
-        choice = Choice(fates, list(self.shares), self.asked.shard_size, dali_folder(self.claim))
+        refuse_problems(surveyed)
+        self._check_members(surveyed)
+        refuse_collisions(self.dataset, surveyed)
+        assignments = {shard: surveyed[shard].assignment for shard in self.dataset.shards}
+        choice = Choice(assignments, list(self.shares), self.asked.shard_size, dali_folder(self.claim))
         if not choice.targets:
             told = ", ".join(f"{reason} {n}" for reason, n in choice.left_out(reasons_of(self.columns)).items())
             raise RequestError(
@@ -103,10 +103,10 @@ class Plan:
             )
         return choice
 
-    def _check_members(self, looked: Mapping[int, Looked]) -> None:
+    def _check_members(self, surveyed: Mapping[int, SurveyResult]) -> None:
         whose: dict[str, str] = {}
         for column in self.columns:
-            found = {look.members[column] for look in looked.values() if column in look.members}
+            found = {look.members[column] for look in surveyed.values() if column in look.members}
             if len(found) > 1:
                 lists = " and ".join(sorted(", ".join(members) for members in found))
                 raise RequestError(f"{column}: some shards hold {lists}; every sample must have the same members")
@@ -116,12 +116,12 @@ class Plan:
                         f"{whose[member]} and {column} both hold {member}; publish one of them with --columns"
                     )
 
-    def members(self, looked: Mapping[int, Looked]) -> list[str]:
+    def members(self, surveyed: Mapping[int, SurveyResult]) -> list[str]:
         """The members of every published sample, in their order."""
         found = [
             member
             for column in self.columns
-            for member in next((look.members[column] for look in looked.values() if column in look.members), ())
+            for member in next((look.members[column] for look in surveyed.values() if column in look.members), ())
         ]
         return [member for member in found if self.pictures or member != PICTURE]
 
@@ -163,7 +163,7 @@ def plan_publish(dataset: Dataset, asked: Publication, to: Store) -> Plan:
     if standing is None:
         asked.check_split_names()
     stones = standing.get("stones") if standing else None
-    stones = stones if isinstance(stones, int) else count_stones(dataset.store)
+    stones = stones if isinstance(stones, int) else count_tombstone_tables(dataset.store)
     description = dataset.description
     shares = asked.shares()
     # Earlier versions kept no order in the claim, and dealt samples out in the order that was given.

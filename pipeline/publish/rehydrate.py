@@ -40,7 +40,7 @@ from pipeline.shards.sample_info import SampleInfo, read_info
 from pipeline.shards.store import Store
 from pipeline.shards.tar import TarWriter
 from pipeline.stages.isolated import Decode, decode_in_child, decode_in_time
-from pipeline.stages.stage import Made
+from pipeline.stages.stage import StageResult
 
 CHANGED = "not the picture of its digest"
 NO_DIGEST = "no digest to hold it to"
@@ -79,7 +79,7 @@ class Rehydrate:
         self.downloads.setup()
         self._decode: Decode = decode_in_time
 
-    def run_carefully(self, shard: int) -> Made:
+    def run_carefully(self, shard: int) -> StageResult:
         """The same, every picture decoded in a child process; one that the child dies over is a drop."""
         try:
             with decode_in_child() as self._decode:
@@ -87,10 +87,10 @@ class Rehydrate:
         finally:
             self._decode = decode_in_time
 
-    def __call__(self, shard: int) -> Made:
+    def __call__(self, shard: int) -> StageResult:
         target = self.targets[shard]
         receipt = read_receipt(self.to, target) or self._make(shard, target)
-        return Made({target.split: receipt})
+        return StageResult({target.split: receipt})
 
     def _make(self, shard: int, target: Target) -> Receipt:
         samples = PackedShards(self.published, self.lines).open(shard)

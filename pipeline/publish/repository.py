@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 PREFIX = "hf://datasets/"
 MAIN = "main"
-PATIENCE = 3900.0
+RETRY_SECONDS = 3900.0
 """Seconds that a request is repeated while the Hub says 409 or 429: its commits are counted by the hour."""
 LONGEST_WAIT = 300.0
 
@@ -127,7 +127,7 @@ class HubRepository:
                         raise IncompleteError(
                             f"{self.place}: somebody else changed it meanwhile; run again"
                         ) from error
-                    if status not in (409, 429) or time.monotonic() - begun > PATIENCE:
+                    if status not in (409, 429) or time.monotonic() - begun > RETRY_SECONDS:
                         raise
             rest = min(wait if told is None else told + 1.0, LONGEST_WAIT)
             log.warning("%s answers %d; waiting %g s", self.place, status, rest)

@@ -9,7 +9,7 @@ from typing import Any
 from extractors.records import BadRecord, Count, decode_record
 from pipeline.dataset.dataset import IMAGES
 from pipeline.dataset.outcomes import sample_keys
-from pipeline.dataset.tombstones import count_stones, read_tombstones
+from pipeline.dataset.tombstones import count_tombstone_tables, read_tombstones
 from pipeline.errors import DamagedShard, RequestError
 from pipeline.publish.assignment import Choice, Target
 from pipeline.publish.pack import data_path, index_paths, read_receipt, receipt_path
@@ -31,7 +31,7 @@ class Revision:
 
 
 @dataclass(frozen=True)
-class Gone:
+class RemovedSamples:
     """Samples whose places in published shards are to be empty. keys: target -> keys; by_shard: of the dataset.
 
     revision: the number of the last one that is heeded, 0 for none.
@@ -58,38 +58,38 @@ def _read_revision(to: Store, path: str) -> Mapping[str, Any]:
         raise DamagedShard(f"{to.root}/{path}: {error}") from None
 
 
-def stones_now(plan: Plan, revisions: Sequence[Mapping[str, Any]]) -> int:
+def count_heeded(plan: Plan, revisions: Sequence[Mapping[str, Any]]) -> int:
     """How many tables of tombstones the publication has heeded so far."""
-    return max([plan.stones, *(int(revision["stones"]) for revision in revisions)])
+    return max([plan.tombstones, *(int(revision["stones"]) for revision in revisions)])
 
 
-def find_gone(plan: Plan, choice: Choice, last: int, revision: int) -> Gone:
+def find_removals(plan: Plan, choice: Choice, last: int, revision: int) -> RemovedSamples:
     """The published samples that the tombstones after the choice, up to table `last`, take out."""
-    by_shard = read_tombstones(plan.dataset, first=plan.stones + 1, last=last)
+    by_shard = read_tombstones(plan.dataset, first=plan.tombstones + 1, last=last)
     keys: dict[Target, list[str]] = {}
     for shard, removed in by_shard.items():
         kept = sample_keys(plan.dataset.store, plan.receipts[IMAGES][shard])
         for index in (kept.index(key) for key in sorted(removed)):
             if (target := choice.target_of(shard, index)) is not None:
                 keys.setdefault(target, []).append(kept[index])
-    return Gone({target: sorted(keys[target]) for target in sorted(keys)}, by_shard, revision)
+    return RemovedSamples({target: sorted(keys[target]) for target in sorted(keys)}, by_shard, revision)
 
 
-def heed_removals(plan: Plan, choice: Choice, purge: bool) -> Gone:
+def heed_removals(plan: Plan, choice: Choice, purge: bool) -> RemovedSamples:
     """The samples to leave out; with `purge` a new revision is begun where there are new ones.
 
     RequestError when samples were removed that still stand in this publication and `purge` is not asked for.
     """
     revisions = read_revisions(plan.to)
-    heeded = stones_now(plan, revisions)
+    heeded = count_heeded(plan, revisions)
     number = len(revisions) + 1
-    gone = find_gone(plan, choice, heeded, len(revisions))
-    stones = count_stones(plan.dataset.store)
-    newest = find_gone(plan, choice, stones, number)
-    new = {t: sorted(set(keys) - set(gone.keys.get(t, ()))) for t, keys in newest.keys.items()}
+    removals = find_removals(plan, choice, heeded, len(revisions))
+    tombstones = count_tombstone_tables(plan.dataset.store)
+    newest = find_removals(plan, choice, tombstones, number)
+    new = {t: sorted(set(keys) - set(removals.keys.get(t, ()))) for t, keys in newest.keys.items()}
     new = {target: keys for target, keys in new.items() if keys}
     if not new:
-        return gone
+        return removals
     count = sum(map(len, new.values()))
     if not purge:
         raise RequestError(
@@ -100,7 +100,7 @@ def heed_removals(plan: Plan, choice: Choice, purge: bool) -> Gone:
         raise RequestError(f"{plan.to.root}: every sample of it was removed; delete the publication itself")
     record = {
         "revision": number,
-        "stones": stones,
+        "stones": tombstones,
         "removed": {data_path(target): keys for target, keys in new.items()},
     }
     if not plan.to.create_bytes(f"{REVISIONS}/{shard_name(number)}.json", to_json(record)):
@@ -108,14 +108,14 @@ def heed_removals(plan: Plan, choice: Choice, purge: bool) -> Gone:
     return newest
 
 
-def discard_stale(plan: Plan, gone: Gone) -> int:
+def discard_stale(plan: Plan, removals: RemovedSamples) -> int:
     """Take away the shards that still hold a sample that is gone, the receipt first. How many there were.
 
     Before the first of them goes, so do the files that vouch for the whole.
     """
     stale = [
         target
-        for target, keys in gone.keys.items()
+        for target, keys in removals.keys.items()
         # One without receipt may have lost it in an attempt that died here.
         if (receipt := read_receipt(plan.to, target)) is None or receipt.drops.get("removed", 0) != len(keys)
     ]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from pipeline.dataset.dataset import Dataset
-from pipeline.engine import Outcome
+from pipeline.engine import RunResult
 from pipeline.errors import IncompleteError
 from pipeline.publish import copy_columns
 from pipeline.publish.card import render_cards
@@ -22,12 +22,12 @@ from pipeline.publish.pack import data_path, index_paths, receipt_path
 from pipeline.publish.plan import Plan, plan_publish, read_claim
 from pipeline.publish.readers import Reader
 from pipeline.publish.revision import discard_stale, heed_removals
-from pipeline.publish.survey import Looked, reasons_of
+from pipeline.publish.survey import SurveyResult, reasons_of
 from pipeline.shards.receipt import shard_name
 from pipeline.shards.store import Store
 from pipeline.stages.stage import Stage
 
-Work = Callable[[str, Stage, Sequence[int], int], Outcome]
+Work = Callable[[str, Stage, Sequence[int], int], RunResult]
 """Does a stage for shards: (what it is called, stage, shards, of how many)."""
 Limit = Callable[[Collection[str]], None]
 """Raises RequestError for file names that the place will not take."""
@@ -70,27 +70,27 @@ def publish(
         return _publish_columns(dataset, to, asked, work, purge, limit)
     plan = _plan(dataset, asked, to, purge)
     check_weights(plan)
-    looked = _look(plan, work)
-    choice = plan.choose(looked)
+    surveyed = _look(plan, work)
+    choice = plan.choose(surveyed)
     if limit:
         limit([path for t in choice.targets for path in (data_path(t), receipt_path(t), *index_paths(t))])
     plan.begin()
     check_order(plan, choice)
-    gone = heed_removals(plan, choice, purge)
-    made_anew = discard_stale(plan, gone)
+    removals = heed_removals(plan, choice, purge)
+    made_anew = discard_stale(plan, removals)
     whole = check_shards(to, choice.targets)
     left = plan.left(choice)
-    counts = {split: count - gone.of_split(split) for split, count in choice.counts().items()}
+    counts = {split: count - removals.of_split(split) for split, count in choice.counts().items()}
     left_out = Counter(choice.left_out(reasons_of(plan.columns)))
-    left_out.update({"removed": sum(map(len, gone.keys.values()))} if gone.keys else {})
+    left_out.update({"removed": sum(map(len, removals.keys.values()))} if removals.keys else {})
     told = (plan, counts, dict(sorted(left_out.items())), len(choice.targets))
     if whole:
         return Published(*told, 0)
-    outcome = work("publish", plan.pack(choice, gone.by_shard), left, len(choice.targets))
-    if outcome.problems:
-        return Published(*told, len(outcome.made), made_anew, tuple(outcome.problems))
-    finished = finish(plan, choice, gone, looked, readers)
-    return Published(*told, len(outcome.made), made_anew, (), finished)
+    result = work("publish", plan.pack(choice, removals.by_shard), left, len(choice.targets))
+    if result.problems:
+        return Published(*told, len(result.made), made_anew, tuple(result.problems))
+    finished = finish(plan, choice, removals, surveyed, readers)
+    return Published(*told, len(result.made), made_anew, (), finished)
 
 
 def _publish_columns(
@@ -113,12 +113,12 @@ def _publish_columns(
     segments = published_segments(plan)
     recipe = published_description(dataset.description, segments[0]).recipe
     stage = copy_columns.CopyColumns(dataset, to, plan.columns, recipe, plan.samples_only)
-    outcome = work("publish", stage, left, len(dataset.shards))
-    if outcome.problems:
-        return Published(*told, len(outcome.made), 0, tuple(outcome.problems))
+    result = work("publish", stage, left, len(dataset.shards))
+    if result.problems:
+        return Published(*told, len(result.made), 0, tuple(result.problems))
     card = render_cards(collect_standing(plan, copy_columns.read_members(plan)), "columns.md.j2")
     lines = copy_columns.finish_columns(plan, segments, card)
-    return Published(*told, len(outcome.made), 0, (), Finished(lines, ()))
+    return Published(*told, len(result.made), 0, (), Finished(lines, ()))
 
 
 def _plan(dataset: Dataset, asked: Publication, to: Store, purge: bool) -> Plan:
@@ -128,10 +128,10 @@ def _plan(dataset: Dataset, asked: Publication, to: Store, purge: bool) -> Plan:
     return plan_publish(dataset, asked, to)
 
 
-def _look(plan: Plan, work: Work) -> Mapping[int, Looked]:
+def _look(plan: Plan, work: Work) -> Mapping[int, SurveyResult]:
     shards = list(plan.dataset.shards)
-    outcome = work("look", plan.survey(), shards, len(shards))
-    if outcome.set_aside:
-        shard, why = min(outcome.set_aside.items())
+    result = work("look", plan.survey(), shards, len(shards))
+    if result.quarantined:
+        shard, why = min(result.quarantined.items())
         raise IncompleteError(f"shard {shard:06d} cannot be published: {why}; nothing was written")
-    return cast(Mapping[int, Looked], outcome.made)
+    return cast(Mapping[int, SurveyResult], result.made)

@@ -25,7 +25,7 @@ from pipeline.shards.sample import Sample, is_key
 from pipeline.shards.sample_info import SampleInfo, read_info
 from pipeline.shards.store import Store
 from pipeline.shards.tar import read_samples
-from pipeline.stages.stage import Made
+from pipeline.stages.stage import StageResult
 
 MAX_CAPTION = 65_536
 """Bytes of a caption, as UTF-8. A longer one is no caption, and some readers choke on it."""
@@ -43,14 +43,14 @@ def reasons_of(columns: Sequence[str]) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class Looked(Made):
+class SurveyResult(StageResult):
     """What a look at one shard gave. fates: uint8, and keys: 8 bytes of each key's hash; by sample of images.
 
     members: column -> its members, in their order; empty where the shard has no sample. licences: name (and
     address) of the pictures' own licences -> samples that are published under it.
     """
 
-    fates: bytes = b""
+    assignment: bytes = b""
     keys: bytes = b""
     members: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     licences: Mapping[str, int] = field(default_factory=dict)
@@ -76,7 +76,7 @@ class Survey:
     def setup(self) -> None:
         """Nothing to load."""
 
-    def __call__(self, shard: int) -> Looked:
+    def __call__(self, shard: int) -> SurveyResult:
         aligned = open_aligned(self.dataset.store, shard, self.columns, load_keyed)
         aligned.check()
         samples = aligned.samples
@@ -91,7 +91,7 @@ class Survey:
                 if (line := _odd(sample, members[column], f"{column}/{shard_name(shard)}"))
             ]
         if errors:
-            return Looked({}, tuple(errors))
+            return SurveyResult({}, tuple(errors))
         known = dict[str, SampleInfo]()
         for sample in samples[IMAGES]:
             try:
@@ -104,13 +104,15 @@ class Survey:
         lacking = {
             name: set(keys) - {sample.key for sample in samples[name]} for name in self.columns if name != IMAGES
         }
-        fates = bytes(self._fate(shard, key, _licence(known.get(key)), lacking) for key in keys)
+        assignment = bytes(self._assign(shard, key, _licence(known.get(key)), lacking) for key in keys)
         licences = Counter(
-            licence_name(known[key]) for key, fate in zip(keys, fates, strict=True) if key in known and fate < LEFT
+            licence_name(known[key])
+            for key, assigned in zip(keys, assignment, strict=True)
+            if key in known and assigned < LEFT
         )
-        return Looked({}, tuple(errors), fates, hash_keys(keys), members, licences)
+        return SurveyResult({}, tuple(errors), assignment, hash_keys(keys), members, licences)
 
-    def _fate(self, shard: int, key: str, licence: int | None, lacking: Mapping[str, set[str]]) -> int:
+    def _assign(self, shard: int, key: str, licence: int | None, lacking: Mapping[str, set[str]]) -> int:
         of = self.duplicates.get(shard, {}).get(key)
         reason = None
         if key in self.removed.get(shard, ()):
@@ -201,9 +203,9 @@ def licence_name(info: SampleInfo) -> str:
     return ", ".join(str(part) for part in told if part)
 
 
-def refuse_problems(looked: Mapping[int, Looked]) -> None:
+def refuse_problems(surveyed: Mapping[int, SurveyResult]) -> None:
     """Raises RequestError that names the first samples which cannot be published."""
-    errors = [error for shard in sorted(looked) for error in looked[shard].errors]
+    errors = [error for shard in sorted(surveyed) for error in surveyed[shard].errors]
     if errors:
         more = f"; and {len(errors) - SHOWN} more" if len(errors) > SHOWN else ""
         raise RequestError(
@@ -211,11 +213,11 @@ def refuse_problems(looked: Mapping[int, Looked]) -> None:
         )
 
 
-def refuse_collisions(dataset: Dataset, looked: Mapping[int, Looked]) -> None:
+def refuse_collisions(dataset: Dataset, surveyed: Mapping[int, SurveyResult]) -> None:
     """Raises RequestError when a key stands in two places."""
-    shards = sorted(looked)
-    keys = np.concatenate([np.frombuffer(looked[shard].keys, np.uint64) for shard in shards])
-    at = np.concatenate([np.full(len(looked[shard].keys) // 8, shard) for shard in shards])
+    shards = sorted(surveyed)
+    keys = np.concatenate([np.frombuffer(surveyed[shard].keys, np.uint64) for shard in shards])
+    at = np.concatenate([np.full(len(surveyed[shard].keys) // 8, shard) for shard in shards])
     found, counts = np.unique(keys, return_counts=True)
     for value in found[counts > 1].tolist():
         names = [

@@ -19,7 +19,7 @@ from pipeline.dataset.duplicates import load_duplicates, read_duplicates
 from pipeline.dataset.plan import read_left_out
 from pipeline.dataset.status import column_status
 from pipeline.dataset.tombstones import read_tombstones
-from pipeline.engine import Outcome
+from pipeline.engine import RunResult
 from pipeline.errors import DamagedShard, describe_error
 from pipeline.report.captions import Captioned, choose_captions, choose_limit
 from pipeline.report.facts import ColumnFacts, DatasetFacts, Hosts
@@ -130,7 +130,7 @@ def describe_maker(dataset: Dataset, column: str) -> tuple[str, str]:
     return ", ".join(parts), str(weights.get("licence", ""))
 
 
-Look = Callable[[Stage, Sequence[int]], Outcome]
+Look = Callable[[Stage, Sequence[int]], RunResult]
 """Does a stage for these shards; on how many workers is the caller's."""
 Removed = Mapping[int, set[str]]
 """shard -> keys."""
@@ -211,9 +211,9 @@ def _plan_count(
 
 def _see(stage: Count, shards: Sequence[int], look: Look) -> _Seen:
     """Look at every sample of these shards."""
-    outcome = look(stage, shards)
-    made = cast(Mapping[int, Counted], dict(sorted(outcome.made.items())))
-    problems = [line for counted in made.values() for line in counted.problems] + outcome.problems
+    result = look(stage, shards)
+    made = cast(Mapping[int, Counted], dict(sorted(result.made.items())))
+    problems = [line for counted in made.values() for line in counted.problems] + result.problems
     hosts: Hosts = ()
     try:
         hosts = tuple((host, reasons) for host, reasons in measure_yield(stage.dataset).worst_hosts if host)

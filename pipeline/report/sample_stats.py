@@ -23,7 +23,7 @@ from pipeline.report.samples import Thumbnail, draw_thumbnail
 from pipeline.shards.read import load_verified
 from pipeline.shards.sample import Sample
 from pipeline.shards.sample_info import SampleInfo
-from pipeline.stages.stage import Made
+from pipeline.stages.stage import StageResult
 
 
 @dataclass
@@ -103,7 +103,7 @@ def list_measures() -> Mapping[str, Callable[[bytes], Counts]]:
 
 
 @dataclass(frozen=True)
-class Counted(Made):
+class Counted(StageResult):
     """What a look at one shard gave. thumbnails: key -> the picture, of those that were asked for.
 
     problems: a line for each shard that is damaged, and so left out.

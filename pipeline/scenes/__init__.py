@@ -1,8 +1,8 @@
 """Procedural, captioned scenes with exact ground truth; a picture is a pure function of (seed, index)."""
 
-from pipeline.scenes.render import Scene, WorldName, render
+from pipeline.scenes.render import LayoutName, Scene, render
 
-__all__ = ["VERSION", "Scene", "WorldName", "render"]
+__all__ = ["VERSION", "LayoutName", "Scene", "render"]
 
 VERSION = 1
 """Raised when a scene changes: it stands in dataset.json, so that two versions never mix."""

@@ -5,23 +5,23 @@ import numpy as np
 from pipeline.scenes import labels
 from pipeline.scenes.canvas import FAR, Canvas
 from pipeline.scenes.materials import Material, Single, noise, noise_tile, tint
-from pipeline.scenes.rng import Dice
-from pipeline.scenes.setting import Place, Room, Sky, Surface
+from pipeline.scenes.rng import Rng
+from pipeline.scenes.setting import Room, Setting, Sky, Surface
 
 _NO_MATERIAL = Material((0.0, 0.0, 0.0))
 _FADED = ("rough", "rippled", "tiles", "planks")  # patterns finer than a pixel far away
 _RIDGE = {labels.HILL: (150.0, 0.16), labels.MOUNTAIN: (320.0, 0.26), labels.SKYSCRAPER: (70.0, 0.34)}
 
 
-def draw_backdrop(canvas: Canvas, place: Place, dice: Dice) -> None:
+def draw_backdrop(canvas: Canvas, setting: Setting, rng: Rng) -> None:
     sky = canvas.surface(Surface(_NO_MATERIAL, labels.SKY), -1, 0)
     canvas.key[:] = sky
-    if place.room is not None:
-        _draw_room(canvas, place.ground, place.room)
+    if setting.room is not None:
+        _draw_room(canvas, setting.ground, setting.room)
         return
-    if place.ridge is not None:
-        _draw_ridge(canvas, place.ridge, dice)
-    _draw_ground(canvas, place)
+    if setting.ridge is not None:
+        _draw_ridge(canvas, setting.ridge, rng)
+    _draw_ground(canvas, setting)
 
 
 def _points(canvas: Canvas) -> tuple[Single, Single, Single]:
@@ -39,7 +39,7 @@ def _faded(tone: Single, depth: Single, pattern: str) -> Single:
     return faded
 
 
-def _draw_ground(canvas: Canvas, place: Place) -> None:
+def _draw_ground(canvas: Canvas, setting: Setting) -> None:
     down = -canvas.rays.y[:, 0]
     with np.errstate(divide="ignore"):
         t = np.where(down > 0, canvas.camera.eye / down, np.inf)
@@ -51,7 +51,7 @@ def _draw_ground(canvas: Canvas, place: Place) -> None:
     canvas.depth[below] = t[below, None].astype(np.float32)
     canvas.normal[1, below] = 1
     canvas.normal[0, below] = canvas.normal[2, below] = 0
-    grounds = [(place.ground, 0.0, np.inf)] + ([place.band] if place.band is not None else [])
+    grounds = [(setting.ground, 0.0, np.inf)] + ([setting.band] if setting.band is not None else [])
     for ground, start, end in grounds:
         covered = np.flatnonzero((z >= start) & (z < end))
         if not covered.size:
@@ -68,12 +68,12 @@ def _draw_ground(canvas: Canvas, place: Place) -> None:
             canvas.tint[part] = 0
 
 
-def _draw_ridge(canvas: Canvas, ridge: Surface, dice: Dice) -> None:
+def _draw_ridge(canvas: Canvas, ridge: Surface, rng: Rng) -> None:
     """A silhouette that stands up from the horizon; `x` is the tangent of the angle to the side."""
     distance, height = _RIDGE[ridge.label]
     x = canvas.rays.x[0]
-    start = dice.between(0, 100)
-    tile = noise_tile().reshape(128, 128)[int(dice.between(0, 128))]
+    start = rng.between(0, 100)
+    tile = noise_tile().reshape(128, 128)[int(rng.between(0, 128))]
     if ridge.label == labels.SKYSCRAPER:
         top = tile[np.floor((x + start) * 17).astype(np.int64) % 128] * 0.9 + 0.1
     else:
@@ -130,7 +130,7 @@ def _draw_room(canvas: Canvas, floor: Surface, room: Room) -> None:
             np.copyto(canvas.tint[part], tone, where=where)
 
 
-def sky_colours(canvas: Canvas, sky: Sky, dice: Dice) -> tuple[slice, Single]:
+def sky_colours(canvas: Canvas, sky: Sky, rng: Rng) -> tuple[slice, Single]:
     """The rows that hold sky, and their colours (3, h, S) float32, 0..1."""
     rows = np.flatnonzero((canvas.depth == FAR).any(axis=1))
     if not rows.size:
@@ -145,7 +145,7 @@ def sky_colours(canvas: Canvas, sky: Sky, dice: Dice) -> tuple[slice, Single]:
     colours = colours + np.zeros((1, 1, canvas.camera.size), np.float32)
     if sky.cover:
         away = np.float32(9) / (rise + np.float32(0.25))
-        start = np.float32(dice.between(0, 128))
+        start = np.float32(rng.between(0, 128))
         u, v = canvas.rays.x.astype(np.float32) * away * np.float32(1.6) + start, away * np.float32(2) + start
         u = u + np.zeros_like(v)
         v = v + np.zeros_like(u)

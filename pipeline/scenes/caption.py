@@ -9,10 +9,10 @@ import numpy as np
 from pipeline.scenes.builder import Thing, apart
 from pipeline.scenes.canvas import Canvas
 from pipeline.scenes.figure import Looks, Person
-from pipeline.scenes.ground_truth import SEEN, Sight
-from pipeline.scenes.layout import World
+from pipeline.scenes.ground_truth import SEEN, Visibility
+from pipeline.scenes.layout import Layout
 from pipeline.scenes.materials import PATTERNS, Material
-from pipeline.scenes.rng import Dice
+from pipeline.scenes.rng import Rng
 from pipeline.scenes.setting import article
 
 NAMED = 0.005
@@ -40,16 +40,16 @@ class _Seen:
         return any(m is material for m in self.worn)
 
 
-def _noun(seen: _Seen, dice: Dice) -> str:
+def _noun(seen: _Seen, rng: Rng) -> str:
     thing = seen.thing
     # A pattern is always said, because its colour alone would be half true.
-    words = [w for w in thing.adjectives if w in PATTERNS or dice.chance(0.7)]
+    words = [w for w in thing.adjectives if w in PATTERNS or rng.chance(0.7)]
     if thing.colour and (thing.paint is None or seen.shows(thing.paint)):
         words.append(thing.colour)
     return article(" ".join([*words, thing.noun]))
 
 
-def _clothes(seen: _Seen, looks: Looks, dice: Dice) -> str:
+def _clothes(seen: _Seen, looks: Looks, rng: Rng) -> str:
     if looks.legs == "dress":
         return f" in {article(looks.top)} dress" if seen.shows(looks.top_material) else ""
     bottom = f"{looks.bottom} {looks.legs}"
@@ -60,7 +60,7 @@ def _clothes(seen: _Seen, looks: Looks, dice: Dice) -> str:
     options = (
         [f" in {top}"] * upper + [f" wearing {bottom}"] * lower + [f" in {top} and {bottom}"] * (upper and lower)
     )
-    return dice.pick(options) if options else ""
+    return rng.pick(options) if options else ""
 
 
 def _from_behind(person: Person) -> bool:
@@ -70,28 +70,28 @@ def _from_behind(person: Person) -> bool:
     return fx * x + fz * z > 0.8 * math.sqrt(x * x + z * z)
 
 
-def _person(seen: _Seen, person: Person, dice: Dice) -> str:
+def _person(seen: _Seen, person: Person, rng: Rng) -> str:
     """What follows "a person"."""
     looks, words = person.looks, ""
-    if dice.chance(0.65):
-        words += _clothes(seen, looks, dice)
-    if looks.hat and seen.shows(looks.hat_material) and dice.chance(0.5):
+    if rng.chance(0.65):
+        words += _clothes(seen, looks, rng)
+    if looks.hat and seen.shows(looks.hat_material) and rng.chance(0.5):
         words += f" with {article(looks.hat)} hat"
-    elif not looks.hat and seen.shows(looks.hair_material) and dice.chance(0.2):
+    elif not looks.hat and seen.shows(looks.hair_material) and rng.chance(0.2):
         words += f" with {looks.hair} hair"
     words += f" {person.pose.said}"
     if seen.seat is not None:
-        words += f" on {_noun(seen.seat, dice)}"
-    return words + (" seen from behind" if _from_behind(person) and dice.chance(0.6) else "")
+        words += f" on {_noun(seen.seat, rng)}"
+    return words + (" seen from behind" if _from_behind(person) and rng.chance(0.6) else "")
 
 
-def _phrase(seen: _Seen, dice: Dice) -> str:
+def _phrase(seen: _Seen, rng: Rng) -> str:
     if seen.person is None:
-        return _noun(seen, dice)
-    return "a person" + _person(seen, seen.person, dice)
+        return _noun(seen, rng)
+    return "a person" + _person(seen, seen.person, rng)
 
 
-def _relation(a: _Seen, b: _Seen, dice: Dice) -> str:
+def _relation(a: _Seen, b: _Seen, rng: Rng) -> str:
     """How a stands to b, as the camera sees them."""
     ahead = b.thing.origin[2] - a.thing.origin[2]
     shared = min(a.right, b.right) - max(a.left, b.left)
@@ -103,31 +103,31 @@ def _relation(a: _Seen, b: _Seen, dice: Dice) -> str:
         options += ["in front of" if ahead > 0 else "behind"]
     if abs(a.middle - b.middle) > 0.08 and shared < 0.3 * narrow:
         options += ["to the left of" if a.middle < b.middle else "to the right of"]
-    return dice.pick(options) if options else "and"
+    return rng.pick(options) if options else "and"
 
 
-def _subjects(world: World, canvas: Canvas, sight: Sight) -> list[_Seen]:
+def _subjects(layout: Layout, canvas: Canvas, visibility: Visibility) -> list[_Seen]:
     """People first, then things, the largest first; a seat goes with who sits on it, a window with its wall."""
-    people, size = len(world.people), canvas.camera.size
-    named = [n for n, s in enumerate(sight.shares) if s >= (SEEN if n < people else NAMED)]
-    seats = {n: people + world.seats[n] for n in world.seats if n in named and people + world.seats[n] in named}
+    people, size = len(layout.people), canvas.camera.size
+    named = [n for n, s in enumerate(visibility.shares) if s >= (SEEN if n < people else NAMED)]
+    seats = {n: people + layout.seats[n] for n in layout.seats if n in named and people + layout.seats[n] in named}
 
     def see(n: int) -> _Seen:
-        columns = np.flatnonzero((sight.owner == n).any(axis=0))
+        columns = np.flatnonzero((visibility.owner == n).any(axis=0))
         left, right = int(columns[0]) / size, int(columns[-1] + 1) / size
-        person = world.people[n] if n < people else None
+        person = layout.people[n] if n < people else None
         seat = see(seats[n]) if n in seats else None
-        return _Seen(world.all[n], left, right, _materials(canvas, sight, n), person, seat)
+        return _Seen(layout.all[n], left, right, _materials(canvas, visibility, n), person, seat)
 
-    ranked = sorted(named, key=lambda n: (n >= people, -sight.shares[n]))
-    return [see(n) for n in ranked if n not in seats.values() and world.all[n].noun != "window"]
+    ranked = sorted(named, key=lambda n: (n >= people, -visibility.shares[n]))
+    return [see(n) for n in ranked if n not in seats.values() and layout.all[n].noun != "window"]
 
 
-def _materials(canvas: Canvas, sight: Sight, number: int) -> tuple[Material, ...]:
+def _materials(canvas: Canvas, visibility: Visibility, number: int) -> tuple[Material, ...]:
     """Those of a thing that cover `WORN` of the picture."""
     shares: dict[int, float] = {}
     materials: dict[int, Material] = {}
-    for surface, owner, share in zip(canvas.surfaces, canvas.owners, sight.surface_shares, strict=True):
+    for surface, owner, share in zip(canvas.surfaces, canvas.owners, visibility.surface_shares, strict=True):
         if owner == number:
             material = surface.material
             materials[id(material)] = material
@@ -135,28 +135,28 @@ def _materials(canvas: Canvas, sight: Sight, number: int) -> tuple[Material, ...
     return tuple(materials[i] for i, share in shares.items() if share >= WORN)
 
 
-def _surroundings(world: World, canvas: Canvas, sight: Sight, dice: Dice) -> list[str]:
-    place = world.place
+def _surroundings(layout: Layout, canvas: Canvas, visibility: Visibility, rng: Rng) -> list[str]:
+    setting = layout.setting
 
     def share(label: int) -> float:
-        parts = zip(canvas.surfaces, canvas.owners, sight.surface_shares, strict=True)
+        parts = zip(canvas.surfaces, canvas.owners, visibility.surface_shares, strict=True)
         return sum(part for surface, owner, part in parts if owner < 0 and surface.label == label)
 
     said = []
-    if share(place.ground.label) > 0.03:
-        said.append(dice.pick(place.on))
-    behind = place.ridge or (place.band[0] if place.band else None)
-    if place.by and behind is not None and share(behind.label) > 0.01 and dice.chance(0.7):
-        said.append(place.by)
-    if place.room is not None and share(place.room.wall.label) > 0.08 and dice.chance(0.7):
-        said.append(place.room.said + _window(world, sight))
-    if place.sky is not None and share(canvas.surfaces[0].label) > 0.06 and dice.chance(0.6):
-        said.append(place.sky.said)
+    if share(setting.ground.label) > 0.03:
+        said.append(rng.pick(setting.on))
+    behind = setting.ridge or (setting.band[0] if setting.band else None)
+    if setting.by and behind is not None and share(behind.label) > 0.01 and rng.chance(0.7):
+        said.append(setting.by)
+    if setting.room is not None and share(setting.room.wall.label) > 0.08 and rng.chance(0.7):
+        said.append(setting.room.said + _window(layout, visibility))
+    if setting.sky is not None and share(canvas.surfaces[0].label) > 0.06 and rng.chance(0.6):
+        said.append(setting.sky.said)
     return said
 
 
-def _window(world: World, sight: Sight) -> str:
-    seen = any(t.noun == "window" and s >= NAMED for t, s in zip(world.all, sight.shares, strict=True))
+def _window(layout: Layout, visibility: Visibility) -> str:
+    seen = any(t.noun == "window" and s >= NAMED for t, s in zip(layout.all, visibility.shares, strict=True))
     return " with a window" if seen else ""
 
 
@@ -164,34 +164,34 @@ def _join(parts: Sequence[str]) -> str:
     return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]
 
 
-def _everybody(subjects: Sequence[_Seen], counted: bool, dice: Dice) -> tuple[str, list[_Seen]]:
+def _everybody(subjects: Sequence[_Seen], counted: bool, rng: Rng) -> tuple[str, list[_Seen]]:
     """The head of the sentence and who is left: two people may be counted, or the first two be related.
 
     `counted`: nobody else is in the picture, not even a foot.
     """
     first, *rest = subjects
     people = [s for s in subjects if s.person is not None]
-    if counted and len(people) == 2 and dice.chance(0.5):
-        one, other = (_person(s, s.person, dice) for s in people if s.person is not None)
+    if counted and len(people) == 2 and rng.chance(0.5):
+        one, other = (_person(s, s.person, rng) for s in people if s.person is not None)
         return f"two people, one{one} and one{other}", list(subjects[2:])
     if not rest:
-        return _phrase(first, dice), []
-    words = f"{_phrase(first, dice)} {_relation(first, rest[0], dice)} {_phrase(rest[0], dice)}"
+        return _phrase(first, rng), []
+    words = f"{_phrase(first, rng)} {_relation(first, rest[0], rng)} {_phrase(rest[0], rng)}"
     return words, rest[1:]
 
 
-def describe(world: World, canvas: Canvas, sight: Sight, dice: Dice) -> str:
+def describe(layout: Layout, canvas: Canvas, visibility: Visibility, rng: Rng) -> str:
     """One sentence without a full stop: who and what is seen, how they stand to each other, and where."""
-    subjects = _subjects(world, canvas, sight)
-    place = " ".join(_surroundings(world, canvas, sight, dice))
+    subjects = _subjects(layout, canvas, visibility)
+    setting = " ".join(_surroundings(layout, canvas, visibility, rng))
     if not subjects:
-        return f"an {'outdoor' if world.place.room is None else 'indoor'} place {place}".strip()
-    counted = sum(share > 0 for share in sight.shares[: len(world.people)]) == 2
-    words, rest = _everybody(subjects, counted, dice)
-    others = [_phrase(s, dice) for s in rest[: 1 + dice.pick((0, 1, 2))]]
-    if others and dice.chance(0.75):
+        return f"an {'outdoor' if layout.setting.room is None else 'indoor'} place {setting}".strip()
+    counted = sum(share > 0 for share in visibility.shares[: len(layout.people)]) == 2
+    words, rest = _everybody(subjects, counted, rng)
+    others = [_phrase(s, rng) for s in rest[: 1 + rng.pick((0, 1, 2))]]
+    if others and rng.chance(0.75):
         words += f", with {_join(others)}"
-    if place and dice.chance(0.25):
-        return f"{place}, {words}"
-    opening = dice.weigh({"": 7.0, "a picture of ": 1.0, "a view of ": 0.6})
-    return f"{opening}{words} {place}".strip()
+    if setting and rng.chance(0.25):
+        return f"{setting}, {words}"
+    opening = rng.weigh({"": 7.0, "a picture of ": 1.0, "a view of ": 0.6})
+    return f"{opening}{words} {setting}".strip()

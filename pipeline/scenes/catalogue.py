@@ -19,9 +19,7 @@ from pipeline.scenes.furniture import (
 )
 from pipeline.scenes.geometry import Frame
 from pipeline.scenes.nature import bush, pine, rock, tree
-from pipeline.scenes.rng import Dice
-from pipeline.scenes.solids import ball, cone, cube, cylinder, pyramid, sphere
-from pipeline.scenes.town import (
+from pipeline.scenes.outdoor import (
     car,
     fire_hydrant,
     house,
@@ -31,8 +29,10 @@ from pipeline.scenes.town import (
     traffic_light,
     umbrella,
 )
+from pipeline.scenes.rng import Rng
+from pipeline.scenes.solids import ball, cone, cube, cylinder, pyramid, sphere
 
-Builder = Callable[[Dice, Frame], Thing]
+Builder = Callable[[Rng, Frame], Thing]
 
 ANYWHERE: dict[Builder, float] = {cube: 3, sphere: 2.5, cylinder: 2, cone: 2, pyramid: 1.5, ball: 2}
 INDOORS: dict[Builder, float] = {

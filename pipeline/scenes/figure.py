@@ -12,7 +12,7 @@ from pipeline.scenes.builder import Model, Thing
 from pipeline.scenes.geometry import Array, Frame, Vector, add, cosine, cross, scale, sine, sub, unit
 from pipeline.scenes.materials import COLOURS, Material, shade, vary
 from pipeline.scenes.poses import Bone, Pose
-from pipeline.scenes.rng import Dice
+from pipeline.scenes.rng import Rng
 
 SKINS: tuple[Vector, ...] = (
     (0.96, 0.79, 0.67),
@@ -62,32 +62,32 @@ class Person:
     gaze: Vector
 
 
-def draw_looks(dice: Dice, pose: Pose) -> Looks:
+def draw_looks(rng: Rng, pose: Pose) -> Looks:
     names = list(COLOURS)
-    top, bottom = dice.pick(names), dice.pick(names)
+    top, bottom = rng.pick(names), rng.pick(names)
     legs_down = all(abs(swing) < 32 and spread < 15 for swing, spread in pose.thighs)
     upright = legs_down and pose.lean < 30 and min(swing for swing, _ in pose.shins) > -50
-    legs = dice.weigh({"trousers": 5, "shorts": 2.5, "skirt": 1.5 * upright, "dress": 1.5 * upright})
-    colour = vary(dice, COLOURS[top])
+    legs = rng.weigh({"trousers": 5, "shorts": 2.5, "skirt": 1.5 * upright, "dress": 1.5 * upright})
+    colour = vary(rng, COLOURS[top])
     material = Material(colour)
-    if dice.chance(0.2):
+    if rng.chance(0.2):
         other = COLOURS["white"] if top not in ("white", "yellow", "pink") else COLOURS["blue"]
-        material = Material(colour, other, "striped", dice.between(7, 10))
+        material = Material(colour, other, "striped", rng.between(7, 10))
         top = f"striped {top}"
-    hair = dice.pick(list(HAIRS))
-    hat = dice.pick(names) if dice.chance(0.22) else ""
+    hair = rng.pick(list(HAIRS))
+    hat = rng.pick(names) if rng.chance(0.22) else ""
     return Looks(
-        skin=Material(vary(dice, dice.pick(SKINS), 0.03), gloss=0.08),
+        skin=Material(vary(rng, rng.pick(SKINS), 0.03), gloss=0.08),
         hair=hair,
         hair_material=Material(HAIRS[hair], gloss=0.1),
-        long_hair=dice.chance(0.4),
+        long_hair=rng.chance(0.4),
         top=top,
         top_material=material,
-        sleeves=dice.pick(("long", "short")),
+        sleeves=rng.pick(("long", "short")),
         bottom=top if legs == "dress" else bottom,
-        bottom_material=material if legs == "dress" else Material(vary(dice, COLOURS[bottom])),
+        bottom_material=material if legs == "dress" else Material(vary(rng, COLOURS[bottom])),
         legs=legs,
-        shoes=Material(vary(dice, COLOURS[dice.pick(("black", "white", "brown", "red", "grey"))])),
+        shoes=Material(vary(rng, COLOURS[rng.pick(("black", "white", "brown", "red", "grey"))])),
         hat=hat,
         hat_material=Material(COLOURS[hat or "black"]),
     )

@@ -4,20 +4,20 @@ from pipeline.scenes import labels
 from pipeline.scenes.builder import Model, Thing
 from pipeline.scenes.geometry import Frame
 from pipeline.scenes.materials import COLOURS, DARK, STEEL, Material, draw_paint, draw_size, shade, vary
-from pipeline.scenes.rng import Dice
+from pipeline.scenes.rng import Rng
 
 
-def cardboard_box(dice: Dice, frame: Frame) -> Thing:
-    w, h, d = dice.between(0.45, 0.8), dice.between(0.35, 0.7), dice.between(0.4, 0.7)
-    card = Material(vary(dice, (0.70, 0.52, 0.33)))
+def cardboard_box(rng: Rng, frame: Frame) -> Thing:
+    w, h, d = rng.between(0.45, 0.8), rng.between(0.35, 0.7), rng.between(0.4, 0.7)
+    card = Material(vary(rng, (0.70, 0.52, 0.33)))
     model = Model(frame)
     model.box((0, 0, 0), (w, h, d), card)
     model.box((0, 0.001, 0), (w * 0.16, h + 0.006, d + 0.006), Material((0.83, 0.72, 0.52)))
     return Thing("cardboard box", labels.CARDBOARD, frame, tuple(model.parts), 0.55, h)
 
 
-def suitcase(dice: Dice, frame: Frame) -> Thing:
-    name, paint, _ = draw_paint(dice)
+def suitcase(rng: Rng, frame: Frame) -> Thing:
+    name, paint, _ = draw_paint(rng)
     model = Model(frame)
     model.box((0, 0.06, 0), (0.46, 0.62, 0.26), paint)
     for x in (-0.13, 0.13):
@@ -28,8 +28,8 @@ def suitcase(dice: Dice, frame: Frame) -> Thing:
     return Thing("suitcase", labels.SUITCASE, frame, tuple(model.parts), 0.3, 0.94, name)
 
 
-def chair(dice: Dice, frame: Frame) -> Thing:
-    name, paint, _ = draw_paint(dice)
+def chair(rng: Rng, frame: Frame) -> Thing:
+    name, paint, _ = draw_paint(rng)
     model = Model(frame)
     for x in (-0.2, 0.2):
         model.limb((x, 0.02, 0.2), (x, 0.45, 0.2), 0.022, 0.026, paint)
@@ -39,9 +39,9 @@ def chair(dice: Dice, frame: Frame) -> Thing:
     return Thing("chair", labels.CHAIR, frame, tuple(model.parts), 0.36, 0.98, name)
 
 
-def table(dice: Dice, frame: Frame) -> Thing:
-    name, paint, _ = draw_paint(dice)
-    w, d = dice.between(1.0, 1.5), dice.between(0.7, 0.9)
+def table(rng: Rng, frame: Frame) -> Thing:
+    name, paint, _ = draw_paint(rng)
+    w, d = rng.between(1.0, 1.5), rng.between(0.7, 0.9)
     model = Model(frame)
     for x in (-1, 1):
         for z in (-1, 1):
@@ -51,8 +51,8 @@ def table(dice: Dice, frame: Frame) -> Thing:
     return Thing("table", labels.TABLE, frame, tuple(model.parts), 0.8, 0.76, name)
 
 
-def couch(dice: Dice, frame: Frame) -> Thing:
-    name, paint, _ = draw_paint(dice)
+def couch(rng: Rng, frame: Frame) -> Thing:
+    name, paint, _ = draw_paint(rng)
     model = Model(frame)
     cushion = Material(shade(paint.colour, 1.12), gloss=0.05)
     cloth = Material(paint.colour)
@@ -66,9 +66,9 @@ def couch(dice: Dice, frame: Frame) -> Thing:
     return Thing("couch", labels.COUCH, frame, tuple(model.parts), 0.95, 0.85, name)
 
 
-def bench(dice: Dice, frame: Frame) -> Thing:
-    name = dice.pick(("brown", "green", "grey", "blue", "white"))
-    paint = Material(vary(dice, COLOURS[name]), shade(COLOURS[name], 0.75), "wooden", 40)
+def bench(rng: Rng, frame: Frame) -> Thing:
+    name = rng.pick(("brown", "green", "grey", "blue", "white"))
+    paint = Material(vary(rng, COLOURS[name]), shade(COLOURS[name], 0.75), "wooden", 40)
     model = Model(frame)
     for x in (-0.62, 0.62):
         model.box((x, 0, 0.14), (0.07, 0.43, 0.07), DARK)
@@ -80,25 +80,25 @@ def bench(dice: Dice, frame: Frame) -> Thing:
     return Thing("bench", labels.BENCH, frame, tuple(model.parts), 0.8, 0.85, name)
 
 
-def potted_plant(dice: Dice, frame: Frame) -> Thing:
-    _, paint, _ = draw_paint(dice)
-    h = dice.between(0.5, 0.9)
-    leaf = Material(vary(dice, (0.15, 0.48, 0.18)), (0.08, 0.30, 0.10), "grained", 30)
+def potted_plant(rng: Rng, frame: Frame) -> Thing:
+    _, paint, _ = draw_paint(rng)
+    h = rng.between(0.5, 0.9)
+    leaf = Material(vary(rng, (0.15, 0.48, 0.18)), (0.08, 0.30, 0.10), "grained", 30)
     model = Model(frame)
     model.tube((0, 0.32, 0), (0, 0, 0), 0.2, paint, top=0.7)
     model.tube((0, 0.3, 0), (0, 0.34, 0), 0.22, paint)
     for turn in range(6):
-        tip = Frame((0.0, 0.0, 0.0), turn * 60 + dice.around(0, 20)).turn((0, 0, dice.between(0.15, 0.34)))
-        top = (tip[0], 0.3 + h * dice.between(0.6, 1.0), tip[2])
+        tip = Frame((0.0, 0.0, 0.0), turn * 60 + rng.around(0, 20)).turn((0, 0, rng.between(0.15, 0.34)))
+        top = (tip[0], 0.3 + h * rng.between(0.6, 1.0), tip[2])
         model.limb((0, 0.34, 0), (tip[0] * 0.6, top[1] * 0.8, tip[2] * 0.6), 0.02, 0.05, leaf, "leaf")
         model.limb((tip[0] * 0.6, top[1] * 0.8, tip[2] * 0.6), top, 0.06, 0.015, leaf, "leaf")
     return Thing("potted plant", labels.POTTED_PLANT, frame, tuple(model.parts), 0.32, 0.3 + h)
 
 
-def vase(dice: Dice, frame: Frame) -> Thing:
-    name, paint, _ = draw_paint(dice)
+def vase(rng: Rng, frame: Frame) -> Thing:
+    name, paint, _ = draw_paint(rng)
     shiny = Material(paint.colour, gloss=1.0)
-    s, big = draw_size(dice, 0.8, 1.5)
+    s, big = draw_size(rng, 0.8, 1.5)
     model = Model(frame)
     model.ball((0, 0.24 * s, 0), (0.2 * s, 0.24 * s, 0.2 * s), shiny, "body")
     model.tube((0, 0.40 * s, 0), (0, 0.58 * s, 0), 0.10 * s, shiny, ink="body")
@@ -106,8 +106,8 @@ def vase(dice: Dice, frame: Frame) -> Thing:
     return Thing("vase", labels.VASE, frame, tuple(model.parts), 0.2 * s, 0.62 * s, name, big)
 
 
-def floor_lamp(dice: Dice, frame: Frame) -> Thing:
-    name, paint, _ = draw_paint(dice)
+def floor_lamp(rng: Rng, frame: Frame) -> Thing:
+    name, paint, _ = draw_paint(rng)
     model = Model(frame)
     model.tube((0, 0, 0), (0, 0.04, 0), 0.18, DARK)
     model.limb((0, 0.04, 0), (0, 1.3, 0), 0.018, 0.018, DARK)

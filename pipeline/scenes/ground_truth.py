@@ -8,12 +8,12 @@ import numpy.typing as npt
 from extractors.maps.people import People
 from pipeline.scenes.canvas import Canvas
 from pipeline.scenes.geometry import dot
-from pipeline.scenes.layout import World
+from pipeline.scenes.layout import Layout
 
 
 @dataclass(frozen=True)
-class Sight:
-    """owner (S, S) int64, the number in `World.all` of the thing at a pixel, -1 for the place;
+class Visibility:
+    """owner (S, S) int64, the number in `Layout.all` of the thing at a pixel, -1 for the place;
     shares, the part of the picture that each thing covers; surface_shares, the same of each surface."""
 
     owner: npt.NDArray[np.int64]
@@ -21,14 +21,16 @@ class Sight:
     surface_shares: list[float]
 
 
-def look(canvas: Canvas, count: int) -> Sight:
+def find_visible(canvas: Canvas, count: int) -> Visibility:
     """`count` is how many things there are, seen or not."""
     owners = np.array(canvas.owners, np.int64)
     pixels = np.bincount(canvas.surface_at.ravel(), minlength=len(owners))
     covered = np.zeros(count + 1, np.int64)
     np.add.at(covered, owners + 1, pixels)
     size = canvas.key.size
-    return Sight(owners[canvas.surface_at], [int(c) / size for c in covered[1:]], [int(p) / size for p in pixels])
+    return Visibility(
+        owners[canvas.surface_at], [int(c) / size for c in covered[1:]], [int(p) / size for p in pixels]
+    )
 
 
 _STEP = 0.05
@@ -66,7 +68,7 @@ _FLESH = 0.17  # metres from a joint to the skin over it, at most
 _FACE = 0.06
 
 
-def find_people(world: World, canvas: Canvas, sight: Sight) -> People:
+def find_people(layout: Layout, canvas: Canvas, visibility: Visibility) -> People:
     """Everybody who covers `SEEN` of the picture, nearest first; x, y in pixels, column c spanning c..c+1.
 
     Scores: 1 where the joint's skin or clothes are the nearest thing at its pixel; `HIDDEN` where another thing
@@ -76,8 +78,8 @@ def find_people(world: World, canvas: Canvas, sight: Sight) -> People:
     """
     size = canvas.camera.size
     found = []
-    for number, person in enumerate(world.people):
-        if sight.shares[number] < SEEN:
+    for number, person in enumerate(layout.people):
+        if visibility.shares[number] < SEEN:
             continue
         x, y, depth = canvas.camera.project(*(person.joints[:, i] for i in range(3)))
         points = np.zeros((17, 3), np.float32)
@@ -85,7 +87,7 @@ def find_people(world: World, canvas: Canvas, sight: Sight) -> People:
             column, row = int(np.floor(x[joint])), int(np.floor(y[joint]))
             if not (0 <= column < size and 0 <= row < size):
                 continue
-            own = sight.owner[row, column] == number
+            own = visibility.owner[row, column] == number
             flesh = _FACE if joint < 5 else _FLESH
             clear = own and canvas.depth[row, column] > depth[joint] - flesh
             if joint < 5 and not clear and (own or dot(person.gaze, person.thing.origin) > 0):

@@ -1,4 +1,4 @@
-"""What is in a scene: a place, a camera, people and things, drawn from (seed, index) before any pixel."""
+"""What is in a scene: a setting, a camera, people and things, drawn from (seed, index) before any pixel."""
 
 import math
 from dataclasses import dataclass
@@ -10,8 +10,8 @@ from pipeline.scenes.figure import Person, draw_looks, make_person, seat_height
 from pipeline.scenes.geometry import Camera, Frame
 from pipeline.scenes.materials import COLOURS, Material, vary
 from pipeline.scenes.poses import POSES, SEATED, vary_pose
-from pipeline.scenes.rng import Dice
-from pipeline.scenes.setting import Place, draw_place
+from pipeline.scenes.rng import Rng
+from pipeline.scenes.setting import Setting, draw_setting
 from pipeline.scenes.solids import cube
 
 _OVERLAP = 0.35  # at most this share of the narrower of two things may hide behind the other
@@ -19,10 +19,10 @@ _SEAT_OF = {"bench": (0.47, 0.05), "chair": (0.48, 0.03), "couch": (0.46, 0.1)}
 
 
 @dataclass(frozen=True)
-class World:
+class Layout:
     """`seats` tells which thing a person sits on: number in `people` -> number in `things`."""
 
-    place: Place
+    setting: Setting
     camera: Camera
     people: tuple[Person, ...]
     things: tuple[Thing, ...]
@@ -34,28 +34,28 @@ class World:
         return tuple(p.thing for p in self.people) + self.things
 
 
-class Layout:
+class FreeGround:
     """Finds free ground: nothing touches, nothing leaves the picture, nothing hides much of another."""
 
-    def __init__(self, dice: Dice, camera: Camera, place: Place) -> None:
-        self._dice, self._place = dice, place
+    def __init__(self, rng: Rng, camera: Camera, setting: Setting) -> None:
+        self._rng, self._setting = rng, setting
         self._half = 0.5 / camera.focal
         self._camera = camera
         self._taken: list[tuple[float, float, float, float]] = []  # x, z, radius, height
 
     def find(self, radius: float, near: float, far: float) -> tuple[float, float] | None:
-        room = self._place.room
+        room = self._setting.room
         if room is not None:
             far = min(far, room.back - radius - 0.1)
         for _ in range(25):
             if near + radius > far:
                 return None
             # Even over the picture's height, where a uniform depth would crowd the horizon.
-            z = 1 / self._dice.between(1 / far, 1 / (near + radius))
+            z = 1 / self._rng.between(1 / far, 1 / (near + radius))
             reach = max(self._half * z - 0.75 * radius, 0.05)
             if room is not None:
                 reach = min(reach, room.side - radius - 0.1)
-            x = self._dice.around(0, reach)
+            x = self._rng.around(0, reach)
             if reach > 0 and self._free(x, z, radius):
                 return x, z
         return None
@@ -82,48 +82,48 @@ class Layout:
         self._taken.append((x, z, thing.radius, thing.height))
 
 
-def facing(dice: Dice) -> float:
+def facing(rng: Rng) -> float:
     """Yaw in degrees: most people face the camera, some are seen from the side or from behind."""
-    return dice.weigh({0: 5.0, 90: 1.3, -90: 1.3, 180: 1.6}) + dice.around(0, 38)
+    return rng.weigh({0: 5.0, 90: 1.3, -90: 1.3, 180: 1.6}) + rng.around(0, 38)
 
 
-def _seat(dice: Dice, frame: Frame, place: Place, height: float) -> tuple[Thing, float, float]:
+def _seat(rng: Rng, frame: Frame, setting: Setting, height: float) -> tuple[Thing, float, float]:
     """Something to sit on, the height of its seat and how far to its front one sits."""
-    offers: dict[Builder, float] = {b: w for b, w in place.offers.items() if b in catalogue.SEATS}
+    offers: dict[Builder, float] = {b: w for b, w in setting.offers.items() if b in catalogue.SEATS}
     offers[cube] = 2.5
-    builder = dice.weigh(offers)
+    builder = rng.weigh(offers)
     if builder is not cube:
-        thing = builder(dice, frame)
+        thing = builder(rng, frame)
         return (thing, *_SEAT_OF[thing.noun])
-    name = dice.pick(list(COLOURS))
+    name = rng.pick(list(COLOURS))
     model = Model(frame)
-    model.box((0, 0, 0), (height, height, height), Material(vary(dice, COLOURS[name])))
+    model.box((0, 0, 0), (height, height, height), Material(vary(rng, COLOURS[name])))
     block = Thing("cube", labels.SOLID, frame, tuple(model.parts), 0.71 * height, height, name)
     return block, height, height / 2 - 0.14
 
 
-def _add_person(dice: Dice, layout: Layout, place: Place) -> tuple[Person, Thing | None] | None:
-    seated = dice.chance(0.2)
-    pose = vary_pose(dice, dice.pick(SEATED if seated else POSES))
-    looks = draw_looks(dice, pose)
-    size, turn, yaw = dice.between(0.9, 1.08), dice.around(0, 22), facing(dice)
-    at = layout.find(0.8 if seated else 0.42, 2.3, 6.5)
+def _add_person(rng: Rng, free_ground: FreeGround, setting: Setting) -> tuple[Person, Thing | None] | None:
+    seated = rng.chance(0.2)
+    pose = vary_pose(rng, rng.pick(SEATED if seated else POSES))
+    looks = draw_looks(rng, pose)
+    size, turn, yaw = rng.between(0.9, 1.08), rng.around(0, 22), facing(rng)
+    at = free_ground.find(0.8 if seated else 0.42, 2.3, 6.5)
     if at is None:
         return None
     frame = Frame((at[0], 0.0, at[1]), yaw)
     if not seated:
         return make_person(frame, pose, looks, size, turn), None
-    thing, height, ahead = _seat(dice, frame, place, seat_height(pose, size))
+    thing, height, ahead = _seat(rng, frame, setting, seat_height(pose, size))
     return make_person(frame, pose, looks, size, turn, (height, ahead)), thing
 
 
-def _window(dice: Dice, place: Place) -> Thing | None:
+def _window(rng: Rng, setting: Setting) -> Thing | None:
     """On the back wall of a room, by day."""
-    room = place.room
-    if room is None or dice.chance(0.6):
+    room = setting.room
+    if room is None or rng.chance(0.6):
         return None
-    w, h = dice.between(0.9, 1.6), dice.between(0.9, 1.3)
-    frame = Frame((dice.around(0, room.side * 0.6), 0.0, room.back), 0.0)
+    w, h = rng.between(0.9, 1.6), rng.between(0.9, 1.3)
+    frame = Frame((rng.around(0, room.side * 0.6), 0.0, room.back), 0.0)
     model = Model(frame)
     model.box((0, 1.0, 0.03), (w + 0.16, h + 0.16, 0.06), Material((0.93, 0.93, 0.92)))
     for x in (-w / 4, w / 4):
@@ -133,61 +133,63 @@ def _window(dice: Dice, place: Place) -> Thing | None:
     return Thing("window", labels.WINDOW, frame, tuple(model.parts), w / 2, h + 1)
 
 
-def add_things(dice: Dice, layout: Layout, place: Place, count: int, near: float, far: float) -> list[Thing]:
+def add_things(
+    rng: Rng, free_ground: FreeGround, setting: Setting, count: int, near: float, far: float
+) -> list[Thing]:
     found: list[Thing] = []
     for _ in range(count):
-        builder = dice.weigh(dict(place.offers))
+        builder = rng.weigh(dict(setting.offers))
         # Built once at the origin to know its size, then again, from equal dice, where it stands.
-        key = int(dice.unit() * 2**31), int(dice.unit() * 2**31)
-        yaw = _thing_yaw(dice, builder)
-        trial = builder(Dice(*key), Frame((0.0, 0.0, 0.0), yaw))
-        at = layout.find(
-            trial.radius, max(near, layout.whole(trial.height) * (0.75 if trial.height > 2.6 else 1.0)), far
+        key = int(rng.unit() * 2**31), int(rng.unit() * 2**31)
+        yaw = _thing_yaw(rng, builder)
+        trial = builder(Rng(*key), Frame((0.0, 0.0, 0.0), yaw))
+        at = free_ground.find(
+            trial.radius, max(near, free_ground.whole(trial.height) * (0.75 if trial.height > 2.6 else 1.0)), far
         )
         # No second thing of one name and colour, so that a caption is never ambiguous.
         if at is None or any((t.noun, t.colour) == (trial.noun, trial.colour) for t in found):
             continue
-        thing = builder(Dice(*key), Frame((at[0], 0.0, at[1]), yaw))
-        layout.take(thing)
+        thing = builder(Rng(*key), Frame((at[0], 0.0, at[1]), yaw))
+        free_ground.take(thing)
         found.append(thing)
     return found
 
 
-def _thing_yaw(dice: Dice, builder: Builder) -> float:
+def _thing_yaw(rng: Rng, builder: Builder) -> float:
     if builder in catalogue.FRONTED:
-        return dice.around(0, 28)
-    return dice.around(0, 180)
+        return rng.around(0, 28)
+    return rng.around(0, 180)
 
 
-def draw_camera(dice: Dice, size: int) -> Camera:
-    return Camera(dice.between(1.1, 1.9), dice.between(4, 11), dice.between(0.92, 1.25), size)
+def draw_camera(rng: Rng, size: int) -> Camera:
+    return Camera(rng.between(1.1, 1.9), rng.between(4, 11), rng.between(0.92, 1.25), size)
 
 
-def draw_world(seed: int, index: int, size: int) -> World:
+def draw_layout(seed: int, index: int, size: int) -> Layout:
     """Does not depend on `size` but for the camera's."""
-    dice = Dice(seed, index)
-    place = draw_place(dice)
-    camera = draw_camera(dice, size)
-    layout = Layout(dice, camera, place)
+    rng = Rng(seed, index)
+    setting = draw_setting(rng)
+    camera = draw_camera(rng, size)
+    free_ground = FreeGround(rng, camera, setting)
     people: list[Person] = []
     objects: list[Thing] = []
     seats: dict[int, int] = {}
-    for _ in range(dice.weigh({0: 33, 1: 40, 2: 21, 3: 6})):
-        added = _add_person(dice, layout, place)
+    for _ in range(rng.weigh({0: 33, 1: 40, 2: 21, 3: 6})):
+        added = _add_person(rng, free_ground, setting)
         if added is None:
             continue
         person, seat = added
-        layout.take(person.thing)
+        free_ground.take(person.thing)
         if seat is not None:
-            layout.take(seat)
+            free_ground.take(seat)
             seats[len(people)] = len(objects)
             objects.append(seat)
         people.append(person)
-    count = dice.weigh({1: 2, 2: 3, 3: 3, 4: 2}) if people else dice.weigh({2: 2, 3: 3, 4: 3, 5: 2})
-    objects += add_things(dice, layout, place, count, 2.4, 7.5)
-    if place.sky is not None and dice.chance(0.5):
-        objects += add_things(dice, layout, place, 2, 9.0, 24.0)
-    window = _window(dice, place)
+    count = rng.weigh({1: 2, 2: 3, 3: 3, 4: 2}) if people else rng.weigh({2: 2, 3: 3, 4: 3, 5: 2})
+    objects += add_things(rng, free_ground, setting, count, 2.4, 7.5)
+    if setting.sky is not None and rng.chance(0.5):
+        objects += add_things(rng, free_ground, setting, 2, 9.0, 24.0)
+    window = _window(rng, setting)
     if window is not None:
         objects.append(window)
-    return World(place, camera, tuple(people), tuple(objects), seats)
+    return Layout(setting, camera, tuple(people), tuple(objects), seats)

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.scenes.geometry import Vector
-from pipeline.scenes.rng import Dice
+from pipeline.scenes.rng import Rng
 
 Single = npt.NDArray[np.float32]
 
@@ -45,20 +45,20 @@ def shade(colour: Vector, by: float) -> Vector:
     return min(colour[0] * by, 1.0), min(colour[1] * by, 1.0), min(colour[2] * by, 1.0)
 
 
-def vary(dice: Dice, colour: Vector, spread: float = 0.05) -> Vector:
+def vary(rng: Rng, colour: Vector, spread: float = 0.05) -> Vector:
     """Another shade that keeps the name."""
-    by = dice.around(1.0, 2 * spread)
-    r, g, b = (min(max(c * by + dice.around(0, spread / 2), 0.0), 1.0) for c in colour)
+    by = rng.around(1.0, 2 * spread)
+    r, g, b = (min(max(c * by + rng.around(0, spread / 2), 0.0), 1.0) for c in colour)
     return r, g, b
 
 
 @cache
 def noise_tile() -> npt.NDArray[np.float32]:
     """Smooth noise (16384,), 0..1, one 128x128 tile that repeats without a seam, the same for every scene."""
-    dice = np.random.Philox(key=np.array([7, 7], np.uint64))
+    rng = np.random.Philox(key=np.array([7, 7], np.uint64))
     total = np.zeros((_TILE, _TILE), np.float32)
     for cells, weight in ((8, 0.4), (16, 0.3), (32, 0.2), (64, 0.1)):
-        raw = (dice.random_raw(cells * cells) >> np.uint64(40)).astype(np.float32) / np.float32(2**24)
+        raw = (rng.random_raw(cells * cells) >> np.uint64(40)).astype(np.float32) / np.float32(2**24)
         grid = raw.reshape(cells, cells)
         at = np.arange(_TILE) * cells / _TILE
         low = at.astype(np.int64)
@@ -185,21 +185,21 @@ GLASS = Material((0.20, 0.30, 0.38), gloss=0.9)
 LAMP = Material((1.0, 0.93, 0.70), gloss=0.3)
 
 
-def draw_paint(dice: Dice, patterned: bool = False) -> tuple[str, Material, tuple[str, ...]]:
+def draw_paint(rng: Rng, patterned: bool = False) -> tuple[str, Material, tuple[str, ...]]:
     """(name of a colour, a material of it, adjectives that are true of it)."""
-    name = dice.pick(list(COLOURS))
-    colour = vary(dice, COLOURS[name])
-    if patterned and dice.chance(0.35):
-        pattern = dice.pick(PATTERNS)
+    name = rng.pick(list(COLOURS))
+    colour = vary(rng, COLOURS[name])
+    if patterned and rng.chance(0.35):
+        pattern = rng.pick(PATTERNS)
         other = COLOURS["white"] if name not in ("white", "yellow") else COLOURS["black"]
-        return name, Material(colour, other, pattern, dice.between(4, 6)), (pattern,)
-    if dice.chance(0.25):
+        return name, Material(colour, other, pattern, rng.between(4, 6)), (pattern,)
+    if rng.chance(0.25):
         return name, Material(colour, gloss=1.0), ("shiny",)
     return name, Material(colour, gloss=0.15), ()
 
 
-def draw_size(dice: Dice, low: float, high: float) -> tuple[float, tuple[str, ...]]:
+def draw_size(rng: Rng, low: float, high: float) -> tuple[float, tuple[str, ...]]:
     """A size, with the adjective that it deserves."""
-    at = dice.unit()
+    at = rng.unit()
     word = ("small",) if at < 0.2 else ("big",) if at > 0.8 else ()
     return low + (high - low) * at, word

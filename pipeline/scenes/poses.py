@@ -6,7 +6,7 @@ Both are absolute, so a forearm does not depend on its upper arm.
 
 from dataclasses import dataclass, replace
 
-from pipeline.scenes.rng import Dice
+from pipeline.scenes.rng import Rng
 
 Bone = tuple[float, float]
 
@@ -86,11 +86,11 @@ SEATED = (
 )
 
 
-def vary_pose(dice: Dice, pose: Pose) -> Pose:
+def vary_pose(rng: Rng, pose: Pose) -> Pose:
     """The pose with a few degrees of freedom, and as often of the other hand."""
 
     def jitter(pair: tuple[Bone, Bone], by: float) -> tuple[Bone, Bone]:
-        left, right = ((a + dice.around(0, by), b + dice.around(0, by * 0.6)) for a, b in pair)
+        left, right = ((a + rng.around(0, by), b + rng.around(0, by * 0.6)) for a, b in pair)
         return left, right
 
     varied = replace(
@@ -99,9 +99,9 @@ def vary_pose(dice: Dice, pose: Pose) -> Pose:
         forearms=jitter(pose.forearms, 9),
         thighs=jitter(pose.thighs, 3),
         shins=jitter(pose.shins, 3),
-        lean=pose.lean + dice.around(0, 3),
+        lean=pose.lean + rng.around(0, 3),
     )
-    if dice.chance(0.5):
+    if rng.chance(0.5):
         return varied
     return replace(
         varied,

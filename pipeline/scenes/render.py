@@ -10,15 +10,15 @@ from extractors.maps.people import People
 from pipeline.scenes.backdrop import draw_backdrop
 from pipeline.scenes.canvas import Canvas
 from pipeline.scenes.caption import describe
-from pipeline.scenes.ground_truth import borders, find_people, lines, look
-from pipeline.scenes.layout import World, draw_world
-from pipeline.scenes.rng import Dice
+from pipeline.scenes.ground_truth import borders, find_people, find_visible, lines
+from pipeline.scenes.layout import Layout, draw_layout
+from pipeline.scenes.rng import Rng
 from pipeline.scenes.setting import Surface
 from pipeline.scenes.shading import shade_picture, soften
-from pipeline.scenes.simple import draw_simple_world
+from pipeline.scenes.simple import draw_simple_layout
 
-WorldName = Literal["full", "simple"]
-WORLDS = {"full": draw_world, "simple": draw_simple_world}
+LayoutName = Literal["full", "simple"]
+LAYOUTS = {"full": draw_layout, "simple": draw_simple_layout}
 
 
 @dataclass(frozen=True)
@@ -35,29 +35,29 @@ class Scene:
     edges: npt.NDArray[np.uint8]
 
 
-def draw_canvas(world: World, dice: Dice) -> Canvas:
-    canvas = Canvas(world.camera)
-    draw_backdrop(canvas, world.place, dice)
-    for owner, thing in enumerate(world.all):
+def draw_canvas(layout: Layout, rng: Rng) -> Canvas:
+    canvas = Canvas(layout.camera)
+    draw_backdrop(canvas, layout.setting, rng)
+    for owner, thing in enumerate(layout.all):
         for part in thing.parts:
             key = canvas.surface(Surface(part.material, thing.label), owner, 1000 + 100 * owner + part.ink)
             canvas.draw(part, key, thing.frame)
     return canvas
 
 
-def render(seed: int, index: int, size: int = 256, world_name: WorldName = "full") -> Scene:
+def render(seed: int, index: int, size: int = 256, layout_name: LayoutName = "full") -> Scene:
     """Picture `index` of seed `seed` of a world, `size` pixels square: the same bits on any machine.
 
     The layout does not depend on `size`; the caption does where a thing is just large enough to be named.
     """
-    world = WORLDS[world_name](seed, index, size)
-    backdrop, words = Dice(seed, index, 1), Dice(seed, index, 2)
+    layout = LAYOUTS[layout_name](seed, index, size)
+    backdrop, words = Rng(seed, index, 1), Rng(seed, index, 2)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        canvas = draw_canvas(world, backdrop)
+        canvas = draw_canvas(layout, backdrop)
     labels = np.array([s.label for s in canvas.surfaces], np.uint8)[canvas.surface_at]
     border = borders(canvas)
-    picture = soften(shade_picture(canvas, world, backdrop), border)
-    sight = look(canvas, len(world.all))
-    people = find_people(world, canvas, sight)
-    caption = describe(world, canvas, sight, words)
+    picture = soften(shade_picture(canvas, layout, backdrop), border)
+    visibility = find_visible(canvas, len(layout.all))
+    people = find_people(layout, canvas, visibility)
+    caption = describe(layout, canvas, visibility, words)
     return Scene(picture, caption, canvas.depth, labels, people, lines(border))

@@ -13,7 +13,7 @@ T = TypeVar("T")
 _BLOCK = 256
 
 
-class Dice:
+class Rng:
     """Draws keyed by (seed, index); `stream` gives independent draws for the same key."""
 
     def __init__(self, seed: int, index: int, stream: int = 0) -> None:

@@ -7,9 +7,9 @@ import numpy.typing as npt
 from pipeline.scenes.backdrop import sky_colours
 from pipeline.scenes.canvas import FAR, Canvas
 from pipeline.scenes.geometry import Array, Vector, unit
-from pipeline.scenes.layout import World
+from pipeline.scenes.layout import Layout
 from pipeline.scenes.materials import Single
-from pipeline.scenes.rng import Dice
+from pipeline.scenes.rng import Rng
 
 _SUBPIXEL = 4  # bits that cv2 fills polygons with
 
@@ -39,32 +39,32 @@ def _cast(canvas: Canvas, points: list[Array], drop: tuple[int, float, Vector]) 
     return np.asarray(cv2.GaussianBlur(mask, (width, width), 0), np.uint8)
 
 
-def _shadow(canvas: Canvas, world: World) -> Single | None:
+def _shadow(canvas: Canvas, layout: Layout) -> Single | None:
     """How much of the direct light is kept from each pixel (S, S), 0..1."""
-    toward = world.place.light.toward
+    toward = layout.setting.light.toward
     points = [
         part.shape.outline(toward)
-        for thing in world.all
+        for thing in layout.all
         if thing.origin[2] < 30 and thing.noun != "window"
         for part in thing.parts
     ]
     if not points:
         return None
-    place = canvas.key < 8 * sum(owner < 0 for owner in canvas.owners)
-    ground = place & (canvas.normal[1] == 1)
+    surroundings = canvas.key < 8 * sum(owner < 0 for owner in canvas.owners)
+    ground = surroundings & (canvas.normal[1] == 1)
     shadow = np.where(ground, _cast(canvas, points, (1, 0.0, toward)), np.uint8(0))
-    room = world.place.room
+    room = layout.setting.room
     if room is not None and toward[2] < -0.05:
-        wall = place & (canvas.normal[2] == -1)
+        wall = surroundings & (canvas.normal[2] == -1)
         shadow = np.where(wall, _cast(canvas, points, (2, room.back, toward)), shadow)
     return shadow.astype(np.float32) * np.float32(1 / 255)
 
 
-def _light(canvas: Canvas, world: World) -> tuple[Single, Single, Single]:
+def _light(canvas: Canvas, layout: Layout) -> tuple[Single, Single, Single]:
     """Per pixel (S, S): the share of the direct light, of the ambient light, and the highlight before gloss."""
     nx, ny, nz = canvas.normal
     long = np.float32(1) / np.maximum(np.sqrt(nx * nx + ny * ny + nz * nz), np.float32(1e-6))
-    toward = world.place.light.toward
+    toward = layout.setting.light.toward
 
     def facing(way: Vector) -> Single:
         x, y, z = (np.float32(v) for v in way)
@@ -72,7 +72,7 @@ def _light(canvas: Canvas, world: World) -> tuple[Single, Single, Single]:
         return np.maximum(along, 0, out=along)
 
     direct = facing(toward)
-    shadow = _shadow(canvas, world)
+    shadow = _shadow(canvas, layout)
     if shadow is not None:
         direct *= 1 - np.float32(0.85) * shadow
     # The ambient light comes from above and, as if from a flash, from the camera.
@@ -84,18 +84,18 @@ def _light(canvas: Canvas, world: World) -> tuple[Single, Single, Single]:
     return direct, ambient, shine * direct
 
 
-def shade_picture(canvas: Canvas, world: World, dice: Dice) -> npt.NDArray[np.uint8]:
+def shade_picture(canvas: Canvas, layout: Layout, rng: Rng) -> npt.NDArray[np.uint8]:
     """The picture (S, S, 3) uint8 RGB."""
-    light, sky = world.place.light, world.place.sky
+    light, sky = layout.setting.light, layout.setting.sky
     number = canvas.surface_at.astype(np.intp)
     materials = [s.material for s in canvas.surfaces]
-    direct, ambient, shine = _light(canvas, world)
+    direct, ambient, shine = _light(canvas, layout)
     shine *= np.array([0.77 * m.gloss for m in materials], np.float32).take(number)
     picture = np.empty((*number.shape, 3), np.uint8)
     if sky is not None:
         haze = canvas.depth * np.float32(1 / 260)
         haze /= 1 + haze
-        rows, colours = sky_colours(canvas, sky, dice)
+        rows, colours = sky_colours(canvas, sky, rng)
         above = canvas.depth[rows] == np.float32(FAR)
     for channel in range(3):
         colour = np.array([m.colour[channel] for m in materials], np.float32)

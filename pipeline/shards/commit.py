@@ -54,7 +54,7 @@ Committer: TypeAlias = Callable[[Store, Path, Receipt, Extra], Receipt]
 """Publishes a tar, the files that go with it and last its receipt. Returns the receipt that stands."""
 
 
-def publish(
+def commit_samples(
     store: Store,
     samples: Iterable[Sample],
     *,

@@ -12,7 +12,7 @@ from typing import BinaryIO
 from extractors.regular import open_regular
 from pipeline.shards.filesystem import open_filesystem
 from pipeline.shards.naming import check_path
-from pipeline.shards.remote_read import reaching
+from pipeline.shards.remote_read import translate_errors
 
 READ_AHEAD = 1 << 20
 """Bytes that are asked for at once where a file lies far away and is read in its order."""
@@ -52,7 +52,7 @@ class Pattern:
     def find(self) -> list[InputFile]:
         """The files, by name. Hidden ones, which a Mac leaves beside others, are ignored. Raises RequestError."""
         fs, place = open_filesystem(self.pattern)
-        with reaching(self.pattern):
+        with translate_errors(self.pattern):
             if _is_wild(self.pattern):
                 found = fs.glob(place, detail=True)
             elif place.lower().endswith(self.endings):
@@ -74,7 +74,7 @@ class Pattern:
         if "://" not in self.base:
             return open_regular(Path(self.base) / name)
         fs, base = open_filesystem(self.base)
-        with reaching(self.base):
+        with translate_errors(self.base):
             file: BinaryIO = fs.open(f"{base}/{name}", "rb", cache_type="readahead", block_size=READ_AHEAD)
             return file
 

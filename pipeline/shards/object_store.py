@@ -14,7 +14,7 @@ from pipeline.errors import RequestError
 from pipeline.scratch import make_scratch, sweep_scratch, temporary_folder
 from pipeline.shards.filesystem import open_filesystem
 from pipeline.shards.naming import check_path
-from pipeline.shards.remote_read import reaching, read_patiently, write_once
+from pipeline.shards.remote_read import read_with_retry, translate_errors, write_once
 
 PROBE = ".create-once"
 """An empty object, by which it is found out whether a store refuses to replace it."""
@@ -66,8 +66,8 @@ class ObjectStore:
 
     def _read(self, path: str) -> bytes:
         url = self._url(path)
-        with reaching(self.root):
-            data: bytes = read_patiently(url, lambda: self._fs.cat_file(url))
+        with translate_errors(self.root):
+            data: bytes = read_with_retry(url, lambda: self._fs.cat_file(url))
             return data
 
     def names(self, folder: str) -> list[str]:
@@ -84,8 +84,8 @@ class ObjectStore:
     def _list(self, folder: str, detail: bool) -> list[Any]:
         url = self._url(folder)
         try:
-            with reaching(self.root):
-                found: list[Any] = read_patiently(url, lambda: self._fs.ls(url, detail=detail))
+            with translate_errors(self.root):
+                found: list[Any] = read_with_retry(url, lambda: self._fs.ls(url, detail=detail))
         except FileNotFoundError:
             return []
         return found
@@ -99,9 +99,9 @@ class ObjectStore:
 
     def _create(self, path: str, put: Put) -> bool:
         url = self._url(path)
-        with reaching(self.root):
+        with translate_errors(self.root):
             if self._single_writer:
-                there = read_patiently(url, lambda: self._fs.exists(url))
+                there = read_with_retry(url, lambda: self._fs.exists(url))
                 return not there and write_once(url, lambda: put(url, "overwrite"))
             self._check_creating()
             return write_once(url, lambda: put(url, "create"))
@@ -121,7 +121,7 @@ class ObjectStore:
         self._creating.add(self.root)
 
     def discard(self, path: str) -> None:
-        with suppress(FileNotFoundError), reaching(self.root):
+        with suppress(FileNotFoundError), translate_errors(self.root):
             self._fs.rm_file(self._url(path))
 
     @contextmanager

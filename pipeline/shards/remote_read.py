@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 WAITS = (1.0, 3.0, 9.0, 15.0)
 """Seconds before the second try, the third …"""
-PATIENCE = 60.0
+RETRY_SECONDS = 60.0
 """No try begins later than so many seconds after the first: a client may itself take minutes to give up."""
 PASSING = {
     None, errno.EAGAIN, errno.EBUSY, errno.EIO, errno.EREMOTEIO, errno.ETIMEDOUT, errno.EPIPE, errno.ECONNRESET,
@@ -36,7 +36,7 @@ CONFLICT_WAITS = (0.2, 0.4, 0.8, 1.6, 3.2)
 
 
 @contextmanager
-def reaching(root: str) -> Iterator[None]:
+def translate_errors(root: str) -> Iterator[None]:
     """ConnectionError for what clients raise of a kind of their own: no credentials, no answer.
 
     RequestError where access is denied, which clients tell without the place ("Forbidden"). FileNotFoundError for
@@ -56,7 +56,7 @@ def reaching(root: str) -> Iterator[None]:
         raise ConnectionError(f"cannot reach {hide_secrets(root)}: {_say(error)}") from error
 
 
-def read_patiently(what: str, read: Callable[[], T]) -> T:
+def read_with_retry(what: str, read: Callable[[], T]) -> T:
     """What `read` gives; asked again while it fails in a way that may pass.
 
     Raises Unreachable when it is still failing at the end, and at once whatever will not pass.
@@ -69,7 +69,7 @@ def read_patiently(what: str, read: Callable[[], T]) -> T:
             if not may_pass(error):
                 raise
             took = time.monotonic() - begun
-            if took + wait > PATIENCE:
+            if took + wait > RETRY_SECONDS:
                 times = "once" if tried == 1 else f"{tried} times"
                 raise Unreachable(
                     f"cannot read {what}: tried {times} in {took:.0f} s; the last error: {_say(error)}"

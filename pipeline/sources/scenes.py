@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from extractors.base import Resources
 from extractors.depth import depth_to_map
 from pipeline.errors import RequestError
-from pipeline.scenes import VERSION, WorldName, render
+from pipeline.scenes import VERSION, LayoutName, render
 from pipeline.sources.base import Opener, Original
 from pipeline.sources.row import Row
 
@@ -27,7 +27,7 @@ class ScenesSource:
     """How many scenes."""
     seed: int = 0
     """Which endless series of scenes."""
-    world: WorldName = "full"
+    world: LayoutName = "full"
     """full, or simple: one ground and one sky, one to three things, at most one person, who is large."""
 
     def __post_init__(self) -> None:

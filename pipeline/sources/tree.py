@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from pipeline.errors import Drop, RequestError
 from pipeline.shards.filesystem import open_filesystem
-from pipeline.shards.remote_read import reaching, read_patiently
+from pipeline.shards.remote_read import read_with_retry, translate_errors
 from pipeline.sources.inside import find_files, open_inside
 
 MISSING = "no such file"
@@ -82,10 +82,10 @@ class RemoteTree:
 
         def find() -> list[str]:
             fs.invalidate_cache()
-            with reaching(self.root):
+            with translate_errors(self.root):
                 return list(fs.find(prefix))
 
-        found = read_patiently(self.root, find)
+        found = read_with_retry(self.root, find)
         # A console that makes folders leaves empty objects with their names.
         return (name.removeprefix(prefix) for name in found if name.startswith(prefix) and not name.endswith("/"))
 
@@ -93,10 +93,10 @@ class RemoteTree:
         fs, prefix = self._open()
 
         def load() -> bytes:
-            with reaching(self.root):
+            with translate_errors(self.root):
                 return bytes(fs.cat_file(prefix + name, end=None if most < 0 else most))
 
         try:
-            return read_patiently(f"{self.root}/{name}", load)
+            return read_with_retry(f"{self.root}/{name}", load)
         except FileNotFoundError:
             raise Drop(MISSING) from None

@@ -22,11 +22,11 @@ from extractors.weights.file import WeightsDamaged
 from pipeline.dataset.dataset import IMAGES, Dataset
 from pipeline.errors import IncompleteError, RequestError, describe_error
 from pipeline.image.stored import Picture, decode_rgb, use_threads
-from pipeline.shards.commit import load_receipt, publish
+from pipeline.shards.commit import commit_samples, load_receipt
 from pipeline.shards.receipt import Receipt
 from pipeline.shards.sample import Sample
-from pipeline.stages.prefetch import Behind, make_ahead
-from pipeline.stages.stage import Fuse, Made, Stopwatch, refuse_total_failure
+from pipeline.stages.prefetch import OrderedThreadPool, prefetch
+from pipeline.stages.stage import FailureLimit, StageResult, Stopwatch, refuse_total_failure
 
 
 def batch_pictures(samples: Sequence[Sample], size: int) -> Iterator[tuple[list[str], np.ndarray | Exception]]:
@@ -66,7 +66,7 @@ class Column:
     """
 
     name: str
-    fuse: Fuse
+    failure_limit: FailureLimit
     samples: dict[str, Sample] = field(default_factory=dict)
     dropped: dict[str, str] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
@@ -78,10 +78,10 @@ class Column:
             line = f"{key}: {describe_error(members)}"
             self.dropped[key] = f"failed ({type(members).__name__})"
             self.errors.append(line)
-            self.fuse.fail(f"{self.name}: {line}")
+            self.failure_limit.fail(f"{self.name}: {line}")
         else:
             self.samples[key] = Sample(key, members)
-            self.fuse.succeed()
+            self.failure_limit.succeed()
 
 
 def encode(
@@ -143,7 +143,7 @@ class Extract:
     def setup(self) -> None:
         use_threads(self.resources.cpus)
         # One each: an extractor that works must not hide that another never does.
-        self.fuses = {made.column: Fuse() for made in self.conditions}
+        self.failure_limits = {made.column: FailureLimit() for made in self.conditions}
         self.limits: dict[str, int | None] = {made.column: None for made in self.conditions}
         self.extractors: dict[str, Extractor] = {}
         for made in self.conditions:
@@ -156,12 +156,12 @@ class Extract:
                 compile_networks(extractor)
             self.extractors[made.column] = extractor
 
-    def __call__(self, shard: int) -> Made:
+    def __call__(self, shard: int) -> StageResult:
         finished = {c.column: load_receipt(self.dataset.store, c.column, shard) for c in self.conditions}
         missing = [c for c in self.conditions if finished[c.column] is None]
         receipts = {column: receipt for column, receipt in finished.items() if receipt}
         if not missing:
-            return Made(receipts)
+            return StageResult(receipts)
         images = load_receipt(self.dataset.store, IMAGES, shard)
         samples = self.dataset.load(IMAGES, shard, images)
         columns = self._extract(samples, [c.column for c in missing])
@@ -172,14 +172,14 @@ class Extract:
             errors += [f"{made.column}: {line}" for line in column.errors]
             assert images is not None
             receipts[made.column] = self._commit(made, images, samples, column)
-        return Made(receipts, tuple(errors))
+        return StageResult(receipts, tuple(errors))
 
     def _extract(self, samples: Sequence[Sample], names: Sequence[str]) -> Mapping[str, Column]:
-        columns = {name: Column(name, self.fuses[name]) for name in names}
+        columns = {name: Column(name, self.failure_limits[name]) for name in names}
         watch = Stopwatch()
-        pictures = make_ahead(batch_pictures(samples, self.batch), self.ahead)
+        pictures = prefetch(batch_pictures(samples, self.batch), self.ahead)
         threads = max(1, int(self.resources.cpus))
-        with closing(pictures), Behind(take, threads, self.ahead * len(names)) as encoders:
+        with closing(pictures), OrderedThreadPool(take, threads, self.ahead * len(names)) as encoders:
             for keys, batch in pictures:
                 share = watch.lap() / len(names)
                 shared = batch if isinstance(batch, Exception) else Batch(batch)
@@ -228,7 +228,7 @@ class Extract:
             log.warning("%s: out of memory, from now on at most %d at once", name, self.limits[name])
 
     def _commit(self, made: Condition, images: Receipt, samples: Sequence[Sample], column: Column) -> Receipt:
-        return publish(
+        return commit_samples(
             self.dataset.store,
             [column.samples[sample.key] for sample in samples if sample.key in column.samples],
             column=made.column,

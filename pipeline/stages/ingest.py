@@ -18,7 +18,7 @@ from pipeline.errors import Drop, IncompleteError, RequestError, describe_error
 from pipeline.image.decode import Decoded
 from pipeline.image.geometry import Geometry, Placement, apply_placement, load_geometry
 from pipeline.image.stored import Picture, encode_jpeg, use_threads
-from pipeline.shards.commit import commit, load_receipt, publish
+from pipeline.shards.commit import commit, commit_samples, load_receipt
 from pipeline.shards.receipt import Receipt, shard_name
 from pipeline.shards.sample import Sample, digest_keys
 from pipeline.shards.sample_info import SampleInfo, read_info
@@ -26,7 +26,7 @@ from pipeline.shards.store import open_store
 from pipeline.sources.base import Opener, Original, Source, is_crawl
 from pipeline.sources.row import Row
 from pipeline.stages.isolated import Decode, decode_in_child, decode_in_time
-from pipeline.stages.stage import Fuse, Made, refuse_total_failure
+from pipeline.stages.stage import FailureLimit, StageResult, refuse_total_failure
 
 
 def plan_dataset(root: str, source: Source, geometry: Geometry, shard_size: int) -> Dataset:
@@ -87,10 +87,10 @@ class Ingest:
     def setup(self) -> None:
         use_threads(self.resources.cpus)
         self.source.setup()
-        self.fuse = Fuse()
+        self.failure_limit = FailureLimit()
         self._decode_picture: Decode = decode_in_time
 
-    def run_carefully(self, shard: int) -> Made:
+    def run_carefully(self, shard: int) -> StageResult:
         """The same, every picture decoded in a child process; one that the child dies over is a drop."""
         try:
             with decode_in_child() as self._decode_picture:
@@ -98,7 +98,7 @@ class Ingest:
         finally:
             self._decode_picture = decode_in_time
 
-    def __call__(self, shard: int) -> Made:
+    def __call__(self, shard: int) -> StageResult:
         finished = {column: load_receipt(self.dataset.store, column, shard) for column in (IMAGES, *self.truths)}
         receipts = {column: receipt for column, receipt in finished.items() if receipt}
         missing = [column for column in self.truths if column not in receipts]
@@ -109,7 +109,7 @@ class Ingest:
             truth = self._make_truth(receipts[IMAGES], missing)
         for column in missing:
             receipts[column] = self._commit_truth(column, receipts[IMAGES], truth[column])
-        return Made(receipts, errors)
+        return StageResult(receipts, errors)
 
     def _make_images(
         self, shard: int, truths: Sequence[str]
@@ -127,7 +127,7 @@ class Ingest:
                     kept = self._read(rows, opener, truths, read_seen(store, shard) or {})
         refuse_total_failure(len(kept.samples), kept.errors)
         table = encode_rows(kept.rows)
-        receipt = publish(
+        receipt = commit_samples(
             store,
             kept.samples,
             column=IMAGES,
@@ -159,14 +159,14 @@ class Ingest:
                 sample = self._sample(row, replace(original, info=info), picture, placement, outcome["sha256"])
                 maps = {c: format_of(c).encode(original.truth[c](placement)) for c in truths}
                 outcome["phash"] = perceive(picture)
-                self.fuse.succeed()
+                self.failure_limit.succeed()
             except Drop as drop:
                 outcome["status"] = drop.reason
                 outcome.setdefault("http", drop.http)
             except Exception as error:
                 outcome["status"] = f"failed ({type(error).__name__})"
                 kept.errors.append(f"{row.key}: {describe_error(error)}")
-                self.fuse.fail(kept.errors[-1])
+                self.failure_limit.fail(kept.errors[-1])
             kept.rows.append(outcome)
             if outcome["status"] == OK:
                 kept.samples.append(sample)
@@ -227,7 +227,7 @@ class Ingest:
         return made
 
     def _commit_truth(self, column: str, images: Receipt, samples: list[Sample]) -> Receipt:
-        return publish(
+        return commit_samples(
             self.dataset.store,
             samples,
             column=column,

@@ -27,7 +27,7 @@ from pipeline.image.geometry import Geometry, load_geometry
 from pipeline.image.stored import use_threads
 
 COSTLY = "too costly to decode"
-PATIENCE = 10
+TIMEOUT_FACTOR = 10
 """Times the budget of CPU that a child is waited for; a machine may be busy."""
 
 Decode: TypeAlias = Callable[[bytes, Geometry, tuple[str, ...]], Decoded]
@@ -66,7 +66,7 @@ class _Child:
         self._pipe, theirs = Pipe()
         # Beside what it may take to decode, the picture itself: once in its memory, once on its way.
         limits = [str(budget.SECONDS), str(int(allowance * (budget.MEMORY + budget.PIXELS * 3)))]
-        self._patience = PATIENCE * budget.SECONDS * allowance
+        self._timeout = TIMEOUT_FACTOR * budget.SECONDS * allowance
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "pipeline.stages.isolated", str(theirs.fileno()), *limits],
             pass_fds=[theirs.fileno()],
@@ -79,7 +79,7 @@ class _Child:
     def decode(self, data: bytes, geometry: Geometry, formats: tuple[str, ...]) -> Decoded:
         self._pipe.send_bytes(json.dumps({"geometry": geometry.record(), "formats": formats}).encode())
         self._pipe.send_bytes(data)
-        if not self._pipe.poll(self._patience):
+        if not self._pipe.poll(self._timeout):
             raise TimeoutError
         answer = json.loads(self._pipe.recv_bytes())
         if "drop" in answer:

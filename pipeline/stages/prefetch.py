@@ -15,7 +15,7 @@ T = TypeVar("T")
 _END = object()
 
 
-def make_ahead(items: Iterable[T], depth: int) -> Generator[T, None, None]:
+def prefetch(items: Iterable[T], depth: int) -> Generator[T, None, None]:
     """The items in order, made on a thread of their own, at most `depth` of them ahead of the caller.
 
     An exception of theirs comes out in its place. Close the iterator to stop the thread early. With a depth of 0
@@ -55,7 +55,7 @@ def make_ahead(items: Iterable[T], depth: int) -> Generator[T, None, None]:
         thread.join()
 
 
-class Behind(Generic[T]):
+class OrderedThreadPool(Generic[T]):
     """Calls that run on `threads` threads while at most `depth` of them are waited for; results come in order.
 
     `then` gets each result on the caller's thread, in the order of the calls, whichever is finished first. With a
@@ -77,7 +77,7 @@ class Behind(Generic[T]):
             self._then(self._waiting.popleft().result())
         self._waiting.append(self._pool.submit(work, *args))
 
-    def __enter__(self) -> Behind[T]:
+    def __enter__(self) -> OrderedThreadPool[T]:
         return self
 
     def __exit__(

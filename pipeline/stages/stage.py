@@ -15,7 +15,7 @@ IN_A_ROW = 100
 
 
 @dataclass(frozen=True)
-class Made:
+class StageResult:
     """What came of one shard. receipts: by column. errors: a line for each sample on which the stage raised."""
 
     receipts: Mapping[str, Receipt] = field(default_factory=dict)
@@ -32,7 +32,7 @@ class Stage(Protocol):
     def setup(self) -> None:
         """Load what all shards need, such as a model."""
 
-    def __call__(self, shard: int) -> Made:
+    def __call__(self, shard: int) -> StageResult:
         """Make the shard and commit it. Running it again for a finished shard changes nothing."""
 
 
@@ -40,11 +40,11 @@ class Stage(Protocol):
 class Careful(Stage, Protocol):
     """A stage that can be kept alive by something in a shard that ends a process."""
 
-    def run_carefully(self, shard: int) -> Made:
+    def run_carefully(self, shard: int) -> StageResult:
         """As the call, after a worker has died over the shard: what is dangerous is done in a child process."""
 
 
-class Fuse:
+class FailureLimit:
     """Stops a worker whose samples fail 100 times in a row: then the stage is broken, not the samples."""
 
     def __init__(self, limit: int = IN_A_ROW) -> None:

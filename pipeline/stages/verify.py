@@ -18,14 +18,14 @@ from pipeline.dataset.download_commit import read_seen
 from pipeline.dataset.duplicates import read_marks
 from pipeline.dataset.outcomes import read_rows, rows_path
 from pipeline.dataset.plan import plan_path, read_left_out, read_notes, verify_segment
-from pipeline.dataset.tombstones import read_stones
+from pipeline.dataset.tombstones import read_removed
 from pipeline.errors import DamagedShard
 from pipeline.shards.read import load_verified
 from pipeline.shards.receipt import Receipt, shard_name
 from pipeline.shards.sample import Sample
 from pipeline.shards.sample_info import read_info
 from pipeline.shards.store import Store
-from pipeline.stages.stage import Made
+from pipeline.stages.stage import StageResult
 
 SEEN_NAME = re.compile(r"(\d{6,})\.seen\.parquet")
 
@@ -42,10 +42,10 @@ class Verify:
     def setup(self) -> None:
         """Nothing to load."""
 
-    def __call__(self, shard: int) -> Made:
+    def __call__(self, shard: int) -> StageResult:
         found = open_aligned(self.dataset.store, shard, self.columns, self._read)
         missing = (f"{column}/{shard_name(shard)}: missing" for column in found.missing)
-        return Made(found.receipts, (*missing, *map(str, found.problems.values())))
+        return StageResult(found.receipts, (*missing, *map(str, found.problems.values())))
 
     def _read(self, store: Store, receipt: Receipt) -> list[Sample]:
         """The keys of a column's shard: its members would keep all of the shard in memory."""
@@ -86,7 +86,7 @@ def plan_verify(dataset: Dataset) -> Verify:
     return Verify(dataset, columns, {column: dataset.recipe_digest(column) for column in columns})
 
 
-def count_older(made: Iterable[Made]) -> int:
+def count_older(made: Iterable[StageResult]) -> int:
     """How many images receipts were written before they named the sha256 of rows.parquet."""
     return sum(IMAGES in of.receipts and of.receipts[IMAGES].rows is None for of in made)
 
@@ -105,7 +105,7 @@ def verify_tables(dataset: Dataset) -> list[str]:
     reads: list[Callable[[], Any]] = [
         partial(read_left_out, store),
         partial(read_notes, store),
-        partial(read_stones, store),
+        partial(read_removed, store),
     ]
     reads += [partial(read_marks, store, f"duplicates/{name}") for name in store.names("duplicates")]
     seen = (SEEN_NAME.fullmatch(name) for name in store.names("plan"))

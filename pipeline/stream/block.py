@@ -23,7 +23,7 @@ The last argument is (width, height) of all pictures of the position's batch; No
 """
 
 
-class Reading:
+class BlockReader:
     """A block whose shards are open. opened: the samples by shard; a shard that was skipped is not among them.
 
     A position whose sample was removed or cannot be used gets the next one of the block that can, wrapping round:
@@ -65,23 +65,23 @@ class Reading:
             why = f"; the last: {self._last()}"
         else:
             why = ": all were removed" if self._opened else ": all its shards were skipped"
-        raise BrokenStage(f"no sample of a block of {len(self.block.places)} could be used{why}")
+        raise BrokenStage(f"no sample of a block of {len(self.block.samples)} could be used{why}")
 
     def _candidates(self, own: int) -> Iterator[int]:
         """The offset itself, if its sample is there, and then those that may stand in for it."""
-        places, shapes = self.block.places, self.block.shapes
-        for offset in chain(range(own, len(places)), range(own)):
-            shard, index = places[offset]
+        samples, shapes = self.block.samples, self.block.shapes
+        for offset in chain(range(own, len(samples)), range(own)):
+            shard, index = samples[offset]
             alike = shapes is None or shapes[offset] == shapes[own]
             if alike and shard in self._opened and self._opened[shard].has(index):
                 yield offset
 
     def _sample(self, offset: int) -> Sample:
-        shard, index = self.block.places[offset]
+        shard, index = self.block.samples[offset]
         return self._opened[shard][index]
 
     def _key(self, offset: int) -> str:
-        shard, index = self.block.places[offset]
+        shard, index = self.block.samples[offset]
         return self._opened[shard].keys[index]
 
     def _last(self) -> str:

@@ -20,7 +20,7 @@ from pipeline.dataset.outcomes import OK, read_outcomes
 from pipeline.errors import DamagedShard, RequestError
 from pipeline.image.geometry import load_geometry
 from pipeline.stream.lanes import ONE_LANE
-from pipeline.stream.order import Block, Kept, Place, Shape, cut_blocks, permute
+from pipeline.stream.order import Block, SampleIndex, SampleIndices, Shape, cut_blocks, permute
 from pipeline.stream.shards import Shards
 
 
@@ -61,73 +61,75 @@ class BucketOrder:
 
     lanes = ONE_LANE
 
-    def __init__(self, seed: int, kept: Kept, shapes: Shapes, batch: int) -> None:
-        self._seed, self._kept, self._shapes, self.batch = seed, kept, shapes, batch
-        self._shards = np.array(sorted(kept.counts), np.int64)
-        self._len = sum(map(kept.count, kept.counts)) // batch * batch
-        self._by_shard = {s: np.bincount(self._numbers(s), minlength=len(shapes.shapes)) for s in kept.counts}
+    def __init__(self, seed: int, sample_indices: SampleIndices, shapes: Shapes, batch: int) -> None:
+        self._seed, self._sample_indices, self._shapes, self.batch = seed, sample_indices, shapes, batch
+        self._shards = np.array(sorted(sample_indices.counts), np.int64)
+        self._len = sum(map(sample_indices.count, sample_indices.counts)) // batch * batch
+        self._by_shard = {
+            s: np.bincount(self._numbers(s), minlength=len(shapes.shapes)) for s in sample_indices.counts
+        }
         self._epoch: _Epoch | None = None
 
     def __len__(self) -> int:
         return self._len
 
-    def without(self, held_out: AbstractSet[Place]) -> BucketOrder:
-        return BucketOrder(self._seed, self._kept.without(held_out), self._shapes, self.batch)
+    def without(self, held_out: AbstractSet[SampleIndex]) -> BucketOrder:
+        return BucketOrder(self._seed, self._sample_indices.without(held_out), self._shapes, self.batch)
 
     def describe(self) -> Mapping[str, Any]:
-        return {**self._kept.describe(), "buckets": self.batch, "shapes": self._shapes.digest()}
+        return {**self._sample_indices.describe(), "buckets": self.batch, "shapes": self._shapes.digest()}
 
     def block(self, position: int) -> Block:
-        number, place = divmod(position, self._len)
+        number, index = divmod(position, self._len)
         epoch = self._cut(number)
-        block = int(np.searchsorted(epoch.ends, place, side="right"))
+        block = int(np.searchsorted(epoch.ends, index, side="right"))
         if block == len(epoch.blocks):
             return self._rest(epoch)
-        batches: list[tuple[int, list[Place]]] = []
+        batches: list[tuple[int, list[SampleIndex]]] = []
         for shape in range(len(self._shapes.shapes)):
             first, last = epoch.counts[block : block + 2, shape] // self.batch * self.batch
-            places = self._sequence(epoch, shape, block + 1, int(epoch.counts[block + 1, shape] - first))
+            samples = self._sequence(epoch, shape, block + 1, int(epoch.counts[block + 1, shape] - first))
             cut = range(0, int(last - first), self.batch)
-            batches += [(shape, places[start : start + self.batch]) for start in cut]
+            batches += [(shape, samples[start : start + self.batch]) for start in cut]
         order = permute(len(batches), self._seed, number, block + 1)
         batches = [batches[i] for i in order.tolist()]
         shapes: list[Shape | None] = [
             self._shapes.shapes[shape] for shape, _ in batches for _ in range(self.batch)
         ]
         start = number * self._len + int(epoch.ends[block]) - len(shapes)
-        return Block(number, start, [place for _, places in batches for place in places], shapes)
+        return Block(number, start, [index for _, samples in batches for index in samples], shapes)
 
     def _rest(self, epoch: _Epoch) -> Block:
         """The mixed batches at the end of the epoch."""
-        places: list[Place] = []
+        samples: list[SampleIndex] = []
         for shape, count in enumerate((epoch.counts[-1] % self.batch).tolist()):
-            places += self._sequence(epoch, shape, len(epoch.blocks), count)
+            samples += self._sequence(epoch, shape, len(epoch.blocks), count)
         first = int(epoch.ends[-1])
-        order = permute(len(places), self._seed, epoch.number, len(epoch.blocks) + 1)[: self._len - first]
-        return Block(epoch.number, epoch.number * self._len + first, [places[i] for i in order.tolist()])
+        order = permute(len(samples), self._seed, epoch.number, len(epoch.blocks) + 1)[: self._len - first]
+        return Block(epoch.number, epoch.number * self._len + first, [samples[i] for i in order.tolist()])
 
-    def _sequence(self, epoch: _Epoch, shape: int, stop: int, count: int) -> list[Place]:
+    def _sequence(self, epoch: _Epoch, shape: int, stop: int, count: int) -> list[SampleIndex]:
         """The last `count` samples of a shape in the blocks before `stop`."""
-        places: list[Place] = []
-        while len(places) < count:
+        samples: list[SampleIndex] = []
+        while len(samples) < count:
             stop -= 1
-            places = self._of_shape(epoch, shape, stop) + places
-        return places[len(places) - count :]
+            samples = self._of_shape(epoch, shape, stop) + samples
+        return samples[len(samples) - count :]
 
-    def _of_shape(self, epoch: _Epoch, shape: int, block: int) -> list[Place]:
+    def _of_shape(self, epoch: _Epoch, shape: int, block: int) -> list[SampleIndex]:
         """The samples of a shape in a block, permuted."""
         if epoch.counts[block, shape] == epoch.counts[block + 1, shape]:
             return []
-        places = [
+        samples = [
             (shard, index)
             for shard in epoch.blocks[block]
-            for index in self._kept.indices(shard)[self._numbers(shard) == shape].tolist()
+            for index in self._sample_indices.indices(shard)[self._numbers(shard) == shape].tolist()
         ]
-        order = permute(len(places), self._seed, epoch.number, block + 1, shape + 1)
-        return [places[i] for i in order.tolist()]
+        order = permute(len(samples), self._seed, epoch.number, block + 1, shape + 1)
+        return [samples[i] for i in order.tolist()]
 
     def _numbers(self, shard: int) -> np.ndarray:
-        numbers: np.ndarray = self._shapes.numbers[shard][self._kept.indices(shard)]
+        numbers: np.ndarray = self._shapes.numbers[shard][self._sample_indices.indices(shard)]
         return numbers
 
     def _cut(self, number: int) -> _Epoch:

@@ -10,14 +10,14 @@ from pipeline.dataset.aligned import Receipts, check_current
 from pipeline.dataset.columns import whole_column
 from pipeline.dataset.dataset import IMAGES, Dataset
 from pipeline.dataset.duplicates import read_duplicates
-from pipeline.dataset.tombstones import LeftOut, add_tombstones, count_stones, read_tombstones
+from pipeline.dataset.tombstones import LeftOut, add_tombstones, count_tombstone_tables, read_tombstones
 from pipeline.errors import RequestError
 from pipeline.shards.receipt import Receipt
 from pipeline.stream.buckets import BucketOrder, read_shapes
 from pipeline.stream.caching import open_cache
 from pipeline.stream.lanes import ONE_LANE, Lanes
 from pipeline.stream.open_files import allow_files
-from pipeline.stream.order import BLOCK_SHARDS, BlockOrder, Kept, Order
+from pipeline.stream.order import BLOCK_SHARDS, BlockOrder, Order, SampleIndices
 from pipeline.stream.shards import Shards
 from pipeline.stream.stream import Stream
 
@@ -36,7 +36,7 @@ class Extent:
 
 def measure_extent(dataset: Dataset) -> Extent:
     """All there is at present."""
-    return Extent(len(dataset.shards), count_stones(dataset.store))
+    return Extent(len(dataset.shards), count_tombstone_tables(dataset.store))
 
 
 def open_stream(
@@ -82,7 +82,7 @@ def open_stream(
     kept = open_cache(dataset.store, map(_bytes, receipts.values()), cache, cache_bytes)
     allow_files(len(lanes) * 4 * BLOCK_SHARDS * len(names))
     shards = Shards(dataset.store, receipts, left_out, kept, _within(numbers, removed))
-    keep = Kept(shards.counts(), frozenset())
+    keep = SampleIndices(shards.counts(), frozenset())
     order: Order = BlockOrder(seed, keep, lanes)
     if len(order) == 0:
         raise RequestError(f"{root} has no samples: every planned row was dropped (see status)")

@@ -20,7 +20,7 @@ T = TypeVar("T")
 BLOCK_SHARDS = 10
 """A block has at least this many shards, where there are as many."""
 
-Place = tuple[int, int]
+SampleIndex = tuple[int, int]
 """(shard, index of a sample among those of the shard that may be handed out)"""
 
 Shape = tuple[int, int]
@@ -47,17 +47,17 @@ class Block:
 
     epoch: int
     first: int
-    places: list[Place]
+    samples: list[SampleIndex]
     shapes: list[Shape | None] | None = None
     lane: int = 0
 
     @property
     def stop(self) -> int:
-        return self.first + len(self.places)
+        return self.first + len(self.samples)
 
     @property
     def shards(self) -> set[int]:
-        return {shard for shard, _ in self.places}
+        return {shard for shard, _ in self.samples}
 
     def holds(self, lane: int, index: int) -> bool:
         return lane == self.lane and self.first <= index < self.stop
@@ -83,7 +83,7 @@ class Order(Protocol):
     def block(self, position: int) -> Block:
         """The block that holds the position."""
 
-    def without(self, held_out: AbstractSet[Place]) -> Order:
+    def without(self, held_out: AbstractSet[SampleIndex]) -> Order:
         """The order of the other samples."""
 
     def describe(self) -> Mapping[str, Any]:
@@ -97,10 +97,10 @@ def cut_blocks(shards: Sequence[T]) -> list[Sequence[T]]:
     return [shards[first:end] for first, end in pairwise(ends)]
 
 
-class Kept:
+class SampleIndices:
     """The samples of each shard that are not held out. counts: by shard, of those that may be handed out."""
 
-    def __init__(self, counts: Mapping[int, int], held_out: AbstractSet[Place]) -> None:
+    def __init__(self, counts: Mapping[int, int], held_out: AbstractSet[SampleIndex]) -> None:
         self.counts, self.held_out = counts, held_out
         self._gaps: dict[int, list[int]] = {}
         for shard, index in held_out:
@@ -114,8 +114,8 @@ class Kept:
         everything = np.arange(self.counts[shard])
         return np.setdiff1d(everything, self._gaps[shard]) if shard in self._gaps else everything
 
-    def without(self, held_out: AbstractSet[Place]) -> Kept:
-        return Kept(self.counts, self.held_out | held_out)
+    def without(self, held_out: AbstractSet[SampleIndex]) -> SampleIndices:
+        return SampleIndices(self.counts, self.held_out | held_out)
 
     def describe(self) -> Mapping[str, Any]:
         """What is held out, as JSON; empty where nothing is."""
@@ -152,10 +152,10 @@ class BlockOrder:
 
     batch = 1
 
-    def __init__(self, seed: int, kept: Kept, lanes: Lanes = ONE_LANE) -> None:
-        self._seed, self._kept, self.lanes = seed, kept, lanes
-        self._shards = np.array(sorted(kept.counts), np.int64)
-        self._len = sum(map(kept.count, kept.counts))
+    def __init__(self, seed: int, sample_indices: SampleIndices, lanes: Lanes = ONE_LANE) -> None:
+        self._seed, self._sample_indices, self.lanes = seed, sample_indices, lanes
+        self._shards = np.array(sorted(sample_indices.counts), np.int64)
+        self._len = sum(map(sample_indices.count, sample_indices.counts))
         self._epoch: _Epoch | None = None
 
     def __len__(self) -> int:
@@ -169,27 +169,27 @@ class BlockOrder:
         ends = epoch.ends[lane]
         block = int(np.searchsorted(ends, index - start, side="right"))
         pieces = epoch.blocks[epoch.first[lane] + block]
-        places = [
+        samples = [
             (piece.shard, sample)
             for piece in pieces
-            for sample in self._kept.indices(piece.shard)[piece.first : piece.stop].tolist()
+            for sample in self._sample_indices.indices(piece.shard)[piece.first : piece.stop].tolist()
         ]
-        order = permute(len(places), self._seed, number, epoch.first[lane] + block + 1)
-        first = start + int(ends[block]) - len(places)
-        return Block(number, first, [places[i] for i in order.tolist()], lane=lane)
+        order = permute(len(samples), self._seed, number, epoch.first[lane] + block + 1)
+        first = start + int(ends[block]) - len(samples)
+        return Block(number, first, [samples[i] for i in order.tolist()], lane=lane)
 
-    def without(self, held_out: AbstractSet[Place]) -> BlockOrder:
-        return BlockOrder(self._seed, self._kept.without(held_out), self.lanes)
+    def without(self, held_out: AbstractSet[SampleIndex]) -> BlockOrder:
+        return BlockOrder(self._seed, self._sample_indices.without(held_out), self.lanes)
 
     def describe(self) -> Mapping[str, Any]:
-        return {**self._kept.describe(), **self.lanes.describe()}
+        return {**self._sample_indices.describe(), **self.lanes.describe()}
 
     def _cut(self, number: int) -> _Epoch:
         """The blocks of an epoch: the permuted shards are dealt to the lanes, to each as many samples as it has
         positions in the epoch; a shard at the border of two lanes is divided."""
         if self._epoch is None or self._epoch.number != number:
             shards = self._shards[permute(len(self._shards), self._seed, number)]
-            stops = np.cumsum([self._kept.count(shard) for shard in shards.tolist()])
+            stops = np.cumsum([self._sample_indices.count(shard) for shard in shards.tolist()])
             epoch = _Epoch(number, [], [], [])
             first = 0
             for lane in range(len(self.lanes)):

@@ -35,7 +35,7 @@ class ShardSource(Protocol):
     def open(self, shard: int) -> Opened: ...
 
 
-class Shelf:
+class ShardPrefetcher:
     """A context manager. open: gives the samples of a shard."""
 
     def __init__(self, open: Callable[[int], Opened]) -> None:
@@ -43,7 +43,7 @@ class Shelf:
         self._threads = ThreadPoolExecutor(OPENERS)
         self._shards: dict[int, Future[Opened]] = {}
 
-    def __enter__(self) -> Shelf:
+    def __enter__(self) -> ShardPrefetcher:
         return self
 
     def __exit__(self, *_: object) -> None:

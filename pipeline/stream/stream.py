@@ -13,11 +13,11 @@ from typing import Any
 from pipeline.errors import DamagedShard, RequestError
 from pipeline.shards.receipt import digest_json
 from pipeline.shards.sample import Sample
-from pipeline.stream.block import Make, Reading, T
+from pipeline.stream.block import BlockReader, Make, T
 from pipeline.stream.lanes import Lanes
 from pipeline.stream.opened import Opened
-from pipeline.stream.order import Block, Order, Place
-from pipeline.stream.shards import ShardSource, Shelf
+from pipeline.stream.order import Block, Order, SampleIndex
+from pipeline.stream.shards import ShardPrefetcher, ShardSource
 from pipeline.stream.share import check_ranks, read_share
 
 log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ class HeldOut:
 class _OpenBlock:
     """A lane's block. following: shards of the lane's next block, once they are begun."""
 
-    reading: Reading
+    reader: BlockReader
     following: AbstractSet[int] = frozenset()
 
 
@@ -125,20 +125,20 @@ class Stream:
         end = positions[-1] if isinstance(positions, Sequence) and positions else math.inf
         lanes = self._order.lanes
         open_blocks: dict[int, _OpenBlock] = {}
-        with Shelf(self._shards.open) as shelf:
+        with ShardPrefetcher(self._shards.open) as prefetcher:
             for position in positions:
                 lane, index = lanes.locate(position)
-                if lane not in open_blocks or not open_blocks[lane].reading.block.holds(lane, index):
-                    open_blocks[lane] = self._read(shelf, self.block(position), open_blocks)
+                if lane not in open_blocks or not open_blocks[lane].reader.block.holds(lane, index):
+                    open_blocks[lane] = self._read(prefetcher, self.block(position), open_blocks)
                 current = open_blocks[lane]
-                block = current.reading.block
+                block = current.reader.block
                 following = lanes.position(lane, block.stop)
                 if not current.following and following <= end and index >= (block.first + block.stop) / 2:
                     current.following = self._left(self.block(following).shards)
-                    shelf.begin(sorted(current.following))
-                bad = current.reading.bad
-                made = current.reading.make(index, make)
-                self._bad += current.reading.bad - bad
+                    prefetcher.begin(sorted(current.following))
+                bad = current.reader.bad
+                made = current.reader.make(index, make)
+                self._bad += current.reader.bad - bad
                 yield position, made
 
     def samples(self, epoch: int, start: int = 0, *, rank: int = 0, ranks: int | None = None) -> Iterator[Sample]:
@@ -156,13 +156,13 @@ class Stream:
         Which they are depends on the order alone: those that were removed, and those of a skipped shard, are
         held out unseen.
         """
-        places = list(islice(self._first_places(), max(0, count)))
-        order = self._order.without(frozenset(places))
+        samples = list(islice(self._first_samples(), max(0, count)))
+        order = self._order.without(frozenset(samples))
         if count < 0 or len(order) == 0:
             raise RequestError(f"of {len(self)} samples some must be left, and {count} are to be held out")
-        with Shelf(self._shards.open) as shelf:
-            opened = self._open(shelf, {shard for shard, _ in places})
-            here = [(shard, index) for shard, index in places if shard in opened and opened[shard].has(index)]
+        with ShardPrefetcher(self._shards.open) as prefetcher:
+            opened = self._open(prefetcher, {shard for shard, _ in samples})
+            here = [(shard, index) for shard, index in samples if shard in opened and opened[shard].has(index)]
             found = [(shard, opened[shard][index]) for shard, index in here]
         stream = Stream(self._shards, order, self._quota, self.short_side)
         stream._skipped |= self._skipped
@@ -171,8 +171,8 @@ class Stream:
 
     def find(self, wanted: Sequence[tuple[int, str]]) -> list[Sample]:
         """The samples with these shards and keys, in this order; without those that are not handed out."""
-        with Shelf(self._shards.open) as shelf:
-            opened = self._open(shelf, {shard for shard, _ in wanted})
+        with ShardPrefetcher(self._shards.open) as prefetcher:
+            opened = self._open(prefetcher, {shard for shard, _ in wanted})
             found = {(shard, key): index for shard in opened for index, key in enumerate(opened[shard].keys)}
             here = [(opened[of[0]], found[of]) for of in wanted if of in found]
             return [samples[index] for samples, index in here if samples.has(index)]
@@ -188,32 +188,34 @@ class Stream:
         self._blocks[lane] = (block, *blocks[:1])
         return block
 
-    def _first_places(self) -> Iterator[Place]:
+    def _first_samples(self) -> Iterator[SampleIndex]:
         """Those of epoch 0. One lane after the other, so that a few of them are in a few shards."""
         lanes = self._order.lanes
         for lane in range(len(lanes)):
             index = 0
             while (position := lanes.position(lane, index)) < len(self):
-                places = self.block(position).places
-                yield from places
-                index += len(places)
+                samples = self.block(position).samples
+                yield from samples
+                index += len(samples)
 
     def _left(self, shards: set[int]) -> set[int]:
         return shards - self._skipped.keys()
 
-    def _read(self, shelf: Shelf, block: Block, others: Mapping[int, _OpenBlock]) -> _OpenBlock:
+    def _read(self, prefetcher: ShardPrefetcher, block: Block, others: Mapping[int, _OpenBlock]) -> _OpenBlock:
         """The block, in place of its lane's last one. others: by lane, whose shards stay open."""
-        kept = [of.reading.block.shards | of.following for lane, of in others.items() if lane != block.lane]
-        return _OpenBlock(Reading(block, self._open(shelf, block.shards, set().union(*kept))))
+        kept = [of.reader.block.shards | of.following for lane, of in others.items() if lane != block.lane]
+        return _OpenBlock(BlockReader(block, self._open(prefetcher, block.shards, set().union(*kept))))
 
-    def _open(self, shelf: Shelf, shards: set[int], others: AbstractSet[int] = frozenset()) -> dict[int, Opened]:
+    def _open(
+        self, prefetcher: ShardPrefetcher, shards: set[int], others: AbstractSet[int] = frozenset()
+    ) -> dict[int, Opened]:
         """The samples by shard, without the shards that are skipped. others: stay open."""
         shards = self._left(shards)
-        shelf.turn_to(shards, others)
+        prefetcher.turn_to(shards, others)
         opened: dict[int, Opened] = {}
         for shard in sorted(shards):
             try:
-                opened[shard] = shelf.get(shard)
+                opened[shard] = prefetcher.get(shard)
             except DamagedShard as error:
                 self._skip(shard, error)
         return opened

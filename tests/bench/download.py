@@ -34,10 +34,10 @@ def bench(folder: Path) -> list[Row]:
         against = in_turns(
             "download and crop against img2dataset, cubic", "pictures/cpu-s", ">= 1.6", guarded, peer, ROUNDS
         )
-        guard = in_turns(
+        client = in_turns(
             "the same with the guard and without", "pictures/cpu-s", ">= 0.95", guarded, unguarded, ROUNDS
         )
-    return [against, guard, *quality(folder)]
+    return [against, client, *quality(folder)]
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from extractors.color import Color
 from pipeline.dataset.dataset import Dataset
 from pipeline.engine import run
 from pipeline.stages import Extract, plan_extract
-from pipeline.stages.stage import Made
+from pipeline.stages.stage import StageResult
 from tests.bench.measure import Row, cpu_seconds
 from tests.bench.toy import make_dataset
 
@@ -60,7 +60,7 @@ def _engine(stage: Extract) -> tuple[float, float]:
     """(samples per second, samples per CPU second) after the first shard came back."""
     marks: list[tuple[float, float]] = []
 
-    def mark(shard: int, made: Made | None) -> None:
+    def mark(shard: int, made: StageResult | None) -> None:
         # Summing the processes takes longer than a small shard; only the first and last shard need it.
         last = len(marks) in (0, SHARDS - 1)
         marks.append((time.perf_counter(), cpu_seconds() if last else 0.0))

@@ -18,7 +18,7 @@ from pipeline.image.geometry import Geometry
 from pipeline.image.stored import encode_jpeg
 from pipeline.publish import Publication, publish
 from pipeline.publish.readers import read_webdataset
-from pipeline.shards.commit import publish as commit_shard
+from pipeline.shards.commit import commit_samples
 from pipeline.shards.receipt import to_compact_json
 from pipeline.shards.sample import Sample
 from pipeline.shards.store import open_store
@@ -41,7 +41,7 @@ def make(root: Path) -> Dataset:
             known = {"key": row.key, "captions": ["small"], "width": 64, "height": 64, "source": {}}
             samples.append(Sample(row.key, {"jpg": jpg, "txt": b"small", "json": to_compact_json(known)}))
             rows.append({"key": row.key, "status": "ok", "phash": f"{number * 0x9E3779B97F4A7C15 % 2**64:016x}"})
-        commit_shard(
+        commit_samples(
             dataset.store,
             samples,
             column=IMAGES,

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TypeAlias
 
-from pipeline.download.client import Guard
+from pipeline.download.client import GuardedClient
 from pipeline.download.limits import Limits
 from pipeline.download.reasons import FetchError
 
@@ -213,15 +213,15 @@ class Server:
         return data.decode("latin-1")
 
 
-def guard_for(server: Server, **limits: object) -> Guard:
+def guard_for(server: Server, **limits: object) -> GuardedClient:
     """A guard that reaches this server on 127.0.0.1, and nothing else."""
     given: dict[str, object] = {"url_seconds": 20.0, "picture_bytes": CAP, "attempts": 1, **limits}
-    return Guard(Limits(ports=(server.port,), allow_private=("127.0.0.1",), **given))  # type: ignore[arg-type]
+    return GuardedClient(Limits(ports=(server.port,), allow_private=("127.0.0.1",), **given))  # type: ignore[arg-type]
 
 
-def end_of(guard: Guard, url: str) -> str | bytes:
+def end_of(client: GuardedClient, url: str) -> str | bytes:
     """The picture, or the reason why there is none."""
     try:
-        return guard.fetch(url)
+        return client.fetch(url)
     except FetchError as error:
         return str(error)

@@ -75,10 +75,10 @@ def test_a_sample_on_which_the_worker_dies(root: Path, tmp_path: Path) -> None:
 def test_a_sample_on_which_the_worker_dies_on_ray(root: Path, tmp_path: Path) -> None:
     log = tmp_path / "log"
     stage = Logged(plan_extract(Dataset.open(str(root)), ["toy"], variant="dies"), str(log))
-    outcome = run(stage, range(SHARDS), "ray", 2)
-    assert list(outcome.set_aside) == [1]
-    assert outcome.problems[0].startswith("shard 000001 set aside after 3 attempts: the worker died (Actor")
-    assert sorted(outcome.made) == [0, 2, 3, 4, 5]
+    result = run(stage, range(SHARDS), "ray", 2)
+    assert list(result.quarantined) == [1]
+    assert result.problems[0].startswith("shard 000001 set aside after 3 attempts: the worker died (Actor")
+    assert sorted(result.made) == [0, 2, 3, 4, 5]
     assert begun(log).count(1) == 3
     assert problems(root) == ["toy/000001: missing"]
 

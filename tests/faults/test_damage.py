@@ -62,22 +62,22 @@ def patient(request: pytest.FixtureRequest, tmp_path: Path, toy: str) -> Iterato
     assert patient.verify(VICTIM).errors == ()
 
 
-def flips(patient: Patient, dice: random.Random) -> set[tuple[int, int]]:
+def flips(patient: Patient, rng: random.Random) -> set[tuple[int, int]]:
     """200 places as (byte, bit): 80 in headers, some in the end of the archive, the rest anywhere."""
     size = len(patient.whole)
-    places = {(dice.choice(patient.headers) + dice.randrange(BLOCK), dice.randrange(8)) for _ in range(80)}
+    places = {(rng.choice(patient.headers) + rng.randrange(BLOCK), rng.randrange(8)) for _ in range(80)}
     places |= {(0, 0), (size - 1, 7), (patient.end, 0), (patient.end + BLOCK, 3)}
     while len(places) < 200:
-        places.add((dice.randrange(size), dice.randrange(8)))
+        places.add((rng.randrange(size), rng.randrange(8)))
     return places
 
 
-def cuts(patient: Patient, dice: random.Random) -> set[int]:
+def cuts(patient: Patient, rng: random.Random) -> set[int]:
     """200 lengths: each boundary of a member, the end marks cut off, nothing left, the rest anywhere."""
     places = {*patient.headers, patient.end, patient.end + BLOCK, len(patient.whole) - 1}
     assert 0 in places
     while len(places) < 200:
-        places.add(dice.randrange(len(patient.whole)))
+        places.add(rng.randrange(len(patient.whole)))
     return places
 
 

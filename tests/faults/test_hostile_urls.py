@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.download import hosts as hosts_module
-from pipeline.download.client import Guard
+from pipeline.download.client import GuardedClient
 from pipeline.download.limits import Limits
 from pipeline.download.reasons import FetchError, kind_of, reason_of
 from tests.faults.hostile import PICTURE, Server, answer, end_of, redirect
@@ -190,13 +190,13 @@ def net() -> Iterator[Net]:
 
 
 @pytest.fixture
-def guard(net: Net) -> Guard:
-    return Guard(net.limits, NAMES.__getitem__)
+def client(net: Net) -> GuardedClient:
+    return GuardedClient(net.limits, NAMES.__getitem__)
 
 
-def reason_for(guard: Guard, url: str) -> str:
+def reason_for(client: GuardedClient, url: str) -> str:
     with pytest.raises(FetchError) as caught:
-        guard.open(url)
+        client.open(url)
     return str(caught.value)
 
 
@@ -204,16 +204,16 @@ def test_corpus_is_as_large_as_it_was() -> None:
     assert len({url for url, _ in CASES}) == len(CASES) >= 40
 
 
-def test_every_hostile_url_has_its_reason_and_reaches_nothing(net: Net, guard: Guard) -> None:
-    found = [(url, reason_for(guard, url.replace("{p}", str(net.canary.port)))) for url, _ in CASES]
+def test_every_hostile_url_has_its_reason_and_reaches_nothing(net: Net, client: GuardedClient) -> None:
+    found = [(url, reason_for(client, url.replace("{p}", str(net.canary.port)))) for url, _ in CASES]
     assert found == CASES
     assert {kind_of(reason) for _, reason in found} == {"refused"}
     assert net.touched == 0
 
 
-def test_urllib_comes_to_the_same_ends(net: Net, guard: Guard, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_urllib_comes_to_the_same_ends(net: Net, client: GuardedClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(urllib.request, "_opener", None)
-    guard.install()
+    client.install()
     for url, reason in CASES:
         with pytest.raises((OSError, ValueError)) as caught:
             urllib.request.urlopen(urllib.request.Request(url.replace("{p}", str(net.canary.port))), timeout=5)
@@ -230,40 +230,40 @@ def test_the_canary_would_notice(net: Net) -> None:
         assert net.touched == number
 
 
-def test_a_redirect_to_a_hostile_url_ends_as_the_url_itself(net: Net, guard: Guard) -> None:
+def test_a_redirect_to_a_hostile_url_ends_as_the_url_itself(net: Net, client: GuardedClient) -> None:
     for number, (url, reason) in enumerate(CASES):
         if reason == "refused: url" or url.startswith(RELATIVE) or url in ("", "http://"):
             continue  # not to be sent in a header, or relative to where it stands
         net.front.ways[f"/{number}"] = redirect(url.replace("{p}", str(net.canary.port)))
-        assert reason_for(guard, f"http://public.example:{net.front.port}/{number}") == reason, url
+        assert reason_for(client, f"http://public.example:{net.front.port}/{number}") == reason, url
     assert net.front.connections > 80
     assert net.touched == 0
 
 
 @pytest.mark.parametrize("status", ["301 M", "302 F", "303 S", "307 T", "308 P"])
-def test_every_kind_of_redirect_is_looked_at_again(net: Net, guard: Guard, status: str) -> None:
+def test_every_kind_of_redirect_is_looked_at_again(net: Net, client: GuardedClient, status: str) -> None:
     start = f"http://public.example:{net.front.port}/start"
     net.front.ways["/start"] = redirect(f"//127.0.0.1:{net.canary.port}/x.jpg", status)
-    assert reason_for(guard, start) == "refused: address"
+    assert reason_for(client, start) == "refused: address"
     net.front.ways["/start"] = redirect("x.jpg", status)
-    assert guard.fetch(start) == PICTURE
+    assert client.fetch(start) == PICTURE
     assert net.touched == 0
 
 
-def test_a_url_and_a_location_have_a_limit(net: Net, guard: Guard) -> None:
+def test_a_url_and_a_location_have_a_limit(net: Net, client: GuardedClient) -> None:
     start = f"http://public.example:{net.front.port}/start"
     for length, end in ((8000, PICTURE), (9000, "refused: url")):
         path = f"/x.jpg?{'y' * (length - len(start))}"
         net.front.ways |= {"/start": redirect(path), path: answer()}
-        assert end_of(guard, start) == end
-        assert end_of(guard, start.replace("/start", path)) == end
+        assert end_of(client, start) == end
+        assert end_of(client, start.replace("/start", path)) == end
 
 
-def test_three_redirects_are_followed_and_a_fourth_is_not(net: Net, guard: Guard) -> None:
+def test_three_redirects_are_followed_and_a_fourth_is_not(net: Net, client: GuardedClient) -> None:
     net.front.ways.update({f"/{n}": redirect(f"/{n - 1}") for n in range(2, 5)} | {"/1": redirect("/x.jpg")})
-    assert guard.fetch(f"http://public.example:{net.front.port}/3") == PICTURE
+    assert client.fetch(f"http://public.example:{net.front.port}/3") == PICTURE
     seen = net.front.connections
-    assert reason_for(guard, f"http://public.example:{net.front.port}/4") == "refused: redirects"
+    assert reason_for(client, f"http://public.example:{net.front.port}/4") == "refused: redirects"
     assert net.front.connections == seen + 4
 
 
@@ -271,10 +271,10 @@ def test_a_name_is_looked_up_once_for_check_and_connection(net: Net) -> None:
     """A name that answers the front's address first and loopback ever after: the second answer is never asked for,
     and when it is, a minute later, it is refused."""
     answers = [[FRONT], ["127.0.0.1"], ["127.0.0.1"]]
-    guard = Guard(net.limits, lambda _: answers.pop(0))
-    assert guard.fetch(f"http://rebind.example:{net.front.port}/x.jpg") == PICTURE
+    client = GuardedClient(net.limits, lambda _: answers.pop(0))
+    assert client.fetch(f"http://rebind.example:{net.front.port}/x.jpg") == PICTURE
     assert len(answers) == 2
-    assert reason_for(guard, f"http://rebind.example:{net.canary.port}/x.jpg") == "connection failed"
+    assert reason_for(client, f"http://rebind.example:{net.canary.port}/x.jpg") == "connection failed"
     assert len(answers) == 2
     assert net.touched == 0
 
@@ -282,9 +282,9 @@ def test_a_name_is_looked_up_once_for_check_and_connection(net: Net) -> None:
 def test_a_later_answer_is_checked_like_the_first(net: Net, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hosts_module, "ADDRESS_SECONDS", 0.0)
     answers = [[FRONT], ["127.0.0.1"]]
-    guard = Guard(net.limits, lambda _: answers.pop(0))
-    assert guard.fetch(f"http://rebind.example:{net.front.port}/x.jpg") == PICTURE
-    assert reason_for(guard, f"http://rebind.example:{net.canary.port}/x.jpg") == "refused: address"
+    client = GuardedClient(net.limits, lambda _: answers.pop(0))
+    assert client.fetch(f"http://rebind.example:{net.front.port}/x.jpg") == PICTURE
+    assert reason_for(client, f"http://rebind.example:{net.canary.port}/x.jpg") == "refused: address"
     assert not answers
     assert net.touched == 0
 
@@ -297,12 +297,12 @@ def test_many_requests_for_a_host_are_one_look_up(net: Net) -> None:
         asked.append(host)
         return [FRONT]
 
-    guard = Guard(net.limits, resolve)
+    client = GuardedClient(net.limits, resolve)
 
     def fetch() -> None:
         together.wait()
         for _ in range(5):
-            guard.fetch(f"http://many.example:{net.front.port}/x.jpg")
+            client.fetch(f"http://many.example:{net.front.port}/x.jpg")
 
     threads = [threading.Thread(target=fetch) for _ in range(8)]
     for thread in threads:
@@ -314,7 +314,7 @@ def test_many_requests_for_a_host_are_one_look_up(net: Net) -> None:
 
 
 def test_nothing_of_the_environment_goes_out(
-    net: Net, guard: Guard, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    net: Net, client: GuardedClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     proxy = f"http://127.0.0.1:{net.canary.port}"
     for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
@@ -325,7 +325,7 @@ def test_nothing_of_the_environment_goes_out(
     (tmp_path / ".netrc").write_text("default login me password secret\n")
     net.front.ways["/cookie"] = answer(Set_Cookie="a=b")
     monkeypatch.setattr(urllib.request, "_opener", None)
-    guard.install()
+    client.install()
     headers = {"User-Agent": "Mozilla/5.0", "Cookie": "c=d", "Authorization": "Basic c2VjcmV0"}
     for path in ("cookie", "x.jpg"):
         url = f"http://public.example:{net.front.port}/{path}"
@@ -344,9 +344,9 @@ def test_nothing_of_the_environment_goes_out(
     assert net.touched == 0
 
 
-def test_only_plain_gets_are_made(net: Net, guard: Guard, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_plain_gets_are_made(net: Net, client: GuardedClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(urllib.request, "_opener", None)
-    guard.install()
+    client.install()
     url = f"http://public.example:{net.front.port}/x.jpg"
     for data, method in [(b"x", None), (None, "HEAD"), (None, "DELETE")]:
         with pytest.raises(FetchError, match=r"^refused: method$"):
@@ -369,7 +369,7 @@ def test_only_plain_gets_are_made(net: Net, guard: Guard, monkeypatch: pytest.Mo
         ),
     ],
 )
-def test_honest_urls_get_through(net: Net, guard: Guard, url: str, line: str) -> None:
-    assert guard.fetch(url.replace("{p}", str(net.front.port))) == PICTURE
+def test_honest_urls_get_through(net: Net, client: GuardedClient, url: str, line: str) -> None:
+    assert client.fetch(url.replace("{p}", str(net.front.port))) == PICTURE
     host = "xn--bcher-kva" if "cher" in url.split("/")[2] else "public"
     assert net.front.heads[0].split("\r\n")[:2] == [line, f"Host: {host}.example:{net.front.port}"]

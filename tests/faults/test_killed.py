@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.dataset.dataset import Dataset
-from pipeline.engine import Outcome, run
+from pipeline.engine import RunResult, run
 from pipeline.engine.run import Engine
 from pipeline.stages import plan_extract
 from tests.faults.drive import drive, finish, start
@@ -60,19 +60,19 @@ def wait_for(what: Callable[[], bool], alive: Callable[[], bool] = lambda: True)
 
 def kill_workers(log: Path, times: int, alive: Callable[[], bool]) -> None:
     """SIGKILL a random one of the workers at work, `times` times, each after two more shards were finished."""
-    dice = random.Random(7)
+    rng = random.Random(7)
     for _ in range(times):
         finished = sum(note.what == "end" for note in read_log(log))
         wait_for(partial(_has_finished, log, finished + 2), alive)
-        wait_for(partial(_kill_one, log, dice), alive)
+        wait_for(partial(_kill_one, log, rng), alive)
 
 
-def _kill_one(log: Path, dice: random.Random) -> bool:
+def _kill_one(log: Path, rng: random.Random) -> bool:
     """SIGKILL a worker in the midst of a shard; False when none was, or it ended its shard just then."""
     at_work = _at_work(log)
     if not at_work:
         return False
-    victim = dice.choice(at_work)
+    victim = rng.choice(at_work)
     with suppress(ProcessLookupError):
         # A stopped worker cannot end its shard between the look and the kill.
         os.kill(victim, signal.SIGSTOP)
@@ -106,9 +106,9 @@ def _lives(pid: int) -> bool:
     return _state(pid) != "Z"
 
 
-def run_with_kills(root: Path, log: Path, engine: Engine, kills: int) -> Outcome:
+def run_with_kills(root: Path, log: Path, engine: Engine, kills: int) -> RunResult:
     stage = Logged(plan_extract(Dataset.open(str(root)), ["toy"], variant="slow"), str(log))
-    outcomes: list[Outcome] = []
+    outcomes: list[RunResult] = []
     runner = threading.Thread(target=lambda: outcomes.append(run(stage, range(SHARDS), engine, 2)))
     runner.start()
     try:
@@ -136,12 +136,12 @@ def test_five_killed_workers_cost_at_most_a_shard_each(
     if engine == "ray":
         request.getfixturevalue("ray_address")
     log = tmp_path / "log"
-    outcome = run_with_kills(root, log, engine, kills=5)
-    assert outcome.set_aside == {}
-    assert sorted(outcome.made) == list(range(SHARDS))
-    assert outcome.attempts.total() == 5
+    result = run_with_kills(root, log, engine, kills=5)
+    assert result.quarantined == {}
+    assert sorted(result.made) == list(range(SHARDS))
+    assert result.attempts.total() == 5
     assert SHARDS < len(begun(log)) <= SHARDS + 5
-    assert outcome.samples == {"toy": SHARDS * SHARD_SIZE}
+    assert result.samples == {"toy": SHARDS * SHARD_SIZE}
     assert_whole(root, undisturbed)
 
 

@@ -78,10 +78,10 @@ def kill(process: Any) -> None:
 def check_kills(words: Words, undisturbed: Path, killed: Path, kills: int, once: Path | None = None) -> None:
     """Both paths then hold what the command writes. once: a result with which the command refuses to run again."""
     took = finish(words(undisturbed))
-    dice = random.Random()
+    rng = random.Random()
     for _ in range(kills):
         process = start(words(killed))
-        process.join(dice.uniform(0, 0.95 * took))
+        process.join(rng.uniform(0, 0.95 * took))
         kill(process)
         if once and once.exists():
             return

@@ -64,10 +64,10 @@ def write_metadata(folder: Path, port: int, rows: int) -> str:
 def start(metadata: str, root: Path, port: int, engine: str, workers: int) -> subprocess.Popen[str]:
     """The command as a user runs it, with this port of loopback allowed."""
     command = ["ingest", "laion", "--metadata", metadata, "--out", str(root), "--size", "64", "--shard-size", "50"]
-    guard = ["--allow-private", "127.0.0.0/8", "--ports", str(port), "--url-seconds", "2"]
-    guard += ["--attempts", "1", "--picture-bytes", "300000", "--host-connections", "32", "--threads", "16"]
+    client = ["--allow-private", "127.0.0.0/8", "--ports", str(port), "--url-seconds", "2"]
+    client += ["--attempts", "1", "--picture-bytes", "300000", "--host-connections", "32", "--threads", "16"]
     return subprocess.Popen(
-        [sys.executable, "-m", "jobs", *command, *guard, "--engine", engine, "--workers", str(workers)],
+        [sys.executable, "-m", "jobs", *command, *client, "--engine", engine, "--workers", str(workers)],
         cwd=CHECKOUT,
         process_group=0,
         stdout=subprocess.PIPE,
@@ -92,14 +92,14 @@ def _is_worker(process: psutil.Process) -> bool:
 
 def kill_some(driver: subprocess.Popen[str], root: Path, kills: int) -> None:
     """SIGKILL a worker each time another shard was finished, `kills` times, and then the driver."""
-    dice = random.Random(3)
+    rng = random.Random(3)
     for _ in range(kills):
         done = count_done(root)
         while count_done(root) == done and driver.poll() is None:
             time.sleep(0.05)
         if workers := workers_of(driver.pid):
             with suppress(ProcessLookupError):
-                os.kill(dice.choice(workers), signal.SIGKILL)
+                os.kill(rng.choice(workers), signal.SIGKILL)
     descendants = [p.pid for p in psutil.Process(driver.pid).children(recursive=True)]
     for pid in (driver.pid, *descendants):
         with suppress(ProcessLookupError):

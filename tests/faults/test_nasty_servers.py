@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pipeline.download.client import Guard
+from pipeline.download.client import GuardedClient
 from tests.faults.hostile import CAP, NASTY, PICTURE, SECONDS, SLOW, Server, answer, end_of, guard_for
 
 
@@ -22,17 +22,17 @@ def server() -> Iterator[Server]:
 @pytest.mark.parametrize("name", NASTY)
 def test_each_ends_in_time_with_its_own_reason(server: Server, name: str) -> None:
     seconds = SECONDS if name in SLOW else 20.0
-    guard = guard_for(server, url_seconds=seconds)
+    client = guard_for(server, url_seconds=seconds)
     started = time.monotonic()
-    assert end_of(guard, f"{server.url}/{name}") == NASTY[name].reason
+    assert end_of(client, f"{server.url}/{name}") == NASTY[name].reason
     assert time.monotonic() - started < seconds + 1
 
 
 @pytest.mark.parametrize("name", [name for name in NASTY if name.startswith(("endless", "large", "bomb", "neg"))])
 def test_memory_grows_by_less_than_twice_the_cap(server: Server, name: str) -> None:
-    guard = guard_for(server)
-    guard.fetch(f"{server.url}/ok")
-    peak, end = traced(guard, f"{server.url}/{name}")
+    client = guard_for(server)
+    client.fetch(f"{server.url}/ok")
+    peak, end = traced(client, f"{server.url}/{name}")
     assert end == NASTY[name].reason
     assert peak < (2 << 20 if name.startswith("bomb") else 2 * CAP)
 
@@ -49,12 +49,12 @@ def test_so_it_does_for_a_picture_as_large_as_may_be(server: Server, headers: di
     assert peak < 2 * CAP
 
 
-def traced(guard: Guard, url: str) -> tuple[int, str | bytes]:
+def traced(client: GuardedClient, url: str) -> tuple[int, str | bytes]:
     """The most bytes that were held at once, and the end of it."""
     gc.collect()
     tracemalloc.start()
     try:
-        end = end_of(guard, url)
+        end = end_of(client, url)
         return tracemalloc.get_traced_memory()[1], end
     finally:
         tracemalloc.stop()
@@ -62,10 +62,10 @@ def traced(guard: Guard, url: str) -> tuple[int, str | bytes]:
 
 @pytest.mark.parametrize("name", ["bomb", "bomb-transfer"])
 def test_a_bomb_is_not_unpacked(server: Server, name: str) -> None:
-    guard = guard_for(server)
-    guard.fetch(f"{server.url}/ok")
+    client = guard_for(server)
+    client.fetch(f"{server.url}/ok")
     started = time.thread_time()  # of this thread alone, whatever else the machine does
-    assert end_of(guard, f"{server.url}/{name}") == "refused: encoded"
+    assert end_of(client, f"{server.url}/{name}") == "refused: encoded"
     assert time.thread_time() - started < 0.05
 
 
@@ -76,10 +76,10 @@ def test_a_byte_over_the_cap_is_too_large(server: Server) -> None:
     for name, body in (("just", bytes(1000)), ("over", bytes(1001))):
         chunks = b"1f4\r\n%b\r\n%x\r\n%b\r\n0\r\n\r\n" % (body[:500], len(body) - 500, body[500:])
         server.ways[f"/{name}-chunked"] = answer(chunks, Content_Length="", Transfer_Encoding="chunked")
-    guard = guard_for(server, picture_bytes=1000)
-    assert end_of(guard, f"{server.url}/just") == end_of(guard, f"{server.url}/just-chunked") == bytes(1000)
+    client = guard_for(server, picture_bytes=1000)
+    assert end_of(client, f"{server.url}/just") == end_of(client, f"{server.url}/just-chunked") == bytes(1000)
     for name in ("over", "over-sized", "over-chunked"):
-        assert end_of(guard, f"{server.url}/{name}") == "too large"
+        assert end_of(client, f"{server.url}/{name}") == "too large"
 
 
 def test_a_cut_nobody_announced_brings_what_came(server: Server) -> None:

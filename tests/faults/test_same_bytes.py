@@ -31,7 +31,7 @@ def make(root: Path, engine: Engine | None, workers: int, batch: int) -> dict[st
             for shard in dataset.shards:
                 stage(shard)
         else:
-            assert run(Logged(stage, "/dev/null"), dataset.shards, engine, workers).set_aside == {}
+            assert run(Logged(stage, "/dev/null"), dataset.shards, engine, workers).quarantined == {}
     return contents(root)
 
 

@@ -25,7 +25,7 @@ from pipeline.sources.base import Opener, Original
 from pipeline.sources.row import Row
 from pipeline.stages import Extract, plan_extract
 from pipeline.stages.ingest import Ingest, claim_truths, plan_dataset
-from pipeline.stages.stage import Made, Stage
+from pipeline.stages.stage import Stage, StageResult
 from pipeline.stages.verify import plan_verify, verify_plan
 
 CURSED = 250
@@ -152,7 +152,7 @@ class Logged:
         os.write(handle, f"{what} {shard} {os.getpid()}\n".encode())
         os.close(handle)
 
-    def __call__(self, shard: int) -> Made:
+    def __call__(self, shard: int) -> StageResult:
         self._note("begin", shard)
         time.sleep(self.linger)
         made = self.stage(shard)

@@ -18,10 +18,10 @@ from jobs.extract import ExtractCommand
 from jobs.ingest import IngestFolder, IngestScenes
 from jobs.status import StatusCommand
 from jobs.train import TrainCommand
-from pipeline.engine import Outcome
+from pipeline.engine import RunResult
 from pipeline.errors import IncompleteError, RequestError
 from pipeline.shards.store import SINGLE_WRITER
-from pipeline.stages.stage import Made
+from pipeline.stages.stage import StageResult
 
 
 @dataclass(frozen=True)
@@ -112,8 +112,8 @@ def test_json_is_all_that_stands_on_standard_output(capsys: pytest.CaptureFixtur
 
 
 def test_a_shard_set_aside_is_a_problem_and_not_counted_as_done() -> None:
-    outcome = Outcome(made={0: Made()}, set_aside={1: "ValueError: bad"})
-    summary = summarise("extract", outcome, 2)
+    result = RunResult(made={0: StageResult()}, quarantined={1: "ValueError: bad"})
+    summary = summarise("extract", result, 2)
     assert "1 of 2 shards done" in summary.line
     assert summary.problems == ("shard 000001 set aside after 3 attempts: ValueError: bad",)
 

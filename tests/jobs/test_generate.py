@@ -69,7 +69,7 @@ def test_the_spelling() -> None:
     config = command.config
     assert config.adapters == [AdapterSpec("sketch", "RUN/adapter"), AdapterSpec("depth", "D", 0.5)]
     assert config.maps == {"sketch": Path("map.png"), "depth": Path("d.png")}
-    assert config.sampling == Sampling(steps=9, guidance=5, scale=0.8, acts="middle")
+    assert config.sampling == Sampling(steps=9, guidance=5, scale=0.8, active_steps="middle")
     assert (config.negative, config.n, config.seed, config.size, config.batch) == ("ugly", 4, 3, 256, 2)
     default = parse("generate --base B --prompt disc --out O".split())
     assert isinstance(default, GenerateCommand)

@@ -325,7 +325,7 @@ def test_two_trainings_of_one_run_are_not_let_in(
     capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("adapters.training.hold.PATIENCE", 0)
+    monkeypatch.setattr("adapters.training.hold.LOCK_SECONDS", 0)
     out = tmp_path / "run"
     copytree(alone, out)
     capfd.readouterr()

@@ -52,12 +52,12 @@ def test_chunks_are_those_that_arrow_sees(options: dict[str, Any]) -> None:
 
 
 def test_damaged_footers_are_read_or_refused() -> None:
-    data, dice = parquet(), random.Random(0)
+    data, rng = parquet(), random.Random(0)
     footer = int.from_bytes(data[-8:-4], "little") + 8
     for _ in range(3000):
         changed = bytearray(data)
-        for _ in range(dice.choice((1, 1, 5))):
-            changed[-1 - dice.randrange(footer)] ^= 1 << dice.randrange(8)
+        for _ in range(rng.choice((1, 1, 5))):
+            changed[-1 - rng.randrange(footer)] ^= 1 << rng.randrange(8)
         with suppress(ValueError):
             read_chunks(bytes(changed))
 

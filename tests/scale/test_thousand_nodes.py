@@ -19,7 +19,7 @@ def test_preemption_and_slow_nodes_cost_little_and_lose_nothing(seed: int) -> No
     outcome = drive(cluster, range(SHARDS), lambda shard, _: told.append(shard), cluster.clock)
     assert sorted(outcome.made) == sorted(told) == list(range(SHARDS))
     assert cluster.lost_nodes > 50
-    assert outcome.set_aside == {}
+    assert outcome.quarantined == {}
     assert outcome.attempts.total() == 0, "what was lost with a node is charged to no shard"
     assert sorted(cluster.committed) == list(range(SHARDS))
     # What the workers that were there could have done, had none ever waited or worked in vain.

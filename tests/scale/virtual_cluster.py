@@ -8,7 +8,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from pipeline.engine.pool import IN_FLIGHT, Event
-from pipeline.stages.stage import Made
+from pipeline.stages.stage import StageResult
 
 NEVER = float("inf")
 
@@ -31,7 +31,7 @@ class VirtualCluster:
     """
 
     def __init__(self, seed: int, nodes: int, per_node: int, seconds: float) -> None:
-        self._dice, self._per_node, self._seconds = random.Random(seed), per_node, seconds
+        self._rng, self._per_node, self._seconds = random.Random(seed), per_node, seconds
         self._now = 0.0
         self._events: list[tuple[float, int, str, int]] = []
         self._workers: dict[int, Worker] = {}
@@ -42,7 +42,7 @@ class VirtualCluster:
         self.lost_nodes = 0
         self._capacity_since, self._speed, self.capacity = 0.0, 0.0, 0.0
         for index in range(nodes):
-            self._schedule(0.0 if index < nodes // 5 else self._dice.uniform(0, 600), "join", 0)
+            self._schedule(0.0 if index < nodes // 5 else self._rng.uniform(0, 600), "join", 0)
 
     def clock(self) -> float:
         return self._now
@@ -91,17 +91,17 @@ class VirtualCluster:
 
     def _join(self, _: int) -> list[Event]:
         node = self._node = self._node + 1
-        slow = 0.5 if self._dice.random() < 1 / 3 else 1.0
+        slow = 0.5 if self._rng.random() < 1 / 3 else 1.0
         self._of_node[node] = []
         for _ in range(self._per_node):
             self._number += 1
-            speed = slow / 8 if self._dice.random() < 0.02 else slow
+            speed = slow / 8 if self._rng.random() < 0.02 else slow
             self._workers[self._number] = Worker(node, speed)
             self._of_node[node].append(self._number)
             self._by_load[0][self._number] = None
             self._speed += speed
-        if self._dice.random() < 0.7:
-            self._schedule(self._now + 1800 + self._dice.expovariate(1 / 3600), "leave", node)
+        if self._rng.random() < 0.7:
+            self._schedule(self._now + 1800 + self._rng.expovariate(1 / 3600), "leave", node)
         return []
 
     def _leave(self, node: int) -> list[Event]:
@@ -119,7 +119,7 @@ class VirtualCluster:
 
     def _work(self, number: int) -> None:
         worker = self._workers[number]
-        seconds = self._seconds * self._dice.lognormvariate(0, 0.3) / worker.speed
+        seconds = self._seconds * self._rng.lognormvariate(0, 0.3) / worker.speed
         self._schedule(self._now + seconds, "finish", number)
 
     def _finish(self, number: int) -> list[Event]:
@@ -134,4 +134,4 @@ class VirtualCluster:
         if worker.held:
             self._work(number)
         self.committed.setdefault(shard, shard * 31 % 97)  # the first copy is the one that counts
-        return [Event(shard, Made())]
+        return [Event(shard, StageResult())]

@@ -85,12 +85,12 @@ def losses(vae: AutoencoderKL, pictures: Tensor, key: tuple[int, ...]) -> Mappin
 
 def draw_crops(scenes: Captioned, key: tuple[int, ...], batch: int, crop: int) -> np.ndarray:
     """Random crops of random scenes, half of them mirrored: uint8 (N, crop, crop, 3), a function of `key`."""
-    dice = np.random.default_rng(key)
+    rng = np.random.default_rng(key)
     crops = []
     for _ in range(batch):
-        picture = scenes.picture(int(dice.integers(len(scenes))))
-        y, x = dice.integers(SIZE - crop + 1, size=2)
-        crops.append(picture[y : y + crop, x : x + crop][:, :: -1 if dice.random() < 0.5 else 1])
+        picture = scenes.picture(int(rng.integers(len(scenes))))
+        y, x = rng.integers(SIZE - crop + 1, size=2)
+        crops.append(picture[y : y + crop, x : x + crop][:, :: -1 if rng.random() < 0.5 else 1])
     return np.stack(crops)
 
 

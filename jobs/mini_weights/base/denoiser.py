@@ -100,13 +100,13 @@ def draw_batch(
     lesson: Lesson, key: tuple[int, ...], batch: int, time_steps: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Latents float32 (N, 4, h, w), drawn from their distributions; tokens int64 (N, tokens); times int64 (N,)."""
-    dice = np.random.default_rng(key)
+    rng = np.random.default_rng(key)
     latents, tokens = [], []
     for _ in range(batch):
-        index, side = int(dice.integers(lesson.tokens.shape[1])), int(dice.integers(2))
+        index, side = int(rng.integers(lesson.tokens.shape[1])), int(rng.integers(2))
         mean, deviation = lesson.latents[index // CHUNK][index % CHUNK][side].astype(np.float32)
-        latents.append(mean + deviation * dice.standard_normal(mean.shape, np.float32))
-        tokens.append(lesson.empty if dice.random() < EMPTY else lesson.tokens[side, index])
+        latents.append(mean + deviation * rng.standard_normal(mean.shape, np.float32))
+        tokens.append(lesson.empty if rng.random() < EMPTY else lesson.tokens[side, index])
     # Spread evenly over the time steps, which makes the loss less noisy than free draws.
-    times = (dice.permutation(batch) + dice.random(batch)) / batch * time_steps
+    times = (rng.permutation(batch) + rng.random(batch)) / batch * time_steps
     return np.stack(latents), np.stack(tokens), times.astype(np.int64)

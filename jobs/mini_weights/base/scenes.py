@@ -12,13 +12,13 @@ import numpy as np
 from extractors.atomic import replace_file, write_file
 from jobs.mini_weights.loop import Say
 from pipeline.image.stored import use_threads
-from pipeline.scenes import VERSION, WorldName, render
+from pipeline.scenes import VERSION, LayoutName, render
 
 if TYPE_CHECKING:
     from adapters.training.distributed import World
 
 SIZE = 128
-WORLD: WorldName = "simple"
+WORLD: LayoutName = "simple"
 CHUNK = 1000
 """Scenes in a file, 49 MB."""
 

@@ -26,7 +26,7 @@ Read: TypeAlias = Callable[[str], bytes]
 
 
 @dataclass(frozen=True)
-class Place:
+class ImageFolder:
     """A folder of files, or the folder `inside` of the zip file at `path`.
 
     within: the folder out of which no link may lead, `path` itself by default.
@@ -58,12 +58,12 @@ class Place:
 class Places:
     """Where files may be, the first that has one first: an empty folder may lie beside the zip that is meant."""
 
-    places: tuple[Place, ...]
+    places: tuple[ImageFolder, ...]
 
     def open(self) -> Read:
         """A file is found by another spelling of its ending too (.JPG). Raises as `Place.open` does."""
         # A zip that nothing is looked for in may be damaged.
-        readers = [functools.cache(place.open) for place in self.places]
+        readers = [functools.cache(folder.open) for folder in self.places]
 
         def read(name: str) -> bytes:
             for spelling in _spellings(name):
@@ -119,11 +119,11 @@ def _find(coco: Path, folders: tuple[str, ...], zips: tuple[str, ...], inside: s
     """Folders that are not empty, the inner one of two of a name too; zips, whose members may lie flat."""
     nested = [f"{name}/{PurePath(name).name}" for name in folders]
     there = [check_inside(coco, coco / name) for name in (*folders, *nested) if (coco / name).is_dir()]
-    found = [Place(folder, within=coco) for folder in there if any(os.scandir(folder))]
+    found = [ImageFolder(folder, within=coco) for folder in there if any(os.scandir(folder))]
     for name in zips:
         if (coco / f"{name}.zip").is_file():
             path = check_inside(coco, coco / f"{name}.zip")
-            found += [Place(path, folder) for folder in (inside, "", f"{inside}/{inside}")]
+            found += [ImageFolder(path, folder) for folder in (inside, "", f"{inside}/{inside}")]
     return Places(tuple(found)) if found else None
 
 

@@ -33,7 +33,7 @@ class LabelMaps:
 
     kind: Literal["stuffthingmaps", "panoptic"]
     made_by: str
-    place: Places
+    folder: Places
 
     def place_map(self, row: Row, read: Read, placement: Placement) -> np.ndarray:
         """The map of a row's picture as `extractors.maps.formats.Labels` has it. Raises Drop."""
@@ -51,11 +51,11 @@ class LabelMaps:
 
 def find_label_maps(coco: Path, split: str) -> LabelMaps | None:
     """COCO-Stuff's maps where they are there, for they know more classes; else those of the panoptic task."""
-    if place := find_stuff_maps(coco, split):
-        return LabelMaps("stuffthingmaps", "COCO-Stuff", place)
-    place = find_panoptic_maps(coco, split)
-    if place and annotation_file(coco, "panoptic", split).is_file():
-        return LabelMaps("panoptic", "COCO annotations", place)
+    if folder := find_stuff_maps(coco, split):
+        return LabelMaps("stuffthingmaps", "COCO-Stuff", folder)
+    folder = find_panoptic_maps(coco, split)
+    if folder and annotation_file(coco, "panoptic", split).is_file():
+        return LabelMaps("panoptic", "COCO annotations", folder)
     return None
 
 

@@ -108,11 +108,11 @@ class CocoSource:
 
     def _check_first(self, names: Sequence[str]) -> None:
         """Raises RequestError when none of the first pictures is where they were looked for."""
-        place = self._pictures()
-        if not any(map(place.has, names)):
+        folder = self._pictures()
+        if not any(map(folder.has, names)):
             raise RequestError(
                 f"{self.coco}: none of the first {len(names)} pictures of the captions ({names[0]} …) is in "
-                f"{place}; --coco must hold the pictures of --split {self.split}, or --download them"
+                f"{folder}; --coco must hold the pictures of --split {self.split}, or --download them"
             )
 
     def _refuse(self, image: Image, known: Annotations) -> str | None:
@@ -160,7 +160,7 @@ class CocoSource:
                 "this dataset was planned without people, whose file was malformed; use another --out"
             )
         maps = find_label_maps(self._folder, self.split)
-        read_map = maps.place.open() if maps else None
+        read_map = maps.folder.open() if maps else None
         with self._open_pictures(rows, scratch) if pictures else nullcontext() as read_picture:
 
             def open_row(row: Row) -> Original:
@@ -189,13 +189,13 @@ class CocoSource:
             yield self._pictures().open()
 
     def _pictures(self) -> Places:
-        place = find_pictures(self._folder, self.split)
-        if place is None:
+        folder = find_pictures(self._folder, self.split)
+        if folder is None:
             raise RequestError(
                 f"{self.coco}: must hold the pictures as {self.split}/ or {self.split}.zip, or --download them; "
                 "neither is there"
             )
-        return place
+        return folder
 
     def truths(self) -> Mapping[str, Mapping[str, Any]]:
         digests = digest_annotations(self._folder, self.split)

@@ -19,7 +19,7 @@ from pipeline.image.decode import WEB_FORMATS
 from pipeline.scratch import make_scratch, temporary_folder
 from pipeline.shards.input_files import InputFile, Pattern
 from pipeline.shards.receipt import to_compact_json
-from pipeline.shards.remote_read import read_patiently
+from pipeline.shards.remote_read import read_with_retry
 from pipeline.sources.base import Opener, Original
 from pipeline.sources.row import Row
 from pipeline.sources.tars.archive import NotATar, read_mark
@@ -144,7 +144,7 @@ def _read_original(row: Row, tar: BinaryIO) -> Original:
     at, size = row.extra["at"], row.extra["size"]
     if size > PICTURE_BYTES:
         raise Drop("file too large")
-    content = read_patiently(row.location, lambda: _read_member(tar, at, size, row.extra["mark"]))
+    content = read_with_retry(row.location, lambda: _read_member(tar, at, size, row.extra["mark"]))
     if content is None:
         raise Drop("tar changed since it was planned")
     known = decode_record(row.extra["json"].encode(), dict[str, Any])

@@ -25,7 +25,7 @@ from pipeline.errors import Unreachable
 from pipeline.runlog import read_log
 from pipeline.stream import Lanes, Stream
 from pipeline.stream.lanes import LANE_SHARDS
-from pipeline.stream.order import BlockOrder, Kept
+from pipeline.stream.order import BlockOrder, SampleIndices
 from tests.adapters.toys import MemoryStream, toy_config, toy_sample, toy_stream
 from tests.pipeline.stream.toys import MemoryShards
 
@@ -107,7 +107,7 @@ def test_ranks_and_loaders_open_each_shard_once(
         info = SimpleNamespace(id=number, num_workers=loaders) if loaders else None
         monkeypatch.setattr(loader, "get_worker_info", lambda info=info: info)
         shards = MemoryShards(counts)
-        stream = Stream(shards, BlockOrder(0, Kept(counts, frozenset()), lanes))  # type: ignore[arg-type]
+        stream = Stream(shards, BlockOrder(0, SampleIndices(counts, frozenset()), lanes))  # type: ignore[arg-type]
         own = MicroBatches(stream, CROP_CONFIG, 0, RankBatch(8, micro, rank, ranks), 0)
         steps = sum(counts.values()) // 8 // max(1, loaders)
         for _ in islice(iter(own), steps * 3 // 4):  # before the next epoch's shards are opened ahead

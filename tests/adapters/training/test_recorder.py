@@ -106,7 +106,7 @@ def test_a_run_that_another_process_holds_is_refused(
 ) -> None:
     out = shutil.copytree(straight, tmp_path / "run")
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
-    monkeypatch.setattr("adapters.training.hold.PATIENCE", 0)
+    monkeypatch.setattr("adapters.training.hold.LOCK_SECONDS", 0)
     more = Training(toy_config(out, steps=5), toy_stream(), tiny)
     with (
         hold_run(out),

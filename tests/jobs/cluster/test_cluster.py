@@ -183,9 +183,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import cv2
 
     pictures, out = tmp_path_factory.mktemp("pictures"), tmp_path_factory.mktemp("data") / "root"
-    dice = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     for index in range(8):
-        cv2.imwrite(os.fspath(pictures / f"{index}.png"), dice.integers(0, 255, (96, 128, 3), dtype=np.uint8))
+        cv2.imwrite(os.fspath(pictures / f"{index}.png"), rng.integers(0, 255, (96, 128, 3), dtype=np.uint8))
         (pictures / f"{index}.txt").write_text(f"noise number {index}")
     command = [sys.executable, "-m", "jobs", "ingest", "folder", os.fspath(pictures), "--out", os.fspath(out)]
     options = ["--shard-size", "2", "--size", "64", "--engine", "local", "--workers", "1"]

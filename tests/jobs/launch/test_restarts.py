@@ -8,7 +8,7 @@ import pytest
 
 from adapters.run_folder import TrainSummary
 from adapters.training.config import TrainConfig
-from jobs.launch.restarts import WorkerDied, judge, keep_trying, place_config, refuse_more_than, work
+from jobs.launch.restarts import WorkerDied, absolute_config, judge, keep_trying, refuse_more_than, work
 from pipeline.errors import DamagedShard, IncompleteError, RequestError
 
 
@@ -81,12 +81,12 @@ def test_workers_in_other_folders_find_what_was_named(tmp_path: Path, monkeypatc
     monkeypatch.chdir(tmp_path)
     (tmp_path / "base").mkdir()
     config = TrainConfig(("data", "s3://bucket/data"), "sketch", Path("run"), base="base", weights=Path("w"))
-    placed = place_config(config, gpu=True)
+    placed = absolute_config(config, gpu=True)
     assert placed.roots == (str(tmp_path / "data"), "s3://bucket/data")
     assert (placed.out, placed.weights, placed.base) == (tmp_path / "run", tmp_path / "w", str(tmp_path / "base"))
     assert (placed.cache, placed.text_cache, placed.device) == (None, None, "cuda")
-    assert place_config(TrainConfig(("data",), "sketch", Path("run")), gpu=False).base == "tiny"
-    assert place_config(config, gpu=False).device == "cpu"
+    assert absolute_config(TrainConfig(("data",), "sketch", Path("run")), gpu=False).base == "tiny"
+    assert absolute_config(config, gpu=False).device == "cpu"
 
 
 def test_workers_that_find_no_room_are_refused() -> None:

@@ -14,7 +14,7 @@ import pytest
 from pipeline.dataset.dataset import IMAGES, Dataset, create_dataset
 from pipeline.dataset.plan import read_left_out
 from pipeline.errors import DamagedShard, RequestError, ShardNotReady
-from pipeline.shards.commit import publish
+from pipeline.shards.commit import commit_samples
 from pipeline.shards.receipt import shard_name, to_json
 from pipeline.shards.sample import Sample
 from pipeline.shards.store import Store, open_store
@@ -209,7 +209,9 @@ def test_what_is_no_column(folder: Store, tmp_path: Path) -> None:
 
 def fill(dataset: Dataset, column: str, shards: list[int]) -> None:
     for shard in shards:
-        publish(dataset.store, [Sample("k", {"x": b"1"})], column=column, shard=shard, planned=1, recipe="r")
+        commit_samples(
+            dataset.store, [Sample("k", {"x": b"1"})], column=column, shard=shard, planned=1, recipe="r"
+        )
 
 
 def test_what_is_left(store: Store) -> None:

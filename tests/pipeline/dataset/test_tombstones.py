@@ -10,7 +10,7 @@ from pipeline.dataset.dataset import Dataset
 from pipeline.dataset.duplicates import mark_duplicates
 from pipeline.dataset.outcomes import read_outcomes
 from pipeline.dataset.supplement import plan_retry
-from pipeline.dataset.tombstones import add_tombstones, read_stones, read_tombstones, remove
+from pipeline.dataset.tombstones import add_tombstones, read_removed, read_tombstones, remove
 from pipeline.errors import RequestError
 from pipeline.image.geometry import Geometry
 from pipeline.stages.ingest import Ingest, plan_dataset
@@ -92,7 +92,7 @@ def test_by_address_and_by_digest(web: Dataset) -> None:
 def test_a_row_that_was_had_later_is_found_where_its_sample_stands(web: Dataset) -> None:
     assert read_tombstones(web) == {}
     assert remove(web, "keys", ["000000003"]).removed == ("000000003",)
-    assert read_stones(web.store) == {"000000003": 1}
+    assert read_removed(web.store) == {"000000003": 1}
     assert read_tombstones(web) == {3: {"000000003"}}
 
 

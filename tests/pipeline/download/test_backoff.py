@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipeline.download import backoff as patience
+from pipeline.download import backoff as seconds
 from tests.faults.hostile import NASTY, PICTURE, Server, Way, answer, end_of, guard_for, in_turn, reset
 
 BUSY = "429 Too Many Requests"
@@ -38,7 +38,7 @@ BUSY = "429 Too Many Requests"
 def test_what_may_pass_is_tried_again(
     server: Server, monkeypatch: pytest.MonkeyPatch, first: Way, tries: int
 ) -> None:
-    monkeypatch.setattr(patience, "BACK_OFF", 0.01)
+    monkeypatch.setattr(seconds, "BACK_OFF", 0.01)
     server.ways["/then"] = in_turn(first, answer())
     end = end_of(guard_for(server, attempts=3), f"{server.url}/then")
     assert (end == PICTURE) == (tries == 2)
@@ -46,7 +46,7 @@ def test_what_may_pass_is_tried_again(
 
 
 def test_attempts_are_counted(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience, "BACK_OFF", 0.01)
+    monkeypatch.setattr(seconds, "BACK_OFF", 0.01)
     assert end_of(guard_for(server, attempts=3), f"{server.url}/broken") == "http 500"
     assert server.connections == 3
 
@@ -63,8 +63,8 @@ def test_retry_after_is_kept_to(server: Server, slept: list[float], status: str,
 @pytest.mark.parametrize("after", ["20", "100000", "9" * 400, formatdate(4e9, usegmt=True)])
 def test_a_rest_beyond_the_deadline_is_not_waited_for(server: Server, slept: list[float], after: str) -> None:
     server.ways["/busy"] = in_turn(answer(b"", BUSY, Retry_After=after), answer())
-    guard = guard_for(server, attempts=3, url_seconds=15)
-    assert end_of(guard, f"{server.url}/busy") == "http 429"
+    client = guard_for(server, attempts=3, url_seconds=15)
+    assert end_of(client, f"{server.url}/busy") == "http 429"
     assert not slept
     assert server.connections == 1
 
@@ -73,7 +73,7 @@ def test_a_back_off_beyond_the_deadline_is_not_waited_for(
     server: Server, slept: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The reason stays what the server said."""
-    monkeypatch.setattr(patience, "BACK_OFF", 60.0)
+    monkeypatch.setattr(seconds, "BACK_OFF", 60.0)
     assert end_of(guard_for(server, attempts=3, url_seconds=15), f"{server.url}/broken") == "http 500"
     assert not slept
     assert server.connections == 1
@@ -81,12 +81,12 @@ def test_a_back_off_beyond_the_deadline_is_not_waited_for(
 
 def test_the_whole_host_is_left_alone(server: Server, slept: list[float]) -> None:
     server.ways["/busy"] = answer(b"", BUSY, Retry_After="20")
-    guard = guard_for(server, attempts=3, url_seconds=15)
-    assert end_of(guard, f"{server.url}/busy") == "http 429"
-    assert end_of(guard, f"{server.url}/ok") == "http 429"  # asked for nothing
+    client = guard_for(server, attempts=3, url_seconds=15)
+    assert end_of(client, f"{server.url}/busy") == "http 429"
+    assert end_of(client, f"{server.url}/ok") == "http 429"  # asked for nothing
     assert server.connections == 1
     slept.append(6)
-    assert end_of(guard, f"{server.url}/ok") == PICTURE
+    assert end_of(client, f"{server.url}/ok") == PICTURE
     assert sum(slept) >= 20
 
 
@@ -100,11 +100,11 @@ def test_others_go_on_while_one_waits_to_try_again(server: Server, monkeypatch: 
 
     monkeypatch.setattr("pipeline.download.client.time", SimpleNamespace(sleep=wait))
     server.ways["/later"] = in_turn(NASTY["broken"].way, answer())
-    guard = guard_for(server, attempts=2, url_seconds=30, host_connections=1)
-    first = threading.Thread(target=end_of, args=(guard, f"{server.url}/later"))
+    client = guard_for(server, attempts=2, url_seconds=30, host_connections=1)
+    first = threading.Thread(target=end_of, args=(client, f"{server.url}/later"))
     first.start()
     assert waits.wait(20)
-    assert guard.fetch(f"{server.url}/ok") == PICTURE
+    assert client.fetch(f"{server.url}/ok") == PICTURE
     assert [head.split()[1] for head in server.heads] == ["/later", "/ok"]
     enough.set()
     first.join()

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from pipeline.download.client import Guard
+from pipeline.download.client import GuardedClient
 from pipeline.download.limits import Limits
 from pipeline.download.reasons import FetchError
 from tests.faults.hostile import PICTURE, SECONDS, Server, answer, end_of, guard_for
@@ -30,10 +30,10 @@ def test_connections_to_a_host_at_once(server: Server) -> None:
         answer()(connection, head)
 
     server.ways["/meet"] = meet
-    guard = guard_for(server, host_connections=3)
+    client = guard_for(server, host_connections=3)
     ends: list[str | bytes] = []
     threads = [
-        threading.Thread(target=lambda: ends.append(end_of(guard, f"{server.url}/meet"))) for _ in range(12)
+        threading.Thread(target=lambda: ends.append(end_of(client, f"{server.url}/meet"))) for _ in range(12)
     ]
     for thread in threads:
         thread.start()
@@ -44,37 +44,37 @@ def test_connections_to_a_host_at_once(server: Server) -> None:
 
 
 def test_waiting_for_a_connection_counts(server: Server) -> None:
-    guard = guard_for(server, host_connections=1, url_seconds=1.5)
-    patient = threading.Thread(target=end_of, args=(guard, f"{server.url}/silent"))
+    client = guard_for(server, host_connections=1, url_seconds=1.5)
+    patient = threading.Thread(target=end_of, args=(client, f"{server.url}/silent"))
     patient.start()
     while not server.connections:
         time.sleep(0.01)
     with pytest.raises(FetchError, match=r"^timed out$"):
-        guard.open(f"{server.url}/ok", timeout=0.2)
+        client.open(f"{server.url}/ok", timeout=0.2)
     patient.join()
     assert server.connections == 1
 
 
 def test_a_shard_has_so_many_bytes(server: Server) -> None:
     """Ten pictures' worth: the eleventh is not begun, and a new shard starts afresh."""
-    guard = guard_for(server, shard_bytes=10 * len(PICTURE))
-    ends = [end_of(guard, f"{server.url}/ok") for _ in range(12)]
+    client = guard_for(server, shard_bytes=10 * len(PICTURE))
+    ends = [end_of(client, f"{server.url}/ok") for _ in range(12)]
     assert ends[:9] == [PICTURE] * 9  # headers count too, so the tenth is cut short
     assert ends[9:] == ["shard budget spent"] * 3
     assert server.connections == 10
-    guard.begin_shard()
-    assert end_of(guard, f"{server.url}/ok") == PICTURE
+    client.begin_shard()
+    assert end_of(client, f"{server.url}/ok") == PICTURE
 
 
 def test_a_shard_has_so_many_seconds(server: Server, slept: list[float]) -> None:
-    guard = guard_for(server, shard_seconds=100)
+    client = guard_for(server, shard_seconds=100)
     slept.append(99)
-    assert end_of(guard, f"{server.url}/ok") == PICTURE
+    assert end_of(client, f"{server.url}/ok") == PICTURE
     slept.append(1)
-    assert end_of(guard, f"{server.url}/ok") == "shard budget spent"
+    assert end_of(client, f"{server.url}/ok") == "shard budget spent"
     assert server.connections == 1
-    guard.begin_shard()
-    assert end_of(guard, f"{server.url}/ok") == PICTURE
+    client.begin_shard()
+    assert end_of(client, f"{server.url}/ok") == PICTURE
 
 
 def test_a_shard_that_ends_amid_a_download_says_so(server: Server) -> None:
@@ -90,19 +90,19 @@ def test_a_name_nobody_answers_for_ends_in_time(server: Server) -> None:
             hung.wait(30)
         return ["127.0.0.1"]
 
-    guard = Guard(Limits(ports=(server.port,), allow_private=("127.0.0.1",)), resolve)
+    client = GuardedClient(Limits(ports=(server.port,), allow_private=("127.0.0.1",)), resolve)
     ends: list[str] = []
 
     def fetch(number: int) -> None:
         with pytest.raises(FetchError) as caught:
-            guard.open(f"http://silent{number % 5}.example:{server.port}/ok", timeout=SECONDS)
+            client.open(f"http://silent{number % 5}.example:{server.port}/ok", timeout=SECONDS)
         ends.append(str(caught.value))
 
     threads = [threading.Thread(target=fetch, args=(number,)) for number in range(10)]
     started = time.monotonic()
     for thread in threads:
         thread.start()
-    assert end_of(guard, f"http://quick.example:{server.port}/ok") == PICTURE
+    assert end_of(client, f"http://quick.example:{server.port}/ok") == PICTURE
     for thread in threads:
         thread.join()
     assert time.monotonic() - started < SECONDS + 1
@@ -119,19 +119,19 @@ def test_names_without_addresses(server: Server) -> None:
             raise OSError("Name or service not known")
         return []
 
-    guard = Guard(Limits(ports=(server.port,), attempts=3), resolve)
+    client = GuardedClient(Limits(ports=(server.port,), attempts=3), resolve)
     for host in ("none.example", "empty.example"):
         for _ in range(3):
-            assert end_of(guard, f"http://{host}:{server.port}/ok") == "name not resolved"
+            assert end_of(client, f"http://{host}:{server.port}/ok") == "name not resolved"
     assert asked == ["none.example", "empty.example"]
 
 
 def test_the_next_address_is_tried(server: Server) -> None:
     limits = Limits(ports=(server.port,), allow_private=("127.0.0.0/8",))
-    guard = Guard(limits, lambda _: ["127.0.0.9", "127.0.0.1"])
-    assert end_of(guard, f"http://two.example:{server.port}/ok") == PICTURE
-    guard = Guard(limits, lambda _: ["127.0.0.8", "127.0.0.9"])
-    assert end_of(guard, f"http://two.example:{server.port}/ok") == "connection failed"
+    client = GuardedClient(limits, lambda _: ["127.0.0.9", "127.0.0.1"])
+    assert end_of(client, f"http://two.example:{server.port}/ok") == PICTURE
+    client = GuardedClient(limits, lambda _: ["127.0.0.8", "127.0.0.9"])
+    assert end_of(client, f"http://two.example:{server.port}/ok") == "connection failed"
 
 
 def test_an_address_of_a_family_the_machine_lacks(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,14 +145,20 @@ def test_an_address_of_a_family_the_machine_lacks(server: Server, monkeypatch: p
 
     monkeypatch.setattr("pipeline.download.connection.socket.socket", make)
     limits = Limits(ports=(server.port,), allow_private=("127.0.0.1", "::1"), attempts=1)
-    assert end_of(Guard(limits, lambda _: ["::1", "127.0.0.1"]), f"http://x.example:{server.port}/ok") == PICTURE
-    assert end_of(Guard(limits, lambda _: ["::1"]), f"http://x.example:{server.port}/ok") == "connection failed"
+    assert (
+        end_of(GuardedClient(limits, lambda _: ["::1", "127.0.0.1"]), f"http://x.example:{server.port}/ok")
+        == PICTURE
+    )
+    assert (
+        end_of(GuardedClient(limits, lambda _: ["::1"]), f"http://x.example:{server.port}/ok")
+        == "connection failed"
+    )
 
 
 def test_ipv6_is_spoken() -> None:
     with Server({"/ok": answer()}, "::1") as server:
-        guard = Guard(Limits(ports=(server.port,), allow_private=("::1",)))
-        assert guard.fetch(f"{server.url}/ok") == PICTURE
+        client = GuardedClient(Limits(ports=(server.port,), allow_private=("::1",)))
+        assert client.fetch(f"{server.url}/ok") == PICTURE
         assert f"Host: [::1]:{server.port}" in server.heads[0]
 
 
@@ -166,9 +172,9 @@ def test_a_host_that_takes_no_connection_ends_in_time(others: tuple[str, ...]) -
             one.setblocking(False)
             one.connect_ex(("127.0.0.1", port))
         limits = Limits(ports=(port,), allow_private=("127.0.0.0/8",), url_seconds=SECONDS, attempts=1)
-        guard = Guard(limits, lambda _: ["127.0.0.1", *others])
+        client = GuardedClient(limits, lambda _: ["127.0.0.1", *others])
         started = time.monotonic()
-        end = end_of(guard, f"http://full.example:{port}/ok")
+        end = end_of(client, f"http://full.example:{port}/ok")
         assert time.monotonic() - started < SECONDS + 1
         assert end == ("connection failed" if others else "timed out")
         for one in knocking:

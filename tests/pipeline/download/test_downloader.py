@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from pipeline.download.client import Guard
+from pipeline.download.client import GuardedClient
 from pipeline.download.limits import Limits
 from pipeline.download.shard import import_downloader
 from tests.faults.hostile import NASTY, PICTURE, SLOW, Server, answer
@@ -44,9 +44,11 @@ def test_error_messages_are_the_reasons(tmp_path: Path, monkeypatch: pytest.Monk
     }
     kept = Kept()
     with Server(OK) as server:
-        guard = Guard(Limits(ports=(80, server.port), allow_private=("127.0.0.1",), picture_bytes=1 << 20))
-        guard.install()
-        guard.begin_shard()
+        client = GuardedClient(
+            Limits(ports=(80, server.port), allow_private=("127.0.0.1",), picture_bytes=1 << 20)
+        )
+        client.install()
+        client.begin_shard()
         urls = [server.url + path for path in expected] + ["http://169.254.169.254/latest", "file:///etc/passwd"]
         table = tmp_path / "urls.arrow"
         with (

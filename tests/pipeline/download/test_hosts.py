@@ -9,7 +9,7 @@ from pipeline.download.deadline import Budget, Deadline
 from pipeline.download.hosts import Hosts
 from pipeline.download.limits import Limits
 from pipeline.download.reasons import TIMED_OUT, FetchError
-from pipeline.download.ttl_value import Fresh
+from pipeline.download.ttl_value import TtlValue
 
 
 def deadline(seconds: float = 5.0) -> Deadline:
@@ -73,9 +73,9 @@ def test_a_value_is_made_once_and_its_error_too() -> None:
         made.append(1)
         raise FetchError("name not resolved")
 
-    fresh = Fresh[int](60)
+    fresh = TtlValue[int](60)
     assert [fresh.get(make, deadline()) for _ in range(3)] == [1, 1, 1]
-    failed = Fresh[int](60)
+    failed = TtlValue[int](60)
     for _ in range(3):
         with pytest.raises(FetchError, match="name not resolved"):
             failed.get(fail, deadline())
@@ -86,7 +86,7 @@ def test_a_maker_whose_time_is_up_speaks_for_itself_only() -> None:
     def fail() -> int:
         raise FetchError(TIMED_OUT)
 
-    fresh = Fresh[int](60)
+    fresh = TtlValue[int](60)
     with pytest.raises(FetchError, match=TIMED_OUT):
         fresh.get(fail, deadline())
     assert fresh.get(lambda: 7, deadline()) == 7

@@ -7,12 +7,12 @@ from email.message import Message
 
 import pytest
 
-from pipeline.download.client import Guard
+from pipeline.download.client import GuardedClient
 from pipeline.download.limits import NAME, Limits
 from pipeline.download.reasons import FetchError
-from pipeline.download.response import Answer
+from pipeline.download.response import Response
 from pipeline.download.robots import read_robots
-from pipeline.download.url import parse_target
+from pipeline.download.url import parse_url
 from tests.faults.hostile import PICTURE, Server, Way, answer, in_turn, redirect, send
 
 
@@ -25,11 +25,11 @@ def server() -> Iterator[Server]:
 def ends(server: Server, robots: bool = True) -> list[str | bytes]:
     """What becomes of an open and a closed picture, twice."""
     limits = Limits(ports=(server.port,), allow_private=("127.0.0.1",), robots=robots, attempts=1, url_seconds=5)
-    guard = Guard(limits)
+    client = GuardedClient(limits)
     found: list[str | bytes] = []
     for path in ("open", "closed", "open", "closed"):
         try:
-            found.append(guard.fetch(f"{server.url}/{path}/a.jpg"))
+            found.append(client.fetch(f"{server.url}/{path}/a.jpg"))
         except FetchError as error:
             found.append(str(error))
     return found
@@ -130,8 +130,8 @@ def test_groups_are_read_as_the_rfc_has_them(text: str, is_open: bool) -> None:
 
 
 def is_open_to_us(text: str, path: str) -> bool:
-    rules = read_robots(lambda: Answer(text.encode(), "http://a/robots.txt", 200, Message()))
-    return rules.can_fetch(parse_target(f"http://a.example{path}", (80,)).url, NAME)
+    rules = read_robots(lambda: Response(text.encode(), "http://a/robots.txt", 200, Message()))
+    return rules.can_fetch(parse_url(f"http://a.example{path}", (80,)).url, NAME)
 
 
 def test_five_redirects_lead_to_the_rules(server: Server) -> None:

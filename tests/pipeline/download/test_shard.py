@@ -31,7 +31,7 @@ def downloads(port: int) -> Iterator[Downloads]:
     before = urllib.request._opener  # type: ignore[attr-defined]
     limits = Limits(allow_private=("127.0.0.0/8",), ports=(port,), url_seconds=2, attempts=1)
     yield Downloads(threads=4, limits=limits)
-    download.install_guard.cache_clear()
+    download.install_client.cache_clear()
     urllib.request.install_opener(before)
 
 
@@ -53,13 +53,13 @@ def test_a_url_in_two_rows_is_asked_once(
     downloads: Downloads, port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
-    real = download.Guard.open
+    real = download.GuardedClient.open
 
     def note(self: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
         asked.append(getattr(request, "full_url", request))
         return real(self, request, *args, **kwargs)
 
-    monkeypatch.setattr(download.Guard, "open", note)
+    monkeypatch.setattr(download.GuardedClient, "open", note)
     one, other = (f"http://127.0.0.1:{port}/{n}.jpg" for n in (0, 1))
     with downloads.fetch([one, other, one], tmp_path) as fetched:
         assert fetched[one] == picture(0)

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from pipeline.download.client import Guard
+from pipeline.download.client import GuardedClient
 from pipeline.download.limits import Limits
 from pipeline.download.reasons import FetchError
 from tests.faults.hostile import NASTY, PICTURE, SLOW, Server, answer, drip, redirect
@@ -66,11 +66,11 @@ def server(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TlsSe
         yield server  # type: ignore[misc]
 
 
-def guard_for(server: Server, seconds: float = 20.0) -> Guard:
+def guard_for(server: Server, seconds: float = 20.0) -> GuardedClient:
     limits = Limits(
         ports=(server.port,), allow_private=("127.0.0.1",), url_seconds=seconds, attempts=1, picture_bytes=1 << 20
     )
-    return Guard(limits, lambda _: ["127.0.0.1"])
+    return GuardedClient(limits, lambda _: ["127.0.0.1"])
 
 
 def test_name_and_certificate_belong_together(server: TlsServer) -> None:
@@ -114,14 +114,14 @@ def test_the_same_ends_as_in_the_open(server: TlsServer, name: str) -> None:
 def test_a_handshake_that_drips_ends_in_time() -> None:
     """Its first record promises 16 kB and brings a byte at a time."""
     with Blurting({"/blurt": drip(b"\x16\x03\x03\x40\x00", b"\x02")}) as server:
-        guard = guard_for(server, 0.5)
+        client = guard_for(server, 0.5)
         with pytest.raises(FetchError, match=r"^timed out$"):
-            guard.fetch(f"https://{NAME}:{server.port}/ok")
+            client.fetch(f"https://{NAME}:{server.port}/ok")
 
 
 def test_from_https_to_http_and_back(server: TlsServer) -> None:
     with Server({"/back": redirect(f"https://{NAME}:{server.port}/ok")}) as plain:
         server.ways["/down"] = redirect(f"http://{NAME}:{plain.port}/back")
         limits = Limits(ports=(server.port, plain.port), allow_private=("127.0.0.1",))
-        guard = Guard(limits, lambda _: ["127.0.0.1"])
-        assert guard.fetch(f"https://{NAME}:{server.port}/down") == PICTURE
+        client = GuardedClient(limits, lambda _: ["127.0.0.1"])
+        assert client.fetch(f"https://{NAME}:{server.port}/down") == PICTURE

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipeline.download.reasons import FetchError
-from pipeline.download.url import parse_target
+from pipeline.download.url import parse_url
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ from pipeline.download.url import parse_target
     ],
 )
 def test_names_beyond_ascii_by_uts_46(host: str, asked: str) -> None:
-    assert parse_target(f"http://{host}/", (80,)).host == asked
+    assert parse_url(f"http://{host}/", (80,)).host == asked
 
 
 @pytest.mark.parametrize(
@@ -38,9 +38,9 @@ def test_names_beyond_ascii_by_uts_46(host: str, asked: str) -> None:
 )
 def test_what_is_no_name_is_refused_in_every_script(host: str) -> None:
     with pytest.raises(FetchError, match=r"refused: (host|address)"):
-        parse_target(f"http://{host}/", (80,))
+        parse_url(f"http://{host}/", (80,))
 
 
 def test_an_address_is_known_in_every_script() -> None:
-    target = parse_target("http://\u2460\u2461\u2466.0.0.\uff11/", (80,))
+    target = parse_url("http://\u2460\u2461\u2466.0.0.\uff11/", (80,))
     assert (target.host, target.is_address) == ("127.0.0.1", True)

@@ -32,7 +32,7 @@ import ray
 from extractors.base import Resources
 from pipeline.engine.run import run
 from pipeline.errors import RequestError
-from pipeline.stages.stage import Made
+from pipeline.stages.stage import StageResult
 
 folder = pathlib.Path(sys.argv[1])
 
@@ -57,7 +57,7 @@ class Toy:
                 break
             time.sleep(0.05)
         time.sleep(self.seconds)
-        return Made(errors=(f"bulk {shard}",))
+        return StageResult(errors=(f"bulk {shard}",))
 
 class Deadly(Toy):
     """Is done with care alone."""
@@ -65,7 +65,7 @@ class Deadly(Toy):
         os._exit(1)
 
     def run_carefully(self, shard):
-        return Made(errors=(f"careful {shard}",))
+        return StageResult(errors=(f"careful {shard}",))
 '''
 
 
@@ -234,7 +234,7 @@ def lose(shard, made, state={"done": 0}):
 
 outcome = run(stage, range(24), progress=lose)
 notes = [json.loads(line) for f in folder.glob("*.json") for line in f.read_text().splitlines()]
-print(json.dumps({"cpus": before, "made": sorted(outcome.made), "set aside": outcome.set_aside,
+print(json.dumps({"cpus": before, "made": sorted(outcome.made), "set aside": outcome.quarantined,
                   "charged": sum(outcome.attempts.values()), "worked": len(notes),
                   "nodes": len({note["node"] for note in notes})}))
 ray.shutdown()

@@ -18,12 +18,12 @@ from typing import Any
 import pytest
 
 from extractors.base import Resources
-from pipeline.engine import Outcome, run
+from pipeline.engine import RunResult, run
 from pipeline.engine.local import LocalPool
 from pipeline.engine.pool import IN_FLIGHT, Event, Failure, Worker, classify
 from pipeline.engine.run import ATTEMPTS, SETUPS
 from pipeline.errors import BrokenStage, DamagedShard, IncompleteError, RequestError, describe_error
-from pipeline.stages.stage import Fuse, Made, refuse_total_failure
+from pipeline.stages.stage import FailureLimit, StageResult, refuse_total_failure
 
 
 @dataclass
@@ -40,14 +40,14 @@ class Stage:
     def setup(self) -> None:
         (self.folder / f"setup-{os.getpid()}-{time.monotonic_ns()}").touch()
 
-    def __call__(self, shard: int) -> Made:
+    def __call__(self, shard: int) -> StageResult:
         (self.folder / f"shard-{shard}-{os.getpid()}-{time.monotonic_ns()}").touch()
         tries = len(list(self.folder.glob(f"shard-{shard}-*")))
         if shard in self.bad and tries <= self.until:
             raise self.error
         if shard in self.deadly and tries <= self.until:
             os.kill(os.getpid(), signal.SIGKILL)
-        return Made(errors=("bad sample",) if shard == 13 else ())
+        return StageResult(errors=("bad sample",) if shard == 13 else ())
 
     def tries(self, shard: int) -> int:
         return len(list(self.folder.glob(f"shard-{shard}-*")))
@@ -56,7 +56,7 @@ class Stage:
 class FakePool:
     """A pool whose workers answer when told to, to look at the driver alone."""
 
-    def __init__(self, answers: Mapping[int, list[Made | Failure | None]]) -> None:
+    def __init__(self, answers: Mapping[int, list[StageResult | Failure | None]]) -> None:
         self.answers = answers
         self.handed: list[int] = []
         self.careful: list[int] = []
@@ -80,7 +80,7 @@ class FakePool:
     def wait(self) -> list[Event]:
         shard = self.held.popleft()
         answers = self.answers.get(shard, [])
-        return [Event(shard, answers.pop(0) if answers else Made())]
+        return [Event(shard, answers.pop(0) if answers else StageResult())]
 
     def close(self) -> None:
         self.closed = True
@@ -88,24 +88,24 @@ class FakePool:
 
 # `pipeline.engine.run` names the function once the package is imported.
 DRIVER = sys.modules["pipeline.engine.run"]
-Answers = dict[int, list[Made | Failure | None]]
-Drive = Callable[[int, Answers], tuple[Outcome, FakePool, list[tuple[int, bool]]]]
+Answers = dict[int, list[StageResult | Failure | None]]
+Drive = Callable[[int, Answers], tuple[RunResult, FakePool, list[tuple[int, bool]]]]
 
 
 @pytest.fixture
 def drive(monkeypatch: pytest.MonkeyPatch) -> Drive:
     """Runs so many shards on a pool that answers so; (outcome, pool, what was told of progress)."""
 
-    def go(shards: int, answers: Answers) -> tuple[Outcome, FakePool, list[tuple[int, bool]]]:
+    def go(shards: int, answers: Answers) -> tuple[RunResult, FakePool, list[tuple[int, bool]]]:
         pool = FakePool(answers)
         monkeypatch.setattr(DRIVER, "open_pool", lambda *_: pool)
         told: list[tuple[int, bool]] = []
         stage: Any = None
         try:
-            outcome = run(stage, range(shards), progress=lambda s, made: told.append((s, made is not None)))
+            result = run(stage, range(shards), progress=lambda s, made: told.append((s, made is not None)))
         finally:
             assert pool.closed
-        return outcome, pool, told
+        return result, pool, told
 
     return go
 
@@ -115,41 +115,41 @@ FAILED = Failure("shard", "it failed")
 
 def test_a_shard_over_which_a_worker_died_is_tried_with_care(drive: Drive) -> None:
     died = Failure("death", "the worker died")
-    outcome, pool, _ = drive(4, {1: [FAILED, died, FAILED], 2: [FAILED], 3: [died]})
+    result, pool, _ = drive(4, {1: [FAILED, died, FAILED], 2: [FAILED], 3: [died]})
     assert pool.careful == [3, 1]
-    assert sorted(outcome.made) == [0, 2, 3]
-    assert (outcome.deaths, list(outcome.set_aside)) == ({1, 3}, [1])
+    assert sorted(result.made) == [0, 2, 3]
+    assert (result.deaths, list(result.quarantined)) == ({1, 3}, [1])
 
 
 def test_every_shard_is_done_once(drive: Drive) -> None:
-    outcome, pool, told = drive(5, {})
-    assert sorted(outcome.made) == pool.handed == [0, 1, 2, 3, 4]
+    result, pool, told = drive(5, {})
+    assert sorted(result.made) == pool.handed == [0, 1, 2, 3, 4]
     assert sorted(told) == [(s, True) for s in range(5)]
-    assert outcome.problems == []
+    assert result.problems == []
 
 
 def test_a_failed_shard_is_tried_again_after_the_others(drive: Drive) -> None:
-    outcome, pool, told = drive(4, {1: [FAILED]})
+    result, pool, told = drive(4, {1: [FAILED]})
     assert pool.handed == [0, 1, 2, 3, 1]
-    assert sorted(outcome.made) == [0, 1, 2, 3]
-    assert outcome.attempts == {1: 1}
+    assert sorted(result.made) == [0, 1, 2, 3]
+    assert result.attempts == {1: 1}
     assert told[-1] == (1, True)
 
 
 def test_a_poison_shard_is_set_aside_after_three(drive: Drive) -> None:
-    outcome, pool, told = drive(4, {1: [FAILED] * 9})
+    result, pool, told = drive(4, {1: [FAILED] * 9})
     assert pool.handed.count(1) == ATTEMPTS == 3
-    assert outcome.set_aside == {1: "it failed"}
-    assert sorted(outcome.made) == [0, 2, 3]
+    assert result.quarantined == {1: "it failed"}
+    assert sorted(result.made) == [0, 2, 3]
     assert (1, False) in told
-    assert outcome.problems == ["shard 000001 set aside after 3 attempts: it failed"]
+    assert result.problems == ["shard 000001 set aside after 3 attempts: it failed"]
 
 
 def test_a_shard_that_was_only_held_is_not_charged(drive: Drive) -> None:
-    outcome, pool, _ = drive(3, {1: [None] * 20})
-    assert sorted(outcome.made) == [0, 1, 2]
+    result, pool, _ = drive(3, {1: [None] * 20})
+    assert sorted(result.made) == [0, 1, 2]
     assert pool.handed.count(1) == 21
-    assert outcome.attempts == {}
+    assert result.attempts == {}
 
 
 @pytest.mark.parametrize(("kind", "error"), [("request", RequestError), ("run", IncompleteError)])
@@ -165,8 +165,8 @@ def test_a_stage_that_is_never_set_up_is_broken(drive: Drive) -> None:
 
 
 def test_a_setup_that_fails_here_and_there_is_tried_again(drive: Drive) -> None:
-    outcome, _, _ = drive(20, {shard: [Failure("setup", "no memory")] for shard in range(1, 20)})
-    assert sorted(outcome.made) == list(range(20))
+    result, _, _ = drive(20, {shard: [Failure("setup", "no memory")] for shard in range(1, 20)})
+    assert sorted(result.made) == list(range(20))
 
 
 def test_nothing_to_do_starts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,19 +199,19 @@ def test_what_an_error_means(error: Exception, kind: str) -> None:
 def test_a_worker_sets_up_once_and_again_only_if_that_failed(tmp_path: Path) -> None:
     worker = Worker(Stage(tmp_path, bad=(0,)))
     assert worker.run(0) == Failure("shard", "ValueError: no good")
-    assert worker.run(1) == Made()
+    assert worker.run(1) == StageResult()
     assert len(list(tmp_path.glob("setup-*"))) == 1
 
 
 def test_the_local_pool_does_all(tmp_path: Path) -> None:
     stage = Stage(tmp_path, bad=(3,), deadly=(5, 9), until=1)
-    outcome = run(stage, range(14), "local", 2)
-    assert sorted(outcome.made) == list(range(14))
-    assert outcome.attempts == {3: 1, 5: 1, 9: 1}
+    result = run(stage, range(14), "local", 2)
+    assert sorted(result.made) == list(range(14))
+    assert result.attempts == {3: 1, 5: 1, 9: 1}
     assert {shard: stage.tries(shard) for shard in range(14)} == {s: 2 if s in (3, 5, 9) else 1 for s in range(14)}
     # Two to begin with, and one for each that died.
     assert len(list(tmp_path.glob("setup-*"))) <= 4
-    assert outcome.problems == ["shard 000013: 1 samples failed, the first: bad sample"]
+    assert result.problems == ["shard 000013: 1 samples failed, the first: bad sample"]
     assert multiprocessing.active_children() == []
 
 
@@ -280,15 +280,15 @@ def test_workers_must_be_some(tmp_path: Path) -> None:
 
 
 def test_the_fuse_counts_in_a_row() -> None:
-    fuse = Fuse(3)
+    failure_limit = FailureLimit(3)
     for _ in range(4):
-        fuse.fail("a")
-        fuse.fail("b")
-        fuse.succeed()
-    fuse.fail("a")
-    fuse.fail("b")
+        failure_limit.fail("a")
+        failure_limit.fail("b")
+        failure_limit.succeed()
+    failure_limit.fail("a")
+    failure_limit.fail("b")
     with pytest.raises(BrokenStage, match=r"^3 samples failed in a row, so the stage is broken; the last: c$"):
-        fuse.fail("c")
+        failure_limit.fail("c")
 
 
 def test_an_error_is_one_line() -> None:

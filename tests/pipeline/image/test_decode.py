@@ -59,13 +59,13 @@ def test_cut_and_damaged_files_are_named_drops(kind: str) -> None:
     data = save(Image.fromarray(noise), kind)
     half = reason(data[: len(data) // 2])
     assert half in {"truncated", "not a picture"}
-    dice = random.Random(kind)
+    rng = random.Random(kind)
     for _ in range(300):
-        damaged = bytearray(data[: dice.randrange(len(data))] if dice.random() < 0.3 else data)
-        for _ in range(dice.choice((1, 8))):
+        damaged = bytearray(data[: rng.randrange(len(data))] if rng.random() < 0.3 else data)
+        for _ in range(rng.choice((1, 8))):
             if damaged:
                 # Most of what a decoder branches on stands near the start.
-                damaged[min(int(dice.expovariate(1 / 60)), len(damaged) - 1)] = dice.randrange(256)
+                damaged[min(int(rng.expovariate(1 / 60)), len(damaged) - 1)] = rng.randrange(256)
         assert outcome(bytes(damaged)) in REASONS
 
 

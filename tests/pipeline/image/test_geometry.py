@@ -63,13 +63,13 @@ def test_growth_has_a_limit() -> None:
 
 @pytest.mark.parametrize(("width", "height"), [(640, 480), (300, 777), (1600, 400)])
 def test_a_placement_says_where_a_point_lies(width: int, height: int) -> None:
-    dice = random.Random(3)
+    rng = random.Random(3)
     placement = Geometry(256).place(width, height)
     left, top, w, h = placement.crop
     for _ in range(20):
         # A dot that lies inside the crop.
-        x = dice.randrange(12, w - 12) + left
-        y = dice.randrange(12, h - 12) + top
+        x = rng.randrange(12, w - 12) + left
+        y = rng.randrange(12, h - 12) + top
         at_x, at_y = x * width / placement.resized[0], y * height / placement.resized[1]
         picture = np.zeros((height, width, 3), np.uint8)
         yy, xx = np.mgrid[:height, :width]

@@ -26,13 +26,13 @@ def threads() -> Iterator[ThreadPoolExecutor]:
         yield pool
 
 
-def draw(dice: random.Random) -> Sample:
-    names = dice.sample(("jpg", "txt", "json", "sketch.png", "keypose.json"), dice.randrange(6))
+def draw(rng: random.Random) -> Sample:
+    names = rng.sample(("jpg", "txt", "json", "sketch.png", "keypose.json"), rng.randrange(6))
     members: dict[str, bytes | memoryview] = {}
     for name in names:
-        data = dice.randbytes(dice.choice(SIZES))
-        members[name] = memoryview(data) if dice.random() < 0.5 else data
-    return Sample(f"k{dice.randrange(10**9)}", members)
+        data = rng.randbytes(rng.choice(SIZES))
+        members[name] = memoryview(data) if rng.random() < 0.5 else data
+    return Sample(f"k{rng.randrange(10**9)}", members)
 
 
 def write_both(samples: list[Sample], path: Path, threads: ThreadPoolExecutor) -> tuple[int, str]:
@@ -58,11 +58,11 @@ def test_the_bytes_of_a_tar_writer(
 ) -> None:
     """Also no sample at all, samples without members, a chunk that ends with a member, many parts."""
     monkeypatch.setattr(beside, "CHUNK", chunk)
-    dice = random.Random(chunk)
+    rng = random.Random(chunk)
     for number, count in enumerate((0, 1, 2, 3, 30)):
         for parts in (3, 7, beside.MOST_PARTS):
             monkeypatch.setattr(beside, "MOST_PARTS", parts)
-            write_both([draw(dice) for _ in range(count)], tmp_path / f"{number}-{parts}", threads)
+            write_both([draw(rng) for _ in range(count)], tmp_path / f"{number}-{parts}", threads)
     even = max(0, chunk - 512) // 512 * 512  # with its header, and nothing after it
     write_both([Sample("a", {"x": bytes(even)})] * 3, tmp_path / "even", threads)
 
@@ -74,8 +74,8 @@ def test_more_parts_than_one_call_takes(tmp_path: Path, threads: ThreadPoolExecu
 
 def test_what_a_write_leaves_is_written_by_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As a signal, or a disk that is nearly full, lets a write end early."""
-    dice = random.Random(5)
-    parts = [dice.randbytes(dice.choice(SIZES)) for _ in range(40)]
+    rng = random.Random(5)
+    parts = [rng.randbytes(rng.choice(SIZES)) for _ in range(40)]
     real = os.write
     monkeypatch.setattr(os, "writev", lambda file, some: real(file, b"".join(some)[:777]))
     monkeypatch.setattr(os, "write", lambda file, data: real(file, data[:100]))

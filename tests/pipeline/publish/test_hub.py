@@ -222,7 +222,7 @@ def test_a_hub_that_is_busy_is_waited_for(
 
 
 def test_the_waiting_ends(dataset: Dataset, hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.publish.repository.PATIENCE", -1)
+    monkeypatch.setattr("pipeline.publish.repository.RETRY_SECONDS", -1)
     hub.fail = lambda method, path: 429 if "/commit/" in path else None
     with pytest.raises(ConnectionError, match=r"429.*run again to go on"):
         send(tmp_path / "to", PLACE)

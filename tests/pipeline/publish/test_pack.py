@@ -16,7 +16,7 @@ import pytest
 from extractors.maps import png
 from pipeline.dataset.dataset import IMAGES, Dataset
 from pipeline.dataset.duplicates import mark_duplicates
-from pipeline.engine import Outcome
+from pipeline.engine import RunResult
 from pipeline.errors import DamagedShard, RequestError
 from pipeline.publish.index import scan
 from pipeline.publish.survey import choose_split
@@ -70,7 +70,7 @@ def test_every_sample_once_and_whole_in_the_order_of_the_dataset(dataset: Datase
 
 
 def test_the_same_bytes_whoever_makes_them_and_in_whatever_order(dataset: Dataset, tmp_path: Path) -> None:
-    def backwards(verb: str, stage: Stage, shards: Sequence[int], of: int) -> Outcome:
+    def backwards(verb: str, stage: Stage, shards: Sequence[int], of: int) -> RunResult:
         return here(verb, stage, list(shards)[::-1], of)
 
     publish_here(dataset, tmp_path / "a", splits=SPLITS)
@@ -214,7 +214,7 @@ def test_a_shard_that_is_damaged_after_it_was_looked_at(column: str, tmp_path: P
     dataset = toy_dataset(tmp_path / "root", 8, 4)
     path = tmp_path / "root" / tar_path(column, 1)
 
-    def work(verb: str, stage: Stage, shards: Sequence[int], of: int) -> Outcome:
+    def work(verb: str, stage: Stage, shards: Sequence[int], of: int) -> RunResult:
         if verb == "publish":
             data = bytearray(path.read_bytes())
             member = scan(memoryview(data))[-1].members[0]

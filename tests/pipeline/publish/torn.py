@@ -96,7 +96,7 @@ def examine(to: str, expected: dict[str, bytes | None], at: int | None) -> None:
 
 
 def main(base: str, local: Path, layout: str, seed: int, places: int) -> None:
-    root, count, dice = str(local / "root"), local / "count", random.Random(seed)
+    root, count, rng = str(local / "root"), local / "count", random.Random(seed)
 
     def prepare() -> None:
         toy_dataset(Path(root), 7, 4)
@@ -107,7 +107,7 @@ def main(base: str, local: Path, layout: str, seed: int, places: int) -> None:
     expected: dict[str, bytes | None] = {**contents(local / "undisturbed")}
     total = int(count.read_text())
     for number in range(places):
-        for last in (dice.randrange(total), dice.randrange(total), None):
+        for last in (rng.randrange(total), rng.randrange(total), None):
             to = f"{base}/{number}"
             in_child(partial(work, root, to, layout, last))
             in_child(partial(examine, to, expected, last))

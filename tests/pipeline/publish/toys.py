@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.dataset.dataset import IMAGES, Dataset
-from pipeline.engine import Outcome
+from pipeline.engine import RunResult
 from pipeline.publish import Publication, Published, publish
 from pipeline.publish.readers import Reader
-from pipeline.shards.commit import publish as commit_shard
+from pipeline.shards.commit import commit_samples
 from pipeline.shards.sample import Sample
 from pipeline.shards.store import open_store
 from pipeline.shards.tar import read_samples
@@ -22,11 +22,11 @@ from pipeline.stages.stage import Stage
 from tests.faults.toys import Pictures, make_images
 
 
-def here(verb: str, stage: Stage, shards: Sequence[int], of: int) -> Outcome:
+def here(verb: str, stage: Stage, shards: Sequence[int], of: int) -> RunResult:
     """Each shard in turn, in this process."""
     if shards:
         stage.setup()
-    return Outcome(made={shard: stage(shard) for shard in shards})
+    return RunResult(made={shard: stage(shard) for shard in shards})
 
 
 def publish_here(
@@ -87,7 +87,7 @@ def rewrite_images(dataset: Dataset, change: Any, shard: int = 0) -> Dataset:
     for suffix in ("tar", "json"):
         (root / IMAGES / f"{shard:06d}.{suffix}").unlink()
     changed = change(samples)
-    receipt = commit_shard(
+    receipt = commit_samples(
         dataset.store, changed, column=IMAGES, shard=shard, planned=len(changed), recipe=old.recipe
     )
     assert receipt.samples == len(changed)

@@ -17,7 +17,7 @@ from extractors.base import Resources
 from extractors.maps.people import People
 from pipeline.dataset.dataset import IMAGES, Dataset
 from pipeline.dataset.duplicates import mark_duplicates
-from pipeline.engine import Outcome
+from pipeline.engine import RunResult
 from pipeline.errors import Drop
 from pipeline.image.geometry import Geometry, Placement
 from pipeline.sources.base import Opener, Original
@@ -164,10 +164,10 @@ def make_crawl(root: Path, count: int = 40, shard_size: int = 12) -> Dataset:
     return dataset
 
 
-def look_here(stage: Stage, shards: Sequence[int]) -> Outcome:
+def look_here(stage: Stage, shards: Sequence[int]) -> RunResult:
     """Each shard in turn, in this process."""
     stage.setup()
-    return Outcome(made={shard: stage(shard) for shard in shards})
+    return RunResult(made={shard: stage(shard) for shard in shards})
 
 
 def keys_in(dataset: Dataset, shard: int) -> list[str]:

@@ -17,14 +17,14 @@ from extractors.segmentation import label_name
 from pipeline.dataset.dataset import IMAGES, Dataset
 from pipeline.dataset.status import ColumnStatus
 from pipeline.dataset.tombstones import remove
-from pipeline.engine import Outcome
+from pipeline.engine import RunResult
 from pipeline.report import DatasetFacts, collect_dataset, render_page
 from pipeline.report.captions import read_caption
 from pipeline.report.collect import DUPLICATE
 from pipeline.report.facts import ColumnFacts, find_bottleneck
 from pipeline.report.plots import WIDTH, draw_numbers, lay_out_bins, median
 from pipeline.report.sample_stats import SIDES, Count, Counted, Tally, add_tallies, count
-from pipeline.shards.commit import publish
+from pipeline.shards.commit import commit_samples
 from pipeline.shards.sample import Sample
 from pipeline.stages.stage import Stage
 from tests.pipeline.report import crawl
@@ -113,7 +113,7 @@ def test_the_page_is_the_same_whichever_shard_was_looked_at_first(root: Path) ->
     for shard in (0, 3):
         (root / "images" / f"{shard:06d}.tar").unlink()
 
-    def backwards(stage: Stage, shards: Sequence[int]) -> Outcome:
+    def backwards(stage: Stage, shards: Sequence[int]) -> RunResult:
         return look_here(stage, shards[::-1])
 
     forwards, back = collect(root, 1), collect_dataset(str(root), 1, backwards)
@@ -185,7 +185,7 @@ def test_what_cannot_be_read_is_named_and_the_rest_counted(root: Path) -> None:
     first, *rest = dataset.load("sketch", 0)
     for suffix in (".tar", ".json"):
         (root / "sketch" / f"000000{suffix}").unlink()
-    publish(
+    commit_samples(
         dataset.store, [Sample(first.key, {"sketch.png": b"no picture"}), *rest], column="sketch", shard=0,
         planned=images.samples, recipe=receipt.recipe, input=images.sha256,
     )  # fmt: skip

@@ -222,7 +222,7 @@ def test_a_renamed_column_is_drawn_and_one_that_is_not_done_is_said_to_be_so(roo
 
 
 def test_a_sample_that_a_column_dropped_says_why(root: Path) -> None:
-    from pipeline.shards.commit import publish
+    from pipeline.shards.commit import commit_samples
     from pipeline.shards.store import open_store
 
     dataset = Dataset.open(str(root))
@@ -231,7 +231,7 @@ def test_a_sample_that_a_column_dropped_says_why(root: Path) -> None:
     receipt = dataset.receipts("color")[0]
     (root / "color" / "000000.tar").unlink()
     (root / "color" / "000000.json").unlink()
-    publish(
+    commit_samples(
         open_store(str(root)), rest, column="color", shard=0, planned=images.samples, recipe=receipt.recipe,
         input=images.sha256, drops={"<failed>": 1}, dropped={first.key: "<failed>"},
     )  # fmt: skip

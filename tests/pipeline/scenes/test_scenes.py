@@ -29,10 +29,10 @@ from pipeline.scenes import Scene, labels, render
 from pipeline.scenes.canvas import FAR
 from pipeline.scenes.figure import Looks
 from pipeline.scenes.ground_truth import HIDDEN, SEEN, borders
-from pipeline.scenes.layout import draw_world
+from pipeline.scenes.layout import draw_layout
 from pipeline.scenes.materials import COLOURS
 from pipeline.scenes.render import draw_canvas
-from pipeline.scenes.rng import Dice
+from pipeline.scenes.rng import Rng
 
 SEED = 11
 NOUNS = {
@@ -184,13 +184,13 @@ def wardrobe(looks: Looks) -> set[tuple[str, str]]:
 
 def test_every_colour_and_word_of_a_caption_is_known_of_the_scene() -> None:
     for index in range(60):
-        world, caption = draw_world(SEED, index, 64), render(SEED, index, 64).caption
-        nouns = "|".join(sorted({t.noun for t in world.things}, key=len, reverse=True) or ["-"])
+        layout, caption = draw_layout(SEED, index, 64), render(SEED, index, 64).caption
+        nouns = "|".join(sorted({t.noun for t in layout.things}, key=len, reverse=True) or ["-"])
         for colour, noun in re.findall(rf"\b({'|'.join(COLOURS)}) ({nouns})\b", caption):
-            assert any(t.colour == colour and t.noun == noun for t in world.things), caption
+            assert any(t.colour == colour and t.noun == noun for t in layout.things), caption
         garments = "shirt|trousers|shorts|skirt|dress|hat"
         for colour, garment in re.findall(rf"\b({'|'.join(COLOURS)}) ({garments})\b", caption):
-            assert any((colour, garment) in wardrobe(person.looks) for person in world.people), caption
+            assert any((colour, garment) in wardrobe(person.looks) for person in layout.people), caption
 
 
 def test_left_and_right_in_captions_are_the_pictures() -> None:
@@ -199,7 +199,7 @@ def test_left_and_right_in_captions_are_the_pictures() -> None:
         caption = render(SEED, index, 64).caption
         one = r"\ban? (?:\w+ )*?(\w+) (\w+)"
         found = re.search(rf"{one} to the (left|right) of {one}(?:,| on| in|$)", caption)
-        things = {f"{t.colour} {t.noun}": t.origin for t in draw_world(SEED, index, 64).things}
+        things = {f"{t.colour} {t.noun}": t.origin for t in draw_layout(SEED, index, 64).things}
         if found is None:
             continue
         colour, noun, side, other_colour, other_noun = found.groups()
@@ -227,7 +227,7 @@ def test_clear_keypoints_lie_on_a_person(scenes: list[Scene]) -> None:
 def test_left_is_the_persons_own() -> None:
     seen = {"front": 0, "back": 0}
     for index in range(80):
-        for person in draw_world(SEED, index, 64).people:
+        for person in draw_layout(SEED, index, 64).people:
             sides = [
                 (person.joints[a, 0] / person.joints[a, 2] - person.joints[b, 0] / person.joints[b, 2])
                 for a, b in ((LEFT_SHOULDER, RIGHT_SHOULDER), (LEFT_HIP, RIGHT_HIP))
@@ -247,7 +247,7 @@ def test_left_is_the_persons_own() -> None:
 def test_faces_show_from_the_front_and_not_from_behind(scenes: list[Scene]) -> None:
     front = back = 0
     for index, s in enumerate(scenes):
-        people = draw_world(SEED, index, 256).people
+        people = draw_layout(SEED, index, 256).people
         if len(people) != 1 or len(s.people.keypoints) != 1:
             continue
         points, person = s.people.keypoints[0], people[0]
@@ -262,7 +262,7 @@ def test_faces_show_from_the_front_and_not_from_behind(scenes: list[Scene]) -> N
 
 def test_somebody_who_stands_is_upright() -> None:
     for index in range(80):
-        for person in draw_world(SEED, index, 64).people:
+        for person in draw_layout(SEED, index, 64).people:
             if person.pose.said.startswith("standing"):
                 height = person.joints[:, 1]
                 assert height[NOSE] > height[LEFT_SHOULDER] > height[LEFT_HIP] > height[LEFT_ANKLE] > 0
@@ -280,11 +280,11 @@ def test_depth_agrees_with_the_labels(scenes: list[Scene]) -> None:
 
 def test_what_is_nearer_hides_what_is_behind_in_whatever_order() -> None:
     for index in range(20):
-        world = draw_world(SEED, index, 64)
+        layout = draw_layout(SEED, index, 64)
         with np.errstate(all="ignore"):
-            depth = draw_canvas(world, Dice(SEED, index, 1)).depth
-            turned = dataclasses.replace(world, things=world.things[::-1])
-            assert (draw_canvas(turned, Dice(SEED, index, 1)).depth == depth).all()
+            depth = draw_canvas(layout, Rng(SEED, index, 1)).depth
+            turned = dataclasses.replace(layout, things=layout.things[::-1])
+            assert (draw_canvas(turned, Rng(SEED, index, 1)).depth == depth).all()
 
 
 def test_ground_recedes_upwards(scenes: list[Scene]) -> None:
@@ -304,9 +304,9 @@ def test_edges_are_where_labels_change(scenes: list[Scene]) -> None:
 
 
 def test_patterns_draw_no_edge() -> None:
-    world = draw_world(SEED, 2, 128)
+    layout = draw_layout(SEED, 2, 128)
     with np.errstate(all="ignore"):
-        canvas = draw_canvas(world, Dice(SEED, 2, 1))
+        canvas = draw_canvas(layout, Rng(SEED, 2, 1))
     before = borders(canvas)
     canvas.tint[:] = np.indices(canvas.tint.shape).sum(axis=0) % 2
     assert (borders(canvas) == before).all()

@@ -8,7 +8,7 @@ import pytest
 
 from extractors.maps.people import LEFT_ANKLE, RIGHT_ANKLE
 from pipeline.scenes import labels, render
-from pipeline.scenes.simple import OFFERS, draw_simple_world
+from pipeline.scenes.simple import OFFERS, draw_simple_layout
 from pipeline.sources.scenes import ScenesSource
 from tests.pipeline.scenes.test_scenes import digest
 
@@ -25,21 +25,21 @@ def test_a_scene_is_the_same_bits_on_every_machine(key: tuple[int, int]) -> None
 
 def test_one_ground_one_sky_and_few_things() -> None:
     for index in range(COUNT):
-        world = draw_simple_world(SEED, index, SIZE)
-        assert world.place.sky is not None
-        assert world.place.band is world.place.ridge is world.place.room is None
-        assert len(world.people) <= 1
-        assert len(world.things) <= 3
+        layout = draw_simple_layout(SEED, index, SIZE)
+        assert layout.setting.sky is not None
+        assert layout.setting.band is layout.setting.ridge is layout.setting.room is None
+        assert len(layout.people) <= 1
+        assert len(layout.things) <= 3
         seen = set(np.unique(render(SEED, index, SIZE, "simple").labels).tolist())
-        assert seen <= {labels.SKY, world.place.ground.label} | THINGS
-        assert world.place.ground.label in GROUNDS
+        assert seen <= {labels.SKY, layout.setting.ground.label} | THINGS
+        assert layout.setting.ground.label in GROUNDS
 
 
 def test_whoever_is_there_is_whole_and_fills_a_third_of_the_height() -> None:
     people = 0
     for index in range(COUNT):
         rows = np.flatnonzero((render(SEED, index, SIZE, "simple").labels == labels.PERSON).any(axis=1))
-        for person in draw_simple_world(SEED, index, SIZE).people:
+        for person in draw_simple_layout(SEED, index, SIZE).people:
             people += 1
             assert len(rows) >= SIZE * 0.3  # bent knees and a raised camera take a little
             feet = person.joints[[LEFT_ANKLE, RIGHT_ANKLE], 2]
@@ -59,7 +59,7 @@ def caption(index: int) -> str:
 
 
 def test_everything_offered_occurs() -> None:
-    nouns = {thing.noun for index in range(300) for thing in draw_simple_world(SEED, index, SIZE).things}
+    nouns = {thing.noun for index in range(300) for thing in draw_simple_layout(SEED, index, SIZE).things}
     assert len(nouns) == len(OFFERS)
 
 
@@ -67,8 +67,8 @@ def test_a_dataset_says_which_world_it_shows() -> None:
     full, simple = ScenesSource(3, 7), ScenesSource(3, 7, "simple")
     assert full.describe() == {"kind": "scenes", "version": 1, "samples": 3, "seed": 7}
     assert simple.describe() == {**full.describe(), "world": "simple"}
-    places = [row.location for source in (full, simple) for row in source.rows(Counter())]
-    assert len(set(places)) == 6
+    settings = [row.location for source in (full, simple) for row in source.rows(Counter())]
+    assert len(set(settings)) == 6
     row = next(iter(simple.rows(Counter())))
     with simple.gather([row], SIZE, None) as opener:  # type: ignore[arg-type]
         original = opener(row)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pipeline.errors import DamagedShard
-from pipeline.shards.commit import load_receipt, publish, write_shard
+from pipeline.shards.commit import commit_samples, load_receipt, write_shard
 from pipeline.shards.folder_store import FolderStore
 from pipeline.shards.receipt import Receipt
 from pipeline.shards.sample import Sample, digest_keys
@@ -31,7 +31,7 @@ def folder(tmp_path: Path) -> FolderStore:
 
 def commit(store: Store, samples: list[Sample] = SAMPLES, **fields: Any) -> Receipt:
     given: dict[str, Any] = {"column": "images", "shard": 2, "planned": 4, "recipe": "r"}
-    return publish(store, samples, **(given | fields))
+    return commit_samples(store, samples, **(given | fields))
 
 
 def test_what_is_published(store: Store) -> None:

@@ -125,7 +125,7 @@ MOUNTS = {
 
 
 @pytest.fixture(params=list(MOUNTS))
-def fuse(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+def failure_limit(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
     """A file system in user space that has no hard links."""
     mount, programs = MOUNTS[request.param]
     if not all(map(shutil.which, programs)) or not os.access("/dev/fuse", os.R_OK | os.W_OK):
@@ -136,8 +136,8 @@ def fuse(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
         yield folder
 
 
-def test_on_a_file_system_in_user_space_without_links(fuse: Path) -> None:
-    (fuse / "a").write_bytes(b"1")
+def test_on_a_file_system_in_user_space_without_links(failure_limit: Path) -> None:
+    (failure_limit / "a").write_bytes(b"1")
     with pytest.raises(OSError, match="a"):
-        os.link(fuse / "a", fuse / "b")
-    race(fuse / "root", {})
+        os.link(failure_limit / "a", failure_limit / "b")
+    race(failure_limit / "root", {})

@@ -17,7 +17,7 @@ from botocore.exceptions import (
 from s3fs.errors import translate_boto_error
 
 from pipeline.errors import RequestError, Unreachable
-from pipeline.shards.remote_read import PATIENCE, WAITS, may_pass, read_patiently
+from pipeline.shards.remote_read import RETRY_SECONDS, WAITS, may_pass, read_with_retry
 
 
 class Clock:
@@ -52,7 +52,7 @@ def test_a_fault_that_passes_is_waited_out_and_told(
 ) -> None:
     clock = start(monkeypatch, len(WAITS), TimeoutError("slow"))
     with caplog.at_level(logging.WARNING):
-        assert read_patiently("s3://b/a", clock.read) == b"data"
+        assert read_with_retry("s3://b/a", clock.read) == b"data"
     assert clock.asked == [0, 1, 4, 13, 28]
     assert caplog.messages[0] == "cannot read s3://b/a, trying again in 1 s (try 2 of 5): slow"
     assert len(caplog.messages) == len(WAITS)
@@ -62,8 +62,8 @@ def test_one_that_stays_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> 
     clock = start(monkeypatch, 99, OSError(errno.EBUSY, "Service\nUnavailable"))
     line = r"cannot read s3://b/a: tried 5 times in 28 s; the last error: \[Errno 16\] Service Unavailable"
     with pytest.raises(Unreachable, match=f"^{line}$"):
-        read_patiently("s3://b/a", clock.read)
-    assert clock.now < PATIENCE
+        read_with_retry("s3://b/a", clock.read)
+    assert clock.now < RETRY_SECONDS
 
 
 @pytest.mark.parametrize(("each", "times"), [(5, "5 times"), (15, "4 times"), (30, "2 times"), (61, "once")])
@@ -72,8 +72,8 @@ def test_a_client_that_takes_long_to_give_up_is_asked_less_often(
 ) -> None:
     clock = start(monkeypatch, 99, TimeoutError("slow"), each)
     with pytest.raises(Unreachable, match=f"tried {times} in"):
-        read_patiently("a", clock.read)
-    assert clock.asked[-1] <= PATIENCE
+        read_with_retry("a", clock.read)
+    assert clock.asked[-1] <= RETRY_SECONDS
 
 
 def answered(status: int) -> OSError:
@@ -125,6 +125,6 @@ def test_what_may_pass(error: Exception) -> None:
 def test_what_will_not_pass_is_raised_at_once(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = start(monkeypatch, 99, error)
     with pytest.raises(type(error)) as caught:
-        read_patiently("a", clock.read)
+        read_with_retry("a", clock.read)
     assert caught.value is error
     assert clock.asked == [0]

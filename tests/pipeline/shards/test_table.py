@@ -59,11 +59,11 @@ def test_text_that_is_none_is_refused() -> None:
 
 def test_damaged_bytes_are_refused_or_read() -> None:
     """Parquet has no checksum here, so a changed value may pass; the shape may not."""
-    data, dice = encode_table(TABLE), random.Random(0)
+    data, rng = encode_table(TABLE), random.Random(0)
     for _ in range(300):
         changed = bytearray(data)
-        for _ in range(dice.choice((1, 1, 5))):
-            changed[dice.randrange(len(data))] ^= 1 << dice.randrange(8)
+        for _ in range(rng.choice((1, 1, 5))):
+            changed[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
         with suppress(DamagedShard):
             read = decode_table(bytes(changed), "t", SCHEMA, whole=SCHEMA.names)
             assert read.schema.names == SCHEMA.names

@@ -31,9 +31,9 @@ SIZES = (0, 1, 511, 512, 513, 5000)
 
 
 def samples(count: int = 7) -> list[Sample]:
-    dice = random.Random(4)
+    rng = random.Random(4)
     return [
-        Sample(f"key-{i:03d}", {"jpg": dice.randbytes(dice.choice(SIZES)), "keypose.json": b"{}", "txt": b"a b"})
+        Sample(f"key-{i:03d}", {"jpg": rng.randbytes(rng.choice(SIZES)), "keypose.json": b"{}", "txt": b"a b"})
         for i in range(count)
     ]
 

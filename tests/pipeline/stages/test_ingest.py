@@ -27,7 +27,7 @@ from pipeline.sources.base import Original
 from pipeline.sources.folder import FolderSource
 from pipeline.sources.row import Row
 from pipeline.stages.ingest import Ingest, claim_truths, plan_dataset
-from pipeline.stages.stage import Made
+from pipeline.stages.stage import StageResult
 from tests.faults.toys import Pictures, make_images, problems
 
 GEOMETRY = Geometry(size=64)
@@ -35,7 +35,7 @@ GEOMETRY = Geometry(size=64)
 
 def ingest(
     root: Path, source: Any, shard_size: int = 4, truths: tuple[str, ...] = ()
-) -> tuple[Dataset, list[Made]]:
+) -> tuple[Dataset, list[StageResult]]:
     dataset = plan_dataset(str(root), source, GEOMETRY, shard_size)
     stage = Ingest(dataset, source, claim_truths(dataset, source, truths))
     stage.setup()

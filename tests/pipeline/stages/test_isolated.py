@@ -45,7 +45,7 @@ class Hurried(Ingest):
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Half a second for a picture, by the child's own deadline alone."""
     monkeypatch.setattr(budget, "SECONDS", 0.5)
-    monkeypatch.setattr("pipeline.stages.isolated.PATIENCE", 10_000)
+    monkeypatch.setattr("pipeline.stages.isolated.TIMEOUT_FACTOR", 10_000)
 
 
 def test_a_picture_that_ends_its_worker_is_dropped_by_name(tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_a_picture_that_ends_its_worker_is_dropped_by_name(tmp_path: Path) -> No
     source = FolderSource(str(folder))
     dataset = plan_dataset(str(tmp_path / "root"), source, GEOMETRY, 5)
     outcome = run(Hurried(dataset, source, {}), dataset.shards, "local", 1)
-    assert outcome.set_aside == {}
+    assert outcome.quarantined == {}
     assert (outcome.attempts[0], outcome.deaths) == (1, {0})
     receipt = dataset.receipts(IMAGES)[0]
     assert (receipt.samples, receipt.drops) == (4, {COSTLY: 1})

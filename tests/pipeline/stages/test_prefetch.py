@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pipeline.stages.prefetch import Behind, make_ahead
+from pipeline.stages.prefetch import OrderedThreadPool, prefetch
 
 
 @pytest.fixture(autouse=True)
@@ -26,14 +26,14 @@ def counted(count: int, made: list[int]) -> Iterator[int]:
 
 @pytest.mark.parametrize("depth", [0, 1, 2, 50])
 def test_items_come_in_order_and_all_of_them(depth: int) -> None:
-    assert list(make_ahead(counted(20, []), depth)) == list(range(20))
-    assert list(make_ahead([], depth)) == []
+    assert list(prefetch(counted(20, []), depth)) == list(range(20))
+    assert list(prefetch([], depth)) == []
 
 
 @pytest.mark.parametrize("depth", [0, 1, 3])
 def test_no_more_than_the_depth_is_made_ahead(depth: int) -> None:
     made: list[int] = []
-    ahead = make_ahead(counted(20, made), depth)
+    ahead = prefetch(counted(20, made), depth)
     assert made == []
     for i in range(5):
         assert next(ahead) == i
@@ -51,7 +51,7 @@ def test_an_exception_comes_in_its_place(depth: int) -> None:
         yield 1
         raise ZeroDivisionError("third")
 
-    ahead = make_ahead(broken(), depth)
+    ahead = prefetch(broken(), depth)
     assert [next(ahead), next(ahead)] == [0, 1]
     with pytest.raises(ZeroDivisionError, match="third"):
         next(ahead)
@@ -72,7 +72,7 @@ def test_results_come_in_order_whichever_is_finished_first(depth: int) -> None:
         threads.add(threading.get_ident())
         taken.append(i)
 
-    with Behind(take, threads=3, depth=depth) as behind:
+    with OrderedThreadPool(take, threads=3, depth=depth) as behind:
         for i in range(12):
             behind.call(slowest_first, i)
             assert len(taken) >= i + 1 - depth
@@ -85,7 +85,7 @@ def test_what_a_call_raises_comes_out_and_the_rest_is_dropped(depth: int) -> Non
     taken: list[int] = []
 
     def divide() -> None:
-        with Behind(taken.append, threads=1, depth=depth) as behind:
+        with OrderedThreadPool(taken.append, threads=1, depth=depth) as behind:
             for i in (1, 2, 0, 4, 5):
                 behind.call(lambda i: 4 // i, i)
 
@@ -96,7 +96,7 @@ def test_what_a_call_raises_comes_out_and_the_rest_is_dropped(depth: int) -> Non
 
 def test_an_exception_of_the_block_is_not_hidden_by_an_earlier_one() -> None:
     def fail() -> None:
-        with Behind(print, threads=1, depth=2) as behind:
+        with OrderedThreadPool(print, threads=1, depth=2) as behind:
             behind.call(lambda: 1 // 0)
             raise KeyError("block")
 
@@ -112,7 +112,7 @@ def test_calls_that_have_not_begun_are_dropped_when_the_block_fails() -> None:
         time.sleep(0.02)
 
     def fail() -> None:
-        with Behind(print, threads=1, depth=50) as behind:
+        with OrderedThreadPool(print, threads=1, depth=50) as behind:
             for i in range(50):
                 behind.call(work, i)
             raise KeyError("block")

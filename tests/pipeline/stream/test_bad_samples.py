@@ -28,7 +28,7 @@ def picky(sample: Sample, epoch: int, *_: object) -> tuple[str, int]:
 def expected_of(stream: Stream, position: int) -> tuple[str, int]:
     """The rule once more: the next good one of the block, round its end."""
     block = stream.block(position)
-    keys = [f"s{shard:02d}-{index:02d}" for shard, index in block.places]
+    keys = [f"s{shard:02d}-{index:02d}" for shard, index in block.samples]
     own = position - block.first
     return next(key for key in keys[own:] + keys[:own] if not is_bad(key)), block.epoch
 
@@ -83,7 +83,7 @@ def run_of_bad(length: int, position: int) -> Any:
     """A `make` that fails on the samples that stand at `position` and the next ones of their block."""
     stream = memory_stream(10, 30)
     block = stream.block(position)
-    run = {block.places[i % 300] for i in range(position, position + length)}
+    run = {block.samples[i % 300] for i in range(position, position + length)}
     keys = {f"s{shard:02d}-{index:02d}" for shard, index in run}
 
     def make(sample: Sample, epoch: int, *_: object) -> str:

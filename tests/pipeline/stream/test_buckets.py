@@ -13,7 +13,7 @@ from pipeline.errors import BrokenStage, RequestError
 from pipeline.shards.sample import Sample
 from pipeline.stream import Stream, Trouble, open_stream
 from pipeline.stream.buckets import BucketOrder, Shapes
-from pipeline.stream.order import BLOCK_SHARDS, Kept, Place, Shape
+from pipeline.stream.order import BLOCK_SHARDS, SampleIndex, SampleIndices, Shape
 from tests.pipeline.stream.conftest import SHARD_SIZE, SHARDS
 from tests.pipeline.stream.toys import BATCH, WORLDS, MemoryShards, name, run_world
 
@@ -26,37 +26,35 @@ STEPS = range(3 * (TOTAL // BATCH))
 
 
 def make_shapes() -> Shapes:
-    dice = np.random.default_rng(5)
-    numbers = {
-        shard: dice.choice(3, count, p=[0.6, 0.3, 0.1]).astype(np.uint16) for shard, count in COUNTS.items()
-    }
+    rng = np.random.default_rng(5)
+    numbers = {shard: rng.choice(3, count, p=[0.6, 0.3, 0.1]).astype(np.uint16) for shard, count in COUNTS.items()}
     for shard in (0, 7, 13, 21, 30):
         numbers[shard][1] = RARE
     return Shapes(SIZES, numbers)
 
 
 def make_order(batch: int = BATCH, seed: int = 3) -> BucketOrder:
-    return BucketOrder(seed, Kept(COUNTS, frozenset()), make_shapes(), batch)
+    return BucketOrder(seed, SampleIndices(COUNTS, frozenset()), make_shapes(), batch)
 
 
 def bucket_stream(**options: Any) -> Stream:
     return Stream(MemoryShards(COUNTS, **options), make_order(), skip_damaged=2)  # type: ignore[arg-type]
 
 
-def shape_of(place: Place) -> Shape:
-    return SIZES[int(make_shapes().numbers[place[0]][place[1]])]
+def shape_of(index: SampleIndex) -> Shape:
+    return SIZES[int(make_shapes().numbers[index[0]][index[1]])]
 
 
-def sequence(order: BucketOrder, epoch: int) -> tuple[list[Place], list[Shape | None]]:
+def sequence(order: BucketOrder, epoch: int) -> tuple[list[SampleIndex], list[Shape | None]]:
     """The places of an epoch, and the shape that each position is said to have."""
-    places: list[Place] = []
+    samples: list[SampleIndex] = []
     shapes: list[Shape | None] = []
-    while len(places) < len(order):
-        block = order.block(epoch * len(order) + len(places))
-        assert (block.epoch, block.first) == (epoch, epoch * len(order) + len(places))
+    while len(samples) < len(order):
+        block = order.block(epoch * len(order) + len(samples))
+        assert (block.epoch, block.first) == (epoch, epoch * len(order) + len(samples))
         shapes += [block.shape(position) for position in range(block.first, block.stop)]
-        places += block.places
-    return places, shapes
+        samples += block.samples
+    return samples, shapes
 
 
 @pytest.mark.parametrize("batch", [1, 2, 5, BATCH, 50])
@@ -66,25 +64,25 @@ def test_a_batch_has_one_shape_and_the_mixed_rest_comes_last(batch: int) -> None
     counts = np.bincount(np.concatenate(list(make_shapes().numbers.values())))
     whole = sum(counts // batch) * batch
     for epoch in range(3):
-        places, shapes = sequence(order, epoch)
-        assert len(set(places)) == len(places) == len(order)
+        samples, shapes = sequence(order, epoch)
+        assert len(set(samples)) == len(samples) == len(order)
         assert shapes[whole:] == [None] * (len(order) - whole)
         for start in range(0, whole, batch):
-            (shape,) = {shape_of(place) for place in places[start : start + batch]}
+            (shape,) = {shape_of(index) for index in samples[start : start + batch]}
             assert set(shapes[start : start + batch]) == {shape}
 
 
 def test_epochs_and_seeds_differ_and_leave_out_others() -> None:
     orders = {(seed, epoch): sequence(make_order(50, seed), epoch)[0] for seed in (0, 1) for epoch in range(3)}
-    assert len({tuple(places) for places in orders.values()}) == 6
-    assert len({frozenset(places) for places in orders.values()}) > 1
-    assert all(sequence(make_order(50, seed), epoch)[0] == places for (seed, epoch), places in orders.items())
+    assert len({tuple(samples) for samples in orders.values()}) == 6
+    assert len({frozenset(samples) for samples in orders.values()}) > 1
+    assert all(sequence(make_order(50, seed), epoch)[0] == samples for (seed, epoch), samples in orders.items())
 
 
 def test_the_order_will_not_change_with_a_release() -> None:
     """Golden: whoever goes on with a training months later must get the rest of the same epoch."""
-    places, _ = sequence(make_order(), 1)
-    assert (places[:4], places[-4:]) == GOLDEN
+    samples, _ = sequence(make_order(), 1)
+    assert (samples[:4], samples[-4:]) == GOLDEN
 
 
 GOLDEN = ([(6, 0), (28, 1), (24, 1), (6, 2)], [(21, 1), (7, 1), (2, 5), (0, 1)])
@@ -97,11 +95,11 @@ def test_sizes_are_mixed_within_a_block() -> None:
 
 def test_any_position_finds_the_block_that_going_through_finds() -> None:
     order = make_order()
-    places = [place for epoch in range(2) for place in sequence(order, epoch)[0]]
-    for position in reversed(range(len(places))):
+    samples = [index for epoch in range(2) for index in sequence(order, epoch)[0]]
+    for position in reversed(range(len(samples))):
         block = make_order().block(position)
         assert block.first <= position < block.stop
-        assert block.places[position - block.first] == places[position]
+        assert block.samples[position - block.first] == samples[position]
 
 
 def test_a_block_needs_few_shards_of_earlier_ones() -> None:
@@ -110,10 +108,10 @@ def test_a_block_needs_few_shards_of_earlier_ones() -> None:
     first = order.block(0)
     second = order.block(first.stop)
     assert BLOCK_SHARDS <= len(first.shards) < 2 * BLOCK_SHARDS
-    waited = [place for place in second.places if place[0] in first.shards]
+    waited = [index for index in second.samples if index[0] in first.shards]
     assert 0 < len(waited) <= 3 * len(SIZES)
     # They were passed over, not handed out twice.
-    assert not set(waited) & set(first.places)
+    assert not set(waited) & set(first.samples)
 
 
 def test_what_is_held_out_never_stands_in_the_order() -> None:
@@ -121,10 +119,10 @@ def test_what_is_held_out_never_stands_in_the_order() -> None:
     order = make_order().without(held_out)
     assert len(order) == (TOTAL - 13) // BATCH * BATCH
     for epoch in range(3):
-        places, shapes = sequence(order, epoch)
-        assert not held_out & set(places)
-        assert len(set(places)) == len(order)
-        assert all(shape in (None, shape_of(place)) for place, shape in zip(places, shapes, strict=True))
+        samples, shapes = sequence(order, epoch)
+        assert not held_out & set(samples)
+        assert len(set(samples)) == len(order)
+        assert all(shape in (None, shape_of(index)) for index, shape in zip(samples, shapes, strict=True))
 
 
 def picky(sample: Sample, epoch: int, *_: object) -> tuple[str, int]:
@@ -141,11 +139,11 @@ def test_every_world_takes_the_same_sequence_of_the_same_shapes(world: tuple[int
     assert sum((stream.trouble for stream in streams), Trouble()) == alone.trouble
     # What stands in for a bad sample has its shape too.
     assert alone.trouble.bad > 20
-    places = {f"s{shard:02d}-{i:02d}": (shard, i) for shard, count in COUNTS.items() for i in range(count)}
+    samples = {f"s{shard:02d}-{i:02d}": (shard, i) for shard, count in COUNTS.items() for i in range(count)}
     shapes = {alone.block(position).shape(position) for position, _ in got}
     assert {None, *SIZES[:2]} <= shapes
     for position, (key, _) in got:
-        assert alone.block(position).shape(position) in (None, shape_of(places[key]))
+        assert alone.block(position).shape(position) in (None, shape_of(samples[key]))
 
 
 def test_stopping_at_any_position_and_going_on_changes_nothing() -> None:
@@ -158,7 +156,7 @@ def test_stopping_at_any_position_and_going_on_changes_nothing() -> None:
 def test_other_sizes_are_another_order() -> None:
     numbers = {**make_shapes().numbers, 4: make_shapes().numbers[4][::-1]}
     assert Shapes(SIZES, numbers).digest() != make_shapes().digest() != Shapes(SIZES[::-1], numbers).digest()
-    other = BucketOrder(3, Kept(COUNTS, frozenset()), Shapes(SIZES, numbers), BATCH)
+    other = BucketOrder(3, SampleIndices(COUNTS, frozenset()), Shapes(SIZES, numbers), BATCH)
     assert other.describe() != make_order().describe()
 
 

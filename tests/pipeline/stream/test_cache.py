@@ -18,7 +18,7 @@ import pytest
 
 from pipeline.dataset.dataset import IMAGES
 from pipeline.errors import DamagedShard, RequestError
-from pipeline.shards.commit import publish, tar_path
+from pipeline.shards.commit import commit_samples, tar_path
 from pipeline.shards.folder_store import FolderStore
 from pipeline.shards.receipt import Receipt
 from pipeline.shards.sample import Sample
@@ -41,7 +41,7 @@ class Far:
     def __init__(self, folder: Path) -> None:
         self.origin = Origin(folder / "origin", folder / "log")
         self.receipts = [
-            publish(self.origin, samples_of(shard), column="images", shard=shard, planned=2, recipe="")
+            commit_samples(self.origin, samples_of(shard), column="images", shard=shard, planned=2, recipe="")
             for shard in range(SHARDS)
         ]
         self.size = self.receipts[0].bytes

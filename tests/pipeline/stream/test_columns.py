@@ -11,7 +11,7 @@ import pytest
 from pipeline.dataset.aligned import Aligned, open_aligned
 from pipeline.dataset.dataset import IMAGES, Dataset
 from pipeline.errors import DamagedShard, RequestError
-from pipeline.shards.commit import publish
+from pipeline.shards.commit import commit_samples
 from pipeline.shards.receipt import Receipt
 from pipeline.shards.sample import Sample, digest_keys
 from pipeline.shards.store import FolderStore
@@ -24,7 +24,7 @@ def rewrite(root: Path, column: str, shard: int, samples: list[Sample], **change
     old = Receipt.decode(paths[0].read_bytes(), "")
     for path in paths:
         path.unlink()
-    receipt = publish(
+    receipt = commit_samples(
         Dataset.open(str(root)).store,
         samples,
         column=column,

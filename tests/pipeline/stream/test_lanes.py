@@ -10,7 +10,7 @@ import pytest
 from pipeline.errors import RequestError
 from pipeline.stream import Stream, mix_streams
 from pipeline.stream.lanes import LANE_SHARDS, ONE_LANE, Lanes, choose_lanes
-from pipeline.stream.order import BLOCK_SHARDS, BlockOrder, Kept
+from pipeline.stream.order import BLOCK_SHARDS, BlockOrder, SampleIndices
 from pipeline.stream.share import own_positions
 from tests.pipeline.stream.test_mixture import Named
 from tests.pipeline.stream.toys import BATCH, WORLDS, MemoryShards, name, run_world, split
@@ -21,7 +21,7 @@ EIGHT = Lanes(BATCH, 4, 2)
 
 
 def order_of(lanes: Lanes, counts: dict[int, int] = UNEVEN) -> BlockOrder:
-    return BlockOrder(3, Kept(counts, frozenset()), lanes)
+    return BlockOrder(3, SampleIndices(counts, frozenset()), lanes)
 
 
 def stream_of(lanes: Lanes, counts: dict[int, int] = UNEVEN, gone: frozenset[int] = frozenset()) -> Stream:
@@ -55,7 +55,7 @@ def test_every_sample_once_in_each_epoch(lanes: Lanes) -> None:
             lane, index = lanes.locate(position)
             assert block.holds(lane, index)
             assert block.epoch == epoch
-            found.append(block.places[index - block.first])
+            found.append(block.samples[index - block.first])
         assert sorted(found) == expected
         seen.add(tuple(found))
     assert len(seen) == 3
@@ -64,7 +64,7 @@ def test_every_sample_once_in_each_epoch(lanes: Lanes) -> None:
 def test_the_order_will_not_change_with_a_release() -> None:
     order = order_of(EIGHT)
     blocks = [(order.block(p), *EIGHT.locate(p)) for p in range(8)]
-    assert [block.places[index - block.first] for block, _, index in blocks] == GOLDEN
+    assert [block.samples[index - block.first] for block, _, index in blocks] == GOLDEN
 
 
 GOLDEN = [(4, 0), (9, 2), (59, 0), (34, 1), (22, 3), (16, 0), (12, 2), (26, 0)]

@@ -14,7 +14,7 @@ from pipeline.shards.sample import Sample
 from pipeline.stream import Mixture, Stream, Trouble, mix_streams
 from pipeline.stream.mixture import PERIOD, share
 from pipeline.stream.opened import Opened
-from pipeline.stream.order import BlockOrder, Kept
+from pipeline.stream.order import BlockOrder, SampleIndices
 from tests.pipeline.stream.test_buckets import bucket_stream
 from tests.pipeline.stream.toys import BATCH, WORLDS, MemoryShards, name, run_world
 
@@ -36,7 +36,7 @@ class Named(MemoryShards):
 
 def stream_of(dataset: bytes, shards: int, **options: Any) -> Stream:
     named = Named(dataset, shards, **options)
-    return Stream(named, BlockOrder(1, Kept(named.counts(), frozenset())), skip_damaged=1)  # type: ignore[arg-type]
+    return Stream(named, BlockOrder(1, SampleIndices(named.counts(), frozenset())), skip_damaged=1)  # type: ignore[arg-type]
 
 
 def mixture(seed: int = 3) -> Mixture:
@@ -154,9 +154,9 @@ def test_buckets_come_batch_by_batch_from_one_dataset() -> None:
     shapes = dict(mixed.take(range(200 * BATCH), lambda sample, epoch, shape: shape))
     for step in range(200):
         positions = range(step * BATCH, (step + 1) * BATCH)
-        places = [mixed.place(position) for position in positions]
-        dataset, first = places[0]
-        assert places == [(dataset, first + i) for i in range(BATCH)]
+        samples = [mixed.place(position) for position in positions]
+        dataset, first = samples[0]
+        assert samples == [(dataset, first + i) for i in range(BATCH)]
         assert first % BATCH == 0
         assert len({shapes[position] for position in positions}) == 1
     stood = Counter(mixed.place(step * BATCH)[0] for step in range(PERIOD))

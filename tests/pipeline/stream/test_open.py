@@ -106,8 +106,8 @@ def test_damaged_bytes_stop_the_stream_or_are_skipped(small: Path) -> None:
 
 
 def test_it_works_on_s3(bucket: str, tmp_path: Path, toy: str) -> None:
-    for place in (f"{bucket}/root", tmp_path / "root"):
-        extract_here(make_images(place, Pictures(6), 3))
+    for index in (f"{bucket}/root", tmp_path / "root"):
+        extract_here(make_images(index, Pictures(6), 3))
     there, here = open_stream(f"{bucket}/root", ["toy"]), open_stream(str(tmp_path / "root"), ["toy"])
     assert there.digest == here.digest
     assert [(s.key, s.members) for s in there.samples(1)] == [(s.key, s.members) for s in here.samples(1)]

@@ -7,22 +7,22 @@ from itertools import pairwise
 import pytest
 
 from pipeline.stream import order as order_module
-from pipeline.stream.order import BLOCK_SHARDS, BlockOrder, Kept, Place, cut_blocks, permute
+from pipeline.stream.order import BLOCK_SHARDS, BlockOrder, SampleIndex, SampleIndices, cut_blocks, permute
 
 UNEVEN = {shard: (shard * 7) % 5 for shard in range(23)}  # some shards are empty
 
 
-def make_order(seed: int = 3, held_out: frozenset[Place] = frozenset()) -> BlockOrder:
-    return BlockOrder(seed, Kept(UNEVEN, held_out))
+def make_order(seed: int = 3, held_out: frozenset[SampleIndex] = frozenset()) -> BlockOrder:
+    return BlockOrder(seed, SampleIndices(UNEVEN, held_out))
 
 
-def sequence(order: BlockOrder, epoch: int) -> list[Place]:
+def sequence(order: BlockOrder, epoch: int) -> list[SampleIndex]:
     """The places of an epoch, block after block."""
-    found: list[Place] = []
+    found: list[SampleIndex] = []
     while len(found) < len(order):
         block = order.block(epoch * len(order) + len(found))
         assert (block.epoch, block.first) == (epoch, epoch * len(order) + len(found))
-        found += block.places
+        found += block.samples
     return found
 
 
@@ -46,19 +46,19 @@ GOLDEN = (
 
 
 def test_every_place_stands_once_in_an_epoch() -> None:
-    places = sorted((shard, index) for shard, count in UNEVEN.items() for index in range(count))
+    samples = sorted((shard, index) for shard, count in UNEVEN.items() for index in range(count))
     orders = [sequence(make_order(seed), epoch) for seed in (0, 1) for epoch in (0, 1, 2)]
-    assert all(sorted(order) == places for order in orders)
+    assert all(sorted(order) == samples for order in orders)
     assert len({tuple(order) for order in orders}) == 6
 
 
 def test_any_position_finds_the_block_that_going_through_finds() -> None:
     order = make_order()
-    places = [place for epoch in range(3) for place in sequence(order, epoch)]
-    for position in reversed(range(len(places))):
+    samples = [index for epoch in range(3) for index in sequence(order, epoch)]
+    for position in reversed(range(len(samples))):
         block = make_order().block(position)
         assert block.first <= position < block.stop
-        assert block.places[position - block.first] == places[position]
+        assert block.samples[position - block.first] == samples[position]
         assert order.block(position) == block, "what was asked before must not matter"
 
 
@@ -72,7 +72,7 @@ def test_a_position_far_away_costs_one_epochs_shards_and_one_block(monkeypatch: 
     monkeypatch.setattr(order_module, "permute", note)
     order = make_order()
     block = order.block(10**9 * len(order) + 30)
-    assert permuted == [len(UNEVEN), len(block.places)]
+    assert permuted == [len(UNEVEN), len(block.samples)]
 
 
 @pytest.mark.parametrize("count", [1, 2, 9, 10, 11, 19, 20, 23, 29, 30, 101])
@@ -86,8 +86,8 @@ def test_a_block_has_ten_shards_where_there_are_ten(count: int) -> None:
 
 
 def test_a_block_mixes_its_shards_and_epochs_mix_the_blocks() -> None:
-    order = BlockOrder(3, Kept(dict.fromkeys(range(23), 3), frozenset()))
-    first = [shard for shard, _ in order.block(0).places]
+    order = BlockOrder(3, SampleIndices(dict.fromkeys(range(23), 3), frozenset()))
+    first = [shard for shard, _ in order.block(0).samples]
     assert len(set(first)) >= BLOCK_SHARDS
     assert sum(a != b for a, b in pairwise(first)) > len(first) / 2
     assert order.block(0).shards != order.block(len(order)).shards

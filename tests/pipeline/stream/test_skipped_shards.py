@@ -36,7 +36,7 @@ def test_a_quota_skips_it_and_says_which(caplog: pytest.LogCaptureFixture) -> No
             assert key == own, "the others stay where they were"
             continue
         block = stream.block(position)
-        keys = [f"s{shard:02d}-{index:02d}" for shard, index in block.places]
+        keys = [f"s{shard:02d}-{index:02d}" for shard, index in block.samples]
         at = position - block.first
         assert key == next(k for k in keys[at:] + keys[:at] if k[:3] not in ("s04", "s17"))
         assert epoch == block.epoch

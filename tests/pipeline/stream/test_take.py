@@ -14,7 +14,7 @@ import pytest
 from pipeline.errors import RequestError
 from pipeline.stream import Stream
 from pipeline.stream.opened import Opened
-from pipeline.stream.shards import Shelf
+from pipeline.stream.shards import ShardPrefetcher
 from tests.pipeline.stream.toys import BATCH, WORLDS, epochs, memory_stream, name, run_world
 
 EPOCHS = 3
@@ -85,13 +85,13 @@ def test_a_stream_travels_to_another_process() -> None:
 def begun(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The shards whose opening was begun."""
     shards: list[int] = []
-    real = Shelf.begin
+    real = ShardPrefetcher.begin
 
-    def note(shelf: Shelf, wanted: Sequence[int]) -> None:
+    def note(prefetcher: ShardPrefetcher, wanted: Sequence[int]) -> None:
         shards.extend(wanted)
-        real(shelf, wanted)
+        real(prefetcher, wanted)
 
-    monkeypatch.setattr(Shelf, "begin", note)
+    monkeypatch.setattr(ShardPrefetcher, "begin", note)
     return shards
 
 

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 
 from pipeline.errors import Unreachable
-from pipeline.shards.commit import publish
+from pipeline.shards.commit import commit_samples
 from pipeline.shards.receipt import Receipt
 from pipeline.shards.sample import Sample
 from pipeline.shards.store import Store, open_store
@@ -94,7 +94,7 @@ def test_a_put_whose_answer_is_lost_is_not_taken_for_anothers(
     def make(store: Store) -> Receipt:
         samples = [Sample("a", {"jpg": b"1" * 2000}), Sample("b", {"jpg": b"2" * 2000})]
         rows = {"images/000000.rows.parquet": b"rows"}
-        return publish(store, samples, column="images", shard=0, planned=2, recipe="r", extra=rows)
+        return commit_samples(store, samples, column="images", shard=0, planned=2, recipe="r", extra=rows)
 
     expected = make(open_store(tmp_path / "root"))
     with weak_line(os.environ["AWS_ENDPOINT_URL"]) as (address, line):

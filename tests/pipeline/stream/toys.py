@@ -13,7 +13,7 @@ from pipeline.shards.sample import Sample
 from pipeline.shards.store import Store, open_store
 from pipeline.stream import Stream
 from pipeline.stream.opened import Opened
-from pipeline.stream.order import BlockOrder, Kept
+from pipeline.stream.order import BlockOrder, SampleIndices
 
 WORLDS = [(ranks, workers) for ranks in (1, 2, 4) for workers in (0, 1, 2)]
 BATCH = 8
@@ -43,7 +43,7 @@ def memory_stream(
     shards: int = 23, size: int = 3, seed: int = 3, gone: frozenset[int] = frozenset(), quota: int = 0
 ) -> Stream:
     held = MemoryShards(dict.fromkeys(range(shards), size), gone)
-    return Stream(held, BlockOrder(seed, Kept(held.counts(), frozenset())), quota)  # type: ignore[arg-type]
+    return Stream(held, BlockOrder(seed, SampleIndices(held.counts(), frozenset())), quota)  # type: ignore[arg-type]
 
 
 def name(sample: Sample, epoch: int, *_: object) -> tuple[str, int]:

@@ -38,7 +38,7 @@ def port(tmp_path: Path) -> Iterator[int]:
         yield server.server_port
         server.shutdown()
         thread.join()
-    download.install_guard.cache_clear()
+    download.install_client.cache_clear()
     urllib.request.install_opener(before)
 
 

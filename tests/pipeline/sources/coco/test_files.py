@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import Drop, RequestError
-from pipeline.sources.coco.files import MAX_BYTES, Place, find_panoptic_maps, find_pictures, find_stuff_maps
+from pipeline.sources.coco.files import MAX_BYTES, ImageFolder, find_panoptic_maps, find_pictures, find_stuff_maps
 from pipeline.sources.coco.source import CocoSource
 from tests.pipeline.coco_toy import write_files, write_zip
 
-Find = Callable[[Path, str], Place | None]
+Find = Callable[[Path, str], ImageFolder | None]
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_found_as_a_folder_and_as_a_zip(
 
 def test_nothing_of_a_zip_is_unpacked(tmp_path: Path) -> None:
     write_zip(tmp_path / "a.zip", {"a/1.jpg": b"x"})
-    assert Place(tmp_path / "a.zip", "a").open()("1.jpg") == b"x"
+    assert ImageFolder(tmp_path / "a.zip", "a").open()("1.jpg") == b"x"
     assert os.listdir(tmp_path) == ["a.zip"]
 
 
@@ -67,12 +67,12 @@ def test_a_file_is_read_up_to_a_limit(tmp_path: Path) -> None:
     (tmp_path / "1.jpg").write_bytes(bytes(MAX_BYTES + 1))
     with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.write(tmp_path / "1.jpg", "a/1.jpg")
-    for place in (Place(tmp_path), Place(tmp_path / "a.zip", "a")):
+    for folder in (ImageFolder(tmp_path), ImageFolder(tmp_path / "a.zip", "a")):
         with pytest.raises(Drop, match="too large"):
-            place.open()("1.jpg")
+            folder.open()("1.jpg")
     with open(tmp_path / "1.jpg", "r+b") as file:
         file.truncate(MAX_BYTES)
-    assert len(Place(tmp_path).open()("1.jpg")) == MAX_BYTES
+    assert len(ImageFolder(tmp_path).open()("1.jpg")) == MAX_BYTES
 
 
 def test_a_damaged_member_is_a_drop_and_its_neighbours_are_read(tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_a_damaged_member_is_a_drop_and_its_neighbours_are_read(tmp_path: Path) 
     data = bytearray(path.read_bytes())
     data[data.index(b"second")] ^= 1
     path.write_bytes(data)
-    read = Place(path, "a").open()
+    read = ImageFolder(path, "a").open()
     assert read("1.jpg") == b"first" * 9
     with pytest.raises(Drop, match="damaged in the zip file"):
         read("2.jpg")
@@ -94,22 +94,22 @@ def test_a_zip_that_is_not_whole_is_refused(keep: float, tmp_path: Path) -> None
     size = path.stat().st_size
     os.truncate(path, int(keep if keep >= 1 else keep * size))
     with pytest.raises(RequestError, match=r"a.zip: must be a whole zip file"):
-        Place(path, "a").open()
+        ImageFolder(path, "a").open()
 
 
-@pytest.mark.parametrize("place", [Place(Path("nowhere")), Place(Path("nowhere.zip"), "a")])
-def test_a_machine_without_the_files_is_told(place: Place) -> None:
+@pytest.mark.parametrize("folder", [ImageFolder(Path("nowhere")), ImageFolder(Path("nowhere.zip"), "a")])
+def test_a_machine_without_the_files_is_told(folder: ImageFolder) -> None:
     with pytest.raises(RequestError, match=r"nowhere.*: must be there on every machine that works"):
-        place.open()
+        folder.open()
 
 
 def test_parent_and_child_do_not_share_an_open_zip(tmp_path: Path) -> None:
     path = tmp_path / "a.zip"
     write_zip(path, {f"a/{n}.jpg": bytes([n]) * 100_000 for n in range(20)})
-    place = Place(path, "a")
-    place.open()("0.jpg")
+    folder = ImageFolder(path, "a")
+    folder.open()("0.jpg")
     child = os.fork()
-    good = all(place.open()(f"{n}.jpg") == bytes([n]) * 100_000 for _ in range(20) for n in range(20))
+    good = all(folder.open()(f"{n}.jpg") == bytes([n]) * 100_000 for _ in range(20) for n in range(20))
     if child == 0:
         os._exit(not good)
     assert good
@@ -124,14 +124,14 @@ def test_links_out_of_coco_are_not_followed(tmp_path: Path) -> None:
     (coco / "train2017" / "2.jpg").symlink_to("../all/2.jpg")
     (coco / "train2017" / "3.jpg").symlink_to(home / "private.jpg")
     os.mkfifo(coco / "train2017" / "4.jpg")
-    place = find_pictures(coco, "train2017")
-    assert place
-    assert [place.open()("1.jpg"), place.open()("2.jpg")] == [b"x", b"y"]
+    folder = find_pictures(coco, "train2017")
+    assert folder
+    assert [folder.open()("1.jpg"), folder.open()("2.jpg")] == [b"x", b"y"]
     for name in ("3.jpg", "../../home/private.jpg", str(home / "private.jpg")):
         with pytest.raises(Drop, match="link out of the folder"):
-            place.open()(name)
+            folder.open()(name)
     with pytest.raises(Drop, match="not a regular file"):
-        place.open()("4.jpg")
+        folder.open()("4.jpg")
 
 
 @pytest.mark.parametrize(

@@ -101,8 +101,8 @@ def test_the_whole_split_becomes_samples_with_truth(
 def test_a_zip_gives_the_same_dataset_as_a_folder(pictures: list[ToyPicture], tmp_path: Path) -> None:
     roots = []
     for zipped in (False, True):
-        place = write_coco(tmp_path / f"coco-{zipped}", pictures, zipped=zipped)
-        roots.append(ingest(tmp_path / f"root-{zipped}", CocoSource(str(place), SPLIT)))
+        folder = write_coco(tmp_path / f"coco-{zipped}", pictures, zipped=zipped)
+        roots.append(ingest(tmp_path / f"root-{zipped}", CocoSource(str(folder), SPLIT)))
     assert digests(roots[0], IMAGES, *TRUTHS) == digests(roots[1], IMAGES, *TRUTHS)
     assert roots[0].description == roots[1].description
     assert roots[0].recipe("seg") == roots[1].recipe("seg")

@@ -4,12 +4,12 @@ from pipeline.scenes import labels
 from pipeline.scenes.builder import Model, Thing
 from pipeline.scenes.geometry import Frame, Vector
 from pipeline.scenes.materials import COLOURS, DARK, GLASS, LAMP, STEEL, Material, draw_paint, shade, vary
-from pipeline.scenes.rng import Dice
+from pipeline.scenes.rng import Rng
 
 
-def umbrella(dice: Dice, frame: Frame) -> Thing:
+def umbrella(rng: Rng, frame: Frame) -> Thing:
     """An open one on its stand."""
-    name, paint, _ = draw_paint(dice)
+    name, paint, _ = draw_paint(rng)
     model = Model(frame)
     model.tube((0, 0, 0), (0, 0.07, 0), 0.25, DARK)
     model.limb((0, 0, 0), (0, 2.2, 0), 0.025, 0.02, STEEL)
@@ -18,8 +18,8 @@ def umbrella(dice: Dice, frame: Frame) -> Thing:
     return Thing("umbrella", labels.UMBRELLA, frame, tuple(model.parts), 0.6, 2.2, name, ("open",), cloth)
 
 
-def car(dice: Dice, frame: Frame) -> Thing:
-    name, paint, _ = draw_paint(dice)
+def car(rng: Rng, frame: Frame) -> Thing:
+    name, paint, _ = draw_paint(rng)
     body = Material(paint.colour, gloss=0.9)
     model = Model(frame)
     model.box((0, 0.3, 0), (1.7, 0.5, 3.9), body, top=(0.94, 0.97))
@@ -36,8 +36,8 @@ def car(dice: Dice, frame: Frame) -> Thing:
     return Thing("car", labels.CAR, frame, tuple(model.parts), 1.7, 1.35, name)
 
 
-def stop_sign(dice: Dice, frame: Frame) -> Thing:
-    h = dice.between(1.7, 2.2)
+def stop_sign(rng: Rng, frame: Frame) -> Thing:
+    h = rng.between(1.7, 2.2)
     model = Model(frame)
     model.limb((0, 0, -0.05), (0, h, -0.05), 0.03, 0.03, STEEL)
     model.plate((0, h, 0), 0.36, 0.02, 8, Material((0.92, 0.92, 0.92)))
@@ -46,9 +46,9 @@ def stop_sign(dice: Dice, frame: Frame) -> Thing:
     return Thing("stop sign", labels.STOP_SIGN, frame, tuple(model.parts), 0.36, h + 0.36)
 
 
-def street_sign(dice: Dice, frame: Frame) -> Thing:
-    name, paint, _ = draw_paint(dice)
-    h = dice.between(1.8, 2.3)
+def street_sign(rng: Rng, frame: Frame) -> Thing:
+    name, paint, _ = draw_paint(rng)
+    h = rng.between(1.8, 2.3)
     model = Model(frame)
     model.limb((0, 0, 0), (0, h, 0), 0.03, 0.03, STEEL)
     model.box((0, h, 0), (0.9, 0.34, 0.04), Material((0.92, 0.92, 0.92)))
@@ -57,8 +57,8 @@ def street_sign(dice: Dice, frame: Frame) -> Thing:
     return Thing("street sign", labels.STREET_SIGN, frame, tuple(model.parts), 0.45, h + 0.34, name, (), board)
 
 
-def traffic_light(dice: Dice, frame: Frame) -> Thing:
-    lit = dice.pick((0, 1, 2))
+def traffic_light(rng: Rng, frame: Frame) -> Thing:
+    lit = rng.pick((0, 1, 2))
     model = Model(frame)
     model.limb((0, 0, -0.12), (0, 2.6, -0.12), 0.05, 0.04, STEEL)
     model.box((0, 1.75, 0), (0.3, 0.86, 0.2), DARK)
@@ -71,9 +71,9 @@ def traffic_light(dice: Dice, frame: Frame) -> Thing:
     return Thing("traffic light", labels.TRAFFIC_LIGHT, frame, tuple(model.parts), 0.25, 2.6, word, (), shining)
 
 
-def fire_hydrant(dice: Dice, frame: Frame) -> Thing:
-    name = dice.pick(("red", "yellow", "blue"))
-    paint = Material(vary(dice, COLOURS[name]), gloss=0.4)
+def fire_hydrant(rng: Rng, frame: Frame) -> Thing:
+    name = rng.pick(("red", "yellow", "blue"))
+    paint = Material(vary(rng, COLOURS[name]), gloss=0.4)
     model = Model(frame)
     model.tube((0, 0, 0), (0, 0.08, 0), 0.2, paint)
     model.tube((0, 0.08, 0), (0, 0.6, 0), 0.14, paint)
@@ -84,16 +84,16 @@ def fire_hydrant(dice: Dice, frame: Frame) -> Thing:
     return Thing("fire hydrant", labels.FIRE_HYDRANT, frame, tuple(model.parts), 0.25, 0.84, name)
 
 
-def tent(dice: Dice, frame: Frame) -> Thing:
-    name, paint, _ = draw_paint(dice)
+def tent(rng: Rng, frame: Frame) -> Thing:
+    name, paint, _ = draw_paint(rng)
     model = Model(frame)
     model.box((0, 0, 0), (2.2, 1.4, 2.2), Material(paint.colour), top=(0, 1.0))
     model.box((0, 0.0, 1.09), (0.9, 1.0, 0.04), Material(shade(paint.colour, 0.35)), top=(0, 1.0))
     return Thing("tent", labels.TENT, frame, tuple(model.parts), 1.3, 1.4, name)
 
 
-def house(dice: Dice, frame: Frame) -> Thing:
-    name, paint, _ = draw_paint(dice)
+def house(rng: Rng, frame: Frame) -> Thing:
+    name, paint, _ = draw_paint(rng)
     model = Model(frame)
     roof = Material((0.55, 0.22, 0.16) if name not in ("red", "orange", "brown") else (0.28, 0.28, 0.32))
     model.box((0, 0, 0), (5.0, 2.8, 4.0), Material(paint.colour))
