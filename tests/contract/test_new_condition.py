@@ -165,6 +165,6 @@ def test_publish_and_its_card_know_it(dataset: Dataset, tmp_path: Path) -> None:
 
 
 def test_a_request_that_names_another_lists_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert conditions()[-1] == "normals"
+    assert "normals" in conditions()
     assert run(f"train ROOT --condition normal --out {tmp_path}/run".split()) == 2
-    assert "canny, normals, not normal" in capsys.readouterr().err
+    assert "normals, not normal" in capsys.readouterr().err

@@ -32,8 +32,8 @@ def test_an_unknown_condition_or_variant_is_named_with_those_there_are(condition
 
 
 def test_an_unknown_format_is_named_with_those_there_are() -> None:
-    with pytest.raises(UnknownCondition, match="'normals'; there are sketch, depth, keypose, seg, color, canny"):
-        format_of("normals")
+    with pytest.raises(UnknownCondition, match="'nonsense'; there are sketch, depth, keypose, seg, color, canny"):
+        format_of("nonsense")
 
 
 def test_extractors_are_imported_only_when_asked_for() -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from extractors.registry import EXTRACTORS
 from pipeline.dataset.dataset import Dataset
 from pipeline.engine import RunResult, run
 from pipeline.engine.run import Engine
@@ -39,7 +40,7 @@ def undisturbed(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> dic
     root = tmp_path_factory.mktemp("undisturbed") / "dataset"
     shutil.copytree(pictures, root)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("extractors.registry.EXTRACTORS", {"toy": {"slow": "tests.faults.toys:Toy"}})
+        patch.setitem(EXTRACTORS, "toy", {"slow": "tests.faults.toys:Toy"})
         extract_here(Dataset.open(str(root)), "slow")
     return digests(root)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from extractors.registry import EXTRACTORS
 from pipeline.dataset.dataset import IMAGES
 from pipeline.engine import run
 from pipeline.engine.run import Engine
@@ -50,7 +51,7 @@ def contents(root: Path) -> dict[str, Any]:
 def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Made in this process, one picture at a time, without an engine."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("extractors.registry.EXTRACTORS", {"toy": {"raises": "tests.faults.toys:Toy"}})
+        patch.setitem(EXTRACTORS, "toy", {"raises": "tests.faults.toys:Toy"})
         found = make(tmp_path_factory.mktemp("alone") / "dataset", None, 1, 1)
     assert sum(name.endswith(".tar") for name in found) == SHARDS * len((IMAGES, "sketch", "toy"))
     return found

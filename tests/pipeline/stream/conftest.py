@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from extractors.registry import EXTRACTORS
 from tests.faults.toys import Pictures, extract_here, make_images
 
 SHARDS, SHARD_SIZE = 23, 3
@@ -17,7 +18,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("stream") / "root"
     dataset = make_images(root, Pictures(SHARDS * SHARD_SIZE, cursed=(4, 50)), SHARD_SIZE)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("extractors.registry.EXTRACTORS", {"toy": {"raises": "tests.faults.toys:Toy"}})
+        patch.setitem(EXTRACTORS, "toy", {"raises": "tests.faults.toys:Toy"})
         extract_here(dataset, "raises")
     return root
 
