@@ -23,6 +23,8 @@ from pipeline.plain import hide_secrets, show_plain
 from pipeline.shards.receipt import null_not_finite
 from pipeline.shards.store import SINGLE_WRITER
 
+FEW = 8
+"""Shards that are read sooner than a Ray is started."""
 DONE, FAULT, WRONG, INCOMPLETE, INTERRUPTED = 0, 1, 2, 3, 130
 
 
@@ -62,6 +64,10 @@ class EngineOptions:
     def __post_init__(self) -> None:
         if self.workers is not None and self.workers < 1:
             raise RequestError(f"--workers must be at least 1, not {self.workers}")
+
+    def for_reading(self, shards: int) -> Engine:
+        """The engine to read so many shards with: starting a Ray takes longer than reading a few."""
+        return "local" if shards <= FEW and "RAY_ADDRESS" not in os.environ else self.engine
 
 
 def execute(command: Command, verbose: bool = False) -> int:

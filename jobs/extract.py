@@ -15,6 +15,7 @@ from pipeline.dataset.dataset import Dataset
 from pipeline.engine import run
 from pipeline.errors import RequestError
 from pipeline.stages import plan_extract
+from pipeline.stages.extract import Extract
 
 
 @dataclass(frozen=True)
@@ -42,28 +43,40 @@ class ExtractCommand:
     """Print the summary as JSON."""
 
     def run(self) -> Summary:
+        check_device(self.device)
         dataset = Dataset.open(self.root)
         dataset.store.sweep()
-        stage = plan_extract(
+        stage = self._plan(dataset, "cpu")
+        left = dataset.left(made.column for made in stage.conditions)
+        # Which devices there are is asked of Ray, and where nothing is left none is started.
+        if left and (device := choose_device(self.device, self.engine)) != "cpu":
+            stage = self._plan(dataset, device)
+        with show_progress("extract", len(left), len(dataset.shards)) as progress:
+            result = run(stage, left, self.engine.engine, self.engine.workers, progress)
+        return summarise("extract", result, len(dataset.shards))
+
+    def _plan(self, dataset: Dataset, device: str) -> Extract:
+        return plan_extract(
             dataset,
             self.conditions,
             variant=self.variant,
             weights=self.weights,
             column=self.as_,
             batch=self.batch,
-            device=choose_device(self.device, self.engine),
+            device=device,
             compile=self.compile,
         )
-        left = dataset.left(made.column for made in stage.conditions)
-        with show_progress("extract", len(left), len(dataset.shards)) as progress:
-            result = run(stage, left, self.engine.engine, self.engine.workers, progress)
-        return summarise("extract", result, len(dataset.shards))
+
+
+def check_device(asked: str) -> None:
+    """Raises RequestError for a device that is not known."""
+    if asked not in ("auto", *DEVICES):
+        raise RequestError(f"--device must be one of auto, {', '.join(DEVICES)}, not {asked!r}")
 
 
 def choose_device(asked: str, engine: EngineOptions) -> str:
     """cpu or cuda. RequestError when a GPU is asked for and there is none, or no such device is known."""
-    if asked not in ("auto", *DEVICES):
-        raise RequestError(f"--device must be one of auto, {', '.join(DEVICES)}, not {asked!r}")
+    check_device(asked)
     if asked == "cpu":
         return "cpu"
     if engine.engine == "ray":

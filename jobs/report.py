@@ -57,7 +57,7 @@ class ReportCommand:
 
     def _look(self, stage: Stage, shards: Sequence[int]) -> RunResult:
         with show_progress("report", len(shards), len(shards)) as progress:
-            return run(stage, shards, self.engine.engine, self.engine.workers, progress)
+            return run(stage, shards, self.engine.for_reading(len(shards)), self.engine.workers, progress)
 
     def _page(self) -> Path:
         if not self.roots:

@@ -49,7 +49,7 @@ class VerifyCommand:
             return Summary("verify: not a whole publication", {"command": "verify", "files": 0}, (str(error),))
         groups = range(len(stage.groups))
         with show_progress("verify", len(groups), len(groups)) as progress:
-            result = run(stage, groups, self.engine.engine, self.engine.workers, progress)
+            result = run(stage, groups, self.engine.for_reading(len(groups)), self.engine.workers, progress)
         problems += [line for made in result.made.values() for line in made.errors]
         problems += [
             f"{stage.groups[group][0][0]} could not be read: {why}" for group, why in result.quarantined.items()
@@ -61,7 +61,8 @@ class VerifyCommand:
     def _verify_dataset(self, dataset: Dataset) -> Summary:
         stage = plan_verify(dataset)
         with show_progress("verify", len(dataset.shards), len(dataset.shards)) as progress:
-            result = run(stage, dataset.shards, self.engine.engine, self.engine.workers, progress)
+            engine = self.engine.for_reading(len(dataset.shards))
+            result = run(stage, dataset.shards, engine, self.engine.workers, progress)
         problems = [*verify_plan(dataset), *verify_tables(dataset), *verify_columns(dataset)]
         for made in result.made.values():
             problems += made.errors

@@ -12,14 +12,17 @@ import os
 import secrets
 import socket
 import stat
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from extractors.atomic import create_file
 from extractors.regular import read_regular
-from pipeline.errors import RequestError
+from pipeline.errors import IncompleteError, RequestError
 from pipeline.scratch import temporary_folder
+
+log = logging.getLogger(__name__)
 
 LOOPBACK = "127.0.0.1"
 TIMEOUT = 10.0
@@ -64,8 +67,10 @@ def connect() -> None:
 
 
 def start_ray(**options: Any) -> None:
-    """Start a Ray that only this process uses, with `options` of `ray.init`."""
-    import ray
+    """Start a Ray that only this process uses, with `options` of `ray.init`; once more where it does not come up.
+
+    Raises IncompleteError when it does not then: a busy machine may let it time out.
+    """
     from ray._private import ray_constants
 
     keep_token_private()
@@ -75,9 +80,27 @@ def start_ray(**options: Any) -> None:
     before = ray_constants.ENABLE_RAY_CLUSTER
     ray_constants.ENABLE_RAY_CLUSTER = False
     try:
-        ray.init(address="local", **options)
+        _start_twice(options)
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = before
+
+
+def _start_twice(options: Mapping[str, Any]) -> None:
+    import ray
+
+    for last in (False, True):
+        try:
+            ray.init(address="local", **options)
+            return
+        except Exception as error:  # Ray raises a plain Exception when a node does not come up in time
+            ray.shutdown()
+            why = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            if last:
+                raise IncompleteError(
+                    f"Ray did not start, tried twice: {why}; try again when the machine is less busy, or use "
+                    "--engine local, which needs none"
+                ) from error
+            log.warning("Ray did not start, trying once more: %s", why)
 
 
 def _choose_folder() -> Path:

@@ -54,7 +54,7 @@ def choose_batch(file: pq.ParquetFile, group: int, columns: Sequence[str], most:
     if not incremental and rows * max(sizes, default=0) <= BATCH_BYTES:
         return most
     longest = max(incremental, default=1)
-    for batch in file.iter_batches(1, row_groups=[group], columns=list(columns)):
+    for batch in file.iter_batches(1, row_groups=[group], columns=list(columns), use_threads=False):
         for array in batch.columns:
             longest = max(longest, pc.max(pc.binary_length(array.dictionary)).as_py() or 1)
         break

@@ -58,7 +58,8 @@ class MetadataFile:
         ):
             for group in range(file.num_row_groups):
                 rows = choose_batch(probe, group, _texts(file.schema_arrow, names), batch_size)
-                for batch in file.iter_batches(rows, row_groups=[group], columns=names):
+                # pyarrow's threads may outlive the interpreter, which then aborts.
+                for batch in file.iter_batches(rows, row_groups=[group], columns=names, use_threads=False):
                     columns = {ours: batch.column(theirs) for ours, theirs in self.columns.items()}
                     yield position, {ours: as_known(ours, column) for ours, column in columns.items()}
                     position += batch.num_rows

@@ -44,7 +44,7 @@ def ingest(
 
 def outcomes(dataset: Dataset, shard: int) -> list[dict[str, Any]]:
     data = dataset.store.load(f"images/{shard:06d}.rows.parquet")
-    table = pq.read_table(pa.BufferReader(pa.py_buffer(data)))
+    table = pq.read_table(pa.BufferReader(pa.py_buffer(data)), use_threads=False)
     assert table.schema.equals(ROWS)
     found: list[dict[str, Any]] = table.to_pylist()
     return found
