@@ -75,10 +75,10 @@ class DepthMap(Grey):
         return None
 
 
-def to_distance(map: np.ndarray) -> np.ndarray:
+def to_distance(condition_map: np.ndarray) -> np.ndarray:
     """uint8 depth map, which is linear in the inverse of the distance -> metres, float64."""
     near, far = 1 / NEAREST, 1 / FARTHEST
-    return np.asarray(1 / (far + (near - far) * map.astype(np.float64) / 255))
+    return np.asarray(1 / (far + (near - far) * condition_map.astype(np.float64) / 255))
 
 
 FORMAT = DepthMap(

@@ -54,7 +54,7 @@ class Format(Protocol):
     @property
     def meanings(self) -> tuple[str, ...]: ...
 
-    def encode(self, map: Map) -> dict[str, bytes]:
+    def encode(self, condition_map: Map) -> dict[str, bytes]:
         """Member name -> bytes, the same bytes for the same map on every run."""
         ...
 
@@ -62,7 +62,7 @@ class Format(Protocol):
         """The map that `encode` was given, exactly; other members may be present. Raises ValueError."""
         ...
 
-    def render(self, map: Map, height: int, width: int) -> np.ndarray:
+    def render(self, condition_map: Map, height: int, width: int) -> np.ndarray:
         """The control image, uint8 (height, width, channels): what the adapter sees before /255 and any threshold.
 
         `height` and `width` are the picture's. Only a map with cells is brought to that size, others have it
@@ -80,28 +80,28 @@ class Format(Protocol):
         """Whether a map is numbers, stored as JSON, which can be given at any size; see `place`."""
         return self.members[0].endswith(".json")
 
-    def mirror(self, map: Map) -> Map:
+    def mirror(self, condition_map: Map) -> Map:
         """The map of the picture mirrored left to right."""
-        return map[:, ::-1]
+        return condition_map[:, ::-1]
 
-    def size(self, map: Map) -> tuple[int, int]:
+    def size(self, condition_map: Map) -> tuple[int, int]:
         """Height and width of the map."""
-        height, width = map.shape[:2]
+        height, width = condition_map.shape[:2]
         return height, width
 
-    def crop(self, map: Map, window: Window) -> Map:
+    def crop(self, condition_map: Map, window: Window) -> Map:
         """The map of what these rows and columns of the picture show."""
-        return np.ascontiguousarray(map[window])
+        return np.ascontiguousarray(condition_map[window])
 
-    def render_window(self, map: Map, height: int, width: int, window: Window) -> np.ndarray:
+    def render_window(self, condition_map: Map, height: int, width: int, window: Window) -> np.ndarray:
         """uint8 (h, w, channels): the control image of a window of the picture (height, width)."""
-        return self.render(map, height, width)[window]
+        return self.render(condition_map, height, width)[window]
 
-    def is_blank(self, map: Map) -> bool:
+    def is_blank(self, condition_map: Map) -> bool:
         """Whether the map asks for nothing, as a keypose without people does."""
         return False
 
-    def place(self, map: Map, size: tuple[int, int], window: Window) -> Map:
+    def place(self, condition_map: Map, size: tuple[int, int], window: Window) -> Map:
         """A numeric map scaled to `size` (width, height), then cut to the window."""
         raise ValueError(f"{self.members[0]} holds no numbers")
 

@@ -57,8 +57,8 @@ NETWORKS = {
 GPU_BATCH = 4
 
 
-def _count_pixels(map: np.ndarray) -> dict[int, int]:
-    counts = np.bincount(map.ravel(), minlength=256)
+def _count_pixels(condition_map: np.ndarray) -> dict[int, int]:
+    counts = np.bincount(condition_map.ravel(), minlength=256)
     return {value: int(counts[value]) for value in np.flatnonzero(counts).tolist()}
 
 

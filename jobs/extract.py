@@ -64,7 +64,7 @@ class ExtractCommand:
             column=self.as_,
             batch=self.batch,
             device=device,
-            compile=self.compile,
+            compiled=self.compile,
         )
 
 

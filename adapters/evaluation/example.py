@@ -47,13 +47,13 @@ def crop_middle(sample: Sample, condition: str, size: int) -> EvalExample:
     crop = np.ascontiguousarray(picture[window])
     form = format_of(condition)
     if form.from_crop:
-        map = extract_from_crop(condition, crop)
-        control_image = form.render(map, size, size)
+        condition_map = extract_from_crop(condition, crop)
+        control_image = form.render(condition_map, size, size)
     else:
         whole = form.decode({name: bytes(sample.members[name]) for name in form.members})
-        map, control_image = form.crop(whole, window), form.render_window(whole, height, width, window)
+        condition_map, control_image = form.crop(whole, window), form.render_window(whole, height, width, window)
     captions = read_info(sample).captions
-    return EvalExample(sample.key, crop, map, to_seen(control_image, form), captions[0])
+    return EvalExample(sample.key, crop, condition_map, to_seen(control_image, form), captions[0])
 
 
 def choose_wrong(examples: Sequence[EvalExample], condition: str) -> list[int]:

@@ -43,7 +43,7 @@ def count_fidelity(
     if fidelity is None:
         return []
     rows = [
-        [fidelity.count(found, map) for map in maps]
+        [fidelity.count(found, condition_map) for condition_map in maps]
         for found, *maps in zip(extract_again(extractor, pictures), *given, strict=True)
     ]
     return [Counts(np.stack(column), fidelity.evaluate) for column in zip(*rows, strict=True)]

@@ -144,12 +144,12 @@ def _read_numbers(form: Format, path: Path) -> Map:
         raise RequestError(f"{path} must hold what a column's {form.members[0]} holds: {error!r}") from None
 
 
-def _render_numbers(form: Format, map: Map, geometry: Geometry) -> np.ndarray:
-    height, width = form.size(map)
+def _render_numbers(form: Format, condition_map: Map, geometry: Geometry) -> np.ndarray:
+    height, width = form.size(condition_map)
     placement = geometry.place(width, height)
     left, top, width, height = placement.crop
     window = slice(top, top + height), slice(left, left + width)
-    return form.render(form.place(map, placement.resized, window), height, width)
+    return form.render(form.place(condition_map, placement.resized, window), height, width)
 
 
 def _render_cells(form: Format, cells: np.ndarray, geometry: Geometry) -> np.ndarray:

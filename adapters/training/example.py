@@ -107,8 +107,10 @@ def make_example(sample: Sample, crop_config: CropConfig, seed: int, visit: str)
     picture = decode_rgb(sample.members["jpg"]) if needs_picture else None
     latent = read_latent(sample) if crop_config.latents else None
     mirrored = crop_config.flip and randoms.mirror < 0.5
-    map = None if form.from_crop or crop_config.live else read_map(sample, crop_config.condition, mirrored)
-    height, width = form.size(map) if picture is None else picture.shape[:2]
+    condition_map = (
+        None if form.from_crop or crop_config.live else read_map(sample, crop_config.condition, mirrored)
+    )
+    height, width = form.size(condition_map) if picture is None else picture.shape[:2]
     if latent is None:
         window = choose_window(height, width, crop_config.size, randoms, sample.key)
     else:
@@ -121,8 +123,8 @@ def make_example(sample: Sample, crop_config: CropConfig, seed: int, visit: str)
     if form.from_crop:
         assert crop is not None
         control_image = form.render(extract_from_crop(crop_config.condition, crop), *crop.shape[:2])
-    elif map is not None:
-        control_image = form.render_window(map, height, width, window)
+    elif condition_map is not None:
+        control_image = form.render_window(condition_map, height, width, window)
     shape = crop_config.channels, *((part.stop - part.start) // crop_config.cell for part in window)
     return Example(
         picture=None if latent is not None else _to_tensor(crop),  # type: ignore[arg-type]
@@ -162,8 +164,8 @@ def check_latent(latent: torch.Tensor, window: Window, crop_config: CropConfig, 
 def read_map(sample: Sample, condition: str, mirrored: bool = False) -> Map:
     """The whole picture's map, from the column's members."""
     form = format_of(condition)
-    map = form.decode({name: bytes(sample.members[name]) for name in form.members})
-    return form.mirror(map) if mirrored else map
+    condition_map = form.decode({name: bytes(sample.members[name]) for name in form.members})
+    return form.mirror(condition_map) if mirrored else condition_map
 
 
 def _choose_caption(sample: Sample, u: float) -> str:

@@ -167,7 +167,9 @@ class LiveCondition:
     def __call__(self, pictures: torch.Tensor) -> torch.Tensor:
         """uint8 (N, 3, H, W) -> uint8 (N, C, H, W)."""
         maps = self.extractor(np.ascontiguousarray(pictures.permute(0, 2, 3, 1).cpu().numpy()))
-        images = np.stack([self.extractor.format.render(map, *pictures.shape[2:]) for map in maps])
+        images = np.stack(
+            [self.extractor.format.render(condition_map, *pictures.shape[2:]) for condition_map in maps]
+        )
         return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
 
 

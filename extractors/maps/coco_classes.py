@@ -66,6 +66,9 @@ PANOPTIC_IDS: tuple[int, ...] = (
 """The 133 panoptic category ids in rising order, which is the order of a panoptic network's classes."""
 
 PANOPTIC_TO_VALUE: Mapping[int, int] = MappingProxyType(
-    {id: COCO_STUFF.index(MERGED[id][0]) if id in MERGED else id - 1 for id in PANOPTIC_IDS}
+    {
+        panoptic_id: COCO_STUFF.index(MERGED[panoptic_id][0]) if panoptic_id in MERGED else panoptic_id - 1
+        for panoptic_id in PANOPTIC_IDS
+    }
 )
 """Panoptic category id -> COCO-Stuff pixel value; a merged category becomes the class whose name it kept."""

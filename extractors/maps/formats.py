@@ -47,15 +47,15 @@ class Grey(Pixels):
     values: Values = "continuous"
     invertible: bool = True
 
-    def encode(self, map: np.ndarray) -> dict[str, bytes]:
-        return {self.member: png.encode_grey(map)}
+    def encode(self, condition_map: np.ndarray) -> dict[str, bytes]:
+        return {self.member: png.encode_grey(condition_map)}
 
     def decode(self, members: Mapping[str, bytes]) -> np.ndarray:
         return png.decode_grey(members[self.member])
 
-    def render(self, map: np.ndarray, height: int, width: int) -> np.ndarray:
-        check_size(map.shape, height, width)
-        return np.repeat(map[:, :, None], self.channels, axis=2)
+    def render(self, condition_map: np.ndarray, height: int, width: int) -> np.ndarray:
+        check_size(condition_map.shape, height, width)
+        return np.repeat(condition_map[:, :, None], self.channels, axis=2)
 
     def find_oddity(self, pixels: np.ndarray) -> str | None:
         share = float((pixels > 127).mean())
@@ -75,15 +75,15 @@ class Indexed(Pixels):
     palette_of: str = field(kw_only=True)
     values: Values = "labels"
 
-    def encode(self, map: np.ndarray) -> dict[str, bytes]:
-        return {self.member: png.encode_indexed(map, self.palette)}
+    def encode(self, condition_map: np.ndarray) -> dict[str, bytes]:
+        return {self.member: png.encode_indexed(condition_map, self.palette)}
 
     def decode(self, members: Mapping[str, bytes]) -> np.ndarray:
         return png.decode_indexed(members[self.member])
 
-    def render(self, map: np.ndarray, height: int, width: int) -> np.ndarray:
-        check_size(map.shape, height, width)
-        return np.asarray(self.palette[map])
+    def render(self, condition_map: np.ndarray, height: int, width: int) -> np.ndarray:
+        check_size(condition_map.shape, height, width)
+        return np.asarray(self.palette[condition_map])
 
     def find_oddity(self, pixels: np.ndarray) -> str | None:
         return find_other_colors(pixels, self.palette, self.palette_of)
@@ -95,17 +95,17 @@ class Rgb(Pixels):
 
     cell: int = 1
 
-    def encode(self, map: np.ndarray) -> dict[str, bytes]:
-        return {self.member: png.encode_rgb(map)}
+    def encode(self, condition_map: np.ndarray) -> dict[str, bytes]:
+        return {self.member: png.encode_rgb(condition_map)}
 
     def decode(self, members: Mapping[str, bytes]) -> np.ndarray:
         return png.decode_rgb(members[self.member])
 
-    def render(self, map: np.ndarray, height: int, width: int) -> np.ndarray:
+    def render(self, condition_map: np.ndarray, height: int, width: int) -> np.ndarray:
         if self.cell > 1:
-            return np.asarray(cv2.resize(map, (width, height), interpolation=cv2.INTER_NEAREST))
-        check_size(map.shape[:2], height, width)
-        return map
+            return np.asarray(cv2.resize(condition_map, (width, height), interpolation=cv2.INTER_NEAREST))
+        check_size(condition_map.shape[:2], height, width)
+        return condition_map
 
 
 def find_other_colors(pixels: np.ndarray, palette: np.ndarray, palette_of: str) -> str | None:

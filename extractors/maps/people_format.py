@@ -47,13 +47,20 @@ class PeopleFormat(Format):
     fidelity: Fidelity | None = None
     statistic: Statistic | None = None
 
-    def encode(self, map: People) -> dict[str, bytes]:
+    def encode(self, condition_map: People) -> dict[str, bytes]:
         # str gives the fewest digits that name a float32; earlier versions wrote 0.01 px and 0.001.
-        keypoints = [[[float(str(number)) for number in point] for point in person] for person in map.keypoints]
-        record = {"persons": len(map), "height": map.height, "width": map.width, "keypoints": keypoints}
+        keypoints = [
+            [[float(str(number)) for number in point] for point in person] for person in condition_map.keypoints
+        ]
+        record = {
+            "persons": len(condition_map),
+            "height": condition_map.height,
+            "width": condition_map.width,
+            "keypoints": keypoints,
+        }
         return {
             "keypose.json": json.dumps(record, separators=(",", ":"), allow_nan=False).encode(),
-            "keypose.png": png.encode_indexed(draw_people_indices(map), PEOPLE_PALETTE),
+            "keypose.png": png.encode_indexed(draw_people_indices(condition_map), PEOPLE_PALETTE),
         }
 
     def decode(self, members: Mapping[str, bytes]) -> People:
@@ -66,37 +73,37 @@ class PeopleFormat(Format):
             raise BadRecord("must hold 17 keypoints of 3 numbers for each person") from None
         return People(record.height, record.width, keypoints)
 
-    def render(self, map: People, height: int, width: int) -> np.ndarray:
-        check_size((map.height, map.width), height, width)
-        return draw_people(map)
+    def render(self, condition_map: People, height: int, width: int) -> np.ndarray:
+        check_size((condition_map.height, condition_map.width), height, width)
+        return draw_people(condition_map)
 
-    def mirror(self, map: People) -> People:
-        return map.mirrored()
+    def mirror(self, condition_map: People) -> People:
+        return condition_map.mirrored()
 
-    def size(self, map: People) -> tuple[int, int]:
-        return map.height, map.width
+    def size(self, condition_map: People) -> tuple[int, int]:
+        return condition_map.height, condition_map.width
 
-    def crop(self, map: People, window: Window) -> People:
+    def crop(self, condition_map: People, window: Window) -> People:
         """Those who are drawn in the window, with the keypoints they have inside it."""
         height, width = (part.stop - part.start for part in window)
-        points = map.within(window).keypoints[:MAX_DRAWN] - _corner(window)
+        points = condition_map.within(window).keypoints[:MAX_DRAWN] - _corner(window)
         outside = ((points[..., :2] < 0) | (points[..., :2] >= (width, height))).any(axis=2)
         points[outside, 2] = 0
         return People(height, width, points)
 
-    def render_window(self, map: People, height: int, width: int, window: Window) -> np.ndarray:
+    def render_window(self, condition_map: People, height: int, width: int, window: Window) -> np.ndarray:
         """The first two who are seen in the window, not the first two of the whole picture."""
-        return self.render(map.within(window), height, width)[window]
+        return self.render(condition_map.within(window), height, width)[window]
 
-    def is_blank(self, map: People) -> bool:
-        return not len(map)
+    def is_blank(self, condition_map: People) -> bool:
+        return not len(condition_map)
 
-    def place(self, map: People, size: tuple[int, int], window: Window) -> People:
+    def place(self, condition_map: People, size: tuple[int, int], window: Window) -> People:
         """Everybody, with points outside the window too: lines lead to them."""
         height, width = (part.stop - part.start for part in window)
-        points = map.keypoints.astype(np.float64)
-        points[..., 0] = points[..., 0] * size[0] / map.width - window[1].start
-        points[..., 1] = points[..., 1] * size[1] / map.height - window[0].start
+        points = condition_map.keypoints.astype(np.float64)
+        points[..., 0] = points[..., 0] * size[0] / condition_map.width - window[1].start
+        points[..., 1] = points[..., 1] * size[1] / condition_map.height - window[0].start
         return People(height, width, points)
 
     def find_oddity(self, pixels: np.ndarray) -> str | None:

@@ -23,11 +23,13 @@ class Posterior(Format):
     is_condition: bool = False
     cell: int = STRIDE
 
-    def encode(self, map: np.ndarray) -> dict[str, bytes]:
-        if not np.isfinite(map).all():
-            raise ValueError(f"a latent must be finite in float16, and {(~np.isfinite(map)).sum()} values are not")
+    def encode(self, condition_map: np.ndarray) -> dict[str, bytes]:
+        if not np.isfinite(condition_map).all():
+            raise ValueError(
+                f"a latent must be finite in float16, and {(~np.isfinite(condition_map)).sum()} values are not"
+            )
         file = io.BytesIO()
-        np.lib.format.write_array(file, np.ascontiguousarray(map), version=(1, 0), allow_pickle=False)
+        np.lib.format.write_array(file, np.ascontiguousarray(condition_map), version=(1, 0), allow_pickle=False)
         return {self.members[0]: file.getvalue()}
 
     def decode(self, members: Mapping[str, bytes]) -> np.ndarray:
@@ -40,19 +42,21 @@ class Posterior(Format):
         # Not read_array: it takes the memory that the header asks for before it looks how much is there.
         return np.frombuffer(file.getbuffer()[file.tell() :], np.float16).reshape(shape)
 
-    def size(self, map: np.ndarray) -> tuple[int, int]:
-        height, width = map.shape[2:]
+    def size(self, condition_map: np.ndarray) -> tuple[int, int]:
+        height, width = condition_map.shape[2:]
         return height, width
 
-    def mirror(self, map: np.ndarray) -> np.ndarray:
+    def mirror(self, condition_map: np.ndarray) -> np.ndarray:
         raise ValueError("the mirrored picture's latent is not the mirrored latent: it must be made anew")
 
-    def render(self, map: np.ndarray, height: int, width: int) -> np.ndarray:
+    def render(self, condition_map: np.ndarray, height: int, width: int) -> np.ndarray:
         """The mean's first three channels as RGB, each min-max, where the crop lies; the rest is black."""
         side = fixed_side(height, width)
-        if map.shape[2:] != (side // STRIDE, side // STRIDE):
-            raise ValueError(f"a latent of {map.shape[2:]} does not belong to the fixed crop of {side} pixels")
-        mean = map[0].astype(np.float32)
+        if condition_map.shape[2:] != (side // STRIDE, side // STRIDE):
+            raise ValueError(
+                f"a latent of {condition_map.shape[2:]} does not belong to the fixed crop of {side} pixels"
+            )
+        mean = condition_map[0].astype(np.float32)
         shown = np.stack([scale_to_grey(mean[channel % len(mean)]) for channel in range(3)], axis=2)
         control_image = np.zeros((height, width, 3), np.uint8)
         rows, columns = fixed_crop(height, width)

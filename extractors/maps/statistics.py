@@ -44,8 +44,8 @@ _BINS = 100  # from no edge at all to nothing but edge
 _THRESHOLD = 127  # above it is an edge: `u8 > 127` is `edge >= 0.5`, where the published sketch adapter cut
 
 
-def _edge_density(map: np.ndarray) -> int:
-    edges = map > _THRESHOLD
+def _edge_density(condition_map: np.ndarray) -> int:
+    edges = condition_map > _THRESHOLD
     return min(_BINS * int(edges.sum()) // edges.size, _BINS - 1)
 
 

@@ -23,7 +23,7 @@ the error, and no pixel is estimated farther than this."""
 
 def add_counts(count: Callable[[Any, Any], np.ndarray], maps: Iterable[Any], truths: Iterable[Any]) -> np.ndarray:
     """The sum of what `count` says of each pair; zeros (0,) of no pairs."""
-    counts = [count(map, truth) for map, truth in zip(maps, truths, strict=True)]
+    counts = [count(condition_map, truth) for condition_map, truth in zip(maps, truths, strict=True)]
     return np.asarray(sum(counts[1:], counts[0])) if counts else np.zeros(0)
 
 
@@ -36,9 +36,9 @@ def edge_f1(maps: Iterable[np.ndarray], truths: Iterable[np.ndarray]) -> float:
     return f1_of(add_counts(count_edges, maps, truths))
 
 
-def count_edges(map: np.ndarray, truth: np.ndarray) -> np.ndarray:
+def count_edges(condition_map: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """int64 (4,): found pixels that are right, found pixels, true pixels that were met, true pixels."""
-    edge, line = thin(map) > 0, truth > 127
+    edge, line = thin(condition_map) > 0, truth > 127
     return np.array([(edge & _near(line)).sum(), edge.sum(), (line & _near(edge)).sum(), line.sum()])
 
 
@@ -51,11 +51,11 @@ def f1_of(counts: np.ndarray) -> float:
     return float(2 * precision * recall / max(precision + recall, 1e-9))
 
 
-def thin(map: np.ndarray) -> np.ndarray:
+def thin(condition_map: np.ndarray) -> np.ndarray:
     """uint8 (H, W): what is above 127, thinned to lines one pixel wide of 255."""
     from skimage.morphology import skeletonize  # takes a second, with the half of scipy that it wants
 
-    return np.where(skeletonize(map > 127), np.uint8(255), np.uint8(0))
+    return np.where(skeletonize(condition_map > 127), np.uint8(255), np.uint8(0))
 
 
 def _near(line: np.ndarray) -> np.ndarray:
@@ -74,13 +74,13 @@ def abs_rel(maps: Iterable[np.ndarray], depths: Iterable[np.ndarray]) -> float:
     return mean_of(add_counts(count_abs_rel, maps, depths))
 
 
-def count_abs_rel(map: np.ndarray, depth: np.ndarray) -> np.ndarray:
+def count_abs_rel(condition_map: np.ndarray, depth: np.ndarray) -> np.ndarray:
     """float64 (2,): the picture's AbsRel and 1, or zeros where it does not count."""
     valid = depth <= FARTHEST
     if not valid.any():
         return np.zeros(2)
     truth = depth[valid].astype(np.float64)
-    x, y = map[valid].astype(np.float64), 1 / truth
+    x, y = condition_map[valid].astype(np.float64), 1 / truth
     spread = x.var()
     scale = max(float(((x - x.mean()) * (y - y.mean())).mean() / spread), 0.0) if spread else 0.0
     inverse = np.maximum(scale * (x - x.mean()) + y.mean(), 1 / FARTHEST)
@@ -101,10 +101,10 @@ def mean_iou(maps: Iterable[np.ndarray], truths: Iterable[np.ndarray]) -> float:
     return iou_of(add_counts(count_labels, maps, truths))
 
 
-def count_labels(map: np.ndarray, truth: np.ndarray) -> np.ndarray:
+def count_labels(condition_map: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """int64 (768,): pixels of each class that are right, that were found, and that there are."""
     labelled = truth != UNLABELLED
-    found, there = map[labelled], truth[labelled]
+    found, there = condition_map[labelled], truth[labelled]
     return np.concatenate([np.bincount(of, minlength=256) for of in (there[found == there], found, there)])
 
 
@@ -125,6 +125,6 @@ def color_error(maps: Iterable[np.ndarray], truths: Iterable[np.ndarray]) -> flo
     return mean_of(add_counts(count_colors, maps, truths))
 
 
-def count_colors(map: np.ndarray, truth: np.ndarray) -> np.ndarray:
+def count_colors(condition_map: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """float64 (2,): the sum of |map - truth| / 255, and how many values there are."""
-    return np.array([np.abs(map.astype(np.int64) - truth).sum() / 255, truth.size])
+    return np.array([np.abs(condition_map.astype(np.int64) - truth).sum() / 255, truth.size])

@@ -179,10 +179,10 @@ class Pack:
 def enlarge(form: Format, members: Mapping[str, bytes | memoryview], height: int, width: int) -> dict[str, bytes]:
     """The members of a map of cells at the picture's size, as the adapter sees it."""
     own = {name: bytes(members[name]) for name in form.members}
-    map = form.decode(own)
-    if form.size(map) == (height, width):
+    condition_map = form.decode(own)
+    if form.size(condition_map) == (height, width):
         return own
-    return form.encode(form.render(map, height, width))
+    return form.encode(form.render(condition_map, height, width))
 
 
 def commit_published(

@@ -86,10 +86,10 @@ def measure_map(form: Format, data: bytes) -> Counts:
     """What the condition's statistic counts of a map, from the member that `decode` reads."""
     statistic = form.statistic
     assert statistic is not None
-    map = form.decode({form.members[0]: data})
+    condition_map = form.decode({form.members[0]: data})
     if not isinstance(statistic, ClassStatistic):
-        return {statistic.name: {(statistic.measure(map),): 1}}
-    pixels = statistic.measure(map)
+        return {statistic.name: {(statistic.measure(condition_map),): 1}}
+    pixels = statistic.measure(condition_map)
     return {
         statistic.name: {(value,): 1 for value in pixels},
         PIXELS.format(statistic.name): {(value,): count for value, count in pixels.items()},

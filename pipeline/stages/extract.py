@@ -88,14 +88,14 @@ def encode(
     column: Column, form: Format, keys: Sequence[str], maps: Sequence[Map | Exception]
 ) -> tuple[Column, list[tuple[str, Members]]]:
     """What `take` takes; touches nothing of the column, so that it may run on any thread."""
-    return column, [(key, _encode_one(form, map)) for key, map in zip(keys, maps, strict=True)]
+    return column, [(key, _encode_one(form, condition_map)) for key, condition_map in zip(keys, maps, strict=True)]
 
 
-def _encode_one(form: Format, map: Map | Exception) -> Members:
-    if isinstance(map, Exception):
-        return map
+def _encode_one(form: Format, condition_map: Map | Exception) -> Members:
+    if isinstance(condition_map, Exception):
+        return condition_map
     try:
-        return form.encode(map)
+        return form.encode(condition_map)
     except Exception as error:
         return error
 
@@ -201,7 +201,7 @@ class Extract:
             if len(batch) == 1:
                 return [error.with_traceback(None)]  # whose frames hold the pictures
             # One bad picture must not take its neighbours with it.
-            return [map for part in batch.split(1) for map in self._maps(name, part, 1)]
+            return [condition_map for part in batch.split(1) for condition_map in self._maps(name, part, 1)]
 
     def _run(self, name: str, batch: Batch) -> list[Map]:
         """The extractor on the batch, in smaller and smaller parts while the memory does not suffice.
@@ -212,7 +212,11 @@ class Extract:
         while True:
             limit = self.limits[name]
             try:
-                return [map for part in batch.split(limit, limit) for map in self.extractors[name](part)]
+                return [
+                    condition_map
+                    for part in batch.split(limit, limit)
+                    for condition_map in self.extractors[name](part)
+                ]
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise
@@ -235,7 +239,7 @@ class Extract:
             shard=images.shard,
             planned=images.samples,
             recipe=made.recipe,
-            input=images.sha256,
+            input_digest=images.sha256,
             drops=dict(Counter(column.dropped.values())),
             dropped=column.dropped,
             seconds=column.seconds,

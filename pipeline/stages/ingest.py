@@ -234,5 +234,5 @@ class Ingest:
             shard=images.shard,
             planned=images.samples,
             recipe=self.truths[column],
-            input=images.sha256,
+            input_digest=images.sha256,
         )

@@ -33,7 +33,7 @@ def plan_extract(
     column: str | None = None,
     batch: int = 8,
     device: str = "cpu",
-    compile: bool = False,
+    compiled: bool = False,
 ) -> Extract:
     """The stage for these conditions, its columns begun; `column` renames the only one.
 
@@ -54,7 +54,7 @@ def plan_extract(
             recipe = extractor.recipe()
         except (UnknownCondition, WeightsUnavailable, WeightsDamaged) as error:
             raise RequestError(str(error)) from None
-        recipes[name] = compiled_recipe(recipe) if compile else recipe
+        recipes[name] = compiled_recipe(recipe) if compiled else recipe
         resources.append(extractor.resources)
     # No column is begun before all of the request is known to be right.
     conditions = [
@@ -63,4 +63,4 @@ def plan_extract(
     ]
     # A worker of a cluster stands in another folder than the command.
     weights = weights and weights.absolute()
-    return Extract(dataset, conditions, combine(resources, device), weights, batch, device, compile)
+    return Extract(dataset, conditions, combine(resources, device), weights, batch, device, compiled)

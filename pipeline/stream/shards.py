@@ -38,8 +38,8 @@ class ShardSource(Protocol):
 class ShardPrefetcher:
     """A context manager. open: gives the samples of a shard."""
 
-    def __init__(self, open: Callable[[int], Opened]) -> None:
-        self._open = open
+    def __init__(self, open_shard: Callable[[int], Opened]) -> None:
+        self._open = open_shard
         self._threads = ThreadPoolExecutor(OPENERS)
         self._shards: dict[int, Future[Opened]] = {}
 

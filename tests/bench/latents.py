@@ -100,5 +100,5 @@ def random_base(parts: int) -> Base:
 @torch.no_grad()
 def with_latent(sample: Sample, base: Base) -> Sample:
     picture = torch.from_numpy(decode_rgb(sample.members["jpg"])).permute(2, 0, 1)[None]
-    map = VaeEncoder(base.vae)(scale_pictures(picture))[0].numpy().astype(np.float16)
-    return Sample(sample.key, {**sample.members, **format_of("latents").encode(map)})
+    condition_map = VaeEncoder(base.vae)(scale_pictures(picture))[0].numpy().astype(np.float16)
+    return Sample(sample.key, {**sample.members, **format_of("latents").encode(condition_map)})

@@ -21,8 +21,8 @@ from extractors.metrics.maps import count_colors, mean_of
 class NormalMap(Rgb):
     """Map: uint8 (H, W, 3), the normal's x, y, z from -1..1 to 0..255. In a mirror x changes its sign."""
 
-    def mirror(self, map: np.ndarray) -> np.ndarray:
-        mirrored = map[:, ::-1].copy()
+    def mirror(self, condition_map: np.ndarray) -> np.ndarray:
+        mirrored = condition_map[:, ::-1].copy()
         mirrored[..., 0] = 255 - mirrored[..., 0]
         return mirrored
 
@@ -38,7 +38,9 @@ FORMAT = NormalMap(
         count_colors,
         lambda sums: {"normal_error": mean_of(sums)},
     ),
-    statistic=NumberStatistic("steepness", "Steepness", 10, lambda map: int(255 - map[..., 2].min()) // 26, str),
+    statistic=NumberStatistic(
+        "steepness", "Steepness", 10, lambda condition_map: int(255 - condition_map[..., 2].min()) // 26, str
+    ),
 )
 
 

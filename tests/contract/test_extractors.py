@@ -35,34 +35,34 @@ def same(a: Map, b: Map) -> bool:
     return bool(a == b)
 
 
-def check_documented(map: Map, condition: str, height: int, width: int) -> None:
+def check_documented(condition_map: Map, condition: str, height: int, width: int) -> None:
     """The picture's size; and of this project's conditions type, dtype and range, which a new one tests itself."""
     form = format_of(condition)
     if form.cell == 1:
-        assert form.size(map) == (height, width)
+        assert form.size(condition_map) == (height, width)
     if condition == "keypose":
-        assert isinstance(map, People)
-        assert map.keypoints.dtype == np.float32
-        assert np.isfinite(map.keypoints).all()
-        assert ((map.keypoints[..., 2] >= 0) & (map.keypoints[..., 2] <= 1)).all()
+        assert isinstance(condition_map, People)
+        assert condition_map.keypoints.dtype == np.float32
+        assert np.isfinite(condition_map.keypoints).all()
+        assert ((condition_map.keypoints[..., 2] >= 0) & (condition_map.keypoints[..., 2] <= 1)).all()
     if condition == "latents":
         side = fixed_side(height, width) // 8
-        assert map.dtype == np.float16
-        assert map.shape == (2, 4, side, side)
-        assert np.isfinite(map).all()
-        assert ((map[1] >= -30) & (map[1] <= 20)).all()
+        assert condition_map.dtype == np.float16
+        assert condition_map.shape == (2, 4, side, side)
+        assert np.isfinite(condition_map).all()
+        assert ((condition_map[1] >= -30) & (condition_map[1] <= 20)).all()
     if condition == "color":
-        assert map.dtype == np.uint8
-        assert map.shape == (max(1, height // 64), max(1, width // 64), 3)
+        assert condition_map.dtype == np.uint8
+        assert condition_map.shape == (max(1, height // 64), max(1, width // 64), 3)
     if condition in ("sketch", "depth", "seg", "canny"):
-        assert map.dtype == np.uint8
-        assert map.ndim == 2
+        assert condition_map.dtype == np.uint8
+        assert condition_map.ndim == 2
     if condition == "depth":  # min-max, or all alike
-        assert not map.any() or (map.min(), map.max()) == (0, 255)
+        assert not condition_map.any() or (condition_map.min(), condition_map.max()) == (0, 255)
     if condition == "seg":
-        assert np.isin(map, [*range(182), 255]).all()
+        assert np.isin(condition_map, [*range(182), 255]).all()
     if condition == "canny":
-        assert np.isin(map, [0, 255]).all()
+        assert np.isin(condition_map, [0, 255]).all()
 
 
 def test_says_what_it_is(registered: Registered) -> None:
@@ -81,7 +81,7 @@ def test_eight_at_once_equal_eight_alone(extractor: Extractor) -> None:
     at_once = extractor(Batch(pictures))
     assert len(at_once) == 8
     alone = [extractor(pictures[i : i + 1])[0] for i in range(8)]
-    assert all(same(map, other) for map, other in zip(at_once, alone, strict=True))
+    assert all(same(condition_map, other) for condition_map, other in zip(at_once, alone, strict=True))
     if extractor.condition != "keypose":  # of whom a part of a photograph may hold none
         assert any(not same(at_once[0], other) for other in at_once[1:]), "the maps do not depend on the pictures"
 
@@ -92,21 +92,21 @@ def test_any_size_twice_the_same_and_stored_exactly(registered: Registered, name
     height, width = (SMALL if registered.drawn else SIZES)[name]
     pictures = crop(height, width, 90, 180)[None]
     untouched = pictures.copy()
-    (map,) = extractor(pictures)
+    (condition_map,) = extractor(pictures)
     assert np.array_equal(pictures, untouched)
-    check_documented(map, registered.condition, height, width)
+    check_documented(condition_map, registered.condition, height, width)
     form = extractor.format
-    control_image = form.render(map, height, width)
+    control_image = form.render(condition_map, height, width)
     assert control_image.shape == (height, width, form.channels)
     assert control_image.dtype == np.uint8
-    members = form.encode(map)
+    members = form.encode(condition_map)
     assert tuple(members) == form.members
     restored = form.decode({**members, "jpg": b""})
-    assert same(restored, map)
+    assert same(restored, condition_map)
     assert form.encode(restored) == members
     assert np.array_equal(form.render(restored, height, width), control_image)
     if height * width <= 320 * 320:  # once is enough at sizes that take long
-        assert same(map, extractor(pictures)[0])
+        assert same(condition_map, extractor(pictures)[0])
 
 
 @pytest.mark.parametrize("value", [None, 0, 255], ids=["grey", "black", "white"])
@@ -114,8 +114,8 @@ def test_grey_pictures(registered: Registered, value: int | None) -> None:
     grey = np.repeat(crop(64, 64, 90, 180)[:, :, 1:2], 3, axis=2)
     if value is not None:
         grey = np.full_like(grey, value)
-    (map,) = registered.extractor(grey[None])
-    check_documented(map, registered.condition, 64, 64)
+    (condition_map,) = registered.extractor(grey[None])
+    check_documented(condition_map, registered.condition, 64, 64)
 
 
 def test_no_network_when_called(extractor: Extractor, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,7 +162,9 @@ def test_registered_pixel_by_pixel(registered: Registered, down: int, right: int
         return
     if down and knows_the_ground(registered):
         pytest.skip("it has learnt where the ground lies; that a map eight pixels down is told is tested")
-    first, second = (extractor.format.render(map, size, size).astype(int) for map in extractor(pictures))
+    first, second = (
+        extractor.format.render(condition_map, size, size).astype(int) for condition_map in extractor(pictures)
+    )
     if right:
         first, second = first.swapaxes(0, 1), second.swapaxes(0, 1)
     # Rows near a border see different surroundings in the two pictures: compare the inner ones.
@@ -181,8 +183,8 @@ def test_not_off_to_one_side(registered: Registered) -> None:
         pytest.skip("random weights do not see a mirrored picture as a mirror does")
     picture = view(registered, size, 0, 0)
     for axis in (1,) if knows_the_ground(registered) else (0, 1):
-        map, mirrored = extractor(np.stack([picture, np.flip(picture, axis)]))
-        first = np.flip(extractor.format.render(map, size, size), axis).swapaxes(0, axis).astype(int)
+        condition_map, mirrored = extractor(np.stack([picture, np.flip(picture, axis)]))
+        first = np.flip(extractor.format.render(condition_map, size, size), axis).swapaxes(0, axis).astype(int)
         second = extractor.format.render(mirrored, size, size).swapaxes(0, axis)
         inner = second[reach:-reach]
         errors = [np.abs(first[i : i + len(inner)] - inner).mean() for i in range(2 * reach + 1)]
@@ -217,6 +219,6 @@ def test_shard_in_and_shard_out(registered: Registered, tmp_path: Path) -> None:
     for picture, sample in zip(pictures, made, strict=True):
         rgb = decode_rgb(picture.members["jpg"])
         assert tuple(sample.members) == extractor.format.members
-        map = extractor.format.decode({name: bytes(data) for name, data in sample.members.items()})
-        assert same(map, extractor(rgb[None])[0])
-        assert extractor.format.render(map, *rgb.shape[:2]).shape[:2] == rgb.shape[:2]
+        condition_map = extractor.format.decode({name: bytes(data) for name, data in sample.members.items()})
+        assert same(condition_map, extractor(rgb[None])[0])
+        assert extractor.format.render(condition_map, *rgb.shape[:2]).shape[:2] == rgb.shape[:2]

@@ -66,8 +66,8 @@ def test_the_contract_holds(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_mirrored_map_is_that_of_the_mirrored_picture() -> None:
     picture = crop(64, 64, 90, 180)
-    map, mirrored = make_extractor("normals")(np.stack([picture, picture[:, ::-1]]))
-    assert np.abs(normals.FORMAT.mirror(map).astype(int) - mirrored).max() <= 1
+    condition_map, mirrored = make_extractor("normals")(np.stack([picture, picture[:, ::-1]]))
+    assert np.abs(normals.FORMAT.mirror(condition_map).astype(int) - mirrored).max() <= 1
 
 
 @pytest.fixture(scope="module")
@@ -117,12 +117,12 @@ def test_generate_knows_it(trained: Path, tmp_path: Path, caplog: pytest.LogCapt
         f"generate --base tiny --adapter normals={trained}/adapter --prompt disc --size 128 --steps 1 --guidance 1"
     )
     for name, more in (
-        ("map", f"--condition normals={tmp_path}/right.png"),
+        ("condition_map", f"--condition normals={tmp_path}/right.png"),
         ("odd", f"--condition normals={tmp_path}/wrong.png"),
         ("photo", f"--from-picture {tmp_path}/photo.png"),
     ):
         assert run(f"{words} --out {tmp_path}/{name} --device cpu {more}".split()) == 0
-    (kept,) = (tmp_path / "map").glob("normals*.png")
+    (kept,) = (tmp_path / "condition_map").glob("normals*.png")
     assert np.array_equal(png.decode_rgb(kept.read_bytes()), given)
     assert [message for message in caplog.messages if "point away" in message and "wrong.png" in message]
     expected = normals.find_normals(crop(128, 128, 90, 180))

@@ -18,10 +18,10 @@ def reference(picture: np.ndarray, low: int = 100, high: int = 200) -> np.ndarra
 
 def test_edges_are_those_of_the_colour_picture() -> None:
     picture = np.ascontiguousarray(data.astronaut())
-    (map,) = Canny("default", None)(picture[None])
-    assert np.array_equal(map, reference(picture))
-    assert set(np.unique(map)) == {0, 255}
-    assert not np.array_equal(map, cv2.Canny(picture, 100, 200)), "RGB: ties are broken otherwise"
+    (condition_map,) = Canny("default", None)(picture[None])
+    assert np.array_equal(condition_map, reference(picture))
+    assert set(np.unique(condition_map)) == {0, 255}
+    assert not np.array_equal(condition_map, cv2.Canny(picture, 100, 200)), "RGB: ties are broken otherwise"
 
 
 def test_an_edge_between_colours_of_one_brightness_is_found() -> None:
@@ -29,8 +29,8 @@ def test_an_edge_between_colours_of_one_brightness_is_found() -> None:
     picture[:, 32:] = (60, 132, 60)
     grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
     assert int(grey.max()) - int(grey.min()) < 3
-    (map,) = Canny("default", None)(picture[None])
-    assert (map[8:-8, 30:34] == 255).any(axis=1).all()
+    (condition_map,) = Canny("default", None)(picture[None])
+    assert (condition_map[8:-8, 30:34] == 255).any(axis=1).all()
     assert not cv2.Canny(grey, 100, 200).any()
 
 
@@ -49,9 +49,9 @@ def test_random_thresholds_follow_from_the_picture_alone() -> None:
     pictures = np.stack([photograph(top=top) for top in range(0, 320, 20)])
     random = Canny("random", None)
     maps = random(pictures)
-    for picture, map in zip(pictures[::-1], random(pictures[::-1]), strict=True):
-        assert np.array_equal(map, reference(picture, *draw_thresholds(picture)))
-        assert np.array_equal(map, random(np.asfortranarray(picture)[None])[0])
+    for picture, condition_map in zip(pictures[::-1], random(pictures[::-1]), strict=True):
+        assert np.array_equal(condition_map, reference(picture, *draw_thresholds(picture)))
+        assert np.array_equal(condition_map, random(np.asfortranarray(picture)[None])[0])
     assert all(np.array_equal(a, b) for a, b in zip(maps, random(pictures[::-1])[::-1], strict=True))
 
 

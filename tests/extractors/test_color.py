@@ -47,6 +47,6 @@ def test_drawn_as_cells_of_64_pixels(picture: np.ndarray) -> None:
 
 @pytest.mark.parametrize(("size", "cells"), [((1, 1), (1, 1)), ((7, 513), (1, 8)), ((127, 128), (1, 2))])
 def test_at_least_one_cell(size: tuple[int, int], cells: tuple[int, int]) -> None:
-    (map,) = Color("default", None)(np.full((1, *size, 3), 9, np.uint8))
-    assert map.shape == (*cells, 3)
-    assert (format_of("color").render(map, *size) == 9).all()
+    (condition_map,) = Color("default", None)(np.full((1, *size, 3), 9, np.uint8))
+    assert condition_map.shape == (*cells, 3)
+    assert (format_of("color").render(condition_map, *size) == 9).all()

@@ -100,13 +100,13 @@ def test_midas_equals_the_published_network(midas: Pair, height: int, width: int
         expected = np.asarray(midas.reference(normalise(picture, 0.5, 0.5))[0])
     assert expected.std() > 0.5
     assert np.abs(inverse_depth(midas.extractor, picture) - expected).max() <= 1e-4
-    (map,) = midas.extractor(picture[None])
-    assert np.abs(map.astype(int) - scale_to_grey(expected)).max() <= 1
+    (condition_map,) = midas.extractor(picture[None])
+    assert np.abs(condition_map.astype(int) - scale_to_grey(expected)).max() <= 1
 
 
 def test_midas_sees_rgb_from_minus_one_to_one_and_nothing_else(midas: Pair) -> None:
     picture = photograph(64, 96, "coffee")
-    (map,) = midas.extractor(picture[None])
+    (condition_map,) = midas.extractor(picture[None])
     others = [
         normalise(picture[:, :, ::-1].copy(), 0.5, 0.5),
         normalise(picture, 0, 1),
@@ -114,7 +114,9 @@ def test_midas_sees_rgb_from_minus_one_to_one_and_nothing_else(midas: Pair) -> N
     ]
     with torch.inference_mode():
         for other in others:
-            assert np.abs(map.astype(int) - scale_to_grey(np.asarray(midas.reference(other)[0]))).max() > 8
+            assert (
+                np.abs(condition_map.astype(int) - scale_to_grey(np.asarray(midas.reference(other)[0]))).max() > 8
+            )
 
 
 @pytest.mark.parametrize(("variant", "stride"), [("midas", 32), ("anything", 14)])
@@ -125,16 +127,16 @@ def test_sides_off_the_stride_are_padded_not_resized(
     picture = photograph(2 * stride + 5, 3 * stride - 1)
     padded = np.pad(picture, ((0, stride - 5), (0, 1), (0, 0)), mode="edge")
     whole = inverse_depth(extractor, padded)
-    (map,) = extractor(picture[None])
-    assert np.array_equal(map, scale_to_grey(whole[: picture.shape[0], : picture.shape[1]]))
+    (condition_map,) = extractor(picture[None])
+    assert np.array_equal(condition_map, scale_to_grey(whole[: picture.shape[0], : picture.shape[1]]))
 
 
 def test_every_picture_has_its_own_scale(midas: Pair) -> None:
     pictures = np.stack([photograph(64, 64), photograph(64, 64, "coffee"), np.full((64, 64, 3), 9, np.uint8)])
     maps = midas.extractor(pictures)
-    for picture, map in zip(pictures, maps, strict=True):
-        assert (map.min(), map.max()) == (0, 255)
-        assert np.array_equal(map, midas.extractor(picture[None])[0])
+    for picture, condition_map in zip(pictures, maps, strict=True):
+        assert (condition_map.min(), condition_map.max()) == (0, 255)
+        assert np.array_equal(condition_map, midas.extractor(picture[None])[0])
 
 
 def test_networks_keep_their_features_to_themselves(midas: Pair) -> None:
@@ -171,8 +173,8 @@ def test_depth_anything_equals_the_published_network(anything: Pair, height: int
         expected = np.asarray(anything.reference(pixel_values=x).predicted_depth[0])
     assert expected.std() > 0.01
     assert np.abs(inverse_depth(anything.extractor, picture) - expected).max() <= 1e-4 * expected.max()
-    (map,) = anything.extractor(picture[None])
-    assert np.abs(map.astype(int) - scale_to_grey(expected)).max() <= 1
+    (condition_map,) = anything.extractor(picture[None])
+    assert np.abs(condition_map.astype(int) - scale_to_grey(expected)).max() <= 1
 
 
 def test_depth_anything_without_one_of_its_tensors_is_refused(anything: Pair, tmp_path: Path) -> None:
@@ -193,8 +195,8 @@ def test_scaling_on_the_device_is_the_rule_of_the_format(scale: float) -> None:
     values[2] = np.round(values[2] * 8) / 8
     maps = np.asarray(to_grey(torch.from_numpy(values)))
     assert maps.dtype == np.uint8
-    for value, map in zip(values, maps, strict=True):
-        assert np.array_equal(map, scale_to_grey(value))
+    for value, condition_map in zip(values, maps, strict=True):
+        assert np.array_equal(condition_map, scale_to_grey(value))
     assert not maps[1].any()
 
 

@@ -72,8 +72,8 @@ def test_equal_to_diffusers_with_the_published_file(tmp_path: Path, monkeypatch:
             ours = extractor.network(scaled(photograph[rows, columns]))[0]
         assert posterior.mean.std() > 0.3
         torch.testing.assert_close(ours, torch.cat([posterior.mean, posterior.logvar]), rtol=0, atol=1e-4)
-        (map,) = extractor(photograph[None])
-        torch.testing.assert_close(torch.from_numpy(map).float(), ours, rtol=1e-3, atol=1e-3)
+        (condition_map,) = extractor(photograph[None])
+        torch.testing.assert_close(torch.from_numpy(condition_map).float(), ours, rtol=1e-3, atol=1e-3)
     recipe = extractor.recipe()
     assert recipe["parameters"]["vae"] == digest_encoder(theirs.state_dict())
     for key, expected in (("sha256", SD15.sha256), ("licence", SD15.licence), ("file", SD15.filename)):
@@ -120,14 +120,14 @@ def test_a_picture_below_eight_pixels_has_its_edges_repeated(mini: Latents) -> N
 
 
 def test_stored_as_plain_npy_in_float16() -> None:
-    map = np.random.default_rng(0).normal(size=(2, 4, 3, 5)).astype(np.float16)
-    (stored,) = FORM.encode(map).values()
+    condition_map = np.random.default_rng(0).normal(size=(2, 4, 3, 5)).astype(np.float16)
+    (stored,) = FORM.encode(condition_map).values()
     assert stored[:8] == b"\x93NUMPY\x01\x00"
     loaded = np.load(io.BytesIO(stored), allow_pickle=False)
     assert loaded.dtype == np.float16
-    assert np.array_equal(loaded, map)
-    assert FORM.encode(map[:, :, ::-1][:, :, ::-1]) == {"latents.npy": stored}
-    assert np.array_equal(FORM.decode({"latents.npy": stored}), map)
+    assert np.array_equal(loaded, condition_map)
+    assert FORM.encode(condition_map[:, :, ::-1][:, :, ::-1]) == {"latents.npy": stored}
+    assert np.array_equal(FORM.decode({"latents.npy": stored}), condition_map)
 
 
 def npy(array: np.ndarray, version: tuple[int, int] = (1, 0), claimed: tuple[int, ...] | None = None) -> bytes:
@@ -211,10 +211,10 @@ def test_the_autoencoder_of_any_folder(
         extractor = Latents("folder", folder)
         recipe = extractor.recipe()
         extractor.load("cpu")
-        (map,) = extractor(picture)
+        (condition_map,) = extractor(picture)
         expected = mini(picture)[0].astype(np.float32)
         expected[0, 0] += change
-        np.testing.assert_allclose(map.astype(np.float32), expected, atol=2e-3)
+        np.testing.assert_allclose(condition_map.astype(np.float32), expected, atol=2e-3)
         assert recipe["weights"]["sha256"] == sha256_of(folder / place / OWN.filename)
         assert recipe["parameters"]["vae"] == digest_encoder(vae.state_dict())
         digests.append(recipe["parameters"]["vae"])

@@ -43,7 +43,9 @@ def draw(scenes: list[Scene]) -> Callable[[str], Maps]:
 def extract(condition: str, pictures: Maps) -> Maps:
     extractor = make_extractor(condition, "mini")
     extractor.load("cpu")
-    return [map for picture in pictures for map in extractor(np.ascontiguousarray(picture[None]))]
+    return [
+        condition_map for picture in pictures for condition_map in extractor(np.ascontiguousarray(picture[None]))
+    ]
 
 
 def score(condition: str, maps: Maps, scenes: Sequence[Scene]) -> float:
@@ -77,22 +79,22 @@ def test_maps_of_unseen_scenes_are_right(condition, draw, scenes):
 
 
 FLAWS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "mirrored": lambda map: map[:, ::-1],
-    "eight pixels to the right": lambda map: np.roll(map, 8, axis=1),
-    "eight pixels down": lambda map: np.roll(map, 8, axis=0),
+    "mirrored": lambda condition_map: condition_map[:, ::-1],
+    "eight pixels to the right": lambda condition_map: np.roll(condition_map, 8, axis=1),
+    "eight pixels down": lambda condition_map: np.roll(condition_map, 8, axis=0),
 }
 
 
 @pytest.mark.parametrize("condition", ["sketch", "depth", "seg"])
 @pytest.mark.parametrize("flaw", FLAWS)
 def test_a_map_out_of_place_is_told(condition, flaw, draw, scenes):
-    few, flawed = draw(condition)[:FEW], [FLAWS[flaw](map) for map in draw(condition)[:FEW]]
+    few, flawed = draw(condition)[:FEW], [FLAWS[flaw](condition_map) for condition_map in draw(condition)[:FEW]]
     assert not good(condition, flawed, scenes[:FEW])
     assert spoilt(condition, few, flawed, scenes[:FEW]) > 0.02
 
 
 def test_far_instead_of_near_is_told(draw, scenes):
-    few, flawed = draw("depth")[:FEW], [255 - map for map in draw("depth")[:FEW]]
+    few, flawed = draw("depth")[:FEW], [255 - condition_map for condition_map in draw("depth")[:FEW]]
     assert not good("depth", flawed, scenes[:FEW])
     assert spoilt("depth", few, flawed, scenes[:FEW]) > 0.1
 

@@ -76,8 +76,8 @@ def test_equals_the_publishers_network_and_post_processing(mask2former: Pair) ->
         found = mask2former.reference(pixel_values=publishers_input(picture))
     expected = Mask2FormerImageProcessor().post_process_semantic_segmentation(found)[0].numpy()
     assert len(np.unique(expected)) > 20
-    (map,) = mask2former.extractor(picture[None])
-    assert (map != VALUES[expected]).sum() <= 15  # of 147,456, where two classes are equal to six digits
+    (condition_map,) = mask2former.extractor(picture[None])
+    assert (condition_map != VALUES[expected]).sum() <= 15  # of 147,456, where two classes are equal to six digits
 
 
 @pytest.mark.parametrize(("height", "width"), [(96, 128), (64, 160)])
@@ -117,16 +117,16 @@ def test_a_map_holds_the_pixel_values_of_its_classes_and_lies_on_the_picture(mas
     ramp = Ramp()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(mask2former.extractor, "network", ramp)
-        (map,) = mask2former.extractor(photograph(37, 51)[None])
+        (condition_map,) = mask2former.extractor(photograph(37, 51)[None])
     rows, columns = np.mgrid[:37, :51]
     assert ramp.sides == (64, 64)
-    assert np.array_equal(map, VALUES[(columns // 2 + 5 * rows) % 133])
+    assert np.array_equal(condition_map, VALUES[(columns // 2 + 5 * rows) % 133])
 
 
 def test_a_single_pixel_has_a_class(mask2former: Pair) -> None:
-    (map,) = mask2former.extractor(photograph(1, 1)[None])
-    assert map.shape == (1, 1)
-    assert map[0, 0] in VALUES
+    (condition_map,) = mask2former.extractor(photograph(1, 1)[None])
+    assert condition_map.shape == (1, 1)
+    assert condition_map[0, 0] in VALUES
 
 
 def test_a_tensor_that_does_not_fit_is_refused(mask2former: Pair, tmp_path: Path) -> None:
@@ -143,8 +143,8 @@ def test_a_tensor_that_does_not_fit_is_refused(mask2former: Pair, tmp_path: Path
 
 
 def test_merged_categories_take_the_class_whose_name_they_kept() -> None:
-    for id, (first, *others) in MERGED.items():
-        assert PANOPTIC_TO_VALUE[id] == COCO_STUFF.index(first)
+    for number, (first, *others) in MERGED.items():
+        assert PANOPTIC_TO_VALUE[number] == COCO_STUFF.index(first)
         assert all(other in COCO_STUFF for other in others)
     assert COCO_STUFF[PANOPTIC_TO_VALUE[184]] == "tree"
     assert COCO_STUFF[PANOPTIC_TO_VALUE[197]] == "building-other"

@@ -77,25 +77,26 @@ def levels(sketch: Sketch, x: np.ndarray) -> np.ndarray:
 
 def test_random_weights_see_rgb_over_255_rounded(random_sketch: Sketch) -> None:
     picture = astronaut(96, 128, 90)
-    (map,) = random_sketch(picture[None])
+    (condition_map,) = random_sketch(picture[None])
     rgb = picture / np.float32(255)
-    assert np.abs(map - levels(random_sketch, rgb)).max() <= 0.51
-    assert len(np.unique(map)) > 100
+    assert np.abs(condition_map - levels(random_sketch, rgb)).max() <= 0.51
+    assert len(np.unique(condition_map)) > 100
     for other in (rgb[:, :, ::-1].copy(), rgb * 255, rgb * 2 - 1):
-        assert np.abs(map - levels(random_sketch, other)).max() > 10
+        assert np.abs(condition_map - levels(random_sketch, other)).max() > 10
 
 
 def test_random_weights_on_padded_sides(random_sketch: Sketch) -> None:
     picture = astronaut(7, 513)
-    (map,) = random_sketch(picture[None])
-    assert map.shape == (7, 513)
+    (condition_map,) = random_sketch(picture[None])
+    assert condition_map.shape == (7, 513)
     padded = np.pad(picture, ((0, 1), (0, 7), (0, 0)), mode="edge") / np.float32(255)
-    assert np.abs(map - levels(random_sketch, padded)[:7, :513]).max() <= 0.51
+    assert np.abs(condition_map - levels(random_sketch, padded)[:7, :513]).max() <= 0.51
 
 
 def test_random_weights_follow_a_shift(random_sketch: Sketch) -> None:
     first, second = (
-        map.astype(int) for map in random_sketch(np.stack([astronaut(448, 64), astronaut(448, 64, 64)]))
+        condition_map.astype(int)
+        for condition_map in random_sketch(np.stack([astronaut(448, 64), astronaut(448, 64, 64)]))
     )
     # Of the rows that both hold, these lie farthest from a border.
     middle = slice(184, 200)
@@ -131,23 +132,23 @@ def test_golden_edges_of_six_photographs(sketch: Sketch, assets: Path) -> None:
         assert bgr is not None
         top, left = (side - 256 >> 1 for side in bgr.shape[:2])
         picture = np.ascontiguousarray(bgr[top : top + 256, left : left + 256, ::-1])
-        (map,) = sketch(picture[None])
-        differences = np.abs(cells(map > 127) - expected)
+        (condition_map,) = sketch(picture[None])
+        differences = np.abs(cells(condition_map > 127) - expected)
         assert differences.max() <= 3, name
         assert differences.sum() <= np.sum(expected) / 1000, name
-        assert np.abs(cells(map > 125) - expected).max() >= 12
-        assert np.abs(cells(np.roll(map, 1, axis=1) > 127) - expected).max() >= 12
+        assert np.abs(cells(condition_map > 125) - expected).max() >= 12
+        assert np.abs(cells(np.roll(condition_map, 1, axis=1) > 127) - expected).max() >= 12
         if (picture[..., 0] != picture[..., 2]).any():
             (swapped,) = sketch(picture[None, :, :, ::-1].copy())
             assert np.abs(cells(swapped > 127) - expected).max() >= 12
 
 
 def test_stores_the_soft_edge_rounded(sketch: Sketch, weights: Path, skier: np.ndarray) -> None:
-    (map,) = sketch(skier[None])
+    (condition_map,) = sketch(skier[None])
     edge = network(weights, skier / np.float32(255))
-    assert map.dtype == np.uint8
-    assert np.abs(map - edge * 255).max() <= 0.51
-    assert len(np.unique(map)) > 200
+    assert condition_map.dtype == np.uint8
+    assert np.abs(condition_map - edge * 255).max() <= 0.51
+    assert len(np.unique(condition_map)) > 200
 
 
 def test_sides_off_the_stride_are_padded_not_resized(sketch: Sketch, skier: np.ndarray) -> None:
@@ -186,8 +187,8 @@ def test_uploaded_pictures_are_shared_and_left_as_they_are(sketch: Sketch, skier
     batch = Batch(skier[None, :64, :64])
     tensor = batch.on(torch.device("cpu"))
     before = tensor.clone()
-    (map,) = sketch(batch)
-    assert np.array_equal(map, sketch(batch.pictures)[0])
+    (condition_map,) = sketch(batch)
+    assert np.array_equal(condition_map, sketch(batch.pictures)[0])
     assert batch.on(torch.device("cpu")) is tensor
     assert torch.equal(tensor, before)
 

@@ -115,7 +115,7 @@ class _Handler(BaseHTTPRequestHandler):
         except (OSError, ValueError):
             return
 
-    def log_message(self, format: str, *args: object) -> None:
+    def log_message(self, *_: object) -> None:
         """Nothing: thousands of requests are made."""
 
 

@@ -157,8 +157,8 @@ def test_a_photographs_condition_is_what_the_extractor_sees(
     from_picture = generate(here, tmp_path, mini, capsys)
     extractor = make_extractor("sketch", "mini")
     extractor.load("cpu")
-    map = extractor(png.decode_rgb((here / "photo.png").read_bytes())[None])[0]
-    (tmp_path / "seen.png").write_bytes(png.encode_grey(map))
+    condition_map = extractor(png.decode_rgb((here / "photo.png").read_bytes())[None])[0]
+    (tmp_path / "seen.png").write_bytes(png.encode_grey(condition_map))
     seen = f"--adapter sketch=F/sketch --condition sketch={tmp_path}/seen.png"
     assert np.array_equal(generate(here, tmp_path, seen, capsys), from_picture)
 

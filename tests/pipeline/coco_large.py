@@ -30,13 +30,13 @@ def write_large(folder: Path) -> Path:
     head = json.dumps({"licenses": [{"id": n, "name": "Some License", "url": "http://x"} for n in range(1, 9)]})[
         :-1
     ]
-    images = f', "images": {json.dumps([image(id) for id in ids])}'
+    images = f', "images": {json.dumps([image(number) for number in ids])}'
     categories = f', "categories": {json.dumps([{"id": n, "name": f"thing {n}"} for n in range(1, 91)])}'
     write(folder, "captions", head + images, (caption(n, ids[n % PICTURES]) for n in range(CAPTIONS)))
     write(folder, "person_keypoints", head + images, (person(n, rng.choice(ids), rng) for n in range(PEOPLE)))
     instances = (instance(n, rng.choice(ids), rng) for n in range(INSTANCES))
     write(folder, "instances", head + images + categories, instances)
-    write(folder, "panoptic", head + images + categories, (panoptic(id, rng) for id in ids))
+    write(folder, "panoptic", head + images + categories, (panoptic(number, rng) for number in ids))
     return folder
 
 
@@ -48,16 +48,16 @@ def write(folder: Path, kind: str, head: str, annotations: Iterable[dict[str, An
         file.write("]}")
 
 
-def image(id: int) -> dict[str, Any]:
+def image(number: int) -> dict[str, Any]:
     return {
-        "license": 1 + id % 8,
-        "file_name": f"{id:012d}.jpg",
-        "coco_url": f"http://images.cocodataset.org/{SPLIT}/{id:012d}.jpg",
+        "license": 1 + number % 8,
+        "file_name": f"{number:012d}.jpg",
+        "coco_url": f"http://images.cocodataset.org/{SPLIT}/{number:012d}.jpg",
         "height": 480,
         "width": 640,
         "date_captured": "2013-11-14 11:18:45",
-        "flickr_url": f"http://farm4.staticflickr.com/3153/{id:010d}_cbf97bfb5b_z.jpg",
-        "id": id,
+        "flickr_url": f"http://farm4.staticflickr.com/3153/{number:010d}_cbf97bfb5b_z.jpg",
+        "id": number,
     }
 
 

@@ -166,18 +166,24 @@ def rendered_pictures(count: int = 6) -> list[ToyPicture]:
     return found
 
 
-def person_record(id: int, image_id: int, points: np.ndarray, **other: Any) -> dict[str, Any]:
+def person_record(number: int, image_id: int, points: np.ndarray, **other: Any) -> dict[str, Any]:
     """points: (17, 3) of x, y and score; a score over 0 is a visible point. Larger where more is visible."""
     numbers = [[round(float(x)), round(float(y)), 2 if score > 0 else 0] for x, y, score in points]
     flat = [n if v else 0 for x, y, v in numbers for n in (x, y, v)]
     visible = sum(v > 0 for v in flat[2::3])
-    record = {"id": id, "image_id": image_id, "category_id": 1, "iscrowd": 0, "segmentation": [[1, 2, 3, 4, 5, 6]]}
+    record = {
+        "id": number,
+        "image_id": image_id,
+        "category_id": 1,
+        "iscrowd": 0,
+        "segmentation": [[1, 2, 3, 4, 5, 6]],
+    }
     return {**record, "keypoints": flat, "num_keypoints": visible, "area": 100.5 + visible, **other}
 
 
 def panoptic_of(labels: np.ndarray) -> tuple[bytes, list[dict[str, Any]]]:
     """A panoptic PNG and its segments that say the same as `labels`, as far as the panoptic task can."""
-    category_of = {value: id for id, value in PANOPTIC_TO_VALUE.items()}
+    category_of = {value: number for number, value in PANOPTIC_TO_VALUE.items()}
     ids = np.zeros(labels.shape, np.int64)
     segments = []
     for value in np.unique(labels):

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 from urllib.parse import unquote, urlparse
 
 WAYS = ("503", "500", "429", "reset", "cut", "lost", "silence")
@@ -111,5 +110,5 @@ class _Handler(BaseHTTPRequestHandler):
         if self.connection.fileno() >= 0:
             super().finish()
 
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_message(self, *_: object) -> None:
         """Quiet."""

@@ -13,14 +13,14 @@ import pytest
 import webdataset as wds
 
 from pipeline.stream.lanes import ONE_LANE, Lanes
-from pipeline.stream.order import BLOCK_SHARDS, BlockOrder, Kept, permute
+from pipeline.stream.order import BLOCK_SHARDS, BlockOrder, SampleIndices, permute
 
 SHARDS, SIZE, BATCH = 640, 50, 32
 Sample = tuple[int, int]
 
 
 def with_lanes(lanes: Lanes) -> list[Sample]:
-    order = BlockOrder(0, Kept(dict.fromkeys(range(SHARDS), SIZE), frozenset()), lanes)
+    order = BlockOrder(0, SampleIndices(dict.fromkeys(range(SHARDS), SIZE), frozenset()), lanes)
     found = []
     blocks: dict[int, object] = {}
     for position in range(len(order)):

@@ -73,8 +73,10 @@ def read_panoptic_map(data: bytes, size: tuple[int, int], segments: Sequence[Seq
     A segment's id is R + 256 G + 65536 B; 0 is unlabelled (cocodataset.org, "data format").
     """
     ids = _read_png(data, size, "RGB").astype(np.int64) @ (1, 256, 65536)
-    known = sorted([(0, UNLABELLED), *((id, PANOPTIC_TO_VALUE[category]) for id, category in segments)])
-    order = np.array([id for id, _ in known])
+    known = sorted(
+        [(0, UNLABELLED), *((panoptic_id, PANOPTIC_TO_VALUE[category]) for panoptic_id, category in segments)]
+    )
+    order = np.array([panoptic_id for panoptic_id, _ in known])
     places = np.searchsorted(order, ids).clip(max=len(order) - 1)
     if (order[places] != ids).any():
         raise Drop(NO_MAP)

@@ -107,8 +107,8 @@ def obedient(root: str, tiny: Base, monkeypatch: pytest.MonkeyPatch) -> list[lis
     """
     pictures: dict[bytes, np.ndarray] = {}
     for sample in open_stream(root, ["canny"]).samples(0):
-        map = format_of("canny").decode({"canny.png": bytes(sample.members["canny.png"])})
-        pictures[(map > 127).tobytes()] = decode_rgb(sample.members["jpg"])
+        condition_map = format_of("canny").decode({"canny.png": bytes(sample.members["canny.png"])})
+        pictures[(condition_map > 127).tobytes()] = decode_rgb(sample.members["jpg"])
     calls: list[list[str]] = []
 
     def paint(

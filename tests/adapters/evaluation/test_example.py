@@ -15,10 +15,10 @@ WIDE = (128, 192)
 MIDDLE = slice(32, 96), slice(64, 128)
 
 
-def sample(condition: str, map: object) -> Sample:
+def sample(condition: str, condition_map: object) -> Sample:
     picture = np.random.default_rng(0).integers(0, 256, (*WIDE, 3), np.uint8)
     members = {"jpg": encode_jpeg(picture, 95), "json": info_of("key", picture, ("first", "second"))}
-    return Sample("key", {**members, **format_of(condition).encode(map)})
+    return Sample("key", {**members, **format_of(condition).encode(condition_map)})
 
 
 def a_person() -> People:
@@ -31,12 +31,12 @@ def a_person() -> People:
 @pytest.mark.parametrize("condition", ["sketch", "depth", "seg"])
 def test_picture_map_and_drawing_are_cut_alike(condition: str) -> None:
     values = np.uint8([0, 100, 160, 255]) if condition != "seg" else np.uint8([3, 90, 255])
-    map = np.random.default_rng(1).choice(values, WIDE)
-    whole = sample(condition, map)
+    condition_map = np.random.default_rng(1).choice(values, WIDE)
+    whole = sample(condition, condition_map)
     example = crop_middle(whole, condition, 64)
     assert np.array_equal(example.picture, decode_rgb(whole.members["jpg"])[MIDDLE])
-    assert np.array_equal(example.map, map[MIDDLE])
-    drawn = format_of(condition).render(map, *WIDE)[MIDDLE]
+    assert np.array_equal(example.map, condition_map[MIDDLE])
+    drawn = format_of(condition).render(condition_map, *WIDE)[MIDDLE]
     assert np.array_equal(example.control_image, np.uint8(255) * (drawn > 127) if condition == "sketch" else drawn)
     assert (example.key, example.caption) == ("key", "first")
 

@@ -57,19 +57,23 @@ def maps_of(condition: str) -> Maps:
     ]
 
 
-def others(map: Any) -> Any:
+def others(condition_map: Any) -> Any:
     """Of another sample."""
-    if isinstance(map, People):
-        return People(200, 200, map.keypoints[:, ::-1])
-    return np.roll(map, (len(map) // 2, len(map) // 3 + 1), axis=(0, 1))
+    if isinstance(condition_map, People):
+        return People(200, 200, condition_map.keypoints[:, ::-1])
+    return np.roll(condition_map, (len(condition_map) // 2, len(condition_map) // 3 + 1), axis=(0, 1))
 
 
-def inverted(map: Any) -> Any:
-    return 255 - map
+def inverted(condition_map: Any) -> Any:
+    return 255 - condition_map
 
 
-def nothing(map: Any) -> Any:
-    return People(200, 200, map.keypoints[:0]) if isinstance(map, People) else np.zeros_like(map)
+def nothing(condition_map: Any) -> Any:
+    return (
+        People(200, 200, condition_map.keypoints[:0])
+        if isinstance(condition_map, People)
+        else np.zeros_like(condition_map)
+    )
 
 
 CONDITIONS = {
@@ -94,25 +98,25 @@ def test_a_picture_that_obeys_is_told_from_one_that_does_not(
     assert list(found) == [measure.name for measure in fidelity.measures]
     best = found[name]
     assert best == pytest.approx(1 if higher else 0, abs=0.01)
-    missed = measured(condition, maps, [miss(map) for map in maps])[name]
+    missed = measured(condition, maps, [miss(condition_map) for condition_map in maps])[name]
     assert missed < best - 0.2 if higher else missed > best + 0.15
 
 
 def test_near_for_far_is_told() -> None:
     maps = maps_of("depth")
-    assert measured("depth", maps, [inverted(map) for map in maps])["abs_rel"] > 0.3
+    assert measured("depth", maps, [inverted(condition_map) for condition_map in maps])["abs_rel"] > 0.3
 
 
 def test_depth_is_read_as_one_to_ten_metres() -> None:
     np.testing.assert_allclose(to_distance(np.uint8([[255, 0]])), [[1.0, 10.0]])
     maps = maps_of("depth")
     # A map of half the contrast is the same depth, but for its rounding.
-    assert measured("depth", maps, [map // 2 + 60 for map in maps])["abs_rel"] < 0.02
+    assert measured("depth", maps, [condition_map // 2 + 60 for condition_map in maps])["abs_rel"] < 0.02
 
 
 def test_people_are_counted() -> None:
     maps = maps_of("keypose")
-    one = [People(200, 200, map.keypoints[:1]) for map in maps]
+    one = [People(200, 200, condition_map.keypoints[:1]) for condition_map in maps]
     found = measured("keypose", maps, one)
     assert (found["people_given"], found["people_found"], found["pck"]) == (6, 3, 0.5)
     assert measured("keypose", one, maps)["people_found"] == 6

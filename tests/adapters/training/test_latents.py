@@ -41,8 +41,8 @@ def wide_sample(index: int, mini: Latents) -> Sample:
     noise = np.random.default_rng(index).integers(0, 256, (height // 8, width // 8, 3))
     picture = np.kron(noise, np.ones((8, 8, 1))).astype(np.uint8)
     sample = make_sample(f"{index:06d}", picture, picture[:, :, 0], ["a caption"])
-    (map,) = mini(decode_rgb(sample.members["jpg"])[None])
-    return Sample(sample.key, {**sample.members, **format_of("latents").encode(map)})
+    (condition_map,) = mini(decode_rgb(sample.members["jpg"])[None])
+    return Sample(sample.key, {**sample.members, **format_of("latents").encode(condition_map)})
 
 
 @pytest.fixture(scope="module")
@@ -117,8 +117,10 @@ def test_all_but_the_picture_is_the_same_of_a_visit(
 
 def test_the_standard_deviation_is_read_from_the_logarithm_of_the_variance() -> None:
     logvar = np.array([-30, -2, 0, 3], np.float16)
-    map = np.stack([np.full((4, 8, 8), 7, np.float16), np.broadcast_to(logvar[:, None, None], (4, 8, 8))])
-    latent = read_latent(Sample("a", format_of("latents").encode(map)))
+    condition_map = np.stack(
+        [np.full((4, 8, 8), 7, np.float16), np.broadcast_to(logvar[:, None, None], (4, 8, 8))]
+    )
+    latent = read_latent(Sample("a", format_of("latents").encode(condition_map)))
     assert (latent[0] == 7).all()
     np.testing.assert_allclose(latent[1, :, 0, 0], np.exp(logvar.astype(float)) ** 0.5, rtol=1e-6)
 

@@ -30,11 +30,11 @@ def people(count: int) -> People:
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("condition", ["sketch", "depth", "seg"])
 def test_maps_come_back_exactly_and_the_bytes_repeat(condition: str, size: tuple[int, int]) -> None:
-    form, map = format_of(condition), grey(*size)
-    members = form.encode(map)
-    assert members == form.encode(np.asfortranarray(map))
+    form, condition_map = format_of(condition), grey(*size)
+    members = form.encode(condition_map)
+    assert members == form.encode(np.asfortranarray(condition_map))
     assert tuple(members) == form.members == (f"{condition}.png",)
-    assert np.array_equal(form.decode(members), map)
+    assert np.array_equal(form.decode(members), condition_map)
 
 
 def test_control_images_have_the_channels_of_the_published_adapters() -> None:
@@ -44,14 +44,14 @@ def test_control_images_have_the_channels_of_the_published_adapters() -> None:
 
 @pytest.mark.parametrize("size", SIZES)
 def test_other_decoders_read_the_pngs(size: tuple[int, int]) -> None:
-    map, colors = grey(*size), RANDOM.integers(0, 256, (*size, 3), dtype=np.uint8)
-    with Image.open(io.BytesIO(png.encode_grey(map))) as image:
+    condition_map, colors = grey(*size), RANDOM.integers(0, 256, (*size, 3), dtype=np.uint8)
+    with Image.open(io.BytesIO(png.encode_grey(condition_map))) as image:
         assert image.mode == "L"
-        assert np.array_equal(image, map)
+        assert np.array_equal(image, condition_map)
     with Image.open(io.BytesIO(png.encode_rgb(colors))) as image:
         assert np.array_equal(image, colors)
-    bgr = cv2.imdecode(np.frombuffer(png.encode_indexed(map, PALETTE), np.uint8), cv2.IMREAD_COLOR)
-    assert np.array_equal(bgr[:, :, ::-1], PALETTE[map])
+    bgr = cv2.imdecode(np.frombuffer(png.encode_indexed(condition_map, PALETTE), np.uint8), cv2.IMREAD_COLOR)
+    assert np.array_equal(bgr[:, :, ::-1], PALETTE[condition_map])
 
 
 def test_a_seg_png_holds_ids_and_colours_at_once() -> None:
@@ -119,9 +119,9 @@ def test_keypoints_that_are_no_numbers_are_not_written(column: int) -> None:
 
 
 def test_a_map_is_never_resized_to_fit() -> None:
-    for condition, map in (("sketch", grey(64, 128)), ("seg", grey(64, 128)), ("keypose", people(1))):
+    for condition, condition_map in (("sketch", grey(64, 128)), ("seg", grey(64, 128)), ("keypose", people(1))):
         with pytest.raises(ValueError, match="picture's size"):
-            format_of(condition).render(map, 128, 128)
+            format_of(condition).render(condition_map, 128, 128)
 
 
 def test_depth_is_inverse_distance_with_near_white() -> None:

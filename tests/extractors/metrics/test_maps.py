@@ -11,9 +11,9 @@ from extractors.metrics.maps import abs_rel, color_error, edge_f1, mean_iou, thi
 
 
 def line(column: int, rows: int = 40) -> np.ndarray:
-    map = np.zeros((40, 40), np.uint8)
-    map[:rows, column] = 255
-    return map
+    condition_map = np.zeros((40, 40), np.uint8)
+    condition_map[:rows, column] = 255
+    return condition_map
 
 
 @pytest.mark.parametrize(("away", "score"), [(0, 1.0), (2, 1.0), (3, 0.0), (-3, 0.0)])

@@ -35,7 +35,7 @@ class Publisher(BaseHTTPRequestHandler):
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # when it is more than is wanted
             self.wfile.write(CONTENT[:-1] if self.path == "/cut" else CONTENT)
 
-    def log_message(self, format: str, *args: object) -> None:
+    def log_message(self, *_: object) -> None:
         pass
 
 
@@ -58,29 +58,29 @@ def surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
 
 
-def at(url: str, bytes: int | None = len(CONTENT)) -> WeightFile:
+def at(url: str, size: int | None = len(CONTENT)) -> WeightFile:
     digest = hashlib.sha256(CONTENT).hexdigest()
-    return WeightFile(name="family", filename="net.pth", licence="MIT", url=url, bytes=bytes, sha256=digest[:8])
+    return WeightFile(name="family", filename="net.pth", licence="MIT", url=url, bytes=size, sha256=digest[:8])
 
 
 @pytest.mark.parametrize("path", ["/whole", "/long"])
-@pytest.mark.parametrize("bytes", [len(CONTENT), None])
-def test_every_byte_arrives_in_the_cache(publisher: str, path: str, bytes: int | None) -> None:
-    weight = at(publisher + path, bytes)
+@pytest.mark.parametrize("size", [len(CONTENT), None])
+def test_every_byte_arrives_in_the_cache(publisher: str, path: str, size: int | None) -> None:
+    weight = at(publisher + path, size)
     assert resolve(weight, None).read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize(
-    ("path", "bytes"),
+    ("path", "size"),
     [("/whole", len(CONTENT) - 1), ("/whole", len(CONTENT) + 1), ("/long", len(CONTENT) - 1), ("/cut", None)],
 )
 def test_too_many_and_too_few_bytes_are_refused(
-    publisher: str, path: str, bytes: int | None, tmp_path: Path
+    publisher: str, path: str, size: int | None, tmp_path: Path
 ) -> None:
     with pytest.raises((ValueError, OSError, EOFError), match=r"bytes"):
-        fetch_from_url(at(publisher + path, bytes), tmp_path / "scratch")
+        fetch_from_url(at(publisher + path, size), tmp_path / "scratch")
     with pytest.raises(WeightsUnavailable, match=r"127\.0\.0\.1"):
-        resolve(at(publisher + path, bytes), None)
+        resolve(at(publisher + path, size), None)
     assert list((tmp_path / "cache" / "family").iterdir()) == []
 
 

@@ -187,7 +187,7 @@ def test_what_cannot_be_read_is_named_and_the_rest_counted(root: Path) -> None:
         (root / "sketch" / f"000000{suffix}").unlink()
     commit_samples(
         dataset.store, [Sample(first.key, {"sketch.png": b"no picture"}), *rest], column="sketch", shard=0,
-        planned=images.samples, recipe=receipt.recipe, input=images.sha256,
+        planned=images.samples, recipe=receipt.recipe, input_digest=images.sha256,
     )  # fmt: skip
     facts = collect(root)
     [problem] = facts.problems

@@ -233,7 +233,7 @@ def test_a_sample_that_a_column_dropped_says_why(root: Path) -> None:
     (root / "color" / "000000.json").unlink()
     commit_samples(
         open_store(str(root)), rest, column="color", shard=0, planned=images.samples, recipe=receipt.recipe,
-        input=images.sha256, drops={"<failed>": 1}, dropped={first.key: "<failed>"},
+        input_digest=images.sha256, drops={"<failed>": 1}, dropped={first.key: "<failed>"},
     )  # fmt: skip
     facts = collect_dataset(str(root), 12)
     assert facts.rows[0].cells[1].note == "dropped: <failed>"

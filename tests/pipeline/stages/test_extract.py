@@ -30,9 +30,9 @@ def test_a_map_for_each_picture_in_their_order(dataset: Dataset) -> None:
     for shard in dataset.shards:
         pictures, maps = dataset.load(IMAGES, shard), dataset.load("toy", shard)
         assert [s.key for s in maps] == [s.key for s in pictures]
-        for picture, map in zip(pictures, maps, strict=True):
+        for picture, condition_map in zip(pictures, maps, strict=True):
             expected = decode_rgb(picture.members["jpg"])[:, :, 1]
-            assert np.array_equal(Toy.format.decode(map.members), expected)  # type: ignore[arg-type]
+            assert np.array_equal(Toy.format.decode(condition_map.members), expected)  # type: ignore[arg-type]
     assert problems(dataset.store.root) == []
 
 

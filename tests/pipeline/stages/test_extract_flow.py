@@ -32,10 +32,10 @@ COUNT, SHARD = 22, 11
 class Unencodable(Grey):
     """Fails on pictures that the map says are cursed."""
 
-    def encode(self, map: np.ndarray) -> dict[str, bytes]:
-        if map.min() >= 250:
+    def encode(self, condition_map: np.ndarray) -> dict[str, bytes]:
+        if condition_map.min() >= 250:
             raise OverflowError("cannot be encoded")
-        return super().encode(map)
+        return super().encode(condition_map)
 
 
 class Other(Toy):
@@ -174,7 +174,7 @@ def test_what_waits_before_and_behind_the_networks_is_bounded(
         looked.append(len(decoded))
         return [picture[:, :, 0].copy() for picture in batch.pictures]
 
-    def encode(form: Grey, map: np.ndarray) -> dict[str, bytes]:
+    def encode(form: Grey, condition_map: np.ndarray) -> dict[str, bytes]:
         if not encoded:
             time.sleep(0.2)
         encoded.append(len(looked))
@@ -324,8 +324,8 @@ def test_compiled_networks_make_another_column(dataset: Dataset, monkeypatch: py
     monkeypatch.setattr("pipeline.stages.extract.compile_networks", asked.append)
     plain, compiled = plan_extract(dataset, ["toy"]), None
     with pytest.raises(RequestError, match=r"--as$"):
-        plan_extract(dataset, ["toy"], compile=True)
-    compiled = plan_extract(dataset, ["toy"], compile=True, column="fast")
+        plan_extract(dataset, ["toy"], compiled=True)
+    compiled = plan_extract(dataset, ["toy"], compiled=True, column="fast")
     plain.setup()
     assert asked == []
     compiled.setup()

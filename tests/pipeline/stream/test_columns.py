@@ -31,7 +31,7 @@ def rewrite(root: Path, column: str, shard: int, samples: list[Sample], **change
         shard=shard,
         planned=len(samples),
         recipe=old.recipe,
-        input=old.input,
+        input_digest=old.input,
     )
     if changes:
         receipt = replace(receipt, **changes)  # type: ignore[arg-type]
