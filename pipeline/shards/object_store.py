@@ -66,8 +66,11 @@ class ObjectStore:
 
     def _read(self, path: str) -> bytes:
         url = self._url(path)
+        # S3's client would ask for the size first, to read in several parts at once: worth it for shards alone.
+        small = self.root.startswith("s3://") and not path.endswith(".tar")
+        options = {"max_concurrency": 1} if small else {}
         with translate_errors(self.root):
-            data: bytes = read_with_retry(url, lambda: self._fs.cat_file(url))
+            data: bytes = read_with_retry(url, lambda: self._fs.cat_file(url, **options))
             return data
 
     def names(self, folder: str) -> list[str]:

@@ -200,3 +200,24 @@ def test_an_upload_in_parts_is_created_once_too(
     assert store.create("a", local(tmp_path, first)) is True
     assert store.create("a", local(tmp_path, second)) is False
     assert bytes(store.load("a")) == first
+
+
+def test_a_small_file_is_read_in_one_request(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A receipt or a table; of a shard the size is asked first, so that its parts can be read at once."""
+    import s3fs
+
+    asked: list[str] = []
+    call = s3fs.S3FileSystem._call_s3
+
+    async def note(self: Any, method: str, *of: Any, **named: Any) -> Any:
+        asked.append(method)
+        return await call(self, method, *of, **named)
+
+    store = open_store(f"{bucket}/root")
+    for path in ("images/000000.json", "images/000000.tar"):
+        store.create_bytes(path, b"{}")
+    monkeypatch.setattr(s3fs.S3FileSystem, "_call_s3", note)
+    assert bytes(store.load("images/000000.json")) == b"{}"
+    assert asked == ["get_object"]
+    assert bytes(store.load("images/000000.tar")) == b"{}"
+    assert asked == ["get_object", "head_object", "get_object"]
