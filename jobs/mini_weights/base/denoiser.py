@@ -26,6 +26,9 @@ EMPTY = 0.1
 """Share of the captions that are left out, for guidance."""
 GAMMA = 5.0
 """Of min-SNR weighting (Hang et al., arXiv 2303.09556): time steps with little noise count less."""
+COARSE = 0.5
+"""Exponent by which time steps with more noise than signal count more. Skies and colours are decided there,
+where a large error of the picture is a small error of the noise."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +64,8 @@ def train(
 
     unet, text_encoder = both.train()["unet"], both["text_encoder"]
     optimizer = torch.optim.AdamW(both.parameters(), betas=(0.9, 0.99), weight_decay=0.01, fused=True)
-    shares = scheduler.alphas_cumprod
-    weights = (GAMMA * (1 - shares) / shares).clamp(max=1)
+    ratio = scheduler.alphas_cumprod / (1 - scheduler.alphas_cumprod)  # of signal to noise
+    weights = (GAMMA / ratio).clamp(max=1) * ratio.clamp(max=1) ** -COARSE
     batch = plan.batch // world.world_size
     course = Course(
         NAME,
@@ -74,7 +77,7 @@ def train(
     )
 
     def loss(step: int) -> Mapping[str, Tensor]:
-        latents, tokens, times = draw_batch(lesson, key := (plan.seed, step, world.rank), batch, len(shares))
+        latents, tokens, times = draw_batch(lesson, key := (plan.seed, step, world.rank), batch, len(ratio))
         noise = torch.from_numpy(np.random.default_rng((*key, 1)).standard_normal(latents.shape, np.float32))
         noisy = scheduler.add_noise(torch.from_numpy(latents), noise, torch.from_numpy(times))
         context = text_encoder(torch.from_numpy(tokens))[0]

@@ -36,7 +36,7 @@ def ship(base: Base, folder: Path, plan: Plan, done: Mapping[str, Learnt], furth
         requires_safety_checker=False,
     )
     pipeline.save_pretrained(folder, safe_serialization=True)
-    _load_as_float32(folder / "text_encoder" / "config.json")
+    _settle_files(folder)
     before = read_recipe()["parts"] if further else []
     recipe = {
         "base": "mini",
@@ -47,9 +47,23 @@ def ship(base: Base, folder: Path, plan: Plan, done: Mapping[str, Learnt], furth
     _write(folder, recipe)
 
 
-def _load_as_float32(config: Path) -> None:
-    """transformers loads in the dtype that the file names, diffusers in float32: one pipeline needs both alike."""
-    write_json(config, {**json.loads(config.read_text()), "dtype": "float32"})
+ONLY_HERE = ("_name_or_path", "is_local", "local_files_only")
+"""What the libraries write into their files of where a network was loaded from."""
+
+
+def _settle_files(folder: Path) -> None:
+    """The same files whatever was loaded or tokenized before.
+
+    transformers loads in the dtype that its file names, diffusers in float32: one pipeline needs both alike.
+    """
+    for path in folder.rglob("*.json"):
+        record = json.loads(path.read_text())
+        if path == folder / "text_encoder" / "config.json":
+            record["dtype"] = "float32"
+        if path.name == "tokenizer.json":
+            record |= {"truncation": None, "padding": None}
+        record = {name: value for name, value in record.items() if name not in ONLY_HERE}
+        write_file(path, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
 
 
 def add_measured(folder: Path, found: Mapping[str, Any]) -> None:
