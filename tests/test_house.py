@@ -2,9 +2,12 @@
 
 import ast
 import graphlib
+import re
 import subprocess
 import sys
-from collections.abc import Iterator
+import tomllib
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -76,6 +79,34 @@ def broken_rules(path: str, source: str) -> list[str]:
 @pytest.mark.parametrize("path", sources())
 def test_imports_keep_the_rules(path: str) -> None:
     assert not broken_rules(path, (REPOSITORY / path).read_text())
+
+
+DISTRIBUTIONS = {
+    "PIL": "pillow",
+    "cv2": "opencv-python-headless",
+    "huggingface_hub": "huggingface-hub",
+    "pillow_heif": "pillow-heif",
+    "skimage": "scikit-image",
+    "torch_fidelity": "torch-fidelity",
+    "yaml": "pyyaml",
+}
+"""What a package is called where its import has another name."""
+
+
+def declared(lines: Iterable[str]) -> set[str]:
+    """The distributions that these requirements name."""
+    return {re.split(r"[^a-z0-9-]", line.lower(), maxsplit=1)[0] for line in lines}
+
+
+def test_what_is_imported_is_declared() -> None:
+    """For those who install the package without requirements.txt; and that file's own list names it too."""
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    asked = declared([*project["dependencies"], *chain(*project["optional-dependencies"].values())])
+    pinned = declared((REPOSITORY / "requirements.txt").read_text().splitlines())
+    found = {name for path in sources() for name in imports(ast.parse((REPOSITORY / path).read_text()))}
+    needed = {DISTRIBUTIONS.get(name, name) for name in found - set(ORDER) - sys.stdlib_module_names}
+    assert needed <= asked
+    assert needed <= pinned
 
 
 def files_by_hand(source: str) -> set[str]:
