@@ -55,12 +55,15 @@ def load_duplicates(dataset: Dataset, images: Mapping[int, Receipt]) -> pa.Table
 def read_duplicates(dataset: Dataset, images: Mapping[int, Receipt]) -> dict[int, set[str]] | None:
     """shard -> the keys that are duplicates of earlier ones; None when they were not marked."""
     table = load_duplicates(dataset, images)
-    if table is None:
-        return None
-    keys: dict[int, set[str]] = defaultdict(set)
-    for shard, key in zip(table["shard"].to_pylist(), table["key"].to_pylist(), strict=True):
-        keys[shard].add(key)
-    return dict(keys)
+    return None if table is None else {shard: set(of) for shard, of in group_duplicates(table).items()}
+
+
+def group_duplicates(table: pa.Table) -> dict[int, dict[str, str]]:
+    """shard -> key of a duplicate -> the key of the earlier picture that it is a duplicate of."""
+    groups: dict[int, dict[str, str]] = defaultdict(dict)
+    for shard, key, of in zip(*(table[name].to_pylist() for name in ("shard", "key", "of")), strict=True):
+        groups[shard][key] = of
+    return dict(groups)
 
 
 def read_marks(store: Store, path: str) -> pa.Table | None:

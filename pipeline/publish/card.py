@@ -11,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from extractors.registry import formats
 from pipeline.dataset.dataset import IMAGES
+from pipeline.dataset.provenance import describe_geometry
 from pipeline.plain import show_plain
 from pipeline.publish.edits import CARD, LICENCE, seal
 from pipeline.publish.facts import Facts
@@ -47,17 +48,16 @@ def render_card(facts: Facts, template: str = "card.md.j2") -> bytes:
         "holds": lambda member, column: meanings.get(member, column),
         "reasons": _reasons,
     }
-    geometry = facts.claim["geometry"]
     text: str = environment.get_template(template).render(
         facts=facts,
-        columns=[(IMAGES, facts.members), *((maker.column, maker.members) for maker in facts.makers)],
+        columns=[(IMAGES, facts.members), *((maker.column, members) for maker, members in facts.makers)],
         licence_id=licence_id(facts),
         licence_file=LICENCE,
         size_category=size_category(facts.samples),
-        geometry=escape_markdown(f"short side {geometry.get('size')} pixels, JPEG {geometry.get('quality')}"),
-        research_only=research_only(facts),
+        geometry=escape_markdown(describe_geometry(facts.claim["geometry"])),
+        research_only=[maker.column for maker, _ in facts.makers if maker.research_only],
         small={form.members[0] for form in formats().values() if form.cell > 1},
-        recipes=json.dumps({maker.column: maker.recipe for maker in facts.makers}, indent=1, sort_keys=True),
+        recipes=json.dumps({maker.column: maker.recipe for maker, _ in facts.makers}, indent=1, sort_keys=True),
     )
     return seal(text.encode())
 
@@ -79,16 +79,9 @@ def size_category(samples: int) -> str:
     return f"{SIZES[at - 1]}<n<{SIZES[at]}" if at < len(SIZES) else f"n>{SIZES[-1]}"
 
 
-def research_only(facts: Facts) -> list[str]:
-    """The columns whose makers allow research only."""
-    return [m.column for m in facts.makers if any("research" in w.licence.lower() for w in m.weights)]
-
-
 def licence_id(facts: Facts) -> str:
     """The Hub's word for the licence of the whole: apache-2.0 where all of it is ours, else other."""
-    ours = all(w.licence.startswith("Apache-2.0") for m in facts.makers for w in m.weights) and all(
-        m.weights or m.licence.startswith(("Apache-2.0", "none of its own")) for m in facts.makers
-    )
+    ours = all(maker.is_ours for maker, _ in facts.makers)
     return "apache-2.0" if ours and facts.claim["source"]["kind"] == "scenes" else "other"
 
 

@@ -6,8 +6,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import PurePath
-from typing import Any, Literal
+from typing import Literal
 
 from pipeline.errors import RequestError
 
@@ -92,14 +91,3 @@ def order_shares(shares: Mapping[str, float]) -> dict[str, float]:
         return (FIRST_SPLITS.index(name) if name in FIRST_SPLITS else len(FIRST_SPLITS), name)
 
     return {name: shares[name] for name in sorted(shares, key=place)}
-
-
-def without_paths(record: Any) -> Any:
-    """The record with every absolute path cut to its last part: where things lay is nobody's business."""
-    if isinstance(record, dict):
-        return {name: without_paths(value) for name, value in record.items()}
-    if isinstance(record, list | tuple):
-        return [without_paths(value) for value in record]
-    if isinstance(record, str) and PurePath(record).is_absolute():
-        return PurePath(record).name
-    return record

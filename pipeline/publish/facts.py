@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,28 +11,17 @@ from typing import Any
 from pipeline.dataset.dataset import IMAGES
 from pipeline.dataset.download_yield import measure_yield
 from pipeline.dataset.plan import read_left_out
+from pipeline.dataset.provenance import Provenance, read_provenance
 from pipeline.download.reasons import kind_of
+from pipeline.errors import RequestError
 from pipeline.publish.assignment import Choice
-from pipeline.publish.config import without_paths
 from pipeline.publish.manifest import Line, by_split
 from pipeline.publish.plan import Plan
-from pipeline.publish.survey import SurveyResult, reasons_of
-from pipeline.publish.weights import Weights, find_weights
+from pipeline.publish.survey import SurveyResult
 from pipeline.shards.commit import tar_path
 
 OPTED_OUT = "opted out"
-
-
-@dataclass(frozen=True)
-class Maker:
-    """A column and who made it. licence: of the annotations, where no network made them."""
-
-    column: str
-    members: tuple[str, ...]
-    by: str
-    licence: str
-    weights: tuple[Weights, ...]
-    recipe: Mapping[str, Any]
+SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -49,14 +39,17 @@ class Stage:
 
 @dataclass(frozen=True)
 class Facts:
-    """All that the card, the data about the data and the contact sheet are made of."""
+    """All that the card, the data about the data and the contact sheet are made of.
+
+    makers: of each column but images, with the members of its samples.
+    """
 
     title: str
     contact: str
     claim: Mapping[str, Any]
     members: tuple[str, ...]
     lines: tuple[Line, ...]
-    makers: tuple[Maker, ...]
+    makers: tuple[tuple[Provenance, tuple[str, ...]], ...]
     stages: tuple[Stage, ...]
     opted_out: int
     licences: Mapping[str, int]
@@ -91,7 +84,7 @@ def collect_facts(
     members = {column: of for look in surveyed.values() for column, of in look.members.items()}
     stages, opted_out = _stages(plan)
     removed = sum(line.removed for line in lines)
-    last = choice.left_out(reasons_of(plan.columns))
+    last = plan.count_left_out(choice)
     if removed:
         last["removed"] = last.get("removed", 0) + removed
     pictures = sum(receipt.samples for receipt in plan.receipts[IMAGES].values())
@@ -105,7 +98,7 @@ def collect_facts(
         claim=plan.claim,
         members=tuple(plan.members(surveyed)),
         lines=tuple(lines),
-        makers=tuple(_maker(plan, column, members.get(column, ())) for column in plan.columns[1:]),
+        makers=_makers(plan, members),
         stages=tuple(stages),
         opted_out=opted_out,
         licences=dict(sorted(licences.items())),
@@ -126,7 +119,7 @@ def collect_standing(plan: Plan, members: Mapping[str, tuple[str, ...]]) -> Fact
             Line(tar_path(IMAGES, shard), IMAGES, r.samples, r.bytes, r.sha256, members[IMAGES])
             for shard, r in sorted(plan.receipts[IMAGES].items())
         ),
-        makers=tuple(_maker(plan, column, members[column]) for column in plan.columns[1:]),
+        makers=_makers(plan, members),
         stages=tuple(stages),
         opted_out=opted_out,
         licences={},
@@ -137,7 +130,16 @@ def collect_standing(plan: Plan, members: Mapping[str, tuple[str, ...]]) -> Fact
 def check_weights(plan: Plan) -> None:
     """RequestError for a recipe whose weights have no digest."""
     for column in plan.columns[1:]:
-        list(find_weights(plan.dataset.recipe(column), column))
+        for weights in read_provenance(plan.dataset, column).weights:
+            if not SHA256.fullmatch(weights.sha256):
+                raise RequestError(
+                    f"{column}/column.json: the sha256 of {weights.file[:100]!r} must be 64 hexadecimal digits, "
+                    f"not {weights.sha256[:100]!r}"
+                )
+
+
+def _makers(plan: Plan, members: Mapping[str, tuple[str, ...]]) -> tuple[tuple[Provenance, tuple[str, ...]], ...]:
+    return tuple((read_provenance(plan.dataset, c), members.get(c, ())) for c in plan.columns[1:])
 
 
 def _title(plan: Plan) -> str:
@@ -157,21 +159,3 @@ def _stages(plan: Plan) -> tuple[list[Stage], int]:
             drops.update(receipt.drops)
         stages.append(Stage(column, sum(r.planned for r in plan.receipts[column].values()), dict(drops)))
     return stages, sum(count for reason, count in found.reasons.items() if kind_of(reason) == OPTED_OUT)
-
-
-def _maker(plan: Plan, column: str, members: tuple[str, ...]) -> Maker:
-    recipe = without_paths(dict(plan.dataset.recipe(column) or {}))
-    name = recipe.get("extractor", recipe.get("made_by", "unknown"))
-    # What is drawn by a rule alone has no terms but the picture's.
-    unsaid = "none of its own" if "extractor" in recipe else "not told"
-    parts = [str(part) for part in (name, recipe.get("variant")) if part]
-    if "made_by" in recipe:
-        parts.append("ground truth of the source")
-    return Maker(
-        column,
-        members,
-        ", ".join(parts),
-        str(recipe.get("licence") or unsaid),
-        tuple(find_weights(recipe, column)),
-        recipe,
-    )

@@ -15,8 +15,8 @@ import pyarrow.compute as pc
 from pipeline.dataset.dataset import AT_ONCE, IMAGES, Dataset, Description
 from pipeline.dataset.outcomes import OK, digest_rows, read_rows, rows_path
 from pipeline.dataset.plan import Segment, plan_path, read_plan_table
+from pipeline.dataset.provenance import without_paths
 from pipeline.errors import DamagedShard
-from pipeline.publish.config import without_paths
 from pipeline.publish.plan import Plan
 from pipeline.shards.commit import load_receipt
 from pipeline.shards.receipt import Receipt, digest_json

@@ -8,18 +8,19 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from extractors.records import BadRecord, Count, convert_record, decode_record
-from extractors.registry import conditions, formats
 from pipeline.dataset.aligned import check_current
 from pipeline.dataset.columns import whole_column
 from pipeline.dataset.dataset import IMAGES, Dataset
-from pipeline.dataset.duplicates import mark_duplicates
+from pipeline.dataset.duplicates import group_duplicates, mark_duplicates
+from pipeline.dataset.exclusion import Exclusion
+from pipeline.dataset.provenance import choose_published, read_provenance, sort_columns, without_paths
 from pipeline.dataset.tombstones import count_tombstone_tables, read_tombstones
 from pipeline.errors import DamagedShard, RequestError
 from pipeline.image.geometry import Geometry
 from pipeline.publish.assignment import Choice
-from pipeline.publish.config import Publication, order_shares, without_paths
+from pipeline.publish.config import Publication, order_shares
 from pipeline.publish.pack import DALI, PICTURE, RECEIPTS, Pack, dali_folder
-from pipeline.publish.survey import Survey, SurveyResult, reasons_of, refuse_collisions, refuse_problems
+from pipeline.publish.survey import Survey, SurveyResult, refuse_collisions, refuse_problems
 from pipeline.shards.receipt import FORMAT, Receipt, digest_json, digest_receipts, to_json
 from pipeline.shards.store import Store
 
@@ -74,20 +75,16 @@ class Plan:
 
     def survey(self) -> Survey:
         """The stage that looks at every sample."""
-        groups: dict[int, dict[str, str]] = {}
-        if len(self.shares) > 1 or not self.asked.duplicates:
-            table = mark_duplicates(self.dataset)
-            for row in table.select(["shard", "key", "of"]).to_pylist():
-                groups.setdefault(row["shard"], {})[row["key"]] = row["of"]
-        return Survey(
-            self.dataset,
-            self.columns,
-            self.shares,
-            read_tombstones(self.dataset, last=self.tombstones),
-            groups,
-            not self.asked.duplicates,
-            self.asked.licenses,
-        )
+        marked = len(self.shares) > 1 or not self.asked.duplicates
+        groups = group_duplicates(mark_duplicates(self.dataset)) if marked else {}
+        removed = read_tombstones(self.dataset, last=self.tombstones)
+        left_out = {} if self.asked.duplicates else groups
+        exclusion = Exclusion(self.columns, removed, left_out, self.asked.licenses)
+        return Survey(self.dataset, exclusion, self.shares, groups)
+
+    def count_left_out(self, choice: Choice) -> dict[str, int]:
+        """reason -> samples that are left out for it."""
+        return choice.left_out(Exclusion(self.columns).reasons)
 
     def choose(self, surveyed: Mapping[int, SurveyResult]) -> Choice:
         """Which samples go where. RequestError for what cannot be published."""
@@ -97,7 +94,7 @@ class Plan:
         assignments = {shard: surveyed[shard].assignment for shard in self.dataset.shards}
         choice = Choice(assignments, list(self.shares), self.asked.shard_size, dali_folder(self.claim))
         if not choice.targets:
-            told = ", ".join(f"{reason} {n}" for reason, n in choice.left_out(reasons_of(self.columns)).items())
+            told = ", ".join(f"{reason} {n}" for reason, n in self.count_left_out(choice).items())
             raise RequestError(
                 f"{self.dataset.store.root}: no sample is left to publish ({told or 'it has none'})"
             )
@@ -198,21 +195,7 @@ def choose_columns(dataset: Dataset, asked: Sequence[str]) -> list[str]:
     for name in asked:
         if name not in known:
             raise RequestError(f"{dataset.store.root} has no column {name!r}; it has {', '.join(known)}")
-    named = set(asked) if asked else {name for name in known if _condition(dataset, name) in conditions()}
-    order = [*formats()]
-
-    def place(name: str) -> tuple[int, str]:
-        condition = _condition(dataset, name)
-        return (order.index(condition) if condition in order else len(order), name)
-
-    return [IMAGES, *sorted(named - {IMAGES}, key=place)]
-
-
-def _condition(dataset: Dataset, column: str) -> str | None:
-    """What a column holds, by its recipe or its name: a name of the registry's; None when it is none of these."""
-    recipe, known = dataset.recipe(column) or {}, formats()
-    names = (recipe.get("condition"), recipe.get("extractor"), column)
-    return next((name for name in names if name in known), None)
+    return choose_published(sort_columns(read_provenance(dataset, name) for name in known), asked)
 
 
 def read_claim(to: Store) -> Mapping[str, Any] | None:

@@ -22,7 +22,7 @@ from pipeline.publish.pack import data_path, index_paths, receipt_path
 from pipeline.publish.plan import Plan, plan_publish, read_claim
 from pipeline.publish.readers import Reader
 from pipeline.publish.revision import discard_stale, heed_removals
-from pipeline.publish.survey import SurveyResult, reasons_of
+from pipeline.publish.survey import SurveyResult
 from pipeline.shards.receipt import shard_name
 from pipeline.shards.store import Store
 from pipeline.stages.stage import Stage
@@ -81,7 +81,7 @@ def publish(
     whole = check_shards(to, choice.targets)
     left = plan.left(choice)
     counts = {split: count - removals.of_split(split) for split, count in choice.counts().items()}
-    left_out = Counter(choice.left_out(reasons_of(plan.columns)))
+    left_out = Counter(plan.count_left_out(choice))
     left_out.update({"removed": sum(map(len, removals.keys.values()))} if removals.keys else {})
     told = (plan, counts, dict(sorted(left_out.items())), len(choice.targets))
     if whole:

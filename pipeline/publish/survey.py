@@ -7,7 +7,7 @@ import re
 import unicodedata
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 
@@ -15,8 +15,9 @@ import numpy as np
 
 from extractors.base import Resources
 from extractors.budget import STORED_PIXELS, stored_size
-from pipeline.dataset.aligned import open_aligned
+from pipeline.dataset.aligned import Receipts, open_aligned
 from pipeline.dataset.dataset import IMAGES, Dataset
+from pipeline.dataset.exclusion import Exclusion, licence_name
 from pipeline.errors import DamagedShard, RequestError
 from pipeline.shards.commit import tar_path
 from pipeline.shards.read import load_tar, read_keyed
@@ -33,13 +34,7 @@ MEMBER = re.compile(r"[0-9A-Za-z_-]+(\.[0-9A-Za-z_-]+)*")
 """The name of a member, for cards and indexes."""
 LEFT = 64
 """A fate below this is the number of the split; from here on it is the number of the reason in `reasons`."""
-REASONS = ("removed", "licence not asked for", "licence unknown", "duplicate")
 SHOWN = 3
-
-
-def reasons_of(columns: Sequence[str]) -> tuple[str, ...]:
-    """Why a sample may be left out, in the order of their numbers."""
-    return (*REASONS, *(f"no {column}" for column in columns if column != IMAGES))
 
 
 @dataclass(frozen=True)
@@ -60,29 +55,25 @@ class SurveyResult(StageResult):
 class Survey:
     """Stage: looks at a shard of every column; refuses what cannot be published, and writes nothing.
 
-    columns: images first. shares: of the splits. removed: shard -> keys. duplicates: shard -> key -> the key that
-    it is a duplicate of. without_duplicates: those are left out.
+    shares: of the splits. groups: shard -> key -> the key that it is a duplicate of.
     """
 
     dataset: Dataset
-    columns: Sequence[str]
+    exclusion: Exclusion
     shares: Mapping[str, float]
-    removed: Mapping[int, Collection[str]]
-    duplicates: Mapping[int, Mapping[str, str]]
-    without_duplicates: bool = False
-    licenses: Collection[int] = ()
+    groups: Mapping[int, Mapping[str, str]]
     resources: Resources = field(default_factory=Resources)
 
     def setup(self) -> None:
         """Nothing to load."""
 
     def __call__(self, shard: int) -> SurveyResult:
-        aligned = open_aligned(self.dataset.store, shard, self.columns, load_keyed)
+        aligned = open_aligned(self.dataset.store, shard, self.exclusion.columns, load_keyed)
         aligned.check()
         samples = aligned.samples
         members = {column: tuple(found[0].members) for column, found in samples.items() if found}
         keys = [sample.key for sample in samples[IMAGES]]
-        removed = self.removed.get(shard, ())
+        removed = self.exclusion.removed.get(shard, ())
         errors = []
         for column, found in samples.items():
             errors += [
@@ -101,10 +92,7 @@ class Survey:
                 problem = str(error).removeprefix(f"{sample.key}: ")
             if problem and sample.key not in removed:
                 errors.append(f"{IMAGES}/{shard_name(shard)}: {sample.key}: {problem}")
-        lacking = {
-            name: set(keys) - {sample.key for sample in samples[name]} for name in self.columns if name != IMAGES
-        }
-        assignment = bytes(self._assign(shard, key, _licence(known.get(key)), lacking) for key in keys)
+        assignment = bytes(self._assign(key, aligned.receipts, known.get(key)) for key in keys)
         licences = Counter(
             licence_name(known[key])
             for key, assigned in zip(keys, assignment, strict=True)
@@ -112,20 +100,11 @@ class Survey:
         )
         return SurveyResult({}, tuple(errors), assignment, hash_keys(keys), members, licences)
 
-    def _assign(self, shard: int, key: str, licence: int | None, lacking: Mapping[str, set[str]]) -> int:
-        of = self.duplicates.get(shard, {}).get(key)
-        reason = None
-        if key in self.removed.get(shard, ()):
-            reason = "removed"
-        elif lacks := [column for column, keys in lacking.items() if key in keys]:
-            reason = f"no {lacks[0]}"
-        elif self.licenses and licence not in self.licenses:
-            reason = "licence unknown" if licence is None else "licence not asked for"
-        elif of is not None and self.without_duplicates:
-            reason = "duplicate"
+    def _assign(self, key: str, receipts: Receipts, info: SampleInfo | None) -> int:
+        reason = self.exclusion.reason(key, receipts, info)
         if reason is not None:
-            return LEFT + reasons_of(self.columns).index(reason)
-        return choose_split(key if of is None else of, self.shares)
+            return LEFT + self.exclusion.reasons.index(reason)
+        return choose_split(self.groups.get(receipts[IMAGES].shard, {}).get(key, key), self.shares)
 
 
 def load_keyed(store: Store, receipt: Receipt) -> list[Sample]:
@@ -188,19 +167,6 @@ def _odd(sample: Sample, members: tuple[str, ...], where: str) -> str | None:
             "every sample must have the same, and a key must hold no dot"
         )
     return None
-
-
-def _licence(info: SampleInfo | None) -> int | None:
-    """COCO's licence id, where the sample's json names one."""
-    licence = info.source.get("license") if info else None
-    return licence if isinstance(licence, int) else None
-
-
-def licence_name(info: SampleInfo) -> str:
-    """The name and address of a picture's own licence, as its source told them; "" where it told none."""
-    source = info.source
-    told = [source.get("license_name") or source.get("license"), source.get("license_url")]
-    return ", ".join(str(part) for part in told if part)
 
 
 def refuse_problems(surveyed: Mapping[int, SurveyResult]) -> None:

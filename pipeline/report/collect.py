@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import pyarrow as pa
 
-from extractors.registry import formats
 from pipeline.dataset.aligned import open_aligned
 from pipeline.dataset.dataset import AT_ONCE, IMAGES, Dataset
 from pipeline.dataset.download_yield import measure_yield
-from pipeline.dataset.duplicates import load_duplicates, read_duplicates
+from pipeline.dataset.duplicates import group_duplicates, load_duplicates
+from pipeline.dataset.exclusion import Exclusion
 from pipeline.dataset.plan import read_left_out
+from pipeline.dataset.provenance import choose_published, describe_geometry, read_provenance, sort_columns
 from pipeline.dataset.status import column_status
 from pipeline.dataset.tombstones import read_tombstones
 from pipeline.engine import RunResult
@@ -42,14 +42,6 @@ from pipeline.stages.stage import Stage
 Receipts = Mapping[str, Mapping[int, Receipt]]
 """column -> shard -> receipt."""
 
-DUPLICATE = "duplicate, with --no-duplicates"
-
-
-def sort_columns(columns: Sequence[str]) -> list[str]:
-    """images, then the conditions in the order in which this project lists them, then the rest."""
-    known = [IMAGES, *formats()]
-    return sorted(columns, key=lambda c: (known.index(c) if c in known else len(known), c))
-
 
 def read_receipts(dataset: Dataset, columns: Sequence[str]) -> tuple[Receipts, list[str]]:
     """All receipts, and a line for each that is damaged: one of them must not hide the others."""
@@ -70,36 +62,6 @@ def read_receipts(dataset: Dataset, columns: Sequence[str]) -> tuple[Receipts, l
     return receipts, [answer for answer in answers if isinstance(answer, str)]
 
 
-def count_left_out(
-    dataset: Dataset,
-    receipts: Receipts,
-    removed: Mapping[int, AbstractSet[str]],
-    duplicates: Mapping[int, AbstractSet[str]],
-) -> tuple[tuple[str, int], ...]:
-    """(reason, samples) that a publication of all conditions would leave out, each sample once.
-
-    removed, duplicates: shard -> keys; the latter are left out only when that is asked for.
-    """
-    counts = Counter({"removed": sum(map(len, removed.values()))})
-    conditions = [column for column in receipts if column != IMAGES and _is_condition(dataset, column)]
-    for shard in receipts[IMAGES]:
-        counted = set(removed.get(shard, ()))
-        for column in conditions:
-            if (receipt := receipts[column].get(shard)) is not None:
-                lacking = receipt.dropped.keys() - counted
-                counts[f"no {column}"] += len(lacking)
-                counted |= lacking
-        counts[DUPLICATE] += len(duplicates.get(shard, set()) - counted)
-    last = counts.pop(DUPLICATE, 0)
-    return tuple((reason, count) for reason, count in (*counts.items(), (DUPLICATE, last)) if count)
-
-
-def _is_condition(dataset: Dataset, column: str) -> bool:
-    recipe, known = dataset.recipe(column) or {}, formats()
-    form = next((known[n] for n in (recipe.get("condition"), recipe.get("extractor"), column) if n in known), None)
-    return form is not None and form.is_condition
-
-
 TITLES = {"scenes": "Scenes", "folder": "Folder of pictures", "coco": "COCO", "laion": "LAION-Aesthetics"}
 
 
@@ -108,26 +70,6 @@ def describe_source(source: Mapping[str, Any]) -> tuple[str, str]:
     rest = ", ".join(f"{name} {value}" for name, value in source.items() if name != "kind")
     kind = str(source.get("kind", "dataset"))
     return TITLES.get(kind, kind.capitalize()), rest
-
-
-def describe_geometry(geometry: Mapping[str, Any]) -> str:
-    shape = "square" if geometry.get("fit") == "square" else "short side, aspect kept"
-    return f"{geometry.get('size')} px {shape}, JPEG {geometry.get('quality')}"
-
-
-def describe_maker(dataset: Dataset, column: str) -> tuple[str, str]:
-    """(made by, licence) from the recipe, whoever wrote it."""
-    if column == IMAGES:
-        return f"ingest {dataset.description.source.get('kind')}", ""
-    recipe = dataset.recipe(column) or {}
-    maker = str(recipe.get("extractor", recipe.get("made_by", "unknown")))
-    parts = [f"{maker} {recipe.get('version', '')}".strip()]
-    if "made_by" in recipe:
-        return f"{parts[0]}, ground truth", str(recipe.get("licence", ""))
-    parts += [str(recipe["variant"])] if recipe.get("variant") else []
-    weights = recipe.get("weights") or {}
-    parts += [str(weights["file"])] if weights.get("file") else []
-    return ", ".join(parts), str(weights.get("licence", ""))
 
 
 Look = Callable[[Stage, Sequence[int]], RunResult]
@@ -142,6 +84,7 @@ class _Seen:
 
     captions: Mapping[int, Sequence[Captioned]]
     tally: Tally | None = None
+    licences: Counter[str] = field(default_factory=Counter)
     thumbnails: Mapping[str, Thumbnail] = field(default_factory=dict)
     hosts: Hosts = ()
     problems: tuple[str, ...] = ()
@@ -155,15 +98,18 @@ def collect_dataset(root: str, rows: int, look: Look | None = None) -> DatasetFa
     neither. Raises RequestError when there is no dataset.
     """
     dataset = Dataset.open(root)
-    columns = sort_columns(dataset.columns())
+    found = sort_columns(read_provenance(dataset, column) for column in dataset.columns())
+    columns = [of.column for of in found]
     receipts, problems = read_receipts(dataset, columns)
     statuses = [column_status(dataset, c, receipts[IMAGES], receipts[c]) for c in columns]
     removed = read_tombstones(dataset)
+    exclusion = Exclusion(choose_published(found), removed)
     table = load_duplicates(dataset, receipts[IMAGES])
     pairs = choose_pairs(table, set().union(*removed.values())) if table is not None else ()
+    duplicates = {} if table is None else group_duplicates(table)
     shown, damaged = _show_rows(dataset, receipts, rows, removed)
     if look:
-        stage = _plan_count(dataset, columns, receipts, removed, pairs, shown)
+        stage = _plan_count(dataset, columns, receipts, exclusion, pairs, shown)
         seen = _see(stage, sorted(receipts[IMAGES]), look)
     else:
         seen = _Seen({0: [Captioned(row.key, row.caption, 0) for row in shown]})
@@ -178,7 +124,7 @@ def collect_dataset(root: str, rows: int, look: Look | None = None) -> DatasetFa
         planned=dataset.planned,
         shards=len(dataset.shards),
         digest=digest_json({status.column: status.digest for status in statuses}),
-        columns=tuple(ColumnFacts(status, *describe_maker(dataset, status.column)) for status in statuses),
+        columns=tuple(map(ColumnFacts, statuses, found)),
         rows=tuple(shown),
         problems=tuple(dict.fromkeys((*problems, *damaged, *seen.problems))),
         captions=choose_captions(seen.captions, [row.key for row in shown], there),
@@ -186,7 +132,8 @@ def collect_dataset(root: str, rows: int, look: Look | None = None) -> DatasetFa
         tally=seen.tally,
         hosts=seen.hosts,
         duplicates=None if table is None else describe_duplicates(table, pairs, seen.thumbnails),
-        left_out=count_left_out(dataset, receipts, removed, read_duplicates(dataset, receipts[IMAGES]) or {}),
+        left_out=tuple(replace(exclusion, duplicates=duplicates).count(receipts).items()),
+        licences=tuple(sorted(seen.licences.items())),
     )
 
 
@@ -194,7 +141,7 @@ def _plan_count(
     dataset: Dataset,
     columns: Sequence[str],
     receipts: Receipts,
-    removed: Removed,
+    exclusion: Exclusion,
     pairs: Sequence[Pair],
     shown: Sequence[Row],
 ) -> Count:
@@ -202,7 +149,7 @@ def _plan_count(
     return Count(
         dataset,
         columns,
-        removed,
+        exclusion,
         pictures=frozenset(key for pair in pairs for key in (pair.key, pair.of)),
         shown=frozenset(row.key for row in shown),
         limit=choose_limit(sum(receipt.samples for receipt in receipts[IMAGES].values())),
@@ -223,6 +170,7 @@ def _see(stage: Count, shards: Sequence[int], look: Look) -> _Seen:
         )
     return _Seen(
         tally=add_tallies((counted.tally for counted in made.values()), stage.columns),
+        licences=sum((counted.licences for counted in made.values()), Counter()),
         captions={shard: counted.captions for shard, counted in made.items()},
         thumbnails={key: seen for counted in made.values() for key, seen in counted.thumbnails.items()},
         hosts=hosts,

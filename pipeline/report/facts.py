@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pipeline.dataset.provenance import Provenance
 from pipeline.dataset.status import ColumnStatus
 from pipeline.report.captions import Captions
 from pipeline.report.sample_stats import Tally
@@ -17,11 +18,10 @@ Hosts = tuple[tuple[str, Counter[str]], ...]
 
 @dataclass(frozen=True)
 class ColumnFacts:
-    """One column. made_by: extractor and parameters, or the source. licence: of the weights or the truth."""
+    """One column: how much of it there is, and who made it."""
 
     status: ColumnStatus
-    made_by: str
-    licence: str
+    provenance: Provenance
 
     @property
     def rate(self) -> float | None:
@@ -36,7 +36,8 @@ class DatasetFacts:
     unplanned: rows that the source left out on purpose, (reason, rows). tally: counts over all samples that are
     there and not removed; None when only receipts were read. hosts: of a download, those that lost most.
     duplicates: None when they were not marked. left_out: what a publication of all conditions would leave out,
-    (reason, samples).
+    (reason, samples), duplicates if it is asked to. licences: of the pictures that it would hold, (name, samples);
+    empty when only receipts were read.
     """
 
     root: str
@@ -55,6 +56,7 @@ class DatasetFacts:
     hosts: Hosts = ()
     duplicates: Duplicates | None = None
     left_out: tuple[tuple[str, int], ...] = ()
+    licences: tuple[tuple[str, int], ...] = ()
 
     @property
     def samples(self) -> int:

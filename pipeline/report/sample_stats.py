@@ -6,6 +6,7 @@ import math
 from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -14,15 +15,16 @@ from extractors.format import Format
 from extractors.maps.statistics import ClassStatistic
 from extractors.records import decode_record
 from extractors.registry import formats
-from pipeline.dataset.aligned import open_aligned
+from pipeline.dataset.aligned import Receipts, open_aligned
 from pipeline.dataset.dataset import IMAGES, Dataset
-from pipeline.errors import describe_error
+from pipeline.dataset.exclusion import Exclusion, licence_name
+from pipeline.errors import DamagedShard, describe_error
 from pipeline.image.stored import use_threads
 from pipeline.report.captions import Captioned, rank, read_caption
 from pipeline.report.samples import Thumbnail, draw_thumbnail
 from pipeline.shards.read import load_verified
 from pipeline.shards.sample import Sample
-from pipeline.shards.sample_info import SampleInfo
+from pipeline.shards.sample_info import SampleInfo, read_info
 from pipeline.stages.stage import StageResult
 
 
@@ -106,10 +108,12 @@ def list_measures() -> Mapping[str, Callable[[bytes], Counts]]:
 class Counted(StageResult):
     """What a look at one shard gave. thumbnails: key -> the picture, of those that were asked for.
 
-    problems: a line for each shard that is damaged, and so left out.
+    licences: of the pictures that would be published, name -> samples. problems: a line for each shard that is
+    damaged, and so left out.
     """
 
     tally: Tally = field(default_factory=Tally)
+    licences: Counter[str] = field(default_factory=Counter)
     captions: tuple[Captioned, ...] = ()
     thumbnails: Mapping[str, Thumbnail] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
@@ -119,13 +123,14 @@ class Counted(StageResult):
 class Count:
     """Stage: looks at a shard of every column, verified, and writes nothing.
 
-    columns: images first. removed: shard -> keys that are not counted. pictures: keys whose pictures are wanted.
-    limit: the rank (see `captions`) below which captions are handed on; those of the keys `shown` always are.
+    columns: images first. exclusion: what is not published; removed samples are not counted. pictures: keys whose
+    pictures are wanted. limit: the rank (see `captions`) below which captions are handed on; those of the keys
+    `shown` always are.
     """
 
     dataset: Dataset
     columns: Sequence[str]
-    removed: Mapping[int, Collection[str]]
+    exclusion: Exclusion
     pictures: Collection[str]
     shown: Collection[str]
     limit: int
@@ -139,7 +144,7 @@ class Count:
         problems = tuple(map(str, aligned.problems.values()))
         if IMAGES not in aligned.samples:
             return Counted(problems=problems)
-        removed = self.removed.get(shard, ())
+        removed = self.exclusion.removed.get(shard, ())
         kept = {c: [s for s in samples if s.key not in removed] for c, samples in aligned.samples.items()}
         tally, errors = count(kept)
         images = kept[IMAGES]
@@ -148,10 +153,20 @@ class Count:
             receipts={IMAGES: aligned.receipts[IMAGES]},
             errors=(*errors, *unread),
             tally=tally,
+            licences=self._licences(images, aligned.receipts),
             captions=tuple(read_caption(sample) for sample in images if self._is_searched(sample.key)),
             thumbnails=thumbnails,
             problems=problems,
         )
+
+    def _licences(self, images: Sequence[Sample], receipts: Receipts) -> Counter[str]:
+        found = Counter[str]()
+        for sample in images:
+            with suppress(DamagedShard):  # its json is among the errors
+                info = read_info(sample)
+                if self.exclusion.reason(sample.key, receipts, info) is None:
+                    found[licence_name(info)] += 1
+        return found
 
     def _thumbnails(self, images: Sequence[Sample]) -> tuple[dict[str, Thumbnail], list[str]]:
         """The pictures that are wanted, by key, and a line for each that cannot be opened."""

@@ -100,7 +100,7 @@ def test_a_repository_of_somebody_elses_is_refused_before_anything_is_made(
     assert not staging.exists()
 
 
-@pytest.mark.parametrize(("layout", "folder", "count"), [("packed", "data", 6), ("columns", "images", 8)])
+@pytest.mark.parametrize(("layout", "folder", "count"), [("packed", "data", 4), ("columns", "images", 8)])
 def test_more_files_than_the_hub_takes_are_refused_before_anything_is_made(
     tmp_path: Path,
     hub: Hub,

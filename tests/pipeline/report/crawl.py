@@ -36,6 +36,11 @@ NEAR = {21: 4, 30: 6}
 UNPLANNED = {"aesthetic below minimum": 7, "no caption": 9}
 SHARES = (0, 10, 25, 100)
 """Per cent of a sketch that is edge."""
+LICENCES: tuple[dict[str, Any], ...] = (
+    {},
+    {"license": 1, "license_name": "Attribution", "license_url": "https://example/by"},
+    {"license": 2, "license_name": "No derivatives", "license_url": "https://example/nd"},
+)
 TRUTHS = ("sketch", "keypose", "seg")
 
 
@@ -113,6 +118,7 @@ class Crawl:
     """A source of `count` pictures, in the manner of a download."""
 
     count: int = 40
+    licensed: bool = False
     repeatable: bool = True
 
     @property
@@ -141,7 +147,8 @@ class Crawl:
         return Original(
             content=draw(index),
             captions=(caption(index), f"second caption {index}"),
-            info={} if score(index) is None else {"aesthetic": score(index)},
+            info=({} if score(index) is None else {"aesthetic": score(index)})
+            | (LICENCES[index % 3] if self.licensed else {}),
             truth={
                 "sketch": lambda placement: sketch(index, placement),
                 "keypose": lambda placement: people(index, placement),
@@ -153,9 +160,9 @@ class Crawl:
         return {name: {"condition": name, "made_by": "crawl"} for name in TRUTHS}
 
 
-def make_crawl(root: Path, count: int = 40, shard_size: int = 12) -> Dataset:
+def make_crawl(root: Path, count: int = 40, shard_size: int = 12, licensed: bool = False) -> Dataset:
     """The images, TRUTHS and color of a crawl, its duplicates marked."""
-    source, geometry = Crawl(count), Geometry(64)
+    source, geometry = Crawl(count, licensed), Geometry(64)
     dataset = plan_dataset(str(root), source, geometry, shard_size)
     ingest = Ingest(dataset, source, claim_truths(dataset, source, TRUTHS))
     for stage in (ingest, plan_extract(dataset, ["color"])):

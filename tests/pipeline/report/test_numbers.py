@@ -15,12 +15,12 @@ import pytest
 from extractors.keypose import MOST_PERSONS
 from extractors.segmentation import label_name
 from pipeline.dataset.dataset import IMAGES, Dataset
+from pipeline.dataset.provenance import Provenance
 from pipeline.dataset.status import ColumnStatus
 from pipeline.dataset.tombstones import remove
 from pipeline.engine import RunResult
 from pipeline.report import DatasetFacts, collect_dataset, render_page
 from pipeline.report.captions import read_caption
-from pipeline.report.collect import DUPLICATE
 from pipeline.report.facts import ColumnFacts, find_bottleneck
 from pipeline.report.plots import WIDTH, draw_numbers, lay_out_bins, median
 from pipeline.report.sample_stats import SIDES, Count, Counted, Tally, add_tallies, count
@@ -147,7 +147,7 @@ def test_removed_samples_are_neither_counted_nor_shown_nor_searched(root: Path) 
     assert (
         [row.key for row in facts.rows] == [entry.key for entry in facts.captions.entries] == list(map(key, left))
     )
-    assert facts.left_out == (("removed", len(gone)), (DUPLICATE, len(crawl.NEAR)))
+    assert facts.left_out == (("removed", len(gone)), ("duplicate", len(crawl.NEAR)))
     assert facts.duplicates
     assert [(pair.of, pair.key) for pair in facts.duplicates.pairs] == [(key(6), key(30))]
     assert not facts.duplicates.thumbnails.keys() & {key(i) for i in gone}
@@ -228,11 +228,11 @@ def test_samples_that_lack_a_condition_are_left_out_once(root: Path) -> None:
         receipt = json.loads(path.read_text())
         dropped = {key(1): "failed"} | ({key(2): "failed"} if column == "seg" else {})
         path.write_text(json.dumps({**receipt, "dropped": dropped}))
-    assert collect_dataset(str(root), 1).left_out == (("no sketch", 1), ("no seg", 1), (DUPLICATE, 3))
+    assert collect_dataset(str(root), 1).left_out == (("no sketch", 1), ("no seg", 1), ("duplicate", 3))
 
 
 def stage(name: str, samples: int, seconds: float) -> ColumnFacts:
-    return ColumnFacts(ColumnStatus(name, 1, 1, 0, samples, 0, seconds, ""), "", "")
+    return ColumnFacts(ColumnStatus(name, 1, 1, 0, samples, 0, seconds, ""), Provenance(name, {}))
 
 
 def test_the_bottleneck_is_the_stage_that_takes_longest_for_a_sample(made: Path) -> None:
