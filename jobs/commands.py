@@ -19,6 +19,7 @@ from jobs.generate import GenerateCommand
 from jobs.ingest import IngestCoco, IngestFolder, IngestLaion, IngestScenes, IngestTars
 from jobs.mini_weights import MiniWeightsCommand
 from jobs.mini_weights.base import MiniBaseCommand
+from jobs.miniature import MiniatureCommand
 from jobs.publish import PublishCommand
 from jobs.rehydrate import RehydrateCommand
 from jobs.remove import RemoveCommand
@@ -60,6 +61,7 @@ Commands = (
     | Annotated[WeightsCommand, subcommand("weights")]
     | Annotated[MiniWeightsCommand, subcommand("mini-weights")]
     | Annotated[MiniBaseCommand, subcommand("mini-base")]
+    | Annotated[MiniatureCommand, subcommand("miniature")]
 )
 
 

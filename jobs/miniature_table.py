@@ -1,0 +1,70 @@
+"""The table of the miniature, out of the records of evaluations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from adapters.evaluation.report import ANOTHER, CEILING, FOLLOWS_ANOTHER, OWN_PICTURE, WITH, WITHOUT
+from extractors.metrics.fidelity import Measure
+from extractors.registry import format_of
+
+GOAL = 0.5
+"""Of text alone's error, which an adapter's may be at most."""
+HEADS = (
+    "condition (error)",
+    "text alone",
+    "with its adapter",
+    "share of text alone's",
+    "with another's, against its own",
+    "with another's, against that one",
+    "true scenes through the autoencoder",
+    "true scenes",
+    "CPU hours",
+)
+
+
+def table_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Markdown: the error of each condition (1 - F1, AbsRel, 1 - PCK, 1 - mIoU, colour error), with intervals."""
+    asked = rows[0]["asked"]
+    return [
+        f"| {' | '.join(HEADS)} |",
+        f"|{'---|' * len(HEADS)}",
+        *(_line(row) for row in rows),
+        "",
+        f"{asked['samples']} held-out scenes, {asked['seeds']} seeds each; {asked['steps']:,} steps of 16; "
+        f"guidance {asked['guidance']:g}; 95% intervals by bootstrap over the scenes.",
+        *(f"- {row['verdict']['line']}" for row in rows),
+    ]
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    condition = row["asked"]["condition"]
+    fidelity = format_of(condition).fidelity
+    assert fidelity is not None
+    measure, found = fidelity.measures[0], {each["pictures"]: each for each in row["rows"]}
+    errors = {title: find_error(measure, each) for title, each in found.items()}
+    (with_adapter, *_), (without, *_) = errors[WITH], errors[WITHOUT]
+    share = with_adapter / without if without else float("nan")
+    cells = [
+        f"{condition} ({measure.title if measure.better == 'lower' else f'1 - {measure.title}'})",
+        _show(errors[WITHOUT]),
+        _show(errors[WITH]),
+        f"{share:.2f}{'' if share <= GOAL else ' (goal 0.5)'}",
+        *(_show(errors[title]) for title in (ANOTHER, FOLLOWS_ANOTHER, CEILING, OWN_PICTURE)),
+        f"{sum(row['cpu_hours'].values()):.2f}",
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def find_error(measure: Measure, row: Mapping[str, Any]) -> tuple[float, float, float]:
+    """Value, low and high of the error; NaN where the measure is undefined."""
+    if row.get(measure.name) is None:
+        return (float("nan"),) * 3
+    values = (row[measure.name], *row["intervals"][measure.name])
+    value, low, high = values
+    return (1 - value, 1 - high, 1 - low) if measure.better == "higher" else (value, low, high)
+
+
+def _show(error: tuple[float, float, float]) -> str:
+    return "{:.3f} [{:.3f}, {:.3f}]".format(*error)
