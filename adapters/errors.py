@@ -1,4 +1,4 @@
-"""Errors of a sample's members, told with the sample's key."""
+"""Errors in a sample's members, reported with the sample's key."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ class HeldOutRecord:
 def write_held_out(run: Path, held_out: Sequence[HeldOut]) -> None:
     """One entry for each dataset of the training: its root, its pictures' digest, shard and key of each.
 
-    Written once: a run that goes on has the same.
+    Written once: a resumed run has the same.
     """
     if not (run / NAME).exists():
         write_json(run / NAME, {"datasets": [asdict(of_dataset) for of_dataset in held_out]})
@@ -92,7 +92,7 @@ def read_held_out(run: Path, data: str) -> list[tuple[int, str]] | None:
 RECORD = "run.json"
 
 REPLACED = ("adapter", "log.jsonl", "summary.json")
-"""What a training makes anew, whatever is there."""
+"""What a training always makes again."""
 
 
 def read_begun(run: Path) -> Mapping[str, Any] | None:

@@ -105,7 +105,7 @@ def _remove(folder: Path) -> None:
 
 @contextmanager
 def _scratch_for(path: Path) -> Iterator[Path]:
-    """An empty file beside `path`, locked for as long as it is used; gone afterwards unless it was moved."""
+    """An empty file next to `path`, locked for as long as it is used; gone afterwards unless it was moved."""
     path.parent.mkdir(parents=True, exist_ok=True)
     _sweep(path)
     scratch, handle = _open_scratch(path)

@@ -47,7 +47,7 @@ class TooCostly(ValueError):
 
 @dataclass(frozen=True)
 class JpegHeader:
-    """What stands before a JPEG's first scan; scans: how many there are at most, 1 where a decoder reads one."""
+    """What comes before a JPEG's first scan; scans: how many there are at most, 1 where a decoder reads one."""
 
     width: int
     height: int

@@ -58,7 +58,7 @@ NETWORKS = {
 }
 GPU_BATCH = 8
 NEAREST, FARTHEST = 1.0, 10.0
-"""A depth map tells no metres. It is measured as if its white were 1 m away and its black 10 m."""
+"""A depth map has no unit. It is measured as if its white were 1 m away and its black 10 m."""
 NEARLY_BLACK = 26
 
 

@@ -20,7 +20,7 @@ Values = Literal["continuous", "labels", "edges"]
 
 
 class Format(Protocol):
-    """All that the project knows of a condition's maps, whoever made them: a network, annotations, a renderer.
+    """All that the project knows of a condition's maps, made by a network, from annotations or by a renderer.
 
     `extractors.maps.formats` has the usual kinds, which take most of this as arguments. A new kind subclasses this
     class: members, meanings, encode, decode and render are its own to write, the rest has defaults.
@@ -36,7 +36,7 @@ class Format(Protocol):
             the adapter, over a threshold.
         invertible: whether people also save it dark for bright, as black lines on white; `--invert` inverts it.
         cell: pixels of the picture per side of one value of the map.
-        fidelity: how far a picture follows it; None where nobody measures that.
+        fidelity: how far a picture follows it; None where that is not measured.
         statistic: what a report counts of its maps.
     """
 
@@ -72,7 +72,7 @@ class Format(Protocol):
 
     @property
     def from_crop(self) -> bool:
-        """Whether a map belongs to one crop, whose cells are its own: then each crop's map is made anew."""
+        """Whether a map belongs to one crop, whose cells are its own, and so is computed from each crop."""
         return self.cell > 1
 
     @property

@@ -181,5 +181,5 @@ class Keypose:
 
 
 def _whole(boxes: np.ndarray) -> np.ndarray:
-    """Those that have at least a pixel each way: less is a person beside the picture, and cannot be cropped."""
+    """Those that have at least a pixel each way: less is a person outside the picture, who cannot be cropped."""
     return np.asarray(boxes[(boxes[:, 2:] - boxes[:, :2] >= 1).all(axis=1)])

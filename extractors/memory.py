@@ -1,4 +1,4 @@
-"""Running out of memory: how to tell, and what to let go of before trying again."""
+"""Running out of memory: how to recognise it, and what to free before trying again."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def free_memory() -> None:
-    """Give back what nobody holds any more; torch keeps freed memory of a GPU for itself otherwise."""
+    """Give back what is no longer used; torch keeps freed memory of a GPU for itself otherwise."""
     gc.collect()
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():

@@ -67,7 +67,7 @@ def _import(path: str) -> Any:
 
 
 def weight_files(condition: str, variant: str) -> tuple[WeightFile, ...]:
-    """The files that this extractor needs, which it tells if it needs any. Raises UnknownCondition."""
+    """The files that this extractor needs, if it needs any. Raises UnknownCondition."""
     return tuple(getattr(make_extractor(condition, variant), "weight_files", ()))
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 VERBOSE = "-v"
 """Taken out before a command is parsed, for it belongs to no command and is allowed in any place."""
 QUIET = {"NO_ALBUMENTATIONS_UPDATE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "RAY_USAGE_STATS_ENABLED": "0"}
-"""Libraries that would call home unasked are told not to."""
+"""Settings that keep libraries from calling home."""
 
 
 def parse(arguments: Sequence[str]) -> Command:
@@ -54,7 +54,7 @@ def main() -> None:
         show_logs_plain(("pipeline", "adapters", "extractors", "jobs"))
         code = run(sys.argv[1:])
     except KeyboardInterrupt:
-        sys.stderr.write("t2i-shards: interrupted; the same command goes on from here\n")
+        sys.stderr.write("t2i-shards: interrupted; the same command continues from here\n")
         code = 130
     # What is still to be ended, such as a Ray, ends by itself if Control-C cuts it short.
     signal.signal(signal.SIGINT, lambda *_: os._exit(code))

@@ -84,7 +84,7 @@ def execute(command: Command, verbose: bool = False) -> int:
         except IncompleteError as error:
             return refuse(str(error), INCOMPLETE)
         except KeyboardInterrupt:
-            return refuse("interrupted; the same command goes on from here", INTERRUPTED)
+            return refuse("interrupted; the same command continues from here", INTERRUPTED)
         except OSError as error:
             full = tell_full(error)
             return refuse(full or str(error), INCOMPLETE if full else WRONG)

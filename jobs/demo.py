@@ -36,13 +36,13 @@ class DemoCommand:
     """Scenes and photographs, their conditions, a short training, and report.html to open."""
 
     out: Path = Path("runs/demo")
-    """Where everything goes; the same command goes on from what is there."""
+    """Where everything goes; the same command continues from what is there."""
     samples: int = 240
     """How many scenes."""
     steps: int = 150
     """Training steps."""
     weights: Path | None = None
-    """A folder with PiDiNet's weights: adds a column sketch-pidinet beside the small network's."""
+    """A folder with PiDiNet's weights: adds a column sketch-pidinet next to the small network's."""
     engine: EngineOptions = field(default_factory=EngineOptions)
     json: bool = False
     """Print the summary as JSON."""
@@ -100,7 +100,7 @@ class DemoCommand:
 
 
 def copy_photographs(folder: Path) -> None:
-    """Put the photographs of installed libraries into `folder`, each with its caption beside it."""
+    """Put the photographs of installed libraries into `folder`, each with its caption in a text file."""
     import matplotlib
     import skimage
 

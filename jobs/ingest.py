@@ -68,7 +68,7 @@ class IngestScenes(_Ingest):
 
 @dataclass(frozen=True, kw_only=True)
 class IngestFolder(_Ingest):
-    """Pictures below a folder, with captions beside them, in its metadata, from their names, or without any."""
+    """Pictures below a folder, with captions from text files, its metadata or their names, or without any."""
 
     folder: tyro.conf.Positional[str]
     """Where the pictures are: a folder, or a URL such as s3://bucket/prefix."""
@@ -183,7 +183,7 @@ def _fill(
     truths = claim_truths(dataset, source, options.truth)
     left = dataset.left((IMAGES, *truths))
     if left and (damaged := verify_plan(dataset)):
-        raise RequestError(f"{options.out}: {damaged[0]}; make the dataset anew in another --out")
+        raise RequestError(f"{options.out}: {damaged[0]}; make the dataset again in another --out")
     with show_progress("ingest", len(left), len(dataset.shards)) as progress:
         result = run(Ingest(dataset, source, truths), left, engine.engine, engine.workers, progress)
     sweep_drafts(dataset.store, dataset.done(IMAGES))
@@ -191,7 +191,7 @@ def _fill(
 
 
 def _finish(dataset: Dataset, summary: Summary) -> Summary:
-    """Say what was left out, mark the duplicates of a whole images column, and tell of an empty one."""
+    """Say what was left out, mark the duplicates of a complete images column, and warn of an empty one."""
     left_out, notes = read_left_out(dataset.store), read_notes(dataset.store)
     line = summary.line + (f"; left out of the plan: {list_counts(left_out)}" if left_out else "")
     line += f"; {list_counts(notes)}" if notes else ""

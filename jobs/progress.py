@@ -124,7 +124,7 @@ def _lines(verb: str, shards: int, total: int) -> Progress:
 
 @contextmanager
 def show_pictures(verb: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress callback that is told how many pictures are done, and of how many."""
+    """A progress callback for the number of pictures done, and of all."""
     if sys.stderr.isatty():
         with tqdm(desc=verb, unit="picture", leave=False) as bar:
 

@@ -22,7 +22,7 @@ from pipeline.stages.stage import Stage
 
 @dataclass(frozen=True)
 class PublishCommand:
-    """Pack, index, describe, upload, and read it back with the readers that people use. Goes on where it ended."""
+    """Pack, index, describe, upload, and read it back with popular readers; continues an earlier run."""
 
     root: tyro.conf.Positional[str]
     """The dataset."""
@@ -37,7 +37,7 @@ class PublishCommand:
     private: bool = False
     """For hf://: a repository that has to be made is made private."""
     purge: bool = False
-    """Take out what was removed since; only the shards concerned are made anew."""
+    """Take out what was removed since; only the shards concerned are made again."""
     readers: tuple[str, ...] = NAMES
     """Which readers read it back, besides our own stream."""
     engine: EngineOptions = field(default_factory=EngineOptions)

@@ -21,7 +21,7 @@ def read_ray(paths: Mapping[str, Sequence[Path]], folder: Path | None) -> Iterat
     from pipeline.engine.connect import connect
 
     connect()
-    logging.getLogger("ray.data").setLevel(logging.WARNING)  # which tells of every execution
+    logging.getLogger("ray.data").setLevel(logging.WARNING)  # which logs every execution
     context = ray.data.DataContext.get_current()
     shown, context.enable_progress_bars = context.enable_progress_bars, False
     try:

@@ -39,7 +39,7 @@ class RehydrateCommand:
         with show_progress("rehydrate", len(left), len(stage.lines)) as progress:
             result = run(stage, left, self.engine.engine, self.engine.workers, progress)
         if result.problems:
-            line = f"rehydrate: {len(result.made)} of {len(left)} shards made; run again to go on"
+            line = f"rehydrate: {len(result.made)} of {len(left)} shards made; run again to continue"
             return Summary(line, {"command": "rehydrate"}, tuple(result.problems))
         finished = finish_rehydrated(stage, readers)
         samples = sum(line.samples for line in finished.lines)

@@ -1,4 +1,4 @@
-"""remove: tombstones, which streams and publishing heed from then on."""
+"""remove: tombstones, which streams and publishing respect from then on."""
 
 from __future__ import annotations
 

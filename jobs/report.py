@@ -32,7 +32,7 @@ class ReportCommand:
     run_: Annotated[Path | None, tyro.conf.arg(name="run")] = None
     """The folder of a training, for the loss curve."""
     out: Path | None = None
-    """The page, ending in .html; the picture lies beside it. Default: ROOT/report.html, or ./report.html when
+    """The page, ending in .html; the picture is next to it. Default: ROOT/report.html, or ./report.html when
     ROOT is not a folder."""
     rows: int = 12
     """Samples shown of each dataset."""

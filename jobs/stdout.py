@@ -30,7 +30,7 @@ def divert_others() -> None:
 
 
 class _Unheard(io.FileIO):
-    """Standard error: where it is closed, full or no longer read, the work goes on unheard."""
+    """Standard error: where it is closed, full or no longer read, the work continues silently."""
 
     def write(self, data: Any) -> int:
         with suppress(OSError):

@@ -52,7 +52,7 @@ def registered() -> Iterator[tuple[str, str, WeightFile]]:
 
 
 def describe(weight: WeightFile, directory: Path | None) -> dict[str, Any]:
-    """What there is to say of a file, JSON-able: "where" it lies or None, "damaged" one line or None."""
+    """What is known of a file, JSON-able: "where" it lies or None, "damaged" one line or None."""
     where, damaged, digest = None, None, weight.sha256 if weight.pinned else None
     try:
         digest = digest or weight.locked().get("sha256")
@@ -138,7 +138,7 @@ class WeightsConvert:
     file: tyro.conf.Positional[Path]
     """The checkpoint. One that has the name of known weights must have their sha256."""
     out: Path | None = None
-    """The new file; the checkpoint's name with .safetensors beside it when not given."""
+    """The new file; by default next to the checkpoint, with its name and .safetensors."""
     json: bool = False
     """Print the summary as JSON."""
 

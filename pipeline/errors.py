@@ -17,7 +17,7 @@ class RequestError(Exception):
 
 
 class IncompleteError(Exception):
-    """The work ended but something is missing; the same command goes on from there. Exit code 3."""
+    """The work ended but something is missing; the same command continues from there. Exit code 3."""
 
 
 class DamagedShard(IncompleteError):

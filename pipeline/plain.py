@@ -1,4 +1,4 @@
-"""Text from outside as it may be shown: it steers no terminal, turns no line around, its URLs tell no secret."""
+"""Text from outside as it may be shown: without control sequences, changes of direction, or secrets in URLs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which models are a base, told by their small JSON files: a refusal must not cost gigabytes of download."""
+"""Which models can be a base, read from their small JSON files: a refusal must not cost gigabytes of download."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SCHEDULERS = {
     *("DPMSolverSinglestepScheduler", "DPMSolverSDEScheduler", "UniPCMultistepScheduler", "TCDScheduler"),
     *("DDIMParallelScheduler", "DDPMParallelScheduler"),
 }
-"""Samplers of models that were trained to tell the noise at one of many time steps with given betas."""
+"""Samplers of models that were trained to predict the noise at one of many time steps with given betas."""
 FACTOR = 8
 """Pixels per side of a latent's cell, of all Stable Diffusions."""
 
@@ -38,7 +38,7 @@ def check_scheduler(name: str, config: Config) -> None:
         for key in ("beta_start", "beta_end", "beta_schedule"):
             if config.get(key) is None:
                 raise RequestError(
-                    f"--base must tell its noise schedule, and scheduler_config.json of {name} has no {key}"
+                    f"--base must state its noise schedule, and scheduler_config.json of {name} has no {key}"
                 )
     if config.get("rescale_betas_zero_snr"):
         raise RequestError(
@@ -69,7 +69,7 @@ def find_family(name: str, unet: Config, index: Config, vae: Config) -> Family:
     channels, latents = unet.get("in_channels", 4), vae.get("latent_channels", 4)
     if channels != latents:
         raise RequestError(
-            f"--base must take latents of {latents} channels and nothing beside them, "
+            f"--base must take latents of {latents} channels and nothing else, "
             f"and {name} takes {channels}: an inpainting, editing or upscaling model"
         )
     if index.get("requires_aesthetics_score"):

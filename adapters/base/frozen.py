@@ -1,7 +1,7 @@
 """The frozen Stable Diffusion that an adapter is trained on: read, never written.
 
 Two families. SD (1.x, and the 2.x that predict the noise) reads captions with one text encoder. SDXL reads them
-with two, and its UNet is also told a pooled summary of the caption and the picture's size.
+with two, and its UNet also gets a pooled summary of the caption and the picture's size.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ class Base:
         """The noise that the UNet sees in scaled latents (N, channels, h, w), float32 of the same shape.
 
         timesteps: int64 (N,) or a scalar. features: an adapter's, added on the way down; None for none. pixels:
-        (height, width) of the picture, which SDXL is told as the original and the target size, uncropped.
+        (height, width) of the picture, which SDXL gets as the original and the target size, uncropped.
         """
         dtype = self.unet.dtype
         added: dict[str, Any] = {}

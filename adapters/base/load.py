@@ -1,4 +1,4 @@
-"""Where a base comes from."""
+"""Loading a base: from a folder or hub id, the one that ships, or a tiny one built on the spot."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def load_base(name: str, device: str = "cpu", dtype: torch.dtype | None = None) 
     mini ships with this project; the tiny ones are built here, the same on every call. Of a folder or hub only
     safetensors are read.
     dtype: of the UNet and the text encoders, float32 when None, whatever they are stored as. Raises RequestError
-    for a base that cannot be had or that an adapter cannot be trained on.
+    for a base that cannot be loaded or that an adapter cannot be trained on.
     """
     dtype = dtype or torch.float32
     base = _build_tiny(TINY[name]) if name in TINY else _read(str(find_mini()) if name == MINI else name)
@@ -100,19 +100,19 @@ def _read(name: str) -> Base:
     except (OSError, ValueError) as error:
         kind = "folder" if Path(name).is_dir() else "hub id (there is no such folder)"
         reason = str(error).strip().splitlines()[0]
-        raise RequestError(f"--base {name}, taken as a {kind}, cannot be had: {reason}") from error
+        raise RequestError(f"--base {name}, taken as a {kind}, cannot be loaded: {reason}") from error
 
 
 def _read_network(network: Any, name: str, part: str) -> Any:
     """A network of which nothing is missing: `from_pretrained` warns of a tensor that is, and makes it random."""
     read, report = network.from_pretrained(name, subfolder=part, use_safetensors=True, output_loading_info=True)
     for lacking in (*report["missing_keys"], *report["mismatched_keys"]):
-        raise RequestError(f"--base {name} is not whole: {part} has no {lacking} of the right shape")
+        raise RequestError(f"--base {name} is incomplete: {part} has no {lacking} of the right shape")
     return read
 
 
 def _read_index(name: str) -> Mapping[str, Any]:
-    """model_index.json, which a folder put together by hand may lack."""
+    """model_index.json, which a folder assembled by hand may lack."""
     from diffusers import DiffusionPipeline
 
     if Path(name).is_dir() and not (Path(name) / "model_index.json").exists():

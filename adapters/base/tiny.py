@@ -26,7 +26,7 @@ SEED = 0
 WIDTHS: dict[Family, tuple[int, ...]] = {"sd": (32, 32, 32, 64), "sdxl": (32, 32, 64)}
 CONTEXT = 32  # of one text encoder
 POOLED = 24
-SIZE_WIDTH = 8  # of each of the six numbers that tell SDXL the picture's size
+SIZE_WIDTH = 8  # of each of the six numbers that give SDXL the picture's size
 GROUPS = 16  # of the first 32 channels: pairs
 
 

@@ -199,7 +199,7 @@ CLIP_SHAPE: dict[str, Any] = {
         "projection_dim": 768,
     },
 }
-"""What config.json of the published file says of the network's shape."""
+"""The network's shape, as in config.json of the published file."""
 
 
 def _batches(pictures: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
@@ -230,7 +230,7 @@ class Networks:
 class Judge:
     """Kernel distance, FID and CLIP score of pictures.
 
-    Each is None, with a note that says why, where its network cannot be had.
+    Each is None, with a note that says why, where its network is not available.
     """
 
     def __init__(self, config: EvaluateConfig, networks: Networks, device: str, examples: EvalExamples) -> None:

@@ -21,7 +21,7 @@ from adapters.model.adapter import Adapter
 from adapters.model.compose import AdapterInput
 
 Progress = Callable[[int, int], Any]
-"""Is told how many pictures are made, and of how many."""
+"""Called with the number of pictures made so far, and of all."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,12 @@ class Way:
 WAYS = 3
 """In which every sample's pictures are made."""
 Pictures = Callable[[], Iterator[np.ndarray]]
-"""Gives the pictures of all samples anew, one at a time: thousands need not be in memory at once. All samples with
+"""Gives the pictures of all samples, one at a time: thousands need not be in memory at once. All samples with
 the first seed, then with the next."""
 
 
 class EvalExamples(Sequence[EvalExample]):
-    """The samples as they are used, decoded anew each time."""
+    """The samples as they are used, decoded again each time."""
 
     def __init__(self, eval_samples: EvalSamples, condition: str, size: int) -> None:
         self._samples, self._condition, self.size = eval_samples.samples, condition, size

@@ -75,7 +75,7 @@ def parse_active_steps(text: str) -> tuple[Fraction, Fraction]:
 
 @dataclass(frozen=True)
 class AdapterSpec:
-    """One --adapter: the condition that it follows, where it is, and how much it counts beside others."""
+    """One --adapter: the condition that it follows, where it is, and how much it counts next to others."""
 
     condition: str
     path: str
@@ -89,7 +89,7 @@ class GenerateConfig:
     base: str
     """A folder in diffusers' layout, a hub id, mini, tiny or tiny-xl: of the family of the adapters."""
     prompt: str
-    """What is to be seen."""
+    """What the pictures should show."""
     out: Path
     """Folder for the pictures; what is there already is not made again."""
     adapter: tuple[str, ...] = ()
@@ -97,7 +97,7 @@ class GenerateConfig:
     condition: tuple[str, ...] = ()
     """CONDITION=FILE: a ready-made map, such as sketch=map.png, or keypose=pose.json with the numbers."""
     invert: tuple[str, ...] = ()
-    """Whose --condition files are black on white, or dark where near, such as sketch: they are turned round."""
+    """Whose --condition files are black on white, or dark where near, such as sketch: they are inverted."""
     from_picture: Path | None = None
     """A photograph, of which the conditions that are not given are extracted."""
     variant: str = "default"
@@ -105,7 +105,7 @@ class GenerateConfig:
     weights: Path | None = None
     """A folder with their weight files."""
     negative: str = ""
-    """What is not to be seen."""
+    """What the pictures should not show."""
     n: int = 1
     """How many pictures, from the seed on."""
     seed: int = 0
@@ -116,7 +116,7 @@ class GenerateConfig:
     """Keep their aspect (long side at most twice the short one), or crop to a square."""
     sampling: Sampling = field(default_factory=Sampling)
     inpaint: Path | None = None
-    """A picture, of which the part under --mask is painted anew."""
+    """A picture, of which the part under --mask is repainted."""
     mask: Path | None = None
     """White where to paint."""
     batch: int = 1
@@ -133,7 +133,7 @@ class GenerateConfig:
         if self.size <= 0 or self.size % SIZE_MULTIPLE:
             raise RequestError(f"--size must be a positive multiple of {SIZE_MULTIPLE}, not {self.size}")
         if (self.inpaint is None) != (self.mask is None):
-            raise RequestError("--inpaint and --mask go together: which picture, and what of it to paint anew")
+            raise RequestError("--inpaint and --mask go together: the picture, and which part of it to repaint")
         wanted, given = [spec.condition for spec in self.adapters], self.maps
         for name in given:
             if name not in wanted:
@@ -142,7 +142,7 @@ class GenerateConfig:
             if name not in (able := [name for name in conditions() if format_of(name).invertible]):
                 raise RequestError(f"--invert must be one of {', '.join(able)}, not {name}")
             if name not in given:
-                raise RequestError(f"--invert {name} needs a --condition {name}=FILE to turn round")
+                raise RequestError(f"--invert {name} needs a --condition {name}=FILE to invert")
         for name in wanted:
             if name not in given and self.from_picture is None:
                 raise RequestError(f"--adapter {name}=… needs --condition {name}=FILE, or --from-picture")

@@ -90,7 +90,7 @@ def to_seen(image: np.ndarray, form: Format) -> np.ndarray:
 
 
 def load_mask(path: Path, geometry: Geometry) -> np.ndarray:
-    """bool (H, W), True where the file is brighter than a half: what is to be painted anew."""
+    """bool (H, W), True where the file is brighter than a half: what is to be repainted."""
     pixels = load_shape(path)
     placement = geometry.place(pixels.shape[1], pixels.shape[0])
     return place_labels(pixels, placement) > 127

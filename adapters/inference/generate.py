@@ -1,4 +1,4 @@
-"""One request for pictures: what it names is read, the pictures are made, and kept with all that decided them."""
+"""One request for pictures: its files are read, the pictures are made, and stored with all that decided them."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ def _texts(config: GenerateConfig) -> dict[str, str]:
 
 
 def _asked(config: GenerateConfig) -> dict[str, Any]:
-    """The command's own words for what the digests stand for."""
+    """The command's own words for what the digests identify."""
     paths = {"from_picture": config.from_picture, "inpaint": config.inpaint, "mask": config.mask}
     return {
         "base": config.base,

@@ -1,7 +1,7 @@
 """A folder of pictures that are kept: each appears whole or not at all, and none is made twice.
 
-A picture's name ends with a digest of all that decides it, so that the same request finds what it has and goes on,
-and another one writes beside it.
+A picture's name ends with a digest of all that decides it, so that the same request finds what it has and
+continues, and another one adds its own.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class ImageFolder:
         return path
 
     def describe(self, name: str, **more: Any) -> Path:
-        """Write the record, and what there is to say of this picture, beside it as JSON."""
+        """Write the record, and what is particular to this picture, next to it as JSON."""
         path = self.path(name).with_suffix(".json")
         write_json(path, {**self.record, **more})
         return path

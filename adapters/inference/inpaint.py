@@ -1,4 +1,4 @@
-"""Painting part of a picture anew with a plain Stable Diffusion, of 4 latent channels, that knows no masks.
+"""Repainting part of a picture with a plain Stable Diffusion of 4 latent channels, which knows no masks.
 
 At every step the latent outside the mask is that of the picture, noised to this step's level (arXiv 2302.08453,
 section 4.3; Blended Latent Diffusion, arXiv 2206.02779); at the end the pixels outside are the picture's.
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Inpainting:
-    """picture: uint8 (H, W, 3). mask: bool (H, W), True where it is painted anew.
+    """picture: uint8 (H, W, 3). mask: bool (H, W), True where it is repainted.
 
     latents: float32 (1, C, h, w), scaled, the picture's. hole: bool (1, 1, h, w), cells with a pixel of the mask.
     """
@@ -46,7 +46,7 @@ class Inpainting:
 
 @torch.no_grad()
 def prepare_inpainting(base: Base, picture: np.ndarray, mask: np.ndarray) -> Inpainting:
-    """picture: uint8 (H, W, 3), sides multiples of 64. mask: bool (H, W), True where to paint anew."""
+    """picture: uint8 (H, W, 3), sides multiples of 64. mask: bool (H, W), True where to repaint."""
     pixels = torch.tensor(picture).permute(2, 0, 1)[None].to(base.device)
     mean, _ = base.encode(pixels.float() / 127.5 - 1)
     cell = picture.shape[0] // mean.shape[2]

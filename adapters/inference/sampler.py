@@ -30,7 +30,7 @@ DDIM: dict[str, Any] = {
 diffusers then takes suits models of pixels, and clips latents as if they ended at 1."""
 
 Progress = Callable[[int], Any]
-"""Is told after each batch how many pictures are done."""
+"""Called after each batch with the number of pictures done."""
 
 
 def sample_pictures(
@@ -162,7 +162,7 @@ def make_scheduler(base: Base, steps: int) -> DDIMScheduler:
 
 
 def describe_sampler(base: Base) -> dict[str, Any]:
-    """What belongs to a picture's record beside the base: DDIM's settings, where its file says others or nothing.
+    """What belongs in a picture's record besides the base: DDIM's settings, where its file has others or none.
 
     Pictures made before these were fixed are then not taken for those that would be made now.
     """

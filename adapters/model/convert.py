@@ -1,4 +1,4 @@
-"""Adapters from elsewhere and for elsewhere, told by the names and shapes of their tensors alone.
+"""Adapters from and for other tools, recognised by the names and shapes of their tensors alone.
 
 Two layouts are in use. diffusers': adapter.body.{stage}.resnets.{block}.block1. TencentARC's, in the repository
 TencentARC/T2I-Adapter (Adapter and Adapter_light in ldm/modules/encoders/adapter.py, Adapter_XL in
@@ -37,7 +37,7 @@ from pipeline.errors import RequestError
 
 LayoutName = Literal["diffusers", "tencentarc"]
 IN_CHANNELS = (1, 3)
-"""Of conditions. They tell SDXL's adapters, which see 16x16 pixels at a time, from SD's, which see 8x8."""
+"""Of conditions. They distinguish SDXL's adapters, which see 16x16 pixels at a time, from SD's, which see 8x8."""
 
 FILES = (WEIGHTS, f"adapter/{WEIGHTS}", WEIGHTS.replace(".", ".fp16.", 1), WEIGHTS.replace("safetensors", "bin"))
 """What is looked for in a folder: an adapter's own, a run's, and how published ones are named as well."""

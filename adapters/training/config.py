@@ -1,4 +1,4 @@
-"""What can be asked of a training. Imports no torch, so that the command line starts fast."""
+"""The configuration of a training. Imports no torch, so that the command line starts fast."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class TrainConfig:
     condition: str
     """What the adapter is to follow, such as sketch, depth or color."""
     out: Path
-    """Folder of the run; the same command goes on from what is there."""
+    """Folder of the run; the same command continues from what is there."""
     column: str | None = None
     """The condition's column, where its name is not the condition's."""
     mix: tuple[float, ...] = ()
@@ -42,7 +42,7 @@ class TrainConfig:
     adapter: AdapterName = "base"
     """Size of the adapter; on SD 1.x 77, 19 and 5 million parameters; xl is for SDXL."""
     steps: int = 1000
-    """Training steps in all; more than a finished run had makes it go on."""
+    """Training steps in all; more than a finished run had makes it continue."""
     batch: int = 8
     """Samples per step, over all workers together."""
     micro_batch: int | None = None
@@ -79,7 +79,7 @@ class TrainConfig:
     live: bool = False
     """Compute the condition while training, from the crop, instead of reading it from a column."""
     variant: str = "default"
-    """Which extractors compute --live conditions, and tell how closely sample pictures follow the condition."""
+    """Which extractors compute --live conditions, and measure how closely sample pictures follow the condition."""
     weights: Path | None = None
     """A folder with these extractors' weight files."""
     validation: int = 16

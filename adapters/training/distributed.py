@@ -1,4 +1,4 @@
-"""Which of how many workers this process is. Training knows torch.distributed and nothing of who started it."""
+"""Which of the workers this process is. Training uses torch.distributed, however the processes were started."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class World:
 
 @contextmanager
 def join_world(device: str) -> Iterator[World]:
-    """The workers that were started together: by torchrun, by whoever has set up torch.distributed, or just one.
+    """The workers that torchrun, or any other launcher of torch.distributed, has started; or just this one.
 
     device: "cpu", "cuda" (of several the one that LOCAL_RANK names) or "auto", a GPU where there is one. Raises
     RequestError for a GPU that is not there.

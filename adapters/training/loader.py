@@ -2,7 +2,7 @@
 
 Step t consumes the positions from t * batch on, of an endless sequence that the stream defines; worker r of R
 takes the r-th R-th of them, in micro-batches. So the global batches are the same for any number of workers,
-loaders and micro-batches, and where a training stands is told by the number of steps alone.
+loaders and micro-batches, and the number of steps alone says how far a training has come.
 """
 
 from __future__ import annotations

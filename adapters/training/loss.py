@@ -1,4 +1,4 @@
-"""The loss: how well the frozen UNet, helped by the adapter's features, tells the noise in a noisy latent."""
+"""The loss: how well the frozen UNet, helped by the adapter's features, predicts the noise in a noisy latent."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ def open_preview(
 ) -> SamplePreview | None:
     """What makes the pictures of the first held-out samples, `batch` at once; None where none are asked for.
 
-    Raises RequestError where the condition's extractor cannot be had.
+    Raises RequestError where the condition's extractor is not available.
     """
     if not config.sample_every:
         return None

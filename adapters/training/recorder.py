@@ -108,6 +108,6 @@ class Recorder:
             self._tensorboard.add_picture(sheet, step)
             write_file(self._config.out / "samples" / f"{step:06d}.png", encode_rgb(sheet))
         except Exception as error:
-            log.warning("no sample pictures at step %d, the training goes on: %s", step, describe_error(error))
+            log.warning("no sample pictures at step %d, the training continues: %s", step, describe_error(error))
             return None
         return fidelity

@@ -1,4 +1,4 @@
-"""From what is asked to what a training is made of: the stream, the base, and how a batch becomes a loss."""
+"""Building a training from its configuration: the stream, the base, and how a batch becomes a loss."""
 
 from __future__ import annotations
 
@@ -182,7 +182,7 @@ def load_live(config: TrainConfig, device: torch.device) -> LiveCondition | None
 
 
 def load_extractor(condition: str, config: TrainConfig, device: torch.device) -> Extractor:
-    """The condition's extractor of the asked variant, ready. RequestError when it cannot be had."""
+    """The condition's extractor of the asked variant, ready. RequestError when it is not available."""
     try:
         extractor = make_extractor(condition, config.variant, config.weights)
         extractor.recipe()

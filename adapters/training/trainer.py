@@ -1,4 +1,4 @@
-"""Training: one adapter, one condition, one frozen base. The same command goes on where the last one stopped."""
+"""Training: one adapter, one condition, one frozen base. The same command continues where the last one stopped."""
 
 from __future__ import annotations
 
@@ -110,7 +110,8 @@ class Training:
         """What decides the adapter at a given step. Paths may change, what they hold may not.
 
         On the same kind of CPU, with the same number of threads and workers and the same torch, it decides every
-        bit. Elsewhere all that is drawn is the same and the rounding is not; a run may go on there all the same.
+        bit. Elsewhere all that is drawn is the same and the rounding is not; a run may continue there all the
+        same.
         """
         return {
             **{name: getattr(self.config, name) for name in DECIDE},
@@ -123,7 +124,7 @@ class Training:
         }
 
     def _keep_threshold(self, crop_config: CropConfig) -> CropConfig:
-        """A run that was begun when each visit drew its threshold goes on so."""
+        """A run that was begun when each visit drew its threshold continues to do so."""
         begun = read_begun(self.config.out)
         if crop_config.threshold != "batch" or begun is None or begun.get("threshold_per") == "batch":
             return crop_config
@@ -131,7 +132,7 @@ class Training:
 
     def _choose_clip(self) -> float | None:
         asked, begun = self.config.clip, read_begun(self.config.out)
-        if asked is None:  # a run goes on by the rule that it was begun with
+        if asked is None:  # a run keeps the rule that it was begun with
             asked = CLIP if begun is None or "clip" in begun else 0.0
         return asked or None
 
@@ -184,7 +185,7 @@ class Training:
         return Recorder(config, train_state, self.validation, begun, self.base.device, watch, on_step)
 
     def _learn(self, step: Step, begun: TrainProgress, recorder: Recorder | None) -> tuple[TrainProgress, float]:
-        """All steps from `begun` on. Where the run stands then, and the share of the time it waited for data."""
+        """All steps from `begun` on. Where that leaves the run, and the share of the time it waited for data."""
         config, progress = self.config, begun
         batches = MicroBatches(self.stream, self.crop_config, config.seed, self.rank_batch, progress.step)
         ahead = load_batches(batches, config.loaders, self.world)

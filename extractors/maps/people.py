@@ -16,7 +16,7 @@ LEFT_SHOULDER, RIGHT_SHOULDER, LEFT_ELBOW, RIGHT_ELBOW, LEFT_WRIST, RIGHT_WRIST 
 LEFT_HIP, RIGHT_HIP, LEFT_KNEE, RIGHT_KNEE, LEFT_ANKLE, RIGHT_ANKLE = range(11, 17)
 
 MIRRORED = (0, *(number for left in range(1, 17, 2) for number in (left + 1, left)))
-"""Number of the keypoint that stands in each one's place in the mirrored picture."""
+"""Number of the keypoint that takes each one's place in the mirrored picture."""
 
 ORANGE, GREEN, BLUE = 1, 2, 3
 PEOPLE_PALETTE = np.array([(0, 0, 0), (255, 153, 51), (0, 255, 0), (0, 128, 255)], np.uint8)

@@ -47,7 +47,7 @@ class Posterior(Format):
         return height, width
 
     def mirror(self, condition_map: np.ndarray) -> np.ndarray:
-        raise ValueError("the mirrored picture's latent is not the mirrored latent: it must be made anew")
+        raise ValueError("the mirrored picture's latent is not the mirrored latent: it must be computed again")
 
     def render(self, condition_map: np.ndarray, height: int, width: int) -> np.ndarray:
         """The mean's first three channels as RGB, each min-max, where the crop lies; the rest is black."""

@@ -22,7 +22,7 @@ class Measure:
 
 @dataclass(frozen=True)
 class Fidelity:
-    """How the pictures that follow a condition are told from others.
+    """How pictures that follow a condition are distinguished from others.
 
     measures: the first says how far it is followed. count: (map found in a picture, map it was to follow) ->
     numbers (D,), added up over the pictures. evaluate: their sum -> each measure by name, NaN where undefined.

@@ -22,7 +22,7 @@ the error, and no pixel is estimated farther than this."""
 
 
 def add_counts(count: Callable[[Any, Any], np.ndarray], maps: Iterable[Any], truths: Iterable[Any]) -> np.ndarray:
-    """The sum of what `count` says of each pair; zeros (0,) of no pairs."""
+    """The sum of `count` over all pairs; zeros (0,) for no pairs."""
     counts = [count(condition_map, truth) for condition_map, truth in zip(maps, truths, strict=True)]
     return np.asarray(sum(counts[1:], counts[0])) if counts else np.zeros(0)
 

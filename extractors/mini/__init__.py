@@ -4,7 +4,7 @@
     depth.safetensors    timm's mobilenetv3_small_100 under a MiDaS-style decoder
     seg.safetensors      the same encoder and decoder with a score for each of 44 COCO-Stuff classes
     keypose.safetensors  RTMO with a narrow backbone
-    SHA256SUMS           what `sha256sum` says of them; a file of another digest is refused (weights/resolve.py)
+    SHA256SUMS           the output of `sha256sum`; a file of another digest is refused (weights/resolve.py)
 
 They have seen nothing but scenes (pipeline/scenes), and are for demonstrations and tests; on photographs they are
 poor. Made by `python -m jobs mini-weights`, on one core, from a seed; the files are licensed as this project is.

@@ -16,7 +16,7 @@ BACKBONE = {
     "out_features": ["stage1", "stage2", "stage3", "stage4"],
 }
 CONFIG = {"num_labels": 133, "num_queries": 100, "decoder_layers": 10, "encoder_layers": 6}
-"""What config.json of facebook/mask2former-swin-tiny-coco-panoptic says of the network's shape."""
+"""The network's shape, as in config.json of facebook/mask2former-swin-tiny-coco-panoptic."""
 
 LAST_WIDTH = 768
 UNREAD = tuple(f"model.pixel_level_module.encoder.swin.layernorm.{name}" for name in ("weight", "bias"))

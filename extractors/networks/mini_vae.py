@@ -17,7 +17,7 @@ LATENTS = 4
 WIDTH = 16
 RED, GREEN, BLUE, DETAIL, ACROSS, DOWN = range(0, 12, 2)  # first channel of each pair
 COLOUR_SCALE = 0.5
-"""Root mean square of the colour latents; detail, which conditions tell most about, has 1."""
+"""Root mean square of the colour latents; detail, which conditions say most about, has 1."""
 
 
 def build_vae() -> AutoencoderKL:

@@ -1,6 +1,6 @@
 """MMPose on today's torch, with no compiled operator.
 
-mmpose 1.3.2 asks for three things at import that cannot be had or are not needed for what this project runs
+mmpose 1.3.2 imports three things that are unavailable or not needed for what this project runs
 (RTMO, RTMPose, HRNet, LiteHRNet, SimCC, ViPNAS):
 
 - `xtcocotools`: its wheels are built against numpy 1. pycocotools, from which it was forked, reads the same files
@@ -67,9 +67,9 @@ def _import_once() -> ModuleType | Exception:
 
 @contextmanager
 def _stand_ins() -> Iterator[None]:
-    """The missing names, in `sys.modules` for as long as mmpose is imported: whoever asks later hears the truth.
+    """The missing names, in `sys.modules` while mmpose is imported: later imports find what is really there.
 
-    In particular nothing stands under `mmcv._ext`, by which mmengine tells whether there are operators.
+    In particular there is no `mmcv._ext`, by which mmengine decides whether there are operators.
     """
     import pycocotools.coco
     import pycocotools.cocoeval

@@ -23,7 +23,7 @@ SHAPE: dict[str, Any] = {
     "norm_num_groups": 32,
     "latent_channels": 4,
 }
-"""What config.json of SD 1.x's and of SDXL's autoencoder say of the network's shape."""
+"""The network's shape, as in config.json of SD 1.x's and of SDXL's autoencoder."""
 
 RENAMED = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 """The attention's layers in files of diffusers before 0.17, SD 1.5's among them, and as they are called since."""
@@ -60,7 +60,7 @@ def load_encoder(path: Path, shape: Mapping[str, Any]) -> VaeEncoder:
         network.load_state_dict(read_encoder(path), strict=True, assign=True)
     except RuntimeError as error:
         wrong = " ".join(str(error).split())
-        raise NotTensors(f"{path} is not the autoencoder that its config tells of: {wrong[:300]}") from None
+        raise NotTensors(f"{path} is not the autoencoder that its config describes: {wrong[:300]}") from None
     return network
 
 
@@ -73,13 +73,13 @@ def read_encoder(path: Path) -> dict[str, Tensor]:
 
 
 def read_shape(path: Path) -> Mapping[str, Any]:
-    """The config.json beside a VAE's weights. Raises NotTensors for what is no VAE of Stable Diffusion's kind."""
+    """The config.json next to a VAE's weights. Raises NotTensors for what is no VAE of Stable Diffusion's kind."""
     config = path.with_name("config.json")
     try:
         shape = decode_record(read_regular(config), dict[str, Any])
         kind, blocks = shape.get("_class_name"), len(shape["block_out_channels"])
     except (OSError, BadRecord, KeyError, TypeError) as error:
-        raise NotTensors(f"{config} must tell the shape of {path.name}: {type(error).__name__}") from None
+        raise NotTensors(f"{config} must give the shape of {path.name}: {type(error).__name__}") from None
     if kind != "AutoencoderKL" or 2 ** (blocks - 1) != STRIDE or not shape.get("use_quant_conv", True):
         raise NotTensors(
             f"{config} must be of an AutoencoderKL as Stable Diffusion's, {STRIDE} pixels to a latent's cell, "

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 STAND_INS = ("mmengine.", "numpy.", "builtins.getattr", "builtins.bytes")
-"""Names that begin so, found beside the tensors of a training checkpoint, become `_Nothing`: its history of the
+"""Names that begin so, found next to the tensors of a training checkpoint, become `_Nothing`: its history of the
 loss names functions by getattr, which is not called either."""
 
 
@@ -24,9 +24,9 @@ class NotTensors(ValueError):
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Name -> tensor of a .safetensors file or of a torch checkpoint, names as they stand in the file.
+    """Name -> tensor of a .safetensors file or of a torch checkpoint, under the names they have in the file.
 
-    A checkpoint may hold them under "state_dict" (OpenMMLab, PiDiNet) or "model" (MiDaS); what lies beside them
+    A checkpoint may hold them under "state_dict" (OpenMMLab, PiDiNet) or "model" (MiDaS); other entries
     is dropped. Never runs code from the file: `weights_only`, and what mmengine and numpy leave in a training
     checkpoint (histories of the loss) is replaced by a class that does nothing. Raises NotTensors.
     """

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT = 3.0
 """Seconds that the hub has to answer: a machine without network learns of it at once."""
 READ_TIMEOUT = 30.0
-"""Seconds that a download from a publisher's own address may stand still."""
+"""Seconds that a download from a publisher's own address may stall."""
 MOST_BYTES = 4 << 30
 """No weight file is larger; one of known size may have just that."""
 SCHEMES = ("https",)

@@ -11,7 +11,7 @@ from extractors.records import BadRecord
 from extractors.weights.digest_lock import read_lock
 
 SHIPPED = Path(__file__).parents[1] / "mini"
-"""The weights that come with this package; SHA256SUMS beside them is what `sha256sum` says of them."""
+"""The weights that come with this package; SHA256SUMS next to them is the output of `sha256sum`."""
 
 
 class WeightsUnavailable(Exception):
@@ -49,7 +49,7 @@ class WeightFile:
 
     @property
     def source(self) -> str:
-        """Where it can be had from, in words."""
+        """Where it can be obtained, in words."""
         if self.shipped:
             return "this package"
         return f"{self.hub} on the hub" if self.hub else self.url or "--weights alone"

@@ -16,7 +16,7 @@ LOOK_EVERY = 0.5
 
 
 class Follower:
-    """Reads the steps that a log gained after `step`, each once, though a log is written anew after a death."""
+    """Reads the steps that a log gained after `step`, each once, though a log is rewritten after a death."""
 
     def __init__(self, path: Path, step: int) -> None:
         self._path, self._last = path, step if step else -1

@@ -45,7 +45,7 @@ def train_on_ray(config: TrainConfig, workers: int) -> TrainSummary:
             partial(work, config),  # type: ignore[arg-type]
             torch_config=TorchConfig(timeout_s=int(TIMEOUT.total_seconds())),
             scaling_config=ScalingConfig(num_workers=workers, use_gpu=config.device == "cuda"),
-            # Ray keeps nothing of the training there: checkpoints stand in RUN.
+            # Ray keeps nothing of the training there: checkpoints are in RUN.
             run_config=RunConfig(name="train", storage_path=folder, failure_config=FailureConfig(max_failures=0)),
         )
         return _fit(trainer)
@@ -78,6 +78,6 @@ def _fit(trainer: Any) -> TrainSummary:
 
 
 def _name_end(error: Exception) -> Exception:
-    """Ray tells of a worker that is gone by the health check that failed."""
+    """Ray reports a worker that is gone by the health check that failed."""
     died = getattr(error, "health_check_failure", None)
     return error if died is None else WorkerDied(type(died).__name__)

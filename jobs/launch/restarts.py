@@ -27,7 +27,7 @@ class WorkerDied(Exception):
 
 
 def keep_trying(attempt: Attempt, config: TrainConfig, workers: int, retries: int) -> TrainSummary:
-    """Attempts until one comes through: after a death all workers go on from the last checkpoint in RUN.
+    """Attempts until one comes through: after a death all workers continue from the last checkpoint in RUN.
 
     IncompleteError after the attempt number `retries` + 1.
     """
@@ -41,8 +41,8 @@ def keep_trying(attempt: Attempt, config: TrainConfig, workers: int, retries: in
             step = newest_step(config.out)
             if number == retries:
                 raise IncompleteError(
-                    f"{death}; started {retries + 1} times in all, it stands at step {step}, and the same command "
-                    "goes on from there"
+                    f"{death}; started {retries + 1} times in all; step {step} was reached, and the same command "
+                    "continues from there"
                 ) from None
             log.warning("%s; all start again from step %d (%d of %d)", death, step, number + 1, retries)
         else:
@@ -64,7 +64,7 @@ def judge(ends: Mapping[int, BaseException]) -> Exception:
 
 
 def absolute_config(config: TrainConfig, gpu: bool) -> TrainConfig:
-    """The same for workers that stand in other folders, all on GPUs or all on CPUs."""
+    """The same with absolute paths, for workers in other folders, all on GPUs or all on CPUs."""
 
     def place(path: Path | None) -> Path | None:
         return None if path is None else path.absolute()

@@ -80,12 +80,12 @@ def _work_here(config: TrainConfig) -> TrainSummary:
         os._exit(1)
 
     threading.Thread(target=follow, daemon=True).start()
-    signal.signal(SIGINT, signal.SIG_DFL)  # Control-C reaches workers as well; the command tells of it
+    signal.signal(SIGINT, signal.SIG_DFL)  # Control-C reaches workers as well; the command reports it
     return work(config)
 
 
 def _silence(*prefixes: str) -> None:
-    """What the launcher logs of deaths and signals is told in the project's own lines."""
+    """Deaths and signals are reported in the project's own lines, not the launcher's."""
     for name in list(logging.root.manager.loggerDict):
         if name.startswith(prefixes):
             logging.getLogger(name).setLevel(logging.CRITICAL)
@@ -108,7 +108,7 @@ def read_ends(folder: Path) -> dict[int, Exception]:
     ends: dict[int, Exception] = {}
     for path in folder.glob("*/attempt_0/*/error.json"):
         name, _, line = json.loads(path.read_text())["message"]["message"].partition(": ")
-        kind = kinds.get(name) or type(name, (Exception,), {})  # it is only told of
+        kind = kinds.get(name) or type(name, (Exception,), {})  # it is only reported
         ends[int(path.parent.name)] = kind(line)
     return ends
 

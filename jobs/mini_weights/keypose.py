@@ -1,4 +1,4 @@
-"""Train the mini RTMO of keypose on this project's scenes; the same command again goes on where it was.
+"""Train the mini RTMO of keypose on this project's scenes; the same command continues where it stopped.
 
     python -m jobs mini-weights --only keypose
 

@@ -1,4 +1,4 @@
-"""Scenes with people to learn from: rendered once, kept as JPEG, cropped, scaled and mirrored anew each time."""
+"""Scenes with people to learn from: rendered once, kept as JPEG, cropped, scaled and mirrored again each time."""
 
 from __future__ import annotations
 

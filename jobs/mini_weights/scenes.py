@@ -33,7 +33,8 @@ class Views:
 def load_scenes(folder: Path, seed: int, count: int, say: Callable[[str], None]) -> list[np.ndarray]:
     """Scenes 0..count - 1 of a seed as memory-mapped files of `CHUNK` scenes; what is not there yet is rendered.
 
-    Each file appears whole or not at all, so a run goes on where another stopped, and two may run side by side.
+    Each file appears whole or not at all, so a run continues where another stopped, and two may run at the same
+    time.
     """
     use_threads(1)
     place = folder / f"scenes-v{VERSION}-seed{seed}-{SIZE}"

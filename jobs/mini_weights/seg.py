@@ -20,7 +20,8 @@ QUARTER = 4
 def loss(network: nn.Module, views: Views, step: int) -> Tensor:
     """Cross-entropy of the scores at a quarter of the sides, each against one of the 16 pixels it stands for.
 
-    All classes of a batch weigh as the square root of their pixels: things are small beside walls and skies.
+    All classes of a batch weigh as the square root of their pixels: things are small compared with walls and
+    skies.
     """
     import torch
     from torch.nn import functional as F

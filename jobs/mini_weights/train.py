@@ -58,7 +58,7 @@ class Training:
 
 
 def train(task: Task, asked: Training, say: Say) -> Path:
-    """The weights, out/NAME.safetensors. The same call goes on from the last checkpoint in out/checkpoints."""
+    """The weights, out/NAME.safetensors. The same call continues from the last checkpoint in out/checkpoints."""
     import torch
 
     from extractors.batch import fixed_threads

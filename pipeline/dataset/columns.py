@@ -21,7 +21,7 @@ def whole_column(dataset: Dataset, name: str, shards: range | None = None) -> Ma
     if missing:
         raise RequestError(
             f"{name} lacks {len(missing)} of {len(shards)} shards, the first {shard_name(missing[0])}; "
-            f"run {'ingest' if name == IMAGES else 'extract'} again to go on"
+            f"run {'ingest' if name == IMAGES else 'extract'} again to continue"
         )
     for receipt in receipts.values():
         if receipt.recipe != recipe:

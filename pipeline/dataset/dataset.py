@@ -82,7 +82,7 @@ class Weights:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What is read of a column.json, whoever wrote it; the rest of it only counts in its digest."""
+    """What is read of a column.json, whichever tool wrote it; the rest of it only counts in its digest."""
 
     condition: str | None = None
     extractor: str | None = None
@@ -156,7 +156,7 @@ class Dataset:
         return digest_json(recipe)
 
     def claim(self, column: str, recipe: Mapping[str, Any]) -> str:
-        """Begin a column, or go on with it, under this recipe. Its digest; RequestError when another stands."""
+        """Begin or continue a column under this recipe. Its digest; RequestError when it has another recipe."""
         if not COLUMN_NAME.fullmatch(column) or column in RESERVED:
             taken = ", ".join(sorted(RESERVED))
             raise RequestError(f"a column's name must be [a-z0-9][a-z0-9_-]* and none of {taken}, not {column!r}")
@@ -208,11 +208,11 @@ def create_dataset(
     geometry: Mapping[str, Any],
     crawl: bool = True,
 ) -> Dataset:
-    """Write the plan and, last, dataset.json. Where a dataset of this source and geometry stands, open it.
+    """Write the plan and, last, dataset.json. Where a dataset of this source and geometry exists, open it.
 
     rows: gives the rows, and counts in its argument those that are left out on purpose, by reason; asked only
     when there is no dataset yet, for a plan is made once. crawl: whether the pictures are other people's.
-    Raises RequestError when another source, geometry or plan stands at this root.
+    Raises RequestError when this root holds another source, geometry or plan.
     """
     if "dataset.json" in store.names(""):
         _refuse_difference(store, source, geometry, shard_size)

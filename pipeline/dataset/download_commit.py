@@ -5,7 +5,7 @@ Two notes make an attempt that died as good as one that did not:
 
 - plan/000012.seen.parquet, written once: the sha256 of every picture that the first attempt got. Whoever comes
   later (after a crash, or to repair a shard) takes no other picture for these rows.
-- drafts/000012.<sha256 of the tar>.parquet, written before the tar: its rows.parquet. A tar that stands without
+- drafts/000012.<sha256 of the tar>.parquet, written before the tar: its rows.parquet. A tar that is there without
   receipt is adopted with the rows that its own maker noted, and only if its bytes are the ones that maker hashed.
 """
 
@@ -57,7 +57,7 @@ def draft_path(shard: int, sha256: str) -> str:
 
 
 def commit_attempt(store: Store, tar: Path, receipt: Receipt, extra: Extra) -> Receipt:
-    """Commit an images shard of which another attempt may have left a tar. The receipt that stands.
+    """Commit an images shard of which another attempt may have left a tar. The receipt that counts.
 
     extra: rows.parquet alone.
     """
@@ -66,7 +66,7 @@ def commit_attempt(store: Store, tar: Path, receipt: Receipt, extra: Extra) -> R
 
 
 def _adopt(store: Store, path: str, ours: Receipt, _: Extra) -> tuple[Receipt, Extra]:
-    """The receipt and rows of the tar that stands, from its maker's draft."""
+    """The receipt and rows of the tar that is there, from its maker's draft."""
     tar = store.load(path)
     sha256 = hashlib.sha256(tar).hexdigest()
     draft = draft_path(ours.shard, sha256)

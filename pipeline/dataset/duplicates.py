@@ -1,6 +1,6 @@
 """Duplicates: pictures whose files are the same, or that look the same, marked after ingest in a small table.
 
-The table is a function of the images' receipts and is named by their digest, so one that stands for an earlier
+The table is a function of the images' receipts and is named by their digest, so one made for an earlier
 state of the dataset is never taken for the present one.
 """
 
@@ -38,7 +38,7 @@ def duplicates_path(images: Mapping[int, Receipt]) -> str:
 
 
 def mark_duplicates(dataset: Dataset) -> pa.Table:
-    """The table of the dataset as it stands, made if it is not there. All of images must be done."""
+    """The table of the dataset in its present state, made if it is not there. All of images must be done."""
     path = duplicates_path(dataset.receipts(IMAGES))
     if (table := read_marks(dataset.store, path)) is not None:
         return table
@@ -48,7 +48,7 @@ def mark_duplicates(dataset: Dataset) -> pa.Table:
 
 
 def load_duplicates(dataset: Dataset, images: Mapping[int, Receipt]) -> pa.Table | None:
-    """The table of the dataset as it stands; None when the duplicates were not marked."""
+    """The table of the dataset in its present state; None when the duplicates were not marked."""
     return read_marks(dataset.store, duplicates_path(images))
 
 

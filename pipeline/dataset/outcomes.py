@@ -98,7 +98,7 @@ def read_rows(store: Store, images: Receipt) -> pa.Table:
         raise DamagedShard(f"{path}: its shard has a receipt, but the file is gone") from None
     drops = Counter(status for status in table["status"].to_pylist() if status != OK)
     if digest_keys(_keys(table)) != images.keys or drops != images.drops:
-        raise DamagedShard(f"{path}: tells otherwise of the rows than the shard and its receipt")
+        raise DamagedShard(f"{path}: contradicts the shard and its receipt")
     return table
 
 

@@ -58,7 +58,7 @@ class Segment:
 def write_segment(store: Store, rows: Iterable[Row], shard_size: int, first: int = 0) -> Segment:
     """Write the plan files of `rows`, `shard_size` to a shard. Keys must ascend, so they are unique.
 
-    Raises RequestError for a key that does not, or where files stand that were planned from other rows.
+    Raises RequestError for a key that does not, or where files exist that were planned from other rows.
     """
     digests, samples = list[str](), 0
     for batch in _batch_rows(rows, shard_size):
@@ -86,7 +86,7 @@ def _write_shard(store: Store, shard: int, rows: list[Row]) -> str:
     if not store.create_bytes(path, data) and bytes(store.load(path)) != data:
         raise RequestError(
             f"{store.root}/{path} was planned from other rows or options; "
-            "use the same ones to go on, or another --out"
+            "use the same ones to continue, or another --out"
         )
     return hashlib.sha256(data).hexdigest()
 
@@ -176,7 +176,7 @@ def read_supplements(store: Store) -> list[Segment]:
 
 
 def add_supplement(store: Store, number: int, segment: Segment) -> None:
-    """Make the segment a part of the dataset. RequestError when another one stands there."""
+    """Make the segment a part of the dataset. RequestError when another one is there."""
     record = to_json({name: value for name, value in asdict(segment).items() if name != "new" or value})
     path = supplement_path(number)
     if not store.create_bytes(path, record) and bytes(store.load(path)) != record:

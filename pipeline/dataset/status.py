@@ -12,7 +12,7 @@ from pipeline.shards.receipt import Receipt, digest_receipts
 
 @dataclass(frozen=True)
 class ColumnStatus:
-    """One column. stale: shards made from other pictures, or by another recipe, than stand there now.
+    """One column. stale: shards made from other pictures, or by another recipe, than are there now.
 
     seconds: the time workers spent. digest: of the column's content so far.
     """

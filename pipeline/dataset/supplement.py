@@ -1,4 +1,4 @@
-"""Shards that are added to a dataset: for rows that failed and may be had now, and for pictures that are new."""
+"""Shards that are added to a dataset: for rows that failed and may succeed now, and for pictures that are new."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Tombstones: samples that were asked to be removed. Streams and publishing skip them from then on.
 
-A stone is a small table, numbered and created once: stones add up, and none is ever taken away. The shards stay as
+They are in small tables, numbered and created once: tables add up, and none is ever taken away. The shards stay as
 they are, for their receipts vouch for every byte.
 """
 
@@ -50,7 +50,7 @@ def stone_path(number: int) -> str:
 
 
 def count_tombstone_tables(store: Store) -> int:
-    """How many tables of stones there are; they are numbered from 1, and the last number counts."""
+    """How many tables of tombstones there are; they are numbered from 1, and the last number counts."""
     return max((int(match[1]) for name in store.names(FOLDER) if (match := STONE_NAME.fullmatch(name))), default=0)
 
 
@@ -108,7 +108,7 @@ def _set(store: Store, tombstones: list[tuple[int, str]]) -> None:
 
 
 def read_removed(store: Store, first: int = 1, last: int | None = None) -> Mapping[str, int]:
-    """key -> a shard that was asked to hold it, of the stones numbered `first` to `last` (all when None).
+    """key -> a shard that was asked to hold it, of the tables numbered `first` to `last` (all when None).
 
     Raises DamagedShard where one of them is gone: no removal is lifted by a lost file.
     """
@@ -127,11 +127,11 @@ def read_tombstones(dataset: Dataset, first: int = 1, last: int | None = None) -
     """shard -> the keys of its samples that were removed; shards without any are not named.
 
     A stone holds whatever rows.parquet says: where that is damaged, the shard itself is asked for its keys.
-    first, last: which tables of stones count; all of them when not given.
+    first, last: which tables of tombstones count; all of them when not given.
     """
     by_shard: dict[int, set[str]] = defaultdict(set)
     for key, shard in read_removed(dataset.store, first, last).items():
-        # A row that failed may stand in a supplementary shard as well, and the sample there.
+        # A row that failed may be in a supplementary shard as well, and the sample there.
         for number in (shard, *(n for segment in dataset.segments[1:] for n in segment.numbers)):
             by_shard[number].add(key)
     done = dataset.done(IMAGES) if by_shard else set()
@@ -140,7 +140,7 @@ def read_tombstones(dataset: Dataset, first: int = 1, last: int | None = None) -
 
 
 def add_tombstones(dataset: Dataset, left_out: LeftOut | None, last: int | None = None) -> LeftOut | None:
-    """`left_out` and the samples that stones 1 to `last` remove (all when None); None when nothing is left out."""
+    """`left_out` and the samples that tables 1 to `last` remove (all when None); None when nothing is left out."""
     removed = read_tombstones(dataset, last=last)
     if not removed:
         return left_out

@@ -9,7 +9,7 @@ from email.utils import parsedate_to_datetime
 BACK_OFF = 0.5
 """Seconds before the second try, about; twice that before the third, and so on."""
 SPREAD = 0.25
-"""Seconds over which those who were all told the same time come back."""
+"""Seconds over which retries are spread that were all given the same time."""
 
 _rng = random.SystemRandom()  # no seed of the user's decides, or is moved by, when to knock again
 

@@ -62,7 +62,7 @@ def _read_headers(stream: io.BufferedReader) -> Message:
 
 def _fields(stream: io.BufferedReader) -> Iterator[tuple[str, str]]:
     """(name, value) of each header. A line without a colon is left out, blanks before the colon are no part of the
-    name, and a line that begins with a blank goes on with the one before it.
+    name, and a line that begins with a blank continues the one before it.
     """
     name, value = "", ""
     for line in _lines(stream):

@@ -48,7 +48,7 @@ class Host:
 
     @contextmanager
     def connection(self, deadline: Deadline) -> Iterator[None]:
-        """One of the host's connections. FetchError when it is not to be had in time.
+        """One of the host's connections. FetchError when none is free in time.
 
         Where the host asked for more rest than there is time, the reason is what it answered then, at once.
         """
@@ -65,7 +65,7 @@ class Host:
                 raise deadline.missed()
             if self._rests_until <= time.monotonic():
                 return
-            self._slots.release()  # the host asked for rest while we stood in the queue
+            self._slots.release()  # the host asked for rest while we waited in the queue
 
     def _sit_out(self, deadline: Deadline) -> None:
         rest = self._rests_until - time.monotonic()

@@ -93,7 +93,7 @@ def import_downloader() -> Any:
 
 @contextmanager
 def _unopened(package: str) -> Iterator[None]:
-    """Its modules can be imported without its __init__; whoever imports the package later has it run as ever."""
+    """Its modules can be imported without its __init__, which a later import of the package runs as usual."""
     if package in sys.modules:
         yield
         return
@@ -113,7 +113,7 @@ class Fetched:
     def __init__(self, urls: Sequence[str], file: Any) -> None:
         self._places: dict[str, tuple[int, int]] = {}
         self._reasons: dict[str, str] = {}
-        # A URL that stands in several rows is asked once.
+        # A URL that occurs in several rows is asked once.
         self.urls = list(dict.fromkeys(urls))
         self._file, self._end = file, 0
 

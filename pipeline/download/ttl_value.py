@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class TtlValue(Generic[T]):
-    """Whoever comes first makes the value; the others wait for it within their own deadlines.
+    """The first to ask makes the value; the others wait for it within their own deadlines.
 
     A FetchError is kept like a value, unless it only says that its maker's time was up.
     """

@@ -1,6 +1,6 @@
-"""Which Ray a command works on: the cluster it is told of, this user's own on this machine, or one it starts.
+"""Which Ray a command uses: the cluster RAY_ADDRESS names, this user's own on this machine, or one it starts.
 
-The one it starts is for this command alone: all its ports listen on the loopback address, whoever calls it must
+The one it starts is for this command alone: all its ports listen on the loopback address, and callers must
 have the user's token, and its files lie in a folder of this user. A Ray of somebody else is never joined unless
 RAY_ADDRESS names it: it could run any code here.
 """

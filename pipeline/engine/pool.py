@@ -59,7 +59,7 @@ class Pool(Protocol):
 
 
 class Worker:
-    """What stands in a worker process: the stage, and with it the models it loaded."""
+    """What a worker process holds: the stage, and with it the models it loaded."""
 
     def __init__(self, stage: Stage) -> None:
         self._stage, self._ready = stage, False

@@ -93,7 +93,7 @@ def run(
 ) -> RunResult:
     """Do the stage for every shard, each at most 3 times.
 
-    Raises RequestError when a worker finds the request wrong, and IncompleteError when the run cannot go on
+    Raises RequestError when a worker finds the request wrong, and IncompleteError when the run cannot continue
     (a full disk, a broken stage): what is done stays done.
     """
     waiting = deque(shards)

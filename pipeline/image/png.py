@@ -42,7 +42,7 @@ def trim_png(data: bytes) -> tuple[bytes, bytes | None]:
 def _text_size(kind: bytes, content: bytes) -> int:
     """Bytes of the text as it is unpacked, at most a little more than PILLOW_READS."""
     text = content.partition(b"\0")[2]
-    if kind == b"iTXt" and text[:1] == b"\1":  # its language and translated keyword stand before the packed text
+    if kind == b"iTXt" and text[:1] == b"\1":  # its language and translated keyword come before the packed text
         text = text[2:].partition(b"\0")[2].partition(b"\0")[2]
     elif kind == b"zTXt":
         text = text[1:]

@@ -1,7 +1,7 @@
 """Publishing: a dataset's samples packed into shards for others, indexed, described, and read back.
 
 `publish` goes the whole way: every sample is looked at before anything is written, shards are packed, described,
-read back and, last, signed. `open_published` is our own stream over what stands there.
+read back and, last, signed. `open_published` is our own stream over a publication.
 """
 
 from pipeline.publish.config import Publication

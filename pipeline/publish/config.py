@@ -22,7 +22,7 @@ class Publication:
     """Which samples are published, and in what form."""
 
     layout: Literal["packed", "columns"] = "packed"
-    """All members of a sample side by side in new shards, or the columns as they stand."""
+    """All members of a sample side by side in new shards, or the columns as they are."""
     columns: tuple[str, ...] = ()
     """Columns besides images; all that hold conditions when not given."""
     shard_size: int = 1000

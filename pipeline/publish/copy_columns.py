@@ -1,4 +1,4 @@
-"""The layout `columns`: the columns as they stand, as a dataset that our own stream and `verify` read."""
+"""The layout `columns`: the columns as they are, as a dataset that our own stream and `verify` read."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def read_members(plan: Plan) -> dict[str, tuple[str, ...]]:
 
 
 def check_columns(dataset: Dataset, asked: Publication) -> None:
-    """RequestError for what can only be done where shards are made anew."""
+    """RequestError for what can only be done where shards are made again."""
     removed = sum(map(len, read_tombstones(dataset).values()))
     if dataset.description.is_crawl and not asked.with_images:
         raise RequestError("--layout columns publishes the pictures of a crawl only when asked --with-images")
@@ -133,7 +133,7 @@ def check_columns(dataset: Dataset, asked: Publication) -> None:
         (f"the removal of {removed} samples", bool(removed)),
     ):
         if wrong:
-            raise RequestError(f"--layout columns publishes shards as they stand; {name} needs --layout packed")
+            raise RequestError(f"--layout columns publishes shards as they are; {name} needs --layout packed")
 
 
 def finish_columns(plan: Plan, segments: Sequence[Segment], card: Mapping[str, bytes]) -> tuple[Line, ...]:
@@ -192,7 +192,7 @@ def needed_files(plan: Plan) -> list[str]:
 
 
 def check_shards(plan: Plan) -> bool:
-    """Whether all shards are there and signed. What is damaged, as far as a listing tells, is taken away."""
+    """Whether all shards are there and signed. What a listing shows to be damaged is deleted."""
     done = {f"{column}/{name}" for column in plan.columns for name in plan.to.names(column)}
     files = shard_files(plan)
     damaged = discard_damaged(plan.to, [of for of in files if of.receipt in done])

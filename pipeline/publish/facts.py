@@ -1,4 +1,4 @@
-"""What a card tells of a publication: who made what, under which terms, and where the rest of the rows went."""
+"""What a card says of a publication: who made what, under which terms, and where the rest of the rows went."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def collect_facts(
 
 
 def collect_standing(plan: Plan, members: Mapping[str, tuple[str, ...]]) -> Facts:
-    """The facts of a dataset that is published as it stands. members: of every column; the Facts' are images'."""
+    """The facts of a dataset that is published as it is. members: of every column; the Facts' are images'."""
     stages, opted_out = _stages(plan)
     return Facts(
         title=_title(plan),

@@ -67,7 +67,7 @@ def finish(
 ) -> Finished:
     """Describe the shards, all of which are done; read them back; then write what says that they are.
 
-    Until SHA256SUMS stands nobody vouches for the other files of the whole, so they may still be replaced.
+    Until SHA256SUMS is written nothing vouches for the files of the whole, so they may still be replaced.
     Raises IncompleteError when a shard is not done, a reader does not see what was written, or another publisher
     has begun a later revision.
     """
@@ -214,7 +214,7 @@ def sums_of_shards(to: Store, receipts: Mapping[Target, Receipt]) -> dict[str, s
 
 
 def check_shards(to: Store, targets: Sequence[Target]) -> bool:
-    """Whether all shards are there and signed. What is damaged, as far as a listing tells, is taken away."""
+    """Whether all shards are there and signed. What a listing shows to be damaged is deleted."""
     receipts = find_receipts(to, targets)
     held = {target: receipt for target, receipt in receipts.items() if receipt.samples}
     damaged = discard_damaged(

@@ -24,7 +24,7 @@ def as_claimed(
     if claimed.shards != dataset.shards and not purge:
         raise RequestError(
             f"{to.root} was published from the first {len(claimed.shards)} shards of {dataset.store.root}, which "
-            f"has {len(dataset.shards)} now; --purge goes on with those, another --to publishes all of them"
+            f"has {len(dataset.shards)} now; --purge continues with those, another --to publishes all of them"
         )
     if purge and not asked.columns:
         asked = replace(asked, columns=tuple(name for name in _columns(claim) if name != IMAGES))

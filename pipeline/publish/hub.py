@@ -93,7 +93,7 @@ def _send_missing(
     def adds(names: list[str]) -> dict[str, Path]:
         return {name: local[name].path for name in names}
 
-    # What vouched for the old bytes must not stand beside new ones.
+    # What vouched for the old bytes must not be there with new ones.
     vouching = [name for name in (MANIFEST, SUMS) if name in remote]
     claim = [CLAIM] if CLAIM in missing else []
     body = [name for name in missing if name not in (*LAST, CLAIM)]

@@ -91,7 +91,7 @@ def energon_index(entries: Sequence[Entry], size: int) -> bytes:
 
 
 def wids_index(name: str, shards: Iterable[tuple[str, int, int]]) -> bytes:
-    """wids-train.json. shards: (path beside it, samples, bytes)."""
+    """wids-train.json. shards: (path next to it, samples, bytes)."""
     listed = [{"url": path, "nsamples": samples, "filesize": size} for path, samples, size in shards]
     return to_json({"__kind__": "wids-shard-index-v1", "wids_version": 1, "name": name, "shardlist": listed})
 

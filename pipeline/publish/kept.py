@@ -31,7 +31,7 @@ def keep_samples(dataset: Dataset, shard: int) -> tuple[bytes, bytes]:
     if plan["key"].to_pylist() != rows["key"].to_pylist():
         raise DamagedShard(f"{rows_path(shard)}: its keys are not those of {plan_path(shard)}")
     kept = pc.equal(rows["status"], OK)
-    # What a writer noted about the table may tell of its rows.
+    # What a writer noted about the table may reveal its rows.
     tables = (table.filter(kept).replace_schema_metadata(None) for table in (plan, rows))
     plan_data, rows_data = map(encode_table, tables)
     return plan_data, rows_data

@@ -2,7 +2,7 @@
 
 The web answers two attempts at one shard differently, whether they run at the same time or one of them died. Each
 notes its receipt as drafts/train-000012.<sha256 of the tar>.json, then tries to create the tar. The first tar
-stays, and whoever finds it without a receipt finishes it with the one that was noted for these bytes.
+stays, and the next run that finds it without a receipt finishes it with the one noted for these bytes.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ def shard_paths(target: Target) -> ShardPaths:
 
 
 def dali_folder(claim: Mapping[str, Any]) -> str:
-    """The folder of DALI's indexes. Publications that were begun by earlier versions have them beside the tars."""
+    """The folder of DALI's indexes. Publications begun by earlier versions have them next to the tars."""
     return DALI if DALI in claim else DATA
 
 
@@ -108,7 +108,7 @@ class Pack:
         return StageResult({target.split: receipt})
 
     def _pack(self, target: Target) -> Receipt:
-        # No time stands in its receipt: two publications of the same dataset are the same to the byte.
+        # Its receipt has no time: two publications of the same dataset are the same to the byte.
         used: dict[int, Loaded] = {}
         planned = sum(len(part.indices) for part in self.choice.parts(target))
         with self.to.scratch() as scratch:

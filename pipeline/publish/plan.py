@@ -32,7 +32,7 @@ SUMS = "SHA256SUMS"
 
 @dataclass(frozen=True)
 class Claim:
-    """What is read of a publish.json, whoever wrote it; the rest of it is only compared."""
+    """What is read of a publish.json, whichever version wrote it; the rest of it is only compared."""
 
     source: Mapping[str, Any] = field(default_factory=dict)
     geometry: Geometry | None = None
@@ -132,7 +132,7 @@ class Plan:
         return [i for i, target in enumerate(choice.targets) if f"{target.name}.json" not in done]
 
     def begin(self) -> None:
-        """Claim the place. RequestError when another publication stands there, or something else does."""
+        """Claim the place. RequestError when another publication, or something else, is there."""
         standing = read_claim(self.to)
         if standing is None:
             strangers = [name for name in self.to.names("") if name != CLAIM]

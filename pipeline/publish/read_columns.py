@@ -52,7 +52,7 @@ class Loaded:
 
 
 class BesideWriter(TarWriter):
-    """A TarWriter that writes many members with one call, and hashes what stands in the file on a thread.
+    """A TarWriter that writes many members with one call, and hashes what is in the file on a thread.
 
     file: opened for writing and reading. threads: must have but one.
     """

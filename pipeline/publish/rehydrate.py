@@ -55,7 +55,7 @@ class Fetching(Protocol):
     def setup(self) -> None: ...
 
     def fetch(self, urls: Sequence[str], scratch: Path) -> AbstractContextManager[Any]:
-        """url -> bytes; raises Drop for one that cannot be had."""
+        """url -> bytes; raises Drop for one that is not available."""
 
 
 @dataclass
@@ -141,7 +141,7 @@ class Rehydrate:
 
 
 def target_of(line: Line, dali: str) -> Target:
-    """The target that a line of the manifest tells of."""
+    """The target that a line of the manifest names."""
     split, _, number = Path(line.name).stem.rpartition("-")
     return Target(split, int(number), dali)
 
@@ -194,7 +194,7 @@ def finish_rehydrated(stage: Rehydrate, readers: Mapping[str, Reader]) -> Rehydr
     made = zip(stage.lines, receipts.items(), strict=True)
     lines = [line_of(*item, (PICTURE, *line.members)) for line, item in made if item[1].samples]
     if not lines:
-        raise IncompleteError(f"not one picture is to be had: {dict(drops)}")
+        raise IncompleteError(f"not one picture is available: {dict(drops)}")
     signed = _write_card(to, add_pictures(bytes(stage.published.load(CARD)).decode(), drops))
     unchecked = read_back(to, lines, readers)
     sums = {**hash_files(to, [*signed, CLAIM]), **sums_of_shards(to, receipts)}

@@ -142,11 +142,11 @@ class HubRepository:
         except (RequestError, IncompleteError):
             raise
         except Exception as error:
-            raise ConnectionError(f"{self.place}: {describe_error(error)}; run again to go on") from error
+            raise ConnectionError(f"{self.place}: {describe_error(error)}; run again to continue") from error
 
 
 def _read_refusal(error: Exception) -> tuple[int | None, float | None]:
-    """(status, seconds to wait where the answer tells them) of what the client raised."""
+    """(status, seconds to wait where the answer says so) of what the client raised."""
     from huggingface_hub.utils import parse_ratelimit_headers
 
     response = getattr(error, "response", None)

@@ -23,7 +23,7 @@ REVISIONS = "revisions"
 
 @dataclass(frozen=True)
 class Revision:
-    """What a file of `revisions` holds. stones: the tables of tombstones heeded. removed: shard -> keys."""
+    """What a file of `revisions` holds. stones: the tables of tombstones applied. removed: shard -> keys."""
 
     revision: Count
     stones: Count
@@ -34,7 +34,7 @@ class Revision:
 class RemovedSamples:
     """Samples whose places in published shards are to be empty. keys: target -> keys; by_shard: of the dataset.
 
-    revision: the number of the last one that is heeded, 0 for none.
+    revision: the number of the last one that is applied, 0 for none.
     """
 
     keys: Mapping[Target, Sequence[str]]
@@ -59,7 +59,7 @@ def _read_revision(to: Store, path: str) -> Mapping[str, Any]:
 
 
 def count_heeded(plan: Plan, revisions: Sequence[Mapping[str, Any]]) -> int:
-    """How many tables of tombstones the publication has heeded so far."""
+    """How many tables of tombstones the publication has applied so far."""
     return max([plan.tombstones, *(int(revision["stones"]) for revision in revisions)])
 
 
@@ -78,7 +78,7 @@ def find_removals(plan: Plan, choice: Choice, last: int, revision: int) -> Remov
 def heed_removals(plan: Plan, choice: Choice, purge: bool) -> RemovedSamples:
     """The samples to leave out; with `purge` a new revision is begun where there are new ones.
 
-    RequestError when samples were removed that still stand in this publication and `purge` is not asked for.
+    RequestError when samples were removed that are still in this publication and `purge` is not asked for.
     """
     revisions = read_revisions(plan.to)
     heeded = count_heeded(plan, revisions)

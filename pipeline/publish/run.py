@@ -60,7 +60,7 @@ def publish(
     purge: bool = False,
     limit: Limit | None = None,
 ) -> Published:
-    """Publish the dataset at `to`, or go on from where an earlier run ended.
+    """Publish the dataset at `to`, or continue where an earlier run ended.
 
     Nothing is written before every sample was looked at, and `limit` at the names of the files of all shards.
     Raises RequestError, IncompleteError.

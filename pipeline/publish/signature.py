@@ -106,7 +106,7 @@ def unsign(to: Store) -> None:
 
 
 def _discard_old_card(to: Store) -> None:
-    """Take away a card from before cards were sealed, while the sums still tell that it was not edited."""
+    """Take away a card from before cards were sealed, while the sums still show that it was not edited."""
     try:
         card, sums = bytes(to.load(CARD)), read_sums(to.load(SUMS))
     except FileNotFoundError:

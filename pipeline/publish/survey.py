@@ -180,7 +180,7 @@ def refuse_problems(surveyed: Mapping[int, SurveyResult]) -> None:
 
 
 def refuse_collisions(dataset: Dataset, surveyed: Mapping[int, SurveyResult]) -> None:
-    """Raises RequestError when a key stands in two places."""
+    """Raises RequestError when two samples have the same key."""
     shards = sorted(surveyed)
     keys = np.concatenate([np.frombuffer(surveyed[shard].keys, np.uint64) for shard in shards])
     at = np.concatenate([np.full(len(surveyed[shard].keys) // 8, shard) for shard in shards])
@@ -196,6 +196,6 @@ def refuse_collisions(dataset: Dataset, surveyed: Mapping[int, SurveyResult]) ->
             for other, place in names[:i]:
                 if other == key:
                     raise RequestError(
-                        f"the key {key} stands in images/{shard_name(place)} and in images/{shard_name(shard)}; "
+                        f"the key {key} is in images/{shard_name(place)} and in images/{shard_name(shard)}; "
                         "a key must be unique; nothing was written"
                     )

@@ -25,7 +25,7 @@ FIRST_LINES, OTHER_LINES = 4, 2
 LEADING = 28
 """Pixels from one line of a caption to the next."""
 FEW_COLUMNS = 3
-"""With no more columns than this, two samples stand in a line."""
+"""With no more columns than this, there are two samples to a line."""
 PAGE, INK, SOFT, LINE, TRACK = "#ffffff", "#1b1c1e", "#62666d", "#e3e3df", "#ecece8"
 ACCENT, THIN, BAD = "#2456d6", "#a9b4cc", "#b3261e"
 Box = tuple[int, int, int, int]
@@ -143,7 +143,7 @@ def _lines(dataset: DatasetFacts, count: int) -> list[Image.Image]:
 
 
 def _wide_line(row: Row, labelled: bool) -> Image.Image:
-    """One sample, its caption beside it. The columns stand at the same place in each line."""
+    """One sample with its caption. The columns are at the same place in each line."""
     room = (WIDTH - 2 * MARGIN - CAPTION_WIDTH) // len(row.cells) - GAP
     width, height = _fit(row, room)
     top = 32 if labelled else 0
@@ -216,7 +216,7 @@ def _foot(datasets: Sequence[DatasetFacts], training: Training | None) -> Image.
 
 
 def _table(datasets: Sequence[DatasetFacts], training: Training | None) -> list[tuple[str, str, bool]]:
-    """(name, value, is a heading) of the lines beside the curve."""
+    """(name, value, is a heading) of the lines next to the curve."""
     table = list[tuple[str, str, bool]]()
     for dataset in datasets:
         table.append((dataset.title, "samples/s per worker", True))

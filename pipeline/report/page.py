@@ -57,7 +57,7 @@ def render_page(datasets: Sequence[DatasetFacts], training: Training | None) -> 
 
 
 def to_script(captions: Captions) -> Markup:
-    """[[key, captions], …] as JSON that may stand in a script element whatever the captions hold."""
+    """[[key, captions], …] as JSON that is safe in a script element whatever the captions hold."""
     text = json.dumps([[e.key, e.text] for e in captions.entries], ensure_ascii=False, separators=(",", ":"))
     for sign in "<>&":  # of "</script>", "<!--" and entities; JSON has them nowhere but in strings
         text = text.replace(sign, f"\\u{ord(sign):04x}")

@@ -40,7 +40,7 @@ class Bars:
 
 @dataclass(frozen=True)
 class Histogram:
-    """Bins beside each other. ticks: (x in pixels of WIDTH, label) of some of their edges."""
+    """Adjacent bins. ticks: (x in pixels of WIDTH, label) of some of their edges."""
 
     title: str
     total: int
@@ -96,7 +96,7 @@ def lay_out_bins(
 ) -> Histogram:
     """The bins from the lowest to the highest that was counted, and a few around them.
 
-    bins: there are so many, from 0; None when they go on both ways. name: of a bin. edge: the name of a bin's
+    bins: there are so many, from 0; None when they extend both ways. name: of a bin. edge: the name of a bin's
     lower edge, for the axis; None where bins are whole numbers and named below their middle.
     """
     found = {number: count for (number,), count in counts.items()}

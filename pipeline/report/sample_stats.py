@@ -71,7 +71,7 @@ PIXELS = "pixels of {}"
 
 
 def measure_known(data: bytes) -> Counts:
-    """A picture's json: its stored size, the short side of the original, and its aesthetic score where told."""
+    """A picture's json: its stored size, the short side of the original, and its aesthetic score where given."""
     info = decode_record(data, SampleInfo)
     side = min(info.placement.original)
     counts: dict[str, Mapping[Bin, int]] = {

@@ -55,7 +55,7 @@ class Training:
 def read_training(run: Path) -> Training:
     """The training in the folder `run`. Raises RequestError when its log.jsonl is not there or not JSON lines.
 
-    Where a step stands more than once, as after an interruption, its last line counts.
+    Where a step occurs more than once, as after an interruption, its last line counts.
     """
     path = run / "log.jsonl"
     if not path.exists():

@@ -5,4 +5,4 @@ from pipeline.scenes.render import LayoutName, Scene, render
 __all__ = ["VERSION", "LayoutName", "Scene", "render"]
 
 VERSION = 1
-"""Raised when a scene changes: it stands in dataset.json, so that two versions never mix."""
+"""Raised when a scene changes: it is recorded in dataset.json, so that two versions never mix."""

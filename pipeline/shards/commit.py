@@ -51,7 +51,7 @@ Adopt: TypeAlias = Callable[[Store, str, Receipt, Extra], tuple[Receipt, Extra]]
 Raises DamagedShard where nobody knows what that tar is.
 """
 Committer: TypeAlias = Callable[[Store, Path, Receipt, Extra], Receipt]
-"""Publishes a tar, the files that go with it and last its receipt. Returns the receipt that stands."""
+"""Publishes a tar, the files that go with it and last its receipt. Returns the receipt that counts."""
 
 
 def commit_samples(
@@ -70,7 +70,7 @@ def commit_samples(
     extra: Extra | None = None,
     by: Committer | None = None,
 ) -> Receipt:
-    """Write the samples as a shard and commit it. The receipt that stands: ours, or that of whoever came first.
+    """Write the samples as a shard and commit it. The receipt that counts: ours, or an earlier attempt's.
 
     The fields are those of Receipt. extra: path -> bytes, published between the tar and the receipt. by: `commit`
     unless said otherwise.

@@ -1,4 +1,4 @@
-"""A store that is a folder: a file is written beside its place, then given its name at once."""
+"""A store that is a folder: a file is written next to its place, then renamed at once."""
 
 from __future__ import annotations
 

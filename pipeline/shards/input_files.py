@@ -50,7 +50,7 @@ class Pattern:
         return base.rstrip("/") if "://" in base else os.path.abspath(base)
 
     def find(self) -> list[InputFile]:
-        """The files, by name. Hidden ones, which a Mac leaves beside others, are ignored. Raises RequestError."""
+        """The files, by name. Hidden ones, which a Mac leaves next to others, are ignored. Raises RequestError."""
         fs, place = open_filesystem(self.pattern)
         with translate_errors(self.pattern):
             if _is_wild(self.pattern):

@@ -1,4 +1,4 @@
-"""Parquet of others in bounded memory: a dictionary, or a run, lets a kilobyte stand for gigabytes."""
+"""Parquet of others in bounded memory: a dictionary, or a run, lets a kilobyte become gigabytes."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def choose_batch(file: pq.ParquetFile, group: int, columns: Sequence[str], most:
 
 
 def _measure(data: bytes | memoryview, texts: Iterable[str]) -> int:
-    """The bytes of all texts, their columns read as dictionaries, so that each stands in memory once."""
+    """The bytes of all texts, their columns read as dictionaries, so that each is in memory once."""
     total = 0
     with pq.ParquetFile(pa.BufferReader(pa.py_buffer(data)), read_dictionary=list(texts)) as file:
         for batch in file.iter_batches(columns=list(texts), use_threads=False):

@@ -1,4 +1,4 @@
-"""Reading from far away: a fault that may pass is waited out, for as long as a minute; others are told at once.
+"""Reading from object stores: a fault that may pass is retried for up to a minute; others are reported at once.
 
 The clients of S3 and the Hub try again by themselves, for some seconds; a network or a server that is away for
 longer must not end a training of days.
@@ -39,8 +39,8 @@ CONFLICT_WAITS = (0.2, 0.4, 0.8, 1.6, 3.2)
 def translate_errors(root: str) -> Iterator[None]:
     """ConnectionError for what clients raise of a kind of their own: no credentials, no answer.
 
-    RequestError where access is denied, which clients tell without the place ("Forbidden"). FileNotFoundError for
-    status 404, which the Hub's client raises for a file that was listed and is gone.
+    RequestError where access is denied, which clients report without the place ("Forbidden"). FileNotFoundError
+    for status 404, which the Hub's client raises for a file that was listed and is gone.
     """
     try:
         yield
@@ -101,7 +101,7 @@ def write_once(url: str, put: Callable[[], object]) -> bool:
                 raise RequestError(f"cannot write {url}: {_say(error)}") from error
             if may_pass(error):
                 raise Unreachable(
-                    f"cannot write {url}: {_say(error)}; the same command goes on from here"
+                    f"cannot write {url}: {_say(error)}; the same command continues from here"
                 ) from error
             raise
     raise AssertionError("unreachable")
@@ -132,7 +132,7 @@ def _http_status(error: Exception) -> int | None:
 def may_pass(error: Exception) -> bool:
     """Whether the same request may succeed later: there was no answer, half of one, or one of a server in trouble.
 
-    Told by names, for the clients of stores that nobody uses are not there to import.
+    Recognised by names, as the clients of stores that are not used need not be installed.
     """
     status = _http_status(error)
     if status is not None:
@@ -141,7 +141,7 @@ def may_pass(error: Exception) -> bool:
         return False
     if isinstance(error, OSError):
         return error.errno in PASSING
-    # Of Python's own kinds only OSErrors tell of what happened elsewhere; the others tell of a wrong call.
+    # Of Python's own kinds only OSErrors report what happened elsewhere; the others report a wrong call.
     if isinstance(error, (RequestError, IncompleteError, ValueError)) or type(error).__module__ == "builtins":
         return False
     # What else botocore raises: no credentials, no region, a wrong parameter.

@@ -1,4 +1,4 @@
-"""A sample: a key and its members, as WebDataset has them (`<key>.<member>` files that stand together)."""
+"""A sample: a key and its members, as WebDataset has them (consecutive `<key>.<member>` files)."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def decode_table(
 def _choose_columns(file: pq.ParquetFile, schema: pa.Schema, more: bool) -> pa.Table:
     found = file.schema_arrow
     if len(set(found.names)) != len(found.names):
-        raise DamagedShard("a column stands in it twice")
+        raise DamagedShard("it has a column twice")
     for field in schema:
         index = found.get_field_index(field.name)
         if index < 0 or not _fits(found.field(index).type, field.type):

@@ -36,7 +36,7 @@ class Original:
 
 
 Opener: TypeAlias = Callable[[Row], Original]
-"""The picture of a row. Raises Drop with the reason when there is none to be had."""
+"""The picture of a row. Raises Drop with the reason when there is none."""
 
 
 class Source(Protocol):
@@ -51,7 +51,7 @@ class Source(Protocol):
         """What one worker needs."""
 
     def describe(self) -> Mapping[str, Any]:
-        """What stands in dataset.json: all that decides which rows there are, and their pictures."""
+        """What dataset.json records: all that decides which rows there are, and their pictures."""
 
     def rows(self, left_out: Counter[str]) -> Iterator[Row]:
         """The rows of the plan, always the same, their keys ascending; never all of them in memory.
@@ -84,7 +84,7 @@ def passing(failed: Iterable[tuple[Row, str]]) -> Iterator[Row]:
 
 
 def is_crawl(source: Source) -> bool:
-    """Whether the pictures are other people's, who were not asked: publishing leaves them out unless told to.
+    """Whether the pictures are other people's, who were not asked: publishing omits them unless asked.
 
     A source whose pictures may be handed on has `crawl = False`; one that says nothing is a crawl.
     """

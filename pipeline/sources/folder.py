@@ -1,4 +1,4 @@
-"""A folder of pictures as a source, with captions beside them or in its metadata."""
+"""A folder of pictures as a source, with captions in text files, in its metadata or in their names."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ UNTAKEN = "format not taken"
 NO_PICTURE = "caption without picture"
 BAD_NAME = "name with control characters or not UTF-8"
 MENDABLE = frozenset({MISSING, UNREADABLE, NO_CAPTION, CAPTION_UNREADABLE})
-"""Reasons of drops that whoever owns the folder can mend, and those that begin with "caption: "."""
+"""Reasons of drops that the folder's owner can mend, and those that begin with "caption: "."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Where the captions of a folder's pictures are: a text file beside each, or the metadata of an `imagefolder`."""
+"""Where the captions of a folder's pictures are: a text file next to each, or the metadata of an `imagefolder`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The stage: decoding, the networks and encoding go on beside each other, each in the order of the shard."""
+"""The stage: decoding, networks and encoding run concurrently, each in the order of the shard."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Column:
     """One column of one shard as it fills.
 
     seconds: the extractor's own, and an equal share of the waiting for pictures, which all columns need.
-    Encoding is done beside, and not counted.
+    Encoding runs concurrently, and is not counted.
     """
 
     name: str

@@ -30,7 +30,7 @@ from pipeline.stages.stage import FailureLimit, StageResult, refuse_total_failur
 
 
 def plan_dataset(root: str, source: Source, geometry: Geometry, shard_size: int) -> Dataset:
-    """Make the plan of a new dataset, or open the one that stands there. RequestError when it is another's."""
+    """Make the plan of a new dataset, or open the one that is there. RequestError when it is another's."""
     if shard_size < 1:
         raise RequestError(f"--shard-size must be at least 1, not {shard_size}")
     store = open_store(root)
@@ -142,7 +142,7 @@ class Ingest:
         )
         truth: Mapping[str, list[Sample]] = kept.truth
         if truths and receipt.keys != digest_keys(sample.key for sample in kept.samples):
-            # An earlier attempt's shard stands, whose pictures are not all among ours.
+            # An earlier attempt's shard counts, whose pictures are not all among ours.
             truth = self._make_truth(receipt, truths)
         return receipt, truth, tuple(kept.errors)
 
@@ -204,7 +204,7 @@ class Ingest:
         return Sample(row.key, members)
 
     def _make_truth(self, images: Receipt, truths: Sequence[str]) -> Mapping[str, list[Sample]]:
-        """The truth of a shard whose pictures stand, placed as they are."""
+        """The truth of a shard whose pictures are committed, placed as they are."""
         store = self.dataset.store
         pictures = self.dataset.load(IMAGES, images.shard, images)
         rows = {row.key: row for row in self.dataset.plan(images.shard)}

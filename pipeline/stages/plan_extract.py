@@ -37,7 +37,7 @@ def plan_extract(
 ) -> Extract:
     """The stage for these conditions, its columns begun; `column` renames the only one.
 
-    Raises RequestError for an unknown condition, weights that cannot be had, or a column of another recipe.
+    Raises RequestError for an unknown condition, weights that are not available, or a column of another recipe.
     """
     if column is not None and len(names) != 1:
         raise RequestError(f"--as names one column, so --conditions must name one condition, not {len(names)}")
@@ -61,6 +61,6 @@ def plan_extract(
         Condition(column or name, name, variant, dataset.claim(column or name, recipe))
         for name, recipe in recipes.items()
     ]
-    # A worker of a cluster stands in another folder than the command.
+    # A worker of a cluster runs in another folder than the command.
     weights = weights and weights.absolute()
     return Extract(dataset, conditions, combine(resources, device), weights, batch, device, compiled)

@@ -1,4 +1,4 @@
-"""Work beside the caller's own: what comes next is made ahead, what was begun is awaited in order."""
+"""Concurrent work: what comes next is made ahead, and what was begun is awaited in order."""
 
 from __future__ import annotations
 

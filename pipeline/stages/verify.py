@@ -97,7 +97,7 @@ def verify_plan(dataset: Dataset) -> list[str]:
 
 
 def verify_tables(dataset: Dataset) -> list[str]:
-    """A line for each of the small files beside the shards that is damaged.
+    """A line for each of the small files next to the shards that is damaged.
 
     Which are: the counts of the plan, tombstones, duplicates, and the digests that a download saw first.
     """

@@ -1,4 +1,4 @@
-"""Reading a block: what a position gives, and what stands in for a sample that cannot be used."""
+"""Reading a block: what a position gives, and what replaces a sample that cannot be used."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class BlockReader:
                 raise  # of the run, not of the sample; another world's process may have more memory
             except Exception as error:
                 self._failed[offset] = f"{self._key(offset)}: {describe_error(error)}"
-                log.warning("a sample could not be used, another stands in for it: %s", self._failed[offset])
+                log.warning("a sample could not be used, another replaces it: %s", self._failed[offset])
                 continue
             self.bad += own in self._failed
             return made
@@ -68,7 +68,7 @@ class BlockReader:
         raise BrokenStage(f"no sample of a block of {len(self.block.samples)} could be used{why}")
 
     def _candidates(self, own: int) -> Iterator[int]:
-        """The offset itself, if its sample is there, and then those that may stand in for it."""
+        """The offset itself, if its sample is there, and then those that may replace it."""
         samples, shapes = self.block.samples, self.block.shapes
         for offset in chain(range(own, len(samples)), range(own)):
             shard, index = samples[offset]

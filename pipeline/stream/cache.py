@@ -120,7 +120,7 @@ class ShardCache:
     def _lock(self, name: str) -> Iterator[None]:
         locks = self._folder / "locks"
         with ExitStack() as stack:
-            with suppress(OSError):  # where no lock can be had nothing can be written either
+            with suppress(OSError):  # where no lock is possible nothing can be written either
                 locks.mkdir(parents=True, exist_ok=True)
                 stack.enter_context(locked(stack.enter_context(open(locks / name, "ab"))))
             yield

@@ -26,7 +26,7 @@ def open_cache(store: Store, sizes: Iterable[int], folder: Path | None, limit: i
     sizes: of each shard, in bytes. Without `folder` it is one of the user's own cache, and without `limit` it has
     at most CACHE_BYTES; a limit of 0 asks for none. Where nothing was asked for and there is no room for two
     blocks of shards, or the folder cannot be written, a warning says so and the shards come without a cache.
-    Raises RequestError where what was asked for cannot be had.
+    Raises RequestError where what was asked for is not possible.
     """
     if isinstance(store, FolderStore) or limit == 0:
         return None
@@ -40,7 +40,7 @@ def open_cache(store: Store, sizes: Iterable[int], folder: Path | None, limit: i
             if isinstance(error, RequestError)
             else f"the cache cannot be written: {describe_error(error)}"
         )
-        log.warning("%s is read without a cache, and all of it anew in each epoch: %s", store.root, why)
+        log.warning("%s is read without a cache, and all of it again in each epoch: %s", store.root, why)
         return None
 
 

@@ -1,8 +1,8 @@
 """Mixtures: several streams with weights as one, whose positions are a pure function of the seed and the weights.
 
-The dataset of a position is that of a pattern in which each stands as often as its weight says, permuted anew in
-every period; the position in the dataset is how often the dataset stood before. Each lane goes through the pattern
-by itself, and a dataset gives it what is in its own lane of the same number.
+The dataset of a position is that of a pattern in which each occurs as often as its weight says, permuted again in
+every period; the position in the dataset is how often the dataset occurred before. Each lane goes through the
+pattern by itself, and a dataset gives it what is in its own lane of the same number.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def mix_streams(streams: Sequence[Stream], weights: Sequence[float], seed: int =
 class Mixture:
     """Made by `mix_streams`. counts: how many of PERIOD positions are of each stream.
 
-    Each stream goes on through its own epochs, as often as its turn comes. `len` is the sum of theirs: an epoch
+    Each stream continues through its own epochs, as often as its turn comes. `len` is the sum of theirs: an epoch
     of the mixture is so many positions, not each sample once. `make` is given the sample's own key and its own
     dataset's epoch, so that keys may be the same in several datasets. Of streams with buckets whole batches come.
     """
@@ -131,7 +131,7 @@ class Mixture:
         return Mixture([stream for stream, _ in held_out], self._counts, self._seed), samples
 
     def _permuted(self, period: int, lane: int) -> tuple[list[int], list[int]]:
-        """The dataset at each place of a lane's period, and how often it stood before in it."""
+        """The dataset at each place of a lane's period, and how often it occurred before in it."""
         pattern = np.repeat(np.arange(len(self._counts)), self._counts)
         own = (lane,) if lane else ()  # the first lane has the pattern of a mixture without lanes
         datasets = pattern[permute(PERIOD, self._seed, period, *own)]
@@ -145,6 +145,6 @@ class Mixture:
 
 
 def _drain(asked: deque[int]) -> Iterator[int]:
-    """What was asked last; the taker never asks for more than it was told to give."""
+    """What was asked last; the taker never asks for more than it was given."""
     while True:
         yield asked.popleft()

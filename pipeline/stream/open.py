@@ -59,7 +59,7 @@ def open_stream(
     because they are damaged or gone. cache: a folder of this machine by which shards of a store far away come,
     at most `cache_bytes` at a time (see `open_cache`); a dataset in a folder has no need of it.
     buckets: a batch's size; each batch then has pictures of one stored size, but for a mixed rest of the epoch.
-    extent: the one that a run was begun with, where it goes on: order and digest are those of that time, shards
+    extent: the one that a run was begun with, where it continues: order and digest are those of that time, shards
     that came later are left alone, and the position of a sample that was removed later gets the next of its block.
     lanes: parts of the sequence with shards of their own, for readers that share it (see `choose_lanes`); batches
     of one size have one lane.

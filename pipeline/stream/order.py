@@ -1,4 +1,4 @@
-"""The order: which sample stands at which position. A pure function of the seed and the samples' numbers.
+"""The order: which sample has which position. A pure function of the seed and the samples' numbers.
 
 Shards are permuted, dealt to the lanes, cut into blocks of at least ten, and the samples are permuted inside a
 block. Ten shards give a good mix, and only a block's need be open at a time.
@@ -87,7 +87,7 @@ class Order(Protocol):
         """The order of the other samples."""
 
     def describe(self) -> Mapping[str, Any]:
-        """What decides it beside the seed and the shards, as JSON; empty where nothing does."""
+        """What decides it besides the seed and the shards, as JSON; empty where nothing does."""
 
 
 def cut_blocks(shards: Sequence[T]) -> list[Sequence[T]]:

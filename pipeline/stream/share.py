@@ -22,7 +22,7 @@ def check_ranks(rank: int, ranks: int | None) -> int:
         world = count_ranks()
         if world > 1:
             raise RequestError(
-                f"this is one of {world} processes, and samples() must be told which samples are its own: "
+                f"this is one of {world} processes, and samples() needs to know which samples are its own: "
                 f"samples(epoch, rank=RANK, ranks={world}), with accelerate samples(epoch, "
                 "rank=accelerator.process_index, ranks=accelerator.num_processes); or ranks=1 where "
                 "accelerator.prepare divides the DataLoader"

@@ -2,7 +2,7 @@
 
 The process that verifies a shard leaves its index in a folder that those of the same user share, under a name
 that is made of the shard's sha256 and of what the kernel knows of the file (device, number, size, times of the
-last change): an index stands for one file as it was when it was verified. Where the folder cannot be written,
+last change): an index is valid for one file as it was when it was verified. Where the folder cannot be written,
 every process verifies for itself.
 """
 
@@ -43,7 +43,7 @@ class VerifiedShard:
         try:
             return read_member(self.file, member, self.vouched)
         except DamagedShard:
-            forget(self.file, self.vouched)  # whoever opens it next verifies the whole again
+            forget(self.file, self.vouched)  # the next to open it verifies the whole again
             raise
 
 
@@ -70,14 +70,14 @@ def note(file: BinaryIO, vouched: Vouched, entries: Sequence[Entry]) -> Verified
 
 
 def forget(file: BinaryIO, vouched: Vouched) -> None:
-    """Have the file verified again by whoever opens it next."""
+    """Have the file verified again when it is opened next."""
     if (path := _index_path(file, vouched)) is not None:
         with suppress(OSError):
             path.unlink(missing_ok=True)
 
 
 def _index_path(file: BinaryIO, vouched: Vouched) -> Path | None:
-    """Where the index of the file is; None for bytes in memory, and where no folder can be had."""
+    """Where the index of the file is; None for bytes in memory, and where no folder can be used."""
     if isinstance(file, io.BytesIO):
         return None
     try:

@@ -192,7 +192,7 @@ def test_an_interrupted_driver_says_so_and_goes_on(
     os.killpg(driver.pid, signal.SIGINT)
     code, out, err = finish(driver)
     assert (code, out) == (130, "")
-    assert err == "t2i-shards: interrupted; the same command goes on from here\n"
+    assert err == "t2i-shards: interrupted; the same command continues from here\n"
     finished = {int(path.stem) for path in (root / "toy").glob("0*.json")}
     assert drive("extract", root, log=second, variant="slow", workers=2)[0] == 0
     assert not finished & set(begun(second))

@@ -139,7 +139,7 @@ def test_a_worker_that_dies_once_too_often_ends_it_and_the_same_command_goes_on(
     lines = [line for line in err.splitlines() if not line.startswith("train: ") and "(raylet)" not in line]
     assert len(lines) == 1
     assert lines[0].startswith("t2i-shards: worker ")
-    assert lines[0].endswith("and the same command goes on from there")
+    assert lines[0].endswith("and the same command continues from there")
     assert run(words) == 0
     assert run([*train_words(scenes, tmp_path / "undisturbed", STEPS), *words[-6:]]) == 0
     _assert_same(out, tmp_path / "undisturbed")

@@ -50,4 +50,4 @@ def test_a_training_whose_loaders_are_starting_ends_in_one_line(tmp_path: Path) 
                 os.killpg(training.pid, signal.SIGKILL)
     lines = (tmp_path / "said").read_text().splitlines()
     others = [line for line in lines if not line.startswith("train: step ")]
-    assert others == ["t2i-shards: interrupted; the same command goes on from here"]
+    assert others == ["t2i-shards: interrupted; the same command continues from here"]

@@ -98,7 +98,7 @@ def test_control_c_while_modules_are_imported(module: str, tmp_path: Path) -> No
     out, err = process.communicate(timeout=600)
     said = [line for line in err.splitlines() if not line.startswith("import time:")]
     assert (process.returncode, out) == (130, "")
-    assert said == ["t2i-shards: interrupted; the same command goes on from here"]
+    assert said == ["t2i-shards: interrupted; the same command continues from here"]
 
 
 def test_control_c_at_a_terminal_while_workers_start(tmp_path: Path) -> None:
@@ -120,5 +120,5 @@ def test_control_c_at_a_terminal_while_workers_start(tmp_path: Path) -> None:
     os.killpg(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=600)
     assert (process.returncode, out) == (130, "")
-    assert err == "t2i-shards: interrupted; the same command goes on from here\n"
+    assert err == "t2i-shards: interrupted; the same command continues from here\n"
     assert not psutil.wait_procs(workers, timeout=60)[1]

@@ -19,7 +19,7 @@ PARTS: tuple[Part, ...] = ("autoencoder", "unet")
 
 @dataclass(frozen=True)
 class MiniBaseCommand:
-    """Train the base mini; the same command goes on from the last checkpoint. Or measure what was trained.
+    """Train the base mini; the same command continues from the last checkpoint. Or measure what was trained.
 
     What is shipped is the folder OUT/mini, copied to adapters/base/mini. Under torchrun, all processes share each
     batch.

@@ -1,4 +1,4 @@
-"""Whether the base paints what captions say: on captions it never saw, beside true scenes and the tiny base."""
+"""Whether the base paints what captions say: on unseen captions, compared with true scenes and the tiny base."""
 
 from __future__ import annotations
 

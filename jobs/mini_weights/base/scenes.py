@@ -41,7 +41,7 @@ class Captioned:
 def load_scenes(folder: Path, seed: int, count: int, say: Say, world: World) -> Captioned:
     """Scenes 0..count - 1 of a seed; what is not there yet is rendered, each file by one of the workers.
 
-    Each file appears whole or not at all, so a run goes on where another stopped.
+    Each file appears whole or not at all, so a run continues where another stopped.
     """
     use_threads(1)
     place = folder / f"{WORLD}-v{VERSION}-seed{seed}-{SIZE}"

@@ -85,7 +85,7 @@ def _digest_once(path: Path, size: int, changed: int) -> str:
 def read_annotations(coco: Path, split: str, notes: Counter[str], with_people: bool = True) -> Annotations:
     """notes: counts captions that had to be cut. with_people: they are asked for.
 
-    Where they are not, people are None if their file is malformed, and may yet be had if it is not.
+    Where they are not, people are None if their file is malformed, and may yet be available if it is not.
     Raises RequestError for what is missing, malformed, or does not fit together.
     """
     path = annotation_file(coco, "captions", split)
@@ -115,7 +115,7 @@ def _check_images(path: Path, found: CaptionFile) -> list[Image]:
     last = -1
     for image in images:
         if image.id == last:
-            raise RequestError(f"{path}: an id must stand once in images, {image.id} stands twice")
+            raise RequestError(f"{path}: an id must occur once in images, {image.id} occurs twice")
         last = image.id
         if not FILE_NAME.fullmatch(image.file_name):
             raise RequestError(

@@ -56,7 +56,7 @@ class ImageFolder:
 
 @dataclass(frozen=True)
 class Places:
-    """Where files may be, the first that has one first: an empty folder may lie beside the zip that is meant."""
+    """Where files may be, the first that has one first: an empty folder may lie next to the zip that is meant."""
 
     places: tuple[ImageFolder, ...]
 

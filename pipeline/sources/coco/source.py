@@ -60,7 +60,7 @@ class CocoSource:
             raise RequestError(f"--coco must be a folder, not {self.coco!r}")
         if not SPLIT.fullmatch(self.split):
             raise RequestError(f"--split must be {SPLIT.pattern}, such as train2017, not {self.split!r}")
-        # A worker of a cluster stands in another folder than the command.
+        # A worker of a cluster runs in another folder than the command.
         object.__setattr__(self, "coco", os.path.abspath(self.coco))
         object.__setattr__(self, "licenses", tuple(sorted(set(self.licenses))))
         captions = annotation_file(self._folder, "captions", self.split)

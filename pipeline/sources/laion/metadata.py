@@ -124,7 +124,7 @@ def _read_footer(open_file: Callable[[], BinaryIO], size: int) -> tuple[int, pa.
     """(rows, schema, sha256 of the footer)"""
     with open_file() as stream, pq.ParquetFile(stream) as file:
         rows, schema = file.metadata.num_rows, file.schema_arrow
-        # Its length stands before the closing magic word, in the last 8 bytes.
+        # Its length comes before the closing magic word, in the last 8 bytes.
         length = file.metadata.serialized_size + 8
         stream.seek(size - length)
         return rows, schema, hashlib.sha256(stream.read(length)).hexdigest()

@@ -102,7 +102,7 @@ def split_member(name: str) -> tuple[str, str]:
 
 
 def _group(file: BinaryIO, size: int, left_out: Counter[str]) -> dict[str, _Found]:
-    """The members of each key, wherever in the tar they stand, and the bytes of those that are texts."""
+    """The members of each key, wherever in the tar they are, and the bytes of those that are texts."""
     samples: dict[str, _Found] = {}
     try:
         for member in read_members(file, size):

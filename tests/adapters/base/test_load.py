@@ -223,7 +223,7 @@ def test_tiny_unet_takes_the_latent_for_the_noise(base: Base) -> None:
 
 
 def test_folder_that_holds_no_base_is_refused_in_one_line(tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match="cannot be had") as refusal:
+    with pytest.raises(RequestError, match="cannot be loaded") as refusal:
         load_base(str(tmp_path))
     assert "\n" not in str(refusal.value)
 
@@ -273,5 +273,5 @@ def test_base_that_lacks_a_tensor_is_refused(folders: dict[str, Path], tmp_path:
     tensors = load_file(file)
     lost = sorted(tensors)[-1]
     save_file({name: tensor for name, tensor in tensors.items() if name != lost}, file, {"format": "pt"})
-    with pytest.raises(RequestError, match=f"is not whole: {part} has no {lost.replace('text_model.', '')}"):
+    with pytest.raises(RequestError, match=f"is incomplete: {part} has no {lost.replace('text_model.', '')}"):
         load_base(str(other))

@@ -69,7 +69,7 @@ def test_a_preview_that_fails_is_said_and_the_training_goes_on(
     config = toy_config(tmp_path, steps=2, sample_every=1, variant="mini")
     assert Training(config, stream, tiny).run().steps == 2
     assert caplog.messages == [
-        f"no sample pictures at step {step}, the training goes on: RuntimeError: CUDA out of memory"
+        f"no sample pictures at step {step}, the training continues: RuntimeError: CUDA out of memory"
         for step in (1, 2)
     ]
     assert [line.obedience for line in read_log(tmp_path / "log.jsonl")] == [None] * 3

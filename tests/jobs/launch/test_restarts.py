@@ -46,7 +46,7 @@ def test_a_death_is_followed_by_another_attempt(tmp_path: Path, caplog: pytest.L
 def test_a_worker_that_keeps_dying_ends_it(tmp_path: Path) -> None:
     attempts = Attempts(*(WorkerDied("worker 0 died (SIGSEGV)") for _ in range(9)))
     line = (
-        r"worker 0 died \(SIGSEGV\); started 3 times in all, it stands at step 30, and the same command goes on "
+        r"worker 0 died \(SIGSEGV\); started 3 times in all; step 30 was reached, and the same command continues "
         "from there"
     )
     with pytest.raises(IncompleteError, match=f"^{line}$"):

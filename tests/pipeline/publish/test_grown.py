@@ -83,7 +83,7 @@ def test_what_is_new_is_not_left_out_silently(dataset: Dataset, web: Web, tmp_pa
     before = contents(tmp_path / "to")
     grown = grow(dataset, web)
     with pytest.raises(
-        RequestError, match=r"from the first 2 shards of .*, which has 3 now; --purge goes on with"
+        RequestError, match=r"from the first 2 shards of .*, which has 3 now; --purge continues with"
     ):
         publish_here(grown, tmp_path / "to")
     assert contents(tmp_path / "to") == before

@@ -67,7 +67,7 @@ def test_cut_off_it_is_no_publication_and_goes_on(
         return 400 if what in path and seen >= 2 else None
 
     hub.fail = fail
-    with pytest.raises(ConnectionError, match=r"hf://datasets/user/name: .*run again to go on"):
+    with pytest.raises(ConnectionError, match=r"hf://datasets/user/name: .*run again to continue"):
         send(tmp_path / "to", PLACE)
     assert not VOUCHING & hub.files.keys()
     hub.fail = None
@@ -224,7 +224,7 @@ def test_a_hub_that_is_busy_is_waited_for(
 def test_the_waiting_ends(dataset: Dataset, hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.publish.repository.RETRY_SECONDS", -1)
     hub.fail = lambda method, path: 429 if "/commit/" in path else None
-    with pytest.raises(ConnectionError, match=r"429.*run again to go on"):
+    with pytest.raises(ConnectionError, match=r"429.*run again to continue"):
         send(tmp_path / "to", PLACE)
 
 

@@ -104,7 +104,7 @@ def test_a_key_that_stands_in_two_shards(tmp_path: Path) -> None:
     dataset = make_images(tmp_path / "root", Pictures(8), 4)
     first = dataset.load(IMAGES, 0)
     dataset = rewrite_images(dataset, lambda samples: [*samples[:3], first[1]], shard=1)
-    refused(dataset, tmp_path / "to", "the key k00001 stands in images/000000 and in images/000001")
+    refused(dataset, tmp_path / "to", "the key k00001 is in images/000000 and in images/000001")
 
 
 @pytest.mark.parametrize("column", [IMAGES, "sketch"])

@@ -130,7 +130,7 @@ def test_a_stated_geometry_makes_no_picture_grow(
     claim["geometry"] |= {"size": 4096, "max_upscale": 1e9}
     (tmp_path / "bare/publish.json").write_text(json.dumps(claim))
     with pytest.raises(
-        IncompleteError, match=r"not one picture is to be had: \{'another size than its conditions': 7\}"
+        IncompleteError, match=r"not one picture is available: \{'another size than its conditions': 7\}"
     ):
         rehydrate(tmp_path, source)
 
@@ -305,7 +305,7 @@ def test_by_the_guarded_downloader(source: Web, tmp_path: Path) -> None:
             fetch.setup()
             fetch(0)
             if name == "refused":
-                with pytest.raises(IncompleteError, match=r"not one picture is to be had.*refused: address.: 3"):
+                with pytest.raises(IncompleteError, match=r"not one picture is available.*refused: address.: 3"):
                     finish_rehydrated(fetch, {})
             else:
                 assert finish_rehydrated(fetch, {}).drops == {}

@@ -133,7 +133,7 @@ def test_a_conflict_with_another_put_is_waited_out(
 def test_a_write_that_fails_in_a_way_that_may_pass_is_not_a_wrong_request(bucket: str, line: Line) -> None:
     line.fails = lambda method, path, before: "503" if path.endswith("/a") else None
     with pytest.raises(
-        Unreachable, match=rf"^cannot write {bucket}/root/a: .*; the same command goes on from here$"
+        Unreachable, match=rf"^cannot write {bucket}/root/a: .*; the same command continues from here$"
     ):
         open_store(f"{bucket}/root").create_bytes("a", b"1")
 

@@ -63,7 +63,7 @@ def test_a_bad_sample_is_tried_once_in_a_block_and_named(caplog: pytest.LogCaptu
 
     list(memory_stream().take(range(69), note))
     assert len(set(tried)) == len(tried) == sum(is_bad(f"s{s:02d}-{i:02d}") for s in range(23) for i in range(3))
-    said = "a sample could not be used, another stands in for it: s05-01: ValueError: s05-01 is broken"
+    said = "a sample could not be used, another replaces it: s05-01: ValueError: s05-01 is broken"
     assert said in caplog.messages
     assert len(caplog.messages) == len(tried)
 

@@ -308,7 +308,7 @@ def test_a_cache_that_cannot_be_written_is_done_without(
 
     (line,) = told(tmp_path / "root" / "dataset.json" / "cache")
     assert (
-        "is read without a cache, and all of it anew in each epoch: the cache cannot be written: NotADirectory"
+        "is read without a cache, and all of it again in each epoch: the cache cannot be written: NotADirectory"
         in line
     )
     (tmp_path / "folder").mkdir()

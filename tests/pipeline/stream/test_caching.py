@@ -99,7 +99,7 @@ def test_a_cache_that_cannot_be_had_is_no_reason_to_stop(
     store: Any = ObjectStore("s3://bucket/root")
     assert open_cache(store, [800, 800], None, None) is None
     (said,) = caplog.messages
-    assert said.startswith("s3://bucket/root is read without a cache, and all of it anew in each epoch: the ")
+    assert said.startswith("s3://bucket/root is read without a cache, and all of it again in each epoch: the ")
     if lack is not a_full_disk:
         return
     with pytest.raises(RequestError, match="must have room for two blocks of shards, 1600 bytes, not 500"):

@@ -156,7 +156,7 @@ def put(name: str, key: str, value: Any) -> Callable[[dict[str, Any]], Any]:
         ("captions", put("images", "width", 0), "Expected `int` >= 1"),
         ("captions", put("images", "id", -3), "Expected `int` >= 0"),
         ("captions", put("images", "id", 10**12), "Expected `int` <= 999999999999"),
-        ("captions", put("images", "id", 8), "an id must stand once in images, 8 stands twice"),
+        ("captions", put("images", "id", 8), "an id must occur once in images, 8 occurs twice"),
         ("captions", put("images", "width", 160.5), "Expected `int`, got `float`"),
         (
             "captions",
