@@ -243,6 +243,7 @@ def test_a_sample_that_a_column_dropped_says_why(root: Path) -> None:
 def test_no_sample_and_no_column_still_give_a_page(tmp_path: Path) -> None:
     (tmp_path / "pictures").mkdir()
     Image.new("RGB", (8, 8)).save(tmp_path / "pictures" / "a.png")
+    (tmp_path / "pictures" / "a.txt").write_text("too small")
     build(tmp_path / "root", tmp_path / "pictures", ())
     for look in (None, look_here):
         facts = collect_dataset(str(tmp_path / "root"), 12, look)
