@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -79,3 +81,23 @@ def test_a_palette_with_a_transparent_colour() -> None:
 def test_what_has_no_range_of_a_picture_is_a_named_drop(mode: str) -> None:
     with pytest.raises(Drop, match=r"^unsupported mode$"):
         read_picture(save(Image.new(mode, (64, 64)), "TIFF"))
+
+
+@pytest.mark.parametrize("alpha", [0, 128])
+def test_a_bmp_that_is_transparent_everywhere_has_no_transparency(alpha: int) -> None:
+    """32 bits with masks (BITMAPV4HEADER), whose fourth byte many programs leave at 0."""
+    height, width = 48, 64
+    picture = gradient(height, width)
+    masks = struct.pack("<4I", 0xFF0000, 0xFF00, 0xFF, 0xFF000000)
+    head = (
+        struct.pack("<IiiHHIIiiII", 108, width, -height, 1, 32, 3, 0, 2835, 2835, 0, 0)
+        + masks
+        + b"BGRs"
+        + bytes(48)
+    )
+    pixels = np.dstack([picture[..., ::-1], np.full((height, width), alpha, np.uint8)])
+    pixels[0, 0, 3] = alpha
+    data = b"BM" + struct.pack("<IHHI", 14 + 108 + pixels.nbytes, 0, 0, 14 + 108) + head + pixels.tobytes()
+    found = read_picture(data).astype(int)
+    expected = picture if alpha == 0 else (picture * 128.0 + 255 * 127) / 255
+    assert np.abs(found - expected).max() <= 1
