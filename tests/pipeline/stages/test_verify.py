@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from pipeline.dataset.dataset import IMAGES, Dataset
+from pipeline.errors import DamagedShard
 from pipeline.shards.receipt import Receipt
-from pipeline.stages.verify import plan_verify, verify_columns, verify_plan
+from pipeline.shards.sample import Sample
+from pipeline.stages.verify import check_members, plan_verify, verify_columns, verify_plan
 from tests.faults.toys import Pictures, extract_here, make_images, problems
 
 
@@ -140,3 +143,20 @@ def test_a_column_that_lost_its_recipe_is_named(root: Path) -> None:
     (root / "toy" / "column.json").unlink()
     (root / "notes").mkdir()
     assert verify_columns(Dataset.open(str(root))) == ["toy: has receipts, but toy/column.json is gone"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"persons": 2}, "must hold as many people as it says, 2, not 1"),
+        ({"keypoints": [[[1.0, 2.0, 0.5]] * 16]}, "must hold 17 keypoints of 3 numbers for each person"),
+        ({"height": 0}, "must have its format"),
+    ],
+)
+def test_numbers_that_are_no_people_are_named(change: dict[str, object], said: str) -> None:
+    record = {"persons": 1, "height": 64, "width": 64, "keypoints": [[[1.0, 2.0, 0.5]] * 17]}
+    samples = [Sample("k0", {"keypose.json": json.dumps(record).encode()})]
+    check_members(samples, "keypose/000003")
+    samples.append(Sample("k1", {"keypose.json": json.dumps({**record, **change}).encode()}))
+    with pytest.raises(DamagedShard, match=f"^keypose/000003: k1: its keypose.json {said}"):
+        check_members(samples, "keypose/000003")
