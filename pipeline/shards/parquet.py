@@ -56,7 +56,7 @@ def choose_batch(file: pq.ParquetFile, group: int, columns: Sequence[str], most:
     longest = max(incremental, default=1)
     for batch in file.iter_batches(1, row_groups=[group], columns=list(columns), use_threads=False):
         for array in batch.columns:
-            longest = max(longest, pc.max(pc.binary_length(array.dictionary)).as_py() or 1)
+            longest = max(longest, pc.max(pc.binary_length(_leaf(array).dictionary)).as_py() or 1)
         break
     return max(1, min(most, BATCH_BYTES // longest))
 
@@ -66,11 +66,16 @@ def _measure(data: bytes | memoryview, texts: Iterable[str]) -> int:
     total = 0
     with pq.ParquetFile(pa.BufferReader(pa.py_buffer(data)), read_dictionary=list(texts)) as file:
         for batch in file.iter_batches(columns=list(texts), use_threads=False):
-            for array in batch.columns:
-                while not pa.types.is_dictionary(array.type):
-                    array = array.flatten()
+            for array in map(_leaf, batch.columns):
                 total += pc.sum(pc.binary_length(array.dictionary).take(array.indices)).as_py() or 0
     return total
+
+
+def _leaf(array: pa.Array) -> pa.Array:
+    """The texts in a column that holds one of them, or a list of them, in each row; read as a dictionary."""
+    while not pa.types.is_dictionary(array.type):
+        array = array.field(0) if pa.types.is_struct(array.type) else array.flatten()
+    return array
 
 
 def _refuse(found: int, most: int) -> None:

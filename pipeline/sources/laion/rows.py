@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.sources.laion.metadata import TEXTS, Columns
-from pipeline.sources.laion.text import clean_digest, clean_url, read_caption
+from pipeline.sources.laion.text import clean_digest, clean_url, read_captions
 from pipeline.sources.row import Row
 
 WHOLE = frozenset({"width", "height"})
@@ -43,7 +43,7 @@ def make_rows(
         yield Row(
             key=f"{position:0{digits}d}",
             location=clean_url(url),
-            captions=(read_caption(caption, notes),),
+            captions=read_captions(caption, notes),
             digest=clean_digest(digest),
             extra=dict(zip(sources, more, strict=True)),
         )

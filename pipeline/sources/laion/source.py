@@ -32,13 +32,17 @@ class LaionSource:
     crawl: ClassVar = True
 
     metadata: str
-    """Parquet files of the metadata: a glob in quotes, local or a URL such as s3://bucket/part-*.parquet."""
+    """Tables (parquet, CSV, TSV, JSONL): a folder or a glob in quotes, local or a URL like s3://bucket/*.parquet."""
     filters: Filters = field(default_factory=Filters)
     samples: int | None = None
     """Take this many of the rows that pass, evenly from all files; all of them when not given."""
     seed: int = 0
     """Which sample; a smaller one of the same seed lies within a larger one."""
     downloads: Downloads = field(default_factory=Downloads)
+    url_column: str | None = None
+    """Column of the URLs, where it is none that is known."""
+    caption_column: str | None = None
+    """Column of the captions, texts or lists of texts, where it is none that is known."""
 
     def __post_init__(self) -> None:
         if self.samples is not None and self.samples < 1:
@@ -52,10 +56,18 @@ class LaionSource:
     def resources(self) -> Resources:
         return self.downloads.resources
 
+    @property
+    def _given(self) -> dict[str, str | None]:
+        return {"url": self.url_column, "caption": self.caption_column}
+
+    def _files(self) -> list[MetadataFile]:
+        return find_metadata(self.metadata, self.filters, self._given)
+
     def describe(self) -> Mapping[str, Any]:
-        files = find_metadata(self.metadata, self.filters)
+        files = self._files()
         return {
             "kind": "laion",
+            **{f"{name}_column": theirs for name, theirs in self._given.items() if theirs is not None},
             **asdict(self.filters),
             "language": list(self.filters.language),
             "samples": self.samples,
@@ -70,7 +82,7 @@ class LaionSource:
 
         Left out are the rows that `filters` names, and with `samples` those that were "not sampled".
         """
-        files = find_metadata(self.metadata, self.filters)
+        files = self._files()
         cut = None if self.samples is None else self._find_cut(files, self.samples, left_out)
         yield from self._passing(files, cut, left_out)
 

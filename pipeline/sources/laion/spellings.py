@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 from pipeline.errors import RequestError
 
 SPELLINGS: dict[str, tuple[str, ...]] = {
-    "url": ("url", "image_url"),
-    "caption": ("caption", "text"),
+    "url": ("url", "image_url", "image_link", "img_url"),
+    "caption": ("caption", "text", "alt_text", "alt", "captions"),
     "digest": ("sha256",),
     "width": ("original_width", "width"),
     "height": ("original_height", "height"),
@@ -34,8 +34,13 @@ width height aesthetic_score_laion_v2 watermark_score. LAION's `hash` is of URL 
 """
 
 
-def find_columns(names: Iterable[str], file: str) -> dict[str, str]:
-    """Our name -> the name in `file`, for all that it has. RequestError without a URL or a caption column."""
+def find_columns(
+    names: Iterable[str], file: str, given: Mapping[str, str | None], needed: Sequence[str] = ("url", "caption")
+) -> dict[str, str]:
+    """Our name -> the name in `file`, for all that it has. RequestError for one that it lacks of `needed`.
+
+    given: our name -> the file's, as an option says; None where it says nothing.
+    """
     names = list(names)
     by_lower = {name.lower(): name for name in reversed(names)}
     found = {
@@ -43,10 +48,16 @@ def find_columns(names: Iterable[str], file: str) -> dict[str, str]:
         for ours, spellings in SPELLINGS.items()
     }
     columns = {ours: theirs for ours, theirs in found.items() if theirs is not None}
+    for ours, theirs in given.items():
+        if theirs is not None:
+            if theirs not in names:
+                had = ", ".join(names) or "none"
+                raise RequestError(f"{file}: has no column {theirs!r} for --{ours}-column; it has {had}")
+            columns[ours] = theirs
     if twice := [theirs for theirs in columns.values() if names.count(theirs) > 1]:
         raise RequestError(f"{file}: must have each column once, and has {twice[0]} several times")
-    for needed in ("url", "caption"):
-        require(columns, needed, names, file, "")
+    for ours in needed:
+        require(columns, ours, names, file, "")
     return columns
 
 
@@ -54,5 +65,5 @@ def require(columns: Iterable[str], needed: str, names: Iterable[str], file: str
     """Raise RequestError unless `needed`, one of our names, is among the columns that were found in `file`."""
     if needed not in columns:
         spelt = " or ".join(SPELLINGS[needed])
-        why = f" for {asker}" if asker else ""
+        why = f" for {asker}" if asker else f", or the one that --{needed}-column names"
         raise RequestError(f"{file}: must have a column {spelt}{why}; it has {', '.join(names) or 'none'}")

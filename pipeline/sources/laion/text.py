@@ -21,6 +21,12 @@ def read_caption(text: bytes, notes: Counter[str]) -> str:
     return clean_caption(decode_text(text, "replace"), notes)
 
 
+def read_captions(texts: bytes | list[bytes | None], notes: Counter[str]) -> tuple[str, ...]:
+    """The captions of a row that has one or a list of them; blank ones of a list are left out."""
+    several = texts if isinstance(texts, list) else [texts]
+    return tuple(caption for text in several if text and (caption := read_caption(text, notes)))
+
+
 def clean_url(url: bytes) -> str:
     """The URL without white space around it; whether it may be fetched is decided when it is."""
     return url.decode("utf-8", "replace").strip()
@@ -32,12 +38,21 @@ def clean_digest(digest: bytes | None) -> str | None:
     return text if SHA256.fullmatch(text) else None
 
 
-def blank(texts: pa.LargeBinaryArray) -> np.ndarray:
-    """bool (N,): where `read_caption` would leave nothing."""
+def blank(texts: pa.Array) -> np.ndarray:
+    """bool (N,): where `read_caption` would leave nothing; of lists, where it would of every text."""
+    if pa.types.is_list(texts.type):
+        return _blank_lists(texts)
     empty, first = _first_bytes(texts)
     # What begins with a visible ASCII character is not blank; few captions are left to look at one by one.
     for index in np.flatnonzero(~empty & ((first <= 0x20) | (first >= 0x7F))):
         empty[index] = not read_caption(texts[int(index)].as_py(), Counter())
+    return empty
+
+
+def _blank_lists(lists: pa.ListArray) -> np.ndarray:
+    rows = lists.value_parent_indices().to_numpy()
+    seen = np.bincount(rows, ~blank(lists.flatten()), len(lists))
+    empty: np.ndarray = seen == 0
     return empty
 
 

@@ -26,7 +26,7 @@ from tests.pipeline.sources.tars.toys import JPEG, PNG, originals, planned, writ
 def make(root: Path, pattern: Path | str) -> Dataset:
     source, geometry = TarsSource(str(pattern)), Geometry(64)
     dataset = plan_dataset(str(root), source, geometry, 2)
-    stage = Ingest(dataset, source, geometry, {})
+    stage = Ingest(dataset, source, {})
     stage.setup()
     for shard in dataset.shards:
         stage(shard)
