@@ -16,7 +16,7 @@ from jobs.demo import DemoCommand
 from jobs.evaluate import EvaluateCommand
 from jobs.extract import ExtractCommand
 from jobs.generate import GenerateCommand
-from jobs.ingest import IngestCoco, IngestFolder, IngestLaion, IngestScenes, IngestTars
+from jobs.ingest import IngestCoco, IngestFolder, IngestLaion, IngestScenes, IngestTable, IngestTars
 from jobs.mini_weights import MiniWeightsCommand
 from jobs.mini_weights.base import MiniBaseCommand
 from jobs.miniature import MiniatureCommand
@@ -39,6 +39,7 @@ class IngestCommand:
         Annotated[IngestScenes, subcommand("scenes")]
         | Annotated[IngestFolder, subcommand("folder")]
         | Annotated[IngestTars, subcommand("tars")]
+        | Annotated[IngestTable, subcommand("table")]
         | Annotated[IngestCoco, subcommand("coco")]
         | Annotated[IngestLaion, subcommand("laion")]
     )

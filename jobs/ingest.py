@@ -1,9 +1,10 @@
-"""ingest scenes | folder | tars | coco | laion: plan a dataset and fill its images column."""
+"""ingest scenes | folder | tars | table | coco | laion: plan a dataset and fill its images column."""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Literal
 
 import tyro
@@ -23,8 +24,10 @@ from pipeline.image.geometry import Geometry
 from pipeline.sources.base import Source
 from pipeline.sources.coco.source import CocoSource
 from pipeline.sources.folder import FolderSource
+from pipeline.sources.inside import lies_inside
 from pipeline.sources.laion.source import LaionSource
 from pipeline.sources.scenes import ScenesSource
+from pipeline.sources.table.source import TableSource, names_urls_alone
 from pipeline.sources.tars.samples import Choice
 from pipeline.sources.tars.source import TarsSource
 from pipeline.stages.ingest import Ingest, check_truths, claim_truths, plan_dataset
@@ -101,10 +104,50 @@ class IngestTars(_Ingest):
     """Ending of the member that holds the picture; the first of jpg, jpeg, png and webp when not given."""
     caption_key: str | None = None
     """Key in the json member that holds the caption, or a list of them; txt, caption or text when not given."""
+    min_yield: float = MIN_YIELD
+    """The job ends with 3 when a smaller share of the planned rows than this became samples."""
+    retry_failed: bool = False
+    """When every shard is done, try the rows again whose tar was missing and is there now."""
 
     def run(self) -> Summary:
+        check_yield(self.min_yield)
+        refuse_inside(self.options.out, self.tars)
         source = TarsSource(self.tars, Choice(self.image_member, self.caption_key))
-        return ingest(source, self.geometry, self.options, self.engine)
+        after = After(self.retry_failed, min_yield=self.min_yield, where=source.pattern)
+        return ingest(source, self.geometry, self.options, self.engine, after)
+
+
+@dataclass(frozen=True, kw_only=True)
+class IngestTable(_Ingest):
+    """A table of captions with pictures, their paths or URLs: parquet as `datasets` writes it, CSV, TSV, JSONL."""
+
+    table: tyro.conf.Positional[str]
+    """The tables: a glob in quotes, a folder, or one file, here or at a URL such as hf://datasets/user/name."""
+    image_column: str | None = None
+    """Column of the pictures, as bytes, as {bytes, path}, or as paths that count from the table's folder."""
+    caption_column: str | None = None
+    """Column of the captions: texts, or lists of texts."""
+    url_column: str | None = None
+    """Column of the URLs, from which the pictures are downloaded as by `ingest laion`."""
+    downloads: Downloads = field(default_factory=Downloads)
+    retry_failed: bool = False
+    """When every shard is done, try the rows again whose picture was missing and is there now, or whose download
+    failed in a way that may pass."""
+
+    def run(self) -> Summary:
+        refuse_inside(self.options.out, self.table)
+        after = After(self.retry_failed, min_yield=self.downloads.min_yield)
+        if self.url_column is None and not (self.image_column is None and names_urls_alone(self.table)):
+            source = TableSource(self.table, self.image_column, self.caption_column)
+            after = replace(after, where=source.pattern)
+            return ingest(source, self.geometry, self.options, self.engine, after)
+        urls = LaionSource(
+            self.table,
+            downloads=self.downloads,
+            url_column=self.url_column,
+            caption_column=self.caption_column,
+        )
+        return ingest(urls, self.geometry, self.options, self.engine, after)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,6 +201,12 @@ class After:
     add_new: bool = False
     min_yield: float | None = None
     where: str = ""
+
+
+def refuse_inside(out: str, read: str) -> None:
+    """RequestError where the dataset would be in the folder whose files are read, and become some of them."""
+    if Path(read).is_dir() and lies_inside(out, read):
+        raise RequestError(f"--out must be outside of the folder that is read, {read}, not at {out}")
 
 
 def ingest(

@@ -26,6 +26,7 @@ from pipeline.sources.tars.archive import NotATar, read_mark
 from pipeline.sources.tars.order import INPUT_KEY, RowsOnDisk
 from pipeline.sources.tars.samples import Choice, TarSample
 
+NO_FILE = "no such file"
 PICTURE_BYTES = 256 << 20
 """Of a picture's member; a longer one is a named drop and is not read."""
 
@@ -93,7 +94,9 @@ class TarsSource:
             raise RequestError(f"{file.path}: must be a tar, not packed by gzip or the like ({error})") from None
 
     def again(self, failed: Iterable[tuple[Row, str]]) -> Iterator[Row]:
-        return iter(())
+        """The rows whose tar was missing and is there now."""
+        there = {file.name for file in self._tars.find()}
+        return (row for row, reason in failed if reason == NO_FILE and row.extra["tar"] in there)
 
     def setup(self) -> None:
         """Nothing to get ready."""
@@ -112,7 +115,7 @@ class TarsSource:
                     except FileNotFoundError:
                         opened[name] = None
                 if (tar := opened[name]) is None:
-                    raise Drop("no such file")
+                    raise Drop(NO_FILE)
                 return _read_original(row, tar)
 
             yield open_row

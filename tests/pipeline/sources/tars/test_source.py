@@ -133,6 +133,10 @@ def test_a_tar_that_is_another_one_now_is_a_named_drop(tmp_path: Path) -> None:
     assert originals(tmp_path, rows, tmp_path) == ["tar changed since it was planned"] * 2
     path.unlink()
     assert originals(tmp_path, rows, tmp_path) == ["no such file"] * 2
+    failed = [(row, "no such file") for row in rows]
+    assert list(TarsSource(str(tmp_path)).again(failed)) == []
+    write_tar(path, members)
+    assert list(TarsSource(str(tmp_path)).again(failed)) == rows
 
 
 def test_another_set_is_another_source(tmp_path: Path) -> None:

@@ -1,0 +1,85 @@
+"""The pictures of some rows of a parquet file, read a few at a time into a file of our own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import IO, Any, BinaryIO
+
+import pyarrow.parquet as pq
+
+from pipeline.shards.parquet import choose_batch
+from pipeline.sources.laion.parquet_table import READING, refuse_damage, text_leaves
+from pipeline.sources.table.columns import ImageColumn
+
+AT_ONCE = 16
+"""Rows that are decoded at once; each may hold a picture of many megabytes."""
+Place = tuple[int, int] | str
+"""(start, bytes) in our file, or the path that a row has in their stead."""
+
+
+class Pictures:
+    """What the rows of one file hold: bytes, of which `file` keeps a copy, or a path."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._places: dict[int, Place] = {}
+
+    def add(self, row: int, content: bytes | None, path: str | None) -> None:
+        """path counts where there are no bytes."""
+        if content is not None:
+            self._places[row] = (self._file.seek(0, os.SEEK_END), len(content))
+            self._file.write(content)
+        elif path is not None:
+            self._places[row] = path
+
+    def get(self, row: int) -> bytes | str | None:
+        """The bytes of a row, or the path that it has instead; None where it has neither."""
+        place = self._places.get(row)
+        if not isinstance(place, tuple):
+            return place
+        start, size = place
+        self._file.seek(start)
+        return self._file.read(size)
+
+
+def collect_pictures(
+    stream: BinaryIO, beside: BinaryIO, path: str, column: ImageColumn, rows: Sequence[int], into: Pictures
+) -> None:
+    """Add the pictures of these rows, which rise, to `into`. RequestError where the file is damaged.
+
+    stream, beside: the same parquet file, opened twice. path: as it is shown.
+    """
+    wanted = set(rows)
+    with refuse_damage(path), pq.ParquetFile(stream, **READING) as file:
+        leaves = text_leaves(file, [column.name])
+        with pq.ParquetFile(beside, read_dictionary=leaves) as probe:
+            start = 0
+            for group in range(file.num_row_groups):
+                stop = start + file.metadata.row_group(group).num_rows
+                if any(start <= row < stop for row in rows):
+                    size = choose_batch(probe, group, leaves, AT_ONCE)
+                    for row, content, name in _read_group(file, group, start, size, column):
+                        if row in wanted:
+                            into.add(row, content, name)
+                        if row >= rows[-1]:
+                            return
+                start = stop
+
+
+def _read_group(
+    file: pq.ParquetFile, group: int, start: int, size: int, column: ImageColumn
+) -> Iterator[tuple[int, bytes | None, str | None]]:
+    """(row, its bytes, its path) of a row group that begins with row `start`."""
+    row = start
+    for batch in file.iter_batches(size, row_groups=[group], columns=[column.name], use_threads=False):
+        for value in batch.column(0):
+            yield (row, *_split(value.as_py()))
+            row += 1
+
+
+def _split(value: Any) -> tuple[bytes | None, str | None]:
+    if isinstance(value, dict):
+        content, path = value.get("bytes"), value.get("path")
+        return content, path if isinstance(path, str) else None
+    return (value, None) if isinstance(value, bytes) else (None, None)

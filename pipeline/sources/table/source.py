@@ -1,0 +1,190 @@
+"""A table of pictures and captions: the pictures lie in it, or in files that it names."""
+
+from __future__ import annotations
+
+import hashlib
+import posixpath
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from extractors.base import Resources
+from extractors.budget import WORKER_MEMORY
+from pipeline.errors import Drop, RequestError
+from pipeline.image.decode import WEB_FORMATS
+from pipeline.shards.input_files import InputFile, Pattern
+from pipeline.shards.remote_read import read_with_retry
+from pipeline.sources.base import Opener, Original
+from pipeline.sources.inside import OUTSIDE, open_inside
+from pipeline.sources.laion.metadata import BATCH, ENDINGS, find_tables, open_table
+from pipeline.sources.laion.text import read_captions
+from pipeline.sources.row import Row
+from pipeline.sources.table.columns import ImageColumn, find_caption_column, find_image_column, has_urls
+from pipeline.sources.table.pictures import Pictures, collect_pictures
+
+PICTURE_BYTES = 256 << 20
+"""Of a picture's file; a longer one is a named drop."""
+NO_FILE, NO_PICTURE = "no such file", "no picture"
+
+
+@dataclass(frozen=True)
+class TableSource:
+    """The rows of the tables that match a pattern: a glob, a folder, or one file, here or at a URL.
+
+    image_column, caption_column: where they have no name that is known.
+    """
+
+    pattern: str
+    image_column: str | None = None
+    caption_column: str | None = None
+
+    def __post_init__(self) -> None:
+        # A worker of a cluster has another working folder than the command.
+        if "://" not in self.pattern:
+            object.__setattr__(self, "pattern", str(Path.cwd() / self.pattern))
+
+    @property
+    def repeatable(self) -> bool:
+        return True
+
+    @property
+    def resources(self) -> Resources:
+        return Resources(memory=WORKER_MEMORY)
+
+    @property
+    def _tables(self) -> Pattern:
+        return Pattern(self.pattern, ENDINGS)
+
+    def _image_column(self, file: InputFile) -> ImageColumn:
+        column = find_image_column(open_table(file), file.path, self.image_column)
+        if column is None:
+            had = ", ".join(open_table(file).names()) or "none"
+            raise RequestError(
+                f"{file.path}: must have a column of pictures, which --image-column names (or --url-column); "
+                f"it has {had}"
+            )
+        return column
+
+    def describe(self) -> Mapping[str, Any]:
+        files = find_tables(self.pattern, "the pattern")
+        measured = [(file, *open_table(file).measure()) for file in files]
+        told = "".join(f"{file.name}\0{file.size}\0{digest}\n" for file, _, digest in measured)
+        return {
+            "kind": "table",
+            "image_column": self.image_column,
+            "caption_column": self.caption_column,
+            "tables": len(files),
+            "rows": sum(rows for _, rows, _ in measured),
+            "tables_sha256": hashlib.sha256(told.encode("utf-8", "surrogateescape")).hexdigest(),
+        }
+
+    def rows(self, left_out: Counter[str]) -> Iterator[Row]:
+        """Key: the row's position, counted through all tables in the order of their names."""
+        position = 0
+        for file in find_tables(self.pattern, "the pattern"):
+            for number, captions, path in self._read_table(file, left_out):
+                if captions:
+                    location = path if path is not None else f"{file.name}#{number}"
+                    extra = {"table": file.name, "row": number, "path": path}
+                    yield Row(f"{position:09d}", location, captions, extra=extra)
+                else:
+                    left_out["no caption"] += 1
+                position += 1
+
+    def _read_table(
+        self, file: InputFile, notes: Counter[str]
+    ) -> Iterator[tuple[int, tuple[str, ...], str | None]]:
+        """(number in its table, captions, path of its picture: None where it lies in the table) of each row."""
+        table, image = open_table(file), self._image_column(file)
+        columns = {"caption": find_caption_column(table, file.path, self.caption_column)}
+        if image.form == "path":
+            columns["path"] = image.name
+        number = 0
+        for batch in table.read(columns, frozenset(columns), BATCH):
+            captions = batch["caption"].to_pylist()
+            paths = batch["path"].to_pylist() if image.form == "path" else [None] * len(captions)
+            for texts, path in zip(captions, paths, strict=True):
+                # A row without a path names none that could be there, and is a drop.
+                name = None if image.form != "path" else (path or b"").decode("utf-8", "replace")
+                if name and name.startswith(("http://", "https://")):
+                    raise RequestError(f"{file.path}: its column {image.name} holds URLs; name it by --url-column")
+                yield number, read_captions(texts or [], notes), name
+                number += 1
+
+    def again(self, failed: Iterable[tuple[Row, str]]) -> Iterator[Row]:
+        """The rows whose picture's file was missing and is there now."""
+        for row, reason in failed:
+            if reason == NO_FILE and row.extra["path"] is not None:
+                try:
+                    self._open(row, {})
+                except Drop:
+                    continue
+                yield row
+
+    def setup(self) -> None:
+        """Nothing to get ready."""
+
+    @contextmanager
+    def gather(self, rows: Sequence[Row], size: int, scratch: Path, pictures: bool = True) -> Iterator[Opener]:
+        """The pictures that lie in tables are copied into `scratch` first, those of each table in one go."""
+        by_table: dict[str, list[int]] = defaultdict(list)
+        for row in rows:
+            if pictures and row.extra["path"] is None:
+                by_table[row.extra["table"]].append(row.extra["row"])
+        found: dict[str, Pictures] = {}
+        with open(scratch / "pictures", "w+b") as copy:
+            for table, numbers in by_table.items():
+                found[table] = Pictures(copy)
+                self._collect(table, sorted(numbers), found[table])
+            yield lambda row: self._open(row, found)
+
+    def _collect(self, name: str, numbers: Sequence[int], into: Pictures) -> None:
+        files = [file for file in self._tables.find() if file.name == name]
+        if files:
+            with files[0].open() as stream, files[0].open() as beside:
+                collect_pictures(stream, beside, files[0].path, self._image_column(files[0]), numbers, into)
+
+    def _open(self, row: Row, found: Mapping[str, Pictures]) -> Original:
+        """The picture of a row. Raises Drop."""
+        table, path = row.extra["table"], row.extra["path"]
+        content = found[table].get(row.extra["row"]) if path is None else path
+        if content is None or content == "":
+            raise Drop(NO_PICTURE)
+        if isinstance(content, str):
+            content = self._read_file(posixpath.join(posixpath.dirname(table), content))
+        return Original(content, row.captions, {"table": table, "row": row.extra["row"]}, formats=WEB_FORMATS)
+
+    def _read_file(self, name: str) -> bytes:
+        """A picture's file, whose path counts from the folder of its table. Raises Drop."""
+        base = self._tables.base
+        try:
+            if "://" in base:
+                if posixpath.isabs(name) or ".." in name.split("/"):
+                    raise Drop(OUTSIDE)
+                content = read_with_retry(name, lambda: self._read_far(name))
+            else:
+                with open_inside(base, name) as file:
+                    content = file.read(PICTURE_BYTES + 1)
+        except FileNotFoundError:
+            raise Drop(NO_FILE) from None
+        if len(content) > PICTURE_BYTES:
+            raise Drop("file too large")
+        return content
+
+    def _read_far(self, name: str) -> bytes:
+        with self._tables.open(name) as file:
+            return file.read(PICTURE_BYTES + 1)
+
+    def truths(self) -> Mapping[str, Mapping[str, Any]]:
+        return {}
+
+
+def names_urls_alone(pattern: str) -> bool:
+    """Whether the first of the tables has a column that is known to hold URLs, and none that holds pictures."""
+    file = find_tables(pattern, "the pattern")[0]
+    table = open_table(file)
+    image = find_image_column(table, file.path, None)
+    return has_urls(table.names()) and (image is None or image.form == "path")

@@ -1,0 +1,237 @@
+"""Tables of pictures: whatever form they have, each row gives its own picture and captions, or its reason."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from jobs.ingest import IngestOptions, IngestTable, IngestTars
+from pipeline.dataset.dataset import IMAGES, Dataset
+from pipeline.errors import Drop, RequestError
+from pipeline.image.geometry import Geometry
+from pipeline.shards.sample_info import read_info
+from pipeline.sources.row import Row
+from pipeline.sources.table.source import TableSource, names_urls_alone
+from pipeline.stages.ingest import Ingest, plan_dataset
+from tests.conftest import CASES
+from tests.pipeline.image.pictures import gradient, save
+
+FILES = [save(gradient(70 + i, 80), "PNG") for i in range(5)]
+CAPTIONS = [f"picture {i}" for i in range(5)]
+
+
+def write_bytes(folder: Path, group: int = 2) -> None:
+    table = pa.table({"image": pa.array(FILES, pa.binary()), "caption": CAPTIONS})
+    pq.write_table(table, folder / "a.parquet", row_group_size=group)
+
+
+def write_datasets(folder: Path) -> None:
+    """By the real library."""
+    datasets = pytest.importorskip("datasets")
+    pictures = [{"bytes": data, "path": f"{i}.png"} for i, data in enumerate(FILES)]
+    features = datasets.Features({"image": datasets.Image(), "text": datasets.Value("string")})
+    made = datasets.Dataset.from_dict({"image": pictures, "text": CAPTIONS}, features=features)
+    made.to_parquet(folder / "train-00000-of-00001.parquet")
+
+
+def write_files(folder: Path) -> None:
+    (folder / "pictures").mkdir()
+    for i, data in enumerate(FILES):
+        (folder / f"pictures/{i}.png").write_bytes(data)
+
+
+def write_csv(folder: Path) -> None:
+    write_files(folder)
+    with open(folder / "a.csv", "w", newline="") as file:
+        rows = [("file_name", "text"), *((f"pictures/{i}.png", text) for i, text in enumerate(CAPTIONS))]
+        csv.writer(file).writerows(rows)
+
+
+def write_jsonl(folder: Path) -> None:
+    write_files(folder)
+    rows = [{"file_name": f"pictures/{i}.png", "text": text} for i, text in enumerate(CAPTIONS)]
+    (folder / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
+
+
+def write_paths(folder: Path) -> None:
+    write_files(folder)
+    pq.write_table(
+        pa.table({"path": [f"pictures/{i}.png" for i in range(5)], "text": CAPTIONS}), folder / "a.parquet"
+    )
+
+
+WRITERS = [write_bytes, write_datasets, write_csv, write_jsonl, write_paths]
+
+
+def planned(pattern: Path | str, **columns: Any) -> tuple[list[Row], Counter[str]]:
+    left_out = Counter[str]()
+    return list(TableSource(str(pattern), **columns).rows(left_out)), left_out
+
+
+def contents(pattern: Path | str, rows: list[Row], scratch: Path, **columns: Any) -> list[Any]:
+    """The bytes of each row, or why there are none."""
+    found: list[Any] = []
+    scratch.mkdir(exist_ok=True)
+    with TableSource(str(pattern), **columns).gather(rows, 64, scratch) as opener:
+        for row in rows:
+            try:
+                found.append(opener(row).content)
+            except Drop as drop:
+                found.append(drop.reason)
+    return found
+
+
+@pytest.mark.parametrize("write", WRITERS)
+def test_every_form_gives_the_same_pictures(write: Callable[[Path], None], tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    write(tmp_path / "set")
+    assert not names_urls_alone(str(tmp_path / "set"))
+    rows, left_out = planned(tmp_path / "set")
+    assert [(row.key, row.captions) for row in rows] == [(f"{i:09d}", (text,)) for i, text in enumerate(CAPTIONS)]
+    assert not left_out
+    assert contents(tmp_path / "set", rows, tmp_path / "s") == FILES
+    for some in (rows[1:3], rows[4:], rows[::2], rows[3:1:-1]):
+        assert contents(tmp_path / "set", some, tmp_path / "s") == [FILES[int(row.key)] for row in some]
+
+
+def test_a_table_in_a_bucket(bucket: str, tmp_path: Path) -> None:
+    import boto3
+
+    write_bytes(tmp_path)
+    client, name = boto3.client("s3"), bucket.removeprefix("s3://")
+    client.upload_file(str(tmp_path / "a.parquet"), name, "set/a.parquet")
+    client.put_object(
+        Bucket=name, Key="paths/a.jsonl", Body=b'{"image": "x/1.png", "text": "t"}\n{"image": "../a", "text": "t"}'
+    )
+    client.put_object(Bucket=name, Key="paths/x/1.png", Body=FILES[0])
+    rows, _ = planned(f"{bucket}/set")
+    assert contents(f"{bucket}/set", rows, tmp_path / "s") == FILES
+    rows, _ = planned(f"{bucket}/paths/*.jsonl")
+    assert contents(f"{bucket}/paths/*.jsonl", rows, tmp_path / "s") == [FILES[0], "link out of the folder"]
+
+
+def test_ingest_makes_a_dataset(tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    write_bytes(tmp_path / "set")
+    source, geometry = TableSource(str(tmp_path / "set")), Geometry(64)
+    dataset = plan_dataset(str(tmp_path / "root"), source, geometry, 2)
+    stage = Ingest(dataset, source, {})
+    stage.setup()
+    for shard in dataset.shards:
+        assert stage(shard).receipts[IMAGES].drops == {}
+    assert dataset.description.is_crawl
+    [sample] = dataset.load(IMAGES, 2)
+    assert read_info(sample).captions == ("picture 4",)
+    assert read_info(sample).source == {"location": "a.parquet#4", "table": "a.parquet", "row": 4}
+    pq.write_table(pa.table({"image": FILES[:1], "caption": ["c"]}), tmp_path / "set/b.parquet")
+    with pytest.raises(RequestError, match="was made with rows 5, this asks for 6"):
+        plan_dataset(str(tmp_path / "root"), source, geometry, 2)
+
+
+def test_columns_by_option_and_lists_of_captions(tmp_path: Path) -> None:
+    table = {"image": FILES[:3], "better": FILES[2::-1], "text": ["t"] * 3, "many": [["a", "b"], [" "], None]}
+    pq.write_table(pa.table(table), tmp_path / "a.parquet")
+    columns = {"image_column": "better", "caption_column": "many"}
+    rows, left_out = planned(tmp_path, **columns)
+    assert [(row.key, row.captions) for row in rows] == [("000000000", ("a", "b"))]
+    assert left_out == {"no caption": 2}
+    assert contents(tmp_path, rows, tmp_path / "s", **columns) == [FILES[2]]
+
+
+def test_a_row_without_picture_is_a_named_drop(tmp_path: Path) -> None:
+    struct = [
+        {"bytes": None, "path": "x.png"},
+        {"bytes": None, "path": None},
+        None,
+        {"bytes": FILES[0], "path": "/etc/passwd"},
+    ]
+    pq.write_table(pa.table({"image": struct, "caption": ["a"] * 4}), tmp_path / "a.parquet")
+    rows, _ = planned(tmp_path)
+    assert contents(tmp_path, rows, tmp_path / "s") == ["no such file", "no picture", "no picture", FILES[0]]
+    (tmp_path / "x.png").write_bytes(FILES[1])
+    assert contents(tmp_path, rows[:1], tmp_path / "s") == [FILES[1]]
+
+
+def test_a_file_that_comes_later_is_tried_again(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"image": "x.png", "text": "t"}\n{"image": "y.png", "text": "t"}')
+    rows, _ = planned(tmp_path)
+    source = TableSource(str(tmp_path))
+    assert list(source.again((row, "no such file") for row in rows)) == []
+    (tmp_path / "x.png").write_bytes(FILES[0])
+    assert list(source.again((row, "no such file") for row in rows)) == rows[:1]
+    assert list(source.again((row, "truncated") for row in rows)) == []
+
+
+def test_no_path_leads_out_of_the_tables_folder(tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    (tmp_path / "secret.png").write_bytes(FILES[0])
+    (tmp_path / "set/link.png").symlink_to(tmp_path / "secret.png")
+    names = [str(tmp_path / "secret.png"), "../secret.png", "link.png", ""]
+    (tmp_path / "set/a.jsonl").write_text("\n".join(json.dumps({"image": name, "text": "t"}) for name in names))
+    rows, _ = planned(tmp_path / "set")
+    assert contents(tmp_path / "set", rows, tmp_path / "s") == ["link out of the folder"] * 3 + ["no picture"]
+
+
+@pytest.mark.parametrize(
+    ("table", "columns", "said"),
+    [
+        ({"caption": ["a"], "x": [1]}, {}, "must have a column of pictures, which --image-column names"),
+        ({"image": [FILES[0]], "x": ["a"]}, {}, "or the one that --caption-column names; it has image, x"),
+        ({"caption": ["a"], "x": [1]}, {"image_column": "x"}, "its column x must hold the bytes of pictures"),
+        ({"caption": ["a"]}, {"image_column": "x"}, "has no column 'x' for --image-column; it has caption"),
+        ({"image": ["http://x/0"], "caption": ["a"]}, {}, "its column image holds URLs; name it by --url-column"),
+    ],
+)
+def test_what_a_table_lacks_is_named(table: Any, columns: dict[str, str], said: str, tmp_path: Path) -> None:
+    pq.write_table(pa.table(table), tmp_path / "a.parquet")
+    with pytest.raises(RequestError) as caught:
+        planned(tmp_path, **columns)
+    assert str(caught.value).startswith(f"{tmp_path}/a.parquet: ")
+    assert said in str(caught.value)
+
+
+def test_a_picture_cannot_unpack_to_gigabytes(tmp_path: Path) -> None:
+    bomb = pa.table({"image": [b"\0" * (300 << 20)], "caption": ["a"]})
+    pq.write_table(bomb, tmp_path / "a.parquet", use_dictionary=False, compression="zstd")
+    rows, _ = planned(tmp_path)
+    with pytest.raises(RequestError, match=r"it would unpack to \d+ bytes"):
+        contents(tmp_path, rows, tmp_path / "s")
+
+
+def test_urls_are_downloaded_by_the_guarded_client(tmp_path: Path) -> None:
+    """A loopback address is refused, and the yield gate speaks: it is the same as of ingest laion."""
+    (tmp_path / "a.csv").write_text("url,caption\nhttp://127.0.0.1:1/a.jpg,a\n")
+    assert names_urls_alone(str(tmp_path / "a.csv"))
+    from jobs.command import EngineOptions
+
+    command = IngestTable(
+        table=str(tmp_path / "a.csv"),
+        options=IngestOptions(str(tmp_path / "root")),
+        engine=EngineOptions("local", 1),
+    )
+    summary = command.run()
+    assert any("min-yield" in problem for problem in summary.problems)
+    assert Dataset.open(str(tmp_path / "root")).description.source["kind"] == "laion"
+
+
+def test_a_dataset_cannot_lie_in_what_is_read(tmp_path: Path) -> None:
+    write_bytes(tmp_path)
+    out = IngestOptions(str(tmp_path / "root"))
+    for command in (IngestTable(table=str(tmp_path), options=out), IngestTars(tars=str(tmp_path), options=out)):
+        with pytest.raises(RequestError, match=r"^--out must be outside of the folder that is read"):
+            command.run()
+
+
+@pytest.mark.skipif(not CASES.is_dir(), reason="needs ../shared/cases, which is not beside this checkout")
+def test_the_case_of_datasets() -> None:
+    rows, left_out = planned(CASES / "metadata" / "m12_hf")
+    assert [row.captions for row in rows][:2] == [("a red square",), ("another",)]
+    assert not left_out
