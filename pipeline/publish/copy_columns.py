@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
 from extractors.base import Resources
 from pipeline.dataset.dataset import IMAGES, Dataset
 from pipeline.dataset.duplicates import duplicates_path
+from pipeline.dataset.exclusion import licence_name
 from pipeline.dataset.outcomes import rows_path
 from pipeline.dataset.plan import LEFT_OUT, Segment, plan_path, supplement_path
 from pipeline.dataset.tombstones import read_tombstones
@@ -28,12 +30,14 @@ from pipeline.publish.signature import (
     sign,
     unsign,
 )
-from pipeline.publish.survey import MEMBER
+from pipeline.publish.survey import MEMBER, load_keyed
 from pipeline.shards.commit import Extra, commit, create_same, load_receipt, receipt_path, tar_path
 from pipeline.shards.read import check_bytes, load_tar
 from pipeline.shards.receipt import Receipt, check_keys, shard_name, to_json
+from pipeline.shards.sample import Sample
+from pipeline.shards.sample_info import read_info
 from pipeline.shards.store import Store
-from pipeline.shards.tar import TarError
+from pipeline.shards.tar import TarError, read_samples
 from pipeline.stages.stage import StageResult
 from pipeline.stages.verify import plan_verify, verify_plan, verify_tables
 from pipeline.stream import open_stream
@@ -47,6 +51,13 @@ def index_path(column: str, shard: int) -> str:
 def wids_path(column: str) -> str:
     """wids-images.json"""
     return f"wids-{column}.json"
+
+
+@dataclass(frozen=True)
+class CopyResult(StageResult):
+    """licences: of the shard's pictures, name -> samples."""
+
+    licences: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass
@@ -66,10 +77,13 @@ class CopyColumns:
     def setup(self) -> None:
         """Nothing to load."""
 
-    def __call__(self, shard: int) -> StageResult:
-        return StageResult({column: self._copy(column, shard) for column in self.columns})
+    def __call__(self, shard: int) -> CopyResult:
+        copied = {column: self._copy(column, shard) for column in self.columns}
+        licences = count_licences(copied[IMAGES][1])
+        return CopyResult({column: receipt for column, (receipt, _) in copied.items()}, licences=licences)
 
-    def _copy(self, column: str, shard: int) -> Receipt:
+    def _copy(self, column: str, shard: int) -> tuple[Receipt, Iterable[Sample]]:
+        """The receipt of the copy, and the samples of images."""
         receipt = load_receipt(self.dataset.store, column, shard)
         assert receipt is not None, "every column was whole"
         data = load_tar(self.dataset.store, receipt)
@@ -83,7 +97,7 @@ class CopyColumns:
             raise DamagedShard(
                 f"{receipt_path(column, shard)} is there with other bytes than are made now; delete it"
             )
-        return copied
+        return copied, read_samples(data) if column == IMAGES else ()
 
     def _rows(self, images: Receipt) -> tuple[Receipt, Extra]:
         """The receipt that images have there, and the plan and rows that go with them."""
@@ -108,6 +122,23 @@ def scan_verified(data: memoryview, receipt: Receipt) -> list[Entry]:
         if wrong := [member.name for member in entry.members if not MEMBER.fullmatch(member.name)]:
             raise DamagedShard(f"{path}: {entry.key} has the member {wrong[0]!r}, no name for one")
     return entries
+
+
+def count_licences(images: Iterable[Sample]) -> Counter[str]:
+    """name -> samples. Raises DamagedShard."""
+    return Counter(licence_name(read_info(sample)) for sample in images)
+
+
+def sum_licences(plan: Plan, made: Mapping[int, StageResult]) -> dict[str, int]:
+    """The licences of all pictures. made: what this run copied; the shards of earlier runs are read again."""
+    found = Counter[str]()
+    for shard in plan.dataset.shards:
+        copied = made.get(shard)
+        if isinstance(copied, CopyResult):
+            found.update(copied.licences)
+        elif (receipt := load_receipt(plan.to, IMAGES, shard)) is not None:
+            found.update(count_licences(load_keyed(plan.to, receipt)))
+    return dict(sorted(found.items()))
 
 
 def read_members(plan: Plan) -> dict[str, tuple[str, ...]]:

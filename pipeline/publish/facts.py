@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline.dataset.dataset import IMAGES
@@ -82,47 +82,46 @@ def collect_facts(
 ) -> Facts:
     """The facts of a publication whose shards `lines` are done. A pure function of dataset and request."""
     members = {column: of for look in surveyed.values() for column, of in look.members.items()}
-    stages, opted_out = _stages(plan)
     removed = sum(line.removed for line in lines)
     last = plan.count_left_out(choice)
     if removed:
         last["removed"] = last.get("removed", 0) + removed
     pictures = sum(receipt.samples for receipt in plan.receipts[IMAGES].values())
-    stages.append(Stage("publishing", pictures, last))
     licences = Counter[str]()
     for look in surveyed.values():
         licences.update(look.licences)
+    facts = _facts(plan, tuple(plan.members(surveyed)), members, lines, licences)
+    return replace(facts, stages=(*facts.stages, Stage("publishing", pictures, last)), revisions=tuple(revisions))
+
+
+def collect_standing(plan: Plan, members: Mapping[str, tuple[str, ...]], licences: Mapping[str, int]) -> Facts:
+    """The facts of a dataset that is published as it is. members: of every column; the Facts' are images'."""
+    lines = [
+        Line(tar_path(IMAGES, shard), IMAGES, r.samples, r.bytes, r.sha256, members[IMAGES])
+        for shard, r in sorted(plan.receipts[IMAGES].items())
+    ]
+    return _facts(plan, members[IMAGES], members, lines, licences)
+
+
+def _facts(
+    plan: Plan,
+    members: tuple[str, ...],
+    by_column: Mapping[str, tuple[str, ...]],
+    lines: Sequence[Line],
+    licences: Mapping[str, int],
+) -> Facts:
+    """What publications of both layouts have. members: of a published sample; by_column: of each column's."""
+    stages, opted_out = _stages(plan)
     return Facts(
-        title=_title(plan),
+        title=plan.asked.title or f"T2I-Adapter conditions ({plan.dataset.description.source['kind']})",
         contact=plan.asked.contact,
         claim=plan.claim,
-        members=tuple(plan.members(surveyed)),
+        members=members,
         lines=tuple(lines),
-        makers=_makers(plan, members),
+        makers=tuple((read_provenance(plan.dataset, c), by_column.get(c, ())) for c in plan.columns[1:]),
         stages=tuple(stages),
         opted_out=opted_out,
         licences=dict(sorted(licences.items())),
-        crawl=plan.dataset.description.is_crawl,
-        revisions=tuple(revisions),
-    )
-
-
-def collect_standing(plan: Plan, members: Mapping[str, tuple[str, ...]]) -> Facts:
-    """The facts of a dataset that is published as it is. members: of every column; the Facts' are images'."""
-    stages, opted_out = _stages(plan)
-    return Facts(
-        title=_title(plan),
-        contact=plan.asked.contact,
-        claim=plan.claim,
-        members=members[IMAGES],
-        lines=tuple(
-            Line(tar_path(IMAGES, shard), IMAGES, r.samples, r.bytes, r.sha256, members[IMAGES])
-            for shard, r in sorted(plan.receipts[IMAGES].items())
-        ),
-        makers=_makers(plan, members),
-        stages=tuple(stages),
-        opted_out=opted_out,
-        licences={},
         crawl=plan.dataset.description.is_crawl,
     )
 
@@ -136,14 +135,6 @@ def check_weights(plan: Plan) -> None:
                     f"{column}/column.json: the sha256 of {weights.file[:100]!r} must be 64 hexadecimal digits, "
                     f"not {weights.sha256[:100]!r}"
                 )
-
-
-def _makers(plan: Plan, members: Mapping[str, tuple[str, ...]]) -> tuple[tuple[Provenance, tuple[str, ...]], ...]:
-    return tuple((read_provenance(plan.dataset, c), members.get(c, ())) for c in plan.columns[1:])
-
-
-def _title(plan: Plan) -> str:
-    return plan.asked.title or f"T2I-Adapter conditions ({plan.dataset.description.source['kind']})"
 
 
 def _stages(plan: Plan) -> tuple[list[Stage], int]:

@@ -116,7 +116,8 @@ def _publish_columns(
     result = work("publish", stage, left, len(dataset.shards))
     if result.problems:
         return Published(*told, len(result.made), 0, tuple(result.problems))
-    card = render_cards(collect_standing(plan, copy_columns.read_members(plan)), "columns.md.j2")
+    licences = copy_columns.sum_licences(plan, result.made)
+    card = render_cards(collect_standing(plan, copy_columns.read_members(plan), licences), "columns.md.j2")
     lines = copy_columns.finish_columns(plan, segments, card)
     return Published(*told, len(result.made), 0, (), Finished(lines, ()))
 

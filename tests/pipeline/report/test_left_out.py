@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 from collections import Counter
 from pathlib import Path
+from shutil import copytree, rmtree
 
 import pytest
 
 from pipeline.dataset.dataset import IMAGES, Dataset
+from pipeline.dataset.exclusion import licence_name
 from pipeline.dataset.tombstones import remove
 from pipeline.report import DatasetFacts, collect_dataset, render_page
 from pipeline.shards.commit import commit_samples
 from pipeline.shards.receipt import to_json
+from pipeline.shards.sample_info import read_info
 from tests.pipeline.publish.toys import publish_here
 from tests.pipeline.report.crawl import LICENCES, key, look_here, make_crawl
 
@@ -94,6 +97,22 @@ def test_the_page_counts_the_licences_that_publishing_chooses_from(
     assert left_out == {reason: n for reason, n in page.left_out if reason != "duplicate"}
     card = (tmp_path / "to" / "README.md").read_text()
     assert f"- {names[2]}: {told[names[2]]} samples" in card
+
+
+def test_a_copy_of_the_columns_names_the_licences_too(root: Path, tmp_path: Path) -> None:
+    copytree(root, tmp_path / "root")
+    rmtree(tmp_path / "root" / "tombstones")
+    dataset = Dataset.open(str(tmp_path / "root"))
+    publish_here(dataset, tmp_path / "to", layout="columns", with_images=True)
+    card = (tmp_path / "to" / "README.md").read_bytes()
+    found = Counter(licence_name(read_info(s)) for shard in dataset.shards for s in dataset.load(IMAGES, shard))
+    assert len(found) == len(LICENCES)
+    for name, count in found.items():
+        assert not name or f"- {name}: {count} samples".encode() in card
+    for path in ("SHA256SUMS", "README.md", "seg/000001.json"):
+        (tmp_path / "to" / path).unlink()
+    assert publish_here(dataset, tmp_path / "to", layout="columns", with_images=True).made == 1
+    assert (tmp_path / "to" / "README.md").read_bytes() == card, "also those of shards that were there"
 
 
 def test_page_and_card_name_the_same_makers_and_terms(root: Path, page: DatasetFacts, tmp_path: Path) -> None:
