@@ -144,6 +144,7 @@ class MiniatureCommand:
             variant="mini",
             seeds=self.seeds,
             batch=16,
+            quality=False,
         )
 
 

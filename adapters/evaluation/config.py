@@ -57,6 +57,8 @@ class EvaluateConfig:
     """How many pictures of each sample are made in each way, with --seed and the following ones."""
     features: FeatureName = "mini"
     """Whose features the kernel distance is of: mini ships, the others are those of FID and of the CLIP score."""
+    quality: bool = True
+    """FID and CLIP score, whose networks are fetched where they are missing; --no-quality leaves both out."""
 
     def __post_init__(self) -> None:
         for name in ("batch", "seeds"):

@@ -110,6 +110,7 @@ def evaluate(
         "base_sha256": maker.base_digest,
         "precision": config.precision,
         "batch": config.batch,
+        "quality": config.quality,
         "device": str(base.device),
     }
     longer = sum(bool(base.find_unread(caption)) for caption in judge.captions)

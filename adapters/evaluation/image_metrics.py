@@ -237,14 +237,11 @@ class Judge:
         self.notes: list[str] = []
         self.captions = [example.caption for example in examples]
         kernel = networks.kernel or KERNEL_FEATURES[config.features]
-        self._kernel, self._features, self._match = (
-            self._have(title, make, config.weights, device)
-            for title, make in (
-                ("Kernel distance", kernel),
-                ("FID", networks.features),
-                ("CLIP score", networks.match),
-            )
-        )
+        self._kernel = self._have("Kernel distance", kernel, config.weights, device)
+        self._features = self._match = None
+        if config.quality:
+            self._features = self._have("FID", networks.features, config.weights, device)
+            self._match = self._have("CLIP score", networks.match, config.weights, device)
         if self._kernel:
             self._real_kernel = collect_features(self._kernel, (example.picture for example in examples))
             self.notes.append(

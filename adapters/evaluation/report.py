@@ -101,6 +101,7 @@ def table_lines(evaluation: Evaluation) -> list[str]:
     about = evaluation.about
     fidelity = format_of(about["condition"]).fidelity
     found = {name for row in evaluation.rows for name in row.measures}
+    found -= set() if about["quality"] else {"fid", "clip"}
     measures = [m for m in (*(fidelity.measures if fidelity else ()), *QUALITY) if m.name in found]
     return [
         f"# Condition fidelity: {about['condition']}",

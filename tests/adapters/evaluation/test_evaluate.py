@@ -252,6 +252,19 @@ def test_without_networks_the_table_has_dashes_and_says_why(
     assert row.split("|")[4].strip() == "—"
 
 
+def test_nothing_is_fetched_where_quality_is_not_asked_for(
+    root: str, adapter: Path, obedient: list[list[str]], tmp_path: Path
+) -> None:
+    def fetch(weights: Path | None, device: str) -> Any:
+        raise AssertionError
+
+    evaluation = evaluate(
+        ask(root, adapter, tmp_path, quality=False), networks=Networks(fetch, fetch, make_colours)
+    )
+    assert numbers(evaluation, "fid") == numbers(evaluation, "clip") == [None] * 6
+    assert "FID" not in "\n".join(table_lines(evaluation))
+
+
 def test_for_real_the_same_twice(
     root: str, adapter: Path, tmp_path: Path, tiny: Base, monkeypatch: pytest.MonkeyPatch
 ) -> None:
