@@ -51,7 +51,7 @@ def main() -> None:
         divert_others()
         from pipeline.plain import show_logs_plain
 
-        show_logs_plain(("pipeline", "adapters", "extractors", "jobs"))
+        show_logs_plain()
         code = run(sys.argv[1:])
     except KeyboardInterrupt:
         sys.stderr.write("t2i-shards: interrupted; the same command continues from here\n")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import re
+import sys
 
+PACKAGES = ("pipeline", "adapters", "extractors", "jobs")
 _STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control characters of C0 and C1, those that set the direction of text, line ends, halves of surrogate pairs."""
 _USER = re.compile(r"(://)[^/?#\s'\"]*@")
@@ -34,10 +36,27 @@ class PlainFormatter(logging.Formatter):
         return "\n".join(map(show_plain, super().format(record).split("\n")))
 
 
-def show_logs_plain(names: tuple[str, ...]) -> None:
-    """Warnings of these packages go to stderr as they may be shown."""
-    handler = logging.StreamHandler()
-    handler.setLevel(logging.WARNING)
-    handler.setFormatter(PlainFormatter())
-    for name in names:
+class PlainHandler(logging.Handler):
+    """Writes warnings to what is standard error at that time, as they may be shown."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.setFormatter(PlainFormatter())
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            print(self.format(record), file=sys.stderr, flush=True)
+        except Exception:
+            self.handleError(record)
+
+
+def show_logs_plain() -> None:
+    """Have the warnings of this process go to stderr as they may be shown; for every process that works for us.
+
+    Those of libraries too, unless they have handlers of their own.
+    """
+    if isinstance(logging.lastResort, PlainHandler):
+        return
+    logging.lastResort = handler = PlainHandler()
+    for name in PACKAGES:
         logging.getLogger(name).addHandler(handler)

@@ -21,6 +21,7 @@ from adapters.training.example import CropConfig, Example, draw_edge, make_examp
 from extractors.budget import stored_size
 from pipeline.errors import IncompleteError, RequestError
 from pipeline.interrupts import hold_interrupts
+from pipeline.plain import show_logs_plain
 from pipeline.shards.sample import Sample
 from pipeline.stream import HeldOut
 
@@ -138,6 +139,7 @@ class ErrorForwarding(IterableDataset[list[Batch] | Exception]):
         self._batches = batches
 
     def __iter__(self) -> Iterator[list[Batch] | Exception]:
+        show_logs_plain()
         try:
             yield from self._batches
         except (RequestError, IncompleteError) as error:

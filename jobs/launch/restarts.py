@@ -15,6 +15,7 @@ from pathlib import Path
 from adapters.run_folder import TrainSummary
 from adapters.training.config import TrainConfig
 from pipeline.errors import IncompleteError, RequestError, describe_error, tell_full
+from pipeline.plain import show_logs_plain
 
 log = logging.getLogger(__name__)
 
@@ -96,6 +97,7 @@ def work(config: TrainConfig) -> TrainSummary:
     """
     from adapters.training.trainer import train
 
+    show_logs_plain()
     try:
         return train(config)
     except RequestError as error:

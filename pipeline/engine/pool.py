@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from pipeline.errors import BrokenStage, RequestError, describe_error
+from pipeline.plain import show_logs_plain
 from pipeline.stages.stage import Careful, Stage, StageResult
 
 IN_FLIGHT = 2
@@ -63,6 +64,7 @@ class Worker:
 
     def __init__(self, stage: Stage) -> None:
         self._stage, self._ready = stage, False
+        show_logs_plain()
 
     def run(self, shard: int, careful: bool = False) -> StageResult | Failure:
         """One try at one shard; the first sets the stage up. Never raises."""

@@ -25,6 +25,7 @@ from pipeline.errors import Drop, describe_error
 from pipeline.image.decode import Decoded, decode_picture
 from pipeline.image.geometry import Geometry, load_geometry
 from pipeline.image.stored import use_threads
+from pipeline.plain import show_logs_plain
 
 COSTLY = "too costly to decode"
 TIMEOUT_FACTOR = 10
@@ -97,6 +98,7 @@ class _Child:
 
 def main(fileno: int, seconds: float, memory: int) -> None:
     """The child: a request and a file come in, a picture or the reason why there is none goes out."""
+    show_logs_plain()
     use_threads(1)
     budget.SECONDS = seconds
     taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()

@@ -8,7 +8,7 @@ import unicodedata
 
 import pytest
 
-from pipeline.plain import PlainFormatter, hide_secrets, show_plain
+from pipeline.plain import PACKAGES, PlainFormatter, hide_secrets, show_plain
 
 
 def test_nothing_steers_a_terminal() -> None:
@@ -45,6 +45,21 @@ def test_nothing_steers_a_terminal() -> None:
 )
 def test_secrets_of_urls_are_left_out(url: str, shown: str) -> None:
     assert hide_secrets(url) == shown
+
+
+def test_what_loaders_log_is_plain(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """As torch has them iterate, each in a process of its own."""
+    from adapters.training.loader import ErrorForwarding
+
+    monkeypatch.setattr(logging, "lastResort", logging.lastResort)
+    for name in PACKAGES:
+        monkeypatch.setattr(logging.getLogger(name), "handlers", [])
+    list(ErrorForwarding([]))
+    for name in ("pipeline.download", "some.library"):
+        with monkeypatch.context() as patch:
+            patch.setattr(logging.getLogger(name), "propagate", name != "some.library")
+            logging.getLogger(name).warning("at %s", "https://a:b@h/\x1b[2J")
+    assert capsys.readouterr().err == 2 * "at https://…@h/\\x1b[2J\n"
 
 
 def test_log_lines_keep_their_ends() -> None:

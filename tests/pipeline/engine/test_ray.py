@@ -26,7 +26,7 @@ from tests.conftest import ray_folder
 REPOSITORY = Path(__file__).parents[3]
 
 TOYS = '''
-import json, os, pathlib, sys, time
+import contextlib, io, json, logging, os, pathlib, sys, time
 from dataclasses import dataclass
 import ray
 from extractors.base import Resources
@@ -58,6 +58,14 @@ class Toy:
             time.sleep(0.05)
         time.sleep(self.seconds)
         return StageResult(errors=(f"bulk {shard}",))
+
+class Telling(Toy):
+    """Gives what a warning looks like on standard error."""
+    def __call__(self, shard):
+        shown = io.StringIO()
+        with contextlib.redirect_stderr(shown):
+            logging.getLogger("some.library").warning("at %s", "https://me:pass@h/?sig=0f \\x1b[2J")
+        return StageResult(errors=(shown.getvalue(),))
 
 class Deadly(Toy):
     """Is done with care alone."""
@@ -129,6 +137,7 @@ while len(back) < said["in flight"]:
     back += [event.shard for event in pool.wait()]
 pool.close()
 said["back"] = back
+said["told"] = run(Telling(Resources(cpus=1)), [7]).made[7].errors
 said["careful"] = run(Deadly(Resources(cpus=1)), [7]).made[7].errors
 
 class Greedy:
@@ -165,6 +174,10 @@ def test_a_worker_holds_two_shards_and_gives_them_back_in_order(fractions: dict[
     assert fractions["in flight"] == 2
     assert fractions["back"] == [100, 101]
     assert fractions["careful"] == ["careful 7"]
+
+
+def test_what_a_worker_logs_is_plain_and_tells_no_secret(fractions: dict[str, Any]) -> None:
+    assert fractions["told"] == ["at https://…@h/?sig=… \\x1b[2J\n"]
 
 
 def test_what_comes_back_is_small(fractions: dict[str, Any]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import io
+import logging
 import multiprocessing
 import os
 import signal
@@ -11,6 +13,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import redirect_stderr
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -51,6 +54,17 @@ class Stage:
 
     def tries(self, shard: int) -> int:
         return len(list(self.folder.glob(f"shard-{shard}-*")))
+
+
+class Telling(Stage):
+    """Gives what a warning of ours and one of a library look like on standard error."""
+
+    def __call__(self, shard: int) -> StageResult:
+        shown = io.StringIO()
+        with redirect_stderr(shown):
+            for name in ("pipeline.download", "some.library"):
+                logging.getLogger(name).warning("at %s", "https://me:pass@h/?sig=0f&a=1 \x1b[2J\u202e\x9b")
+        return StageResult(errors=(shown.getvalue(),))
 
 
 class FakePool:
@@ -156,6 +170,11 @@ def test_a_shard_that_was_only_held_is_not_charged(drive: Drive) -> None:
 def test_what_ends_the_run(kind: str, error: type[Exception], drive: Drive) -> None:
     with pytest.raises(error, match=r"^because$"):
         drive(9, {1: [Failure(kind, "because")]})  # type: ignore[arg-type]
+
+
+def test_what_a_worker_logs_is_plain_and_tells_no_secret(tmp_path: Path) -> None:
+    made = run(Telling(tmp_path), [0], "local", 1).made[0]
+    assert made.errors == (2 * "at https://…@h/?sig=…&a=1 \\x1b[2J\\u202e\\x9b\n",)
 
 
 def test_a_stage_that_is_never_set_up_is_broken(drive: Drive) -> None:
