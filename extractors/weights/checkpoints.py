@@ -18,6 +18,9 @@ STAND_INS = ("mmengine.", "numpy.", "builtins.getattr", "builtins.bytes")
 """Names that begin so, found next to the tensors of a training checkpoint, become `_Nothing`: its history of the
 loss names functions by getattr, which is not called either."""
 
+SHARED = 16
+"""Times the bytes of its file that a checkpoint may take converted. Networks share a layer or two."""
+
 
 class NotTensors(ValueError):
     """The file is no checkpoint of named tensors; one line that says what it holds instead."""
@@ -69,8 +72,16 @@ def convert(source: Path, out: Path, digest: str, record: Callable[[str], None] 
     """
     from safetensors.torch import load_file
 
+    shared = read_tensors(source)
+    apart = sum(tensor.numel() * tensor.element_size() for tensor in shared.values())
+    size = source.stat().st_size
+    if apart > SHARED * size:
+        raise NotTensors(
+            f"{source} has {size} bytes, and its tensors would take {apart}, more than {SHARED} times as many, "
+            "without the memory that they share; it is not converted"
+        )
     # Cloned, as tensors of a checkpoint may share their memory, which this format does not know.
-    tensors = {name: tensor.contiguous().clone() for name, tensor in read_tensors(source).items()}
+    tensors = {name: tensor.contiguous().clone() for name, tensor in shared.items()}
     with create_file(out) as scratch:
         save_tensors(tensors, scratch, {"source": source.name, "source_sha256": digest})
         written = load_file(scratch)

@@ -53,10 +53,16 @@ class GuardedClient:
 
     def fetch(self, url: str) -> bytes:
         """The bytes behind `url`. FetchError with the reason when there are none."""
-        return self.open(url).read()
+        body = self.open(url).read()
+        self.forget(len(body))
+        return body
+
+    def forget(self, size: int) -> None:
+        """The body of an answer, of `size` bytes, is no longer held: others may come in its place."""
+        self._budget.give_back(size)
 
     def open(self, request: urllib.request.Request | str, timeout: Any = None) -> Response:
-        """The answer to a GET, its body whole. FetchError with the reason when there is none.
+        """The answer to a GET, its body whole, of which `forget` is told later. FetchError when there is none.
 
         timeout: seconds in all, when fewer than the limits'. The request's own headers are not sent.
         """
@@ -105,7 +111,7 @@ class GuardedClient:
         connection = open_connection(target, addresses, deadline, self._tls)
         try:
             return read_response(
-                send_request(connection, target, self._user_agent), connection, target.url, cap, picture
+                send_request(connection, target, self._user_agent), connection, target.url, cap, deadline, picture
             )
         finally:
             connection.close()

@@ -8,6 +8,9 @@ import time
 from pipeline.download.limits import Limits
 from pipeline.download.reasons import SHARD_SPENT, TIMED_OUT, FetchError
 
+ROOM = 1 << 30
+"""Bytes of pictures that one worker holds at most while it downloads: what decoding one of them may take later."""
+
 
 class Budget:
     """What the downloads of one shard may still use."""
@@ -16,6 +19,24 @@ class Budget:
         self.ends = time.monotonic() + limits.shard_seconds
         self._left = limits.shard_bytes
         self._lock = threading.Lock()
+        self._held, self._given_back = 0, threading.Condition()
+
+    def hold(self, size: int, deadline: Deadline) -> None:
+        """Wait until a body of `size` bytes fits in ROOM beside those that are held. FetchError when time is out.
+
+        One that is larger than ROOM is held alone.
+        """
+        with self._given_back:
+            while self._held and self._held + size > ROOM:
+                if not self._given_back.wait(deadline.left()):
+                    raise deadline.missed()
+            self._held += size
+
+    def give_back(self, size: int) -> None:
+        """So many bytes are no longer in memory."""
+        with self._given_back:
+            self._held -= size
+            self._given_back.notify_all()
 
     def charge(self, count: int) -> None:
         """Take `count` bytes off. FetchError once there are none."""

@@ -8,6 +8,7 @@ from email.message import Message
 
 from pipeline.download.backoff import retry_after
 from pipeline.download.connection import Connection
+from pipeline.download.deadline import Deadline
 from pipeline.download.head import Head, read_head
 from pipeline.download.optout import is_opted_out
 from pipeline.download.reasons import (
@@ -61,10 +62,13 @@ def send_request(connection: Connection, target: Url, user_agent: str) -> Head:
         raise error if isinstance(error, FetchError) else FetchError(UNCONNECTED) from None
 
 
-def read_response(response: Head, connection: Connection, url: str, cap: int, picture: bool = True) -> Response:
+def read_response(
+    response: Head, connection: Connection, url: str, cap: int, deadline: Deadline, picture: bool = True
+) -> Response:
     """The answer with its body, at most `cap` bytes; a redirect comes without.
 
-    picture: judge it as a picture. FetchError when there is nothing for us in it.
+    picture: judge it as a picture, for which there must be room in memory. FetchError when there is nothing for
+    us in it.
     """
     headers = response.headers
     if picture and response.status < 400 and is_opted_out(headers.get_all("X-Robots-Tag", [])):
@@ -77,7 +81,7 @@ def read_response(response: Head, connection: Connection, url: str, cap: int, pi
     _refuse_encoded(headers)
     if picture and headers.get_content_type() in PAGES and "Content-Type" in headers:
         raise FetchError(NOT_A_PICTURE)
-    body = _read_body(response, connection, cap)
+    body = _read_held(response, connection, cap, deadline) if picture else _read_body(response, connection, cap)
     if picture and not body:
         raise FetchError(NOT_A_PICTURE)
     return Response(body, url, response.status, headers)
@@ -91,6 +95,18 @@ def _refuse_encoded(headers: Message) -> None:
     packed = CODINGS.intersection(re.split(r"[\s,]+", content))
     if packed or transfer not in ("", "chunked", "identity"):
         raise FetchError(ENCODED)
+
+
+def _read_held(response: Head, connection: Connection, cap: int, deadline: Deadline) -> bytes:
+    """The body once there is room for it; what it does not take of the room is given back."""
+    expected = cap if response.length is None else min(response.length, cap)
+    deadline.budget.hold(expected, deadline)
+    body = b""
+    try:
+        body = _read_body(response, connection, cap)
+        return body
+    finally:
+        deadline.budget.give_back(expected - len(body))
 
 
 def _read_body(response: Head, connection: Connection, cap: int) -> bytes:

@@ -11,7 +11,7 @@ import functools
 import importlib.util
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -63,9 +63,10 @@ class Downloads:
     @contextmanager
     def fetch(self, urls: Sequence[str], scratch: Path) -> Iterator[Fetched]:
         """The pictures of these URLs, downloaded into `scratch`, for as long as the context lasts."""
-        install_client(self.limits).begin_shard()
+        client = install_client(self.limits)
+        client.begin_shard()
         with open(scratch / "pictures", "w+b") as file:
-            fetched = Fetched(urls, file)
+            fetched = Fetched(urls, file, client.forget)
             run_downloader(fetched, self.threads, self.limits.url_seconds, scratch)
             file.flush()
             yield fetched
@@ -108,14 +109,17 @@ def _unopened(package: str) -> Iterator[None]:
 
 
 class Fetched:
-    """img2dataset's sample writer, and what came of each URL. Bytes lie one after another in `file`."""
+    """img2dataset's sample writer, and what came of each URL. Bytes lie one after another in `file`.
 
-    def __init__(self, urls: Sequence[str], file: Any) -> None:
+    written: told how many bytes are in the file, and no longer in memory.
+    """
+
+    def __init__(self, urls: Sequence[str], file: Any, written: Callable[[int], None]) -> None:
         self._places: dict[str, tuple[int, int]] = {}
         self._reasons: dict[str, str] = {}
         # A URL that occurs in several rows is asked once.
         self.urls = list(dict.fromkeys(urls))
-        self._file, self._end = file, 0
+        self._file, self._end, self._written = file, 0, written
 
     def write(self, picture: bytes | None, key: str, caption: str | None, meta: dict[str, Any]) -> None:
         """Called by img2dataset, in one thread, for each URL in the order of the answers."""
@@ -126,6 +130,7 @@ class Fetched:
             self._file.write(picture)
             self._places[url] = (self._end, len(picture))
             self._end += len(picture)
+            self._written(len(picture))
 
     def close(self) -> None:
         """Called by img2dataset when all URLs are through."""

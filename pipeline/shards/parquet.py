@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.parquet_footer import BYTE_ARRAY, DELTA_BYTE_ARRAY, read_chunks
+from pipeline.parquet_footer import (
+    BYTE_ARRAY,
+    DELTA_BYTE_ARRAY,
+    TAIL,
+    Chunk,
+    RowGroup,
+    footer_length,
+    measure_pages,
+    read_chunks,
+    read_groups,
+)
 
 ROOM = 64 << 20
 RATIO = 64
@@ -29,7 +41,7 @@ class Unbounded(pa.ArrowInvalid):
 def check_table(data: bytes | memoryview) -> None:
     """Raises Unbounded for a small table (the bytes of its file) that must not be read whole."""
     most = ROOM + RATIO * len(data)
-    chunks = read_chunks(data)
+    chunks = [_believe_pages(data, chunk) for chunk in read_chunks(data)]
     _refuse(sum(max(8 * chunk.num_values, chunk.total_uncompressed_size) for chunk in chunks), most)
     texts = [chunk for chunk in chunks if chunk.physical_type == BYTE_ARRAY]
     if any(DELTA_BYTE_ARRAY in chunk.encodings for chunk in texts):
@@ -39,18 +51,47 @@ def check_table(data: bytes | memoryview) -> None:
         _refuse(_measure(data, {chunk.path for chunk in texts}), most)
 
 
-def choose_batch(file: pq.ParquetFile, group: int, columns: Sequence[str], most: int) -> int:
+def _believe_pages(data: bytes | memoryview, chunk: Chunk) -> Chunk:
+    """The chunk with what its pages say where that is more than what the footer says: Arrow goes by the pages."""
+    unpacked, values = measure_pages(data, chunk)
+    return replace(
+        chunk,
+        num_values=max(values, chunk.num_values),
+        total_uncompressed_size=max(unpacked, chunk.total_uncompressed_size),
+    )
+
+
+def load_footer(stream: BinaryIO) -> tuple[bytes, list[RowGroup]]:
+    """(the footer's bytes, its length and the closing word with them; its row groups) of a file of any size.
+
+    To be asked before pyarrow, which some damage makes end the process. Raises pa.ArrowInvalid.
+    """
+    size = stream.seek(0, os.SEEK_END)
+    stream.seek(max(0, size - TAIL))
+    tail = stream.read(TAIL)
+    try:
+        length = footer_length(tail, size)
+        stream.seek(size - TAIL - length)
+        footer = stream.read(length)
+        return footer + tail, read_groups(footer)
+    except ValueError as error:
+        raise pa.ArrowInvalid(str(error)) from None
+
+
+def choose_batch(
+    file: pq.ParquetFile, groups: Sequence[RowGroup], group: int, columns: Sequence[str], most: int
+) -> int:
     """How many rows of a row group, at most `most`, may be read at once. Raises Unbounded.
 
-    file: opened with `read_dictionary` of these columns, all of them texts. A text lies in its column chunk in
-    full, or in the chunk's dictionary, whose longest entry may come in every row.
+    file: opened with `read_dictionary` of these columns, all of them texts. groups: what its footer says. A text
+    lies in its column chunk in full, or in the chunk's dictionary, whose longest entry may come in every row.
     """
-    chunks = [chunk for chunk in _chunks(file, [group]) if chunk.path_in_schema in columns]
+    chunks = [chunk for chunk in groups[group].chunks if chunk.path in columns]
     for chunk in chunks:
         _refuse(chunk.total_uncompressed_size, ROOM + PACKED * chunk.total_compressed_size)
     sizes = [chunk.total_uncompressed_size for chunk in chunks]
-    rows = min(most, file.metadata.row_group(group).num_rows)
-    incremental = [chunk.total_uncompressed_size for chunk in chunks if _INCREMENTAL in chunk.encodings]
+    rows = min(most, groups[group].rows)
+    incremental = [chunk.total_uncompressed_size for chunk in chunks if DELTA_BYTE_ARRAY in chunk.encodings]
     if not incremental and rows * max(sizes, default=0) <= BATCH_BYTES:
         return most
     longest = max(incremental, default=1)
@@ -81,7 +122,3 @@ def _leaf(array: pa.Array) -> pa.Array:
 def _refuse(found: int, most: int) -> None:
     if found > most:
         raise Unbounded(f"it would unpack to {found} bytes; at most {most} are read")
-
-
-def _chunks(file: pq.ParquetFile, groups: Iterable[int]) -> list[Any]:
-    return [file.metadata.row_group(g).column(c) for g in groups for c in range(file.metadata.num_columns)]

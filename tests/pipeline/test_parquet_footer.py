@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.parquet_footer import BYTE_ARRAY, DELTA_BYTE_ARRAY, read_chunks
+from pipeline.parquet_footer import BYTE_ARRAY, DELTA_BYTE_ARRAY, measure_pages, read_chunks
 
 
 def parquet(**options: Any) -> bytes:
@@ -47,6 +47,11 @@ def test_chunks_are_those_that_arrow_sees(options: dict[str, Any]) -> None:
     assert [(c.path, c.num_values, c.total_uncompressed_size) for c in ours] == [
         (c.path_in_schema, c.num_values, c.total_uncompressed_size) for c in theirs
     ]
+    assert [c.total_compressed_size for c in ours] == [c.total_compressed_size for c in theirs]
+    # All values of a column, and with the pages' headers, which hold texts too, all bytes are those of its pages.
+    measured = [measure_pages(data, chunk) for chunk in ours]
+    assert [values for _, values in measured] == [c.num_values for c in theirs]
+    assert all(0 < c.total_uncompressed_size - size < 5000 for c, (size, _) in zip(theirs, measured, strict=True))
     assert [c.physical_type == BYTE_ARRAY for c in ours] == [c.physical_type == "BYTE_ARRAY" for c in theirs]
     assert [DELTA_BYTE_ARRAY in c.encodings for c in ours] == ["DELTA_BYTE_ARRAY" in c.encodings for c in theirs]
 
@@ -59,7 +64,15 @@ def test_damaged_footers_are_read_or_refused() -> None:
         for _ in range(rng.choice((1, 1, 5))):
             changed[-1 - rng.randrange(footer)] ^= 1 << rng.randrange(8)
         with suppress(ValueError):
-            read_chunks(bytes(changed))
+            for chunk in read_chunks(bytes(changed)):
+                measure_pages(changed, chunk)
+    pages = len(data) - footer
+    for _ in range(1000):
+        changed = bytearray(data)
+        changed[rng.randrange(pages)] ^= 1 << rng.randrange(8)
+        for chunk in read_chunks(data):
+            with suppress(ValueError):
+                measure_pages(changed, chunk)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.errors import RequestError
-from pipeline.shards.parquet import choose_batch
+from pipeline.parquet_footer import RowGroup
+from pipeline.shards.parquet import choose_batch, load_footer
 from pipeline.sources.laion.text_table import parse_number
 
 BUFFER = 4 << 20
@@ -30,14 +31,15 @@ class ParquetTable:
     size: int
 
     @cached_property
-    def _footer(self) -> tuple[int, pa.Schema, str]:
-        """(rows, schema, sha256 of the footer)"""
-        with refuse_damage(self.path), self.open() as stream, pq.ParquetFile(stream) as file:
-            rows, schema = file.metadata.num_rows, file.schema_arrow
-            # Its length comes before the closing magic word, in the last 8 bytes.
-            length = file.metadata.serialized_size + 8
-            stream.seek(self.size - length)
-            return rows, schema, hashlib.sha256(stream.read(length)).hexdigest()
+    def _footer(self) -> tuple[int, pa.Schema, str, list[RowGroup]]:
+        """(rows, schema, sha256 of the footer, row groups)"""
+        with refuse_damage(self.path), self.open() as stream:
+            footer, groups = load_footer(stream)
+            with pq.ParquetFile(stream) as file:
+                rows, schema = file.metadata.num_rows, file.schema_arrow
+            if rows != sum(group.rows for group in groups):
+                raise pa.ArrowInvalid("its row groups do not have as many rows as its footer says")
+            return rows, schema, hashlib.sha256(footer).hexdigest(), groups
 
     def measure(self) -> tuple[int, str]:
         """(rows, sha256 of the footer: it holds the schema, and where all column chunks lie and what they span)"""
@@ -64,8 +66,9 @@ class ParquetTable:
             self.open() as beside,
             pq.ParquetFile(beside, read_dictionary=text_leaves(file, names)) as probe,
         ):
-            for group in range(file.num_row_groups):
-                rows = choose_batch(probe, group, text_leaves(file, names), size)
+            groups = self._footer[3]
+            for group in range(len(groups)):
+                rows = choose_batch(probe, groups, group, text_leaves(file, names), size)
                 # pyarrow's threads may outlive the interpreter, which then aborts.
                 for batch in file.iter_batches(rows, row_groups=[group], columns=names, use_threads=False):
                     found = {ours: batch.column(theirs) for ours, theirs in columns.items()}

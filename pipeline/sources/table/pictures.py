@@ -8,7 +8,7 @@ from typing import IO, Any, BinaryIO
 
 import pyarrow.parquet as pq
 
-from pipeline.shards.parquet import choose_batch
+from pipeline.shards.parquet import choose_batch, load_footer
 from pipeline.sources.laion.parquet_table import READING, refuse_damage, text_leaves
 from pipeline.sources.table.columns import ImageColumn
 
@@ -51,14 +51,16 @@ def collect_pictures(
     stream, beside: the same parquet file, opened twice. path: as it is shown.
     """
     wanted = set(rows)
+    with refuse_damage(path):
+        _, groups = load_footer(stream)
     with refuse_damage(path), pq.ParquetFile(stream, **READING) as file:
         leaves = text_leaves(file, [column.name])
         with pq.ParquetFile(beside, read_dictionary=leaves) as probe:
             start = 0
-            for group in range(file.num_row_groups):
-                stop = start + file.metadata.row_group(group).num_rows
+            for group in range(len(groups)):
+                stop = start + groups[group].rows
                 if any(start <= row < stop for row in rows):
-                    size = choose_batch(probe, group, leaves, AT_ONCE)
+                    size = choose_batch(probe, groups, group, leaves, AT_ONCE)
                     for row, content, name in _read_group(file, group, start, size, column):
                         if row in wanted:
                             into.add(row, content, name)

@@ -58,6 +58,16 @@ def test_the_history_of_a_training_is_left_out_and_nothing_of_it_imported(tmp_pa
         torch.load(tmp_path / "net.pth", weights_only=True)
 
 
+def test_names_that_share_their_memory_are_not_blown_up(tmp_path: Path) -> None:
+    shared = torch.arange(10_000.0)
+    torch.save({f"name {number}": shared for number in range(500)}, tmp_path / "net.pth")
+    with pytest.raises(NotTensors, match=r"net\.pth has \d+ bytes, and its tensors would take 20000000"):
+        convert(tmp_path / "net.pth", tmp_path / "net.safetensors", "0" * 64)
+    assert [path.name for path in tmp_path.iterdir()] == ["net.pth"]
+    torch.save({f"name {number}": shared for number in range(8)}, tmp_path / "tied.pth")
+    assert convert(tmp_path / "tied.pth", tmp_path / "tied.safetensors", "0" * 64) == 8
+
+
 class Trap:
     """Unpickled, it would create a file or a folder."""
 

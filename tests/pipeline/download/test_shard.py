@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
+from pipeline.download import deadline
 from pipeline.download import shard as download
+from pipeline.download.deadline import Budget
 from pipeline.download.limits import Limits
 from pipeline.download.reasons import LOST, kind_of
 from pipeline.download.shard import Downloads
@@ -49,6 +51,28 @@ def test_bytes_come_untouched_in_any_order(downloads: Downloads, port: int, tmp_
             assert fetched[urls[number]] == picture(number)
 
 
+def test_pictures_that_are_not_on_the_disk_yet_have_a_bound(
+    downloads: Downloads, port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Any number of threads: what does not fit waits for its turn, and all of it is given back."""
+    numbers = [n for n in range(60) if way_of(n) == "ok"]
+    room = max(len(picture(n)) for n in numbers)
+    monkeypatch.setattr(deadline, "ROOM", room)
+    held: list[int] = []
+    hold = Budget.hold
+
+    def note(self: Budget, size: int, until: Any) -> None:
+        hold(self, size, until)
+        held.append(self._held)
+
+    monkeypatch.setattr(Budget, "hold", note)
+    urls = {n: f"http://127.0.0.1:{port}/{n}.jpg" for n in numbers}
+    with downloads.fetch(list(urls.values()), tmp_path) as fetched:
+        assert all(fetched[urls[number]] == picture(number) for number in numbers)
+    assert 0 < max(held) <= room
+    assert download.install_client(downloads.limits)._budget._held == 0
+
+
 def test_a_url_in_two_rows_is_asked_once(
     downloads: Downloads, port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -79,6 +103,7 @@ def test_every_failure_has_its_reason_and_status(downloads: Downloads, port: int
     }
     with downloads.fetch([urls[way] for way in wanted], tmp_path) as fetched:
         assert {way: reason(fetched, urls[way]) for way in wanted} == wanted
+    assert download.install_client(downloads.limits)._budget._held == 0
 
 
 def test_what_urllib_would_open_by_itself_is_refused(downloads: Downloads, tmp_path: Path) -> None:

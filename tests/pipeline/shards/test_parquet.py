@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 from pipeline.dataset.outcomes import decode_rows, encode_rows
 from pipeline.dataset.plan import plan_path, read_plan
 from pipeline.errors import DamagedShard, RequestError
+from pipeline.parquet_footer import Chunk, read_chunks
 from pipeline.shards import parquet
 from pipeline.shards.parquet import Unbounded, check_table
 from pipeline.shards.store import open_store
@@ -80,6 +82,18 @@ def test_the_refusal_takes_little_memory(tmp_path: Path) -> None:
     for call, said in (("check_table(data)", "refused\n"), ("pq.read_table(pa.BufferReader(data))", "")):
         done = run_limited(code.format(path=str(tmp_path / "bomb"), call=call), 512 * MEGABYTE)
         assert done.stdout == said, done.stderr[-2000:]
+
+
+def test_a_footer_that_lies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says that a column unpacks to little; Arrow goes by the headers of the pages, and these are counted."""
+    data = BOMBS["packed zeros"]()
+    monkeypatch.setattr(parquet, "read_chunks", lambda data: [lie(chunk) for chunk in read_chunks(data)])
+    with pytest.raises(Unbounded, match=r"unpack to 2\d+ bytes"):
+        check_table(data)
+
+
+def lie(chunk: Chunk) -> Chunk:
+    return replace(chunk, total_uncompressed_size=100)
 
 
 def test_lawful_tables_come_whole() -> None:
