@@ -9,7 +9,7 @@ import tyro
 from jobs.command import EngineOptions, Summary, list_counts
 from pipeline.dataset.dataset import AT_ONCE, Dataset
 from pipeline.dataset.plan import read_left_out, read_notes
-from pipeline.dataset.status import ColumnStatus, dataset_status
+from pipeline.dataset.status import ColumnStatus, dataset_status, list_unplanned
 from pipeline.engine.run import Engine
 
 
@@ -25,7 +25,7 @@ class Readers(EngineOptions):
 
 @dataclass(frozen=True)
 class StatusCommand:
-    """What is done, missing and stale, column by column."""
+    """What is done, missing and stale, column by column; ends with 3 where a shard belongs to no plan."""
 
     root: tyro.conf.Positional[str]
     """The dataset."""
@@ -54,7 +54,7 @@ class StatusCommand:
             "notes": notes,
             "columns": {c.column: {**asdict(c), "missing": c.missing} for c in columns},
         }
-        return Summary("\n".join(lines), record)
+        return Summary("\n".join(lines), record, tuple(list_unplanned(Dataset.open(self.root))))
 
 
 def _table_line(column: ColumnStatus) -> str:

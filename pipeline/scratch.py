@@ -8,6 +8,7 @@ import shutil
 import socket
 import stat
 import tempfile
+import time
 import uuid
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +18,11 @@ from pipeline.errors import RequestError
 MOST_AGE = 3 * 86400
 """Seconds after which what another machine left is given up: nothing works on one shard for so long."""
 
+LOGS_AGE = 86400
+"""Seconds for which the logs of a Ray that has ended may be looked at."""
+
+SESSION = re.compile(r"session_[0-9-]+_[0-9-]+_[0-9]+_(?P<pid>[0-9]+)")
+"""What Ray calls the folder of its files: date, time, microseconds and driver."""
 NAME = re.compile(r"(?P<host>.+)\.(?P<pid>[0-9]+)\.[0-9a-f]{32}")
 
 
@@ -63,6 +69,16 @@ def sweep_scratch(parent: Path) -> None:
         for folder in strangers:
             if now - _last_change(folder) > MOST_AGE:
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def sweep_sessions(folder: Path) -> None:
+    """Remove Ray's files, its logs above all, of drivers that are no more and that wrote nothing for a day."""
+    for session in folder.glob("session_*"):
+        name = SESSION.fullmatch(session.name)
+        if not name or session.is_symlink() or _runs(int(name["pid"])):
+            continue
+        if time.time() - _last_change(session) > LOGS_AGE:
+            shutil.rmtree(session, ignore_errors=True)
 
 
 def _refuse_link(folder: Path) -> None:

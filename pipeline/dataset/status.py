@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pipeline.dataset.dataset import AT_ONCE, IMAGES, Dataset
-from pipeline.shards.receipt import Receipt, digest_receipts
+from pipeline.shards.receipt import Receipt, digest_receipts, shard_name
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,13 @@ def column_status(
     receipts: Mapping[int, Receipt] | None = None,
     at_once: int = AT_ONCE,
 ) -> ColumnStatus:
-    """The state of one column, given the receipts of images and, where they were read already, its own."""
+    """The state of one column, given the receipts of images and, where they were read already, its own.
+
+    Shards that no plan asks for are not counted; `list_unplanned` names them.
+    """
     if receipts is None:
         receipts = images if column == IMAGES else dataset.receipts(column, at_once)
+    receipts = {shard: receipt for shard, receipt in receipts.items() if shard in dataset.shards}
     recipe = dataset.recipe_digest(column)
     stale = sum(
         r.recipe != recipe or (column != IMAGES and (s not in images or r.input != images[s].sha256))
@@ -61,6 +65,15 @@ def column_status(
         digest=digest_receipts(receipts),
         drops=dict(drops),
     )
+
+
+def list_unplanned(dataset: Dataset) -> list[str]:
+    """A line for each shard of a column that no plan asks for."""
+    return [
+        f"{column}/{shard_name(n)}: has a receipt, but no plan asks for it; a file of supplements/ may be gone"
+        for column in dataset.columns()
+        for n in sorted(dataset.done(column).difference(dataset.shards))
+    ]
 
 
 def dataset_status(dataset: Dataset, at_once: int = AT_ONCE) -> list[ColumnStatus]:

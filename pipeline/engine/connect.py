@@ -20,7 +20,7 @@ from typing import Any
 from extractors.atomic import create_file
 from extractors.regular import read_regular
 from pipeline.errors import IncompleteError, RequestError
-from pipeline.scratch import temporary_folder
+from pipeline.scratch import sweep_sessions, temporary_folder
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +75,9 @@ def start_ray(**options: Any) -> None:
 
     keep_token_private()
     if "RAY_TMPDIR" not in os.environ:
-        options["_temp_dir"] = os.fspath(_choose_folder())
+        folder = _choose_folder()
+        sweep_sessions(folder)
+        options["_temp_dir"] = os.fspath(folder)
     # Ray's own switch for machines where it must not be reached from outside (those with macOS and Windows).
     before = ray_constants.ENABLE_RAY_CLUSTER
     ray_constants.ENABLE_RAY_CLUSTER = False

@@ -15,9 +15,9 @@ from pathlib import Path
 from pipeline.errors import DamagedShard
 from pipeline.publish.assignment import Target
 from pipeline.publish.index import scan
-from pipeline.publish.pack import commit_published, data_path, index_paths, make_indexes, read_receipt
+from pipeline.publish.pack import commit_published, data_path, index_paths, make_indexes, read_receipt, shard_paths
 from pipeline.publish.signature import list_sizes
-from pipeline.shards.commit import Extra
+from pipeline.shards.commit import Extra, commit
 from pipeline.shards.folder_store import map_file
 from pipeline.shards.receipt import Receipt
 from pipeline.shards.store import Store
@@ -37,7 +37,23 @@ def commit_noted(to: Store, target: Target, tar: Path, receipt: Receipt) -> Rece
     return commit_published(to, target, tar, receipt, indexes, partial(_adopt, target))
 
 
+def finish_noted(to: Store, target: Target, recipe: str) -> Receipt | None:
+    """Finish the shard whose tar another attempt has left, by its note; None when there is no tar.
+
+    Returns the receipt that stands. Raises DamagedShard for a tar of which there is no note.
+    """
+    try:
+        receipt, indexes = _read_noted(target, to, data_path(target), recipe)
+    except FileNotFoundError:
+        return None
+    return commit(to, None, receipt, indexes, paths=shard_paths(target))
+
+
 def _adopt(target: Target, to: Store, path: str, ours: Receipt, _: Extra) -> tuple[Receipt, Extra]:
+    return _read_noted(target, to, path, ours.recipe)
+
+
+def _read_noted(target: Target, to: Store, path: str, recipe: str) -> tuple[Receipt, Extra]:
     """The receipt that was noted for the target's tar at `path`, and the tar's indexes."""
     tar = to.load(path)
     sha256 = hashlib.sha256(tar).hexdigest()
@@ -46,7 +62,7 @@ def _adopt(target: Target, to: Store, path: str, ours: Receipt, _: Extra) -> tup
         noted = Receipt.decode(to.load(draft), draft)
     except FileNotFoundError:
         raise DamagedShard(f"{path} has no receipt, and no attempt noted these bytes; delete it") from None
-    if (noted.column, noted.shard, noted.sha256, noted.recipe) != (ours.column, ours.shard, sha256, ours.recipe):
+    if (noted.column, noted.shard, noted.sha256, noted.recipe) != (target.split, target.number, sha256, recipe):
         raise DamagedShard(f"{draft}: is not the note of {path}; delete it")
     return noted, make_indexes(target, scan(tar), len(tar))
 

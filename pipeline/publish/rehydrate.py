@@ -29,7 +29,7 @@ from pipeline.publish.finish import (
     sums_of_shards,
 )
 from pipeline.publish.manifest import Line, PackedShards, line_of, read_manifest
-from pipeline.publish.notes import commit_noted, discard_drafts, discard_unnoted
+from pipeline.publish.notes import commit_noted, discard_drafts, discard_unnoted, finish_noted
 from pipeline.publish.pack import PICTURE, dali_folder, read_receipt
 from pipeline.publish.plan import CLAIM, read_claim
 from pipeline.publish.readers import Reader, read_back
@@ -89,7 +89,8 @@ class Rehydrate:
 
     def __call__(self, shard: int) -> StageResult:
         target = self.targets[shard]
-        receipt = read_receipt(self.to, target) or self._make(shard, target)
+        receipt = read_receipt(self.to, target) or finish_noted(self.to, target, self.recipe)
+        receipt = receipt or self._make(shard, target)
         return StageResult({target.split: receipt})
 
     def _make(self, shard: int, target: Target) -> Receipt:

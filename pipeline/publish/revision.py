@@ -10,7 +10,7 @@ from extractors.records import BadRecord, Count, decode_record
 from pipeline.dataset.dataset import IMAGES
 from pipeline.dataset.outcomes import sample_keys
 from pipeline.dataset.tombstones import count_tombstone_tables, read_tombstones
-from pipeline.errors import DamagedShard, RequestError
+from pipeline.errors import DamagedShard, IncompleteError, RequestError
 from pipeline.publish.assignment import Choice, Target
 from pipeline.publish.pack import data_path, index_paths, read_receipt, receipt_path
 from pipeline.publish.plan import Plan
@@ -78,7 +78,8 @@ def find_removals(plan: Plan, choice: Choice, last: int, revision: int) -> Remov
 def heed_removals(plan: Plan, choice: Choice, purge: bool) -> RemovedSamples:
     """The samples to leave out; with `purge` a new revision is begun where there are new ones.
 
-    RequestError when samples were removed that are still in this publication and `purge` is not asked for.
+    RequestError when samples were removed that are still in this publication and `purge` is not asked for,
+    IncompleteError when another publisher begins the same revision.
     """
     revisions = read_revisions(plan.to)
     heeded = count_heeded(plan, revisions)
@@ -104,7 +105,7 @@ def heed_removals(plan: Plan, choice: Choice, purge: bool) -> RemovedSamples:
         "removed": {data_path(target): keys for target, keys in new.items()},
     }
     if not plan.to.create_bytes(f"{REVISIONS}/{shard_name(number)}.json", to_json(record)):
-        raise RequestError(f"{plan.to.root}: another publisher has begun revision {number}; run again")
+        raise IncompleteError(f"{plan.to.root}: another publisher has begun revision {number}; run again")
     return newest
 
 

@@ -18,6 +18,7 @@ from pipeline.dataset.download_commit import read_seen
 from pipeline.dataset.duplicates import read_marks
 from pipeline.dataset.outcomes import read_rows, rows_path
 from pipeline.dataset.plan import plan_path, read_left_out, read_notes, verify_segment
+from pipeline.dataset.status import list_unplanned
 from pipeline.dataset.tombstones import read_removed
 from pipeline.errors import DamagedShard
 from pipeline.shards.read import load_verified
@@ -124,9 +125,4 @@ def verify_columns(dataset: Dataset) -> list[str]:
     known, store = dataset.columns(), dataset.store
     strangers = [name for name in store.names("") if name not in (*known, *RESERVED)]
     lines = [f"{n}: has receipts, but {n}/column.json is gone" for n in strangers if dataset.done(n)]
-    for column in known:
-        lines += [
-            f"{column}/{shard_name(n)}: has a receipt, but no plan asks for it; a file of supplements/ may be gone"
-            for n in sorted(dataset.done(column).difference(dataset.shards))
-        ]
-    return lines
+    return lines + list_unplanned(dataset)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import RequestError
-from pipeline.scratch import MOST_AGE, make_scratch, sweep_scratch, temporary_folder
+from pipeline.scratch import LOGS_AGE, MOST_AGE, make_scratch, sweep_scratch, sweep_sessions, temporary_folder
 from pipeline.shards.folder_store import FolderStore
 
 ID = "0123456789abcdef" * 2
@@ -71,6 +71,22 @@ def test_what_other_machines_left_is_swept_by_its_age(tmp_path: Path) -> None:
     sweep_scratch(tmp_path)
     assert not swept.exists()
     assert sorted(tmp_path.iterdir()) == sorted([*kept, working])
+
+
+def test_what_rays_of_dead_drivers_left_is_swept_after_a_day(tmp_path: Path) -> None:
+    old, dead, when = LOGS_AGE + 60, 999999999, "session_2026-01-31_23-59-59_123456"
+    swept = scratch(tmp_path, f"{when}_{dead}", old)
+    kept = [
+        scratch(tmp_path, f"{when}_{dead - 1}", LOGS_AGE - 600),
+        scratch(tmp_path, f"{when}_{os.getpid()}", old),
+        scratch(tmp_path, "session_of_mine", old),
+        scratch(tmp_path, f"other_{dead}", old),
+    ]
+    (tmp_path / "session_latest").symlink_to(swept.name)
+    (tmp_path / f"{when}_{dead - 2}").symlink_to(kept[2].name)
+    sweep_sessions(tmp_path)
+    assert not swept.exists()
+    assert all((path / "file").exists() for path in kept)
 
 
 def test_scratch_that_is_a_link_is_neither_written_to_nor_swept(tmp_path: Path) -> None:

@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 
+from jobs.status import StatusCommand
 from pipeline.dataset.dataset import IMAGES, Dataset
 from pipeline.dataset.status import dataset_status
 from pipeline.shards.commit import load_receipt
 from pipeline.shards.receipt import Receipt, digest_receipts
+from tests.faults.specimens import make_downloaded
 from tests.faults.toys import Pictures, extract_here, make_images
 
 
@@ -40,6 +42,19 @@ def test_what_is_done(root: Path) -> None:
         tars = sorted((root / column.column).glob("*.tar"))
         assert column.bytes == sum(path.stat().st_size for path in tars)
         assert column.digest == digest_receipts(dataset.receipts(column.column))
+
+
+def test_a_supplement_that_is_gone_is_named_and_nothing_is_missing_below_zero(tmp_path: Path) -> None:
+    make_downloaded(tmp_path / "root", tmp_path / "web")
+    whole = StatusCommand(str(tmp_path / "root")).run()
+    assert (whole.problems, whole.record["columns"]["images"]["done"]) == ((), 3)
+    (tmp_path / "root/supplements/000001.json").unlink()
+    summary = StatusCommand(str(tmp_path / "root")).run()
+    assert {(c["done"], c["missing"]) for c in summary.record["columns"].values()} == {(2, 0)}
+    assert summary.problems == tuple(
+        f"{column}/000002: has a receipt, but no plan asks for it; a file of supplements/ may be gone"
+        for column in ("images", "color")
+    )
 
 
 def test_samples_and_drops_are_what_was_planned(root: Path) -> None:

@@ -243,6 +243,64 @@ def test_another_attempt_at_any_step(
     assert at > 9
 
 
+def test_a_tar_that_was_left_is_finished_without_a_download(
+    dataset: Dataset, source: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, create = tmp_path / "full", FolderStore.create
+
+    def die(store: FolderStore, path: str, *arguments: Any) -> bool:
+        if path.endswith(".idx"):
+            raise Interrupted
+        return create(store, path, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FolderStore, "create", die)
+        with pytest.raises(Interrupted):
+            rehydrate(tmp_path, source)
+    [left] = out.glob("data/*")
+    asked: list[str] = []
+    fetch = FromFolder.fetch
+
+    def note(self: FromFolder, urls: Sequence[str], scratch: Path) -> Any:
+        asked.extend(urls)
+        return fetch(self, urls, scratch)
+
+    monkeypatch.setattr(FromFolder, "fetch", note)
+    before = left.read_bytes()
+    rehydrate(tmp_path, source)
+    assert len(asked) == 7 - 3, "those of the other shards"
+    assert left.read_bytes() == before
+    check_whole(out)
+
+
+def test_an_attempt_that_gets_nothing_is_first(
+    dataset: Dataset, source: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its receipt stands, and the tar of the attempt that got the pictures goes."""
+    out, create = tmp_path / "full", FolderStore.create
+    first = "receipts/train-000000.json"
+
+    def create_later(store: FolderStore, path: str, *arguments: Any) -> bool:
+        if path == first and not (out / "data/other.begun").exists():
+            (out / "data/other.begun").touch()
+            for name in NAMES[:3]:
+                put_failure(tmp_path / "web", name, "timed out")
+            stage = plan_rehydrate(open_store(str(tmp_path / "bare")), open_store(str(out)), FromFolder(source))
+            stage.setup()
+            assert stage._make(0, stage.targets[0]).samples == 0
+        return create(store, path, *arguments)
+
+    monkeypatch.setattr(FolderStore, "create", create_later)
+    finished = rehydrate(tmp_path, source)
+    (out / "data/other.begun").unlink()
+    assert Receipt.decode((out / first).read_bytes(), first).samples == 0
+    assert finished.drops == {"timed out": 3}
+    assert [line.name for line in finished.lines] == ["data/train-000001.tar", "data/train-000002.tar"]
+    assert not [name for name in contents(out) if "000000" in name and name != first]
+    assert keys_of(out) == [f"00000000{i}" for i in range(3, 7)]
+    assert len(open_published(str(out))) == 4
+
+
 def test_only_what_lacks_its_pictures(dataset: Dataset, source: Web, tmp_path: Path) -> None:
     publish_here(dataset, tmp_path / "with", with_images=True)
     with pytest.raises(RequestError, match="must be a packed publication without pictures"):

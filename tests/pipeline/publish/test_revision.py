@@ -12,7 +12,7 @@ import webdataset
 
 from pipeline.dataset.dataset import Dataset
 from pipeline.dataset.tombstones import remove
-from pipeline.errors import RequestError
+from pipeline.errors import IncompleteError, RequestError
 from pipeline.publish import open_published
 from pipeline.publish.readers import LOCAL
 from pipeline.shards.folder_store import FolderStore
@@ -143,6 +143,25 @@ def test_a_purge_cut_off_is_gone_on_with(
         open_published(str(tmp_path / "to"))
     publish_here(dataset, tmp_path / "to")
     assert contents(tmp_path / "to") == contents(tmp_path / "whole")
+
+
+def test_whoever_comes_second_with_a_revision_is_to_run_again(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    to, create = tmp_path / "to", FolderStore.create
+    publish_here(dataset, to)
+    remove(dataset, "keys", everything()[:1])
+
+    def create_later(store: FolderStore, path: str, source: Path) -> bool:
+        if path.startswith("revisions/"):
+            monkeypatch.setattr(FolderStore, "create", create)
+            publish_here(dataset, to, purge=True)
+        return create(store, path, source)
+
+    monkeypatch.setattr(FolderStore, "create", create_later)
+    with pytest.raises(IncompleteError, match="another publisher has begun revision 1; run again"):
+        publish_here(dataset, to, purge=True)
+    assert publish_here(dataset, to, purge=True).finished is None, "whole already"
 
 
 def test_an_empty_tar_of_an_earlier_version_goes_with_the_next_purge(tmp_path: Path) -> None:

@@ -105,4 +105,5 @@ def test_shards_that_came_later_are_left_alone(tmp_path: Path, duplicates: bool)
     remove(Dataset.open(dataset.store.root), "keys", ["000000003"])  # its sample is in the shard that came later
     for after in (grown, open_stream(dataset.store.root, (), duplicates=duplicates, extent=begun)):
         assert (after.digest, after.removed) == (before.digest, 0)
+        assert after.short_side == before.short_side == 64
         assert list(after.take(range(9), name)) == list(before.take(range(9), name))
