@@ -16,6 +16,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -27,6 +28,8 @@ from pipeline.errors import describe_error
 
 MEMORY_BYTES = 1_000_000_000
 SHARD_BYTES = 64_000_000
+KINDS = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
+"""What safetensors calls the types that encoders have."""
 
 log = logging.getLogger(__name__)
 
@@ -151,11 +154,26 @@ class TextCache:
     def _index(self, file: Path) -> dict[bytes, tuple[Path, int]]:
         try:
             with safe_open(file, "pt") as tensors:
+                self._check_form(tensors)
                 keys = tensors.get_tensor("keys")
-        except (SafetensorError, OSError) as error:
+        except (SafetensorError, OSError, ValueError) as error:
             self._discard(file, str(error))
             return {}
         return {key.numpy().tobytes(): (file, row) for row, key in enumerate(keys)}
+
+    def _check_form(self, tensors: Any) -> None:
+        """Raises ValueError unless the tensors have the names, types and shapes that are written here."""
+        encoders, rows = self._base.text_encoders, tensors.get_slice("keys").get_shape()[:1]
+        width = sum(encoder.config.hidden_size for encoder in encoders)
+        kind = KINDS[encoders[0].dtype]
+        form = {name: ("U8", [*rows, hashlib.sha256().digest_size]) for name in ("keys", "digests")}
+        form["states"] = (kind, [*rows, self._base.tokenizers[0].model_max_length, width])
+        if len(encoders) == 2:
+            form["pooled"] = (kind, [*rows, encoders[1].config.projection_dim])
+        slices = {name: tensors.get_slice(name) for name in tensors.keys()}  # noqa: SIM118
+        found = {name: (part.get_dtype(), part.get_shape()) for name, part in slices.items()}
+        if found != form:
+            raise ValueError("its tensors are not those of these encoders")
 
     def _read(self, key: bytes) -> PromptEmbeds | None:
         if key not in self._places:
@@ -164,10 +182,11 @@ class TextCache:
         rows = slice(row, row + 1)
         try:
             with safe_open(file, "pt") as tensors:
+                self._check_form(tensors)
                 pooled = tensors.get_slice("pooled")[rows] if "pooled" in tensors.keys() else None  # noqa: SIM118
                 prompt_embeds = PromptEmbeds(tensors.get_slice("states")[rows], pooled).map(torch.Tensor.clone)
                 digest = tensors.get_slice("digests")[rows]
-        except (SafetensorError, OSError) as error:
+        except (SafetensorError, OSError, ValueError, IndexError) as error:
             self._discard(file, str(error))
             return None
         if digest.numpy().tobytes() != _digest(key, prompt_embeds):

@@ -30,6 +30,20 @@ from extractors.records import Count
 from extractors.weights.checkpoints import save_tensors
 from pipeline.errors import IncompleteError, RequestError
 
+MOMENTS = {"exp_avg", "exp_avg_sq", "step"}
+"""What Adam keeps of a parameter."""
+SMALLEST, LARGEST = 2.0**-126, 2.0**127
+"""Of a float32 that is neither subnormal nor overflows when it is doubled."""
+TRACKER = "_growth_tracker"
+SCALER: Mapping[str, tuple[type, ...]] = {
+    "scale": (float, int),
+    "growth_factor": (float, int),
+    "backoff_factor": (float, int),
+    "growth_interval": (int,),
+    TRACKER: (int,),
+}
+"""The entries of a GradScaler's state, and their types in JSON; all but the last are above 0."""
+
 log = logging.getLogger(__name__)
 
 
@@ -130,9 +144,21 @@ def resume(run: Path, train_state: TrainState, step: int) -> TrainProgress:
     moments = _read_moments(folder / "optimizer.safetensors", train_state.optimizer)
     train_state.optimizer.load_state_dict({**train_state.optimizer.state_dict(), "state": moments})
     progress = read_record(folder / "state.json", TrainProgress, closed=True)
+    _check_scaler(folder / "state.json", progress.scaler)
     if progress.step != step:
         raise RequestError(f"{folder / 'state.json'}: must be of step {step}, not {progress.step}")
     return progress
+
+
+def _check_scaler(file: Path, scaler: Mapping[str, Any]) -> None:
+    """RequestError unless it is empty or the state of torch's GradScaler."""
+    wrong = {
+        name: value
+        for name, value in scaler.items()
+        if type(value) not in SCALER.get(name, ()) or not (0 if name == TRACKER else SMALLEST) <= value < LARGEST
+    }
+    if wrong or (scaler and scaler.keys() != SCALER.keys()):
+        raise RequestError(f"{file}: scaler must be what torch's GradScaler keeps, not {dict(scaler)!r:.200}")
 
 
 def _read_moments(file: Path, optimizer: torch.optim.Optimizer) -> dict[int, dict[str, torch.Tensor]]:
@@ -143,8 +169,12 @@ def _read_moments(file: Path, optimizer: torch.optim.Optimizer) -> dict[int, dic
         number, _, entry = name.partition(".")
         if not number.isdecimal() or int(number) >= len(parameters):
             raise RequestError(f"{file}: {name} belongs to no parameter of this adapter")
-        if value.shape not in (parameters[int(number)].shape, torch.Size([])):
-            raise RequestError(f"{file}: {name} has the shape {tuple(value.shape)}, not that of its parameter")
+        wanted = torch.Size([]) if entry == "step" else parameters[int(number)].shape
+        if entry not in MOMENTS or value.shape != wanted or value.dtype != torch.float32:
+            raise RequestError(
+                f"{file}: {name} must be one of {', '.join(sorted(MOMENTS))} in float32 {tuple(wanted)}, not in "
+                f"{str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}"
+            )
         moments.setdefault(int(number), {})[entry] = value
     if len({frozenset(entries) for entries in moments.values()}) > 1:
         raise RequestError(f"{file}: some parameters lack what others have")

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -156,6 +156,11 @@ def _swap_rows(file: Path, name: str) -> None:
     save_file({**tensors, name: tensors[name].flip(0).contiguous()}, file)
 
 
+def _change(file: Path, name: str, change: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    tensors = load_file(file)
+    save_file({**tensors, name: change(tensors[name]).clone()}, file)
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -167,6 +172,11 @@ def _swap_rows(file: Path, name: str) -> None:
         lambda file: _swap_rows(file, "states"),
         lambda file: _swap_rows(file, "keys"),
         lambda file: save_file({"other": torch.ones(1)}, file),
+        lambda file: _change(file, "keys", lambda keys: keys.bfloat16()),
+        lambda file: _change(file, "keys", lambda keys: keys[0, 0]),
+        lambda file: _change(file, "states", lambda states: states.view(torch.uint8)),
+        lambda file: _change(file, "states", lambda states: states.flatten(1)),
+        lambda file: _change(file, "digests", lambda digests: digests[:0]),
     ],
 )
 @pytest.mark.parametrize("opened_before", [True, False])

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -19,6 +20,7 @@ from adapters.training.checkpoint import (
 )
 from pipeline.errors import RequestError
 
+SCALER = torch.amp.GradScaler("cpu").state_dict()
 LAYOUT = adapter_config_for("tiny", 1, (32, 32, 32, 64))
 
 
@@ -36,7 +38,7 @@ def _trained(steps: int, seed: int = 0, average: bool = False) -> TrainState:
 def test_newest_checkpoint_gives_back_every_bit(tmp_path: Path, average: bool) -> None:
     save_checkpoint(tmp_path, TrainProgress(99, 0, 1, 1.0), _trained(1, average=average), 2)
     train_state = _trained(3, average=average)
-    state = TrainProgress(step=1_000_000, epoch=2, position=5, seconds=1.5, scaler={"scale": 1024.0})
+    state = TrainProgress(step=1_000_000, epoch=2, position=5, seconds=1.5, scaler=SCALER)
     save_checkpoint(tmp_path, state, train_state, 2)
     other = _trained(0, seed=1, average=average)
     assert resume(tmp_path, other, newest_step(tmp_path)) == state
@@ -49,6 +51,25 @@ def test_newest_checkpoint_gives_back_every_bit(tmp_path: Path, average: bool) -
     for parameter, entries in expected["state"].items():
         for name, value in entries.items():
             assert torch.equal(found["state"][parameter][name], value)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"scale": 0.0},
+        {"scale": "x"},
+        {"scale": 1e300},
+        {"growth_interval": True},
+        {"_growth_tracker": -1},
+        {"growth_factor": None},
+        {"more": 1},
+    ],
+)
+def test_a_scale_of_gradients_that_is_none_is_refused(wrong: dict[str, Any], tmp_path: Path) -> None:
+    assert {**SCALER, **wrong} != SCALER
+    save_checkpoint(tmp_path, TrainProgress(1, scaler={**SCALER, **wrong}), _trained(1), 1)
+    with pytest.raises(RequestError, match=r"state\.json: scaler must be what torch's GradScaler keeps, not \{"):
+        resume(tmp_path, _trained(0), 1)
 
 
 @pytest.mark.parametrize(("keep", "kept"), [(1, ["1000000"]), (2, ["1000000", "999999"])])
