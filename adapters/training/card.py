@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from adapters.base import Base
 from adapters.run_folder import TrainSummary
 from adapters.training.config import TrainConfig
 from pipeline.dataset.dataset import Dataset
+from pipeline.dataset.provenance import OURS, are_ours, read_provenance
 from pipeline.errors import RequestError
 from pipeline.plain import show_plain
 
 CARD = "README.md"
-OURS = "Apache-2.0"
 SHIPPED = ("mini", "tiny", "tiny-xl")
 """Bases whose weights are this project's own."""
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -26,7 +25,7 @@ PIPELINES = {"sd": "StableDiffusionAdapterPipeline", "sdxl": "StableDiffusionXLA
 def render_card(config: TrainConfig, base: Base, summary: TrainSummary) -> str:
     """What it is, how it was trained, whose work it builds on under which licence, and how diffusers loads it."""
     trail = [*_trace_data(config), _trace_base(config, summary)]
-    free = all(licence.startswith(OURS) for _, _, licence in trail)
+    free = all(are_ours(terms) for _, _, terms in trail)
     front = {
         "library_name": "diffusers",
         "license": "apache-2.0" if free else "other",
@@ -89,25 +88,14 @@ def _trace_data(config: TrainConfig) -> Iterator[tuple[str, str, str]]:
         try:
             dataset = Dataset.open(root)
             columns = [column for column in config.columns if column != config.latents]
-            recipes = {column: dataset.recipe(column) for column in columns}
+            made = [read_provenance(dataset, column) for column in columns]
         except (RequestError, OSError):
             yield f"pictures of {root}", "unknown", "unknown"
             continue
         kind = str(dataset.description.source.get("kind"))
         yield f"pictures of {root}", kind, OURS if kind == "scenes" else "that of each picture"
-        for column, recipe in recipes.items():
-            yield f"column {column}", *_trace_column(recipe or {})
-
-
-def _trace_column(recipe: Mapping[str, Any]) -> tuple[str, str]:
-    """Who made it, under which licence."""
-    if recipe.get("made_by"):
-        return str(recipe["made_by"]), str(recipe.get("licence", "unknown"))
-    by = f"{recipe.get('extractor', 'unknown')}, variant {recipe.get('variant', 'unknown')}"
-    weights = recipe.get("weights")
-    if not recipe.get("extractor"):
-        return by, "unknown"
-    return by, str(weights.get("licence", "unknown")) if isinstance(weights, dict) else OURS
+        for of in made:
+            yield f"column {of.column}", of.by, of.terms
 
 
 def _escape(text: str) -> str:

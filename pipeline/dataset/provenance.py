@@ -73,9 +73,7 @@ class Provenance:
 
     @property
     def is_ours(self) -> bool:
-        """Whether all of it is under this project's own licence, or has no terms."""
-        licences = [weights.licence for weights in self.weights] or [self.licence]
-        return all(licence.startswith((OURS, NO_TERMS)) for licence in licences)
+        return are_ours(self.terms)
 
     @property
     def research_only(self) -> bool:
@@ -87,6 +85,11 @@ def read_provenance(dataset: Dataset, column: str) -> Provenance:
     if column == IMAGES:
         return Provenance(IMAGES, {"extractor": f"ingest {dataset.description.source.get('kind')}"})
     return Provenance(column, without_paths(dict(dataset.recipe(column) or {})))
+
+
+def are_ours(terms: str) -> bool:
+    """Whether all of these `Provenance.terms` are this project's own licence, or none at all."""
+    return all(licence.startswith((OURS, NO_TERMS)) for licence in terms.split("; "))
 
 
 def sort_columns(columns: Iterable[Provenance]) -> list[Provenance]:

@@ -18,6 +18,8 @@ from adapters.model.diffusers_io import save_adapter
 from adapters.run_folder import TrainSummary
 from adapters.training.card import render_card
 from adapters.training.trainer import Training
+from pipeline.dataset.dataset import Dataset
+from pipeline.dataset.provenance import read_provenance
 from pipeline.image.geometry import Geometry
 from pipeline.sources.folder import FolderSource
 from pipeline.sources.scenes import ScenesSource
@@ -46,9 +48,9 @@ def test_what_is_all_our_own_is_apache(scenes: str, tiny: Base, tmp_path: Path) 
     front = front_matter(card)
     assert (front["license"], front["library_name"], front["tags"][-1]) == ("apache-2.0", "diffusers", "sketch")
     assert "base_model" not in front
-    assert (
-        "| column sketch | sketch, variant mini | Apache-2.0, trained by this project on its own scenes |" in card
-    )
+    made = read_provenance(Dataset.open(scenes), "sketch")
+    assert made.terms == "Apache-2.0, trained by this project on its own scenes"
+    assert f"| column sketch | {made.by} | {made.terms} |" in card
     assert "0.2500 before\nand 0.1250 after" in card
 
 
