@@ -6,8 +6,11 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from adapters.base.mini import FOLDER
+from adapters.base.mini.networks import SIZE as MINI_SIZE
 from extractors.atomic import write_file
 from jobs.command import Command, EngineOptions, Summary
+from jobs.evaluate import EvaluateCommand
 from jobs.extract import ExtractCommand
 from jobs.ingest import IngestFolder, IngestOptions, IngestScenes
 from jobs.report import ReportCommand
@@ -29,16 +32,20 @@ PHOTOGRAPHS = {
 
 SIZE = 256
 CONDITIONS = ("sketch", "depth", "keypose", "seg", "color")
+SEEN_WELL = ("sketch", "canny", "color")
+"""What the small networks, which were trained on scenes, also see on photographs."""
+SHOWN = 80
+"""Scenes that the small networks look at."""
 
 
 @dataclass(frozen=True)
 class DemoCommand:
-    """Scenes and photographs, their conditions, a short training, and report.html to open."""
+    """Scenes and photographs, their conditions, an adapter that follows one of them, and report.html to open."""
 
     out: Path = Path("runs/demo")
     """Where everything goes; the same command continues from what is there."""
-    samples: int = 240
-    """How many scenes."""
+    samples: int = 600
+    """How many simple scenes the adapter learns from."""
     steps: int = 150
     """Training steps."""
     weights: Path | None = None
@@ -49,13 +56,18 @@ class DemoCommand:
 
     def run(self) -> Summary:
         scenes, photographs = self.out / "dataset", self.out / "photograph-dataset"
-        page = self.out / "report.html"
-        commands: list[Command] = [self._scenes(scenes), self._photographs(photographs)]
-        for root in (scenes, photographs):
-            commands += self._extract(root)
-        commands += [
-            TrainCommand.short(scenes, self.out / "train", self.steps, min(32, self.samples // 4)),
-            ReportCommand((str(scenes), str(photographs)), run_=self.out / "train", out=page, engine=self.engine),
+        simple, page = self.out / "simple-dataset", self.out / "report.html"
+        run, held_out = self.out / "train", min(32, self.samples // 4)
+        commands: list[Command] = [
+            self._scenes(scenes),
+            self._photographs(photographs),
+            *self._extract(scenes, CONDITIONS),
+            *self._extract(photographs, SEEN_WELL),
+            self._simple(simple),
+            ExtractCommand(str(simple), ("latents",), variant="folder", weights=FOLDER, engine=self.engine),
+            TrainCommand.short(simple, run, self.steps, held_out),
+            EvaluateCommand.short(simple, run),
+            ReportCommand((str(scenes), str(photographs)), run_=run, out=page, engine=self.engine),
         ]
         summaries = [self._step(command) for command in commands]
         problems = tuple(problem for summary in summaries for problem in summary.problems)
@@ -73,8 +85,17 @@ class DemoCommand:
     def _scenes(self, root: Path) -> IngestScenes:
         return IngestScenes(
             options=IngestOptions(str(root), shard_size=40),
-            source=ScenesSource(self.samples),
+            source=ScenesSource(min(SHOWN, self.samples)),
             geometry=Geometry(SIZE),
+            engine=self.engine,
+        )
+
+    def _simple(self, root: Path) -> IngestScenes:
+        """What the base mini paints, with exact edges."""
+        return IngestScenes(
+            options=IngestOptions(str(root), shard_size=100, truth=("sketch",)),
+            source=ScenesSource(self.samples, seed=1, world="simple"),
+            geometry=Geometry(MINI_SIZE),
             engine=self.engine,
         )
 
@@ -88,8 +109,8 @@ class DemoCommand:
             engine=self.engine,
         )
 
-    def _extract(self, root: Path) -> list[Command]:
-        commands: list[Command] = [ExtractCommand(str(root), CONDITIONS, variant="mini", engine=self.engine)]
+    def _extract(self, root: Path, conditions: tuple[str, ...]) -> list[Command]:
+        commands: list[Command] = [ExtractCommand(str(root), conditions, variant="mini", engine=self.engine)]
         if self.weights:
             commands.append(
                 ExtractCommand(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from adapters.evaluation.config import EvaluateConfig
+from adapters.inference.config import Sampling
 from jobs.command import Summary
 from jobs.progress import show_pictures
 
@@ -16,6 +18,14 @@ class EvaluateCommand:
     config: EvaluateConfig
     json: bool = False
     """Print the summary as JSON."""
+
+    @classmethod
+    def short(cls, root: Path, run: Path) -> EvaluateCommand:
+        """The demo's evaluation: half a minute on a core."""
+        sampling = Sampling(steps=12, guidance=2.0)
+        return cls(
+            EvaluateConfig(str(root), "sketch", "mini", run, sampling=sampling, variant="mini", quality=False)
+        )
 
     def run(self) -> Summary:
         from adapters.evaluation.evaluate import evaluate

@@ -240,6 +240,7 @@ NAMED_IN = {
     "pipeline/sources/": "a source says which conditions it has the truth of",
     "jobs/demo.py": "chooses what the demo shows",
     "jobs/train.py": "the demo's training",
+    "jobs/evaluate.py": "the demo's evaluation",
     "jobs/miniature.py": "the five conditions of the paper",
     "jobs/mini_weights/": "trains each small network its own way",
 }

@@ -261,7 +261,9 @@ class Judge:
         """distance, fid and clip. pictures: of all samples in order, once for each seed."""
         found: dict[str, float | None] = {"distance": None, "fid": None, "clip": None}
         if self._kernel:
-            found["distance"] = kernel_distance(collect_features(self._kernel, pictures()), self._real_kernel)
+            found["distance"] = kernel_distance(
+                collect_features(self._kernel, pictures()), self._real_kernel, paired=True
+            )
         if self._features:
             found["fid"] = frechet_distance(collect_features(self._features, pictures()), self._real)
         if self._match:

@@ -54,11 +54,14 @@ def see_features(pictures: np.ndarray, segmentation: Segmentation, device: str =
     return np.stack(found)
 
 
-def kernel_distance(ours: np.ndarray, real: np.ndarray) -> float:
+def kernel_distance(ours: np.ndarray, real: np.ndarray, paired: bool = False) -> float:
     """Squared maximum mean discrepancy of two sets of features, without bias: about 0 for sets of one kind.
 
     float64 (N, D) and (M, D), at least two each. The kernel is Gaussian, as wide as the median distance of the
     real ones, on features brought to the real ones' deviation.
+
+    paired: picture i of ours belongs to the same sample as picture i % M of the real ones. Such pairs are left
+    out, as they are nearer to each other than pictures of one kind are.
     """
     scale = real.std(axis=0) + 1e-6
     a, b = ours / scale, real / scale
@@ -70,4 +73,6 @@ def kernel_distance(ours: np.ndarray, real: np.ndarray) -> float:
     width = float(np.median(squares(b, b)[np.triu_indices(len(b), 1)]))
     kernel = [np.exp(-squares(x, y) / width) for x, y in ((a, a), (b, b), (a, b))]
     within = [(k.sum() - np.trace(k)) / (len(k) * (len(k) - 1)) for k in kernel[:2]]
-    return float(sum(within) - 2 * kernel[2].mean())
+    count = len(b)
+    others = np.arange(len(a))[:, None] % count != np.arange(count) if paired else np.full((len(a), count), True)
+    return float(sum(within) - 2 * kernel[2][others].mean())

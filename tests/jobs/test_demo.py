@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -44,9 +45,14 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, Path]:
 
 
 def test_every_column_of_every_shard_is_there(demo: tuple[Path, str, Path]) -> None:
-    for name, samples in (("dataset", 20), ("photograph-dataset", 8)):
+    made = {
+        "dataset": (20, {"sketch", "depth", "seg", "keypose", "color"}),
+        "photograph-dataset": (8, {"sketch", "canny", "color"}),
+        "simple-dataset": (20, {"sketch", "latents"}),
+    }
+    for name, (samples, conditions) in made.items():
         columns = {c.column: c for c in dataset_status(Dataset.open(str(demo[0] / name)))}
-        assert columns.keys() == {"images", "sketch", "depth", "seg", "keypose", "color"}
+        assert columns.keys() == {"images"} | conditions
         assert all(c.samples == samples and not c.missing and not c.stale for c in columns.values())
 
 
@@ -66,10 +72,14 @@ def test_the_adapter_loads_in_diffusers_with_nothing_missing(demo: tuple[Path, s
     assert not info["unexpected_keys"]
 
 
-def test_the_page_shows_pictures_and_the_loss(demo: tuple[Path, str, Path]) -> None:
+def test_the_page_shows_pictures_the_loss_and_what_the_adapter_does(demo: tuple[Path, str, Path]) -> None:
     page = (demo[0] / "report.html").read_text("utf-8")
-    assert page.count("data:image/") > 2 * 6
+    assert page.count("data:image/") > 12 * 6 + 8 * 4
     assert "Validation loss" in page
+    assert page.count("<span>without</span>") == page.count("<span>with</span>") == 5
+    verdict = json.loads((demo[0] / "train" / "evaluation" / "evaluation.json").read_text())["verdict"]
+    assert verdict["measure"] == "edge_f1"
+    assert verdict["line"] in page
     assert (demo[0] / "report.png").read_bytes().startswith(b"\x89PNG")
 
 

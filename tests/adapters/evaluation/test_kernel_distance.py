@@ -21,3 +21,13 @@ def test_it_grows_with_what_differs() -> None:
     found = [kernel_distance(rng.normal(size=(60, 5)) + away, real) for away in (0, 0.5, 1, 3)]
     assert found == sorted(found)
     assert kernel_distance(3 * rng.normal(size=(60, 5)), real) > 0.1  # of the same mean
+
+
+def test_pairs_of_the_same_sample_do_not_count() -> None:
+    rng = np.random.default_rng(0)
+    real = rng.normal(size=(40, 5))
+    assert kernel_distance(real, real) < -0.02
+    assert kernel_distance(real, real, paired=True) == pytest.approx(0, abs=1e-12)
+    other = rng.normal(size=(40, 5))
+    twice = kernel_distance(np.concatenate([real, other]), real, paired=True)
+    assert abs(twice) < 0.02
