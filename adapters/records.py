@@ -1,4 +1,4 @@
-"""Reading the files of a run, which may be damaged or another's: what is wrong ends in one line."""
+"""Reading the files of a run, which may be damaged or another program's: a bad one gives one line."""
 
 from __future__ import annotations
 

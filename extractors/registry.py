@@ -1,4 +1,4 @@
-"""The conditions there are and who makes them.
+"""The conditions, and the extractors that make them.
 
 A new condition or variant is one file in this package, one line here and one test; the contract suite
 (tests/contract/test_extractors.py) then runs on it by itself. A class is imported only when it is asked for,

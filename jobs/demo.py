@@ -1,4 +1,4 @@
-"""demo: the whole way on one machine with no network, from pictures to an adapter and a page to look at."""
+"""demo: every step on one machine without network, from pictures to an adapter and a report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be asked of `evaluate`. Imports no torch, so that the command line starts fast."""
+"""The configuration of `evaluate`. Imports no torch, so that the command line starts fast."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be asked of `generate` and `evaluate`. Imports no torch, so that the command line starts fast."""
+"""The configuration of `generate`, and how pictures are sampled. Imports no torch, so that commands start fast."""
 
 from __future__ import annotations
 

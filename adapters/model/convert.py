@@ -72,9 +72,9 @@ def open_adapter(path: str | Path) -> AdapterFile:
     try:
         named = read_tensors(file)
     except NotTensors as error:
-        raise RequestError(f"{file} is no T2I-Adapter: {error}") from error
+        raise RequestError(f"{file} is not a T2I-Adapter: {error}") from error
     if name := name_not_finite(named):
-        raise RequestError(f"{file} is of no use: {name} holds numbers that are not finite")
+        raise RequestError(f"{file} cannot be used: {name} holds numbers that are not finite")
     if all(name.startswith(PREFIX) for name in named):
         named = {name.removeprefix(PREFIX): tensor for name, tensor in named.items()}
     ours = any(".resnets." in name for name in named)
@@ -84,7 +84,7 @@ def open_adapter(path: str | Path) -> AdapterFile:
         own = shrink(tensors, config)
         if own is not None:
             return AdapterFile(size, config, own, "diffusers" if ours else "tencentarc")
-    raise RequestError(f"{file} is no T2I-Adapter of a known size: its fifth stage is not empty")
+    raise RequestError(f"{file} is not a T2I-Adapter of a known size: its fifth stage is not empty")
 
 
 def widen_input(found: AdapterFile) -> AdapterFile:
@@ -108,14 +108,14 @@ def recognise(tensors: Mapping[str, torch.Tensor], file: Path) -> list[tuple[Ada
     try:
         candidates = list(_candidates(tensors))
     except KeyError as error:
-        raise RequestError(f"{file} is no T2I-Adapter: it has no convolution {error.args[0]}") from None
+        raise RequestError(f"{file} is not a T2I-Adapter: it has no convolution {error.args[0]}") from None
     fits = [
         (size, config)
         for size, config in candidates
         if has_shapes(tensors, config) or has_shapes(tensors, stored_config(config))
     ]
     if not fits:
-        raise RequestError(f"{file} is no T2I-Adapter of a known size: {_difference(tensors, candidates)}")
+        raise RequestError(f"{file} is not a T2I-Adapter of a known size: {_difference(tensors, candidates)}")
     return fits
 
 
@@ -139,7 +139,7 @@ def _find_weights(path: Path) -> Path:
     for name in FILES:
         if (path / name).is_file():
             return path / name
-    raise RequestError(f"{path} is no adapter's folder: it has no {WEIGHTS}")
+    raise RequestError(f"{path} is not an adapter's folder: it has no {WEIGHTS}")
 
 
 def _candidates(tensors: Mapping[str, torch.Tensor]) -> Iterator[tuple[AdapterName, AdapterConfig]]:

@@ -1,4 +1,4 @@
-"""Examples side by side, and how they become what the networks are given."""
+"""Batches of examples, and how they become the networks' inputs."""
 
 from __future__ import annotations
 

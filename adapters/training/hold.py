@@ -34,7 +34,7 @@ def hold_run(run: Path) -> Iterator[None]:
                 # Workers that are just being ended may hold it for a moment.
                 if tries * PAUSE > LOCK_SECONDS:
                     raise RequestError(
-                        f"another train is at work in {run}: wait until it ends, or give another --out"
+                        f"another train is running in {run}: wait until it ends, or give another --out"
                     ) from None
                 time.sleep(PAUSE)
             except OSError as error:

@@ -1,4 +1,4 @@
-"""Batches ahead of the training: which samples a step consumes on which worker, and the processes that read them.
+"""Loading batches: which samples a step consumes on which worker, and the processes that read them ahead.
 
 Step t consumes the positions from t * batch on, of an endless sequence that the stream defines; worker r of R
 takes the r-th R-th of them, in micro-batches. So the global batches are the same for any number of workers,

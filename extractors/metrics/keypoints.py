@@ -1,4 +1,4 @@
-"""How well people are found."""
+"""How well people are detected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How near maps are to the truth, over all pictures of a set at once; keypoints: see `keypoints.py`.
+"""How close maps are to the truth, over all pictures of a set at once; keypoints: see `keypoints.py`.
 
 Each measure is a function of sums over the pictures, so that it can be taken of any selection of them.
 """

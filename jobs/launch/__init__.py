@@ -1,4 +1,4 @@
-"""Workers that train together: started on Ray or on this machine, and all again when one of them dies."""
+"""Workers that train together: started on Ray or on this machine, and all restarted when one of them dies."""
 
 from jobs.launch.ray import prepare_on_ray, train_on_ray
 from jobs.launch.restarts import Attempt, keep_trying

@@ -1,4 +1,4 @@
-"""What workers elsewhere are at: the log in RUN, read while they write it."""
+"""Progress of workers elsewhere: the log in RUN, read while they write it."""
 
 from __future__ import annotations
 

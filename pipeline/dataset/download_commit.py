@@ -1,4 +1,4 @@
-"""Images that cannot be made twice: what a download answered is noted before it is used.
+"""Images that cannot be made twice: what a download returned is recorded before it is used.
 
 A server may answer otherwise the next time, so a second attempt at a shard rarely gives the bytes of the first.
 Two notes make an attempt that died as good as one that did not:
@@ -73,9 +73,7 @@ def _adopt(store: Store, path: str, ours: Receipt, _: Extra) -> tuple[Receipt, E
     try:
         rows = bytes(store.load(draft))
     except FileNotFoundError:
-        raise DamagedShard(
-            f"{path} has no receipt, and nobody noted to have made these bytes; delete it"
-        ) from None
+        raise DamagedShard(f"{path} has no receipt, and no attempt noted these bytes; delete it") from None
     told = decode_rows(rows, draft)
     keys = [row["key"] for row in told if row["status"] == OK]
     if [sample.key for sample in read_samples(tar)] != keys:

@@ -1,4 +1,4 @@
-"""Why a sample of a dataset is not published: decided here, for publish and for the page that tells it before."""
+"""Why a sample of a dataset is not published: decided here for publish, and for the report that shows it."""
 
 from __future__ import annotations
 

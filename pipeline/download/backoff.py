@@ -1,4 +1,4 @@
-"""How long to stay away from a server that asks for it, or that stumbles."""
+"""How long to wait before asking a server again that asked for a pause or failed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names to addresses, within a deadline: the system's resolver knows none."""
+"""Resolving names within a deadline, which the system's resolver does not have."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is known of each host: its addresses, how many connections it has, until when it wants to be left alone."""
+"""What is known of each host: its addresses, how many connections it has, and until when to leave it alone."""
 
 from __future__ import annotations
 

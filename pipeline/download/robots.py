@@ -1,4 +1,4 @@
-"""robots.txt: what a host closes to us (RFC 9309)."""
+"""robots.txt: what a host forbids (RFC 9309)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an engine has to be able to do: hand shards to workers and say what became of each."""
+"""The protocol of an engine's pool: hand shards to workers and report what became of each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The shards that workers have in their hands, and which of them another worker should do as well.
+"""The shards that workers are working on, and which of them another worker should do as well.
 
 A worker may be slow: a bad disk, a busy neighbour, a node that has stopped to answer. Once no shard waits and a
 worker is free, it does a second copy of the shard that is under way longest; the first to be done counts. That is

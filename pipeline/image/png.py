@@ -1,4 +1,4 @@
-"""PNG: what a file says besides its picture may be larger than Pillow reads."""
+"""PNG: the texts and profiles in a file may be larger than Pillow reads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The choice: which samples go into which published shard; a function of the fates, in the dataset's order."""
+"""The choice: which samples go into which published shard; a function of the survey, in the dataset's order."""
 
 from __future__ import annotations
 

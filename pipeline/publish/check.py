@@ -61,7 +61,7 @@ def plan_check(store: Store) -> VerifyFiles:
     sums = load_sums(store)
     if sums is None:
         raise IncompleteError(
-            f"{store.root} is not whole: {SUMS}, which is written last, is not there; publish again"
+            f"{store.root} is incomplete: {SUMS}, which is written last, is not there; publish again"
         )
     groups: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for path, sha256 in sums.items():

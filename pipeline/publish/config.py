@@ -1,4 +1,4 @@
-"""What is asked of a publication."""
+"""The options of a publication."""
 
 from __future__ import annotations
 

@@ -58,5 +58,5 @@ def _read_card(path: str, data: bytes) -> Any:
         said = " ".join(str(error).split())
         raise RequestError(
             f"{path} was edited, and its front matter must be YAML names with values ({said}); "
-            "mend or delete it and run again"
+            "fix or delete it and run again"
         ) from None

@@ -63,7 +63,7 @@ def send(folder: Path, place: Repository) -> Sent:
     its own; ConnectionError when the Hub cannot be reached or refuses; IncompleteError when other bytes arrive.
     """
     if not (folder / SUMS).is_file():
-        raise RequestError(f"{folder} is no whole publication: {SUMS}, which is written last, is not there")
+        raise RequestError(f"{folder} is not a complete publication: {SUMS}, which is written last, is not there")
     refuse_beyond_limits(names_of(folder))
     hub = HubRepository(place)
     hub.make()

@@ -1,4 +1,4 @@
-"""The rows of a copy of the columns: only those that became samples go along.
+"""The rows of a copy of the columns: only those that became samples are copied.
 
 The others name pictures that were refused, had failed, or whose owners had opted out; their addresses and captions
 are nobody else's business. The tars stay as they are.

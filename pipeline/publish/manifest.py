@@ -44,7 +44,9 @@ class Line:
 def read_manifest(store: Store) -> list[Line]:
     """The shards of a publication. RequestError when there is none, or only a part of one; DamagedShard."""
     if SUMS not in store.names(""):
-        raise RequestError(f"{store.root} is no whole publication: {SUMS}, which is written last, is not there")
+        raise RequestError(
+            f"{store.root} is not a complete publication: {SUMS}, which is written last, is not there"
+        )
     try:
         lines = bytes(store.load(MANIFEST)).split(b"\n")
         return [decode_record(line, Line, closed=True) for line in lines if line]

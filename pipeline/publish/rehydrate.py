@@ -1,4 +1,4 @@
-"""Rehydrate: the pictures of a publication that has none are fetched again, by the guarded way, and put back.
+"""Rehydrate: the pictures of a publication that has none are fetched again by the guarded client, and added.
 
 A picture is taken only when its file has the digest that it had when the conditions were made of it, so that they
 fit. What is no longer there, or another now, is left out and counted.

@@ -1,4 +1,4 @@
-"""The way of a publication from request to signature; how stages are run on many shards is the caller's."""
+"""A publication from request to signature; the caller runs its stages over the shards."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The survey: every sample is looked at before anything is written, and its fate noted in one byte."""
+"""The survey: every sample is looked at before anything is written, and where it goes is recorded in one byte."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a source of pictures has to be able to do."""
+"""The protocol of a source of pictures."""
 
 from __future__ import annotations
 

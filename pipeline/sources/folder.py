@@ -77,7 +77,7 @@ class FolderSource:
         pictures, captions = self._find(left_out)
         if self.captions == "files" and pictures and not any(map(captions.known, pictures)):
             raise RequestError(
-                f"{self.folder}: none of its {len(pictures)} pictures has a caption; put photo.txt beside "
+                f"{self.folder}: none of its {len(pictures)} pictures has a caption; put photo.txt next to "
                 "photo.jpg (--caption-extension .caption for another ending), or metadata.jsonl or metadata.csv "
                 "with file_name and text there, or use --captions filename or --captions none"
             )

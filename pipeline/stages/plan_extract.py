@@ -1,4 +1,4 @@
-"""What is asked of an extraction: which columns, made by whom, on what kind of worker."""
+"""Planning an extraction: which columns, made by which extractor, on what kind of worker."""
 
 from __future__ import annotations
 

@@ -161,7 +161,7 @@ def read_shapes(dataset: Dataset, shards: Shards) -> Shapes:
                 there &= [key not in without for key in table["key"].to_pylist()]
             originals = np.array([table["width"].to_pylist(), table["height"].to_pylist()], float)[:, there]
             if np.isnan(originals).any() or originals.shape[1] != counts[shard]:
-                raise DamagedShard(f"{shard:06d} has samples whose size was not written down")
+                raise DamagedShard(f"{shard:06d} has samples whose size was not recorded")
             sizes[shard] = originals.astype(np.int64)
     except DamagedShard as error:
         raise RequestError(f"buckets need the sizes of all pictures from images/*.rows.parquet: {error}") from None

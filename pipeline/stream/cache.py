@@ -77,7 +77,7 @@ class ShardCache:
         except OSError as error:
             if not self._told:
                 self._told = True
-                log.warning("the cache cannot be written, shards are read past it: %s", describe_error(error))
+                log.warning("the cache cannot be written, shards are read without it: %s", describe_error(error))
             file = None
         return VerifiedShard(data, entries, vouched) if file is None else note(file, vouched, entries)
 

@@ -1,4 +1,4 @@
-"""Which cache the shards of a store come by, and how large it may be."""
+"""Which cache a store's shards are read through, and how large it may be."""
 
 from __future__ import annotations
 

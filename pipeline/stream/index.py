@@ -116,5 +116,5 @@ def read_member(file: BinaryIO, member: Member, vouched: Vouched) -> bytes:
     else:
         data = os.pread(file.fileno(), member.size, member.start)
     if len(data) != member.size or checksum(memoryview(data)) != member.checksum:
-        raise DamagedShard(f"{vouched.path}: changed after it was verified; its {member.name} reads otherwise now")
+        raise DamagedShard(f"{vouched.path}: changed after it was verified; its {member.name} has other bytes now")
     return data

@@ -1,4 +1,4 @@
-"""Locks among the processes of a machine, which the kernel takes back from the dead."""
+"""Locks among the processes of a machine, which the kernel releases when their holder dies."""
 
 from __future__ import annotations
 

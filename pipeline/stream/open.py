@@ -1,4 +1,4 @@
-"""Opening a stream: what was asked for is there, whole, and made from the same pictures."""
+"""Opening a stream: what was asked for is complete, and made from the same pictures."""
 
 from __future__ import annotations
 

@@ -72,8 +72,8 @@ def test_an_adapter_of_one_channel_becomes_one_of_three_with_the_same_features(
     ("arguments", "line"),
     [
         ("missing out --layout diffusers", "there is no adapter missing"),
-        ("text.pth out --layout diffusers", "text.pth is no T2I-Adapter: "),
-        ("empty out --layout diffusers", "empty is no adapter's folder"),
+        ("text.pth out --layout diffusers", "text.pth is not a T2I-Adapter: "),
+        ("empty out --layout diffusers", "empty is not an adapter's folder"),
         ("adapter empty --layout diffusers", "must have a name of its own, and empty is there already"),
         ("adapter out.pth --layout tencentarc --channels 3", "is for an adapter of 1 channel, and this one has 3"),
         ("adapter out --layout tencentarc", "is a .safetensors or .pth file, not out"),

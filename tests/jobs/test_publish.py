@@ -167,4 +167,4 @@ def test_verify_reads_a_publication(tmp_path: Path, layout: str, capsys: pytest.
     (to / "SHA256SUMS").unlink()
     if layout == "packed":
         assert execute(verify) == 3
-        assert "is not whole: SHA256SUMS, which is written last, is not there" in capsys.readouterr().err
+        assert "is incomplete: SHA256SUMS, which is written last, is not there" in capsys.readouterr().err

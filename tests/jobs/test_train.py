@@ -332,5 +332,5 @@ def test_two_trainings_of_one_run_are_not_let_in(
     with hold_run(out):
         assert run(train_words(scenes, out, steps=6)) == 2
     assert capfd.readouterr().err == (
-        f"t2i-shards: another train is at work in {out}: wait until it ends, or give another --out\n"
+        f"t2i-shards: another train is running in {out}: wait until it ends, or give another --out\n"
     )

@@ -25,7 +25,7 @@ def find_mini(folder: Path = FOLDER) -> Path:
         path = folder / name
         if not path.is_file() or sha256_of(path) != digest:
             what = "damaged" if path.is_file() else "missing"
-            raise RequestError(f"--base mini is not whole: {path} is {what}; install t2i-shards again")
+            raise RequestError(f"--base mini is incomplete: {path} is {what}; install t2i-shards again")
     return folder
 
 
@@ -34,7 +34,7 @@ def read_sums(folder: Path = FOLDER) -> dict[str, str]:
     try:
         lines = (folder / SUMS).read_text().splitlines()
     except OSError as error:
-        raise RequestError(f"--base mini is not whole: {folder / SUMS}: {error.strerror}") from None
+        raise RequestError(f"--base mini is incomplete: {folder / SUMS}: {error.strerror}") from None
     return {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
 
 

@@ -1,4 +1,4 @@
-"""Train the UNet of the base mini together with the text encoder that it listens to."""
+"""Train the UNet of the base mini together with its text encoder."""
 
 from __future__ import annotations
 

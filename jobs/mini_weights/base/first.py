@@ -1,4 +1,4 @@
-"""The first weights of the autoencoder: random, but for a way by which each cell's colour passes through.
+"""The first weights of the autoencoder: random, except for a path that lets each cell's colour through.
 
 Hues vary much less than brightness, so that norms all but hide them, and an autoencoder whose weights are all
 random learns them last. Values pass in pairs of channels (+x, -x): silu(x) - silu(-x) = x. One more pair has one

@@ -40,7 +40,7 @@ class ImageFolder:
         """Raises RequestError when it is gone or no zip file."""
         # Without this, each picture would be a drop of its own on a machine that lacks the folder.
         if not (self.path.is_dir() if self.inside is None else self.path.is_file()):
-            raise RequestError(f"{self.path}: must be there on every machine that works")
+            raise RequestError(f"{self.path}: must exist on every machine that works")
         if self.inside is None:
             return self._read_file
         archive, inside = _open_zip(self.path), self.inside

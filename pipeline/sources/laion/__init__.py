@@ -1,1 +1,1 @@
-"""LAION-Aesthetics and its kin as a source: parquet of URLs and captions, filtered, sampled, downloaded."""
+"""LAION-Aesthetics and similar lists as a source: parquet of URLs and captions, filtered, sampled, downloaded."""

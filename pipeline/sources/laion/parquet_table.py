@@ -92,7 +92,7 @@ def refuse_damage(path: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
-        raise RequestError(f"{path}: was there a moment ago, and is gone") from None
+        raise RequestError(f"{path}: disappeared while it was being read") from None
     except (OSError, pa.ArrowException) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # the disk's or the network's own word, not pyarrow's about the content

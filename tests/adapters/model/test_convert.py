@@ -212,7 +212,7 @@ def test_what_is_no_adapter_is_refused_in_one_line(
     tmp_path: Path, kind: str, change: Callable[[Tensors], Tensors], line: str
 ) -> None:
     save_file(change(_published(_theirs(kind))), tmp_path / "other.safetensors")
-    with pytest.raises(RequestError, match=f"is no T2I-Adapter.* {line}") as refusal:
+    with pytest.raises(RequestError, match=f"is not a T2I-Adapter.* {line}") as refusal:
         read_adapter(tmp_path / "other.safetensors")
     assert "\n" not in str(refusal.value)
 
@@ -236,7 +236,7 @@ class Trap:
 def test_code_in_a_checkpoint_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     torch.save({"conv_in.weight": Trap()}, "adapter.pth")
-    with pytest.raises(RequestError, match="is no T2I-Adapter"):
+    with pytest.raises(RequestError, match="is not a T2I-Adapter"):
         read_adapter("adapter.pth")
     assert not Path("trap").exists()
 
@@ -244,5 +244,5 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path: Path, monkeypatch: pytest.Mon
 def test_missing_and_empty_places_are_refused(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="there is no adapter"):
         read_adapter(tmp_path / "none")
-    with pytest.raises(RequestError, match="is no adapter's folder"):
+    with pytest.raises(RequestError, match="is not an adapter's folder"):
         read_adapter(tmp_path)

@@ -153,7 +153,7 @@ def test_an_adapter_that_is_not_finite_is_not_read(tiny: Base, tmp_path: Path) -
     name = sorted(tensors)[3]
     tensors[name].view(-1)[0] = torch.nan
     save_file(tensors, tmp_path / WEIGHTS)
-    with pytest.raises(RequestError, match=f"is of no use: {name} holds numbers that are not finite"):
+    with pytest.raises(RequestError, match=f"cannot be used: {name} holds numbers that are not finite"):
         read_adapter(tmp_path)
 
 

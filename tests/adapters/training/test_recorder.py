@@ -110,7 +110,7 @@ def test_a_run_that_another_process_holds_is_refused(
     more = Training(toy_config(out, steps=5), toy_stream(), tiny)
     with (
         hold_run(out),
-        pytest.raises(RequestError, match=f"another train is at work in {out}: wait until it ends"),
+        pytest.raises(RequestError, match=f"another train is running in {out}: wait until it ends"),
     ):
         more.run()
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()} == before

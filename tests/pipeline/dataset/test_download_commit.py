@@ -137,7 +137,7 @@ def test_a_tar_that_was_damaged_since_is_not_adopted(
     tar.unlink()
     tar.write_bytes(data)
     answer_otherwise(web)
-    with pytest.raises(DamagedShard, match=r"images/000000.tar has no receipt, and nobody noted .* delete it"):
+    with pytest.raises(DamagedShard, match=r"images/000000.tar has no receipt, and no attempt noted .* delete it"):
         stage(0)
     tar.unlink()
     stage(0)

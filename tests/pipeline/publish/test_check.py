@@ -67,7 +67,7 @@ def test_what_is_not_signed_is_not_whole(published: Path) -> None:
     store, signature = open_store(str(published)), published / "SHA256SUMS"
     data = signature.read_bytes()
     signature.unlink()
-    with pytest.raises(IncompleteError, match="is not whole: SHA256SUMS, which is written last, is not there"):
+    with pytest.raises(IncompleteError, match="is incomplete: SHA256SUMS, which is written last, is not there"):
         plan_check(store)
     signature.write_bytes(data.replace(b"  ", b" "))
     with pytest.raises(IncompleteError, match="SHA256SUMS: a line must be a sha256, two spaces and a path"):

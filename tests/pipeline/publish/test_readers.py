@@ -118,7 +118,7 @@ def test_what_a_reader_does_not_see_is_not_published(
     with pytest.raises(IncompleteError, match=match):
         publish_here(dataset, tmp_path / "to", readers={"it": reader})  # type: ignore[dict-item]
     assert not {"manifest.jsonl", "SHA256SUMS"} & contents(tmp_path / "to").keys()
-    with pytest.raises(RequestError, match="is no whole publication: SHA256SUMS"):
+    with pytest.raises(RequestError, match="is not a complete publication: SHA256SUMS"):
         open_published(str(tmp_path / "to"))
     publish_here(dataset, tmp_path / "to", readers=LOCAL)
     assert len(open_published(str(tmp_path / "to"))) == 30

@@ -321,7 +321,7 @@ def test_a_cache_that_cannot_be_written_is_done_without(
 
     monkeypatch.setattr("builtins.open", refuse)
     (line,) = told(tmp_path / "folder")
-    assert line.startswith("the cache cannot be written, shards are read past it: OSError: ")
+    assert line.startswith("the cache cannot be written, shards are read without it: OSError: ")
 
 
 def test_a_dataset_in_a_folder_has_no_need_of_it(root: Path, tmp_path: Path) -> None:
