@@ -54,6 +54,10 @@ class Segment:
     def numbers(self) -> range:
         return range(self.first, self.first + self.shards)
 
+    def encode(self) -> bytes:
+        """The file of a supplement; as earlier versions wrote it where `new` is 0."""
+        return to_json({name: value for name, value in asdict(self).items() if name != "new" or value})
+
 
 def write_segment(store: Store, rows: Iterable[Row], shard_size: int, first: int = 0) -> Segment:
     """Write the plan files of `rows`, `shard_size` to a shard. Keys must ascend, so they are unique.
@@ -177,7 +181,7 @@ def read_supplements(store: Store) -> list[Segment]:
 
 def add_supplement(store: Store, number: int, segment: Segment) -> None:
     """Make the segment a part of the dataset. RequestError when another one is there."""
-    record = to_json({name: value for name, value in asdict(segment).items() if name != "new" or value})
+    record = segment.encode()
     path = supplement_path(number)
     if not store.create_bytes(path, record) and bytes(store.load(path)) != record:
         raise RequestError(f"{store.root}/{path} was planned from other rows")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 
 from extractors.base import Resources
 from pipeline.dataset.dataset import IMAGES, Dataset
@@ -178,7 +178,7 @@ def finish_columns(plan: Plan, segments: Sequence[Segment], card: Mapping[str, b
     for path in beside_shards(plan):
         copy_file(dataset.store, to, path)
     for number, segment in enumerate(segments[1:], 1):
-        create_same(to, supplement_path(number), to_json(asdict(segment)))
+        create_same(to, supplement_path(number), segment.encode())
     lines = _lines(plan)
     described = {wids_path(column): _wids(column, lines) for column in plan.columns}
     edited = find_edited(to, card.keys())
