@@ -170,7 +170,8 @@ class LiveCondition:
         images = np.stack(
             [self.extractor.format.render(condition_map, *pictures.shape[2:]) for condition_map in maps]
         )
-        return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
+        # With the strides of a new tensor: those of a transposed one make torch add in another order.
+        return torch.from_numpy(images).permute(0, 3, 1, 2).clone(memory_format=torch.contiguous_format)
 
 
 def load_live(config: TrainConfig, device: torch.device) -> LiveCondition | None:

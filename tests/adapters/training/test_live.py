@@ -24,6 +24,7 @@ def test_it_is_what_the_extractor_sees_in_each_crop(condition: str, channels: in
     crops = np.stack([render(0, number, 192).picture[:64, :128] for number in range(2)])
     seen = live(torch.from_numpy(crops).permute(0, 3, 1, 2))
     assert (seen.dtype, seen.shape) == (torch.uint8, (2, channels, 64, 128))
+    assert seen.stride() == torch.empty(2, channels, 64, 128).stride(), "torch would round otherwise"
     extractor = make_extractor(condition, "mini")
     extractor.load("cpu")
     for crop, image in zip(crops, seen, strict=True):
