@@ -20,7 +20,7 @@ OTHERS = frozenset({"bmp", "tif", "tiff", "gif", "avif", "heic", "heif", "jxl", 
 TEXTS = ("txt", "text", "caption")
 CAPTION_KEYS = ("captions", "caption", "text")
 DAMAGED = "tar damaged or cut, the rest of it not read"
-NO_KEY, TWICE, NO_JSON = "member without key", "member that stands twice", "json not readable"
+NO_KEY, TWICE, NO_JSON = "member without key", "member twice", "json not readable"
 MEMBER_NOTES = frozenset({NO_KEY, TWICE, NO_JSON})
 """What is counted of members, of which the rest of the sample may be whole."""
 DEPTH = 32

@@ -25,6 +25,7 @@ from pipeline.sources.row import Row
 from pipeline.sources.tars.archive import NotATar, read_mark
 from pipeline.sources.tars.order import INPUT_KEY, RowsOnDisk
 from pipeline.sources.tars.samples import Choice, TarSample
+from pipeline.sources.tars.sums import check_sum, read_sums
 
 NO_FILE = "no such file"
 PICTURE_BYTES = 256 << 20
@@ -75,11 +76,12 @@ class TarsSource:
 
     def rows(self, left_out: Counter[str]) -> Iterator[Row]:
         """Keys are those of the tars, where all of them are legal and unique; else the samples are numbered."""
-        folder = make_scratch(temporary_folder())
+        folder, sums = make_scratch(temporary_folder()), read_sums(self._tars)
         try:
             with closing(RowsOnDisk(folder)) as rows:
                 for file in self._find():
                     with self._tars.open(file.name) as tar:
+                        check_sum(file, tar, sums)
                         for row in self._read_tar(file, tar, left_out):
                             rows.add(row)
                 yield from rows
