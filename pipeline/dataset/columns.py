@@ -1,4 +1,4 @@
-"""The receipts of a whole column."""
+"""The receipts of a complete column."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ RESERVED = {"plan", "supplements", "drafts", "duplicates", "tombstones", IMAGES}
 _OWN = frozenset({"scenes", "folder", "coco"})
 """Kinds of sources whose files of earlier versions do not say that they are no crawl."""
 AT_ONCE = 16
-"""Receipts that are read at once: of a store far away each takes its time, and hardly any work."""
+"""Receipts that are read at once: from an object store each takes time, but hardly any CPU."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Description:
         return self.source["kind"] not in _OWN if self.crawl is None else self.crawl
 
     def encode(self) -> bytes:
-        """The file. One that does not say whether it is a crawl stays without a word of it."""
+        """The file. One that does not say whether it is a crawl is written without that field."""
         record = asdict(self)
         if self.crawl is None:
             del record["crawl"]

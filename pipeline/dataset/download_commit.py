@@ -37,7 +37,7 @@ def seen_path(shard: int) -> str:
 
 
 def read_seen(store: Store, shard: int) -> dict[str, str] | None:
-    """key -> the sha256 of the first picture that was got for it; None before any attempt got so far."""
+    """key -> the sha256 of the first picture fetched for it; None before any attempt got so far."""
     try:
         table = read_table(store, seen_path(shard), SEEN, whole=SEEN.names)
     except FileNotFoundError:

@@ -70,7 +70,7 @@ def licence_of(info: SampleInfo | None) -> int | None:
 
 
 def licence_name(info: SampleInfo) -> str:
-    """The name and address of a picture's own licence, as its source told them; "" where it told none."""
+    """The name and address of a picture's own licence, as its source gives them; "" where it gives none."""
     source = info.source
     told = [source.get("license_name") or source.get("license"), source.get("license_url")]
     return ", ".join(str(part) for part in told if part)

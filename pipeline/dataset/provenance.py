@@ -29,7 +29,7 @@ class WeightFile:
 
 @dataclass(frozen=True)
 class Provenance:
-    """recipe: what column.json says, whoever wrote it, without the folders of absolute paths."""
+    """recipe: what column.json says, whichever tool wrote it, without the folders of absolute paths."""
 
     column: str
     recipe: Mapping[str, Any]

@@ -62,7 +62,7 @@ class GuardedClient:
         self._budget.give_back(size)
 
     def open(self, request: urllib.request.Request | str, timeout: Any = None) -> Response:
-        """The answer to a GET, its body whole, of which `forget` is told later. FetchError when there is none.
+        """The answer to a GET, its body whole; `forget` it after use. FetchError when there is none.
 
         timeout: seconds in all, when fewer than the limits'. The request's own headers are not sent.
         """

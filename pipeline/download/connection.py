@@ -19,7 +19,7 @@ HEADER_BYTES = 256 << 10
 ADDRESSES = 4
 """Addresses of one name that are tried; they share the time that is left."""
 GRAIN = 0.25
-"""Seconds by which a wait may outlive the deadline; setting a socket's time-out anew is a system call."""
+"""Seconds by which a wait may outlive the deadline; setting a socket's time-out again is a system call."""
 
 
 class Connection(io.RawIOBase):

@@ -22,7 +22,7 @@ class Budget:
         self._held, self._given_back = 0, threading.Condition()
 
     def hold(self, size: int, deadline: Deadline) -> None:
-        """Wait until a body of `size` bytes fits in ROOM beside those that are held. FetchError when time is out.
+        """Wait until a body of `size` bytes fits in ROOM with those that are held. FetchError when time is out.
 
         One that is larger than ROOM is held alone.
         """

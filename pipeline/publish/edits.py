@@ -14,7 +14,7 @@ from pipeline.errors import RequestError
 CARD, LICENCE = "README.md", "LICENSE.md"
 EDITABLE = (CARD, LICENCE)
 RENEWED = ("size_categories", "configs", "dataset_info")
-"""Of the front matter: what tells loaders which files there are, and what is in them."""
+"""Of the front matter: what loaders read to find the files, and what is in them."""
 _SEAL = re.compile(rb"<!-- t2i-shards, sha256 of the lines above: ([0-9a-f]{64}) -->\n\Z")
 
 

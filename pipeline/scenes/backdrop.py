@@ -1,4 +1,4 @@
-"""Draws a place without its things: ground, walls, what stands on the horizon, and the sky."""
+"""Draws a setting without its things: ground, walls, what is on the horizon, and the sky."""
 
 import numpy as np
 

@@ -96,7 +96,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Thing:
-    """Something that stands in a scene: `label` its COCO-Stuff pixel value, `noun` what a caption calls it.
+    """A thing in a scene: `label` its COCO-Stuff pixel value, `noun` what a caption calls it.
 
     `paint` is the material that `colour` names, where that is a small part of the thing.
     """

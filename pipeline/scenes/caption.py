@@ -92,7 +92,7 @@ def _phrase(seen: _Seen, rng: Rng) -> str:
 
 
 def _relation(a: _Seen, b: _Seen, rng: Rng) -> str:
-    """How a stands to b, as the camera sees them."""
+    """How a is placed relative to b, as the camera sees them."""
     ahead = b.thing.origin[2] - a.thing.origin[2]
     shared = min(a.right, b.right) - max(a.left, b.left)
     narrow = min(a.right - a.left, b.right - b.left)

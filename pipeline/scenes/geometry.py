@@ -56,7 +56,7 @@ def perpendicular(a: Vector) -> tuple[Vector, Vector]:
 
 @dataclass(frozen=True)
 class Frame:
-    """Where a thing stands and which way it faces: its own x is its left, y up, z its front.
+    """Where a thing is and which way it faces: its own x is its left, y up, z its front.
 
     At yaw 0 it faces the camera, so that its left is on the picture's right; at 90 it faces the picture's right.
     """

@@ -20,7 +20,7 @@ _SEAT_OF = {"bench": (0.47, 0.05), "chair": (0.48, 0.03), "couch": (0.46, 0.1)}
 
 @dataclass(frozen=True)
 class Layout:
-    """`seats` tells which thing a person sits on: number in `people` -> number in `things`."""
+    """`seats` says which thing a person sits on: number in `people` -> number in `things`."""
 
     setting: Setting
     camera: Camera

@@ -1,4 +1,4 @@
-"""Where a scene happens: ground, what stands behind it, sky or room, and light; drawn without any thing in it."""
+"""Where a scene happens: ground, what is behind it, sky or room, and light; drawn before any thing in it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

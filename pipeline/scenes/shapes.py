@@ -205,7 +205,7 @@ class Limb:
 
 @dataclass(frozen=True)
 class Polyhedron:
-    """Convex, from its corners and its faces, each a ring of corner numbers; faces are told apart modulo 8."""
+    """Convex, from its corners and its faces, each a ring of corner numbers; faces are distinguished modulo 8."""
 
     corners: tuple[Vector, ...]
     faces: tuple[tuple[int, ...], ...]

@@ -8,7 +8,7 @@ from pipeline.errors import RequestError
 from pipeline.plain import hide_secrets
 
 EXTRAS = {"gs": "gcs", "gcs": "gcs", "abfs": "azure", "abfss": "azure", "az": "azure"}
-"""Protocol -> the extra of this package with its client; that of S3 always comes along."""
+"""Protocol -> the extra of this package with its client; that of S3 is always installed."""
 
 
 def open_filesystem(url: str, **options: Any) -> tuple[Any, str]:

@@ -76,7 +76,7 @@ def _rename_in_turn(source: Path, final: Path) -> bool:
 
 
 def sync_folder(folder: Path) -> None:
-    """Have the names in a folder reach the disk."""
+    """Flush the names in a folder to the disk."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -17,7 +17,7 @@ from pipeline.shards.naming import check_path
 from pipeline.shards.remote_read import read_with_retry, translate_errors, write_once
 
 PROBE = ".create-once"
-"""An empty object, by which it is found out whether a store refuses to replace it."""
+"""An empty object that shows whether a store refuses to replace it."""
 Put: TypeAlias = Callable[[str, str], Any]
 """(url, mode) -> the object is put there; the mode is "create" or "overwrite"."""
 
@@ -32,7 +32,7 @@ class ObjectStore:
     """
 
     _creating: ClassVar[set[str]] = set()
-    """Roots of which it is known that they can create without replacing."""
+    """Roots that are known to create without replacing."""
 
     def __init__(self, url: str, single_writer: bool = False) -> None:
         self.root = url.rstrip("/")

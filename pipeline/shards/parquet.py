@@ -35,7 +35,7 @@ _INCREMENTAL = "DELTA_BYTE_ARRAY"
 
 
 class Unbounded(pa.ArrowInvalid):
-    """The table is not read, for it would take more memory than its bytes can be worth."""
+    """The table is not read, as it would take more memory than its size allows."""
 
 
 def check_table(data: bytes | memoryview) -> None:

@@ -42,12 +42,12 @@ def load_tar(store: Store, receipt: Receipt) -> memoryview:
 
 
 def gone(path: str) -> DamagedShard:
-    """What to raise for a shard that is vouched for, but is not there."""
+    """What to raise for a shard that has a receipt, but is not there."""
     return DamagedShard(f"{path}: has a receipt, but the file is gone")
 
 
 def check_bytes(data: memoryview, receipt: Receipt) -> None:
-    """Raises DamagedShard unless these are the bytes that the receipt vouches for."""
+    """Raises DamagedShard unless these are the bytes of the receipt."""
     path = tar_path(receipt.column, receipt.shard)
     check_size(path, len(data), receipt.bytes)
     check_sha256(path, hashlib.sha256(data).hexdigest(), receipt.sha256)

@@ -28,7 +28,7 @@ def shard_name(shard: int) -> str:
 
 
 def null_not_finite(value: Any) -> Any:
-    """The same with None for each number that is not finite, for which JSON has no word."""
+    """The same with None for each number that is not finite, which JSON cannot express."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
@@ -42,7 +42,7 @@ def to_json(record: Any) -> bytes:
 
 
 def to_compact_json(record: Any) -> bytes:
-    """The same on one line: ten times as fast, for what is written by the million."""
+    """The same on one line: ten times as fast, for records written by the million."""
     return _dump(record, separators=(",", ":")).encode()
 
 
@@ -109,19 +109,19 @@ class Receipt:
 
 
 def check_size(path: str, found: int, expected: int) -> None:
-    """Raises DamagedShard when a shard has another number of bytes than is vouched for."""
+    """Raises DamagedShard when a shard has another number of bytes than its receipt says."""
     if found != expected:
         raise DamagedShard(f"{path}: must have {expected} bytes, has {found}")
 
 
 def check_sha256(path: str, found: str, expected: str) -> None:
-    """Raises DamagedShard when a shard has another digest than is vouched for."""
+    """Raises DamagedShard when a shard has another digest than its receipt says."""
     if found != expected:
         raise DamagedShard(f"{path}: must have sha256 {expected[:12]}…, has {found[:12]}…")
 
 
 def check_keys(path: str, found: Sequence[str], samples: int, keys: str | None) -> None:
-    """Raises DamagedShard when a shard has other keys than are vouched for. keys: their digest, if known."""
+    """Raises DamagedShard when a shard has other keys than its receipt says. keys: their digest, if known."""
     if len(found) != samples:
         raise DamagedShard(f"{path}: must have {samples} samples, has {len(found)}")
     if keys not in (None, digest_keys(found)):

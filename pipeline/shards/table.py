@@ -65,7 +65,7 @@ def _choose_columns(file: pq.ParquetFile, schema: pa.Schema, more: bool) -> pa.T
 
 
 def _fits(found: pa.DataType, wanted: pa.DataType) -> bool:
-    """Whether a column is of the type. One that was written with nothing in it has no type of its own."""
+    """Whether a column is of the type; an empty one has no type of its own."""
     if pa.types.is_list(found) and pa.types.is_list(wanted):
         return _fits(found.value_type, wanted.value_type)
     return bool(found == wanted or pa.types.is_null(found))

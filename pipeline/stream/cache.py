@@ -1,4 +1,4 @@
-"""The cache: shards of a store far away, in a folder of this machine that its processes share.
+"""The cache: shards of an object store, in a folder of this machine that its processes share.
 
 A file is named by the sha256 of its bytes and appears whole. Who may do what is settled by locks that the kernel
 takes back from the dead (flock): one process fetches a shard while the others wait, and a file that any process

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from extractors.maps.crop import STRIDE
 from jobs.mini_weights.base.plan import Plan
 from jobs.mini_weights.base.scenes import SIZE, Captioned
 from jobs.mini_weights.loop import Course, Learnt, Say, learn
@@ -24,9 +25,8 @@ RATE = 1e-3
 CROP = 64
 WHOLE = 0.1
 """The last share of the steps, which see whole scenes, CROP**2 / SIZE**2 times as many."""
-CELL = 8
 COLOUR = 2.0
-"""Weight of the error of the mean colour of cells of that many pixels; without it, hues are learnt last."""
+"""Weight of the error of the mean colour of a latent's cell; without it, hues are learnt last."""
 KL = 1e-4
 """Weight of the mean divergence of a latent's distribution from a standard normal one. Much more than Stable
 Diffusion's: a decoder that is used to a little noise forgives a small UNet its errors."""
@@ -77,7 +77,7 @@ def losses(vae: AutoencoderKL, pictures: Tensor, key: tuple[int, ...]) -> Mappin
         again = vae.decode(mean + noise * torch.exp(logvar / 2)).sample.float()
     error = again - pictures
     edges = (error[..., 1:] - error[..., :-1]).abs().mean() + (error[..., 1:, :] - error[..., :-1, :]).abs().mean()
-    colour = COLOUR * torch.nn.functional.avg_pool2d(error, CELL).abs().mean()
+    colour = COLOUR * torch.nn.functional.avg_pool2d(error, STRIDE).abs().mean()
     parts = {"absolute": error.abs().mean(), "squared": (error**2).mean(), "edges": edges, "colour": colour}
     divergence = 0.5 * (mean**2 + logvar.exp() - 1 - logvar).mean()
     return {**parts, "kl": KL * divergence}

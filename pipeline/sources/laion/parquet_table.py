@@ -49,7 +49,7 @@ class ParquetTable:
         return list(self._footer[1].names)
 
     def kind(self, name: str) -> Any:
-        """The type of a column's values; of what a dictionary stands for."""
+        """The type of a column's values; of a dictionary, that of its entries."""
         kind: Any = self._footer[1].field(name).type
         return kind.value_type if pa.types.is_dictionary(kind) else kind
 
