@@ -11,7 +11,7 @@ from pipeline.dataset.dataset import IMAGES, Dataset
 from pipeline.dataset.duplicates import duplicates_path
 from pipeline.dataset.exclusion import licence_name
 from pipeline.dataset.outcomes import rows_path
-from pipeline.dataset.plan import LEFT_OUT, Segment, plan_path, supplement_path
+from pipeline.dataset.plan import LEFT_OUT, NOTED, Segment, plan_path, supplement_path
 from pipeline.dataset.tombstones import read_tombstones
 from pipeline.errors import DamagedShard, IncompleteError, RequestError
 from pipeline.publish.config import Publication
@@ -209,8 +209,8 @@ def shard_files(plan: Plan) -> list[ShardFiles]:
 
 
 def beside_shards(plan: Plan) -> list[str]:
-    """What else of the dataset goes along as it is: how many rows were left out, by reason, and duplicates."""
-    optional = [LEFT_OUT, duplicates_path(plan.receipts[IMAGES])]
+    """What else of the dataset goes along as it is: the counts of its plan, and duplicates."""
+    optional = [LEFT_OUT, NOTED, duplicates_path(plan.receipts[IMAGES])]
     sizes = list_sizes(plan.dataset.store, optional)
     return [path for path in optional if path in sizes]
 

@@ -52,7 +52,8 @@ def published_segments(plan: Plan) -> list[Segment]:
     return [
         replace(
             segment,
-            samples=sum(samples[shard] for shard in segment.numbers),
+            samples=(kept := sum(samples[shard] for shard in segment.numbers)),
+            new=kept if segment.new else 0,
             plan=digest_json([digests[shard] for shard in segment.numbers]),
         )
         for segment in plan.dataset.segments
