@@ -46,10 +46,12 @@ class ExtractCommand:
         check_device(self.device)
         dataset = Dataset.open(self.root)
         dataset.store.sweep()
-        stage = self._plan(dataset, "cpu")
+        # Planning begins the columns, so a GPU that is not there is refused before it.
+        device = choose_device(self.device, self.engine) if self.device == "cuda" else "cpu"
+        stage = self._plan(dataset, device)
         left = dataset.left(made.column for made in stage.conditions)
         # Which devices there are is asked of Ray, and where nothing is left none is started.
-        if left and (device := choose_device(self.device, self.engine)) != "cpu":
+        if left and self.device == "auto" and (device := choose_device("auto", self.engine)) != "cpu":
             stage = self._plan(dataset, device)
         with show_progress("extract", len(left), len(dataset.shards)) as progress:
             result = run(stage, left, self.engine.engine, self.engine.workers, progress)
