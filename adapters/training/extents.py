@@ -59,7 +59,7 @@ def find_begun(config: TrainConfig) -> Noted:
     present = [measure_extent(dataset) for dataset in datasets]
     record = read_begun(config.out)
     if record:
-        older = Noted(tuple(_search(config, datasets, present, record["data"]) or present))
+        older = Noted(tuple(_search(config, datasets, present, str(record.get("data"))) or present))
         _check_lanes(config, older)
         return older
     return Noted(tuple(present), lanes=_choose_lanes(config, present))

@@ -15,7 +15,12 @@ from extractors.regular import read_regular
 def read_lock(path: Path) -> dict[str, str]:
     """What is locked; nothing if there is no such file. Raises BadRecord, which names the file."""
     try:
-        return dict(decode_record(read_regular(path), dict[str, str])) if path.is_file() else {}
+        if not path.is_file():
+            return {}
+        found: dict[str, str] = decode_record(read_regular(path), dict[str, str])
+        if not found.get("sha256"):
+            raise BadRecord("must hold a sha256")
+        return found
     except BadRecord as error:
         raise BadRecord(f"{path}: {error}; without it, the next weight file is taken as the right one") from None
 

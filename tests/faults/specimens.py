@@ -5,11 +5,16 @@ from __future__ import annotations
 import io
 import json
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import resource
+import shutil
+import signal
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from jobs.__main__ import run
 from pipeline.dataset.dataset import IMAGES, Dataset
 from pipeline.dataset.duplicates import mark_duplicates
 from pipeline.dataset.plan import LEFT_OUT
@@ -26,6 +31,9 @@ from pipeline.stages.ingest import Ingest, claim_truths, plan_dataset
 from pipeline.stages.stage import Stage
 from tests.pipeline.web import Web, put_failure, put_picture
 
+SECONDS, MEGABYTES = 300, 600
+"""What a command may take at most on files of a few kilobytes; it takes less than one, and ten."""
+
 GEOMETRY = Geometry(64)
 NAMES = ("a-0", "a-1", "b-0", "b-1", "b-2", "b-3")
 
@@ -34,6 +42,7 @@ class HerePool:
     """A pool whose only worker is this process."""
 
     free = True
+    idle = False  # nothing is late here
 
     def __init__(self, stage: Stage, *_: Any) -> None:
         self._worker, self._events = Worker(stage), list[Event]()
@@ -81,6 +90,47 @@ def make_scenes(root: Path) -> None:
     source = ScenesSource(samples=8)
     dataset = plan_dataset(os.fspath(root), source, GEOMETRY, 4)
     _fill(dataset, source, ("sketch", "keypose"))
+
+
+@dataclass(frozen=True)
+class World:
+    """base: holds everything; out: what commands may write in."""
+
+    base: Path
+    out: Path
+
+    def file(self, pattern: str) -> Path:
+        [found] = self.base.glob(pattern)
+        return found
+
+    def tell(self, words: str, copies: Sequence[str] = ()) -> int:
+        """The exit code of a command, which wrote nothing outside `out`, and ended in lines.
+
+        copies: the folders of `base` that the command finds in `out`, to write in.
+        """
+        shutil.rmtree(self.out, ignore_errors=True)
+        self.out.mkdir()
+        for name in copies:
+            shutil.copytree(self.base / name, self.out / name)
+        before, memory = _listing(self.base), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        said = io.StringIO()
+        signal.alarm(SECONDS)
+        try:
+            with redirect_stderr(said), redirect_stdout(said):
+                code = run(words.split())
+        finally:
+            signal.alarm(0)
+        assert code in (0, 2, 3), said.getvalue()
+        assert "Traceback" not in said.getvalue()
+        after = {path for path in _listing(self.base) if self.out not in path.parents}
+        assert after <= before, "a command wrote elsewhere"
+        # What is handed back to the system cannot be seen afterwards.
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < MEGABYTES * 1000
+        return code
+
+
+def _listing(base: Path) -> set[Path]:
+    return {path for path in base.rglob("*") if ".scratch" not in path.parts}
 
 
 @contextmanager

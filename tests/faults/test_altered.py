@@ -2,35 +2,23 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
-import resource
-import shutil
-import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs.__main__ import run
 from pipeline.dataset.dataset import Dataset
-from pipeline.shards.table import encode_table
 from pipeline.shards.tar import read_samples
 from pipeline.stages.verify import plan_verify, verify_tables
-from tests.faults.specimens import HerePool, alter_member, altered, make_downloaded, make_scenes
+from tests.faults.alterations import QUICK, RAW, changed_bytes, changed_json, changed_table
+from tests.faults.specimens import HerePool, World, alter_member, altered, make_downloaded, make_scenes
 from tests.pipeline.publish.toys import publish_here
-
-SECONDS, MEGABYTES = 60, 600
-"""What a command may take at most on files of a few kilobytes; it takes less than one, and ten."""
 
 JSON = (
     "web/dataset.json",
@@ -53,51 +41,18 @@ TABLES = (
 MEMBERS = (("web", "images", "json"), ("scenes", "images", "json"), ("scenes", "keypose", "keypose.json"))
 
 
-@dataclass(frozen=True)
-class World:
-    """base: holds everything; out: what commands may write in."""
-
-    base: Path
-    out: Path
-
-    def file(self, pattern: str) -> Path:
-        [found] = self.base.glob(pattern)
-        return found
-
-    def tell(self, words: str) -> int:
-        """The exit code of a command, which wrote nothing outside `out`, and ended in lines."""
-        shutil.rmtree(self.out, ignore_errors=True)
-        self.out.mkdir()
-        before = _listing(self.base)
-        said = io.StringIO()
-        signal.alarm(SECONDS)
-        try:
-            with redirect_stderr(said), redirect_stdout(said):
-                code = run(words.split())
-        finally:
-            signal.alarm(0)
-        assert code in (0, 2, 3), said.getvalue()
-        assert "Traceback" not in said.getvalue()
-        after = {path for path in _listing(self.base) if self.out not in path.parents}
-        assert after <= before, "a command wrote elsewhere"
-        return code
-
-    def commands(self, root: str) -> dict[str, str]:
-        """Those that read a dataset and write nothing into it; with a publication, also its publisher."""
-        here = "--engine local --workers 1"
-        if root == "packed":
-            return {"publish": f"publish {self.base}/web --to {self.base}/packed --shard-size 10 {here}"}
-        at = f"{self.base}/{root}"
-        return {
-            "status": f"status {at}",
-            "verify": f"verify {at} {here}",
-            "report": f"report {at} --out {self.out}/page.html {here}",
-            "publish": f"publish {at} --to {self.out}/published --shard-size 10 --readers webdataset {here}",
-        }
-
-
-def _listing(base: Path) -> set[Path]:
-    return {path for path in base.rglob("*") if ".scratch" not in path.parts}
+def commands(world: World, root: str) -> dict[str, str]:
+    """Those that read a dataset and write nothing into it; with a publication, also its publisher."""
+    here = "--engine local --workers 1"
+    if root == "packed":
+        return {"publish": f"publish {world.base}/web --to {world.base}/packed --shard-size 10 {here}"}
+    at = f"{world.base}/{root}"
+    return {
+        "status": f"status {at}",
+        "verify": f"verify {at} {here}",
+        "report": f"report {at} --out {world.out}/page.html {here}",
+        "publish": f"publish {at} --to {world.out}/published --shard-size 10 --readers webdataset {here}",
+    }
 
 
 @pytest.fixture(scope="module")
@@ -110,85 +65,6 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         patch.setattr(sys.modules["pipeline.engine.run"], "open_pool", HerePool)
         patch.chdir(base)
         yield World(base, base / "out")
-
-
-@pytest.fixture(autouse=True)
-def _bounded() -> Iterator[None]:
-    """Memory is measured over a test, for what is handed back to the system cannot be seen afterwards."""
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    yield
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < MEGABYTES * 1000
-
-
-SHALLOW = (b"", b"{", b"null", b"[1, 2]", b"<html>", b"\xff\xfe\x00", b"PAR1PAR1", bytes(2000), b"1e999", b"NaN")
-RAW = st.sampled_from([*SHALLOW, b'"\\ud800"', b"9" * 6000, b"[" * 200_000, b'{"a":' * 200_000])
-VALUES = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-1, 1)
-    | st.sampled_from([2**31, 2**53, 2**63, 10**30, -(2**63)])
-    | st.floats()
-    | st.sampled_from(["", "x", "-1", "../../x", "/etc/passwd", "\ud800", "\u202e", "a\x1b[2J", "a" * 5000]),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("ab"), inner, max_size=2),
-    max_leaves=4,
-)
-
-
-@st.composite
-def changed_bytes(draw: st.DrawFn, whole: bytes) -> bytes:
-    """Cut, or with some bytes changed."""
-    if draw(st.booleans()):
-        return whole[: draw(st.integers(0, max(0, len(whole) - 1)))]
-    data = bytearray(whole)
-    for place in draw(st.lists(st.integers(0, len(whole) - 1), min_size=1, max_size=4)):
-        data[place] = draw(st.integers(0, 255))
-    return bytes(data)
-
-
-@st.composite
-def changed_json(draw: st.DrawFn, whole: bytes) -> bytes:
-    """With an entry, wherever in it, removed, replaced or added."""
-    record = json.loads(whole)
-    place: Any = record
-    while True:
-        keys = list(place) if isinstance(place, dict) else list(range(len(place)))
-        key = draw(st.sampled_from(keys)) if keys else "more"
-        if not isinstance(place, dict) and not keys:
-            place.append(draw(VALUES))
-            break
-        if keys and isinstance(place[key], dict | list) and draw(st.booleans()):
-            place = place[key]
-            continue
-        how = draw(st.sampled_from(["remove", "replace", "replace", "replace", "add"]))
-        if how == "remove" and keys:
-            del place[key]
-        elif how == "add" and isinstance(place, dict):
-            place["more"] = draw(VALUES)
-        else:
-            place[key] = draw(VALUES)
-        break
-    return json.dumps(record).encode()
-
-
-@st.composite
-def changed_table(draw: st.DrawFn, whole: bytes) -> bytes:
-    """With a column dropped, emptied or replaced, rows dropped or doubled."""
-    table = pq.read_table(io.BytesIO(whole), use_threads=False)
-    how = draw(st.sampled_from(["column", "column", "column", "rows", "twice", "drop", "nothing"]))
-    if how == "rows":
-        return encode_table(table.slice(draw(st.integers(0, len(table)))))
-    if how == "twice":
-        return encode_table(pa.concat_tables([table, table]))
-    if how == "nothing":
-        return encode_table(pa.table({}))
-    name = draw(st.sampled_from(table.column_names))
-    if how == "drop":
-        return encode_table(table.drop_columns([name]))
-    of = table.schema.field(name).type
-    odd = [None, -7, 2**62, 1.5, float("nan"), "x\u202e/../", b"\xff\xfe", [[1]], {"a": 1}, True]
-    value = draw(st.sampled_from(odd))
-    column = pa.nulls(len(table), of) if value is None else pa.array([value] * len(table))
-    return encode_table(table.set_column(table.column_names.index(name), name, column))
 
 
 @st.composite
@@ -210,18 +86,9 @@ def alterations(draw: st.DrawFn, world: World) -> tuple[str, dict[Path, bytes]]:
 
 def _try(world: World, data: st.DataObject) -> None:
     root, files = data.draw(alterations(world))
-    words = data.draw(st.sampled_from(sorted(world.commands(root).values())))
+    words = data.draw(st.sampled_from(sorted(commands(world, root).values())))
     with altered(files):
         world.tell(words)
-
-
-QUICK = settings(
-    deadline=None,
-    database=None,
-    derandomize=True,
-    max_examples=50,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.data_too_large],
-)
 
 
 @QUICK
@@ -240,7 +107,7 @@ def test_many_altered_files_end_in_lines(world: World, data: st.DataObject) -> N
 def test_unaltered_files_are_whole(world: World) -> None:
     """The positive control: every command ends with 0 on what the others alter."""
     for root in ("web", "scenes", "packed"):
-        for name, words in world.commands(root).items():
+        for name, words in commands(world, root).items():
             assert world.tell(words) == 0, (root, name)
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from extractors.records import BadRecord
 from extractors.weights import digest_lock as locks
 from extractors.weights.digest_lock import lock, lock_converted, read_lock
 
@@ -16,6 +17,14 @@ def test_the_first_digest_stays(tmp_path: Path) -> None:
     assert read_lock(path) == {"sha256": "aa", "converted": "cc"}
     assert lock(path, "bb") == "aa"
     assert os.listdir(path.parent) == ["net.lock"]
+
+
+@pytest.mark.parametrize("data", ["{}", '{"converted": "cc"}', '{"sha256": ""}', '{"sha256": 1}', "[]", ""])
+def test_a_lock_that_locks_nothing_is_refused(data: str, tmp_path: Path) -> None:
+    """It would let any file pass as the first one."""
+    (tmp_path / "net.lock").write_text(data)
+    with pytest.raises(BadRecord, match=r"net\.lock: must .*; without it, the next weight file"):
+        read_lock(tmp_path / "net.lock")
 
 
 def test_of_two_who_lock_at_once_both_hear_of_one_winner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
