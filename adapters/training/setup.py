@@ -17,7 +17,7 @@ from adapters.training.example import LATENTS, CropConfig, read_latent
 from adapters.training.loader import SampleStream, shapes_of
 from extractors.atomic import cache_folder
 from extractors.base import Extractor
-from extractors.maps.crop import SIZE_MULTIPLE
+from extractors.maps.crop import SIZE_MULTIPLE, fixed_side
 from extractors.networks.vae import digest_encoder
 from extractors.registry import UnknownCondition, format_of, make_extractor
 from extractors.weights.file import WeightsDamaged, WeightsUnavailable
@@ -53,6 +53,8 @@ def open_samples(
         )
         for root, extent in zip(config.roots, extents or [None] * len(config.roots), strict=True)
     ]
+    if config.latents is not None:
+        check_latent_sizes(config, [stream.short_side for stream in streams])
     if len(streams) == 1:
         return streams[0]
     return mix_streams(streams, config.mix or tuple(map(len, streams)), config.seed)
@@ -70,6 +72,21 @@ def open_base(config: TrainConfig, device: torch.device) -> Base:
     if config.compile:
         base.unet.compile()
     return base
+
+
+def check_latent_sizes(config: TrainConfig, short_sides: Sequence[int | None]) -> None:
+    """RequestError where datasets have latents of crops of different sizes, of which no batch can be made.
+
+    short_sides: of each dataset's pictures, in pixels; None where it is not known.
+    """
+    found = {side and fixed_side(side, side): root for root, side in zip(config.roots, short_sides, strict=True)}
+    found.pop(None, None)
+    if len(found) > 1:
+        told = ", ".join(f"those of {root} of {side}" for side, root in sorted(found.items()))
+        raise RequestError(
+            f"--latents of several datasets must be of crops of one size in pixels, and {told}; without --latents "
+            "pictures are cut to the smallest"
+        )
 
 
 def check_latents(config: TrainConfig, base: Base) -> None:

@@ -1,4 +1,4 @@
-"""Workers on this machine, by torch's launcher."""
+"""Workers on this machine, by the part of torch's launcher that starts processes and waits for them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import logging
 import multiprocessing
 import os
 import signal
+import socket
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
@@ -29,6 +30,9 @@ IMPORTED = (
 """What workers find imported, which takes seconds, each of them and after each death."""
 
 
+LOOPBACK = "127.0.0.1"
+
+
 def prepare_here(config: TrainConfig, workers: int) -> TrainConfig:
     """The same for processes of this machine. RequestError where it has GPUs, and not one for each."""
     import torch
@@ -41,33 +45,65 @@ def prepare_here(config: TrainConfig, workers: int) -> TrainConfig:
 
 def train_here(config: TrainConfig, workers: int) -> TrainSummary:
     """An attempt; see `Attempt`."""
-    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
-    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException, start_processes
 
     _silence("torch.distributed.elastic", "torch.multiprocessing")
     multiprocessing.set_forkserver_preload([*IMPORTED])
-    with tempfile.TemporaryDirectory() as folder, _keep_handlers():
-        launch = LaunchConfig(
-            min_nodes=1,
-            max_nodes=1,
-            nproc_per_node=workers,
-            run_id="train",
-            rdzv_backend="c10d",
-            rdzv_endpoint="localhost:0",
-            local_addr="localhost",
-            max_restarts=0,
-            start_method="forkserver",
-            logs_specs=DefaultLogsSpecs(log_dir=folder),
-        )
+    with tempfile.TemporaryDirectory() as folder, _keep_handlers(), open_store() as port:
         try:
-            summaries = elastic_launch(launch, _work_here)(config)
-        except ChildFailedError as error:
-            raise judge({**read_deaths(error.failures), **read_ends(Path(folder))}) from None
+            started = start_processes(
+                "train",
+                _work_here,
+                args=dict.fromkeys(range(workers), (config,)),
+                envs={rank: describe_world(rank, workers, port) for rank in range(workers)},
+                logs_specs=DefaultLogsSpecs(log_dir=folder),
+                start_method="forkserver",
+            )
+            try:
+                result = started.wait(period=0.1)
+            finally:
+                started.close()
         except SignalException as error:
             raise KeyboardInterrupt from error
-    summary: TrainSummary = summaries[0]
+        assert result is not None
+        if result.is_failed():
+            raise judge({**read_deaths(result.failures), **read_ends(Path(folder))})
+    summary: TrainSummary = result.return_values[0]
     return summary
+
+
+@contextmanager
+def open_store() -> Iterator[int]:
+    """The store by which workers find each other, on a port of this machine that no other machine can reach.
+
+    torch itself would open it to the network, where anybody may write to it.
+    """
+    from torch.distributed import TCPStore  # type: ignore[attr-defined]  # which it documents
+
+    listening = socket.create_server((LOOPBACK, 0))
+    port: int = listening.getsockname()[1]
+    store = TCPStore(
+        LOOPBACK, port, is_master=True, wait_for_workers=False, master_listen_fd=listening.detach(), use_libuv=True
+    )
+    try:
+        yield port
+    finally:
+        del store  # which closes the port
+
+
+def describe_world(rank: int, workers: int, port: int) -> dict[str, str]:
+    """What a worker's environment tells torch.distributed: who it is, and where the others are."""
+    interfaces = {name: os.environ.get(name, "lo") for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")}
+    return {
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "WORLD_SIZE": str(workers),
+        "LOCAL_WORLD_SIZE": str(workers),
+        "MASTER_ADDR": LOOPBACK,
+        "MASTER_PORT": str(port),
+        "TORCHELASTIC_USE_AGENT_STORE": "True",  # no worker opens a store of its own
+        **interfaces,
+    }
 
 
 def _work_here(config: TrainConfig) -> TrainSummary:

@@ -73,3 +73,38 @@ def train_apart(world: World, config: TrainConfig) -> list[tuple[int, str]]:
 def broadcast_rank(world: World, given: None) -> Any:
     """What the first rank says."""
     return world.broadcast({"rank": world.rank, "wörter": ["é"]})
+
+
+def train_spoiled(world: World, given: tuple[TrainConfig, str, int]) -> tuple[list[str], int]:
+    """What a rank has after a training in which the last rank met a NaN at one step: a digest of the weights after
+    each step, and how many steps it skipped. given: the config, "loss" or "gradients", the step from 1 on."""
+    from adapters.base import digest_networks, load_base
+    from adapters.training.loss import Objective
+    from adapters.training.step import Step
+    from adapters.training.trainer import Training
+
+    config, what, spoiled = given
+    plain_step, plain_loss = Step.__call__, Objective.loss
+    digests: list[str] = []
+    skipped = []
+
+    def step(self: Step, batches: Any) -> float:
+        loss = plain_step(self, batches)
+        digests.append(digest_networks({"adapter": training.adapter}))
+        skipped.append(not self.taken)
+        return loss
+
+    def loss(self: Objective, adapter: Any, noisy: Any) -> torch.Tensor:
+        found = plain_loss(self, adapter, noisy)
+        if not found.requires_grad or world.rank < world.world_size - 1 or len(digests) != spoiled - 1:
+            return found
+        if what == "loss":
+            return found * torch.nan
+        found.register_hook(lambda gradient: gradient * torch.nan)
+        return found
+
+    Step.__call__, Objective.loss = step, loss  # type: ignore[method-assign]  # in this process alone
+    training = Training(config, toy_stream(), load_base("tiny"), world)
+    summary = training.run()
+    assert summary.skipped == sum(skipped)
+    return digests, summary.skipped

@@ -187,9 +187,11 @@ def begun(log: Path) -> list[int]:
     return [note.shard for note in read_log(log) if note.what == "begin"]
 
 
-def make_images(root: str | Path, source: Pictures, shard_size: int, truths: tuple[str, ...] = ()) -> Dataset:
+def make_images(
+    root: str | Path, source: Pictures, shard_size: int, truths: tuple[str, ...] = (), size: int = 64
+) -> Dataset:
     """A dataset with its images column (and truths), made in this process without an engine."""
-    geometry = Geometry(size=64)
+    geometry = Geometry(size=size)
     dataset = plan_dataset(os.fspath(root), source, geometry, shard_size)
     stage = Ingest(dataset, source, claim_truths(dataset, source, truths))
     stage.setup()

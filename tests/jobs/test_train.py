@@ -7,10 +7,14 @@ import os
 import re
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from shutil import copytree, disk_usage
 from typing import Any
 
+import psutil
 import pytest
 
 from adapters.model.diffusers_io import WEIGHTS
@@ -68,11 +72,42 @@ def test_the_summary_is_one_line_or_json(alone: Path, scenes: Path, capsys: pyte
     assert 0 <= record["wait"] <= 1
 
 
+def _listening(process: psutil.Process) -> set[str]:
+    """The addresses at which a process accepts connections."""
+    try:
+        found = process.net_connections(kind="inet")
+    except psutil.Error:  # it has just ended
+        return set()
+    return {connection.laddr.ip for connection in found if connection.status == psutil.CONN_LISTEN}
+
+
+@contextmanager
+def _watch_addresses() -> Iterator[set[str]]:
+    """All addresses at which this process and its descendants accept connections during the block."""
+    own, ended, seen = psutil.Process(), threading.Event(), set[str]()
+    before = _listening(own)
+
+    def watch() -> None:
+        while not ended.wait(0.05):
+            seen.update(*map(_listening, (own, *own.children(recursive=True))))
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        ended.set()
+        thread.join()
+        seen -= before
+
+
 def test_two_workers_of_this_machine_equal_one(
     alone: Path, scenes: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     words = train_words(scenes, tmp_path / "run")
-    assert run([*words, "--workers", "2", "--engine", "local"]) == 0
+    with _watch_addresses() as listening:
+        assert run([*words, "--workers", "2", "--engine", "local"]) == 0
+    assert listening == {"127.0.0.1"}, "nobody else can reach where the workers meet"
     out, err = capfd.readouterr()
     assert out.startswith("train: 4 steps, 4 of them now; ")
     assert out.count("\n") == 1, "one of them tells"

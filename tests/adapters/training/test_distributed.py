@@ -15,7 +15,7 @@ from adapters.training.distributed import World, join_world, share_threads
 from adapters.training.trainer import Training
 from pipeline.errors import RequestError
 from pipeline.runlog import read_log
-from tests.adapters.ranks import broadcast_rank, run_ranks, train_apart, train_toy
+from tests.adapters.ranks import broadcast_rank, run_ranks, train_apart, train_spoiled, train_toy
 from tests.adapters.toys import toy_config, toy_stream
 
 BATCH = 4
@@ -75,6 +75,16 @@ def test_a_run_goes_on_with_another_number_of_ranks(
             visits += _join(run_ranks(ranks, train_toy, _config(tmp_path, steps)))
     assert visits == alone[1]
     _assert_close(tmp_path, alone[0])
+
+
+@pytest.mark.parametrize("what", ["loss", "gradients"])
+def test_all_ranks_skip_the_step_in_which_one_meets_a_nan_and_stay_equal(what: str, tmp_path: Path) -> None:
+    first, second = run_ranks(2, train_spoiled, (_config(tmp_path, steps=4), what, 3))
+    assert first == second
+    digests, skipped = first
+    assert skipped == 1
+    assert len(set(digests)) == 3
+    assert digests[2] == digests[1], "the weights stay as they were"
 
 
 @pytest.mark.soak

@@ -162,6 +162,20 @@ def test_a_training_reads_the_column(root: str, column: str, tmp_path: Path, dec
     assert not decoded
 
 
+def test_latents_of_two_sizes_in_a_mix_are_refused_before_a_run_is_begun(root: str, tmp_path: Path) -> None:
+    larger = make_images(tmp_path / "larger", Pictures(4, size=128), 4, size=128)
+    for name in ("canny", "latents"):
+        stage = plan_extract(larger, [name], variant="mini")
+        stage.setup()
+        assert stage(0).errors == ()
+    asked = {"condition": "canny", "latents": "latents", "steps": 1}
+    told = f"those of {root} of 64, those of {larger.store.root} of 128; without"
+    with pytest.raises(RequestError, match=f"must be of crops of one size .*{told}"):
+        train(toy_config(tmp_path / "run", roots=(root, larger.store.root), **asked))
+    assert not (tmp_path / "run").exists()
+    assert train(toy_config(tmp_path / "run", roots=(root, root), **asked)).steps == 1
+
+
 def save_base(base: Base, folder: Path) -> None:
     for name, network in base.networks.items():
         network.save_pretrained(folder / name)  # type: ignore[operator]

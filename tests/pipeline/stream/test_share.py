@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +18,8 @@ from pipeline.stream import open_stream
 from pipeline.stream.share import own_positions
 from tests.pipeline.stream.test_mixture import mixture
 from tests.pipeline.stream.toys import memory_stream
+
+CHECKOUT = Path(__file__).parents[3]
 
 
 @pytest.mark.parametrize("batch", [1, 4])
@@ -63,6 +69,28 @@ def test_one_of_several_ranks_must_say_which_it_is(monkeypatch: pytest.MonkeyPat
         assert sorted(key for part in parts for key in part) == sorted(whole)
     with pytest.raises(RequestError, match="rank must be one of 0 to 3, not 4"):
         memory_stream().samples(0, rank=4, ranks=4)
+
+
+@pytest.mark.soak
+def test_under_accelerate_each_sample_comes_once_or_it_is_refused(root: Path, tmp_path: Path) -> None:
+    script = ["-m", "tests.pipeline.stream.accelerate_reader", os.fspath(root), os.fspath(tmp_path)]
+    ended = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", *script],
+        cwd=CHECKOUT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert ended.returncode == 0, ended.stderr
+    said = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2)]
+    for of_rank in said:
+        assert of_rank["ranks"] == 2
+        assert of_rank["refused"].startswith("this is one of 2 processes, and samples() must be told")
+        assert "rank=accelerator.process_index, ranks=accelerator.num_processes" in of_rank["refused"]
+    for way in ("own", "dispatched", "divided"):
+        assert all(len(of_rank[way]) == 34 for of_rank in said), way
+        assert sorted(said[0][way] + said[1][way]) == list(range(68)), way
 
 
 def test_torch_knows_of_ranks_without_an_environment(monkeypatch: pytest.MonkeyPatch) -> None:
