@@ -9,6 +9,9 @@ from pipeline.errors import RequestError
 
 AdapterName = Literal["base", "small", "tiny", "xl"]
 
+Family = Literal["sd", "sdxl"]
+"""Of bases: Stable Diffusion 1.x and 2.x, and SDXL."""
+
 Precision = Literal["fp32", "bf16", "fp16"]
 
 

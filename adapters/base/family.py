@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from adapters.base.frozen import Family
+from adapters.base.diffusion import PREDICTIONS
+from adapters.options import Family
 from pipeline.errors import RequestError
 
 SCHEDULERS = {
@@ -15,7 +16,7 @@ SCHEDULERS = {
     *("DPMSolverSinglestepScheduler", "DPMSolverSDEScheduler", "UniPCMultistepScheduler", "TCDScheduler"),
     *("DDIMParallelScheduler", "DDPMParallelScheduler"),
 }
-"""Samplers of models that were trained to predict the noise at one of many time steps with given betas."""
+"""Samplers of models that were trained at many timesteps with given betas."""
 FACTOR = 8
 """Pixels per side of a latent's cell, of all Stable Diffusions."""
 
@@ -23,7 +24,7 @@ Config = Mapping[str, Any]
 
 
 def check_scheduler(name: str, config: Config) -> None:
-    """RequestError unless the model was trained on a schedule of betas, and predicts the noise."""
+    """RequestError unless the model was trained on a schedule of betas, and predicts what `Diffusion` knows."""
     sampler = config.get("_class_name", "DDPMScheduler")
     if sampler not in SCHEDULERS or config.get("use_flow_sigmas"):
         kind = f"{sampler} with use_flow_sigmas" if sampler in SCHEDULERS else sampler
@@ -32,15 +33,18 @@ def check_scheduler(name: str, config: Config) -> None:
             f"{name} is {kind}"
         )
     prediction = config.get("prediction_type", "epsilon")
-    if prediction != "epsilon":
-        raise RequestError(f"--base must predict the noise (epsilon), and {name} predicts {prediction}")
+    if prediction not in PREDICTIONS:
+        raise RequestError(
+            f"--base must predict the noise or the velocity ({', '.join(PREDICTIONS)}), and {name} predicts "
+            f"{prediction}"
+        )
     if config.get("trained_betas") is None:
         for key in ("beta_start", "beta_end", "beta_schedule"):
             if config.get(key) is None:
                 raise RequestError(
                     f"--base must state its noise schedule, and scheduler_config.json of {name} has no {key}"
                 )
-    if config.get("rescale_betas_zero_snr"):
+    if prediction == "epsilon" and config.get("rescale_betas_zero_snr"):
         raise RequestError(
             f"--base that predicts the noise must leave some picture in its last step, and {name} has a schedule "
             "rescaled to zero terminal SNR (rescale_betas_zero_snr)"
@@ -77,7 +81,7 @@ def find_family(name: str, unet: Config, index: Config, vae: Config) -> Family:
     unknown = next((unet[key] for key in ("class_embed_type", "encoder_hid_dim_type") if unet.get(key)), None)
     if extra not in families or unknown:
         raise RequestError(
-            f"--base must be of the Stable Diffusion 1.x or SDXL family, and the UNet of {name} "
+            f"--base must be of the Stable Diffusion 1.x, 2.x or SDXL family, and the UNet of {name} "
             f"is conditioned on {unknown or extra} as well"
         )
     return families[extra]

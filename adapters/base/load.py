@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from adapters.base.base import Base
 from adapters.base.family import check_autoencoder, check_scheduler, find_family
-from adapters.base.frozen import Base, Family
 from adapters.base.mini import find_mini
-from adapters.options import Precision
+from adapters.base.stable_diffusion import StableDiffusion
+from adapters.options import Family, Precision
 from pipeline.errors import RequestError
 
 if TYPE_CHECKING:
@@ -45,10 +46,10 @@ def freeze_to(base: Base, device: str, dtype: torch.dtype) -> None:
         torch.nn.Module.to(network, device, torch.float32 if narrow else dtype)
     if device == "cpu":
         # Its convolutions take two thirds of the time with the channels last, picture by picture (see `encode`).
-        torch.nn.Module.to(base.vae, memory_format=torch.channels_last)
+        torch.nn.Module.to(base.networks["vae"], memory_format=torch.channels_last)
 
 
-def _build_tiny(family: Family) -> Base:
+def _build_tiny(family: Family) -> StableDiffusion:
     from adapters.base import tiny
     from extractors.networks.mini_vae import build_vae
 
@@ -57,9 +58,8 @@ def _build_tiny(family: Family) -> Base:
         unet, text_encoders = tiny.build_unet(family), tiny.build_text_encoders(family)
         vae = build_vae()
     tokenizers = tuple(tiny.build_tokenizer() for _ in text_encoders)
-    return Base(
-        unet, vae, text_encoders, tokenizers, make_noise_schedule(), force_zeros_for_empty_prompt=family == "sdxl"
-    )
+    schedule, zeros = make_noise_schedule(), family == "sdxl"
+    return StableDiffusion(family, unet, vae, text_encoders, tokenizers, schedule, zeros)
 
 
 def make_noise_schedule() -> DDPMScheduler:
@@ -76,7 +76,7 @@ def make_noise_schedule() -> DDPMScheduler:
     )
 
 
-def _read(name: str) -> Base:
+def _read(name: str) -> StableDiffusion:
     from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
     from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
@@ -89,7 +89,8 @@ def _read(name: str) -> Base:
         check_autoencoder(name, vae)
         second = ((CLIPTextModelWithProjection, "_2"),) if family == "sdxl" else ()
         texts = ((CLIPTextModel, ""), *second)
-        return Base(
+        return StableDiffusion(
+            family,
             _read_network(UNet2DConditionModel, name, "unet"),
             _read_network(AutoencoderKL, name, "vae"),
             tuple(_read_network(encoder, name, f"text_encoder{number}") for encoder, number in texts),

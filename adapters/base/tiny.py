@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from diffusers import UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
-    from adapters.base.frozen import Family
+    from adapters.options import Family
 
 SEED = 0
 WIDTHS: dict[Family, tuple[int, ...]] = {"sd": (32, 32, 32, 64), "sdxl": (32, 32, 64)}

@@ -16,7 +16,7 @@ from adapters.evaluation.example import EvalExample, crop_middle, seed_of
 from adapters.evaluation.samples import EvalSamples
 from adapters.inference.control_images import to_control_image
 from adapters.inference.image_folder import ImageFolder, digest_array
-from adapters.inference.sampler import describe_sampler, generate
+from adapters.inference.sampler import generate
 from adapters.model.adapter import Adapter
 from adapters.model.compose import AdapterInput
 
@@ -83,7 +83,7 @@ class Maker:
                 "precision": config.precision,
                 "batch": config.batch,
                 **config.sampling.record(),
-                **describe_sampler(self._base),
+                **self._base.describe_sampler(),
             },
         )
         names = [name for seed in self.seeds for name in self._make(way, image_folder, seed)]

@@ -23,7 +23,7 @@ from adapters.inference.control_images import (
 from adapters.inference.image_folder import ImageFolder, digest_array
 from adapters.inference.inpaint import Inpainting, prepare_inpainting
 from adapters.inference.map_file import load_picture
-from adapters.inference.sampler import Progress, describe_sampler, generate
+from adapters.inference.sampler import Progress, generate
 from adapters.model.compose import AdapterInput
 from adapters.model.convert import read_adapter
 from pipeline.errors import RequestError
@@ -150,7 +150,7 @@ def _describe(
         **config.sampling.record(),
         "precision": config.precision,
         "batch": config.batch,
-        **describe_sampler(base),
+        **base.describe_sampler(),
     }
 
 

@@ -7,15 +7,11 @@ section 4.3; Blended Latent Diffusion, arXiv 2206.02779); at the end the pixels 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from adapters.base import Base
-
-if TYPE_CHECKING:
-    from diffusers import DDIMScheduler
 
 
 @dataclass(frozen=True)
@@ -31,12 +27,12 @@ class Inpainting:
     hole: torch.Tensor
 
     def restore(
-        self, latents: torch.Tensor, noise: torch.Tensor, scheduler: DDIMScheduler, timestep: torch.Tensor | None
+        self, latents: torch.Tensor, noise: torch.Tensor, base: Base, timestep: torch.Tensor | None
     ) -> torch.Tensor:
         """`latents` (N, C, h, w), outside the hole the picture's, noised to `timestep` (None: clean)."""
         known = self.latents.expand_as(latents)
         if timestep is not None:
-            known = scheduler.add_noise(known, noise, timestep.expand(len(latents)))
+            known = base.add_noise(known, noise, timestep.expand(len(latents)))
         return torch.where(self.hole, latents, known)
 
     def paste(self, pictures: np.ndarray) -> np.ndarray:

@@ -1,10 +1,10 @@
-"""Pictures from captions, control images and seeds: DDIM on a frozen base, with adapters."""
+"""Pictures from captions, control images and seeds: a frozen base with its own sampler, and adapters beside it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,19 +15,6 @@ from adapters.inference.inpaint import Inpainting
 from adapters.model.adapter import Adapter
 from adapters.model.compose import AdapterInput, check_base, compose
 from pipeline.errors import RequestError
-
-if TYPE_CHECKING:
-    from diffusers import DDIMScheduler
-
-DDIM: dict[str, Any] = {
-    "clip_sample": False,
-    "thresholding": False,
-    "set_alpha_to_one": False,
-    "timestep_spacing": "leading",
-    "steps_offset": 1,
-}
-"""As the files of SD 1.x and SDXL set it. A base's own file may leave these out, or be for another sampler; what
-diffusers then takes suits models of pixels, and clips latents as if they ended at 1."""
 
 Progress = Callable[[int], Any]
 """Called after each batch with the number of pictures done."""
@@ -94,7 +81,7 @@ def generate(
         )
         decoded = base.decode(latents)
         if not (torch.isfinite(latents).all() and torch.isfinite(decoded).all()):
-            dtype = str(base.unet.dtype).removeprefix("torch.")
+            dtype = str(base.dtype).removeprefix("torch.")
             raise RequestError(
                 f"the picture of seed {seeds[first]}, or of one painted with it, is not finite: the base "
                 f"overflows in {dtype} (try --precision bf16 or fp32), or --scale or a weight is too large"
@@ -128,7 +115,7 @@ def _denoise(
     pixels: tuple[int, int],
 ) -> torch.Tensor:
     """float32 (N, channels, h, w): scaled latents without noise."""
-    scheduler = make_scheduler(base, sampling.steps)
+    sampler = base.make_sampler(sampling.steps)
     prompt_embeds, guided = base.embed(captions), sampling.guidance > 1
     if guided:
         prompt_embeds = concat_embeds(
@@ -139,37 +126,17 @@ def _denoise(
     if guided:  # as the published sampler and diffusers do: both halves feel the adapter
         features = [torch.cat([feature, feature]) for feature in features]
     latents = noise
-    for step, timestep in enumerate(scheduler.timesteps):
+    for step, timestep in enumerate(sampler.timesteps):
         if inpainting:
-            latents = inpainting.restore(latents, noise, scheduler, timestep)
+            latents = inpainting.restore(latents, noise, base, timestep)
         given = features if step in acting else None
         twice = torch.cat([latents, latents]) if guided else latents
-        predicted = base.predict(twice, timestep.to(base.device), prompt_embeds, given, pixels)
+        predicted = base.denoise(twice, timestep.to(base.device), prompt_embeds, given, pixels)
         if guided:
             without, with_ = predicted.chunk(2)
             predicted = without + sampling.guidance * (with_ - without)
-        latents = scheduler.step(predicted, timestep, latents).prev_sample
-    return inpainting.restore(latents, noise, scheduler, None) if inpainting else latents
-
-
-def make_scheduler(base: Base, steps: int) -> DDIMScheduler:
-    """DDIM (arXiv 2010.02502) on the base's own noise schedule, deterministic."""
-    from diffusers import DDIMScheduler
-
-    scheduler: DDIMScheduler = DDIMScheduler.from_config(base.scheduler.config, **DDIM)
-    scheduler.set_timesteps(steps)
-    return scheduler
-
-
-def describe_sampler(base: Base) -> dict[str, Any]:
-    """What belongs in a picture's record besides the base: DDIM's settings, where its file has others or none.
-
-    Pictures made before these were fixed are then not taken for those that would be made now.
-    """
-    from diffusers import DDIMScheduler
-
-    own = DDIMScheduler.from_config(base.scheduler.config).config
-    return {} if all(own[name] == value for name, value in DDIM.items()) else {"ddim": DDIM}
+        latents = sampler.step(predicted, timestep, latents)
+    return inpainting.restore(latents, noise, base, None) if inpainting else latents
 
 
 def to_pixels(pictures: torch.Tensor) -> np.ndarray:

@@ -9,7 +9,7 @@ import torch
 
 from adapters.base import Base
 from adapters.model.adapter import Adapter
-from adapters.model.config import AdapterConfig, adapter_config_for
+from adapters.model.config import SIZE_OF_FAMILY, AdapterConfig, adapter_config_for
 from pipeline.errors import RequestError
 
 
@@ -59,7 +59,7 @@ def check_compatible(adapter_inputs: Sequence[AdapterInput]) -> None:
 
 def check_base(base: Base, adapter_inputs: Sequence[AdapterInput]) -> None:
     """Raises RequestError for an adapter that was made for a UNet of another shape."""
-    expected = _features(adapter_config_for("xl" if base.family == "sdxl" else "base", 1, base.widths))
+    expected = _features(adapter_config_for(SIZE_OF_FAMILY[base.family], 1, base.widths))
     for adapter_input in adapter_inputs:
         found = _features(adapter_input.adapter.config)
         if found != expected:

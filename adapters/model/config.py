@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from adapters.options import AdapterName
+from adapters.options import AdapterName, Family
 from pipeline.errors import RequestError
 
 
@@ -34,6 +34,10 @@ SIZES: dict[AdapterName, AdapterSize] = {
     "tiny": AdapterSize("light", narrow=8, blocks=4, unshuffle=8, downs=(False, True, True, True)),
     "xl": AdapterSize("full", narrow=1, blocks=2, unshuffle=16, downs=(False, False, True, False)),
 }
+
+
+SIZE_OF_FAMILY: dict[Family, AdapterName] = {"sd": "base", "sdxl": "xl"}
+"""A size whose features the denoisers of a family take; others may have features of the same shapes."""
 
 
 @dataclass(frozen=True)

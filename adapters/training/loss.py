@@ -1,4 +1,4 @@
-"""The loss: how well the frozen UNet, helped by the adapter's features, predicts the noise in a noisy latent."""
+"""The loss: how well the frozen base, helped by the adapter's features, predicts its target from noisy latents."""
 
 from __future__ import annotations
 
@@ -36,11 +36,12 @@ Network = Callable[[torch.Tensor], list[torch.Tensor]]
 class NoisyLatents:
     """What the base makes of a batch: all that the loss needs.
 
-    latents, noise: float32 (N, 4, h, w). timesteps: int64 (N,). conditions: float32 (N, C, H, W) in 0..1.
+    latents, target: float32 (N, 4, h, w), what the base is given and what it is to predict. times: int64 (N,).
+    conditions: float32 (N, C, H, W) in 0..1.
     """
 
     latents: torch.Tensor
-    noise: torch.Tensor
+    target: torch.Tensor
     timesteps: torch.Tensor
     prompt_embeds: PromptEmbeds
     conditions: torch.Tensor
@@ -80,19 +81,20 @@ class Objective:
             mean, std = base.encode(scale_pictures(batch.pictures))
         latents = base.scale(mean + std * batch.vae_noise)
         timesteps = SCHEDULES[self.schedule](batch.u, base.time_steps).to(base.device)
-        noisy = base.scheduler.add_noise(latents, batch.noises, timesteps)
+        noisy = base.add_noise(latents, batch.noises, timesteps)
+        target = base.target(latents, batch.noises, timesteps)
         conditions = scale_control_images(control_images.to(base.device), self.condition, batch.edges)
-        return NoisyLatents(noisy, batch.noises, timesteps, self.embed(batch.captions), conditions)
+        return NoisyLatents(noisy, target, timesteps, self.embed(batch.captions), conditions)
 
     def loss(self, adapter: Network, noisy: NoisyLatents) -> torch.Tensor:
-        """Mean squared error of the predicted noise, a scalar."""
+        """Mean squared error of the prediction, a scalar."""
         height, width = noisy.conditions.shape[-2:]
         with self.rounding():
             features = adapter(noisy.conditions)
-            predicted = self.base.predict(
+            predicted = self.base.denoise(
                 noisy.latents, noisy.timesteps, noisy.prompt_embeds, features, (height, width)
             )
-        return torch.nn.functional.mse_loss(predicted.float(), noisy.noise)
+        return torch.nn.functional.mse_loss(predicted.float(), noisy.target)
 
     def rounding(self) -> AbstractContextManager[object]:
         """Products in the asked precision; weights stay as they are."""

@@ -68,9 +68,9 @@ def open_base(config: TrainConfig, device: torch.device) -> Base:
     base = load_base(config.base, str(device), DTYPES[config.precision])
     check_latents(config, base)
     if config.gradient_checkpointing:
-        base.unet.enable_gradient_checkpointing()
+        base.denoiser.enable_gradient_checkpointing()  # type: ignore[operator]  # diffusers' models have it
     if config.compile:
-        base.unet.compile()
+        base.denoiser.compile()
     return base
 
 
@@ -93,7 +93,7 @@ def check_latents(config: TrainConfig, base: Base) -> None:
     """RequestError unless the column of every dataset was made by the base's own autoencoder."""
     if config.latents is None:
         return
-    own = digest_encoder(base.vae.state_dict())
+    own = digest_encoder(base.networks["vae"].state_dict())
     for root in config.roots:
         recipe = Dataset.open(root).recipe(config.latents) or {}
         if recipe.get("extractor") != "latents":

@@ -2,16 +2,22 @@ from __future__ import annotations
 
 import pytest
 
-from adapters.base import Base, load_base
+from adapters.base import StableDiffusion, load_base
 
 
 @pytest.fixture(scope="session")
-def tiny() -> Base:
+def tiny() -> StableDiffusion:
     """The tiny base; whoever changes it changes it back."""
-    return load_base("tiny")
+    return _load("tiny")
 
 
 @pytest.fixture(scope="session")
-def tiny_xl() -> Base:
+def tiny_xl() -> StableDiffusion:
     """The tiny base of the SDXL family; whoever changes it changes it back."""
-    return load_base("tiny-xl")
+    return _load("tiny-xl")
+
+
+def _load(name: str) -> StableDiffusion:
+    base = load_base(name)
+    assert isinstance(base, StableDiffusion)
+    return base

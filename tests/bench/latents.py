@@ -14,7 +14,7 @@ import torch
 from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from adapters.base import Base
+from adapters.base import StableDiffusion
 from adapters.base.tiny import build_tokenizer, byte_vocabulary
 from adapters.training.batch import scale_pictures
 from adapters.training.loader import MicroBatches, load_batches
@@ -68,7 +68,7 @@ def bench(folder: Path) -> list[Row]:
     return rows
 
 
-def random_base(parts: int) -> Base:
+def random_base(parts: int) -> StableDiffusion:
     """SD 1.5's shape, every width divided by `parts`; text of one token per byte."""
     torch.manual_seed(0)
     end = byte_vocabulary()["<|endoftext|>"]
@@ -91,14 +91,14 @@ def random_base(parts: int) -> Base:
     widths = [width // parts for width in SHAPE["block_out_channels"]]
     vae = AutoencoderKL(**{**SHAPE, "block_out_channels": widths, "norm_num_groups": 32 // parts})
     scheduler = DDPMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
-    base = Base(unet, vae, (CLIPTextModel(text),), (build_tokenizer(),), scheduler)
+    base = StableDiffusion("sd", unet, vae, (CLIPTextModel(text),), (build_tokenizer(),), scheduler)
     for network in base.networks.values():
         network.requires_grad_(False).eval()
     return base
 
 
 @torch.no_grad()
-def with_latent(sample: Sample, base: Base) -> Sample:
+def with_latent(sample: Sample, base: StableDiffusion) -> Sample:
     picture = torch.from_numpy(decode_rgb(sample.members["jpg"])).permute(2, 0, 1)[None]
     condition_map = VaeEncoder(base.vae)(scale_pictures(picture))[0].numpy().astype(np.float16)
     return Sample(sample.key, {**sample.members, **format_of("latents").encode(condition_map)})

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKL, EulerDiscreteScheduler, UNet2DConditionModel
 
-from adapters.base import Base, load_base, tiny
+from adapters.base import StableDiffusion, load_base, tiny
 from adapters.base.load import freeze_to
 from adapters.model.adapter import make_adapter
 from adapters.model.config import adapter_config_for
@@ -31,7 +31,7 @@ SIZE, BATCH, STEPS = 256, 4, 4
 WIDTHS = (96, 192, 384)
 
 
-def small_sdxl() -> Base:
+def small_sdxl() -> StableDiffusion:
     """As SDXL's configuration, with 0.3 of its channels in the UNet and half of them in the autoencoder."""
     torch.manual_seed(0)
     unet = UNet2DConditionModel(
@@ -58,7 +58,7 @@ def small_sdxl() -> Base:
     known = load_base("tiny-xl")
     for network in (unet, vae):
         network.requires_grad_(False).eval()
-    return Base(unet, vae, known.text_encoders, known.tokenizers, known.scheduler)
+    return StableDiffusion("sdxl", unet, vae, known.text_encoders, known.tokenizers, known.scheduler)
 
 
 def make_batch(latents: bool) -> Batch:
@@ -75,7 +75,7 @@ def make_batch(latents: bool) -> Batch:
     )
 
 
-def our_step(base: Base, latents: bool) -> Callable[[], object]:
+def our_step(base: StableDiffusion, latents: bool) -> Callable[[], object]:
     freeze_to(base, "cpu", torch.float32)
     prompt_embeds = base.embed(["a picture"] * BATCH)
     objective = Objective(base, "depth", "cubic", "fp32", lambda captions: prompt_embeds)
@@ -86,7 +86,7 @@ def our_step(base: Base, latents: bool) -> Callable[[], object]:
     return lambda: step(iter([batch]))
 
 
-def script_step(base: Base) -> Callable[[], object]:
+def script_step(base: StableDiffusion) -> Callable[[], object]:
     """The step of examples/t2i_adapter/train_t2i_adapter_sdxl.py with its defaults, written from its description.
 
     The UNet is in training mode and wants gradients, which nobody uses or clears.

@@ -102,7 +102,7 @@ def measure_base(base: str, count: int, out: Path, say: Say) -> Measured:
         labelled = label_pictures(pictures, segmentation)
         return [Shares(**judge_pictures(pictures, labelled, said, skies), distance=distance) for said in captioned]
 
-    psnr = measure_psnr(load_base(base).vae, true[:SHEET])
+    psnr = measure_psnr(load_base(base).networks["vae"], true[:SHEET])
     tiny = see_features(paint("tiny", captions[: max(2, count // 4)], say), segmentation)
     (found,), (best, by_chance) = judge(painted, captions), judge(true, captions, [*captions[1:], captions[0]])
     return Measured(count, found, best, by_chance, kernel_distance(tiny, real), psnr)

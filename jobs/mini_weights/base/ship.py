@@ -15,10 +15,10 @@ from jobs.mini_weights.loop import Learnt
 from pipeline.scenes import VERSION
 
 if TYPE_CHECKING:
-    from adapters.base import Base
+    from adapters.base import StableDiffusion
 
 
-def ship(base: Base, folder: Path, plan: Plan, done: Mapping[str, Learnt], further: bool) -> None:
+def ship(base: StableDiffusion, folder: Path, plan: Plan, done: Mapping[str, Learnt], further: bool) -> None:
     """Write the base in diffusers' layout, with recipe and digests. The networks are in half precision after it.
 
     done: the parts that were trained. further: they began as the shipped ones, whose parts are told first.

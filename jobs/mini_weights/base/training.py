@@ -19,7 +19,7 @@ from pipeline.errors import RequestError
 if TYPE_CHECKING:
     from torch import nn
 
-    from adapters.base import Base
+    from adapters.base import StableDiffusion
     from adapters.training.distributed import World
 
 SCALED_ON = 500
@@ -63,15 +63,16 @@ def train_base(asked: Asked, say: Say, world: World) -> Path | None:
     return folder
 
 
-def _begin(asked: Asked, scenes: Captioned) -> Base:
+def _begin(asked: Asked, scenes: Captioned) -> StableDiffusion:
     """All networks before the first step."""
-    from adapters.base import Base, load_base
+    from adapters.base import StableDiffusion, load_base
     from adapters.base.load import make_noise_schedule
     from adapters.base.mini import networks
     from jobs.mini_weights.base.tokenizer import build_tokenizer
 
     if asked.further:
         base = load_base("mini")
+        assert isinstance(base, StableDiffusion)
         for network in base.networks.values():
             network.requires_grad_(True)
         return base
@@ -79,10 +80,10 @@ def _begin(asked: Asked, scenes: Captioned) -> Base:
     carry_colours(vae)
     tokenizer = build_tokenizer(scenes.captions)
     texts = (networks.build_text_encoder(tokenizer),)
-    return Base(networks.build_unet(), vae, texts, (tokenizer,), make_noise_schedule())
+    return StableDiffusion("sd", networks.build_unet(), vae, texts, (tokenizer,), make_noise_schedule())
 
 
-def _train_vae(asked: Asked, base: Base, scenes: Captioned, say: Say, world: World) -> Learnt | None:
+def _train_vae(asked: Asked, base: StableDiffusion, scenes: Captioned, say: Say, world: World) -> Learnt | None:
     """The autoencoder, and the scale of its latents."""
     plan, vae = asked.plan, base.vae
     few = replace(scenes, captions=scenes.captions[: plan.vae_scenes])
@@ -96,7 +97,7 @@ def _train_vae(asked: Asked, base: Base, scenes: Captioned, say: Say, world: Wor
     return learnt
 
 
-def _train_unet(asked: Asked, base: Base, scenes: Captioned, say: Say, world: World) -> Learnt | None:
+def _train_unet(asked: Asked, base: StableDiffusion, scenes: Captioned, say: Say, world: World) -> Learnt | None:
     import torch
 
     both = torch.nn.ModuleDict({"unet": base.unet, "text_encoder": base.text_encoders[0]})

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 import torch
+from diffusers import DDPMScheduler
 from safetensors.torch import load_file, save_file
 
-from adapters.base import Base, concat_embeds, digest_base, load_base
+from adapters.base import StableDiffusion, concat_embeds, digest_base, digest_networks, load_base
 from pipeline.errors import RequestError
 
 NAMES = ["tiny", "tiny-xl"]
@@ -18,16 +19,16 @@ CAPTIONS = ["a person waving beside a red cube", "ein Würfel", "", "x" * 500]
 
 
 @pytest.fixture
-def base(request: pytest.FixtureRequest) -> Base:
+def base(request: pytest.FixtureRequest) -> StableDiffusion:
     """The tiny base of the family that the test is asked for."""
-    found: Base = request.getfixturevalue(request.param.replace("-", "_"))
+    found: StableDiffusion = request.getfixturevalue(request.param.replace("-", "_"))
     return found
 
 
 both = pytest.mark.parametrize("base", NAMES, indirect=True)
 
 
-def _save(base: Base, root: Path) -> Path:
+def _save(base: StableDiffusion, root: Path) -> Path:
     """As diffusers keeps one on disk."""
     for name, part in base.networks.items():
         part.save_pretrained(root / name)  # type: ignore[operator]
@@ -38,7 +39,9 @@ def _save(base: Base, root: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def folders(tiny: Base, tiny_xl: Base, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def folders(
+    tiny: StableDiffusion, tiny_xl: StableDiffusion, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("bases")
     return {"sd": _save(tiny, root / "sd"), "sdxl": _save(tiny_xl, root / "sdxl")}
 
@@ -51,7 +54,7 @@ def test_tiny_base_is_the_same_on_every_call(name: str) -> None:
 
 
 @both
-def test_base_from_a_folder_is_the_base_that_was_saved(base: Base, folders: dict[str, Path]) -> None:
+def test_base_from_a_folder_is_the_base_that_was_saved(base: StableDiffusion, folders: dict[str, Path]) -> None:
     read = load_base(str(folders[base.family]))
     assert read.family == base.family
     assert read.force_zeros_for_empty_prompt == base.force_zeros_for_empty_prompt
@@ -62,8 +65,22 @@ def test_base_from_a_folder_is_the_base_that_was_saved(base: Base, folders: dict
     torch.testing.assert_close(ours.pooled, theirs.pooled)
 
 
+@pytest.mark.parametrize("zero_snr", [False, True])
+def test_a_base_that_predicts_the_velocity_is_another_one(
+    tiny: StableDiffusion, folders: dict[str, Path], tmp_path: Path, zero_snr: bool
+) -> None:
+    folder = shutil.copytree(folders["sd"], tmp_path / "base")
+    change = {"prediction_type": "v_prediction", "rescale_betas_zero_snr": zero_snr}
+    DDPMScheduler.from_config(tiny.scheduler.config, **change).save_pretrained(folder / "scheduler")
+    read = load_base(str(folder))
+    assert read.objective == {name: value for name, value in change.items() if value}
+    assert tiny.objective == {}
+    assert digest_base(read) != digest_base(tiny)
+    assert digest_networks(read.networks) == digest_networks(tiny.networks) == digest_base(tiny)
+
+
 @both
-def test_nothing_of_the_base_learns(base: Base, folders: dict[str, Path]) -> None:
+def test_nothing_of_the_base_learns(base: StableDiffusion, folders: dict[str, Path]) -> None:
     for each in (base, load_base(str(folders[base.family]))):
         for network in each.networks.values():
             assert not network.training
@@ -80,7 +97,9 @@ def test_nothing_of_the_base_learns(base: Base, folders: dict[str, Path]) -> Non
         lambda base: dict(base.text_encoders[0].named_buffers()).popitem()[1],
     ],
 )
-def test_digest_notices_one_changed_value(tiny_xl: Base, tensor: Callable[[Base], torch.Tensor]) -> None:
+def test_digest_notices_one_changed_value(
+    tiny_xl: StableDiffusion, tensor: Callable[[StableDiffusion], torch.Tensor]
+) -> None:
     before, values = digest_base(tiny_xl), tensor(tiny_xl).view(-1)
     kept = values[0].item()
     try:
@@ -93,7 +112,7 @@ def test_digest_notices_one_changed_value(tiny_xl: Base, tensor: Callable[[Base]
 
 
 @both
-def test_captions_tell_apart(base: Base) -> None:
+def test_captions_tell_apart(base: StableDiffusion) -> None:
     prompt_embeds = base.embed(["a red cube", "a blue cube", "x" * 500])
     assert prompt_embeds.states.shape == (3, 77, base.unet.config.cross_attention_dim)
     assert not torch.equal(prompt_embeds.states[0], prompt_embeds.states[1])
@@ -103,7 +122,7 @@ def test_captions_tell_apart(base: Base) -> None:
 
 
 @both
-def test_context_does_not_depend_on_the_captions_beside_it(base: Base) -> None:
+def test_context_does_not_depend_on_the_captions_beside_it(base: StableDiffusion) -> None:
     alone = concat_embeds([base.embed([caption]) for caption in CAPTIONS])
     together = base.embed(CAPTIONS)
     assert torch.equal(alone.states, together.states)
@@ -111,7 +130,9 @@ def test_context_does_not_depend_on_the_captions_beside_it(base: Base) -> None:
         assert torch.equal(alone.pooled, together.pooled)
 
 
-def test_negative_is_the_empty_caption_for_sd_and_nothing_for_sdxl(tiny: Base, tiny_xl: Base) -> None:
+def test_negative_is_the_empty_caption_for_sd_and_nothing_for_sdxl(
+    tiny: StableDiffusion, tiny_xl: StableDiffusion
+) -> None:
     assert torch.equal(tiny.negative(2).states, tiny.embed(["", ""]).states)
     nothing = tiny_xl.negative(2)
     assert nothing.states.shape == tiny_xl.embed(["a", "b"]).states.shape
@@ -121,7 +142,7 @@ def test_negative_is_the_empty_caption_for_sd_and_nothing_for_sdxl(tiny: Base, t
 
 
 @both
-def test_bfloat16_is_another_base_that_predicts_nearly_the_same(base: Base) -> None:
+def test_bfloat16_is_another_base_that_predicts_nearly_the_same(base: StableDiffusion) -> None:
     name = "tiny" if base.family == "sd" else "tiny-xl"
     half = load_base(name, dtype=torch.bfloat16)
     assert digest_base(half) != digest_base(base)
@@ -130,7 +151,7 @@ def test_bfloat16_is_another_base_that_predicts_nearly_the_same(base: Base) -> N
     timesteps = torch.tensor([10, 999])
     with torch.no_grad():
         ours, theirs = (
-            each.predict(latents, timesteps, each.embed(["a", "b"]), None, (128, 128)) for each in (half, base)
+            each.denoise(latents, timesteps, each.embed(["a", "b"]), None, (128, 128)) for each in (half, base)
         )
     assert ours.dtype == torch.float32
     assert torch.nn.functional.mse_loss(ours, theirs) < 1e-3
@@ -148,12 +169,12 @@ def test_weights_stored_in_half_are_used_in_float32(folders: dict[str, Path], tm
     assert {parameter.dtype for n in base.networks.values() for parameter in n.parameters()} == {torch.float32}
 
 
-def test_sdxl_is_told_the_pictures_size(tiny_xl: Base) -> None:
+def test_sdxl_is_told_the_pictures_size(tiny_xl: StableDiffusion) -> None:
     latents = torch.randn(1, 4, 8, 16, generator=torch.Generator().manual_seed(0))
     prompt_embeds = tiny_xl.embed(["a cube"])
     with torch.no_grad():
         wide, high, again = (
-            tiny_xl.predict(latents, torch.tensor([500]), prompt_embeds, None, pixels)
+            tiny_xl.denoise(latents, torch.tensor([500]), prompt_embeds, None, pixels)
             for pixels in ((64, 128), (128, 64), (64, 128))
         )
     assert torch.equal(wide, again)
@@ -161,26 +182,26 @@ def test_sdxl_is_told_the_pictures_size(tiny_xl: Base) -> None:
 
 
 @both
-def test_features_are_added_and_left_as_they_were(base: Base) -> None:
+def test_features_are_added_and_left_as_they_were(base: StableDiffusion) -> None:
     latents = torch.randn(2, 4, 16, 16, generator=torch.Generator().manual_seed(0))
     sides = (8, 8, 4, 4) if base.family == "sdxl" else (16, 8, 4, 2)
     widths = (*base.widths, base.widths[-1])[:4]
     prompt_embeds, timesteps = base.embed(["a", "b"]), torch.tensor([10, 999])
     with torch.no_grad():
-        plain = base.predict(latents, timesteps, prompt_embeds, None, (128, 128))
+        plain = base.denoise(latents, timesteps, prompt_embeds, None, (128, 128))
         for stage in range(4):
             features = [
                 torch.full((2, width, side, side), float(place == stage))
                 for place, (width, side) in enumerate(zip(widths, sides, strict=True))
             ]
             kept = [feature.clone() for feature in features]
-            helped = base.predict(latents, timesteps, prompt_embeds, features, (128, 128))
+            helped = base.denoise(latents, timesteps, prompt_embeds, features, (128, 128))
             assert not torch.equal(helped, plain), stage
             assert len(features) == 4
             assert all(torch.equal(one, other) for one, other in zip(features, kept, strict=True))
 
 
-def test_encode_and_decode_are_the_autoencoders_own(tiny: Base) -> None:
+def test_encode_and_decode_are_the_autoencoders_own(tiny: StableDiffusion) -> None:
     pictures = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
     mean, std = tiny.encode(pictures)
     posterior = tiny.vae.encode(pictures).latent_dist
@@ -195,7 +216,7 @@ def test_encode_and_decode_are_the_autoencoders_own(tiny: Base) -> None:
         tiny.vae.register_to_config(scaling_factor=scale)
 
 
-def test_tiny_autoencoder_keeps_the_colour_of_each_cell(tiny: Base) -> None:
+def test_tiny_autoencoder_keeps_the_colour_of_each_cell(tiny: StableDiffusion) -> None:
     cells = torch.rand(2, 3, 8, 12, generator=torch.Generator().manual_seed(0)) * 2 - 1
     pictures = cells.repeat_interleave(8, 2).repeat_interleave(8, 3)
     latents, _ = tiny.encode(pictures)
@@ -205,7 +226,7 @@ def test_tiny_autoencoder_keeps_the_colour_of_each_cell(tiny: Base) -> None:
     torch.testing.assert_close(decoded, pictures / pictures.pow(2).mean((2, 3), keepdim=True).sqrt() / 2)
 
 
-def test_tiny_autoencoder_sees_an_outline_as_detail(tiny: Base) -> None:
+def test_tiny_autoencoder_sees_an_outline_as_detail(tiny: StableDiffusion) -> None:
     picture = torch.full((1, 3, 64, 64), -0.5)
     picture[:, :, 20:44, 20:44] = 0.5
     detail = tiny.encode(picture)[0][0, 3]
@@ -215,10 +236,10 @@ def test_tiny_autoencoder_sees_an_outline_as_detail(tiny: Base) -> None:
 
 
 @both
-def test_tiny_unet_takes_the_latent_for_the_noise(base: Base) -> None:
+def test_tiny_unet_takes_the_latent_for_the_noise(base: StableDiffusion) -> None:
     noise = torch.randn(4, 4, 16, 16, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        predicted = base.predict(noise, torch.full((4,), 999), base.embed(["a cube"] * 4), None, (128, 128))
+        predicted = base.denoise(noise, torch.full((4,), 999), base.embed(["a cube"] * 4), None, (128, 128))
     assert torch.nn.functional.mse_loss(predicted, noise) < 0.15
 
 
@@ -231,8 +252,8 @@ def test_folder_that_holds_no_base_is_refused_in_one_line(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("family", "file", "change", "line"),
     [
-        ("sd", "scheduler/scheduler_config.json", {"prediction_type": "v_prediction"}, "predicts v_prediction"),
-        ("sdxl", "scheduler/scheduler_config.json", {"prediction_type": "v_prediction"}, "predicts v_prediction"),
+        ("sd", "scheduler/scheduler_config.json", {"prediction_type": "sample"}, "velocity .* predicts sample"),
+        ("sdxl", "scheduler/scheduler_config.json", {"prediction_type": "sample"}, "predicts sample"),
         ("sd", "scheduler/scheduler_config.json", {"_class_name": "EDMEulerScheduler"}, "is EDMEulerScheduler"),
         (
             "sdxl",

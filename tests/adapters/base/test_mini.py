@@ -82,7 +82,7 @@ def test_an_adapter_fits_at_its_four_scales(mini: Base) -> None:
     assert [feature.shape[2] for feature in features] == [16, 8, 4, 2]
     latents, prompt_embeds = torch.randn(1, *mini.latent_shape(128)), mini.embed(CAPTIONS[:1])
     helped, alone = (
-        mini.predict(latents, torch.tensor(500), prompt_embeds, f, (128, 128)) for f in (features, None)
+        mini.denoise(latents, torch.tensor(500), prompt_embeds, f, (128, 128)) for f in (features, None)
     )
     assert helped.shape == latents.shape
     assert not torch.equal(helped, alone)

@@ -18,7 +18,7 @@ from diffusers import (
     T2IAdapter,
 )
 
-from adapters.base import Base, concat_embeds
+from adapters.base import StableDiffusion, concat_embeds
 from adapters.model.adapter import Adapter, make_adapter
 from adapters.model.config import adapter_config_for
 from adapters.model.diffusers_io import save_adapter
@@ -33,11 +33,11 @@ CASES = pytest.mark.parametrize(
 
 
 @pytest.fixture
-def bases(tiny: Base, tiny_xl: Base) -> dict[str, Base]:
+def bases(tiny: StableDiffusion, tiny_xl: StableDiffusion) -> dict[str, StableDiffusion]:
     return {"sd": tiny, "sdxl": tiny_xl}
 
 
-def _pipeline(kind: Any, base: Base, **more: Any) -> Any:
+def _pipeline(kind: Any, base: StableDiffusion, **more: Any) -> Any:
     parts: dict[str, Any] = {**base.networks, "tokenizer": base.tokenizers[0], **more}
     parts["scheduler"] = DDIMScheduler.from_config(base.scheduler.config)
     if base.family == "sdxl":
@@ -49,7 +49,7 @@ def _pipeline(kind: Any, base: Base, **more: Any) -> Any:
     return pipeline
 
 
-def _with_adapter(base: Base, adapter: Adapter, folder: Path) -> Any:
+def _with_adapter(base: StableDiffusion, adapter: Adapter, folder: Path) -> Any:
     save_adapter(adapter, folder)
     theirs, report = T2IAdapter.from_pretrained(folder, output_loading_info=True)
     assert {kind: list(names) for kind, names in report.items() if names} == {}
@@ -84,7 +84,7 @@ def _watched(unet: Any) -> Iterator[list[tuple[torch.Tensor, torch.Tensor, torch
         handle.remove()
 
 
-def _felt(base: Base, size: AdapterName) -> tuple[Adapter, torch.Tensor]:
+def _felt(base: StableDiffusion, size: AdapterName) -> tuple[Adapter, torch.Tensor]:
     """An adapter and a condition for it."""
     adapter = make_adapter(adapter_config_for(size, 1, base.widths), seed=0).requires_grad_(False)
     return adapter, (torch.rand(1, 1, *SIZE, generator=torch.Generator().manual_seed(1)) > 0.5).float()
@@ -92,7 +92,7 @@ def _felt(base: Base, size: AdapterName) -> tuple[Adapter, torch.Tensor]:
 
 @CASES
 def test_the_unet_is_given_what_diffusers_gives_it(
-    bases: dict[str, Base], tmp_path: Path, family: str, size: AdapterName
+    bases: dict[str, StableDiffusion], tmp_path: Path, family: str, size: AdapterName
 ) -> None:
     base = bases[family]
     adapter, condition = _felt(base, size)
@@ -104,15 +104,15 @@ def test_the_unet_is_given_what_diffusers_gives_it(
     features = [torch.cat([feature * 0.75] * 2) for feature in adapter(condition)]
     for latents, timestep, noise in calls:
         with torch.no_grad():
-            ours = base.predict(latents, timestep, prompt_embeds, features, SIZE)
-            without = base.predict(latents, timestep, prompt_embeds, None, SIZE)
+            ours = base.denoise(latents, timestep, prompt_embeds, features, SIZE)
+            without = base.denoise(latents, timestep, prompt_embeds, None, SIZE)
         torch.testing.assert_close(ours, noise, rtol=0, atol=1e-5)
         assert not torch.allclose(without, noise, atol=1e-3)
 
 
 @CASES
 def test_scale_zero_is_plain_stable_diffusion(
-    bases: dict[str, Base], tmp_path: Path, family: str, size: AdapterName
+    bases: dict[str, StableDiffusion], tmp_path: Path, family: str, size: AdapterName
 ) -> None:
     base = bases[family]
     adapter, condition = _felt(base, size)
@@ -124,7 +124,7 @@ def test_scale_zero_is_plain_stable_diffusion(
 
 
 @pytest.mark.parametrize("family", ["sd", "sdxl"])
-def test_captions_are_embedded_as_in_the_pipelines(bases: dict[str, Base], family: str) -> None:
+def test_captions_are_embedded_as_in_the_pipelines(bases: dict[str, StableDiffusion], family: str) -> None:
     base = bases[family]
     kinds: dict[str, Callable[..., Any]] = {"sd": StableDiffusionPipeline, "sdxl": StableDiffusionXLPipeline}
     pipeline = _pipeline(kinds[family], base)

@@ -18,9 +18,9 @@ from diffusers import (
     T2IAdapter,
 )
 
-from adapters.base import Base, load_base
+from adapters.base import StableDiffusion, load_base
 from adapters.inference.config import Sampling
-from adapters.inference.sampler import describe_sampler, draw_noise, generate, make_scheduler, sample_pictures
+from adapters.inference.sampler import draw_noise, generate, sample_pictures
 from adapters.model.adapter import Adapter, make_adapter
 from adapters.model.compose import AdapterInput
 from adapters.model.config import adapter_config_for
@@ -50,7 +50,7 @@ def control_images(count: int = 2, size: tuple[int, int] = SIZE) -> torch.Tensor
     return (torch.rand((count, 1, *size), generator=torch.Generator().manual_seed(1)) > 0.8).float()
 
 
-def plain(base: Base, sampling: Sampling, **options: Any) -> np.ndarray:
+def plain(base: StableDiffusion, sampling: Sampling, **options: Any) -> np.ndarray:
     return generate(base, [], CAPTIONS, SEEDS, SIZE, sampling, **options)
 
 
@@ -78,7 +78,7 @@ def unrounded(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-def sd_parts(base: Base) -> dict[str, Any]:
+def sd_parts(base: StableDiffusion) -> dict[str, Any]:
     return {
         "vae": base.vae,
         "text_encoder": base.text_encoders[0],
@@ -103,15 +103,38 @@ def exported(adapter: Adapter, folder: Path) -> T2IAdapter:
     return loaded
 
 
+V_PREDICTION = {"prediction_type": "v_prediction"}
+ZERO_SNR = {**V_PREDICTION, "rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
+
+
+@pytest.mark.usefixtures("unrounded")
+@pytest.mark.parametrize("change", [V_PREDICTION, ZERO_SNR])
+def test_a_base_that_predicts_the_velocity_paints_as_in_diffusers(
+    tiny: StableDiffusion, adapter: Adapter, tmp_path: Path, change: dict[str, Any]
+) -> None:
+    sampling = Sampling(steps=4)
+    base = replace(tiny, scheduler=DDPMScheduler.from_config(tiny.scheduler.config, **change))
+    adapter_inputs = {
+        **sd_parts(base),
+        "scheduler": DDIMScheduler.from_config(tiny.scheduler.config, **{**SD, **change}),
+    }
+    pipeline = StableDiffusionAdapterPipeline(adapter=exported(adapter, tmp_path), **adapter_inputs)
+    other = theirs(pipeline, sampling, image=list(control_images().split(1)))
+    ours = sample_pictures(base, adapter, control_images(), CAPTIONS, SEEDS, sampling, batch=2)
+    assert worst(ours, other) < 3 * CLOSE
+    noise = sample_pictures(tiny, adapter, control_images(), CAPTIONS, SEEDS, sampling, batch=2)
+    assert worst(ours, noise) > 1000 * CLOSE, "the same networks, taken to predict the noise, paint something else"
+
+
 @pytest.mark.usefixtures("unrounded")
 @pytest.mark.parametrize("guidance", [1.0, 7.5])
-def test_without_adapters_it_is_diffusers_own_stable_diffusion(tiny: Base, guidance: float) -> None:
+def test_without_adapters_it_is_diffusers_own_stable_diffusion(tiny: StableDiffusion, guidance: float) -> None:
     sampling = Sampling(steps=4, guidance=guidance)
     ours = plain(tiny, sampling, batch=2)
     assert worst(ours, theirs(StableDiffusionPipeline(**sd_parts(tiny)), sampling)) < CLOSE
 
 
-def test_scale_zero_is_the_base_alone_bit_for_bit(tiny: Base, adapter: Adapter) -> None:
+def test_scale_zero_is_the_base_alone_bit_for_bit(tiny: StableDiffusion, adapter: Adapter) -> None:
     sampling = Sampling(steps=3)
     without = plain(tiny, sampling)
     silent = sample_pictures(tiny, adapter, control_images(), CAPTIONS, SEEDS, Sampling(steps=3, scale=0))
@@ -125,7 +148,7 @@ def test_scale_zero_is_the_base_alone_bit_for_bit(tiny: Base, adapter: Adapter) 
 @pytest.mark.usefixtures("unrounded")
 @pytest.mark.parametrize("scale", [0.0, 0.8])
 def test_an_exported_adapter_paints_the_same_in_diffusers(
-    tiny: Base, adapter: Adapter, tmp_path: Path, scale: float
+    tiny: StableDiffusion, adapter: Adapter, tmp_path: Path, scale: float
 ) -> None:
     sampling = Sampling(steps=4, scale=scale)
     pipeline = StableDiffusionAdapterPipeline(adapter=exported(adapter, tmp_path), **sd_parts(tiny))
@@ -138,6 +161,7 @@ def test_an_exported_adapter_paints_the_same_in_diffusers(
 def test_sdxl_paints_the_same_in_diffusers(tmp_path: Path) -> None:
     """The empty negative blanked, sizes told, and the adapter only at the beginning, which diffusers can too."""
     base = load_base("tiny-xl")
+    assert isinstance(base, StableDiffusion)
     adapter = make_adapter(adapter_config_for("xl", 1, base.widths), 0)
     sampling = Sampling(steps=4, active_steps="0-0.5", guidance=5)
     pipeline = StableDiffusionXLAdapterPipeline(
@@ -156,7 +180,7 @@ def test_sdxl_paints_the_same_in_diffusers(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("batch", [1, 3])
-def test_a_picture_does_not_depend_on_its_neighbours(tiny: Base, adapter: Adapter, batch: int) -> None:
+def test_a_picture_does_not_depend_on_its_neighbours(tiny: StableDiffusion, adapter: Adapter, batch: int) -> None:
     """Alone, in another order, and in a batch that is not full: bit for bit, at a given batch size."""
     sampling = Sampling(steps=2)
     captions, seeds = [*CAPTIONS, "a cat", "", "a dog"], [11, 5, 0, 7, 11]
@@ -169,23 +193,25 @@ def test_a_picture_does_not_depend_on_its_neighbours(tiny: Base, adapter: Adapte
     assert not np.array_equal(together[0], together[4])
 
 
-def test_the_last_batch_is_filled_up(tiny: Base, adapter: Adapter, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_last_batch_is_filled_up(
+    tiny: StableDiffusion, adapter: Adapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The UNet never takes another number of pictures at once, which on some machines would round otherwise."""
     taken: list[int] = []
-    predict = Base.predict
+    denoise = StableDiffusion.denoise
 
-    def note(self: Base, latents: torch.Tensor, *others: Any) -> torch.Tensor:
+    def note(self: StableDiffusion, latents: torch.Tensor, *others: Any) -> torch.Tensor:
         taken.append(len(latents))
-        return predict(self, latents, *others)
+        return denoise(self, latents, *others)
 
-    monkeypatch.setattr(Base, "predict", note)
+    monkeypatch.setattr(StableDiffusion, "denoise", note)
     sampling = Sampling(steps=1, guidance=1)
     pictures = sample_pictures(tiny, adapter, control_images(5), ["a disc"] * 5, range(5), sampling, batch=3)
     assert len(pictures) == 5
     assert taken == [3, 3]
 
 
-def test_larger_batches_give_the_same_but_for_rounding(tiny: Base, adapter: Adapter) -> None:
+def test_larger_batches_give_the_same_but_for_rounding(tiny: StableDiffusion, adapter: Adapter) -> None:
     one, two = (
         sample_pictures(tiny, adapter, control_images(), CAPTIONS, SEEDS, Sampling(steps=2), batch)
         for batch in (1, 2)
@@ -193,17 +219,19 @@ def test_larger_batches_give_the_same_but_for_rounding(tiny: Base, adapter: Adap
     assert worst(one, two) <= 1
 
 
-def test_the_adapter_acts_in_its_part_alone(tiny: Base, adapter: Adapter, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_adapter_acts_in_its_part_alone(
+    tiny: StableDiffusion, adapter: Adapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
     given: list[bool] = []
-    predict = Base.predict
+    denoise = StableDiffusion.denoise
 
     def note(
-        self: Base, latents: Any, timesteps: Any, prompt_embeds: Any, features: Any, pixels: Any
+        self: StableDiffusion, latents: Any, timesteps: Any, prompt_embeds: Any, features: Any, pixels: Any
     ) -> torch.Tensor:
         given.append(features is not None)
-        return predict(self, latents, timesteps, prompt_embeds, features, pixels)
+        return denoise(self, latents, timesteps, prompt_embeds, features, pixels)
 
-    monkeypatch.setattr(Base, "predict", note)
+    monkeypatch.setattr(StableDiffusion, "denoise", note)
     for active_steps, expected in {
         "beginning": "110000",
         "middle": "001100",
@@ -216,14 +244,14 @@ def test_the_adapter_acts_in_its_part_alone(tiny: Base, adapter: Adapter, monkey
         assert given == [char == "1" for char in expected]
 
 
-def test_a_drawing_for_all_is_the_same_as_one_for_each(tiny: Base, adapter: Adapter) -> None:
+def test_a_drawing_for_all_is_the_same_as_one_for_each(tiny: StableDiffusion, adapter: Adapter) -> None:
     sampling, one = Sampling(steps=2), control_images(1)
     for_all = generate(tiny, [AdapterInput(adapter, one)], CAPTIONS, SEEDS, SIZE, sampling)
     for_each = generate(tiny, [AdapterInput(adapter, one.repeat(2, 1, 1, 1))], CAPTIONS, SEEDS, SIZE, sampling)
     assert np.array_equal(for_all, for_each)
 
 
-def test_a_negative_prompt_is_what_guidance_leads_away_from(tiny: Base) -> None:
+def test_a_negative_prompt_is_what_guidance_leads_away_from(tiny: StableDiffusion) -> None:
     sampling = Sampling(steps=2)
     assert np.array_equal(plain(tiny, sampling), plain(tiny, sampling, negative=""))
     assert not np.array_equal(plain(tiny, sampling), plain(tiny, sampling, negative="blue"))
@@ -232,20 +260,13 @@ def test_a_negative_prompt_is_what_guidance_leads_away_from(tiny: Base) -> None:
     assert worst(away, generate(tiny, [], CAPTIONS[:1], SEEDS[:1], SIZE, Sampling(steps=2, guidance=1))) <= 1
 
 
-def test_seeds_draw_what_they_always_draw(tiny: Base) -> None:
+def test_seeds_draw_what_they_always_draw(tiny: StableDiffusion) -> None:
     noise = draw_noise(tiny, [3, 4], SIZE)
     assert noise.shape == (2, 4, 16, 8)
     assert torch.equal(noise[1], torch.randn((4, 16, 8), generator=torch.Generator().manual_seed(4)))
     state = torch.random.get_rng_state()
     draw_noise(tiny, [3], SIZE)
     assert torch.equal(torch.random.get_rng_state(), state)
-
-
-def test_the_scheduler_keeps_the_noise_schedule_of_the_base(tiny: Base) -> None:
-    scheduler = make_scheduler(tiny, 50)
-    assert torch.equal(scheduler.alphas_cumprod, tiny.scheduler.alphas_cumprod)
-    assert len(scheduler.timesteps) == 50
-    assert scheduler.timesteps[0] == 981  # SD's leading spacing with an offset of 1
 
 
 @pytest.mark.parametrize(
@@ -262,7 +283,7 @@ def test_the_scheduler_keeps_the_noise_schedule_of_the_base(tiny: Base) -> None:
     ],
 )
 def test_a_base_whose_file_is_for_another_sampler_is_sampled_as_stable_diffusion(
-    tiny: Base, file: dict[str, Any]
+    tiny: StableDiffusion, file: dict[str, Any]
 ) -> None:
     betas = {key: tiny.scheduler.config[key] for key in ("beta_start", "beta_end", "beta_schedule")}
     other = replace(tiny, scheduler=DDPMScheduler.from_config({**file, **betas}))
@@ -270,19 +291,21 @@ def test_a_base_whose_file_is_for_another_sampler_is_sampled_as_stable_diffusion
     sampling = Sampling(steps=3)
     assert np.array_equal(plain(other, sampling), plain(whole, sampling))
     # What was made before with other settings is not taken for the same picture.
-    assert describe_sampler(whole) == {}
-    assert describe_sampler(other)["ddim"]["clip_sample"] is False
+    assert whole.describe_sampler() == {}
+    assert other.describe_sampler()["ddim"]["clip_sample"] is False
 
 
-@pytest.mark.parametrize("where", ["predict", "decode"])
-def test_a_picture_that_is_not_finite_is_refused(tiny: Base, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = getattr(Base, where)
-    monkeypatch.setattr(Base, where, lambda *given: real(*given) * torch.nan)
+@pytest.mark.parametrize("where", ["denoise", "decode"])
+def test_a_picture_that_is_not_finite_is_refused(
+    tiny: StableDiffusion, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = getattr(StableDiffusion, where)
+    monkeypatch.setattr(StableDiffusion, where, lambda *given: real(*given) * torch.nan)
     with pytest.raises(RequestError, match="the picture of seed 11, or of one painted with it, is not finite"):
         plain(tiny, Sampling(steps=1))
 
 
-def test_an_adapter_for_another_base_is_refused(tiny: Base) -> None:
+def test_an_adapter_for_another_base_is_refused(tiny: StableDiffusion) -> None:
     other = make_adapter(adapter_config_for("tiny", 1, (32, 64, 64, 64)), 0)
     with pytest.raises(RequestError, match="family"):
         sample_pictures(tiny, other, control_images(), CAPTIONS, SEEDS, Sampling(steps=1))

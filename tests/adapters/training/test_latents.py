@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from adapters.base import Base
+from adapters.base import Base, StableDiffusion
 from adapters.inference.config import parse_adapter
 from adapters.options import check_condition
 from adapters.training import example
@@ -176,7 +176,7 @@ def test_latents_of_two_sizes_in_a_mix_are_refused_before_a_run_is_begun(root: s
     assert train(toy_config(tmp_path / "run", roots=(root, root), **asked)).steps == 1
 
 
-def save_base(base: Base, folder: Path) -> None:
+def save_base(base: StableDiffusion, folder: Path) -> None:
     for name, network in base.networks.items():
         network.save_pretrained(folder / name)  # type: ignore[operator]
     base.tokenizers[0].save_pretrained(folder / "tokenizer")
@@ -185,7 +185,7 @@ def save_base(base: Base, folder: Path) -> None:
 
 def test_latents_of_another_autoencoder_are_refused_by_name(root: str, tmp_path: Path, tiny: Base) -> None:
     folder = tmp_path / "base"
-    bias = tiny.vae.encoder.conv_out.bias
+    bias = tiny.networks["vae"].encoder.conv_out.bias
     with torch.no_grad():
         bias[0] += 1
     try:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from adapters.base import Base
+from adapters.base import Base, StableDiffusion
 from adapters.model.adapter import make_adapter
 from adapters.model.config import adapter_config_for
 from adapters.training.batch import Batch, scale_pictures, stack_examples
@@ -32,7 +32,7 @@ def test_gradients_reach_the_whole_adapter_and_nothing_else(tiny: Base) -> None:
         assert all(parameter.grad is None for parameter in network.parameters())
 
 
-def test_noise_is_added_by_the_bases_own_schedule(tiny: Base) -> None:
+def test_noise_is_added_by_the_bases_own_schedule(tiny: StableDiffusion) -> None:
     batch = make_batch()
     noisy = make_objective(tiny, "uniform").add_noise(batch)
     assert noisy.timesteps.tolist() == (batch.u * 1000).long().tolist()

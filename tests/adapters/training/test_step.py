@@ -66,7 +66,7 @@ def test_half_precision_keeps_the_adapters_weights_whole(
     precision, base = halved
     config = toy_config(tmp_path / "half", precision=precision, steps=2)
     training = Training(config, toy_stream(), base)
-    assert base.unet.dtype == DTYPES[config.precision]
+    assert base.dtype == DTYPES[config.precision]
     first = copy.deepcopy(training.adapter.state_dict())
     products: set[torch.dtype] = set()
     training.adapter.body[0].register_forward_hook(lambda module, given, made: products.add(made.dtype))
@@ -143,7 +143,7 @@ def test_gradient_checkpointing_changes_nothing_but_the_memory(
         called.append(given[0])
         return recompute(*given, **options)
 
-    for module in base.unet.modules():
+    for module in base.denoiser.modules():
         recompute = getattr(module, "_gradient_checkpointing_func", None)
         if recompute is not None:
             monkeypatch.setattr(module, "_gradient_checkpointing_func", partial(count, recompute))

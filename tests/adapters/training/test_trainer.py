@@ -182,7 +182,7 @@ def test_column_that_holds_another_condition_is_refused(tiny: Base, tmp_path: Pa
 
 
 def test_base_that_changed_is_noticed_and_its_checkpoints_are_not_gone_on_from(tiny: Base, tmp_path: Path) -> None:
-    bias = tiny.unet.conv_out.bias
+    bias = tiny.denoiser.conv_out.bias
     kept = bias.clone()
 
     def meddle(line: LogLine) -> None:

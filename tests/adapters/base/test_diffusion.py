@@ -1,0 +1,75 @@
+"""The arithmetic of noise, against its formulas."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from diffusers import DDPMScheduler
+
+from adapters.base import StableDiffusion
+from adapters.base.diffusion import Diffusion
+
+ZERO_SNR = {"prediction_type": "v_prediction", "rescale_betas_zero_snr": True}
+
+
+def make_diffusion(tiny: StableDiffusion, change: dict[str, Any]) -> Diffusion:
+    # Of what a config notes as a default, from_config takes the default.
+    known = {name: value for name, value in tiny.scheduler.config.items() if not name.startswith("_")}
+    return Diffusion(DDPMScheduler.from_config({**known, **change}))
+
+
+def draw(seed: int) -> torch.Tensor:
+    return torch.randn(3, 4, 8, 8, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
+def test_what_is_added_and_what_is_to_be_predicted(tiny: StableDiffusion, prediction: str) -> None:
+    diffusion = make_diffusion(tiny, {"prediction_type": prediction})
+    betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2
+    timesteps = torch.tensor([0, 500, 999])
+    kept = (1 - betas).cumprod(0)[timesteps].view(-1, 1, 1, 1)
+    latents, noise = draw(0), draw(1)
+    noisy = kept.sqrt() * latents + (1 - kept).sqrt() * noise
+    velocity = kept.sqrt() * noise - (1 - kept).sqrt() * latents
+    torch.testing.assert_close(diffusion.add_noise(latents, noise, timesteps).double(), noisy, rtol=0, atol=1e-5)
+    target = noise.double() if prediction == "epsilon" else velocity
+    torch.testing.assert_close(diffusion.target(latents, noise, timesteps).double(), target, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("change", [{}, {"prediction_type": "v_prediction"}, ZERO_SNR])
+@pytest.mark.parametrize("steps", [1, 8, 50])
+def test_a_denoiser_that_is_always_right_leads_to_the_latents(
+    tiny: StableDiffusion, change: dict[str, Any], steps: int
+) -> None:
+    """Each step of the sampler undoes as much noise as `add_noise` adds between its timesteps."""
+    diffusion = make_diffusion(tiny, change)
+    latents, noise = draw(0), draw(1)
+    sampler = diffusion.make_sampler(steps)
+    assert len(sampler.timesteps) == steps
+    current = diffusion.add_noise(latents, noise, sampler.timesteps[0])
+    for timestep in sampler.timesteps:
+        torch.testing.assert_close(diffusion.add_noise(latents, noise, timestep), current, rtol=0, atol=1e-3)
+        current = sampler.step(diffusion.target(latents, noise, timestep), timestep, current)
+    assert (current - latents).abs().mean() < 0.03, "but for the noise of the first timestep"
+
+
+def test_sampling_begins_where_stable_diffusion_does_and_with_zero_snr_at_pure_noise(
+    tiny: StableDiffusion,
+) -> None:
+    assert tiny.make_sampler(50).timesteps[0] == 981
+    zero = make_diffusion(tiny, ZERO_SNR)
+    (first, *_) = zero.make_sampler(50).timesteps
+    assert first == 999
+    noise = draw(1)
+    torch.testing.assert_close(zero.add_noise(draw(0), noise, first), noise, rtol=0, atol=1e-3)
+
+
+def test_what_a_record_of_a_picture_tells_of_the_sampler(tiny: StableDiffusion) -> None:
+    spacing = {"timestep_spacing": "leading", "clip_sample": False, "set_alpha_to_one": False, "steps_offset": 1}
+    plain = {**spacing, "thresholding": False}
+    assert make_diffusion(tiny, plain).describe_sampler() == {}
+    assert make_diffusion(tiny, {**plain, "prediction_type": "v_prediction"}).describe_sampler() == {}
+    told = make_diffusion(tiny, {**plain, **ZERO_SNR}).describe_sampler()
+    assert told["ddim"]["timestep_spacing"] == "trailing"
