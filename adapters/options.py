@@ -19,3 +19,24 @@ def check_condition(name: str) -> None:
     """RequestError unless an adapter can be trained to follow it."""
     if name not in conditions():
         raise RequestError(f"--condition must be one of {', '.join(conditions())}, not {name}")
+
+
+def check_above(options: object, bound: float, *names: str) -> None:
+    """RequestError for an option of these names that is not above the bound."""
+    for name in names:
+        if getattr(options, name) <= bound:
+            raise RequestError(f"{name_flag(name)} must be above {bound:g}, not {getattr(options, name)}")
+
+
+def check_at_least(options: object, bound: float, *names: str) -> None:
+    """RequestError for an option of these names that is given and below the bound."""
+    rule = "must not be below 0" if bound == 0 else f"must be at least {bound:g}"
+    for name in names:
+        value = getattr(options, name)
+        if value is not None and value < bound:
+            raise RequestError(f"{name_flag(name)} {rule}, not {value}")
+
+
+def name_flag(name: str) -> str:
+    """The flag of an option: "micro_batch" -> "--micro-batch"."""
+    return f"--{name.replace('_', '-')}"

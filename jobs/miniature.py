@@ -12,11 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from adapters.base.mini import FOLDER, read_sums
-from adapters.base.mini.networks import SIZE
 from adapters.evaluation.config import EvaluateConfig
 from adapters.inference.config import Sampling
-from adapters.training.config import TrainConfig
+from adapters.training.config import BaseConfig, ComputeConfig, OptimizerConfig, RecordConfig, TrainConfig
+from adapters.training.data import DataConfig
 from extractors.atomic import write_file, write_json
 from jobs.command import Command, EngineOptions, Summary
 from jobs.evaluate import EvaluateCommand
@@ -68,6 +67,8 @@ class MiniatureCommand:
             raise RequestError("--conditions must name at least one condition")
 
     def run(self) -> Summary:
+        from adapters.base.mini import FOLDER
+
         learnt, held_out = self.out / "scenes", self.out / "held-out"
         self._do(self._ingest(learnt, self.scenes, SEED))
         self._do(self._ingest(held_out, self.samples, HELD_OUT))
@@ -82,6 +83,8 @@ class MiniatureCommand:
         print(f"miniature: {command.run().line}", file=sys.stderr, flush=True)
 
     def _ingest(self, root: Path, count: int, seed: int) -> IngestScenes:
+        from adapters.base.mini.networks import SIZE
+
         return IngestScenes(
             options=IngestOptions(str(root), shard_size=250, truth=TRUTHS),
             source=ScenesSource(count, seed, "simple"),
@@ -91,6 +94,8 @@ class MiniatureCommand:
 
     def _row(self, condition: Name, learnt: Path, held_out: Path) -> dict[str, Any]:
         """Train and evaluate, unless just that was done."""
+        from adapters.base.mini import read_sums
+
         asked = {
             "condition": condition,
             **{name: getattr(self, name) for name in ("scenes", "steps", "samples", "seeds")},
@@ -116,17 +121,13 @@ class MiniatureCommand:
     def _train(self, condition: Name, root: Path, run: Path) -> TrainCommand:
         return TrainCommand(
             TrainConfig(
-                roots=(str(root),),
-                condition=condition,
+                data=DataConfig((str(root),), condition, latents="latents"),
                 out=run,
-                base="mini",
+                base=BaseConfig("mini"),
                 steps=self.steps,
-                batch=16,
-                lr=3e-3,
-                timesteps="uniform",
-                latents="latents",
-                validate_every=200,
-                threads=1,
+                optimizer=OptimizerConfig(batch=16, lr=3e-3, timesteps="uniform"),
+                record=RecordConfig(validate_every=200),
+                compute=ComputeConfig(threads=1),
             ),
             TrainWorkers(engine="local"),
         )

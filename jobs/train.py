@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from adapters.run_folder import TrainSummary
-from adapters.training.config import TrainConfig
+from adapters.training.config import BaseConfig, ComputeConfig, OptimizerConfig, RecordConfig, TrainConfig
+from adapters.training.data import DataConfig
 from jobs.command import Summary
 from jobs.progress import show_steps
 from pipeline.engine.run import Engine
@@ -63,19 +64,13 @@ class TrainCommand:
         """The demo's training: minutes on two cores."""
         return cls(
             TrainConfig(
-                roots=(str(root),),
-                condition="sketch",
+                data=DataConfig((str(root),), "sketch", latents="latents"),
                 out=out,
-                base="mini",
-                adapter="base",
+                base=BaseConfig("mini"),
                 steps=steps,
-                batch=16,
-                lr=3e-3,
-                timesteps="uniform",
-                latents="latents",
-                validation=held_out,
-                validate_every=30,
-                threads=1,
+                optimizer=OptimizerConfig(batch=16, lr=3e-3, timesteps="uniform"),
+                record=RecordConfig(validation=held_out, validate_every=30),
+                compute=ComputeConfig(threads=1),
             ),
             TrainWorkers(engine="local"),
         )
@@ -106,16 +101,16 @@ def train_apart(config: TrainConfig, group: TrainWorkers) -> TrainSummary:
     import torch
 
     from adapters.training.checkpoint import newest_step
+    from adapters.training.data import open_samples
     from adapters.training.distributed import World
     from adapters.training.extents import find_begun
-    from adapters.training.setup import open_samples
     from adapters.training.step import make_rank_batch
     from jobs.launch import keep_trying, prepare_here, prepare_on_ray, train_here, train_on_ray
     from jobs.launch.follow_log import follow_log
 
     # What these refuse, they refuse before anything is started.
-    make_rank_batch(config, World(torch.device("cpu"), world_size=group.workers))
-    open_samples(config, find_begun(config).begun)
+    make_rank_batch(config.optimizer, World(torch.device("cpu"), world_size=group.workers))
+    open_samples(config.data, config.seed, config.optimizer.batch, find_begun(config).begun)
     place, attempt = (prepare_on_ray, train_on_ray) if group.engine == "ray" else (prepare_here, train_here)
     config = place(config, group.workers)
     with ExitStack() as stack:

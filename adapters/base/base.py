@@ -97,6 +97,10 @@ class Base(Protocol):
     def embed_tokens(self, tokens: torch.Tensor) -> PromptEmbeds:
         """The embeddings of what `tokenize` gave; on the CPU each one's bits do not depend on the others."""
 
+    @property
+    def embeds_form(self) -> PromptEmbeds:
+        """Shapes and dtypes of one caption's embeddings, as tensors on the device "meta", which hold no values."""
+
     def negative(self, count: int) -> PromptEmbeds:
         """The embeddings that guidance leads away from, `count` times."""
 

@@ -109,6 +109,16 @@ class StableDiffusion:
         size = 1 if self.device.type == "cpu" else len(tokens)
         return concat_embeds([self._embed(part.to(self.device)) for part in tokens.split(size)])
 
+    @property
+    def embeds_form(self) -> PromptEmbeds:
+        dtype, tokens = self.text_encoders[0].dtype, self.tokenizers[0].model_max_length
+        width = sum(encoder.config.hidden_size for encoder in self.text_encoders)
+        states = torch.empty(1, tokens, width, dtype=dtype, device="meta")
+        if self.family == "sd":
+            return PromptEmbeds(states)
+        projected = self.text_encoders[1].config.projection_dim  # type: ignore[misc]  # SDXL has two
+        return PromptEmbeds(states, torch.empty(1, projected, dtype=dtype, device="meta"))
+
     def _embed(self, tokens: torch.Tensor) -> PromptEmbeds:
         if self.family == "sd":
             return PromptEmbeds(self.text_encoders[0](tokens[:, 0])[0])

@@ -163,13 +163,12 @@ class TextCache:
 
     def _check_form(self, tensors: Any) -> None:
         """Raises ValueError unless the tensors have the names, types and shapes that are written here."""
-        encoders, rows = self._base.text_encoders, tensors.get_slice("keys").get_shape()[:1]
-        width = sum(encoder.config.hidden_size for encoder in encoders)
-        kind = KINDS[encoders[0].dtype]
+        embeds, rows = self._base.embeds_form, tensors.get_slice("keys").get_shape()[:1]
+        kind = KINDS[embeds.states.dtype]
         form = {name: ("U8", [*rows, hashlib.sha256().digest_size]) for name in ("keys", "digests")}
-        form["states"] = (kind, [*rows, self._base.tokenizers[0].model_max_length, width])
-        if len(encoders) == 2:
-            form["pooled"] = (kind, [*rows, encoders[1].config.projection_dim])
+        form["states"] = (kind, [*rows, *embeds.states.shape[1:]])
+        if embeds.pooled is not None:
+            form["pooled"] = (kind, [*rows, *embeds.pooled.shape[1:]])
         slices = {name: tensors.get_slice(name) for name in tensors.keys()}  # noqa: SIM118
         found = {name: (part.get_dtype(), part.get_shape()) for name, part in slices.items()}
         if found != form:

@@ -24,27 +24,28 @@ PIPELINES = {"sd": "StableDiffusionAdapterPipeline", "sdxl": "StableDiffusionXLA
 
 def render_card(config: TrainConfig, base: Base, summary: TrainSummary) -> str:
     """What it is, how it was trained, whose work it builds on under which licence, and how diffusers loads it."""
+    batch, lr, validation = config.optimizer.batch, config.optimizer.lr, config.record.validation
     trail = [*_trace_data(config), _trace_base(config, summary)]
     free = all(are_ours(terms) for _, _, terms in trail)
     front = {
         "library_name": "diffusers",
         "license": "apache-2.0" if free else "other",
         "pipeline_tag": "text-to-image",
-        "tags": ["t2i-adapter", "t2i-shards", config.condition],
+        "tags": ["t2i-adapter", "t2i-shards", config.data.condition],
     }
-    if HUB_ID.fullmatch(config.base) and not Path(config.base).exists():
-        front["base_model"] = config.base
+    if HUB_ID.fullmatch(config.base.name) and not Path(config.base.name).exists():
+        front["base_model"] = config.base.name
     return "\n".join(
         [
             "---",
             *(f"{name}: {json.dumps(value)}" for name, value in front.items()),
             "---",
             "",
-            f"# T2I-Adapter for {config.condition}",
+            f"# T2I-Adapter for {config.data.condition}",
             "",
             "A [T2I-Adapter](https://arxiv.org/abs/2302.08453), trained with t2i-shards:",
-            f"{summary.steps:,} steps of {config.batch} samples at a learning rate of {config.lr:g}.",
-            f"The loss on {config.validation} samples that it never saw was {summary.first_validation:.4f} before",
+            f"{summary.steps:,} steps of {batch} samples at a learning rate of {lr:g}.",
+            f"The loss on {validation} samples that it never saw was {summary.first_validation:.4f} before",
             f"and {summary.last_validation:.4f} after.",
             "",
             "## Use",
@@ -56,7 +57,7 @@ def render_card(config: TrainConfig, base: Base, summary: TrainSummary) -> str:
             f"pipeline = {PIPELINES[base.family]}.from_pretrained(",
             f"    {json.dumps(_name_base(config))}, adapter=adapter",
             ")",
-            f'image = pipeline("a prompt", image=control_image).images[0]  # the {config.condition}',
+            f'image = pipeline("a prompt", image=control_image).images[0]  # the {config.data.condition}',
             "```",
             "",
             "## Licences",
@@ -74,20 +75,20 @@ def render_card(config: TrainConfig, base: Base, summary: TrainSummary) -> str:
 
 
 def _name_base(config: TrainConfig) -> str:
-    return "adapters/base/mini" if config.base == "mini" else config.base
+    return "adapters/base/mini" if config.base.name == "mini" else config.base.name
 
 
 def _trace_base(config: TrainConfig, summary: TrainSummary) -> tuple[str, str, str]:
-    licence = OURS if config.base in SHIPPED else "that of its publisher"
-    return f"the frozen base {config.base}", f"sha256 of its tensors {summary.base_digest[:12]}…", licence
+    licence = OURS if config.base.name in SHIPPED else "that of its publisher"
+    return f"the frozen base {config.base.name}", f"sha256 of its tensors {summary.base_digest[:12]}…", licence
 
 
 def _trace_data(config: TrainConfig) -> Iterator[tuple[str, str, str]]:
     """(what, made by, licence) of the pictures and of the condition's column. Latents are the base's work."""
-    for root in config.roots:
+    for root in config.data.roots:
         try:
             dataset = Dataset.open(root)
-            columns = [column for column in config.columns if column != config.latents]
+            columns = [column for column in config.data.columns if column != config.data.latents]
             made = [read_provenance(dataset, column) for column in columns]
         except (RequestError, OSError):
             yield f"pictures of {root}", "unknown", "unknown"

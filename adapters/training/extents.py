@@ -17,7 +17,7 @@ from adapters.records import read_record
 from adapters.run_folder import read_begun
 from adapters.training.checkpoint import newest_step
 from adapters.training.config import TrainConfig
-from adapters.training.setup import open_samples
+from adapters.training.data import open_samples
 from extractors.atomic import write_json
 from extractors.records import Count
 from pipeline.dataset.dataset import Dataset
@@ -52,10 +52,10 @@ def find_begun(config: TrainConfig) -> Noted:
     Raises RequestError where the run was begun with another number of lanes than is asked for.
     """
     noted = _read(config.out)
-    if len(noted.begun) == len(config.roots):
+    if len(noted.begun) == len(config.data.roots):
         _check_lanes(config, noted)
         return noted
-    datasets = [Dataset.open(root) for root in config.roots]
+    datasets = [Dataset.open(root) for root in config.data.roots]
     present = [measure_extent(dataset) for dataset in datasets]
     record = read_begun(config.out)
     if record:
@@ -66,13 +66,13 @@ def find_begun(config: TrainConfig) -> Noted:
 
 
 def _choose_lanes(config: TrainConfig, extents: Sequence[Extent]) -> int:
-    if config.buckets:
+    if config.data.buckets:
         return 1
-    return len(choose_lanes(config.batch, [extent.shards for extent in extents], config.lanes))
+    return len(choose_lanes(config.optimizer.batch, [extent.shards for extent in extents], config.data.lanes))
 
 
 def _check_lanes(config: TrainConfig, noted: Noted) -> None:
-    if config.lanes is not None and _choose_lanes(config, noted.begun) != noted.lanes:
+    if config.data.lanes is not None and _choose_lanes(config, noted.begun) != noted.lanes:
         raise RequestError(
             f"--lanes decides the order of the samples, and {config.out} was begun with {noted.lanes}: leave it "
             "out, or begin another --out"
@@ -98,7 +98,9 @@ def _search(
         return None
     for extents in product(*candidates):
         with suppress(RequestError):  # a column may lack the shards that came later
-            stream, _ = open_samples(config, extents).hold_out(config.validation)
+            stream, _ = open_samples(config.data, config.seed, config.optimizer.batch, extents).hold_out(
+                config.record.validation
+            )
             if stream.digest == data:
                 return extents
     return None

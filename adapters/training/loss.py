@@ -36,7 +36,7 @@ Network = Callable[[torch.Tensor], list[torch.Tensor]]
 class NoisyLatents:
     """What the base makes of a batch: all that the loss needs.
 
-    latents, target: float32 (N, 4, h, w), what the base is given and what it is to predict. times: int64 (N,).
+    latents, target: float32 (N, 4, h, w), what the base is given and what it is to predict. timesteps: int64 (N,).
     conditions: float32 (N, C, H, W) in 0..1.
     """
 

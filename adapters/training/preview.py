@@ -67,11 +67,11 @@ def open_preview(
 
     Raises RequestError where the condition's extractor is not available.
     """
-    if not config.sample_every:
+    if not config.record.sample_every:
         return None
     assert crop_config.size is not None
-    extractor = load_extractor(config.condition, config, base.device)
+    extractor = load_extractor(config.data.condition, config.extractor, base.device)
     samples = held_out[:WATCHED]
     return SamplePreview(
-        base, samples, config.condition, crop_config.size, extractor, seed=config.seed, batch=batch
+        base, samples, config.data.condition, crop_config.size, extractor, seed=config.seed, batch=batch
     )

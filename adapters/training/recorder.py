@@ -57,9 +57,9 @@ class Recorder:
         In this order nothing that fails while measuring costs what was learned.
         """
         config = self._config
-        if progress.step % config.checkpoint_every == 0 or progress.step == config.steps:
+        if progress.step % config.record.checkpoint_every == 0 or progress.step == config.steps:
             self._log.sync()
-            save_checkpoint(config.out, progress, self._train_state, config.keep)
+            save_checkpoint(config.out, progress, self._train_state, config.record.keep)
         self._write(progress, waited)
 
     def close(self) -> None:
@@ -68,14 +68,16 @@ class Recorder:
 
     def _write(self, progress: TrainProgress, waited: float) -> None:
         config = self._config
-        due = progress.step % config.validate_every == 0 or progress.step == config.steps
+        due = progress.step % config.record.validate_every == 0 or progress.step == config.steps
         line = LogLine(
             step=progress.step,
             loss=progress.loss,
             validation=self._validate(progress.step) if due else None,
             mismatched=self._validate(progress.step, mismatched=True) if due else None,
             seconds=round(progress.seconds, 3),
-            samples_per_s=round(progress.step * config.batch / progress.seconds, 2) if progress.step else 0.0,
+            samples_per_s=round(progress.step * config.optimizer.batch / progress.seconds, 2)
+            if progress.step
+            else 0.0,
             wait=round(waited, 4),
             memory=self.memory,
             obedience=self._render_preview(progress.step),
@@ -101,7 +103,7 @@ class Recorder:
 
     def _render_preview(self, step: int) -> dict[str, float] | None:
         """Make the sample pictures that are due, and measure them. None where none are due or that failed."""
-        if self._sample_preview is None or not step or step % self._config.sample_every:
+        if self._sample_preview is None or not step or step % self._config.record.sample_every:
             return None
         try:
             sheet, fidelity = self._sample_preview.render(self._train_state.result)

@@ -14,7 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from adapters.model.adapter import Adapter
 from adapters.training.batch import Batch
-from adapters.training.config import TrainConfig
+from adapters.training.config import OptimizerConfig
 from adapters.training.distributed import World
 from adapters.training.loader import RankBatch
 from adapters.training.loss import Network, Objective
@@ -22,7 +22,7 @@ from extractors.maps.crop import SIZE_MULTIPLE
 from pipeline.errors import RequestError
 
 
-def make_rank_batch(config: TrainConfig, world: World) -> RankBatch:
+def make_rank_batch(config: OptimizerConfig, world: World) -> RankBatch:
     """How a global batch is shared. RequestError when it cannot be in equal parts."""
     own, rest = divmod(config.batch, world.world_size)
     if rest:
@@ -58,7 +58,7 @@ class Step:
         self,
         objective: Objective,
         adapter: Adapter,
-        config: TrainConfig,
+        lr: float,
         rank_batch: RankBatch,
         world: World,
         clip: float | None = None,
@@ -66,8 +66,8 @@ class Step:
         self._objective, self._rank_batch, self._world, self._clip = objective, rank_batch, world, clip
         self._parameters = list(adapter.parameters())
         fused = world.device.type == "cuda"
-        self.optimizer = torch.optim.Adam(self._parameters, lr=config.lr, fused=fused)
-        self.scaler = torch.amp.GradScaler(world.device.type, enabled=config.precision == "fp16")
+        self.optimizer = torch.optim.Adam(self._parameters, lr=lr, fused=fused)
+        self.scaler = torch.amp.GradScaler(world.device.type, enabled=objective.precision == "fp16")
         self._network: Network = adapter
         self._alone: Any = nullcontext
         if world.world_size > 1:

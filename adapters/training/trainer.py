@@ -25,7 +25,8 @@ from adapters.training.checkpoint import (
     newest_step,
     resume,
 )
-from adapters.training.config import DECIDE, TrainConfig
+from adapters.training.config import TrainConfig
+from adapters.training.data import open_samples
 from adapters.training.distributed import World, join_world, share_threads
 from adapters.training.ema import Ema
 from adapters.training.example import CropConfig
@@ -35,7 +36,7 @@ from adapters.training.loader import MicroBatches, SampleStream, load_batches
 from adapters.training.loss import Objective
 from adapters.training.preview import open_preview
 from adapters.training.recorder import Recorder
-from adapters.training.setup import load_live, make_crop_config, open_base, open_samples, open_texts
+from adapters.training.setup import check_latents, load_live, make_crop_config, open_base, open_texts
 from adapters.training.step import Step, make_rank_batch
 from adapters.training.validation import Validation
 from extractors.atomic import commit_folder, write_file, write_json
@@ -58,14 +59,17 @@ def train(config: TrainConfig, on_step: OnStep | None = None) -> TrainSummary:
     that all of them see. Raises RequestError for a request that cannot be met, DamagedShard for data that is not
     what it was.
     """
-    threads = config.threads or share_threads()
+    threads = config.compute.threads or share_threads()
     if threads is not None:
         torch.set_num_threads(threads)
-    with join_world(config.device) as world:
+    with join_world(config.compute.device) as world:
         begun = find_begun(config) if world.is_main else Noted()
         extents = [Extent(**extent) for extent in world.broadcast([asdict(extent) for extent in begun.begun])]
-        samples = open_samples(config, extents, world.broadcast(begun.lanes))
-        training = Training(config, samples, open_base(config, world.device), world)
+        batch, lanes = config.optimizer.batch, world.broadcast(begun.lanes)
+        samples = open_samples(config.data, config.seed, batch, extents, lanes)
+        base = open_base(config.base, world.device)
+        check_latents(config.data, base, config.base.name)
+        training = Training(config, samples, base, world)
         if world.is_main:
             note_extents(config.out, begun, training.stream.removed)
         return training.run(on_step)
@@ -75,28 +79,33 @@ class Training:
     """One run: its fixed parts, made from the configuration, and the loop."""
 
     def __init__(self, config: TrainConfig, stream: SampleStream, base: Base, world: World | None = None) -> None:
-        if len(stream) <= config.validation:
+        validation = config.record.validation
+        if len(stream) <= validation:
             raise RequestError(
-                f"--validation {config.validation} must leave samples to train on, and there are {len(stream)}"
+                f"--validation {validation} must leave samples to train on, and there are {len(stream)}"
             )
         self.config, self.base = config, base
         self.world = world or World(base.device)
-        self.rank_batch = make_rank_batch(config, self.world)
+        self.rank_batch = make_rank_batch(config.optimizer, self.world)
         self.base_digest = digest_base(base)
-        self.stream, self.held_out = stream.hold_out(config.validation)
+        self.stream, self.held_out = stream.hold_out(validation)
         if not self.held_out:
             raise RequestError(
-                f"--validation needs samples that are held out, and all {config.validation} were removed from the "
+                f"--validation needs samples that are held out, and all {validation} were removed from the "
                 "data since this run was begun; begin another --out"
             )
-        self.crop_config = self._keep_threshold(make_crop_config(config, base, self.held_out, stream.short_side))
+        self.crop_config = self._keep_threshold(
+            make_crop_config(config.data, config.visits, base, self.held_out, stream.short_side)
+        )
         self.adapter = self._first_adapter()
         self.clip = self._choose_clip()
-        self.ema = Ema(self.adapter, config.ema) if config.ema else None
-        self.live = load_live(config, base.device)
-        self.texts = open_texts(config, base)
+        self.ema = Ema(self.adapter, config.optimizer.ema) if config.optimizer.ema else None
+        self.live = load_live(config.data, config.extractor, base.device)
+        self.texts = open_texts(config.texts, base)
         embed = self.texts.embed if self.texts else base.embed
-        self.objective = Objective(base, config.condition, config.timesteps, config.precision, embed, self.live)
+        self.objective = Objective(
+            base, config.data.condition, config.optimizer.timesteps, config.base.precision, embed, self.live
+        )
         self._claim()
         micro = self.rank_batch.micro
         self.validation = Validation(self.objective, self.held_out, self.crop_config, config.seed, micro)
@@ -114,7 +123,7 @@ class Training:
         same.
         """
         return {
-            **{name: getattr(self.config, name) for name in DECIDE},
+            **self.config.decisive(),
             "live": self.live and self.live.recipe,
             "clip": self.clip,
             "threshold_per": "batch" if self.crop_config.threshold == "batch" else None,
@@ -131,7 +140,7 @@ class Training:
         return replace(crop_config, threshold="visit")
 
     def _choose_clip(self) -> float | None:
-        asked, begun = self.config.clip, read_begun(self.config.out)
+        asked, begun = self.config.optimizer.clip, read_begun(self.config.out)
         if asked is None:  # a run keeps the rule that it was begun with
             asked = CLIP if begun is None or "clip" in begun else 0.0
         return asked or None
@@ -149,7 +158,7 @@ class Training:
         claim_run(self.config.out, self.identity())
 
     def _first_adapter(self) -> Adapter:
-        channels = format_of(self.config.condition).channels
+        channels = format_of(self.config.data.condition).channels
         adapter_config = adapter_config_for(self.config.adapter, channels, self.base.widths)
         return make_adapter(adapter_config, self.config.seed).to(self.base.device)
 
@@ -163,7 +172,7 @@ class Training:
 
     def _go_on(self, on_step: OnStep | None) -> TrainSummary:
         config = self.config
-        step = Step(self.objective, self.adapter, config, self.rank_batch, self.world, self.clip)
+        step = Step(self.objective, self.adapter, config.optimizer.lr, self.rank_batch, self.world, self.clip)
         train_state = TrainState(self.adapter, step.optimizer, self.ema.adapter if self.ema else None)
         if self.world.is_main:
             discard_not_finite(config.out)
@@ -188,7 +197,7 @@ class Training:
         """All steps from `begun` on. Where that leaves the run, and the share of the time it waited for data."""
         config, progress = self.config, begun
         batches = MicroBatches(self.stream, self.crop_config, config.seed, self.rank_batch, progress.step)
-        ahead = load_batches(batches, config.loaders, self.world)
+        ahead = load_batches(batches, config.compute.loaders, self.world)
         started, waited = time.perf_counter(), 0.0
         while progress.step < config.steps:
             loss = step(ahead)
@@ -210,7 +219,7 @@ class Training:
         return progress, waited / max(time.perf_counter() - started, 1e-9)
 
     def _advance(self, before: TrainProgress, loss: float, step: Step, seconds: float) -> TrainProgress:
-        epoch, position = divmod((before.step + 1) * self.config.batch, len(self.stream))
+        epoch, position = divmod((before.step + 1) * self.config.optimizer.batch, len(self.stream))
         return TrainProgress(
             before.step + 1,
             epoch,
@@ -266,7 +275,7 @@ class Training:
         return TrainSummary(
             steps=progress.step,
             new_steps=new_steps,
-            samples=progress.step * self.config.batch,
+            samples=progress.step * self.config.optimizer.batch,
             seconds=progress.seconds,
             first_validation=first,
             last_validation=last,

@@ -25,8 +25,8 @@ def prepare_on_ray(config: TrainConfig, workers: int) -> TrainConfig:
     from pipeline.engine.nodes import cluster_resources, count_node_slots
 
     connect()
-    gpus = 0 if config.device == "cpu" else int(cluster_resources().get("GPU", 0))
-    gpu = gpus > 0 or config.device == "cuda"
+    gpus = 0 if config.compute.device == "cpu" else int(cluster_resources().get("GPU", 0))
+    gpu = gpus > 0 or config.compute.device == "cuda"
     needs = Resources(cpus=1, gpus=1 if gpu else 0)
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     refuse_more_than(sum(count_node_slots(node, needs) for node in nodes), workers, gpu, "this cluster")
@@ -44,7 +44,7 @@ def train_on_ray(config: TrainConfig, workers: int) -> TrainSummary:
         trainer = TorchTrainer(
             partial(work, config),  # type: ignore[arg-type]
             torch_config=TorchConfig(timeout_s=int(TIMEOUT.total_seconds())),
-            scaling_config=ScalingConfig(num_workers=workers, use_gpu=config.device == "cuda"),
+            scaling_config=ScalingConfig(num_workers=workers, use_gpu=config.compute.device == "cuda"),
             # Ray keeps nothing of the training there: checkpoints are in RUN.
             run_config=RunConfig(name="train", storage_path=folder, failure_config=FailureConfig(max_failures=0)),
         )

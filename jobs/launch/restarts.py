@@ -70,15 +70,16 @@ def absolute_config(config: TrainConfig, gpu: bool) -> TrainConfig:
     def place(path: Path | None) -> Path | None:
         return None if path is None else path.absolute()
 
+    data, base, extractor, texts = config.data, config.base, config.extractor, config.texts
+    roots = tuple(root if "://" in root else os.path.abspath(root) for root in data.roots)
     return replace(
         config,
-        roots=tuple(root if "://" in root else os.path.abspath(root) for root in config.roots),
-        base=os.path.abspath(config.base) if os.path.isdir(config.base) else config.base,
+        data=replace(data, roots=roots, cache=place(data.cache)),
+        base=replace(base, name=os.path.abspath(base.name) if os.path.isdir(base.name) else base.name),
         out=config.out.absolute(),
-        weights=place(config.weights),
-        cache=place(config.cache),
-        text_cache=place(config.text_cache),
-        device="cuda" if gpu else "cpu",
+        extractor=replace(extractor, weights=place(extractor.weights)),
+        texts=replace(texts, text_cache=place(texts.text_cache)),
+        compute=replace(config.compute, device="cuda" if gpu else "cpu"),
     )
 
 

@@ -37,8 +37,8 @@ def prepare_here(config: TrainConfig, workers: int) -> TrainConfig:
     """The same for processes of this machine. RequestError where it has GPUs, and not one for each."""
     import torch
 
-    gpus = 0 if config.device == "cpu" else torch.cuda.device_count()
-    if gpus or config.device == "cuda":
+    gpus = 0 if config.compute.device == "cpu" else torch.cuda.device_count()
+    if gpus or config.compute.device == "cuda":
         refuse_more_than(gpus, workers, True, "this machine")
     return absolute_config(config, gpus > 0)
 

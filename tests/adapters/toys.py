@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
 
 import cv2
 import numpy as np
 
-from adapters.training.config import TrainConfig
+from adapters.training.config import (
+    BaseConfig,
+    ComputeConfig,
+    ExtractorConfig,
+    OptimizerConfig,
+    RecordConfig,
+    TextCacheConfig,
+    TrainConfig,
+    VisitConfig,
+)
+from adapters.training.data import DataConfig
 from extractors.registry import format_of
 from pipeline.image.geometry import Placement
 from pipeline.image.stored import encode_jpeg
@@ -98,4 +109,25 @@ def toy_config(out: Path, **changes: Any) -> TrainConfig:
         "checkpoint_every": 2,
         "device": "cpu",
     }
-    return TrainConfig(**{**settings, **changes})
+    return train_config(**{**settings, **changes})
+
+
+def train_config(**options: Any) -> TrainConfig:
+    """The config of a training that was asked for these options, by the names of their flags."""
+    data = DataConfig(**_pick(DataConfig, options))
+    base = BaseConfig(**({"name": options.pop("base")} if "base" in options else {}), **_pick(BaseConfig, options))
+    groups = {
+        "visits": VisitConfig,
+        "optimizer": OptimizerConfig,
+        "record": RecordConfig,
+        "extractor": ExtractorConfig,
+        "texts": TextCacheConfig,
+        "compute": ComputeConfig,
+    }
+    made: dict[str, Any] = {name: group(**_pick(group, options)) for name, group in groups.items()}
+    return TrainConfig(data=data, base=base, **made, **options)
+
+
+def _pick(group: Any, options: dict[str, Any]) -> dict[str, Any]:
+    """The options that are fields of a group, which are taken out."""
+    return {field.name: options.pop(field.name) for field in fields(group) if field.name in options}

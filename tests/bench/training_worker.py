@@ -21,7 +21,6 @@ from adapters.base.load import freeze_to
 from adapters.model.adapter import make_adapter
 from adapters.model.config import adapter_config_for
 from adapters.training.batch import Batch, scale_control_images, scale_pictures
-from adapters.training.config import TrainConfig
 from adapters.training.distributed import World
 from adapters.training.loader import RankBatch
 from adapters.training.loss import Objective
@@ -80,8 +79,7 @@ def our_step(base: StableDiffusion, latents: bool) -> Callable[[], object]:
     prompt_embeds = base.embed(["a picture"] * BATCH)
     objective = Objective(base, "depth", "cubic", "fp32", lambda captions: prompt_embeds)
     adapter = make_adapter(adapter_config_for("xl", 3, base.widths), 0)
-    config = TrainConfig(("bench",), "depth", out=None, adapter="xl")  # type: ignore[arg-type]  # nothing is written
-    step = Step(objective, adapter, config, RankBatch(BATCH, BATCH), World(base.device))
+    step = Step(objective, adapter, 1e-5, RankBatch(BATCH, BATCH), World(base.device))
     batch = make_batch(latents)
     return lambda: step(iter([batch]))
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from adapters.training.config import TrainConfig
 from jobs.__main__ import parse, run
 from jobs.command import Summary, execute, single_writer, summarise
 from jobs.extract import ExtractCommand
@@ -22,6 +21,7 @@ from pipeline.engine import RunResult
 from pipeline.errors import IncompleteError, RequestError
 from pipeline.shards.store import SINGLE_WRITER
 from pipeline.stages.stage import StageResult
+from tests.adapters.toys import train_config
 
 
 @dataclass(frozen=True)
@@ -142,8 +142,15 @@ def test_the_spellings_that_scripts_rely_on() -> None:
         "--checkpoint-every 3 --seed 5".split()
     )
     assert isinstance(train, TrainCommand)
-    wanted = TrainConfig(
-        ("R",), "sketch", Path("RUN"), adapter="small", steps=9, batch=2, checkpoint_every=3, seed=5
+    wanted = train_config(
+        roots=("R",),
+        condition="sketch",
+        out=Path("RUN"),
+        adapter="small",
+        steps=9,
+        batch=2,
+        checkpoint_every=3,
+        seed=5,
     )
     assert train.config == wanted
 

@@ -112,6 +112,15 @@ def test_digest_notices_one_changed_value(
 
 
 @both
+def test_the_form_of_embeddings_is_that_of_a_caption(base: StableDiffusion) -> None:
+    form, made = base.embeds_form, base.embed(["a cube"])
+    assert (form.states.shape, form.states.dtype) == (made.states.shape, made.states.dtype)
+    assert (form.pooled is None) == (made.pooled is None)
+    if form.pooled is not None and made.pooled is not None:
+        assert (form.pooled.shape, form.pooled.dtype) == (made.pooled.shape, made.pooled.dtype)
+
+
+@both
 def test_captions_tell_apart(base: StableDiffusion) -> None:
     prompt_embeds = base.embed(["a red cube", "a blue cube", "x" * 500])
     assert prompt_embeds.states.shape == (3, 77, base.unet.config.cross_attention_dim)

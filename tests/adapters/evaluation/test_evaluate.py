@@ -26,8 +26,7 @@ from adapters.model.compose import AdapterInput
 from adapters.model.config import adapter_config_for
 from adapters.model.diffusers_io import save_adapter
 from adapters.run_folder import find_held_out, read_held_out, write_held_out
-from adapters.training.config import TrainConfig
-from adapters.training.setup import open_samples
+from adapters.training.data import open_samples
 from adapters.training.trainer import Training
 from extractors.registry import format_of
 from extractors.weights.file import WeightsUnavailable
@@ -43,6 +42,7 @@ from pipeline.sources.scenes import ScenesSource
 from pipeline.stages import plan_extract
 from pipeline.stages.ingest import Ingest, plan_dataset
 from pipeline.stream import HeldOut, Stream, open_stream
+from tests.adapters.toys import toy_config
 from tests.pipeline.web import Web, put_failure, put_picture
 
 SAMPLES, SIZE = 8, 128
@@ -306,8 +306,8 @@ def test_what_a_training_holds_out_of_a_mix_is_known_of_each_root(
     root: str, other: str, adapter: Path, tiny: Base, tmp_path: Path
 ) -> None:
     """Exactly these by default, from wherever the dataset lies by now; none of them is ever trained on."""
-    config = TrainConfig((root, other), "canny", tmp_path / "run", adapter="tiny", validation=6, device="cpu")
-    training = Training(config, open_samples(config), tiny)
+    config = toy_config(tmp_path / "run", roots=(root, other), condition="canny", validation=6)
+    training = Training(config, open_samples(config.data, config.seed, config.optimizer.batch), tiny)
     (tmp_path / "run" / "adapter").symlink_to(adapter)
     moved = str(shutil.copytree(other, tmp_path / "moved"))
     pictures = {bytes(sample.members["jpg"]): sample.key for sample in training.held_out}

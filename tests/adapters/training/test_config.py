@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -7,8 +8,13 @@ from typing import Any
 
 import pytest
 
+from adapters.base import Base, digest_base
+from adapters.training.config import DECIDE, flatten_options
+from adapters.training.trainer import Training
+from jobs.__main__ import parse
+from jobs.train import TrainCommand
 from pipeline.errors import RequestError
-from tests.adapters.toys import toy_config
+from tests.adapters.toys import toy_config, toy_stream
 
 
 @pytest.mark.parametrize(
@@ -48,3 +54,54 @@ def test_senseless_request_is_refused(tmp_path: Path, change: dict[str, Any], li
 def test_configuration_needs_no_torch() -> None:
     code = "import sys, adapters.training.config; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+FLAGS = """
+R --condition sketch --out RUN --column c --mix 1 --base b --adapter small --steps 9 --batch 4 --micro-batch 2
+--lr 0.5 --timesteps uniform --empty-captions 0.25 --flip --threshold random --clip 2 --ema 0.5 --precision bf16
+--gradient-checkpointing --compile --no-duplicates --size 128 --variant mini --weights W --validation 7
+--validate-every 8 --sample-every 6 --checkpoint-every 3 --keep 5 --seed 11 --skip-damaged 1 --cache C --cache-gb 2
+--text-cache T --text-cache-gb 3 --lanes 2 --loaders 4 --device cpu --threads 1
+"""
+"""Every flag that a script may use, but those that exclude one of these: see OTHERS."""
+OTHERS = "R --condition sketch --out RUN --buckets --live"
+LATENTS = "R --condition sketch --out RUN --latents l"
+
+
+def test_the_flags_are_what_they_always_were() -> None:
+    asked: dict[str, Any] = {}
+    for words in (FLAGS, OTHERS, LATENTS):
+        command = parse(["train", *words.split()])
+        assert isinstance(command, TrainCommand)
+        options = list(flatten_options(command.config))
+        assert len(dict(options)) == len(options), "one name space"
+        given = {word[2:].removeprefix("no-").replace("-", "_") for word in words.split() if word.startswith("--")}
+        asked |= {
+            name.replace("name", "base"): value for name, value in options if name.replace("name", "base") in given
+        }
+    assert asked == {
+        "condition": "sketch", "out": Path("RUN"), "column": "c", "mix": (1.0,), "base": "b", "adapter": "small",
+        "steps": 9, "batch": 4, "micro_batch": 2, "lr": 0.5, "timesteps": "uniform", "empty_captions": 0.25,
+        "flip": True, "threshold": "random", "clip": 2.0, "ema": 0.5, "precision": "bf16",
+        "gradient_checkpointing": True, "compile": True, "duplicates": False, "size": 128, "variant": "mini",
+        "weights": Path("W"), "validation": 7, "validate_every": 8, "sample_every": 6, "checkpoint_every": 3,
+        "keep": 5, "seed": 11, "skip_damaged": 1, "cache": Path("C"), "cache_gb": 2.0, "text_cache": Path("T"),
+        "text_cache_gb": 3.0, "lanes": 2, "loaders": 4, "device": "cpu", "threads": 1, "buckets": True,
+        "live": True, "latents": "l",
+    }  # fmt: skip
+    every = {name.replace("name", "base") for name, _ in options}
+    assert every - {"roots"} == asked.keys(), "a new option is asked for here as well"
+    assert options[0] == ("roots", ("R",))
+
+
+def test_run_json_is_what_it_always_was(tiny: Base, tmp_path: Path) -> None:
+    """Runs that were begun before the options had groups are resumed: each name and value is compared."""
+    Training(toy_config(tmp_path / "run", ema=0.5, clip=2.0, flip=True), toy_stream(), tiny)
+    begun = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert {*DECIDE} <= begun.keys()
+    assert begun == {
+        "condition": "sketch", "adapter": "tiny", "batch": 2, "lr": 0.001, "timesteps": "cubic", "validation": 2,
+        "seed": 0, "flip": True, "empty_captions": 0.0, "threshold": "fixed", "precision": "fp32", "clip": 2.0,
+        "ema": 0.5, "buckets": False, "live": None, "size": 64, "data": "0" * 64, "base": digest_base(tiny),
+        "threshold_per": None,
+    }  # fmt: skip

@@ -19,7 +19,8 @@ from tests.faults.toys import Pictures, make_images
 
 @pytest.mark.parametrize(("condition", "channels"), [("sketch", 1), ("canny", 1), ("seg", 3)])
 def test_it_is_what_the_extractor_sees_in_each_crop(condition: str, channels: int, tmp_path: Path) -> None:
-    live = load_live(toy_config(tmp_path, condition=condition, live=True, variant="mini"), torch.device("cpu"))
+    config = toy_config(tmp_path, condition=condition, live=True, variant="mini")
+    live = load_live(config.data, config.extractor, torch.device("cpu"))
     assert live is not None
     crops = np.stack([render(0, number, 192).picture[:64, :128] for number in range(2)])
     seen = live(torch.from_numpy(crops).permute(0, 3, 1, 2))
@@ -38,4 +39,5 @@ def test_a_training_needs_no_column_and_remembers_the_recipe(tmp_path: Path) -> 
     assert train(toy_config(tmp_path / "run", roots=(root,), condition="canny", live=True, steps=1)).steps == 1
     recipe = json.loads((tmp_path / "run" / "run.json").read_text())["live"]
     assert len(recipe) == 64
-    assert load_live(toy_config(tmp_path / "run", condition="canny"), torch.device("cpu")) is None
+    config = toy_config(tmp_path / "run", condition="canny")
+    assert load_live(config.data, config.extractor, torch.device("cpu")) is None

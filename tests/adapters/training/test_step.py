@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -66,12 +65,12 @@ def test_half_precision_keeps_the_adapters_weights_whole(
     precision, base = halved
     config = toy_config(tmp_path / "half", precision=precision, steps=2)
     training = Training(config, toy_stream(), base)
-    assert base.dtype == DTYPES[config.precision]
+    assert base.dtype == DTYPES[config.base.precision]
     first = copy.deepcopy(training.adapter.state_dict())
     products: set[torch.dtype] = set()
     training.adapter.body[0].register_forward_hook(lambda module, given, made: products.add(made.dtype))
     training.run()
-    assert products == {DTYPES[config.precision]}
+    assert products == {DTYPES[config.base.precision]}
     losses = [line.loss for line in read_log(config.out / "log.jsonl")][1:]
     expected = _train(toy_config(tmp_path / "full", steps=2), tiny)
     assert losses == pytest.approx(expected, rel=0.05), "rounded, and not another loss"
@@ -80,7 +79,7 @@ def test_half_precision_keeps_the_adapters_weights_whole(
     for name, weight in training.adapter.state_dict().items():
         assert weight.dtype == torch.float32
         assert not torch.equal(weight, first[name])
-        assert not torch.equal(weight, weight.to(DTYPES[config.precision]).float()), "on a coarse grid"
+        assert not torch.equal(weight, weight.to(DTYPES[config.base.precision]).float()), "on a coarse grid"
 
 
 def test_half_precision_resumes_to_the_same_bits(halved: tuple[str, Base], tmp_path: Path) -> None:
@@ -136,7 +135,7 @@ def test_gradient_checkpointing_changes_nothing_but_the_memory(
     tiny: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = toy_config(tmp_path / "checkpointed", gradient_checkpointing=True, steps=3)
-    base = open_base(config, torch.device("cpu"))
+    base = open_base(config.base, torch.device("cpu"))
     called: list[object] = []
 
     def count(recompute: Callable[..., Any], *given: Any, **options: Any) -> Any:
@@ -149,5 +148,5 @@ def test_gradient_checkpointing_changes_nothing_but_the_memory(
             monkeypatch.setattr(module, "_gradient_checkpointing_func", partial(count, recompute))
     losses = _train(config, base)
     assert called, "nothing was computed twice"
-    assert losses == _train(replace(config, out=tmp_path / "plain", gradient_checkpointing=False), tiny)
+    assert losses == _train(toy_config(tmp_path / "plain", steps=3), tiny)
     _assert_close(_weights(tmp_path / "checkpointed"), _weights(tmp_path / "plain"), 1e-6)

@@ -230,9 +230,8 @@ def test_crop_is_the_shortest_side_unless_told(tiny: Base, tmp_path: Path) -> No
 
 
 def test_unknown_condition_is_refused() -> None:
-    config = TrainConfig(("nowhere",), "smell", Path("run"))
     with pytest.raises(RequestError, match="smell"):
-        train(config)
+        train(toy_config(Path("run"), roots=("nowhere",), condition="smell"))
 
 
 def test_validation_loss_falls_and_the_condition_is_what_counts(tiny: Base, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from adapters.run_folder import TrainSummary
 from adapters.training.config import TrainConfig
 from jobs.launch.restarts import WorkerDied, absolute_config, judge, keep_trying, refuse_more_than, work
 from pipeline.errors import DamagedShard, IncompleteError, RequestError
+from tests.adapters.toys import train_config
 
 
 def _summary(steps: int, new_steps: int) -> TrainSummary:
@@ -17,7 +18,7 @@ def _summary(steps: int, new_steps: int) -> TrainSummary:
 
 
 def _config(out: Path) -> TrainConfig:
-    return TrainConfig(("data",), "sketch", out)
+    return train_config(roots=("data",), condition="sketch", out=out)
 
 
 class Attempts:
@@ -80,13 +81,22 @@ def test_the_cause_is_told_and_not_what_it_led_to() -> None:
 def test_workers_in_other_folders_find_what_was_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "base").mkdir()
-    config = TrainConfig(("data", "s3://bucket/data"), "sketch", Path("run"), base="base", weights=Path("w"))
+    config = train_config(
+        roots=("data", "s3://bucket/data"), condition="sketch", out=Path("run"), base="base", weights=Path("w")
+    )
     placed = absolute_config(config, gpu=True)
-    assert placed.roots == (str(tmp_path / "data"), "s3://bucket/data")
-    assert (placed.out, placed.weights, placed.base) == (tmp_path / "run", tmp_path / "w", str(tmp_path / "base"))
-    assert (placed.cache, placed.text_cache, placed.device) == (None, None, "cuda")
-    assert absolute_config(TrainConfig(("data",), "sketch", Path("run")), gpu=False).base == "tiny"
-    assert absolute_config(config, gpu=False).device == "cpu"
+    assert placed.data.roots == (str(tmp_path / "data"), "s3://bucket/data")
+    assert (placed.out, placed.extractor.weights, placed.base.name) == (
+        tmp_path / "run",
+        tmp_path / "w",
+        str(tmp_path / "base"),
+    )
+    assert (placed.data.cache, placed.texts.text_cache, placed.compute.device) == (None, None, "cuda")
+    assert (
+        absolute_config(train_config(roots=("data",), condition="sketch", out=Path("run")), gpu=False).base.name
+        == "tiny"
+    )
+    assert absolute_config(config, gpu=False).compute.device == "cpu"
 
 
 def test_workers_that_find_no_room_are_refused() -> None:

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import torch
 
-from adapters.training.config import TrainConfig
 from jobs.launch.restarts import judge
 from jobs.launch.torchrun import prepare_here, read_deaths, read_ends
 from pipeline.errors import IncompleteError, RequestError
+from tests.adapters.toys import toy_config
 
 
 def _write_end(folder: Path, rank: int, line: str) -> None:
@@ -41,7 +41,7 @@ def test_a_process_that_said_nothing_is_told_of_by_how_it_ended(code: int, line:
 def test_each_worker_has_a_gpu_where_there_are_some(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def place(device: Any, gpus: int, workers: int = 2) -> str:
         monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
-        return prepare_here(TrainConfig(("data",), "sketch", tmp_path, device=device), workers).device
+        return prepare_here(toy_config(tmp_path, device=device), workers).compute.device
 
     assert [place("auto", 2), place("cuda", 3)] == ["cuda", "cuda"]
     assert [place("auto", 0), place("cpu", 2)] == ["cpu", "cpu"]
