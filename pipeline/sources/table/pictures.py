@@ -44,18 +44,18 @@ class Pictures:
 
 
 def collect_pictures(
-    stream: BinaryIO, beside: BinaryIO, path: str, column: ImageColumn, rows: Sequence[int], into: Pictures
+    stream: BinaryIO, again: BinaryIO, path: str, column: ImageColumn, rows: Sequence[int], into: Pictures
 ) -> None:
     """Add the pictures of these rows, which rise, to `into`. RequestError where the file is damaged.
 
-    stream, beside: the same parquet file, opened twice. path: as it is shown.
+    stream, again: the same parquet file, opened twice. path: as it is shown.
     """
     wanted = set(rows)
     with refuse_damage(path):
         _, groups = load_footer(stream)
     with refuse_damage(path), pq.ParquetFile(stream, **READING) as file:
         leaves = text_leaves(file, [column.name])
-        with pq.ParquetFile(beside, read_dictionary=leaves) as probe:
+        with pq.ParquetFile(again, read_dictionary=leaves) as probe:
             start = 0
             for group in range(len(groups)):
                 stop = start + groups[group].rows

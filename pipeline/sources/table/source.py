@@ -71,14 +71,14 @@ class TableSource:
     def describe(self) -> Mapping[str, Any]:
         files = find_tables(self.pattern, "the pattern")
         measured = [(file, *open_table(file).measure()) for file in files]
-        told = "".join(f"{file.name}\0{file.size}\0{digest}\n" for file, _, digest in measured)
+        lines = "".join(f"{file.name}\0{file.size}\0{digest}\n" for file, _, digest in measured)
         return {
             "kind": "table",
             "image_column": self.image_column,
             "caption_column": self.caption_column,
             "tables": len(files),
             "rows": sum(rows for _, rows, _ in measured),
-            "tables_sha256": hashlib.sha256(told.encode("utf-8", "surrogateescape")).hexdigest(),
+            "tables_sha256": hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest(),
         }
 
     def rows(self, left_out: Counter[str]) -> Iterator[Row]:
@@ -144,8 +144,8 @@ class TableSource:
     def _collect(self, name: str, numbers: Sequence[int], into: Pictures) -> None:
         files = [file for file in self._tables.find() if file.name == name]
         if files:
-            with files[0].open() as stream, files[0].open() as beside:
-                collect_pictures(stream, beside, files[0].path, self._image_column(files[0]), numbers, into)
+            with files[0].open() as stream, files[0].open() as again:
+                collect_pictures(stream, again, files[0].path, self._image_column(files[0]), numbers, into)
 
     def _open(self, row: Row, found: Mapping[str, Pictures]) -> Original:
         """The picture of a row. Raises Drop."""

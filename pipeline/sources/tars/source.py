@@ -66,12 +66,12 @@ class TarsSource:
 
     def describe(self) -> Mapping[str, Any]:
         files = self._find()
-        told = "".join(f"{file.name}\0{file.size}\n" for file in files)
+        lines = "".join(f"{file.name}\0{file.size}\n" for file in files)
         return {
             "kind": "tars",
             **asdict(self.choice),
             "tars": len(files),
-            "tars_sha256": hashlib.sha256(told.encode("utf-8", "surrogateescape")).hexdigest(),
+            "tars_sha256": hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest(),
         }
 
     def rows(self, left_out: Counter[str]) -> Iterator[Row]:

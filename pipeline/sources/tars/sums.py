@@ -1,4 +1,4 @@
-"""The digests that a set of tars may have beside it: a file SHA256SUMS, as sha256sum writes it."""
+"""The digests that a set of tars may come with: a file SHA256SUMS, as sha256sum writes it."""
 
 from __future__ import annotations
 
