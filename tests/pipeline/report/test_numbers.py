@@ -15,6 +15,7 @@ import pytest
 from extractors.keypose import MOST_PERSONS
 from extractors.segmentation import label_name
 from pipeline.dataset.dataset import IMAGES, Dataset
+from pipeline.dataset.exclusion import Exclusion
 from pipeline.dataset.provenance import Provenance
 from pipeline.dataset.status import ColumnStatus
 from pipeline.dataset.tombstones import remove
@@ -104,7 +105,7 @@ def test_neither_order_nor_number_of_shards_matters(made: Path, tmp_path: Path) 
     make_crawl(other, COUNT, shard_size=7)
     assert counted(collect(other)) == counted(collect(made))
     dataset = Dataset.open(str(made))
-    stage = Count(dataset, dataset.columns(), {}, (), (), 2**64)
+    stage = Count(dataset, dataset.columns(), Exclusion([IMAGES]), (), (), 2**64)
     tallies = [stage(shard).tally for shard in dataset.shards]
     assert add_tallies(tallies[::-1], stage.columns) == add_tallies(tallies, stage.columns)
 
@@ -297,7 +298,7 @@ def test_labels_have_coco_s_names() -> None:
 def test_a_shard_that_is_not_made_is_no_problem(root: Path) -> None:
     dataset = Dataset.open(str(root))
     (root / "keypose" / "000001.json").unlink()
-    stage = Count(dataset, dataset.columns(), {}, (), (), 0)
+    stage = Count(dataset, dataset.columns(), Exclusion([IMAGES]), (), (), 0)
     looked = stage(1)
     assert isinstance(looked, Counted)
     assert (looked.problems, looked.errors, looked.captions) == ((), (), ())

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from pipeline.dataset.dataset import IMAGES, Dataset
+from pipeline.dataset.exclusion import Exclusion
 from pipeline.image.geometry import Geometry
 from pipeline.report import DatasetFacts, Training, collect_dataset, draw_sheet, render_page
 from pipeline.report.sample_stats import Count
@@ -272,7 +273,7 @@ def test_a_jpg_that_would_fill_the_memory_is_named_and_not_opened(root: Path) ->
     notes = {row.key: row.cells[0].note for row in facts.rows if row.cells[0].image is None}
     assert notes == dict.fromkeys(bombs, "cannot be drawn: not a JPEG")
     assert Image.open(io.BytesIO(draw_sheet([facts], None))).width == 1600
-    stage = Count(dataset, [IMAGES], {}, pictures=bombs, shown=(), limit=0)
+    stage = Count(dataset, [IMAGES], Exclusion([IMAGES]), pictures=bombs, shown=(), limit=0)
     stage.setup()
     counted = stage(1)
     assert counted.errors == tuple(f"images: {key}: jpg cannot be read: ValueError: not a JPEG" for key in bombs)
