@@ -6,7 +6,6 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from adapters.base.mini import FOLDER
 from adapters.base.mini.networks import SIZE as MINI_SIZE
 from extractors.atomic import write_file
 from jobs.command import Command, EngineOptions, Summary
@@ -55,6 +54,8 @@ class DemoCommand:
     """Print the summary as JSON."""
 
     def run(self) -> Summary:
+        from adapters.base.mini import FOLDER
+
         scenes, photographs = self.out / "dataset", self.out / "photograph-dataset"
         simple, page = self.out / "simple-dataset", self.out / "report.html"
         run, held_out = self.out / "train", min(32, self.samples // 4)

@@ -13,13 +13,13 @@ from adapters.evaluation.config import EvaluateConfig
 from adapters.evaluation.evaluate import evaluate
 from adapters.evaluation.image_metrics import Networks
 from adapters.inference.config import Sampling
-from adapters.training.config import TrainConfig
 from adapters.training.trainer import train
 from extractors.weights.file import WeightsUnavailable
 from pipeline.image.geometry import Geometry
 from pipeline.sources.scenes import ScenesSource
 from pipeline.stages import plan_extract
 from pipeline.stages.ingest import Ingest, claim_truths, plan_dataset
+from tests.adapters.toys import train_config
 
 LEARNT, HELD_OUT = 64, 24
 
@@ -43,10 +43,10 @@ def missing(*asked: Any) -> Any:
 
 def test_a_sketch_is_followed_after_seconds_of_training(root: str, tmp_path: Path) -> None:
     train(
-        TrainConfig(
-            (root,),
-            "sketch",
-            tmp_path,
+        train_config(
+            roots=(root,),
+            condition="sketch",
+            out=tmp_path,
             base="mini",
             steps=50,
             batch=16,
