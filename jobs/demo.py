@@ -6,7 +6,6 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from adapters.base.mini.networks import SIZE as MINI_SIZE
 from extractors.atomic import write_file
 from jobs.command import Command, EngineOptions, Summary
 from jobs.evaluate import EvaluateCommand
@@ -93,6 +92,8 @@ class DemoCommand:
 
     def _simple(self, root: Path) -> IngestScenes:
         """What the base mini paints, with exact edges."""
+        from adapters.base.mini.networks import SIZE as MINI_SIZE
+
         return IngestScenes(
             options=IngestOptions(str(root), shard_size=100, truth=("sketch",)),
             source=ScenesSource(self.samples, seed=1, world="simple"),
