@@ -250,7 +250,7 @@ def test_other_bytes_on_the_hub_are_seen(dataset: Dataset, hub: Hub, tmp_path: P
 
 def test_half_a_publication_is_not_sent(dataset: Dataset, hub: Hub, tmp_path: Path) -> None:
     (tmp_path / "to/SHA256SUMS").unlink()
-    with pytest.raises(RequestError, match="no whole publication"):
+    with pytest.raises(RequestError, match="is not a complete publication"):
         send(tmp_path / "to", PLACE)
     assert hub.commits == []
 

@@ -203,7 +203,7 @@ def test_no_manifest_without_its_shards(
             patch.setattr(ObjectStore, name, create)
         with pytest.raises(Refused):
             publish_here(dataset, to)
-    with pytest.raises(RequestError, match="no whole publication"):
+    with pytest.raises(RequestError, match="is not a complete publication"):
         open_published(to)
     publish_here(dataset, to)
     store, local = open_store(to), contents(tmp_path / "local")

@@ -139,7 +139,7 @@ def test_a_purge_cut_off_is_gone_on_with(
         patch.setattr(FolderStore, "discard", die)
         with pytest.raises(KeyboardInterrupt):
             publish_here(dataset, tmp_path / "to", purge=True)
-    with pytest.raises(RequestError, match="no whole publication"):
+    with pytest.raises(RequestError, match="is not a complete publication"):
         open_published(str(tmp_path / "to"))
     publish_here(dataset, tmp_path / "to")
     assert contents(tmp_path / "to") == contents(tmp_path / "whole")

@@ -98,7 +98,7 @@ def test_a_purge_that_dies_beside_a_slow_publisher(
     with pytest.raises(IncompleteError, match="another publisher is at work there; run again"):
         publish_here(dataset, to)
     assert ("SHA256SUMS" in made) == (at in STEPS[3:]), "signed for a moment, where it could have been known"
-    with pytest.raises(RequestError, match="no whole publication"):
+    with pytest.raises(RequestError, match="is not a complete publication"):
         open_published(str(to))
     publish_here(dataset, to)
     assert is_signed(to)
