@@ -185,7 +185,7 @@ def test_the_drawing_lies_where_the_crop_does(mini: Latents) -> None:
 def test_no_condition_and_no_mirror() -> None:
     assert "latents" not in conditions()
     assert {"sketch", "depth", "keypose", "seg", "color", "canny"} <= set(conditions())
-    with pytest.raises(ValueError, match="must be made anew"):
+    with pytest.raises(ValueError, match="must be computed again"):
         FORM.mirror(ZEROS)
 
 

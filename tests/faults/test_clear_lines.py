@@ -180,6 +180,7 @@ def test_a_destination_that_may_not_be_written(
 def test_a_destination_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "pictures").mkdir()
     (tmp_path / "pictures" / "one.png").write_bytes(b"")
+    (tmp_path / "pictures" / "one.txt").write_text("a picture")
     (tmp_path / "file").write_text("")
     code, _, err = drive("ingest", tmp_path / "file", folder=tmp_path / "pictures")
     assert code == 2

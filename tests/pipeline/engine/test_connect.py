@@ -226,6 +226,7 @@ def test_an_address_of_no_ray_is_one_line(address: str) -> None:
 @pytest.mark.parametrize("address", ["http://127.0.0.1:8265", "auto"])
 def test_a_command_with_such_an_address_ends_with_2(address: str, tmp_path: Path) -> None:
     (tmp_path / "picture.png").write_bytes(b"")
+    (tmp_path / "picture.txt").write_text("a picture")
     ended = subprocess.run(
         [sys.executable, "-m", "jobs", "ingest", "folder", str(tmp_path), "--out", str(tmp_path / "root")],
         env=os.environ | {"RAY_ADDRESS": address, "RAY_TMPDIR": str(tmp_path)},

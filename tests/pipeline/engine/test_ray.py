@@ -219,6 +219,7 @@ def test_extract_asks_for_what_its_extractors_declare() -> None:
 def test_a_stage_means_the_same_where_a_worker_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "pictures").mkdir()
     (tmp_path / "pictures" / "a.png").touch()
+    (tmp_path / "pictures" / "a.txt").write_text("a picture")
     monkeypatch.chdir(tmp_path)
     source = FolderSource("pictures")
     dataset = plan_dataset("root", source, Geometry(), 1)
