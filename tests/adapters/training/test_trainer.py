@@ -79,7 +79,8 @@ def test_three_epochs_that_stop_at_every_step_end_with_the_same_bits(tiny: Base,
 
     straight, stopped = tmp_path / "straight", tmp_path / "stopped"
     Training(config(straight), toy_stream(), tiny).run()
-    assert 15 * config(straight).optimizer.batch == 3 * len(toy_stream().hold_out(config(straight).record.validation)[0])
+    epoch, _ = toy_stream().hold_out(config(straight).record.validation)
+    assert 15 * config(straight).optimizer.batch == 3 * len(epoch)
     for step in range(1, 15):
         with pytest.raises(KeyboardInterrupt):
             Training(config(stopped), toy_stream(), tiny).run(_stop_at(step))
