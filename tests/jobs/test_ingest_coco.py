@@ -69,7 +69,7 @@ def test_a_wrong_request_is_one_line_and_code_2(
     [
         (lambda record: record.update(images=[]), "must list at least one picture in images, has none"),
         (lambda record: record["annotations"][0].update(image_id=4), "an image_id must be the id of a picture"),
-        (lambda record: record.pop("licenses"), "missing required field `licenses`"),
+        (lambda record: record.pop("annotations"), "missing required field `annotations`"),
     ],
 )
 def test_annotations_that_do_not_fit_are_one_line_and_code_2(
