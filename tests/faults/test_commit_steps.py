@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.faults.drive import CHECKOUT
 
 
@@ -43,6 +45,7 @@ def test_death_at_each_step_in_a_folder(tmp_path: Path) -> None:
     assert any(step["step"] == "inside a write of a tar" for step in steps[:-1])
 
 
+@pytest.mark.soak
 def test_death_at_each_step_on_s3(bucket: str, tmp_path: Path) -> None:
     steps = die_at_each_step(bucket, tmp_path)
     assert_sound(steps)

@@ -51,7 +51,7 @@ def test_what_loaders_log_is_plain(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     """As torch has them iterate, each in a process of its own."""
     from adapters.training.loader import ErrorForwarding
 
-    monkeypatch.setattr(logging, "lastResort", logging.lastResort)
+    monkeypatch.setattr(logging, "lastResort", logging.StreamHandler())  # as in a process that has just started
     for name in PACKAGES:
         monkeypatch.setattr(logging.getLogger(name), "handlers", [])
     list(ErrorForwarding([]))

@@ -28,7 +28,7 @@ def with_lanes(lanes: Lanes) -> list[Sample]:
         block = blocks.get(lane)
         if block is None or not block.holds(lane, index):  # type: ignore[attr-defined]
             block = blocks[lane] = order.block(position)
-        found.append(block.places[index - block.first])  # type: ignore[attr-defined]
+        found.append(block.samples[index - block.first])  # type: ignore[attr-defined]
     return found
 
 

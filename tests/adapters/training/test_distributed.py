@@ -54,6 +54,7 @@ def _assert_close(run: Path, other: Path) -> None:
         torch.testing.assert_close(weight, expected_weights[name], rtol=0, atol=1e-5)
 
 
+@pytest.mark.soak
 def test_two_ranks_equal_one(alone: tuple[Path, Visits], tmp_path: Path) -> None:
     parts = run_ranks(2, train_toy, _config(tmp_path))
     assert all(len(part) == 12 for part in parts)

@@ -54,6 +54,7 @@ def assert_nothing_half(left: dict[str, bytes], expected: dict[str, bytes]) -> N
     assert left.items() <= expected.items()
 
 
+@pytest.mark.soak
 def test_a_file_that_may_not_grow(root: Path, layout: str, expected: dict[str, bytes], tmp_path: Path) -> None:
     """A quota (EFBIG, as EDQUOT): no tar fits."""
     to = tmp_path / "to"

@@ -52,6 +52,7 @@ FILES = 1 + 2 * 5 + 1 + 5 + 5 + 2
 manifest and sums."""
 
 
+@pytest.mark.soak
 def test_death_at_each_step_of_packing(tmp_path: Path) -> None:
     steps = die_at_each_step(str(tmp_path / "to"), tmp_path, "pack", "calls")
     links = sum(step["step"].startswith("before link") for step in steps[:-1])
@@ -64,6 +65,7 @@ COLUMNS_FILES = 1 + 5 + 3 + 3 + 2 + 1 + 2
 dataset.json; manifest and sums."""
 
 
+@pytest.mark.soak
 def test_death_at_each_step_of_publishing_columns(tmp_path: Path) -> None:
     steps = die_at_each_step(str(tmp_path / "to"), tmp_path, "columns", "calls")
     links = [step for step in steps[:-1] if step["step"].startswith("before link")]

@@ -216,7 +216,7 @@ def test_an_edited_card_that_cannot_be_read_is_named(dataset: Dataset, tmp_path:
     broken = b"---\nlicense: [\n---\n# Mine\n"
     replace_file(tmp_path / "to/README.md", broken)
     remove(dataset, "keys", ["k00003"])
-    with pytest.raises(RequestError, match=r"README.md was edited, and its front matter must be YAML .*mend"):
+    with pytest.raises(RequestError, match=r"README.md was edited, .* must be YAML .*fix or delete it"):
         publish_here(dataset, tmp_path / "to", purge=True)
     assert (tmp_path / "to/README.md").read_bytes() == broken
 
