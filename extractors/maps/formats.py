@@ -113,7 +113,7 @@ def find_other_colors(pixels: np.ndarray, palette: np.ndarray, palette_of: str) 
     weights = np.array([1 << 16, 1 << 8, 1])
     share = float((~np.isin(pixels @ weights, palette @ weights)).mean())
     if share > OFF_PALETTE:
-        return f"{share:.0%} of it has colours that are none of {palette_of}'s (docs/conditions.md)"
+        return f"{share:.0%} of it has colours that are not those of {palette_of} (docs/conditions.md)"
     return None
 
 

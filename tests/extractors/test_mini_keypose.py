@@ -75,6 +75,7 @@ def test_keypoints_out_of_place_are_told(
     assert compare(scenes, [flaw(p.keypoints) for p in people]).pck < BAR
 
 
+@pytest.mark.soak
 def test_the_wrong_order_of_channels_is_told(mini: Keypose, scenes: list[Scene]) -> None:
     assert compare(scenes, [p.keypoints for p in find(mini, [s.picture[..., ::-1] for s in scenes])]).pck < BAR
 

@@ -153,6 +153,7 @@ def check_killed(tmp_path: Path, rows: int, engine: str, workers: int, kills: in
     assert not here.store.names("drafts")
 
 
+@pytest.mark.soak
 def test_every_row_is_accounted_for_once(tmp_path: Path) -> None:
     check_killed(tmp_path, 300, "local", workers=1, kills=1)
 

@@ -68,9 +68,9 @@ def test_transparent_depth_and_labels_lie_on_black(tmp_path: Path) -> None:
         (
             "seg",
             np.full((SIZE, SIZE, 3), (120, 120, 120), np.uint8),
-            "100% of it has colours that are none of COCO-Stuff",
+            "100% of it has colours that are not those of COCO-Stuff",
         ),
-        ("keypose", np.dstack([LINES, LINES // 2, LINES]), "colours that are none of a COCO-17 drawing"),
+        ("keypose", np.dstack([LINES, LINES // 2, LINES]), "colours that are not those of a COCO-17 drawing"),
     ],
 )
 def test_what_looks_wrong_is_said(

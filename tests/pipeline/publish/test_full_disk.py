@@ -64,6 +64,7 @@ def test_a_file_that_may_not_grow(root: Path, layout: str, expected: dict[str, b
     assert_ends(root, to, layout, expected)
 
 
+@pytest.mark.soak
 def test_a_full_disk(root: Path, layout: str, expected: dict[str, bytes], disk: Path) -> None:
     to, ballast = disk / "to", disk / "ballast"
     room = sum(-(-len(data) // 4096) * 4096 for data in expected.values()) // 2
