@@ -44,8 +44,8 @@ class DataConfig:
     live: bool = False
     """Compute the condition while training, from the crop, instead of reading it from a column."""
     lanes: int | None = None
-    """Parts of the order with shards of their own: 1, 2 or 4 times a divisor of the batch. Where workers times
-    loaders divide them, each shard is read once. 8 when not given, fewer for a small dataset."""
+    """Lanes of the order, each with its own shards: 4, 2 or 1 times a divisor of the batch. A shard is read once
+    if the loaders divide 4 and the workers divide a quarter of the lanes. Default 8, fewer for small datasets."""
     skip_damaged: int = 0
     """Damaged or vanished shards that are left out with a warning before the training stops."""
     cache: Path | None = None

@@ -1,8 +1,8 @@
-"""The shards that workers are working on, and which of them another worker should do as well.
+"""The shards that are in progress, and which of them a second worker should start as well.
 
-A worker may be slow: a bad disk, a busy neighbour, a node that has stopped to answer. Once no shard waits and a
-worker is free, it does a second copy of the shard that is under way longest; the first to be done counts. That is
-safe, since a shard is committed once.
+A worker may be slow: a bad disk, a busy neighbour, a node that no longer answers. Once no shard is waiting, an
+idle worker starts a second copy of the shard that has been in progress longest, and the first copy to finish
+counts. That is safe because a shard is committed only once.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable
 
 COPIES = 2
-"""A shard is under way at most so many times."""
+"""How often a shard may be in progress at once."""
 SLOW = 1.5
-"""A shard is late when it has taken so many times as long as shards do on the average, and at least"""
+"""A shard is late when it has taken this many times the average of the others,"""
 LATE = 30.0
-"""so many seconds."""
+"""and at least this many seconds."""
 
 
 class Running:
@@ -37,8 +37,8 @@ class Running:
         self._copies[shard] += 1
 
     def end(self, shard: int, made: bool) -> bool:
-        """A worker has given the shard back. False where that is of no account: another copy was made before, or
-        this one was not and another is under way."""
+        """A worker has returned the shard. False if that changes nothing: another copy was made before, or this
+        copy failed and another is still in progress."""
         if self._stale[shard]:
             self._stale[shard] -= 1
             return False
@@ -46,13 +46,14 @@ class Running:
         if not made and self._copies[shard]:
             return False
         begun = self._begun.pop(shard)
-        self._stale[shard] = self._copies.pop(shard)
+        if left := self._copies.pop(shard):
+            self._stale[shard] = left
         if made:
             self._seconds, self._made = self._seconds + self._clock() - begun, self._made + 1
         return True
 
     def find_straggler(self) -> int | None:
-        """The shard that is under way longest, where it is late and has no second copy yet."""
+        """The late shard that has been in progress longest and has no second copy yet."""
         if not self._made:
             return None
         late = self._clock() - max(LATE, SLOW * self._seconds / self._made)

@@ -1,9 +1,9 @@
 """Lanes: the endless sequence divided among its readers, so that each shard is opened by one of them.
 
-A training step takes `batch` positions. Each rank reads a range of a step's slots, and each of its loaders every
-n-th step. A lane is such a part of the sequence: some slots of every n-th step. It has shards of its own, so a
-rank or a loader that reads whole lanes never opens a shard of another's. Which lane a position belongs to depends
-on the position alone: the sequence is the same however many readers share it.
+A training step takes `batch` positions. Each rank reads a range of the slots of every step, and each of its
+loaders reads every n-th step. A lane is such a part of the sequence: some slots of every n-th step. It has its own
+shards, so ranks and loaders that read whole lanes have no shard in common. The lane of a position depends on the
+position alone: the sequence is the same however many readers share it.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from typing import Any
 from pipeline.errors import RequestError
 
 DEFAULT_LANES = 8
-"""Lanes of a new training that asks for no number. One reader alone opens ten shards or more of each at once."""
+"""Lanes of a new run that asks for no number. A single reader keeps at least ten shards of each open."""
 LANE_SHARDS = 20
 """A lane has at least this many shards. Two lanes may share a shard at their border: 5 % more reads, at most."""
 PHASES = (4, 2, 1)
-"""After how many steps the lanes may come round again: as many loaders of a rank have lanes of their own."""
+"""Steps after which the first lanes come round again, the preferred number first: the most loaders of a rank that
+share no lane."""
 
 
 @dataclass(frozen=True)

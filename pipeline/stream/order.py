@@ -206,9 +206,10 @@ class BlockOrder:
 
 
 def _deal(shards: np.ndarray, stops: np.ndarray, first: int, stop: int) -> list[_Piece]:
-    """What holds the samples `first` to before `stop`. stops: samples before the end of each shard.
+    """The pieces that hold samples `first` to `stop - 1` of the permuted shards.
 
-    The last lane also gets the empty shards at the end, as one lane always had.
+    stops: for each shard, the number of samples up to its end. Empty shards at either end are kept in the first
+    and the last lane: they count when blocks are cut, and the order with one lane must not change.
     """
     begin = int(np.searchsorted(stops, first, side="right")) if first else 0
     end = len(shards) if stop == stops[-1] else int(np.searchsorted(stops, stop, side="left")) + 1
