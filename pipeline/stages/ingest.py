@@ -163,6 +163,8 @@ class Ingest:
             except Drop as drop:
                 outcome["status"] = drop.reason
                 outcome.setdefault("http", drop.http)
+            except (IncompleteError, RequestError):
+                raise  # the state of a store, not of this picture: the shard is tried again
             except Exception as error:
                 outcome["status"] = f"failed ({type(error).__name__})"
                 kept.errors.append(f"{row.key}: {describe_error(error)}")

@@ -19,7 +19,7 @@ from PIL import Image
 from extractors.registry import format_of
 from pipeline.dataset.dataset import IMAGES, Dataset
 from pipeline.dataset.outcomes import ROWS
-from pipeline.errors import BrokenStage, Drop, IncompleteError, RequestError
+from pipeline.errors import BrokenStage, Drop, IncompleteError, RequestError, Unreachable
 from pipeline.image.decode import read_picture
 from pipeline.image.geometry import Geometry
 from pipeline.image.stored import decode_rgb
@@ -187,6 +187,29 @@ def test_a_row_on_which_the_source_raises_is_counted_and_told(tmp_path: Path) ->
     assert made[0].receipts[IMAGES].drops == {"failed (KeyError)": 1, "dull": 1}
     assert made[1].errors == ()
     assert [s.key for n in dataset.shards for s in dataset.load(IMAGES, n)] == ["k00000", "k00003", "k00005"]
+
+
+@pytest.mark.parametrize("error", [Unreachable("cannot read s3://b/a: reset"), RequestError("access is denied")])
+def test_a_store_that_is_away_is_no_drop(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pictures are all there once it answers: the shard is not committed without them."""
+    dataset = plan_dataset(str(tmp_path / "root"), source := Pictures(6), GEOMETRY, 3)
+    stage = Ingest(dataset, source, claim_truths(dataset, source, ()))
+    stage.setup()
+    real = Pictures.open
+
+    def away(self: Pictures, row: Row) -> Original:
+        if row.extra["i"] == 1:
+            raise error
+        return real(self, row)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Pictures, "open", away)
+        with pytest.raises(type(error)):
+            stage(0)
+    assert dataset.left([IMAGES]) == [0, 1]
+    assert stage(0).receipts[IMAGES].samples == 3
 
 
 def test_an_empty_shard_of_failures_is_not_committed(tmp_path: Path) -> None:
