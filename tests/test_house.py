@@ -241,7 +241,7 @@ NAMED_IN = {
     "jobs/demo.py": "chooses what the demo shows",
     "jobs/train.py": "the demo's training",
     "jobs/evaluate.py": "the demo's evaluation",
-    "jobs/miniature.py": "the five conditions of the paper",
+    "jobs/miniature/": "the five conditions of the paper",
     "jobs/mini_weights/": "trains each small network its own way",
 }
 """Who may name a condition besides its own file; all others ask its format."""

@@ -12,7 +12,7 @@ from adapters.base.mini import read_sums
 from adapters.evaluation.report import ANOTHER, CEILING, FOLLOWS_ANOTHER, OWN_PICTURE, WITH, WITHOUT
 from jobs.__main__ import parse
 from jobs.miniature import MiniatureCommand
-from jobs.miniature_table import table_lines
+from jobs.miniature.table import table_lines
 from pipeline.errors import RequestError
 
 TITLES = (WITH, WITHOUT, ANOTHER, FOLLOWS_ANOTHER, CEILING, OWN_PICTURE)

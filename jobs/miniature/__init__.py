@@ -10,30 +10,19 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from adapters.evaluation.config import EvaluateConfig
-from adapters.inference.config import Sampling
-from adapters.training.config import BaseConfig, ComputeConfig, OptimizerConfig, RecordConfig, TrainConfig
-from adapters.training.data import DataConfig
 from extractors.atomic import write_file, write_json
 from jobs.command import Command, EngineOptions, Summary
 from jobs.evaluate import EvaluateCommand
 from jobs.extract import ExtractCommand
 from jobs.ingest import IngestOptions, IngestScenes
 from jobs.mini_weights.base.plan import HELD_OUT
-from jobs.miniature_table import table_lines
-from jobs.train import TrainCommand, TrainWorkers
+from jobs.miniature.recipe import NAMES, SAMPLING, SEED, TRUTHS, Name, plan_evaluation, plan_training
+from jobs.miniature.table import table_lines
 from pipeline.errors import RequestError
 from pipeline.image.geometry import Geometry
 from pipeline.sources.scenes import ScenesSource
-
-Name = Literal["sketch", "depth", "keypose", "seg", "color"]
-NAMES: tuple[Name, ...] = ("sketch", "depth", "keypose", "seg", "color")
-TRUTHS = ("sketch", "depth", "keypose", "seg")
-SAMPLING = Sampling(steps=25, guidance=2.0)
-SEED = 20
-"""Of the scenes that adapters learn from; no network of this project has seen them."""
 
 
 @dataclass(frozen=True)
@@ -108,45 +97,17 @@ class MiniatureCommand:
             return done
         run = self.out / f"{condition}-{self.steps}"
         started = time.process_time()
-        self._do(self._train(condition, learnt, run))
+        self._do(plan_training(condition, learnt, run, self.steps))
         trained = time.process_time() - started
-        evaluate = EvaluateCommand(self._evaluation(condition, held_out, run))
+        evaluate = EvaluateCommand(
+            plan_evaluation(condition, held_out, run, self.out / condition, self.samples, self.seeds)
+        )
         record = dict(evaluate.run().record)
         seconds = {"training": trained, "evaluation": time.process_time() - started - trained}
         row = {"asked": asked, "cpu_hours": {name: value / 3600 for name, value in seconds.items()}, **record}
         write_json(path, row)
         write_file(self.out / f"{condition}.png", (self.out / condition / "sheet.png").read_bytes())
         return row
-
-    def _train(self, condition: Name, root: Path, run: Path) -> TrainCommand:
-        return TrainCommand(
-            TrainConfig(
-                data=DataConfig((str(root),), condition, latents="latents"),
-                out=run,
-                base=BaseConfig("mini"),
-                steps=self.steps,
-                optimizer=OptimizerConfig(batch=16, lr=3e-3, timesteps="uniform"),
-                record=RecordConfig(validate_every=200),
-                compute=ComputeConfig(threads=1),
-            ),
-            TrainWorkers(engine="local"),
-        )
-
-    def _evaluation(self, condition: Name, root: Path, run: Path) -> EvaluateConfig:
-        """By the mini networks, which are the only ones that know these scenes."""
-        return EvaluateConfig(
-            str(root),
-            condition,
-            "mini",
-            run,
-            self.out / condition,
-            samples=self.samples,
-            sampling=SAMPLING,
-            variant="mini",
-            seeds=self.seeds,
-            batch=16,
-            quality=False,
-        )
 
 
 def _read(path: Path) -> dict[str, Any] | None:
