@@ -20,7 +20,7 @@ $(stamp): requirements.txt pyproject.toml .ci/setup
 	@touch $@
 
 demo: setup  ## the whole way on this machine: runs/demo/report.html (WEIGHTS=... holds PiDiNet's)
-	$(python) -m jobs demo --out runs/demo $(if $(WEIGHTS),--weights $(WEIGHTS))
+	$(python) -m t2i_shards demo --out runs/demo $(if $(WEIGHTS),--weights $(WEIGHTS))
 
 test: setup  ## the suite
 	@$(python) -m pytest --numprocesses logical --maxprocesses 4 --no-loadscope-reorder

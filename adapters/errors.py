@@ -6,8 +6,8 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Concatenate, ParamSpec, TypeVar
 
-from pipeline.errors import DamagedShard
-from pipeline.shards.sample import Sample
+from t2i_shards.pipeline.errors import DamagedShard
+from t2i_shards.pipeline.shards.sample import Sample
 
 P = ParamSpec("P")
 T = TypeVar("T")

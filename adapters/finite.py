@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 
-from pipeline.errors import RequestError
+from t2i_shards.pipeline.errors import RequestError
 
 
 def name_not_finite(tensors: Mapping[str, torch.Tensor]) -> str | None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from extractors.registry import conditions
-from pipeline.errors import RequestError
+from t2i_shards.extractors.registry import conditions
+from t2i_shards.pipeline.errors import RequestError
 
 AdapterName = Literal["base", "small", "tiny", "xl"]
 

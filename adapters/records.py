@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from extractors.records import BadRecord, decode_record
-from extractors.regular import read_regular
-from pipeline.errors import RequestError
+from t2i_shards.extractors.records import BadRecord, decode_record
+from t2i_shards.extractors.regular import read_regular
+from t2i_shards.pipeline.errors import RequestError
 
 if TYPE_CHECKING:
     import torch
@@ -25,7 +25,7 @@ def read_record(path: Path, kind: type[T], closed: bool = False) -> T:
 
 def read_named_tensors(path: Path) -> dict[str, torch.Tensor]:
     """Name -> tensor of a safetensors file. Raises RequestError."""
-    from extractors.weights.checkpoints import NotTensors, read_tensors
+    from t2i_shards.extractors.weights.checkpoints import NotTensors, read_tensors
 
     try:
         return read_tensors(path)

@@ -8,12 +8,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from adapters.records import read_record
-from extractors.atomic import create_file, write_json
-from pipeline.dataset.dataset import IMAGES, Dataset
-from pipeline.errors import RequestError
-from pipeline.shards.receipt import digest_receipts
-from pipeline.stream import HeldOut
+from t2i_shards.adapters.records import read_record
+from t2i_shards.extractors.atomic import create_file, write_json
+from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
+from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.shards.receipt import digest_receipts
+from t2i_shards.pipeline.stream import HeldOut
 
 SUMMARY = "summary.json"
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from extractors.format import Format, Map
+from t2i_shards.extractors.format import Format, Map
 
 if TYPE_CHECKING:
-    from extractors.batch import Batch
+    from t2i_shards.extractors.batch import Batch
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Extractor(Protocol):
         """Get ready on `device` ("cpu", "cuda"). Whatever needs the network happens here or in `recipe`.
 
         Raises WeightsUnavailable, WeightsDamaged or DeviceUnavailable. Networks are attributes of the extractor:
-        `extractors.networks.compiled` looks for them there.
+        `t2i_shards.extractors.networks.compiled` looks for them there.
         """
         ...
 

@@ -14,11 +14,11 @@ from typing import Any
 import cv2
 import numpy as np
 
-from extractors.base import Resources
-from extractors.batch import Batch, as_batch
-from extractors.maps.formats import Grey
-from extractors.maps.statistics import EDGE_DENSITY
-from extractors.metrics.fidelity import EDGE_FIDELITY
+from t2i_shards.extractors.base import Resources
+from t2i_shards.extractors.batch import Batch, as_batch
+from t2i_shards.extractors.maps.formats import Grey
+from t2i_shards.extractors.maps.statistics import EDGE_DENSITY
+from t2i_shards.extractors.metrics.fidelity import EDGE_FIDELITY
 
 LOW, HIGH = 100, 200
 """Thresholds of the gradient, as in TencentARC's get_cond_canny (ldm/modules/extra_condition/api.py)."""

@@ -10,11 +10,11 @@ from typing import Any
 import cv2
 import numpy as np
 
-from extractors.base import Resources
-from extractors.batch import Batch, as_batch
-from extractors.maps.formats import Rgb
-from extractors.metrics.fidelity import Fidelity, Measure
-from extractors.metrics.maps import count_colors, mean_of
+from t2i_shards.extractors.base import Resources
+from t2i_shards.extractors.batch import Batch, as_batch
+from t2i_shards.extractors.maps.formats import Rgb
+from t2i_shards.extractors.metrics.fidelity import Fidelity, Measure
+from t2i_shards.extractors.metrics.maps import count_colors, mean_of
 
 CELL_SIDE = 64
 FORMAT = Rgb(

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from extractors.base import Resources
-from extractors.batch import Batch, as_batch, find_device, run_fixed
-from extractors.maps.formats import Grey, scale_to_grey
-from extractors.metrics.fidelity import Fidelity, Measure
-from extractors.metrics.maps import count_abs_rel, mean_of
-from extractors.networks.spec import HALF, IMAGENET_MEAN, IMAGENET_STD, Network
-from extractors.weights.file import WeightFile, shipped
+from t2i_shards.extractors.base import Resources
+from t2i_shards.extractors.batch import Batch, as_batch, find_device, run_fixed
+from t2i_shards.extractors.maps.formats import Grey, scale_to_grey
+from t2i_shards.extractors.metrics.fidelity import Fidelity, Measure
+from t2i_shards.extractors.metrics.maps import count_abs_rel, mean_of
+from t2i_shards.extractors.networks.spec import HALF, IMAGENET_MEAN, IMAGENET_STD, Network
+from t2i_shards.extractors.weights.file import WeightFile, shipped
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -42,18 +42,18 @@ DEPTH_ANYTHING = WeightFile(
 )
 NETWORKS = {
     "default": Network(
-        "MiDaS 3 DPT-hybrid", DPT_HYBRID, "extractors.networks.midas:load_midas", HALF, HALF, stride=32
+        "MiDaS 3 DPT-hybrid", DPT_HYBRID, "t2i_shards.extractors.networks.midas:load_midas", HALF, HALF, stride=32
     ),
     "depth-anything-v2-small": Network(
         "Depth Anything V2 small",
         DEPTH_ANYTHING,
-        "extractors.networks.depth_anything:load_depth_anything",
+        "t2i_shards.extractors.networks.depth_anything:load_depth_anything",
         IMAGENET_MEAN,
         IMAGENET_STD,
         stride=14,
     ),
     "mini": Network(
-        "small MiDaS", shipped("depth.safetensors"), "extractors.depth:load_mini", HALF, HALF, stride=32
+        "small MiDaS", shipped("depth.safetensors"), "t2i_shards.extractors.depth:load_mini", HALF, HALF, stride=32
     ),
 }
 GPU_BATCH = 8
@@ -152,8 +152,8 @@ def to_grey(values: Tensor) -> Tensor:
 
 def load_mini(path: Path) -> nn.Module:
     """The network of this project's own weights. Raises NotTensors or RuntimeError."""
-    from extractors.networks.mini import build_depth
-    from extractors.weights.checkpoints import read_tensors
+    from t2i_shards.extractors.networks.mini import build_depth
+    from t2i_shards.extractors.weights.checkpoints import read_tensors
 
     network: nn.Module = build_depth()
     network.load_state_dict(read_tensors(path), strict=True)

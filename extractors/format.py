@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 
-from extractors.maps.crop import Window
+from t2i_shards.extractors.maps.crop import Window
 
 if TYPE_CHECKING:
-    from extractors.maps.statistics import Statistic
-    from extractors.metrics.fidelity import Fidelity
+    from t2i_shards.extractors.maps.statistics import Statistic
+    from t2i_shards.extractors.metrics.fidelity import Fidelity
 
 Map: TypeAlias = Any
 """One picture's map in memory: np.ndarray (see each format for shape and dtype), or `People` for keypose."""
@@ -22,8 +22,9 @@ Values = Literal["continuous", "labels", "edges"]
 class Format(Protocol):
     """All that the project knows of a condition's maps, made by a network, from annotations or by a renderer.
 
-    `extractors.maps.formats` has the usual kinds, which take most of this as arguments. A new kind subclasses this
-    class: members, meanings, encode, decode and render are its own to write, the rest has defaults.
+    `t2i_shards.extractors.maps.formats` has the usual kinds, which take most of this as arguments. A new kind
+    subclasses this class: members, meanings, encode, decode and render are its own to write, the rest has
+    defaults.
 
     Attributes:
         members: names of the sample's members, e.g. ("sketch.png",) or ("keypose.json", "keypose.png"). The first

@@ -9,17 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from extractors.base import Resources
-from extractors.batch import Batch, as_batch, find_device
-from extractors.maps.people import People, is_drawn
-from extractors.maps.people_format import PeopleFormat
-from extractors.maps.statistics import NumberStatistic
-from extractors.metrics.fidelity import Fidelity, Measure
-from extractors.metrics.keypoints import Found
-from extractors.metrics.keypoints import count as count_keypoints
-from extractors.networks import mmpose_models, rtmo
-from extractors.weights.file import WeightFile, shipped
-from extractors.weights.resolve import resolve
+from t2i_shards.extractors.base import Resources
+from t2i_shards.extractors.batch import Batch, as_batch, find_device
+from t2i_shards.extractors.maps.people import People, is_drawn
+from t2i_shards.extractors.maps.people_format import PeopleFormat
+from t2i_shards.extractors.maps.statistics import NumberStatistic
+from t2i_shards.extractors.metrics.fidelity import Fidelity, Measure
+from t2i_shards.extractors.metrics.keypoints import Found
+from t2i_shards.extractors.metrics.keypoints import count as count_keypoints
+from t2i_shards.extractors.networks import mmpose_models, rtmo
+from t2i_shards.extractors.weights.file import WeightFile, shipped
+from t2i_shards.extractors.weights.resolve import resolve
 
 GPU_PICTURES, GPU_CROPS = 8, 32
 
@@ -154,8 +154,8 @@ class Keypose:
 
     def load(self, device: str) -> None:
         """Build the networks on `device` ("cpu", "cuda")."""
-        from extractors.networks.one_stage import OneStage
-        from extractors.networks.top_down import TopDown
+        from t2i_shards.extractors.networks.one_stage import OneStage
+        from t2i_shards.extractors.networks.top_down import TopDown
 
         place, threads = find_device(device), int(self.resources.cpus)
         finder = self._model(self.finder)

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from extractors.atomic import sha256_of
-from extractors.base import Resources
-from extractors.batch import Batch, as_batch, find_device, run_fixed
-from extractors.maps.crop import fixed_crop, fixed_side
-from extractors.maps.posterior import Posterior
-from extractors.weights.checkpoints import NotTensors
-from extractors.weights.file import WeightFile, WeightsDamaged, WeightsUnavailable
-from extractors.weights.resolve import places, resolve
+from t2i_shards.extractors.atomic import sha256_of
+from t2i_shards.extractors.base import Resources
+from t2i_shards.extractors.batch import Batch, as_batch, find_device, run_fixed
+from t2i_shards.extractors.maps.crop import fixed_crop, fixed_side
+from t2i_shards.extractors.maps.posterior import Posterior
+from t2i_shards.extractors.weights.checkpoints import NotTensors
+from t2i_shards.extractors.weights.file import WeightFile, WeightsDamaged, WeightsUnavailable
+from t2i_shards.extractors.weights.resolve import places, resolve
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -69,7 +69,7 @@ class Latents:
         self.weight_files: tuple[WeightFile, ...] = (FILES[variant],) if variant in FILES else ()
 
     def recipe(self) -> dict[str, Any]:
-        from extractors.networks.vae import digest_encoder
+        from t2i_shards.extractors.networks.vae import digest_encoder
 
         digest = digest_encoder(self._state())
         return {
@@ -88,11 +88,11 @@ class Latents:
 
     def load(self, device: str) -> None:
         """Build the network on `device` ("cpu", "cuda"). In float32: SDXL's overflows in float16."""
-        from extractors.networks.vae import SHAPE, VaeEncoder, load_encoder, read_shape
+        from t2i_shards.extractors.networks.vae import SHAPE, VaeEncoder, load_encoder, read_shape
 
         self.device = find_device(device)
         if self.variant == "mini":
-            from extractors.networks.mini_vae import build_vae
+            from t2i_shards.extractors.networks.mini_vae import build_vae
 
             network = VaeEncoder(build_vae())
         else:
@@ -135,11 +135,11 @@ class Latents:
     def _state(self) -> Mapping[str, Tensor]:
         """The tensors that decide a latent."""
         if self.variant == "mini":
-            from extractors.networks.mini_vae import build_vae
+            from t2i_shards.extractors.networks.mini_vae import build_vae
 
             tensors: Mapping[str, Tensor] = build_vae().state_dict()
             return tensors
-        from extractors.networks.vae import read_encoder
+        from t2i_shards.extractors.networks.vae import read_encoder
 
         try:
             return read_encoder(self._path())

@@ -11,35 +11,38 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 
-from extractors.base import Extractor
-from extractors.format import Format
-from extractors.weights.file import WeightFile
+from t2i_shards.extractors.base import Extractor
+from t2i_shards.extractors.format import Format
+from t2i_shards.extractors.weights.file import WeightFile
 
 EXTRACTORS: dict[str, dict[str, str]] = {
-    "sketch": {"default": "extractors.sketch:Sketch", "mini": "extractors.sketch:Sketch"},
+    "sketch": {"default": "t2i_shards.extractors.sketch:Sketch", "mini": "t2i_shards.extractors.sketch:Sketch"},
     "depth": {
-        "default": "extractors.depth:Depth",
-        "depth-anything-v2-small": "extractors.depth:Depth",
-        "mini": "extractors.depth:Depth",
+        "default": "t2i_shards.extractors.depth:Depth",
+        "depth-anything-v2-small": "t2i_shards.extractors.depth:Depth",
+        "mini": "t2i_shards.extractors.depth:Depth",
     },
     "keypose": {
-        "default": "extractors.keypose:Keypose",
-        "hrnet": "extractors.keypose:Keypose",
-        "rtmpose": "extractors.keypose:Keypose",
-        "mini": "extractors.keypose:Keypose",
+        "default": "t2i_shards.extractors.keypose:Keypose",
+        "hrnet": "t2i_shards.extractors.keypose:Keypose",
+        "rtmpose": "t2i_shards.extractors.keypose:Keypose",
+        "mini": "t2i_shards.extractors.keypose:Keypose",
     },
-    "seg": {"default": "extractors.segmentation:Segmentation", "mini": "extractors.segmentation:Segmentation"},
-    "color": {"default": "extractors.color:Color", "mini": "extractors.color:Color"},
+    "seg": {
+        "default": "t2i_shards.extractors.segmentation:Segmentation",
+        "mini": "t2i_shards.extractors.segmentation:Segmentation",
+    },
+    "color": {"default": "t2i_shards.extractors.color:Color", "mini": "t2i_shards.extractors.color:Color"},
     "canny": {
-        "default": "extractors.canny:Canny",
-        "random": "extractors.canny:Canny",
-        "mini": "extractors.canny:Canny",
+        "default": "t2i_shards.extractors.canny:Canny",
+        "random": "t2i_shards.extractors.canny:Canny",
+        "mini": "t2i_shards.extractors.canny:Canny",
     },
     "latents": {
-        "default": "extractors.latents:Latents",
-        "sdxl": "extractors.latents:Latents",
-        "folder": "extractors.latents:Latents",
-        "mini": "extractors.latents:Latents",
+        "default": "t2i_shards.extractors.latents:Latents",
+        "sdxl": "t2i_shards.extractors.latents:Latents",
+        "folder": "t2i_shards.extractors.latents:Latents",
+        "mini": "t2i_shards.extractors.latents:Latents",
     },
 }
 """condition -> variant -> "module:Class"."""

@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from extractors.base import Resources
-from extractors.batch import Batch, as_batch, find_device, run_fixed
-from extractors.maps.coco_classes import COCO_STUFF, PANOPTIC_TO_VALUE
-from extractors.maps.formats import Indexed
-from extractors.maps.palette import PALETTE, UNLABELLED
-from extractors.maps.statistics import ClassStatistic
-from extractors.metrics.fidelity import Fidelity, Measure
-from extractors.metrics.maps import count_labels, iou_of
-from extractors.networks.spec import IMAGENET_MEAN, IMAGENET_STD, Network
-from extractors.weights.file import WeightFile, shipped
+from t2i_shards.extractors.base import Resources
+from t2i_shards.extractors.batch import Batch, as_batch, find_device, run_fixed
+from t2i_shards.extractors.maps.coco_classes import COCO_STUFF, PANOPTIC_TO_VALUE
+from t2i_shards.extractors.maps.formats import Indexed
+from t2i_shards.extractors.maps.palette import PALETTE, UNLABELLED
+from t2i_shards.extractors.maps.statistics import ClassStatistic
+from t2i_shards.extractors.metrics.fidelity import Fidelity, Measure
+from t2i_shards.extractors.metrics.maps import count_labels, iou_of
+from t2i_shards.extractors.networks.spec import IMAGENET_MEAN, IMAGENET_STD, Network
+from t2i_shards.extractors.weights.file import WeightFile, shipped
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -40,7 +40,7 @@ NETWORKS = {
     "default": Network(
         "Mask2Former Swin-T, COCO panoptic",
         SWIN_TINY,
-        "extractors.networks.mask2former:load_mask2former",
+        "t2i_shards.extractors.networks.mask2former:load_mask2former",
         IMAGENET_MEAN,
         IMAGENET_STD,
         stride=32,
@@ -48,7 +48,7 @@ NETWORKS = {
     "mini": Network(
         "small encoder with a light head",
         shipped("seg.safetensors"),
-        "extractors.segmentation:load_mini",
+        "t2i_shards.extractors.segmentation:load_mini",
         IMAGENET_MEAN,
         IMAGENET_STD,
         stride=32,
@@ -129,7 +129,7 @@ class Segmentation:
 def values_of(variant: str) -> Sequence[int]:
     """The COCO-Stuff pixel value of each of the network's classes."""
     if variant == "mini":
-        from extractors.networks.mini import SEG_LABELS
+        from t2i_shards.extractors.networks.mini import SEG_LABELS
 
         return tuple(SEG_LABELS)
     return list(PANOPTIC_TO_VALUE.values())
@@ -137,8 +137,8 @@ def values_of(variant: str) -> Sequence[int]:
 
 def load_mini(path: Path) -> nn.Module:
     """The network of this project's own weights. Raises NotTensors or RuntimeError."""
-    from extractors.networks.mini import build_seg
-    from extractors.weights.checkpoints import read_tensors
+    from t2i_shards.extractors.networks.mini import build_seg
+    from t2i_shards.extractors.weights.checkpoints import read_tensors
 
     network: nn.Module = build_seg()
     network.load_state_dict(read_tensors(path), strict=True)

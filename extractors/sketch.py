@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from extractors.base import Resources
-from extractors.batch import Batch, as_batch, find_device, run_fixed
-from extractors.maps.formats import Grey
-from extractors.maps.statistics import EDGE_DENSITY
-from extractors.metrics.fidelity import EDGE_FIDELITY
-from extractors.weights.file import WeightFile, shipped
-from extractors.weights.resolve import resolve
+from t2i_shards.extractors.base import Resources
+from t2i_shards.extractors.batch import Batch, as_batch, find_device, run_fixed
+from t2i_shards.extractors.maps.formats import Grey
+from t2i_shards.extractors.maps.statistics import EDGE_DENSITY
+from t2i_shards.extractors.metrics.fidelity import EDGE_FIDELITY
+from t2i_shards.extractors.weights.file import WeightFile, shipped
+from t2i_shards.extractors.weights.resolve import resolve
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -78,7 +78,7 @@ class Sketch:
         """Build the network on `device` ("cpu", "cuda")."""
         import torch
 
-        from extractors.networks.pidinet import load_pidinet
+        from t2i_shards.extractors.networks.pidinet import load_pidinet
 
         self.device = find_device(device)
         network = load_pidinet(resolve(*self.weight_files, self.weights))
@@ -93,8 +93,8 @@ class Sketch:
         import torch
         from torch.nn import functional as F
 
-        from extractors.networks.pidinet import STRIDE
-        from extractors.networks.pidinet_cpu import find_edges
+        from t2i_shards.extractors.networks.pidinet import STRIDE
+        from t2i_shards.extractors.networks.pidinet_cpu import find_edges
 
         height, width = pictures.shape[2:]
         x = F.pad(pictures.float() / 255, (0, -width % STRIDE, 0, -height % STRIDE), mode="replicate")

@@ -1,4 +1,4 @@
-"""The command line: `t2i-shards`, or `python -m jobs`.
+"""The command line: `t2i-shards`, or `python -m t2i_shards`.
 
 What takes seconds to import is imported within `main`, where Control-C is answered.
 """
@@ -11,10 +11,11 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from jobs.stdout import divert_others, open_standard_streams
+from t2i_shards import __version__
+from t2i_shards.jobs.stdout import divert_others, open_standard_streams
 
 if TYPE_CHECKING:
-    from jobs.command import Command
+    from t2i_shards.jobs.command import Command
 
 VERBOSE = "-v"
 """Taken out before a command is parsed, for it belongs to no command and is allowed in any place."""
@@ -24,16 +25,19 @@ QUIET = {"NO_ALBUMENTATIONS_UPDATE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "RAY_
 
 def parse(arguments: Sequence[str]) -> Command:
     """The command that the arguments ask for; ends the process with 2 and the rule when they ask for none."""
-    from jobs.commands import parse_command
+    from t2i_shards.jobs.commands import parse_command
 
     return parse_command(arguments)
 
 
 def run(arguments: Sequence[str]) -> int:
     """Parse and execute. The exit code."""
-    from jobs.command import WRONG, execute, refuse
-    from pipeline.errors import RequestError
+    from t2i_shards.jobs.command import WRONG, execute, refuse
+    from t2i_shards.pipeline.errors import RequestError
 
+    if "--version" in arguments[:1]:
+        print(f"t2i-shards {__version__}")
+        return 0
     verbose = VERBOSE in arguments
     try:
         command = parse([argument for argument in arguments if argument != VERBOSE])
@@ -49,7 +53,7 @@ def main() -> None:
         for name, value in QUIET.items():
             os.environ.setdefault(name, value)
         divert_others()
-        from pipeline.plain import show_logs_plain
+        from t2i_shards.pipeline.plain import show_logs_plain
 
         show_logs_plain()
         code = run(sys.argv[1:])

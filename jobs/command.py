@@ -15,13 +15,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from jobs.stdout import divert_prints, print_summary
-from pipeline.engine import RunResult
-from pipeline.engine.run import Engine
-from pipeline.errors import IncompleteError, RequestError, describe_error, tell_full
-from pipeline.plain import hide_secrets, show_plain
-from pipeline.shards.receipt import null_not_finite
-from pipeline.shards.store import SINGLE_WRITER
+from t2i_shards.jobs.stdout import divert_prints, print_summary
+from t2i_shards.pipeline.engine import RunResult
+from t2i_shards.pipeline.engine.run import Engine
+from t2i_shards.pipeline.errors import IncompleteError, RequestError, describe_error, tell_full
+from t2i_shards.pipeline.plain import hide_secrets, show_plain
+from t2i_shards.pipeline.shards.receipt import null_not_finite
+from t2i_shards.pipeline.shards.store import SINGLE_WRITER
 
 FEW = 8
 """Shards that are read sooner than a Ray is started."""

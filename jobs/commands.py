@@ -10,25 +10,25 @@ from typing import Annotated, Any
 import tyro
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, OmitSubcommandPrefixes, subcommand
 
-from jobs.command import Command
-from jobs.convert_adapter import ConvertAdapterCommand
-from jobs.demo import DemoCommand
-from jobs.evaluate import EvaluateCommand
-from jobs.extract import ExtractCommand
-from jobs.generate import GenerateCommand
-from jobs.ingest import IngestCoco, IngestFolder, IngestLaion, IngestScenes, IngestTable, IngestTars
-from jobs.mini_weights import MiniWeightsCommand
-from jobs.mini_weights.base import MiniBaseCommand
-from jobs.miniature import MiniatureCommand
-from jobs.publish import PublishCommand
-from jobs.rehydrate import RehydrateCommand
-from jobs.remove import RemoveCommand
-from jobs.report import ReportCommand
-from jobs.status import StatusCommand
-from jobs.train import TrainCommand
-from jobs.verify import VerifyCommand
-from jobs.weights import WeightsCommand
-from pipeline.errors import RequestError
+from t2i_shards.jobs.command import Command
+from t2i_shards.jobs.convert_adapter import ConvertAdapterCommand
+from t2i_shards.jobs.demo import DemoCommand
+from t2i_shards.jobs.evaluate import EvaluateCommand
+from t2i_shards.jobs.extract import ExtractCommand
+from t2i_shards.jobs.generate import GenerateCommand
+from t2i_shards.jobs.ingest import IngestCoco, IngestFolder, IngestLaion, IngestScenes, IngestTable, IngestTars
+from t2i_shards.jobs.mini_weights import MiniWeightsCommand
+from t2i_shards.jobs.mini_weights.base import MiniBaseCommand
+from t2i_shards.jobs.miniature import MiniatureCommand
+from t2i_shards.jobs.publish import PublishCommand
+from t2i_shards.jobs.rehydrate import RehydrateCommand
+from t2i_shards.jobs.remove import RemoveCommand
+from t2i_shards.jobs.report import ReportCommand
+from t2i_shards.jobs.status import StatusCommand
+from t2i_shards.jobs.train import TrainCommand
+from t2i_shards.jobs.verify import VerifyCommand
+from t2i_shards.jobs.weights import WeightsCommand
+from t2i_shards.pipeline.errors import RequestError
 
 
 @dataclass(frozen=True)

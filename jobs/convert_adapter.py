@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Literal
 
 import tyro
 
-from jobs.command import Summary
-from pipeline.errors import RequestError
+from t2i_shards.jobs.command import Summary
+from t2i_shards.pipeline.errors import RequestError
 
 if TYPE_CHECKING:
-    from adapters.model.convert import AdapterFile
+    from t2i_shards.adapters.model.convert import AdapterFile
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class ConvertAdapterCommand:
             raise RequestError(f"an adapter of TencentARC's is a .safetensors or .pth file, not {self.out}")
 
     def run(self) -> Summary:
-        from adapters.model.convert import open_adapter, widen_input
+        from t2i_shards.adapters.model.convert import open_adapter, widen_input
 
         found = open_adapter(self.source)
         if self.channels:
@@ -64,9 +64,9 @@ class ConvertAdapterCommand:
 
 
 def _write(found: AdapterFile, out: Path, layout: str) -> None:
-    from adapters.model.convert import write_tencentarc
-    from adapters.model.diffusers_io import write_diffusers
-    from extractors.atomic import commit_folder
+    from t2i_shards.adapters.model.convert import write_tencentarc
+    from t2i_shards.adapters.model.diffusers_io import write_diffusers
+    from t2i_shards.extractors.atomic import commit_folder
 
     if layout == "tencentarc":
         write_tencentarc(found.config, found.tensors, out)

@@ -6,15 +6,15 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from extractors.atomic import write_file
-from jobs.command import Command, EngineOptions, Summary
-from jobs.evaluate import EvaluateCommand
-from jobs.extract import ExtractCommand
-from jobs.ingest import IngestFolder, IngestOptions, IngestScenes
-from jobs.report import ReportCommand
-from jobs.train import TrainCommand
-from pipeline.image.geometry import Geometry
-from pipeline.sources.scenes import ScenesSource
+from t2i_shards.extractors.atomic import write_file
+from t2i_shards.jobs.command import Command, EngineOptions, Summary
+from t2i_shards.jobs.evaluate import EvaluateCommand
+from t2i_shards.jobs.extract import ExtractCommand
+from t2i_shards.jobs.ingest import IngestFolder, IngestOptions, IngestScenes
+from t2i_shards.jobs.report import ReportCommand
+from t2i_shards.jobs.train import TrainCommand
+from t2i_shards.pipeline.image.geometry import Geometry
+from t2i_shards.pipeline.sources.scenes import ScenesSource
 
 PHOTOGRAPHS = {
     "skimage/data/astronaut.png": "a smiling woman in an orange space suit before a flag and a model of a shuttle",
@@ -53,7 +53,7 @@ class DemoCommand:
     """Print the summary as JSON."""
 
     def run(self) -> Summary:
-        from adapters.base.mini import FOLDER
+        from t2i_shards.adapters.base.mini import FOLDER
 
         scenes, photographs = self.out / "dataset", self.out / "photograph-dataset"
         simple, page = self.out / "simple-dataset", self.out / "report.html"
@@ -92,7 +92,7 @@ class DemoCommand:
 
     def _simple(self, root: Path) -> IngestScenes:
         """What the base mini paints, with exact edges."""
-        from adapters.base.mini.networks import SIZE as MINI_SIZE
+        from t2i_shards.adapters.base.mini.networks import SIZE as MINI_SIZE
 
         return IngestScenes(
             options=IngestOptions(str(root), shard_size=100, truth=("sketch",)),

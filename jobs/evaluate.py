@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from adapters.evaluation.config import EvaluateConfig
-from adapters.inference.config import Sampling
-from jobs.command import Summary
-from jobs.progress import show_pictures
+from t2i_shards.adapters.evaluation.config import EvaluateConfig
+from t2i_shards.adapters.inference.config import Sampling
+from t2i_shards.jobs.command import Summary
+from t2i_shards.jobs.progress import show_pictures
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class EvaluateCommand:
         )
 
     def run(self) -> Summary:
-        from adapters.evaluation.evaluate import evaluate
-        from adapters.evaluation.report import table_lines
+        from t2i_shards.adapters.evaluation.evaluate import evaluate
+        from t2i_shards.adapters.evaluation.report import table_lines
 
         with show_pictures("evaluate") as progress:
             evaluation = evaluate(self.config, progress)

@@ -8,14 +8,14 @@ from typing import Annotated
 
 import tyro
 
-from extractors.batch import DEVICES
-from jobs.command import EngineOptions, Summary, summarise
-from jobs.progress import show_progress
-from pipeline.dataset.dataset import Dataset
-from pipeline.engine import run
-from pipeline.errors import RequestError
-from pipeline.stages import plan_extract
-from pipeline.stages.extract import Extract
+from t2i_shards.extractors.batch import DEVICES
+from t2i_shards.jobs.command import EngineOptions, Summary, summarise
+from t2i_shards.jobs.progress import show_progress
+from t2i_shards.pipeline.dataset.dataset import Dataset
+from t2i_shards.pipeline.engine import run
+from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.stages import plan_extract
+from t2i_shards.pipeline.stages.extract import Extract
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def choose_device(asked: str, engine: EngineOptions) -> str:
     if asked == "cpu":
         return "cpu"
     if engine.engine == "ray":
-        from pipeline.engine.nodes import cluster_resources
+        from t2i_shards.pipeline.engine.nodes import cluster_resources
 
         gpus = int(cluster_resources().get("GPU", 0))
     else:

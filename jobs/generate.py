@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from tqdm import tqdm
 
-from adapters.inference.config import GenerateConfig
-from jobs.command import Summary
+from t2i_shards.adapters.inference.config import GenerateConfig
+from t2i_shards.jobs.command import Summary
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class GenerateCommand:
     """Print the summary as JSON."""
 
     def run(self) -> Summary:
-        from adapters.inference.generate import generate_images
+        from t2i_shards.adapters.inference.generate import generate_images
 
         with tqdm(
             total=self.config.n, desc="generate", unit="picture", leave=False, disable=not sys.stderr.isatty()

@@ -9,29 +9,29 @@ from typing import Literal
 
 import tyro
 
-from jobs.command import EngineOptions, Summary, list_counts, summarise
-from jobs.progress import show_progress
-from pipeline.dataset.dataset import IMAGES, Dataset
-from pipeline.dataset.download_commit import sweep_drafts
-from pipeline.dataset.download_yield import measure_yield, yield_table
-from pipeline.dataset.duplicates import mark_duplicates
-from pipeline.dataset.plan import read_left_out, read_notes
-from pipeline.dataset.supplement import plan_new, plan_retry
-from pipeline.download.shard import MIN_YIELD, Downloads, check_yield
-from pipeline.engine import run
-from pipeline.errors import RequestError
-from pipeline.image.geometry import Geometry
-from pipeline.sources.base import Source
-from pipeline.sources.coco.source import CocoSource
-from pipeline.sources.folder import FolderSource
-from pipeline.sources.inside import lies_inside
-from pipeline.sources.laion.source import LaionSource
-from pipeline.sources.scenes import ScenesSource
-from pipeline.sources.table.source import TableSource, names_urls_alone
-from pipeline.sources.tars.samples import Choice
-from pipeline.sources.tars.source import TarsSource
-from pipeline.stages.ingest import Ingest, check_truths, claim_truths, plan_dataset
-from pipeline.stages.verify import verify_plan
+from t2i_shards.jobs.command import EngineOptions, Summary, list_counts, summarise
+from t2i_shards.jobs.progress import show_progress
+from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
+from t2i_shards.pipeline.dataset.download_commit import sweep_drafts
+from t2i_shards.pipeline.dataset.download_yield import measure_yield, yield_table
+from t2i_shards.pipeline.dataset.duplicates import mark_duplicates
+from t2i_shards.pipeline.dataset.plan import read_left_out, read_notes
+from t2i_shards.pipeline.dataset.supplement import plan_new, plan_retry
+from t2i_shards.pipeline.download.shard import MIN_YIELD, Downloads, check_yield
+from t2i_shards.pipeline.engine import run
+from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.image.geometry import Geometry
+from t2i_shards.pipeline.sources.base import Source
+from t2i_shards.pipeline.sources.coco.source import CocoSource
+from t2i_shards.pipeline.sources.folder import FolderSource
+from t2i_shards.pipeline.sources.inside import lies_inside
+from t2i_shards.pipeline.sources.laion.source import LaionSource
+from t2i_shards.pipeline.sources.scenes import ScenesSource
+from t2i_shards.pipeline.sources.table.source import TableSource, names_urls_alone
+from t2i_shards.pipeline.sources.tars.samples import Choice
+from t2i_shards.pipeline.sources.tars.source import TarsSource
+from t2i_shards.pipeline.stages.ingest import Ingest, check_truths, claim_truths, plan_dataset
+from t2i_shards.pipeline.stages.verify import verify_plan
 
 
 @dataclass(frozen=True)

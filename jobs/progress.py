@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from pipeline.engine.run import Progress
-from pipeline.stages.stage import StageResult
+from t2i_shards.pipeline.engine.run import Progress
+from t2i_shards.pipeline.stages.stage import StageResult
 
 if TYPE_CHECKING:
-    from pipeline.runlog import LogLine
+    from t2i_shards.pipeline.runlog import LogLine
 
 
 PACE_EVERY = 20

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import tyro
 
-from jobs.command import EngineOptions, Summary
-from jobs.progress import show_progress
-from jobs.readers import NAMES, choose_readers
-from pipeline.dataset.dataset import Dataset
-from pipeline.engine import RunResult, run
-from pipeline.publish import Publication, Published, publish
-from pipeline.publish.hub import check_repository, refuse_beyond_limits, send
-from pipeline.publish.repository import MAIN, parse_repository
-from pipeline.shards.store import open_store
-from pipeline.stages.stage import Stage
+from t2i_shards.jobs.command import EngineOptions, Summary
+from t2i_shards.jobs.progress import show_progress
+from t2i_shards.jobs.readers import NAMES, choose_readers
+from t2i_shards.pipeline.dataset.dataset import Dataset
+from t2i_shards.pipeline.engine import RunResult, run
+from t2i_shards.pipeline.publish import Publication, Published, publish
+from t2i_shards.pipeline.publish.hub import check_repository, refuse_beyond_limits, send
+from t2i_shards.pipeline.publish.repository import MAIN, parse_repository
+from t2i_shards.pipeline.shards.store import open_store
+from t2i_shards.pipeline.stages.stage import Stage
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from pipeline.errors import RequestError
-from pipeline.publish.readers import LOCAL, Reader, Seen, decode_members
+from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.publish.readers import LOCAL, Reader, Seen, decode_members
 
 NAMES = ("webdataset", "datasets", "ray")
 
@@ -18,7 +18,7 @@ def read_ray(paths: Mapping[str, Sequence[Path]], folder: Path | None) -> Iterat
     """Ray Data's read_webdataset; the bytes of the members, which the caller decodes."""
     import ray.data
 
-    from pipeline.engine.connect import connect
+    from t2i_shards.pipeline.engine.connect import connect
 
     connect()
     logging.getLogger("ray.data").setLevel(logging.WARNING)  # which logs every execution

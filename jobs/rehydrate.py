@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 
 import tyro
 
-from jobs.command import EngineOptions, Summary
-from jobs.progress import show_progress
-from jobs.readers import NAMES, choose_readers
-from pipeline.download.shard import Downloads
-from pipeline.engine import run
-from pipeline.publish.rehydrate import find_left, finish_rehydrated, plan_rehydrate
-from pipeline.shards.store import open_store
+from t2i_shards.jobs.command import EngineOptions, Summary
+from t2i_shards.jobs.progress import show_progress
+from t2i_shards.jobs.readers import NAMES, choose_readers
+from t2i_shards.pipeline.download.shard import Downloads
+from t2i_shards.pipeline.engine import run
+from t2i_shards.pipeline.publish.rehydrate import find_left, finish_rehydrated, plan_rehydrate
+from t2i_shards.pipeline.shards.store import open_store
 
 
 @dataclass(frozen=True)

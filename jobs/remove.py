@@ -7,10 +7,10 @@ from pathlib import Path
 
 import tyro
 
-from jobs.command import Summary
-from pipeline.dataset.dataset import Dataset
-from pipeline.dataset.tombstones import By, remove
-from pipeline.errors import RequestError
+from t2i_shards.jobs.command import Summary
+from t2i_shards.pipeline.dataset.dataset import Dataset
+from t2i_shards.pipeline.dataset.tombstones import By, remove
+from t2i_shards.pipeline.errors import RequestError
 
 
 @dataclass(frozen=True)

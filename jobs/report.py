@@ -11,13 +11,20 @@ from typing import Annotated, Any
 
 import tyro
 
-from extractors.atomic import write_file
-from jobs.command import EngineOptions, Summary
-from jobs.progress import show_progress
-from pipeline.engine import RunResult, run
-from pipeline.errors import RequestError
-from pipeline.report import DatasetFacts, Training, collect_dataset, draw_sheet, read_training, render_page
-from pipeline.stages.stage import Stage
+from t2i_shards.extractors.atomic import write_file
+from t2i_shards.jobs.command import EngineOptions, Summary
+from t2i_shards.jobs.progress import show_progress
+from t2i_shards.pipeline.engine import RunResult, run
+from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.report import (
+    DatasetFacts,
+    Training,
+    collect_dataset,
+    draw_sheet,
+    read_training,
+    render_page,
+)
+from t2i_shards.pipeline.stages.stage import Stage
 
 TITLE = b"<title>t2i-shards report</title>"
 """What every page of a report has near its start."""

@@ -6,11 +6,11 @@ from dataclasses import asdict, dataclass, field
 
 import tyro
 
-from jobs.command import EngineOptions, Summary, list_counts
-from pipeline.dataset.dataset import AT_ONCE, Dataset
-from pipeline.dataset.plan import read_left_out, read_notes
-from pipeline.dataset.status import ColumnStatus, dataset_status, list_unplanned
-from pipeline.engine.run import Engine
+from t2i_shards.jobs.command import EngineOptions, Summary, list_counts
+from t2i_shards.pipeline.dataset.dataset import AT_ONCE, Dataset
+from t2i_shards.pipeline.dataset.plan import read_left_out, read_notes
+from t2i_shards.pipeline.dataset.status import ColumnStatus, dataset_status, list_unplanned
+from t2i_shards.pipeline.engine.run import Engine
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,19 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from adapters.run_folder import TrainSummary
-from adapters.training.config import BaseConfig, ComputeConfig, OptimizerConfig, RecordConfig, TrainConfig
-from adapters.training.data import DataConfig
-from jobs.command import Summary
-from jobs.progress import show_steps
-from pipeline.engine.run import Engine
-from pipeline.errors import RequestError
+from t2i_shards.adapters.run_folder import TrainSummary
+from t2i_shards.adapters.training.config import (
+    BaseConfig,
+    ComputeConfig,
+    OptimizerConfig,
+    RecordConfig,
+    TrainConfig,
+)
+from t2i_shards.adapters.training.data import DataConfig
+from t2i_shards.jobs.command import Summary
+from t2i_shards.jobs.progress import show_steps
+from t2i_shards.pipeline.engine.run import Engine
+from t2i_shards.pipeline.errors import RequestError
 
 
 @dataclass(frozen=True)
@@ -90,7 +96,7 @@ class TrainCommand:
 
 def train_in_place(config: TrainConfig) -> TrainSummary:
     """The loop in this process: all there is, or one of those that torchrun has started."""
-    from adapters.training.trainer import train
+    from t2i_shards.adapters.training.trainer import train
 
     with show_steps(config.steps) as progress:
         return train(config, progress)
@@ -100,13 +106,13 @@ def train_apart(config: TrainConfig, group: TrainWorkers) -> TrainSummary:
     """The loop in processes that this one starts and, as long as `retries` last, starts again."""
     import torch
 
-    from adapters.training.checkpoint import newest_step
-    from adapters.training.data import open_samples
-    from adapters.training.distributed import World
-    from adapters.training.extents import find_begun
-    from adapters.training.step import make_rank_batch
-    from jobs.launch import keep_trying, prepare_here, prepare_on_ray, train_here, train_on_ray
-    from jobs.launch.follow_log import follow_log
+    from t2i_shards.adapters.training.checkpoint import newest_step
+    from t2i_shards.adapters.training.data import open_samples
+    from t2i_shards.adapters.training.distributed import World
+    from t2i_shards.adapters.training.extents import find_begun
+    from t2i_shards.adapters.training.step import make_rank_batch
+    from t2i_shards.jobs.launch import keep_trying, prepare_here, prepare_on_ray, train_here, train_on_ray
+    from t2i_shards.jobs.launch.follow_log import follow_log
 
     # What these refuse, they refuse before anything is started.
     make_rank_batch(config.optimizer, World(torch.device("cpu"), world_size=group.workers))

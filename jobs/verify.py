@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 
 import tyro
 
-from jobs.command import EngineOptions, Summary
-from jobs.progress import show_progress
-from pipeline.dataset.dataset import Dataset
-from pipeline.engine import run
-from pipeline.errors import IncompleteError
-from pipeline.publish.check import check_lists, is_publication, plan_check
-from pipeline.shards.store import Store, open_store
-from pipeline.stages.verify import count_older, plan_verify, verify_columns, verify_plan, verify_tables
+from t2i_shards.jobs.command import EngineOptions, Summary
+from t2i_shards.jobs.progress import show_progress
+from t2i_shards.pipeline.dataset.dataset import Dataset
+from t2i_shards.pipeline.engine import run
+from t2i_shards.pipeline.errors import IncompleteError
+from t2i_shards.pipeline.publish.check import check_lists, is_publication, plan_check
+from t2i_shards.pipeline.shards.store import Store, open_store
+from t2i_shards.pipeline.stages.verify import count_older, plan_verify, verify_columns, verify_plan, verify_tables
 
 
 @dataclass(frozen=True)

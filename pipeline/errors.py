@@ -9,7 +9,7 @@ import errno
 import os
 from typing import Any
 
-from pipeline.plain import hide_secrets
+from t2i_shards.pipeline.plain import hide_secrets
 
 
 class RequestError(Exception):

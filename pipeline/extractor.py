@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from extractors.base import Extractor
-from extractors.registry import UnknownCondition, make_extractor
-from extractors.weights.file import WeightsDamaged, WeightsUnavailable
-from pipeline.errors import RequestError
+from t2i_shards.extractors.base import Extractor
+from t2i_shards.extractors.registry import UnknownCondition, make_extractor
+from t2i_shards.extractors.weights.file import WeightsDamaged, WeightsUnavailable
+from t2i_shards.pipeline.errors import RequestError
 
 
 def load_extractor(condition: str, variant: str, weights: Path | None, device: str) -> Extractor:

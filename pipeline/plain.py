@@ -6,7 +6,7 @@ import logging
 import re
 import sys
 
-PACKAGES = ("pipeline", "adapters", "extractors", "jobs")
+PACKAGE = "t2i_shards"
 _STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control characters of C0 and C1, those that set the direction of text, line ends, halves of surrogate pairs."""
 _USER = re.compile(r"(://)[^/?#\s'\"]*@")
@@ -58,5 +58,4 @@ def show_logs_plain() -> None:
     if isinstance(logging.lastResort, PlainHandler):
         return
     logging.lastResort = handler = PlainHandler()
-    for name in PACKAGES:
-        logging.getLogger(name).addHandler(handler)
+    logging.getLogger(PACKAGE).addHandler(handler)

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from extractors.records import BadRecord, Count, decode_record
-from extractors.regular import read_regular
-from pipeline.errors import RequestError
+from t2i_shards.extractors.records import BadRecord, Count, decode_record
+from t2i_shards.extractors.regular import read_regular
+from t2i_shards.pipeline.errors import RequestError
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import uuid
 from contextlib import suppress
 from pathlib import Path
 
-from pipeline.errors import RequestError
+from t2i_shards.pipeline.errors import RequestError
 
 MOST_AGE = 3 * 86400
 """Seconds after which what another machine left is given up: nothing works on one shard for so long."""

@@ -139,7 +139,7 @@ def ray_address() -> Iterator[str]:
 @pytest.fixture
 def toy(monkeypatch: pytest.MonkeyPatch) -> str:
     """The name of a condition that this process's registry knows for the length of a test."""
-    from extractors.registry import EXTRACTORS
+    from t2i_shards.extractors.registry import EXTRACTORS
     from tests.faults.toys import BROKEN, VARIANTS
 
     monkeypatch.setitem(EXTRACTORS, "toy", VARIANTS)

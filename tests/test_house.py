@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from extractors.registry import EXTRACTORS, conditions, format_of
+from t2i_shards.extractors.registry import EXTRACTORS, conditions, format_of
 
 HEAVY = {"torch", "ray", "diffusers", "transformers", "img2dataset"}  # seconds each; imported where they are used
 
 REPOSITORY = Path(__file__).parents[1]
+NAME = "t2i_shards"  # what an installed wheel and a checkout are imported by; it links to the four packages
 ORDER = ["extractors", "pipeline", "adapters", "jobs"]  # each may import what stands to its left
 
 # package -> the only files (or folders, with a slash) of the four packages that may import it
@@ -49,18 +50,31 @@ def sources() -> list[str]:
 
 
 def imports(tree: ast.AST) -> Iterator[str]:
-    """Top-level package of every import, wherever it stands, calls of `import_module` with a literal included."""
+    """The package of each import, in functions too, and of each `import_module` with a literal.
+
+    That of this project's own is one of the four, `t2i_shards` where none is named.
+    """
     for node in ast.walk(tree):
         match node:
             case ast.Import(names=names):
-                yield from (alias.name.partition(".")[0] for alias in names)
+                yield from (package_of(alias.name) for alias in names)
+            case ast.ImportFrom(module="t2i_shards", level=0, names=names):
+                yield from (package_of(f"{NAME}.{alias.name}") for alias in names)
             case ast.ImportFrom(module=str(module), level=0):
-                yield module.partition(".")[0]
+                yield package_of(module)
             case ast.Call(
                 func=ast.Name(id=called) | ast.Attribute(attr=called), args=[ast.Constant(value=str(name)), *_]
             ):
                 if called in ("import_module", "__import__"):
-                    yield name.partition(".")[0]
+                    yield package_of(name)
+
+
+def package_of(module: str) -> str:
+    """The top-level package of a module; of this project's own, the one of the four, or `t2i_shards` itself."""
+    own = module.removeprefix(f"{NAME}.").partition(".")[0]
+    if module.startswith(f"{NAME}."):
+        return own if own in ORDER else NAME
+    return f"bare {own}" if own in ORDER else own
 
 
 def broken_rules(path: str, source: str) -> list[str]:
@@ -70,6 +84,7 @@ def broken_rules(path: str, source: str) -> list[str]:
     broken = [
         f"{path} imports {name}, which stands to the right of {package}" for name in to_the_right if name in found
     ]
+    broken += [f"{path} imports {name} without {NAME}" for name in ORDER if f"bare {name}" in found]
     for name, allowed in RESERVED.items():
         if name in found and not path.startswith(tuple(allowed)):
             broken.append(f"{path} imports {name}, reserved for {allowed or 'nobody'}")
@@ -79,6 +94,12 @@ def broken_rules(path: str, source: str) -> list[str]:
 @pytest.mark.parametrize("path", sources())
 def test_imports_keep_the_rules(path: str) -> None:
     assert not broken_rules(path, (REPOSITORY / path).read_text())
+
+
+def test_tests_import_by_the_full_name() -> None:
+    """A module imported by two names is two modules, with classes of their own."""
+    for path in (REPOSITORY / "tests").rglob("*.py"):
+        assert not {f"bare {name}" for name in ORDER} & set(imports(ast.parse(path.read_text()))), path
 
 
 DISTRIBUTIONS = {
@@ -104,7 +125,7 @@ def test_what_is_imported_is_declared() -> None:
     asked = declared([*project["dependencies"], *chain(*project["optional-dependencies"].values())])
     pinned = declared((REPOSITORY / "requirements.txt").read_text().splitlines())
     found = {name for path in sources() for name in imports(ast.parse((REPOSITORY / path).read_text()))}
-    needed = {DISTRIBUTIONS.get(name, name) for name in found - set(ORDER) - sys.stdlib_module_names}
+    needed = {DISTRIBUTIONS.get(name, name) for name in found - {*ORDER, NAME} - sys.stdlib_module_names}
     assert needed <= asked
     assert needed <= pinned
 
@@ -142,8 +163,9 @@ def test_relative_imports_stay_in_their_package(path: str) -> None:
 
 
 def test_importing_the_pipeline_stays_light() -> None:
-    modules = [path.removesuffix(".py").replace("/", ".") for path in sources() if path.startswith("pipeline/")]
-    names = [name.removesuffix(".__init__") for name in modules if name != "pipeline.engine.ray"]
+    files = [path for path in sources() if path.startswith("pipeline/")]
+    modules = [f"{NAME}.{path.removesuffix('.py').replace('/', '.')}" for path in files]
+    names = [name.removesuffix(".__init__") for name in modules if name != "t2i_shards.pipeline.engine.ray"]
     script = f"import importlib, sys\nfor name in {names}: importlib.import_module(name)\nprint(*sys.modules)"
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=600)
     assert result.returncode == 0, result.stderr
@@ -153,15 +175,17 @@ def test_importing_the_pipeline_stays_light() -> None:
 @pytest.mark.parametrize(
     ("path", "source"),
     [
-        ("extractors/sketch.py", "from pipeline.shards.store import Store"),
-        ("pipeline/stream.py", "import adapters.training.trainer"),
-        ("adapters/training/trainer.py", "def f():\n    from jobs import train"),
+        ("extractors/sketch.py", "from t2i_shards.pipeline.shards.store import Store"),
+        ("pipeline/stream.py", "import t2i_shards.adapters.training.trainer"),
+        ("adapters/training/trainer.py", "def f():\n    from t2i_shards.jobs import train"),
         ("pipeline/image/decode.py", "import torch.nn.functional as F"),
         ("pipeline/image/decode.py", "def f():\n    import torch"),
         ("pipeline/engine/local.py", "import ray"),
         ("adapters/training/trainer.py", "from ray import data"),
         ("pipeline/dataset/dataset.py", "from fsspec.core import url_to_fs"),
         ("jobs/extract.py", "import s3fs"),
+        ("jobs/extract.py", "import pipeline"),
+        ("pipeline/errors.py", "from t2i_shards import jobs"),
         ("jobs/extract.py", "from pickle import loads"),
         ("pipeline/image/decode.py", "torch = importlib.import_module('torch')"),
     ],
@@ -205,7 +229,7 @@ def modules_imported(path: str, for_types: bool = False) -> set[str]:
 
 def file_of(module: str) -> str | None:
     """The project's file that holds a module."""
-    place = module.replace(".", "/")
+    place = module.removeprefix(f"{NAME}.").replace(".", "/")
     files = (f"{place}.py", f"{place}/__init__.py") if place.split("/")[0] in ORDER else ()
     return next((file for file in files if (REPOSITORY / file).is_file()), None)
 
@@ -256,7 +280,7 @@ def conditions_named(source: str) -> set[str]:
 
 @pytest.mark.parametrize("path", sources())
 def test_a_condition_is_named_in_its_own_file_alone(path: str) -> None:
-    own = {f"{classes['default'].split(':')[0].replace('.', '/')}.py" for classes in EXTRACTORS.values()}
+    own = {file_of(classes["default"].split(":")[0]) for classes in EXTRACTORS.values()}
     found = conditions_named((REPOSITORY / path).read_text())
     assert not found or path in own or path.startswith(tuple(NAMED_IN)), f"{path} names {found}"
 

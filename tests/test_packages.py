@@ -22,7 +22,7 @@ PACKAGES = f"{NETWORKS} {PICTURES} {RUNNING}".split()
 # A process of its own: what one package does to another at import must not reach the other tests.
 IMPORTS = """
 import importlib, json, sys
-from extractors.networks.openmmlab import import_mmpose
+from t2i_shards.extractors.networks.openmmlab import import_mmpose
 
 failures = {}
 for name in sys.argv[1:]:

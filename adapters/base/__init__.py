@@ -1,6 +1,6 @@
 """The frozen base: what is asked of one, its families, and how one is loaded."""
 
-from adapters.base.base import (
+from t2i_shards.adapters.base.base import (
     Base,
     PromptEmbeds,
     Sampler,
@@ -8,8 +8,8 @@ from adapters.base.base import (
     digest_base,
     digest_networks,
 )
-from adapters.base.load import load_base
-from adapters.base.stable_diffusion import StableDiffusion
+from t2i_shards.adapters.base.load import load_base
+from t2i_shards.adapters.base.stable_diffusion import StableDiffusion
 
 __all__ = [
     "Base",

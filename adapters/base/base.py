@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import torch
 
-from adapters.options import Family
+from t2i_shards.adapters.options import Family
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from adapters.base.base import Sampler
+from t2i_shards.adapters.base.base import Sampler
 
 if TYPE_CHECKING:
     from diffusers import DDIMScheduler, DDPMScheduler

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from adapters.base.diffusion import PREDICTIONS
-from adapters.options import Family
-from pipeline.errors import RequestError
+from t2i_shards.adapters.base.diffusion import PREDICTIONS
+from t2i_shards.adapters.options import Family
+from t2i_shards.pipeline.errors import RequestError
 
 SCHEDULERS = {
     *("DDPMScheduler", "DDIMScheduler", "PNDMScheduler", "LMSDiscreteScheduler", "HeunDiscreteScheduler"),

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from adapters.base.base import Base
-from adapters.base.family import check_autoencoder, check_scheduler, find_family
-from adapters.base.mini import find_mini
-from adapters.base.stable_diffusion import StableDiffusion
-from adapters.options import Family, Precision
-from pipeline.errors import RequestError
+from t2i_shards.adapters.base.base import Base
+from t2i_shards.adapters.base.family import check_autoencoder, check_scheduler, find_family
+from t2i_shards.adapters.base.mini import find_mini
+from t2i_shards.adapters.base.stable_diffusion import StableDiffusion
+from t2i_shards.adapters.options import Family, Precision
+from t2i_shards.pipeline.errors import RequestError
 
 if TYPE_CHECKING:
     from diffusers import DDPMScheduler
@@ -50,8 +50,8 @@ def freeze_to(base: Base, device: str, dtype: torch.dtype) -> None:
 
 
 def _build_tiny(family: Family) -> StableDiffusion:
-    from adapters.base import tiny
-    from extractors.networks.mini_vae import build_vae
+    from t2i_shards.adapters.base import tiny
+    from t2i_shards.extractors.networks.mini_vae import build_vae
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(tiny.SEED)

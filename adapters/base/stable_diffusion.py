@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from adapters.base.base import PromptEmbeds, Sampler, concat_embeds
-from adapters.base.diffusion import Diffusion
-from adapters.options import Family
+from t2i_shards.adapters.base.base import PromptEmbeds, Sampler, concat_embeds
+from t2i_shards.adapters.base.diffusion import Diffusion
+from t2i_shards.adapters.options import Family
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel

@@ -21,10 +21,10 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 
-from adapters.base import Base, PromptEmbeds, concat_embeds, digest_networks
-from extractors.atomic import replace_file
-from extractors.weights.checkpoints import save_tensors
-from pipeline.errors import describe_error
+from t2i_shards.adapters.base import Base, PromptEmbeds, concat_embeds, digest_networks
+from t2i_shards.extractors.atomic import replace_file
+from t2i_shards.extractors.weights.checkpoints import save_tensors
+from t2i_shards.pipeline.errors import describe_error
 
 MEMORY_BYTES = 1_000_000_000
 SHARD_BYTES = 64_000_000

@@ -14,13 +14,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from extractors.networks.mini_vae import LATENTS, read_pair, write_pair
+from t2i_shards.extractors.networks.mini_vae import LATENTS, read_pair, write_pair
 
 if TYPE_CHECKING:
     from diffusers import UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
-    from adapters.options import Family
+    from t2i_shards.adapters.options import Family
 
 SEED = 0
 WIDTHS: dict[Family, tuple[int, ...]] = {"sd": (32, 32, 32, 64), "sdxl": (32, 32, 64)}

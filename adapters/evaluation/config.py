@@ -8,11 +8,11 @@ from typing import Literal
 
 import tyro
 
-from adapters.inference.config import Sampling
-from adapters.options import Precision, check_condition
-from extractors.maps.crop import SIZE_MULTIPLE
-from extractors.registry import format_of
-from pipeline.errors import RequestError
+from t2i_shards.adapters.inference.config import Sampling
+from t2i_shards.adapters.options import Precision, check_condition
+from t2i_shards.extractors.maps.crop import SIZE_MULTIPLE
+from t2i_shards.extractors.registry import format_of
+from t2i_shards.pipeline.errors import RequestError
 
 FeatureName = Literal["mini", "inception", "clip"]
 SAMPLES = 64

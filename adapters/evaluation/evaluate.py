@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from adapters.base import Base, load_base
-from adapters.base.load import DTYPES, choose_device
-from adapters.evaluation.config import EvaluateConfig
-from adapters.evaluation.example import choose_wrong
-from adapters.evaluation.fidelity import count_fidelity
-from adapters.evaluation.image_metrics import Judge, Networks
-from adapters.evaluation.interval import Counts, estimate, estimate_difference
-from adapters.evaluation.report import (
+from t2i_shards.adapters.base import Base, load_base
+from t2i_shards.adapters.base.load import DTYPES, choose_device
+from t2i_shards.adapters.evaluation.config import EvaluateConfig
+from t2i_shards.adapters.evaluation.example import choose_wrong
+from t2i_shards.adapters.evaluation.fidelity import count_fidelity
+from t2i_shards.adapters.evaluation.image_metrics import Judge, Networks
+from t2i_shards.adapters.evaluation.interval import Counts, estimate, estimate_difference
+from t2i_shards.adapters.evaluation.report import (
     ANOTHER,
     CEILING,
     FOLLOWS_ANOTHER,
@@ -33,19 +33,19 @@ from adapters.evaluation.report import (
     Verdict,
     table_lines,
 )
-from adapters.evaluation.samples import EvalSamples, choose_samples, find_run
-from adapters.evaluation.sheet import write_sheet
-from adapters.evaluation.variants import EvalExamples, Maker, Pictures, Progress, Way
-from adapters.inference.sampler import to_pixels
-from adapters.model.convert import read_adapter
-from extractors.atomic import write_file, write_json
-from extractors.base import Extractor
-from extractors.maps.crop import SIZE_MULTIPLE
-from extractors.registry import EXTRACTORS, format_of
-from pipeline.dataset.dataset import Dataset
-from pipeline.errors import RequestError
-from pipeline.extractor import load_extractor
-from pipeline.image.stored import decode_rgb
+from t2i_shards.adapters.evaluation.samples import EvalSamples, choose_samples, find_run
+from t2i_shards.adapters.evaluation.sheet import write_sheet
+from t2i_shards.adapters.evaluation.variants import EvalExamples, Maker, Pictures, Progress, Way
+from t2i_shards.adapters.inference.sampler import to_pixels
+from t2i_shards.adapters.model.convert import read_adapter
+from t2i_shards.extractors.atomic import write_file, write_json
+from t2i_shards.extractors.base import Extractor
+from t2i_shards.extractors.maps.crop import SIZE_MULTIPLE
+from t2i_shards.extractors.registry import EXTRACTORS, format_of
+from t2i_shards.pipeline.dataset.dataset import Dataset
+from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.extractor import load_extractor
+from t2i_shards.pipeline.image.stored import decode_rgb
 
 SHOWN = {"without": WITHOUT, "with": WITH, "another's": ANOTHER, "autoencoder": CEILING}
 """Short titles, for above small pictures, in the order in which they are shown."""

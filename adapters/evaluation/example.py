@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from adapters.errors import names_sample
-from adapters.inference.control_images import extract_from_crop, to_seen
-from extractors.registry import format_of
-from pipeline.errors import RequestError
-from pipeline.image.stored import decode_rgb
-from pipeline.shards.sample import Sample
-from pipeline.shards.sample_info import read_info
+from t2i_shards.adapters.errors import names_sample
+from t2i_shards.adapters.inference.control_images import extract_from_crop, to_seen
+from t2i_shards.extractors.registry import format_of
+from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.image.stored import decode_rgb
+from t2i_shards.pipeline.shards.sample import Sample
+from t2i_shards.pipeline.shards.sample_info import read_info
 
 
 @dataclass(frozen=True)

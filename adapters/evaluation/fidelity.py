@@ -1,7 +1,7 @@
 """Condition fidelity: the condition is extracted again from the generated picture and compared with the one given.
 
-The measures are those by which the extractors themselves are judged (`extractors.metrics`); here the given map
-takes the place of the truth.
+The measures are those by which the extractors themselves are judged (`t2i_shards.extractors.metrics`); here the
+given map takes the place of the truth.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from adapters.evaluation.interval import Counts
-from extractors.base import Extractor
-from extractors.registry import format_of
+from t2i_shards.adapters.evaluation.interval import Counts
+from t2i_shards.extractors.base import Extractor
+from t2i_shards.extractors.registry import format_of
 
 TOGETHER = 8
 

@@ -20,12 +20,12 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from adapters.evaluation.config import EvaluateConfig, FeatureName
-from adapters.evaluation.kernel_distance import MiniFeatures, kernel_distance
-from adapters.evaluation.variants import EvalExamples, Pictures
-from extractors.weights.checkpoints import read_tensors
-from extractors.weights.file import WeightFile, WeightsDamaged, WeightsUnavailable
-from extractors.weights.resolve import resolve
+from t2i_shards.adapters.evaluation.config import EvaluateConfig, FeatureName
+from t2i_shards.adapters.evaluation.kernel_distance import MiniFeatures, kernel_distance
+from t2i_shards.adapters.evaluation.variants import EvalExamples, Pictures
+from t2i_shards.extractors.weights.checkpoints import read_tensors
+from t2i_shards.extractors.weights.file import WeightFile, WeightsDamaged, WeightsUnavailable
+from t2i_shards.extractors.weights.resolve import resolve
 
 INCEPTION = WeightFile(
     name="inception",
@@ -118,7 +118,7 @@ class Clip:
         """Raises WeightsUnavailable or WeightsDamaged."""
         from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
-        from extractors.networks.published import load_published
+        from t2i_shards.extractors.networks.published import load_published
 
         files = {file.filename: resolve(file, weights) for file in CLIP}
         tensors = read_tensors(files["model.safetensors"])

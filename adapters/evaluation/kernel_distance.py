@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 if TYPE_CHECKING:
-    from extractors.segmentation import Segmentation
+    from t2i_shards.extractors.segmentation import Segmentation
 
 SEEN_AT = 256
 """Side to which pictures are brought for the segmentation network, which was trained on such."""
@@ -29,7 +29,7 @@ class MiniFeatures:
 
     def __init__(self, weights: Path | None, device: str) -> None:
         """weights: of no use, as the network ships."""
-        from extractors.segmentation import Segmentation
+        from t2i_shards.extractors.segmentation import Segmentation
 
         self._segmentation = Segmentation("mini", None)
         self._segmentation.load(device)

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from adapters.evaluation.interval import LEVEL, Estimate
-from extractors.metrics.fidelity import Measure
-from extractors.registry import format_of
+from t2i_shards.adapters.evaluation.interval import LEVEL, Estimate
+from t2i_shards.extractors.metrics.fidelity import Measure
+from t2i_shards.extractors.registry import format_of
 
 WITH = "with its condition"
 WITHOUT = "without the adapter"

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 
-from adapters.evaluation.config import SAMPLES, EvaluateConfig
-from adapters.records import read_record
-from adapters.run_folder import find_held_out
-from extractors.records import Positive
-from extractors.registry import format_of
-from pipeline.dataset.dataset import Dataset
-from pipeline.errors import RequestError
-from pipeline.shards.sample import Sample
-from pipeline.stream import Stream, open_stream
+from t2i_shards.adapters.evaluation.config import SAMPLES, EvaluateConfig
+from t2i_shards.adapters.records import read_record
+from t2i_shards.adapters.run_folder import find_held_out
+from t2i_shards.extractors.records import Positive
+from t2i_shards.extractors.registry import format_of
+from t2i_shards.pipeline.dataset.dataset import Dataset
+from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.shards.sample import Sample
+from t2i_shards.pipeline.stream import Stream, open_stream
 
 
 @dataclass(frozen=True)

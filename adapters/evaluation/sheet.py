@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from adapters.evaluation.grid import lay_out
-from adapters.evaluation.variants import EvalExamples, Pictures
-from extractors.atomic import write_file
-from extractors.maps import png
+from t2i_shards.adapters.evaluation.grid import lay_out
+from t2i_shards.adapters.evaluation.variants import EvalExamples, Pictures
+from t2i_shards.extractors.atomic import write_file
+from t2i_shards.extractors.maps import png
 
 SHOWN = 8
 """Samples."""

@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from adapters.base import Base, digest_base, digest_networks
-from adapters.evaluation.config import EvaluateConfig
-from adapters.evaluation.example import EvalExample, crop_middle, seed_of
-from adapters.evaluation.samples import EvalSamples
-from adapters.inference.control_images import to_control_image
-from adapters.inference.image_folder import ImageFolder, digest_array
-from adapters.inference.sampler import generate
-from adapters.model.adapter import Adapter
-from adapters.model.compose import AdapterInput
+from t2i_shards.adapters.base import Base, digest_base, digest_networks
+from t2i_shards.adapters.evaluation.config import EvaluateConfig
+from t2i_shards.adapters.evaluation.example import EvalExample, crop_middle, seed_of
+from t2i_shards.adapters.evaluation.samples import EvalSamples
+from t2i_shards.adapters.inference.control_images import to_control_image
+from t2i_shards.adapters.inference.image_folder import ImageFolder, digest_array
+from t2i_shards.adapters.inference.sampler import generate
+from t2i_shards.adapters.model.adapter import Adapter
+from t2i_shards.adapters.model.compose import AdapterInput
 
 Progress = Callable[[int, int], Any]
 """Called with the number of pictures made so far, and of all."""

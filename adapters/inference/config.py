@@ -10,10 +10,10 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from adapters.options import Precision
-from extractors.maps.crop import SIZE_MULTIPLE
-from extractors.registry import conditions, format_of
-from pipeline.errors import RequestError
+from t2i_shards.adapters.options import Precision
+from t2i_shards.extractors.maps.crop import SIZE_MULTIPLE
+from t2i_shards.extractors.registry import conditions, format_of
+from t2i_shards.pipeline.errors import RequestError
 
 TIME_STEPS = 1000
 """Of every Stable Diffusion's schedule; DDIM begins at the second."""

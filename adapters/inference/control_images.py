@@ -24,12 +24,12 @@ import cv2
 import numpy as np
 import torch
 
-from adapters.inference.map_file import load_picture, load_shape
-from extractors.base import Extractor
-from extractors.format import Format, Map, Values
-from extractors.registry import format_of, make_extractor
-from pipeline.errors import RequestError
-from pipeline.image.geometry import Geometry, Placement, apply_placement
+from t2i_shards.adapters.inference.map_file import load_picture, load_shape
+from t2i_shards.extractors.base import Extractor
+from t2i_shards.extractors.format import Format, Map, Values
+from t2i_shards.extractors.registry import format_of, make_extractor
+from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.image.geometry import Geometry, Placement, apply_placement
 
 log = logging.getLogger(__name__)
 

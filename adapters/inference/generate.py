@@ -10,25 +10,25 @@ from typing import Any
 
 import numpy as np
 
-from adapters.base import Base, digest_base, digest_networks, load_base
-from adapters.base.load import DTYPES, choose_device
-from adapters.inference.config import AdapterSpec, GenerateConfig
-from adapters.inference.control_images import (
+from t2i_shards.adapters.base import Base, digest_base, digest_networks, load_base
+from t2i_shards.adapters.base.load import DTYPES, choose_device
+from t2i_shards.adapters.inference.config import AdapterSpec, GenerateConfig
+from t2i_shards.adapters.inference.control_images import (
     extract_control_image,
     load_mask,
     make_geometry,
     read_control_image,
     to_control_image,
 )
-from adapters.inference.image_folder import ImageFolder, digest_array
-from adapters.inference.inpaint import Inpainting, prepare_inpainting
-from adapters.inference.map_file import load_picture
-from adapters.inference.sampler import Progress, generate
-from adapters.model.compose import AdapterInput
-from adapters.model.convert import read_adapter
-from pipeline.errors import RequestError
-from pipeline.extractor import load_extractor
-from pipeline.image.geometry import Geometry, apply_placement
+from t2i_shards.adapters.inference.image_folder import ImageFolder, digest_array
+from t2i_shards.adapters.inference.inpaint import Inpainting, prepare_inpainting
+from t2i_shards.adapters.inference.map_file import load_picture
+from t2i_shards.adapters.inference.sampler import Progress, generate
+from t2i_shards.adapters.model.compose import AdapterInput
+from t2i_shards.adapters.model.convert import read_adapter
+from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.extractor import load_extractor
+from t2i_shards.pipeline.image.geometry import Geometry, apply_placement
 
 log = logging.getLogger(__name__)
 

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from extractors.atomic import write_file, write_json
-from extractors.maps import png
+from t2i_shards.extractors.atomic import write_file, write_json
+from t2i_shards.extractors.maps import png
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from adapters.base import Base
+from t2i_shards.adapters.base import Base
 
 
 @dataclass(frozen=True)

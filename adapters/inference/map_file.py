@@ -12,8 +12,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from pipeline.errors import Drop, RequestError
-from pipeline.image.decode import read_picture
+from t2i_shards.pipeline.errors import Drop, RequestError
+from t2i_shards.pipeline.image.decode import read_picture
 
 
 def load_picture(path: Path, background: int = 255) -> np.ndarray:

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from adapters.base import Base, PromptEmbeds, concat_embeds
-from adapters.inference.config import Sampling
-from adapters.inference.inpaint import Inpainting
-from adapters.model.adapter import Adapter
-from adapters.model.compose import AdapterInput, check_base, compose
-from pipeline.errors import RequestError
+from t2i_shards.adapters.base import Base, PromptEmbeds, concat_embeds
+from t2i_shards.adapters.inference.config import Sampling
+from t2i_shards.adapters.inference.inpaint import Inpainting
+from t2i_shards.adapters.model.adapter import Adapter
+from t2i_shards.adapters.model.compose import AdapterInput, check_base, compose
+from t2i_shards.pipeline.errors import RequestError
 
 Progress = Callable[[int], Any]
 """Called after each batch with the number of pictures done."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from adapters.model.config import AdapterConfig
+from t2i_shards.adapters.model.config import AdapterConfig
 
 
 class ResidualBlock(nn.Module):

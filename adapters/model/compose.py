@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from adapters.base import Base
-from adapters.model.adapter import Adapter
-from adapters.model.config import SIZE_OF_FAMILY, AdapterConfig, adapter_config_for
-from pipeline.errors import RequestError
+from t2i_shards.adapters.base import Base
+from t2i_shards.adapters.model.adapter import Adapter
+from t2i_shards.adapters.model.config import SIZE_OF_FAMILY, AdapterConfig, adapter_config_for
+from t2i_shards.pipeline.errors import RequestError
 
 
 @dataclass(frozen=True)

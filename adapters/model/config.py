@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from adapters.options import AdapterName, Family
-from pipeline.errors import RequestError
+from t2i_shards.adapters.options import AdapterName, Family
+from t2i_shards.pipeline.errors import RequestError
 
 
 @dataclass(frozen=True)

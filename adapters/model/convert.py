@@ -17,10 +17,10 @@ from typing import Literal
 
 import torch
 
-from adapters.finite import name_not_finite
-from adapters.model.adapter import Adapter
-from adapters.model.config import SIZES, AdapterConfig
-from adapters.model.diffusers_io import (
+from t2i_shards.adapters.finite import name_not_finite
+from t2i_shards.adapters.model.adapter import Adapter
+from t2i_shards.adapters.model.config import SIZES, AdapterConfig
+from t2i_shards.adapters.model.diffusers_io import (
     PREFIX,
     WEIGHTS,
     Tensors,
@@ -30,10 +30,10 @@ from adapters.model.diffusers_io import (
     shrink,
     stored_config,
 )
-from adapters.options import AdapterName
-from extractors.atomic import create_file
-from extractors.weights.checkpoints import NotTensors, read_tensors, save_tensors
-from pipeline.errors import RequestError
+from t2i_shards.adapters.options import AdapterName
+from t2i_shards.extractors.atomic import create_file
+from t2i_shards.extractors.weights.checkpoints import NotTensors, read_tensors, save_tensors
+from t2i_shards.pipeline.errors import RequestError
 
 LayoutName = Literal["diffusers", "tencentarc"]
 IN_CHANNELS = (1, 3)

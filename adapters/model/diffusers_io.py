@@ -15,12 +15,12 @@ from typing import Any
 
 import torch
 
-from adapters.finite import name_not_finite
-from adapters.model.adapter import Adapter
-from adapters.model.config import SIZES, AdapterConfig
-from adapters.records import read_named_tensors
-from extractors.weights.checkpoints import save_tensors
-from pipeline.errors import IncompleteError, RequestError
+from t2i_shards.adapters.finite import name_not_finite
+from t2i_shards.adapters.model.adapter import Adapter
+from t2i_shards.adapters.model.config import SIZES, AdapterConfig
+from t2i_shards.adapters.records import read_named_tensors
+from t2i_shards.extractors.weights.checkpoints import save_tensors
+from t2i_shards.pipeline.errors import IncompleteError, RequestError
 
 CONFIG = "config.json"
 WEIGHTS = "diffusion_pytorch_model.safetensors"

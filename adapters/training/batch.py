@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from adapters.training.example import Example
-from extractors.registry import format_of
+from t2i_shards.adapters.training.example import Example
+from t2i_shards.extractors.registry import format_of
 
 
 @dataclass(frozen=True)

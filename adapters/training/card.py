@@ -7,13 +7,13 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from adapters.base import Base
-from adapters.run_folder import TrainSummary
-from adapters.training.config import TrainConfig
-from pipeline.dataset.dataset import Dataset
-from pipeline.dataset.provenance import OURS, are_ours, read_provenance
-from pipeline.errors import RequestError
-from pipeline.plain import show_plain
+from t2i_shards.adapters.base import Base
+from t2i_shards.adapters.run_folder import TrainSummary
+from t2i_shards.adapters.training.config import TrainConfig
+from t2i_shards.pipeline.dataset.dataset import Dataset
+from t2i_shards.pipeline.dataset.provenance import OURS, are_ours, read_provenance
+from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.plain import show_plain
 
 CARD = "README.md"
 SHIPPED = ("mini", "tiny", "tiny-xl")

@@ -21,14 +21,14 @@ from typing import Any
 
 import torch
 
-from adapters.finite import find_not_finite, name_not_finite
-from adapters.model.adapter import Adapter
-from adapters.model.diffusers_io import load_adapter, save_adapter
-from adapters.records import read_named_tensors, read_record
-from extractors.atomic import commit_folder, remove_folder, write_json
-from extractors.records import Count
-from extractors.weights.checkpoints import save_tensors
-from pipeline.errors import IncompleteError, RequestError
+from t2i_shards.adapters.finite import find_not_finite, name_not_finite
+from t2i_shards.adapters.model.adapter import Adapter
+from t2i_shards.adapters.model.diffusers_io import load_adapter, save_adapter
+from t2i_shards.adapters.records import read_named_tensors, read_record
+from t2i_shards.extractors.atomic import commit_folder, remove_folder, write_json
+from t2i_shards.extractors.records import Count
+from t2i_shards.extractors.weights.checkpoints import save_tensors
+from t2i_shards.pipeline.errors import IncompleteError, RequestError
 
 MOMENTS = {"exp_avg", "exp_avg_sq", "step"}
 """What Adam keeps of a parameter."""

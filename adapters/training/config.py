@@ -13,9 +13,9 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from adapters.options import AdapterName, Precision, check_above, check_at_least
-from adapters.training.data import DataConfig
-from pipeline.errors import RequestError
+from t2i_shards.adapters.options import AdapterName, Precision, check_above, check_at_least
+from t2i_shards.adapters.training.data import DataConfig
+from t2i_shards.pipeline.errors import RequestError
 
 Schedule = Literal["cubic", "uniform"]
 

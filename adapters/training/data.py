@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 
 import tyro
 
-from adapters.options import check_above, check_at_least, check_condition
-from extractors.atomic import cache_folder
-from extractors.maps.crop import SIZE_MULTIPLE, fixed_side
-from extractors.registry import format_of
-from pipeline.errors import RequestError
-from pipeline.stream import Extent, divide_batch, mix_streams, open_stream
-from pipeline.stream.lanes import ONE_LANE
+from t2i_shards.adapters.options import check_above, check_at_least, check_condition
+from t2i_shards.extractors.atomic import cache_folder
+from t2i_shards.extractors.maps.crop import SIZE_MULTIPLE, fixed_side
+from t2i_shards.extractors.registry import format_of
+from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.stream import Extent, divide_batch, mix_streams, open_stream
+from t2i_shards.pipeline.stream.lanes import ONE_LANE
 
 if TYPE_CHECKING:
-    from adapters.training.loader import SampleStream
+    from t2i_shards.adapters.training.loader import SampleStream
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import distributed
 
-from pipeline.errors import RequestError
+from t2i_shards.pipeline.errors import RequestError
 
 TIMEOUT = timedelta(minutes=30)
 """How long workers wait for one another; the first alone validates and draws sample pictures."""

@@ -6,7 +6,7 @@ import copy
 
 import torch
 
-from adapters.model.adapter import Adapter
+from t2i_shards.adapters.model.adapter import Adapter
 
 
 class Ema:

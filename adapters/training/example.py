@@ -9,15 +9,15 @@ from typing import Literal
 import numpy as np
 import torch
 
-from adapters.errors import names_sample
-from adapters.inference.control_images import extract_from_crop
-from extractors.format import Map
-from extractors.maps.crop import SIZE_MULTIPLE, Window, fixed_crop
-from extractors.registry import format_of
-from pipeline.errors import RequestError
-from pipeline.image.stored import decode_rgb
-from pipeline.shards.sample import Sample
-from pipeline.shards.sample_info import read_info
+from t2i_shards.adapters.errors import names_sample
+from t2i_shards.adapters.inference.control_images import extract_from_crop
+from t2i_shards.extractors.format import Map
+from t2i_shards.extractors.maps.crop import SIZE_MULTIPLE, Window, fixed_crop
+from t2i_shards.extractors.registry import format_of
+from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.image.stored import decode_rgb
+from t2i_shards.pipeline.shards.sample import Sample
+from t2i_shards.pipeline.shards.sample_info import read_info
 
 EDGE = 0.5
 """From where on a soft sketch is an edge (the published SD 1.x adapter); SDXL's was trained on EDGES at random."""

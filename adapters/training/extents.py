@@ -13,16 +13,16 @@ from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
 
-from adapters.records import read_record
-from adapters.run_folder import read_begun
-from adapters.training.checkpoint import newest_step
-from adapters.training.config import TrainConfig
-from adapters.training.data import open_samples
-from extractors.atomic import write_json
-from extractors.records import Count
-from pipeline.dataset.dataset import Dataset
-from pipeline.errors import RequestError
-from pipeline.stream import Extent, choose_lanes, measure_extent
+from t2i_shards.adapters.records import read_record
+from t2i_shards.adapters.run_folder import read_begun
+from t2i_shards.adapters.training.checkpoint import newest_step
+from t2i_shards.adapters.training.config import TrainConfig
+from t2i_shards.adapters.training.data import open_samples
+from t2i_shards.extractors.atomic import write_json
+from t2i_shards.extractors.records import Count
+from t2i_shards.pipeline.dataset.dataset import Dataset
+from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.stream import Extent, choose_lanes, measure_extent
 
 NAME = "extents.json"
 

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
-from adapters.run_folder import RECORD
-from pipeline.errors import RequestError
+from t2i_shards.adapters.run_folder import RECORD
+from t2i_shards.pipeline.errors import RequestError
 
 LOCK_SECONDS, PAUSE = 5.0, 0.1
 """Seconds for which a run that another process holds is waited for, and between two tries."""

@@ -15,15 +15,15 @@ from typing import Protocol, TypeVar
 import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from adapters.training.batch import Batch, stack_examples
-from adapters.training.distributed import World
-from adapters.training.example import CropConfig, Example, draw_edge, make_example
-from extractors.budget import stored_size
-from pipeline.errors import IncompleteError, RequestError
-from pipeline.interrupts import hold_interrupts
-from pipeline.plain import show_logs_plain
-from pipeline.shards.sample import Sample
-from pipeline.stream import HeldOut
+from t2i_shards.adapters.training.batch import Batch, stack_examples
+from t2i_shards.adapters.training.distributed import World
+from t2i_shards.adapters.training.example import CropConfig, Example, draw_edge, make_example
+from t2i_shards.extractors.budget import stored_size
+from t2i_shards.pipeline.errors import IncompleteError, RequestError
+from t2i_shards.pipeline.interrupts import hold_interrupts
+from t2i_shards.pipeline.plain import show_logs_plain
+from t2i_shards.pipeline.shards.sample import Sample
+from t2i_shards.pipeline.stream import HeldOut
 
 T = TypeVar("T")
 Shape = tuple[int, int]
@@ -32,7 +32,7 @@ AHEAD = 2
 
 
 class SampleStream(Protocol):
-    """What training asks of a stream; `pipeline.stream.Stream` is one."""
+    """What training asks of a stream; `t2i_shards.pipeline.stream.Stream` is one."""
 
     digest: str
 

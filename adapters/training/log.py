@@ -7,9 +7,9 @@ import os
 from dataclasses import asdict
 from pathlib import Path
 
-from extractors.atomic import write_file
-from pipeline.runlog import LogLine, read_log
-from pipeline.shards.receipt import null_not_finite
+from t2i_shards.extractors.atomic import write_file
+from t2i_shards.pipeline.runlog import LogLine, read_log
+from t2i_shards.pipeline.shards.receipt import null_not_finite
 
 
 class Log:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import torch
 
-from adapters.base import Base, PromptEmbeds
-from adapters.base.load import DTYPES
-from adapters.options import Precision
-from adapters.training.batch import Batch, scale_control_images, scale_pictures
-from adapters.training.config import Schedule
+from t2i_shards.adapters.base import Base, PromptEmbeds
+from t2i_shards.adapters.base.load import DTYPES
+from t2i_shards.adapters.options import Precision
+from t2i_shards.adapters.training.batch import Batch, scale_control_images, scale_pictures
+from t2i_shards.adapters.training.config import Schedule
 
 
 def cubic(u: torch.Tensor, steps: int) -> torch.Tensor:

@@ -7,19 +7,19 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from adapters.base import Base
-from adapters.evaluation.example import crop_middle, seed_of
-from adapters.evaluation.fidelity import measure_fidelity
-from adapters.evaluation.grid import lay_out
-from adapters.inference.config import Sampling
-from adapters.inference.control_images import to_control_image
-from adapters.inference.sampler import sample_pictures
-from adapters.model.adapter import Adapter
-from adapters.training.config import TrainConfig
-from adapters.training.example import CropConfig
-from adapters.training.setup import load_extractor
-from extractors.base import Extractor
-from pipeline.shards.sample import Sample
+from t2i_shards.adapters.base import Base
+from t2i_shards.adapters.evaluation.example import crop_middle, seed_of
+from t2i_shards.adapters.evaluation.fidelity import measure_fidelity
+from t2i_shards.adapters.evaluation.grid import lay_out
+from t2i_shards.adapters.inference.config import Sampling
+from t2i_shards.adapters.inference.control_images import to_control_image
+from t2i_shards.adapters.inference.sampler import sample_pictures
+from t2i_shards.adapters.model.adapter import Adapter
+from t2i_shards.adapters.training.config import TrainConfig
+from t2i_shards.adapters.training.example import CropConfig
+from t2i_shards.adapters.training.setup import load_extractor
+from t2i_shards.extractors.base import Extractor
+from t2i_shards.pipeline.shards.sample import Sample
 
 WATCHED = 4
 """Held-out samples of which pictures are made."""

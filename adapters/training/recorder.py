@@ -8,16 +8,16 @@ from collections.abc import Callable
 
 import torch
 
-from adapters.training.checkpoint import TrainProgress, TrainState, save_checkpoint
-from adapters.training.config import TrainConfig
-from adapters.training.log import Log
-from adapters.training.preview import SamplePreview
-from adapters.training.tensorboard import TensorBoardWriter
-from adapters.training.validation import Validation
-from extractors.atomic import write_file
-from extractors.maps.png import encode_rgb
-from pipeline.errors import RequestError, describe_error
-from pipeline.runlog import LogLine
+from t2i_shards.adapters.training.checkpoint import TrainProgress, TrainState, save_checkpoint
+from t2i_shards.adapters.training.config import TrainConfig
+from t2i_shards.adapters.training.log import Log
+from t2i_shards.adapters.training.preview import SamplePreview
+from t2i_shards.adapters.training.tensorboard import TensorBoardWriter
+from t2i_shards.adapters.training.validation import Validation
+from t2i_shards.extractors.atomic import write_file
+from t2i_shards.extractors.maps.png import encode_rgb
+from t2i_shards.pipeline.errors import RequestError, describe_error
+from t2i_shards.pipeline.runlog import LogLine
 
 log = logging.getLogger(__name__)
 

@@ -9,22 +9,22 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from adapters.base import Base, load_base
-from adapters.base.load import DTYPES
-from adapters.base.text_cache import TextCache
-from adapters.training.config import BaseConfig, ExtractorConfig, TextCacheConfig, VisitConfig
-from adapters.training.data import DataConfig
-from adapters.training.example import LATENTS, CropConfig, read_latent
-from adapters.training.loader import shapes_of
-from extractors.base import Extractor
-from extractors.maps.crop import SIZE_MULTIPLE
-from extractors.networks.vae import digest_encoder
-from extractors.registry import UnknownCondition, format_of, make_extractor
-from extractors.weights.file import WeightsDamaged, WeightsUnavailable
-from pipeline.dataset.dataset import Dataset
-from pipeline.errors import RequestError
-from pipeline.shards.receipt import digest_json
-from pipeline.shards.sample import Sample
+from t2i_shards.adapters.base import Base, load_base
+from t2i_shards.adapters.base.load import DTYPES
+from t2i_shards.adapters.base.text_cache import TextCache
+from t2i_shards.adapters.training.config import BaseConfig, ExtractorConfig, TextCacheConfig, VisitConfig
+from t2i_shards.adapters.training.data import DataConfig
+from t2i_shards.adapters.training.example import LATENTS, CropConfig, read_latent
+from t2i_shards.adapters.training.loader import shapes_of
+from t2i_shards.extractors.base import Extractor
+from t2i_shards.extractors.maps.crop import SIZE_MULTIPLE
+from t2i_shards.extractors.networks.vae import digest_encoder
+from t2i_shards.extractors.registry import UnknownCondition, format_of, make_extractor
+from t2i_shards.extractors.weights.file import WeightsDamaged, WeightsUnavailable
+from t2i_shards.pipeline.dataset.dataset import Dataset
+from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.shards.receipt import digest_json
+from t2i_shards.pipeline.shards.sample import Sample
 
 log = logging.getLogger(__name__)
 

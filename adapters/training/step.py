@@ -12,14 +12,14 @@ import torch
 from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
 
-from adapters.model.adapter import Adapter
-from adapters.training.batch import Batch
-from adapters.training.config import OptimizerConfig
-from adapters.training.distributed import World
-from adapters.training.loader import RankBatch
-from adapters.training.loss import Network, Objective
-from extractors.maps.crop import SIZE_MULTIPLE
-from pipeline.errors import RequestError
+from t2i_shards.adapters.model.adapter import Adapter
+from t2i_shards.adapters.training.batch import Batch
+from t2i_shards.adapters.training.config import OptimizerConfig
+from t2i_shards.adapters.training.distributed import World
+from t2i_shards.adapters.training.loader import RankBatch
+from t2i_shards.adapters.training.loss import Network, Objective
+from t2i_shards.extractors.maps.crop import SIZE_MULTIPLE
+from t2i_shards.pipeline.errors import RequestError
 
 
 def make_rank_batch(config: OptimizerConfig, world: World) -> RankBatch:

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.errors import describe_error
-from pipeline.runlog import LogLine
+from t2i_shards.pipeline.errors import describe_error
+from t2i_shards.pipeline.runlog import LogLine
 
 FOLDER = "tensorboard"
 

@@ -11,13 +11,21 @@ from typing import Any
 
 import torch
 
-from adapters.base import Base, digest_base
-from adapters.model.adapter import Adapter, make_adapter
-from adapters.model.config import adapter_config_for
-from adapters.model.diffusers_io import save_adapter
-from adapters.run_folder import RECORD, SUMMARY, TrainSummary, claim_run, read_begun, read_summary, write_held_out
-from adapters.training.card import CARD, render_card
-from adapters.training.checkpoint import (
+from t2i_shards.adapters.base import Base, digest_base
+from t2i_shards.adapters.model.adapter import Adapter, make_adapter
+from t2i_shards.adapters.model.config import adapter_config_for
+from t2i_shards.adapters.model.diffusers_io import save_adapter
+from t2i_shards.adapters.run_folder import (
+    RECORD,
+    SUMMARY,
+    TrainSummary,
+    claim_run,
+    read_begun,
+    read_summary,
+    write_held_out,
+)
+from t2i_shards.adapters.training.card import CARD, render_card
+from t2i_shards.adapters.training.checkpoint import (
     TrainProgress,
     TrainState,
     discard_checkpoints,
@@ -25,25 +33,25 @@ from adapters.training.checkpoint import (
     newest_step,
     resume,
 )
-from adapters.training.config import TrainConfig
-from adapters.training.data import open_samples
-from adapters.training.distributed import World, join_world, share_threads
-from adapters.training.ema import Ema
-from adapters.training.example import CropConfig
-from adapters.training.extents import Noted, find_begun, note_extents
-from adapters.training.hold import hold_run
-from adapters.training.loader import MicroBatches, SampleStream, load_batches
-from adapters.training.loss import Objective
-from adapters.training.preview import open_preview
-from adapters.training.recorder import Recorder
-from adapters.training.setup import check_latents, load_live, make_crop_config, open_base, open_texts
-from adapters.training.step import Step, make_rank_batch
-from adapters.training.validation import Validation
-from extractors.atomic import commit_folder, write_file, write_json
-from extractors.registry import format_of
-from pipeline.errors import IncompleteError, RequestError
-from pipeline.runlog import LogLine, read_log
-from pipeline.stream import Extent
+from t2i_shards.adapters.training.config import TrainConfig
+from t2i_shards.adapters.training.data import open_samples
+from t2i_shards.adapters.training.distributed import World, join_world, share_threads
+from t2i_shards.adapters.training.ema import Ema
+from t2i_shards.adapters.training.example import CropConfig
+from t2i_shards.adapters.training.extents import Noted, find_begun, note_extents
+from t2i_shards.adapters.training.hold import hold_run
+from t2i_shards.adapters.training.loader import MicroBatches, SampleStream, load_batches
+from t2i_shards.adapters.training.loss import Objective
+from t2i_shards.adapters.training.preview import open_preview
+from t2i_shards.adapters.training.recorder import Recorder
+from t2i_shards.adapters.training.setup import check_latents, load_live, make_crop_config, open_base, open_texts
+from t2i_shards.adapters.training.step import Step, make_rank_batch
+from t2i_shards.adapters.training.validation import Validation
+from t2i_shards.extractors.atomic import commit_folder, write_file, write_json
+from t2i_shards.extractors.registry import format_of
+from t2i_shards.pipeline.errors import IncompleteError, RequestError
+from t2i_shards.pipeline.runlog import LogLine, read_log
+from t2i_shards.pipeline.stream import Extent
 
 OnStep = Callable[[LogLine], None]
 CLIP = 1.0

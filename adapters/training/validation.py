@@ -10,10 +10,10 @@ from dataclasses import replace
 
 import torch
 
-from adapters.training.batch import stack_examples
-from adapters.training.example import CropConfig, make_example
-from adapters.training.loss import Network, NoisyLatents, Objective
-from pipeline.shards.sample import Sample
+from t2i_shards.adapters.training.batch import stack_examples
+from t2i_shards.adapters.training.example import CropConfig, make_example
+from t2i_shards.adapters.training.loss import Network, NoisyLatents, Objective
+from t2i_shards.pipeline.shards.sample import Sample
 
 VISIT = "validation"
 

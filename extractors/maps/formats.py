@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from extractors.format import Format, Values, check_size
-from extractors.maps import png
+from t2i_shards.extractors.format import Format, Values, check_size
+from t2i_shards.extractors.maps import png
 
 if TYPE_CHECKING:
-    from extractors.maps.statistics import Statistic
-    from extractors.metrics.fidelity import Fidelity
+    from t2i_shards.extractors.maps.statistics import Statistic
+    from t2i_shards.extractors.metrics.fidelity import Fidelity
 
 OFF_PALETTE = 0.02
 """Share of pixels in colours that mean nothing from which an image is taken to be of another palette."""

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import numpy as np
 
-from extractors.format import Format, Values, check_size
-from extractors.maps import png
-from extractors.maps.crop import Window
-from extractors.maps.formats import find_other_colors
-from extractors.maps.people import MAX_DRAWN, PEOPLE_PALETTE, People, draw_people, draw_people_indices
-from extractors.records import BadRecord, Count, decode_record
+from t2i_shards.extractors.format import Format, Values, check_size
+from t2i_shards.extractors.maps import png
+from t2i_shards.extractors.maps.crop import Window
+from t2i_shards.extractors.maps.formats import find_other_colors
+from t2i_shards.extractors.maps.people import MAX_DRAWN, PEOPLE_PALETTE, People, draw_people, draw_people_indices
+from t2i_shards.extractors.records import BadRecord, Count, decode_record
 
 if TYPE_CHECKING:
-    from extractors.maps.statistics import Statistic
-    from extractors.metrics.fidelity import Fidelity
+    from t2i_shards.extractors.maps.statistics import Statistic
+    from t2i_shards.extractors.metrics.fidelity import Fidelity
 
 Side = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
 

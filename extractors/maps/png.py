@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from extractors.budget import stored_size
+from t2i_shards.extractors.budget import stored_size
 
 _GREY, _RGB, _INDEXED = 0, 2, 3  # colour types of the PNG specification, 11.2.2
 _FILTER_NONE, _FILTER_UP = 0, 2

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from extractors.format import Format
-from extractors.maps.crop import STRIDE, fixed_crop, fixed_side
-from extractors.maps.formats import scale_to_grey
+from t2i_shards.extractors.format import Format
+from t2i_shards.extractors.maps.crop import STRIDE, fixed_crop, fixed_side
+from t2i_shards.extractors.maps.formats import scale_to_grey
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from extractors.metrics.maps import count_edges, f1_of, thin
+from t2i_shards.extractors.metrics.maps import count_edges, f1_of, thin
 
 
 @dataclass(frozen=True)

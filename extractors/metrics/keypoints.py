@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from extractors.maps.people import is_drawn
+from t2i_shards.extractors.maps.people import is_drawn
 
 NEAR = 0.1
 """A keypoint is right if it lies within this share of the longer side of its person's box."""

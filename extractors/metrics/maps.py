@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from extractors.maps.palette import UNLABELLED
+from t2i_shards.extractors.maps.palette import UNLABELLED
 
 TOLERANCE = 2.0
 """Pixels that an edge may lie from the true one."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from extractors.base import Extractor
+from t2i_shards.extractors.base import Extractor
 
 
 def compile_networks(extractor: Extractor) -> list[str]:

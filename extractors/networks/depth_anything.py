@@ -4,7 +4,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from extractors.weights.checkpoints import read_tensors
+from t2i_shards.extractors.weights.checkpoints import read_tensors
 
 STRIDE = 14
 """Sides must be multiples of this, a patch of the vision transformer."""
@@ -45,7 +45,7 @@ def load_depth_anything(path: Path) -> DepthAnything:
     """The network of the published safetensors file, in eval mode. Raises NotTensors or RuntimeError."""
     from transformers import DepthAnythingConfig, DepthAnythingForDepthEstimation, Dinov2Config
 
-    from extractors.networks.published import load_published
+    from t2i_shards.extractors.networks.published import load_published
 
     config = DepthAnythingConfig(backbone_config=Dinov2Config(**BACKBONE), **CONFIG)
     return DepthAnything(load_published(DepthAnythingForDepthEstimation, config, read_tensors(path)))

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from extractors.weights.checkpoints import read_tensors
+from t2i_shards.extractors.weights.checkpoints import read_tensors
 
 BACKBONE = {
     "embed_dim": 96,
@@ -45,7 +45,7 @@ def load_mask2former(path: Path) -> Mask2Former:
     """The network of the published safetensors file, in eval mode. Raises NotTensors or RuntimeError."""
     from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation, SwinConfig
 
-    from extractors.networks.published import load_published
+    from t2i_shards.extractors.networks.published import load_published
 
     state = read_tensors(path)
     # Tables of indices that transformers of the time stored, and that follow from the window's size.

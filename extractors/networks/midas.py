@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from extractors.weights.checkpoints import read_tensors
+from t2i_shards.extractors.weights.checkpoints import read_tensors
 
 WIDTH = 256
 PATCH = 16

@@ -10,8 +10,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from extractors.networks.openmmlab import import_mmpose
-from extractors.weights.checkpoints import read_tensors
+from t2i_shards.extractors.networks.openmmlab import import_mmpose
+from t2i_shards.extractors.weights.checkpoints import read_tensors
 
 Config = dict[str, Any]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from extractors.batch import Batch, run_fixed
+from t2i_shards.extractors.batch import Batch, run_fixed
 
 if TYPE_CHECKING:
     import torch

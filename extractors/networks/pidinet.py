@@ -107,7 +107,7 @@ class Stage:
 class PiDiNet(nn.Module):
     """(N, 3, H, W) float RGB in 0..1, sides multiples of 8 -> (N, 1, H, W) edge probability (fused).
 
-    `extractors.networks.pidinet_cpu.find_edges` gives the same faster on a CPU.
+    `t2i_shards.extractors.networks.pidinet_cpu.find_edges` gives the same faster on a CPU.
     """
 
     def __init__(self, channels: int = 60, dilated: int = 24) -> None:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from extractors.networks.pidinet import Block, Dilation, PiDiNet, Stage
+from t2i_shards.extractors.networks.pidinet import Block, Dilation, PiDiNet, Stage
 
 STRIP = 1 << 19
 """Floats of a strip, at most: it and what is made of it share a core's caches."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from extractors.networks.mmpose_models import Config
+from t2i_shards.extractors.networks.mmpose_models import Config
 
 COCO = "configs/_base_/datasets/coco.py"
 SWISH = {"type": "Swish"}

@@ -7,8 +7,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from extractors.weights.file import WeightFile
-from extractors.weights.resolve import resolve
+from t2i_shards.extractors.weights.file import WeightFile
+from t2i_shards.extractors.weights.resolve import resolve
 
 if TYPE_CHECKING:
     import torch

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from extractors.batch import Batch, run_fixed
-from extractors.networks.mmpose_models import CROP, SIMCC
+from t2i_shards.extractors.batch import Batch, run_fixed
+from t2i_shards.extractors.networks.mmpose_models import CROP, SIMCC
 
 if TYPE_CHECKING:
     import torch

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from extractors.maps.crop import STRIDE
-from extractors.records import BadRecord, decode_record
-from extractors.regular import read_regular
-from extractors.weights.checkpoints import NotTensors, read_tensors
+from t2i_shards.extractors.maps.crop import STRIDE
+from t2i_shards.extractors.records import BadRecord, decode_record
+from t2i_shards.extractors.regular import read_regular
+from t2i_shards.extractors.weights.checkpoints import NotTensors, read_tensors
 
 SHAPE: dict[str, Any] = {
     "block_out_channels": [128, 256, 512, 512],

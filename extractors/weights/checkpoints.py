@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zipfile import ZipFile, is_zipfile
 
-from extractors.atomic import create_file, sha256_of
+from t2i_shards.extractors.atomic import create_file, sha256_of
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -7,9 +7,9 @@ the safetensors file that was made of it here.
 import json
 from pathlib import Path
 
-from extractors.atomic import create_file, write_json
-from extractors.records import BadRecord, decode_record
-from extractors.regular import read_regular
+from t2i_shards.extractors.atomic import create_file, write_json
+from t2i_shards.extractors.records import BadRecord, decode_record
+from t2i_shards.extractors.regular import read_regular
 
 
 def read_lock(path: Path) -> dict[str, str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
-    from extractors.weights.file import WeightFile
+    from t2i_shards.extractors.weights.file import WeightFile
 
 CONNECT_TIMEOUT = 3.0
 """Seconds that the hub has to answer: a machine without network learns of it at once."""

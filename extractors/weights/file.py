@@ -6,9 +6,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from extractors.atomic import cache_folder
-from extractors.records import BadRecord
-from extractors.weights.digest_lock import read_lock
+from t2i_shards.extractors.atomic import cache_folder
+from t2i_shards.extractors.records import BadRecord
+from t2i_shards.extractors.weights.digest_lock import read_lock
 
 SHIPPED = Path(__file__).parents[1] / "mini"
 """The weights that come with this package; SHA256SUMS next to them is the output of `sha256sum`."""

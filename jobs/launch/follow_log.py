@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from pipeline.runlog import LogLine, parse_line
+from t2i_shards.pipeline.runlog import LogLine, parse_line
 
 LOOK_EVERY = 0.5
 """Seconds between two looks."""

@@ -7,10 +7,10 @@ import threading
 from functools import partial
 from typing import Any
 
-from adapters.run_folder import TrainSummary
-from adapters.training.config import TrainConfig
-from jobs.launch.restarts import WorkerDied, absolute_config, judge, refuse_more_than, work
-from pipeline.errors import describe_error
+from t2i_shards.adapters.run_folder import TrainSummary
+from t2i_shards.adapters.training.config import TrainConfig
+from t2i_shards.jobs.launch.restarts import WorkerDied, absolute_config, judge, refuse_more_than, work
+from t2i_shards.pipeline.errors import describe_error
 
 
 def prepare_on_ray(config: TrainConfig, workers: int) -> TrainConfig:
@@ -20,9 +20,9 @@ def prepare_on_ray(config: TrainConfig, workers: int) -> TrainConfig:
     """
     import ray
 
-    from extractors.base import Resources
-    from pipeline.engine.connect import connect
-    from pipeline.engine.nodes import cluster_resources, count_node_slots
+    from t2i_shards.extractors.base import Resources
+    from t2i_shards.pipeline.engine.connect import connect
+    from t2i_shards.pipeline.engine.nodes import cluster_resources, count_node_slots
 
     connect()
     gpus = 0 if config.compute.device == "cpu" else int(cluster_resources().get("GPU", 0))
@@ -38,7 +38,7 @@ def train_on_ray(config: TrainConfig, workers: int) -> TrainSummary:
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
-    from adapters.training.distributed import TIMEOUT
+    from t2i_shards.adapters.training.distributed import TIMEOUT
 
     with tempfile.TemporaryDirectory() as folder:
         trainer = TorchTrainer(

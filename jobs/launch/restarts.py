@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from adapters.run_folder import TrainSummary
-from adapters.training.config import TrainConfig
-from pipeline.errors import IncompleteError, RequestError, describe_error, tell_full
-from pipeline.plain import show_logs_plain
+from t2i_shards.adapters.run_folder import TrainSummary
+from t2i_shards.adapters.training.config import TrainConfig
+from t2i_shards.pipeline.errors import IncompleteError, RequestError, describe_error, tell_full
+from t2i_shards.pipeline.plain import show_logs_plain
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ def keep_trying(attempt: Attempt, config: TrainConfig, workers: int, retries: in
 
     IncompleteError after the attempt number `retries` + 1.
     """
-    from adapters.training.checkpoint import newest_step
+    from t2i_shards.adapters.training.checkpoint import newest_step
 
     begun = newest_step(config.out)
     for number in range(retries + 1):
@@ -96,7 +96,7 @@ def work(config: TrainConfig) -> TrainSummary:
     For what a new attempt would not mend it raises RequestError or IncompleteError itself and no subclass: whoever
     started it knows them by their names.
     """
-    from adapters.training.trainer import train
+    from t2i_shards.adapters.training.trainer import train
 
     show_logs_plain()
     try:

@@ -16,13 +16,13 @@ from pathlib import Path
 from signal import SIGHUP, SIGINT, SIGQUIT, SIGTERM
 from typing import Any
 
-from adapters.run_folder import TrainSummary
-from adapters.training.config import TrainConfig
-from jobs.launch.restarts import WorkerDied, absolute_config, judge, refuse_more_than, work
-from pipeline.errors import IncompleteError, RequestError
+from t2i_shards.adapters.run_folder import TrainSummary
+from t2i_shards.adapters.training.config import TrainConfig
+from t2i_shards.jobs.launch.restarts import WorkerDied, absolute_config, judge, refuse_more_than, work
+from t2i_shards.pipeline.errors import IncompleteError, RequestError
 
 IMPORTED = (
-    "adapters.training.trainer",
+    "t2i_shards.adapters.training.trainer",
     "diffusers.models.autoencoders.autoencoder_kl",
     "diffusers.models.unets.unet_2d_condition",
     "transformers.models.clip.modeling_clip",

@@ -8,8 +8,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Literal
 
-from jobs.command import Summary
-from pipeline.errors import RequestError
+from t2i_shards.jobs.command import Summary
+from t2i_shards.pipeline.errors import RequestError
 
 Name = Literal["sketch", "depth", "seg", "keypose"]
 NAMES: tuple[Name, ...] = ("sketch", "depth", "seg", "keypose")
@@ -53,11 +53,11 @@ class MiniWeightsCommand:
     def _train(self, name: Name) -> Path:
         given = {key: getattr(self, key) for key in ("seed", "scenes", "steps", "batch")}
         asked = {key: value for key, value in given.items() if value is not None}
-        module = import_module(f"jobs.mini_weights.{name}")
+        module = import_module(f"t2i_shards.jobs.mini_weights.{name}")
         if name == "keypose":
             path: Path = module.train(replace(module.Training(), out=self.out, **asked), _say)
             return path
-        from jobs.mini_weights.train import Training, train
+        from t2i_shards.jobs.mini_weights.train import Training, train
 
         return train(module.TASK, Training(self.out, **asked), _say)
 
@@ -68,7 +68,7 @@ def _say(line: str) -> None:
 
 def write_sums(folder: Path) -> Path:
     """SHA256SUMS of the weights in a folder, in the form of `sha256sum`."""
-    from extractors.atomic import sha256_of, write_file
+    from t2i_shards.extractors.atomic import sha256_of, write_file
 
     sums = folder / "SHA256SUMS"
     write_file(sums, "".join(f"{sha256_of(path)}  {path.name}\n" for path in sorted(folder.glob("*.safetensors"))))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from extractors.networks.mini import build_depth
-from jobs.mini_weights.scenes import Views
-from jobs.mini_weights.train import Task
+from t2i_shards.extractors.networks.mini import build_depth
+from t2i_shards.jobs.mini_weights.scenes import Views
+from t2i_shards.jobs.mini_weights.train import Task
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

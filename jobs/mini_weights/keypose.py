@@ -1,6 +1,6 @@
 """Train the mini RTMO of keypose on this project's scenes; the same command continues where it stopped.
 
-    python -m jobs mini-weights --only keypose
+    t2i-shards mini-weights --only keypose
 
 One thread, bfloat16 for the convolutions, float32 for the rest. A step's pictures are a function of seed and step,
 so the same seed on the same machine and libraries gives the same weights, interrupted or not; other processors may
@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from extractors.atomic import replace_file
-from jobs.mini_weights.loop import Course, learn
-from jobs.mini_weights.people import SIZE, Peopled, draw_batch, load_scenes
+from t2i_shards.extractors.atomic import replace_file
+from t2i_shards.jobs.mini_weights.loop import Course, learn
+from t2i_shards.jobs.mini_weights.people import SIZE, Peopled, draw_batch, load_scenes
 
 if TYPE_CHECKING:
     import torch
@@ -63,8 +63,8 @@ def train(asked: Training, say: Callable[[str], None] = print) -> Path:
     """The weights, averaged over the last steps, as safetensors; convolutions and matrices in half precision."""
     from safetensors.torch import save_file
 
-    from extractors.batch import fixed_threads
-    from jobs.mini_weights.keypose_loss import losses
+    from t2i_shards.extractors.batch import fixed_threads
+    from t2i_shards.jobs.mini_weights.keypose_loss import losses
 
     asked.out.mkdir(parents=True, exist_ok=True)
     scenes = load_scenes(asked.out, asked.seed, asked.scenes)
@@ -96,8 +96,8 @@ def begin(seed: int) -> tuple[Any, torch.optim.Optimizer]:
     """The untrained network, which sees nobody anywhere, and AdamW without decay of biases and norms."""
     import torch
 
-    from extractors.networks.mmpose_models import build_model
-    from extractors.networks.rtmo import rtmo_mini
+    from t2i_shards.extractors.networks.mmpose_models import build_model
+    from t2i_shards.extractors.networks.rtmo import rtmo_mini
 
     torch.manual_seed(seed)
     model = build_model(rtmo_mini())

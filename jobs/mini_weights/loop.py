@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from extractors.atomic import replace_file
+from t2i_shards.extractors.atomic import replace_file
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-    from adapters.training.distributed import World
+    from t2i_shards.adapters.training.distributed import World
 
 Say = Callable[[str], None]
 CLIP = 5.0
@@ -64,7 +64,7 @@ def learn(
     """
     import torch
 
-    from adapters.training.distributed import World
+    from t2i_shards.adapters.training.distributed import World
 
     world = world or World(torch.device("cpu"))
     start, spent, average = _restore(course.checkpoint, network, optimizer)

@@ -8,10 +8,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from extractors.atomic import replace_file
-from extractors.networks.one_stage import GREY
-from pipeline.image.stored import encode_jpeg
-from pipeline.scenes import VERSION, render
+from t2i_shards.extractors.atomic import replace_file
+from t2i_shards.extractors.networks.one_stage import GREY
+from t2i_shards.pipeline.image.stored import encode_jpeg
+from t2i_shards.pipeline.scenes import VERSION, render
 
 SIZE = 256
 PIECE = 1500

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from extractors.atomic import replace_file
-from pipeline.image.stored import use_threads
-from pipeline.scenes import VERSION, render
+from t2i_shards.extractors.atomic import replace_file
+from t2i_shards.pipeline.image.stored import use_threads
+from t2i_shards.pipeline.scenes import VERSION, render
 
 SIZE = 256
 CHUNK = 250

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from extractors.networks.mini import SEG_LABELS, build_seg
-from extractors.networks.spec import IMAGENET_MEAN, IMAGENET_STD
-from jobs.mini_weights.scenes import Views
-from jobs.mini_weights.train import Task
+from t2i_shards.extractors.networks.mini import SEG_LABELS, build_seg
+from t2i_shards.extractors.networks.spec import IMAGENET_MEAN, IMAGENET_STD
+from t2i_shards.jobs.mini_weights.scenes import Views
+from t2i_shards.jobs.mini_weights.train import Task
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jobs.mini_weights.scenes import Views
-from jobs.mini_weights.train import Task
+from t2i_shards.jobs.mini_weights.scenes import Views
+from t2i_shards.jobs.mini_weights.train import Task
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -21,7 +21,7 @@ def build() -> nn.Module:
     """The network with kernels as published, all 3x3, before they are folded: see `look`."""
     import torch
 
-    from extractors.networks.pidinet import KINDS, PiDiNet
+    from t2i_shards.extractors.networks.pidinet import KINDS, PiDiNet
 
     network = PiDiNet(CHANNELS, DILATED)
     for name, kind in KINDS.items():
@@ -36,7 +36,7 @@ def look(network: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
     """Fused edge (N, 1, H, W) in 0..1, and the four stages' logits (N, 4, H, W), with the kernels folded."""
     from torch.func import functional_call
 
-    from extractors.networks.pidinet import KINDS, fold
+    from t2i_shards.extractors.networks.pidinet import KINDS, fold
 
     folded = {
         f"{name}.weight": fold(kind, network.get_parameter(f"{name}.weight")) for name, kind in KINDS.items()

@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from extractors.atomic import replace_file
-from jobs.mini_weights.loop import Course, Say, learn
-from jobs.mini_weights.scenes import SIZE, Views, draw_views, load_scenes
-from pipeline.scenes import VERSION
+from t2i_shards.extractors.atomic import replace_file
+from t2i_shards.jobs.mini_weights.loop import Course, Say, learn
+from t2i_shards.jobs.mini_weights.scenes import SIZE, Views, draw_views, load_scenes
+from t2i_shards.pipeline.scenes import VERSION
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -61,7 +61,7 @@ def train(task: Task, asked: Training, say: Say) -> Path:
     """The weights, out/NAME.safetensors. The same call continues from the last checkpoint in out/checkpoints."""
     import torch
 
-    from extractors.batch import fixed_threads
+    from t2i_shards.extractors.batch import fixed_threads
 
     task = replace(task, cycles=(asked.steps,) if asked.steps else task.cycles, batch=asked.batch or task.batch)
     steps = sum(task.cycles)

@@ -12,17 +12,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from extractors.atomic import write_file, write_json
-from jobs.command import Command, EngineOptions, Summary
-from jobs.evaluate import EvaluateCommand
-from jobs.extract import ExtractCommand
-from jobs.ingest import IngestOptions, IngestScenes
-from jobs.mini_weights.base.plan import HELD_OUT
-from jobs.miniature.recipe import NAMES, SAMPLING, SEED, TRUTHS, Name, plan_evaluation, plan_training
-from jobs.miniature.table import table_lines
-from pipeline.errors import RequestError
-from pipeline.image.geometry import Geometry
-from pipeline.sources.scenes import ScenesSource
+from t2i_shards.extractors.atomic import write_file, write_json
+from t2i_shards.jobs.command import Command, EngineOptions, Summary
+from t2i_shards.jobs.evaluate import EvaluateCommand
+from t2i_shards.jobs.extract import ExtractCommand
+from t2i_shards.jobs.ingest import IngestOptions, IngestScenes
+from t2i_shards.jobs.mini_weights.base.plan import HELD_OUT
+from t2i_shards.jobs.miniature.recipe import NAMES, SAMPLING, SEED, TRUTHS, Name, plan_evaluation, plan_training
+from t2i_shards.jobs.miniature.table import table_lines
+from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.image.geometry import Geometry
+from t2i_shards.pipeline.sources.scenes import ScenesSource
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class MiniatureCommand:
             raise RequestError("--conditions must name at least one condition")
 
     def run(self) -> Summary:
-        from adapters.base.mini import FOLDER
+        from t2i_shards.adapters.base.mini import FOLDER
 
         learnt, held_out = self.out / "scenes", self.out / "held-out"
         self._do(self._ingest(learnt, self.scenes, SEED))
@@ -72,7 +72,7 @@ class MiniatureCommand:
         print(f"miniature: {command.run().line}", file=sys.stderr, flush=True)
 
     def _ingest(self, root: Path, count: int, seed: int) -> IngestScenes:
-        from adapters.base.mini.networks import SIZE
+        from t2i_shards.adapters.base.mini.networks import SIZE
 
         return IngestScenes(
             options=IngestOptions(str(root), shard_size=250, truth=TRUTHS),
@@ -83,7 +83,7 @@ class MiniatureCommand:
 
     def _row(self, condition: Name, learnt: Path, held_out: Path) -> dict[str, Any]:
         """Train and evaluate, unless just that was done."""
-        from adapters.base.mini import read_sums
+        from t2i_shards.adapters.base.mini import read_sums
 
         asked = {
             "condition": condition,

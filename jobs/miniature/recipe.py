@@ -5,11 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from adapters.evaluation.config import EvaluateConfig
-from adapters.inference.config import Sampling
-from adapters.training.config import BaseConfig, ComputeConfig, OptimizerConfig, RecordConfig, TrainConfig
-from adapters.training.data import DataConfig
-from jobs.train import TrainCommand, TrainWorkers
+from t2i_shards.adapters.evaluation.config import EvaluateConfig
+from t2i_shards.adapters.inference.config import Sampling
+from t2i_shards.adapters.training.config import (
+    BaseConfig,
+    ComputeConfig,
+    OptimizerConfig,
+    RecordConfig,
+    TrainConfig,
+)
+from t2i_shards.adapters.training.data import DataConfig
+from t2i_shards.jobs.train import TrainCommand, TrainWorkers
 
 Name = Literal["sketch", "depth", "keypose", "seg", "color"]
 NAMES: tuple[Name, ...] = ("sketch", "depth", "keypose", "seg", "color")

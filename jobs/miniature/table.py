@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from adapters.evaluation.report import ANOTHER, CEILING, FOLLOWS_ANOTHER, OWN_PICTURE, WITH, WITHOUT
-from extractors.metrics.fidelity import Measure
-from extractors.registry import format_of
+from t2i_shards.adapters.evaluation.report import ANOTHER, CEILING, FOLLOWS_ANOTHER, OWN_PICTURE, WITH, WITHOUT
+from t2i_shards.extractors.metrics.fidelity import Measure
+from t2i_shards.extractors.registry import format_of
 
 GOAL = 0.5
 """Of text alone's error, which an adapter's may be at most."""

@@ -7,11 +7,11 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
-from pipeline.dataset.dataset import IMAGES
-from pipeline.errors import DamagedShard, RequestError, ShardNotReady
-from pipeline.shards.commit import load_receipt
-from pipeline.shards.receipt import Receipt, shard_name
-from pipeline.shards.store import Store
+from t2i_shards.pipeline.dataset.dataset import IMAGES
+from t2i_shards.pipeline.errors import DamagedShard, RequestError, ShardNotReady
+from t2i_shards.pipeline.shards.commit import load_receipt
+from t2i_shards.pipeline.shards.receipt import Receipt, shard_name
+from t2i_shards.pipeline.shards.store import Store
 
 Receipts = Mapping[str, Receipt]
 """The receipts of one shard, by column."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pipeline.dataset.dataset import IMAGES, Dataset
-from pipeline.errors import DamagedShard, RequestError
-from pipeline.shards.receipt import Receipt, shard_name
+from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
+from t2i_shards.pipeline.errors import DamagedShard, RequestError
+from t2i_shards.pipeline.shards.receipt import Receipt, shard_name
 
 
 def whole_column(dataset: Dataset, name: str, shards: range | None = None) -> Mapping[int, Receipt]:

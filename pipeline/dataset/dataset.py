@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from extractors.records import BadRecord, Count, Positive, convert_record, decode_record
-from pipeline.dataset.plan import (
+from t2i_shards.extractors.records import BadRecord, Count, Positive, convert_record, decode_record
+from t2i_shards.pipeline.dataset.plan import (
     Segment,
     ShardCount,
     add_supplement,
@@ -19,13 +19,13 @@ from pipeline.dataset.plan import (
     write_counts,
     write_segment,
 )
-from pipeline.errors import DamagedShard, RequestError, ShardNotReady
-from pipeline.shards.commit import load_receipt
-from pipeline.shards.read import load_verified
-from pipeline.shards.receipt import FORMAT, Receipt, digest_json, shard_name, to_json
-from pipeline.shards.sample import Sample
-from pipeline.shards.store import Store, open_store
-from pipeline.sources.row import Row
+from t2i_shards.pipeline.errors import DamagedShard, RequestError, ShardNotReady
+from t2i_shards.pipeline.shards.commit import load_receipt
+from t2i_shards.pipeline.shards.read import load_verified
+from t2i_shards.pipeline.shards.receipt import FORMAT, Receipt, digest_json, shard_name, to_json
+from t2i_shards.pipeline.shards.sample import Sample
+from t2i_shards.pipeline.shards.store import Store, open_store
+from t2i_shards.pipeline.sources.row import Row
 
 RECEIPT_NAME = re.compile(r"(\d{6,})\.json")
 COLUMN_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")

@@ -18,15 +18,15 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from pipeline.dataset.dataset import IMAGES
-from pipeline.dataset.outcomes import OK, count_drops, decode_rows, digest_rows, rows_path
-from pipeline.errors import DamagedShard
-from pipeline.shards.commit import Extra, commit
-from pipeline.shards.receipt import Receipt, shard_name
-from pipeline.shards.sample import digest_keys
-from pipeline.shards.store import Store
-from pipeline.shards.table import encode_table, read_table
-from pipeline.shards.tar import read_samples
+from t2i_shards.pipeline.dataset.dataset import IMAGES
+from t2i_shards.pipeline.dataset.outcomes import OK, count_drops, decode_rows, digest_rows, rows_path
+from t2i_shards.pipeline.errors import DamagedShard
+from t2i_shards.pipeline.shards.commit import Extra, commit
+from t2i_shards.pipeline.shards.receipt import Receipt, shard_name
+from t2i_shards.pipeline.shards.sample import digest_keys
+from t2i_shards.pipeline.shards.store import Store
+from t2i_shards.pipeline.shards.table import encode_table, read_table
+from t2i_shards.pipeline.shards.tar import read_samples
 
 SEEN = pa.schema([("key", pa.string()), ("sha256", pa.string())])
 

@@ -6,11 +6,11 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from pipeline.dataset.dataset import Dataset
-from pipeline.dataset.outcomes import OK, read_outcomes, rows_path
-from pipeline.dataset.plan import plan_path
-from pipeline.download.reasons import kind_of
-from pipeline.errors import DamagedShard
+from t2i_shards.pipeline.dataset.dataset import Dataset
+from t2i_shards.pipeline.dataset.outcomes import OK, read_outcomes, rows_path
+from t2i_shards.pipeline.dataset.plan import plan_path
+from t2i_shards.pipeline.download.reasons import kind_of
+from t2i_shards.pipeline.errors import DamagedShard
 
 HOSTS = 10
 """Hosts in the table: those that lost most."""

@@ -13,12 +13,12 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import pyarrow as pa
 
-from pipeline.dataset.dataset import IMAGES, Dataset
-from pipeline.dataset.outcomes import OK, read_outcomes, rows_path
-from pipeline.errors import DamagedShard
-from pipeline.shards.receipt import Receipt, digest_receipts
-from pipeline.shards.store import Store
-from pipeline.shards.table import encode_table, read_table
+from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
+from t2i_shards.pipeline.dataset.outcomes import OK, read_outcomes, rows_path
+from t2i_shards.pipeline.errors import DamagedShard
+from t2i_shards.pipeline.shards.receipt import Receipt, digest_receipts
+from t2i_shards.pipeline.shards.store import Store
+from t2i_shards.pipeline.shards.table import encode_table, read_table
 
 NEAR = 4
 """Bits of 64 in which the perceptual hashes of two pictures that look the same may differ."""

@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from pipeline.dataset.aligned import Receipts, dropped_keys
-from pipeline.dataset.dataset import IMAGES
-from pipeline.shards.receipt import Receipt
-from pipeline.shards.sample_info import SampleInfo
+from t2i_shards.pipeline.dataset.aligned import Receipts, dropped_keys
+from t2i_shards.pipeline.dataset.dataset import IMAGES
+from t2i_shards.pipeline.shards.receipt import Receipt
+from t2i_shards.pipeline.shards.sample_info import SampleInfo
 
 REMOVED, OTHER_LICENCE, NO_LICENCE, DUPLICATE = "removed", "licence not asked for", "licence unknown", "duplicate"
 

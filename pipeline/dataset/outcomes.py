@@ -12,15 +12,15 @@ from typing import Any
 import cv2
 import pyarrow as pa
 
-from pipeline.dataset.dataset import IMAGES, Dataset
-from pipeline.errors import DamagedShard
-from pipeline.image.stored import Picture
-from pipeline.shards.commit import load_receipt
-from pipeline.shards.read import load_verified
-from pipeline.shards.receipt import Receipt, shard_name
-from pipeline.shards.sample import digest_keys
-from pipeline.shards.store import Store
-from pipeline.shards.table import decode_table, encode_table
+from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
+from t2i_shards.pipeline.errors import DamagedShard
+from t2i_shards.pipeline.image.stored import Picture
+from t2i_shards.pipeline.shards.commit import load_receipt
+from t2i_shards.pipeline.shards.read import load_verified
+from t2i_shards.pipeline.shards.receipt import Receipt, shard_name
+from t2i_shards.pipeline.shards.sample import digest_keys
+from t2i_shards.pipeline.shards.store import Store
+from t2i_shards.pipeline.shards.table import decode_table, encode_table
 
 log = logging.getLogger(__name__)
 

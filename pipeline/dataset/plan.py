@@ -12,14 +12,14 @@ from typing import Annotated
 import msgspec
 import pyarrow as pa
 
-from extractors.records import BadRecord, Count, decode_record
-from pipeline.errors import DamagedShard, RequestError
-from pipeline.shards.receipt import digest_json, shard_name, to_json
-from pipeline.shards.sample import KEY, is_key
-from pipeline.shards.store import Store
-from pipeline.sources.captions import SHORTENED
-from pipeline.sources.row import Row, decode_plan, decode_plan_table, encode_plan
-from pipeline.sources.tars.samples import MEMBER_NOTES
+from t2i_shards.extractors.records import BadRecord, Count, decode_record
+from t2i_shards.pipeline.errors import DamagedShard, RequestError
+from t2i_shards.pipeline.shards.receipt import digest_json, shard_name, to_json
+from t2i_shards.pipeline.shards.sample import KEY, is_key
+from t2i_shards.pipeline.shards.store import Store
+from t2i_shards.pipeline.sources.captions import SHORTENED
+from t2i_shards.pipeline.sources.row import Row, decode_plan, decode_plan_table, encode_plan
+from t2i_shards.pipeline.sources.tars.samples import MEMBER_NOTES
 
 LEFT_OUT = "plan/left_out.json"
 """How many rows the source left out on purpose, by reason."""

@@ -8,8 +8,8 @@ from functools import cached_property
 from pathlib import PurePath
 from typing import Any
 
-from extractors.registry import formats
-from pipeline.dataset.dataset import IMAGES, Dataset
+from t2i_shards.extractors.registry import formats
+from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
 
 OURS, NO_TERMS = "Apache-2.0", "none of its own"
 

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from pipeline.dataset.dataset import AT_ONCE, IMAGES, Dataset
-from pipeline.shards.receipt import Receipt, digest_receipts, shard_name
+from t2i_shards.pipeline.dataset.dataset import AT_ONCE, IMAGES, Dataset
+from t2i_shards.pipeline.shards.receipt import Receipt, digest_receipts, shard_name
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import TypeAlias
 
-from pipeline.dataset.dataset import IMAGES, Dataset
-from pipeline.dataset.download_commit import read_seen
-from pipeline.dataset.outcomes import OK, read_outcomes
-from pipeline.dataset.plan import Segment, write_segment
-from pipeline.errors import IncompleteError
-from pipeline.sources.base import Source, passing
-from pipeline.sources.row import Row
+from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
+from t2i_shards.pipeline.dataset.download_commit import read_seen
+from t2i_shards.pipeline.dataset.outcomes import OK, read_outcomes
+from t2i_shards.pipeline.dataset.plan import Segment, write_segment
+from t2i_shards.pipeline.errors import IncompleteError
+from t2i_shards.pipeline.sources.base import Source, passing
+from t2i_shards.pipeline.sources.row import Row
 
 Again: TypeAlias = Callable[[Iterable[tuple[Row, str]]], Iterable[Row]]
 """`Source.again`."""

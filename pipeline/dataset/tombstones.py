@@ -15,14 +15,14 @@ from typing import Literal
 
 import pyarrow as pa
 
-from pipeline.dataset.dataset import IMAGES, Dataset
-from pipeline.dataset.outcomes import read_outcomes, sample_keys
-from pipeline.errors import DamagedShard, RequestError
-from pipeline.shards.commit import load_receipt
-from pipeline.shards.receipt import shard_name
-from pipeline.shards.store import Store
-from pipeline.shards.table import encode_table, read_table
-from pipeline.sources.row import Row
+from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
+from t2i_shards.pipeline.dataset.outcomes import read_outcomes, sample_keys
+from t2i_shards.pipeline.errors import DamagedShard, RequestError
+from t2i_shards.pipeline.shards.commit import load_receipt
+from t2i_shards.pipeline.shards.receipt import shard_name
+from t2i_shards.pipeline.shards.store import Store
+from t2i_shards.pipeline.shards.table import encode_table, read_table
+from t2i_shards.pipeline.sources.row import Row
 
 FOLDER = "tombstones"
 STONE_NAME = re.compile(r"(\d{6,})\.parquet")

@@ -9,17 +9,25 @@ from contextlib import suppress
 from typing import Any
 from urllib.parse import urljoin
 
-from pipeline.download.backoff import back_off
-from pipeline.download.connection import open_connection
-from pipeline.download.deadline import Budget, Deadline
-from pipeline.download.dns import LookUps, Resolver, ask_system
-from pipeline.download.hosts import Host, Hosts
-from pipeline.download.limits import NAME, Limits, user_agent
-from pipeline.download.public_address import Allowed
-from pipeline.download.reasons import ADDRESS, METHOD, ROBOTS_TXT, TOO_MANY_REDIRECTS, URL, FetchError, is_retried
-from pipeline.download.response import REDIRECTS, Response, read_response, send_request
-from pipeline.download.robots import ROBOTS_BYTES, read_robots
-from pipeline.download.url import URL_LENGTH, Url, parse_url
+from t2i_shards.pipeline.download.backoff import back_off
+from t2i_shards.pipeline.download.connection import open_connection
+from t2i_shards.pipeline.download.deadline import Budget, Deadline
+from t2i_shards.pipeline.download.dns import LookUps, Resolver, ask_system
+from t2i_shards.pipeline.download.hosts import Host, Hosts
+from t2i_shards.pipeline.download.limits import NAME, Limits, user_agent
+from t2i_shards.pipeline.download.public_address import Allowed
+from t2i_shards.pipeline.download.reasons import (
+    ADDRESS,
+    METHOD,
+    ROBOTS_TXT,
+    TOO_MANY_REDIRECTS,
+    URL,
+    FetchError,
+    is_retried,
+)
+from t2i_shards.pipeline.download.response import REDIRECTS, Response, read_response, send_request
+from t2i_shards.pipeline.download.robots import ROBOTS_BYTES, read_robots
+from t2i_shards.pipeline.download.url import URL_LENGTH, Url, parse_url
 
 ROBOTS_HOPS = 5
 """Redirects that are followed to a robots.txt (RFC 9309, section 2.3.1.2)."""

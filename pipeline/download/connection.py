@@ -9,9 +9,9 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from pipeline.download.deadline import Deadline
-from pipeline.download.reasons import BAD_ANSWER, UNCONNECTED, UNTRUSTED, FetchError
-from pipeline.download.url import Url
+from t2i_shards.pipeline.download.deadline import Deadline
+from t2i_shards.pipeline.download.reasons import BAD_ANSWER, UNCONNECTED, UNTRUSTED, FetchError
+from t2i_shards.pipeline.download.url import Url
 
 BUFFER = 64 << 10
 HEADER_BYTES = 256 << 10

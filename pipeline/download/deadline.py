@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 import time
 
-from pipeline.download.limits import Limits
-from pipeline.download.reasons import SHARD_SPENT, TIMED_OUT, FetchError
+from t2i_shards.pipeline.download.limits import Limits
+from t2i_shards.pipeline.download.reasons import SHARD_SPENT, TIMED_OUT, FetchError
 
 ROOM = 1 << 30
 """Bytes of pictures that one worker holds at most while it downloads: what decoding one of them may take later."""

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import TypeAlias
 
-from pipeline.download.deadline import Deadline
-from pipeline.download.reasons import UNRESOLVED, FetchError
+from t2i_shards.pipeline.download.deadline import Deadline
+from t2i_shards.pipeline.download.reasons import UNRESOLVED, FetchError
 
 Resolver: TypeAlias = Callable[[str], Sequence[str]]
 """host -> its addresses, the preferred one first. OSError for a name that has none."""

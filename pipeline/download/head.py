@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from email.message import Message
 
-from pipeline.download.reasons import BAD_ANSWER, UNCONNECTED, FetchError
+from t2i_shards.pipeline.download.reasons import BAD_ANSWER, UNCONNECTED, FetchError
 
 LINE = 64 << 10
 HEADERS = 100

@@ -10,10 +10,10 @@ from contextlib import contextmanager
 
 from protego import Protego
 
-from pipeline.download.backoff import spread
-from pipeline.download.deadline import Deadline
-from pipeline.download.reasons import FetchError
-from pipeline.download.ttl_value import TtlValue
+from t2i_shards.pipeline.download.backoff import spread
+from t2i_shards.pipeline.download.deadline import Deadline
+from t2i_shards.pipeline.download.reasons import FetchError
+from t2i_shards.pipeline.download.ttl_value import TtlValue
 
 KEPT = 4096
 """Hosts that are remembered, those last asked; the rows of a web-scale plan name millions."""

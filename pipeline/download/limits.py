@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from ipaddress import ip_network
 
-from pipeline.errors import RequestError
+from t2i_shards.pipeline.errors import RequestError
 
 NAME = "t2i-shards"
 """What robots.txt and X-Robots-Tag may call us."""

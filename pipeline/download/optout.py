@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from pipeline.download.limits import NAME
+from t2i_shards.pipeline.download.limits import NAME
 
 OPT_OUTS = frozenset({"noai", "noimageai", "noindex", "noimageindex", "noml", "none"})
 """`none` is short for noindex, nofollow."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import TypeAlias
 
-from pipeline.download.limits import is_network
+from t2i_shards.pipeline.download.limits import is_network
 
 Address: TypeAlias = IPv4Address | IPv6Address
 

@@ -6,12 +6,12 @@ import io
 import re
 from email.message import Message
 
-from pipeline.download.backoff import retry_after
-from pipeline.download.connection import Connection
-from pipeline.download.deadline import Deadline
-from pipeline.download.head import Head, read_head
-from pipeline.download.optout import is_opted_out
-from pipeline.download.reasons import (
+from t2i_shards.pipeline.download.backoff import retry_after
+from t2i_shards.pipeline.download.connection import Connection
+from t2i_shards.pipeline.download.deadline import Deadline
+from t2i_shards.pipeline.download.head import Head, read_head
+from t2i_shards.pipeline.download.optout import is_opted_out
+from t2i_shards.pipeline.download.reasons import (
     BAD_ANSWER,
     CUT_OFF,
     ENCODED,
@@ -22,7 +22,7 @@ from pipeline.download.reasons import (
     FetchError,
     http_reason,
 )
-from pipeline.download.url import Url
+from t2i_shards.pipeline.download.url import Url
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 PIECE = 64 << 10

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from protego import Protego
 
-from pipeline.download.reasons import ROBOTS_UNREAD, SHARD_SPENT, TIMED_OUT, FetchError, kind_of
-from pipeline.download.response import Response
+from t2i_shards.pipeline.download.reasons import ROBOTS_UNREAD, SHARD_SPENT, TIMED_OUT, FetchError, kind_of
+from t2i_shards.pipeline.download.response import Response
 
 ROBOTS_BYTES = 512 << 10
 """A parser has to read 500 KiB."""

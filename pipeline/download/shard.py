@@ -19,12 +19,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from extractors.base import Resources
-from extractors.budget import WORKER_MEMORY
-from pipeline.download.client import GuardedClient
-from pipeline.download.limits import Limits
-from pipeline.download.reasons import LOST, http_of, reason_of
-from pipeline.errors import Drop, IncompleteError, RequestError
+from t2i_shards.extractors.base import Resources
+from t2i_shards.extractors.budget import WORKER_MEMORY
+from t2i_shards.pipeline.download.client import GuardedClient
+from t2i_shards.pipeline.download.limits import Limits
+from t2i_shards.pipeline.download.reasons import LOST, http_of, reason_of
+from t2i_shards.pipeline.errors import Drop, IncompleteError, RequestError
 
 MIN_YIELD = 0.3
 

@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from pipeline.download.deadline import Deadline
-from pipeline.download.reasons import SHARD_SPENT, TIMED_OUT, FetchError
+from t2i_shards.pipeline.download.deadline import Deadline
+from t2i_shards.pipeline.download.reasons import SHARD_SPENT, TIMED_OUT, FetchError
 
 T = TypeVar("T")
 

@@ -11,7 +11,7 @@ from urllib.parse import quote, urlsplit
 
 import idna
 
-from pipeline.download.reasons import ADDRESS, CREDENTIALS, HOST, PORT, SCHEME, URL, FetchError
+from t2i_shards.pipeline.download.reasons import ADDRESS, CREDENTIALS, HOST, PORT, SCHEME, URL, FetchError
 
 URL_LENGTH = 8192
 """Characters of a URL that is asked for; RFC 9110, section 4.1, wants 8000 to be possible."""

@@ -17,10 +17,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from extractors.atomic import create_file
-from extractors.regular import read_regular
-from pipeline.errors import IncompleteError, RequestError
-from pipeline.scratch import sweep_sessions, temporary_folder
+from t2i_shards.extractors.atomic import create_file
+from t2i_shards.extractors.regular import read_regular
+from t2i_shards.pipeline.errors import IncompleteError, RequestError
+from t2i_shards.pipeline.scratch import sweep_sessions, temporary_folder
 
 log = logging.getLogger(__name__)
 

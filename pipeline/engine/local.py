@@ -10,9 +10,9 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any
 
-from pipeline.engine.pool import IN_FLIGHT, Event, Failure, Worker
-from pipeline.interrupts import hold_interrupts
-from pipeline.stages.stage import Stage
+from t2i_shards.pipeline.engine.pool import IN_FLIGHT, Event, Failure, Worker
+from t2i_shards.pipeline.interrupts import hold_interrupts
+from t2i_shards.pipeline.stages.stage import Stage
 
 # A forked child would inherit threads' locks (arrow, torch, event loops) in whatever state they were.
 _SPAWN = multiprocessing.get_context("spawn")

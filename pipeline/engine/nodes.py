@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from extractors.base import Resources
-from pipeline.engine.connect import connect
-from pipeline.errors import RequestError
-from pipeline.stages.stage import Stage
+from t2i_shards.extractors.base import Resources
+from t2i_shards.pipeline.engine.connect import connect
+from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.stages.stage import Stage
 
 
 def cluster_resources() -> dict[str, float]:

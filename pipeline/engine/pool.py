@@ -7,9 +7,9 @@ import os
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from pipeline.errors import BrokenStage, RequestError, describe_error
-from pipeline.plain import show_logs_plain
-from pipeline.stages.stage import Careful, Stage, StageResult
+from t2i_shards.pipeline.errors import BrokenStage, RequestError, describe_error
+from t2i_shards.pipeline.plain import show_logs_plain
+from t2i_shards.pipeline.stages.stage import Careful, Stage, StageResult
 
 IN_FLIGHT = 2
 """Shards that a worker holds at most: the one it works on, and the next."""

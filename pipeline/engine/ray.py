@@ -8,11 +8,11 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline.engine.connect import connect
-from pipeline.engine.nodes import alive_nodes, count_node_slots, describe_needs
-from pipeline.engine.pool import IN_FLIGHT, Event, Failure, Worker
-from pipeline.errors import IncompleteError
-from pipeline.stages.stage import Stage
+from t2i_shards.pipeline.engine.connect import connect
+from t2i_shards.pipeline.engine.nodes import alive_nodes, count_node_slots, describe_needs
+from t2i_shards.pipeline.engine.pool import IN_FLIGHT, Event, Failure, Worker
+from t2i_shards.pipeline.errors import IncompleteError
+from t2i_shards.pipeline.stages.stage import Stage
 
 log = logging.getLogger(__name__)
 

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from pipeline.engine.pool import Failure, Pool
-from pipeline.engine.running import Running
-from pipeline.errors import BrokenStage, IncompleteError, RequestError
-from pipeline.stages.stage import Stage, StageResult
+from t2i_shards.pipeline.engine.pool import Failure, Pool
+from t2i_shards.pipeline.engine.running import Running
+from t2i_shards.pipeline.errors import BrokenStage, IncompleteError, RequestError
+from t2i_shards.pipeline.stages.stage import Stage, StageResult
 
 Engine = Literal["ray", "local"]
 ATTEMPTS = 3
@@ -74,11 +74,11 @@ def open_pool(stage: Stage, engine: Engine, workers: int | None, shards: int) ->
     if workers is not None and workers < 1:
         raise RequestError(f"--workers must be at least 1, not {workers}")
     if engine == "local":
-        from pipeline.engine.local import LocalPool
+        from t2i_shards.pipeline.engine.local import LocalPool
 
         return LocalPool(stage, min(workers or len(os.sched_getaffinity(0)), shards))
-    from pipeline.engine.nodes import count_slots
-    from pipeline.engine.ray import RayPool
+    from t2i_shards.pipeline.engine.nodes import count_slots
+    from t2i_shards.pipeline.engine.ray import RayPool
 
     count_slots(stage)
     return RayPool(stage, min(workers or shards, shards), asked=workers is not None)

@@ -5,15 +5,15 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass
 
-from extractors.budget import PIXELS, TooCostly
-from pipeline.errors import Drop
-from pipeline.image.geometry import Geometry
-from pipeline.image.jpeg import choose_factor, decode_jpeg
-from pipeline.image.opened import DAMAGED, Opened, open_picture
-from pipeline.image.orientation import SIDEWAYS, read_orientation, turn_upright
-from pipeline.image.profile import Profile, find_profile
-from pipeline.image.rgb import convert_to_rgb, convert_to_srgb
-from pipeline.image.stored import Picture
+from t2i_shards.extractors.budget import PIXELS, TooCostly
+from t2i_shards.pipeline.errors import Drop
+from t2i_shards.pipeline.image.geometry import Geometry
+from t2i_shards.pipeline.image.jpeg import choose_factor, decode_jpeg
+from t2i_shards.pipeline.image.opened import DAMAGED, Opened, open_picture
+from t2i_shards.pipeline.image.orientation import SIDEWAYS, read_orientation, turn_upright
+from t2i_shards.pipeline.image.profile import Profile, find_profile
+from t2i_shards.pipeline.image.rgb import convert_to_rgb, convert_to_srgb
+from t2i_shards.pipeline.image.stored import Picture
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "HEIF")
 WEB_FORMATS = ("JPEG", "PNG", "WEBP")

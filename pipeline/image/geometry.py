@@ -9,11 +9,11 @@ from typing import Any, ClassVar, Literal
 import cv2
 import numpy as np
 
-from extractors import budget
-from extractors.maps.crop import SIZE_MULTIPLE
-from extractors.records import BadRecord, convert_record
-from pipeline.errors import Drop, RequestError
-from pipeline.image.stored import Picture
+from t2i_shards.extractors import budget
+from t2i_shards.extractors.maps.crop import SIZE_MULTIPLE
+from t2i_shards.extractors.records import BadRecord, convert_record
+from t2i_shards.pipeline.errors import Drop, RequestError
+from t2i_shards.pipeline.image.stored import Picture
 
 MAX_SIZE = 4096
 

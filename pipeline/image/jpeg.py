@@ -8,8 +8,8 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
-from pipeline.image.geometry import Geometry
-from pipeline.image.stored import Picture
+from t2i_shards.pipeline.image.geometry import Geometry
+from t2i_shards.pipeline.image.stored import Picture
 
 END = b"\xff\xd9"
 _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")

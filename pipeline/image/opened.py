@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from PIL import AvifImagePlugin, Image
 
-from extractors import budget
-from pipeline.errors import Drop
-from pipeline.image.png import trim_png
+from t2i_shards.extractors import budget
+from t2i_shards.pipeline.errors import Drop
+from t2i_shards.pipeline.image.png import trim_png
 
 CANVAS_BYTES = {"WEBP": 26, "AVIF": 26, "HEIF": 32}
 """Of memory for a pixel, where a codec decodes all at once: its canvases, its own copies, the bytes handed to

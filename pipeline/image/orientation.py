@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import ExifTags, Image
 
-from pipeline.image.stored import Picture
+from t2i_shards.pipeline.image.stored import Picture
 
 SIDEWAYS = (5, 6, 7, 8)
 """EXIF orientations (EXIF 2.3, section 4.6.4, tag 0x0112) that swap width and height."""

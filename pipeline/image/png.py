@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 
-from pipeline.image.profile import MAX_BYTES
+from t2i_shards.pipeline.image.profile import MAX_BYTES
 
 PILLOW_READS = 1 << 20
 """Bytes of one text or profile, unpacked; Pillow refuses a file with a larger one."""

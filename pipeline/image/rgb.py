@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from pipeline.errors import Drop
-from pipeline.image.profile import Profile
-from pipeline.image.stored import Picture
+from t2i_shards.pipeline.errors import Drop
+from t2i_shards.pipeline.image.profile import Profile
+from t2i_shards.pipeline.image.stored import Picture
 
 STRIP = 1 << 20
 """Pixels that are converted to RGB at once."""

@@ -7,7 +7,7 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from extractors import budget
+from t2i_shards.extractors import budget
 
 Picture = np.ndarray  # uint8 (H, W, 3), RGB
 

@@ -4,8 +4,8 @@
 read back and, last, signed. `open_published` is our own stream over a publication.
 """
 
-from pipeline.publish.config import Publication
-from pipeline.publish.manifest import open_published, read_manifest
-from pipeline.publish.run import Published, publish
+from t2i_shards.pipeline.publish.config import Publication
+from t2i_shards.pipeline.publish.manifest import open_published, read_manifest
+from t2i_shards.pipeline.publish.run import Published, publish
 
 __all__ = ["Publication", "Published", "open_published", "publish", "read_manifest"]

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.publish.survey import LEFT
-from pipeline.shards.receipt import shard_name
+from t2i_shards.pipeline.publish.survey import LEFT
+from t2i_shards.pipeline.shards.receipt import shard_name
 
 
 @dataclass(frozen=True, order=True)

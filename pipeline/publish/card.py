@@ -9,12 +9,12 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from extractors.registry import formats
-from pipeline.dataset.dataset import IMAGES
-from pipeline.dataset.provenance import describe_geometry
-from pipeline.plain import show_plain
-from pipeline.publish.edits import CARD, LICENCE, seal
-from pipeline.publish.facts import Facts
+from t2i_shards.extractors.registry import formats
+from t2i_shards.pipeline.dataset.dataset import IMAGES
+from t2i_shards.pipeline.dataset.provenance import describe_geometry
+from t2i_shards.pipeline.plain import show_plain
+from t2i_shards.pipeline.publish.edits import CARD, LICENCE, seal
+from t2i_shards.pipeline.publish.facts import Facts
 
 SIZES = ("1K", "10K", "100K", "1M", "10M", "100M", "1B", "10B", "100B", "1T")
 """Bounds of the Hub's size categories, from 1000 on each ten times the one before."""

@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from extractors.base import Resources
-from pipeline.errors import DamagedShard, IncompleteError
-from pipeline.publish.edits import EDITABLE
-from pipeline.publish.manifest import read_manifest
-from pipeline.publish.plan import CLAIM, MANIFEST, SUMS
-from pipeline.publish.signature import list_sizes, load_sums
-from pipeline.shards.store import Store
-from pipeline.stages.stage import StageResult
+from t2i_shards.extractors.base import Resources
+from t2i_shards.pipeline.errors import DamagedShard, IncompleteError
+from t2i_shards.pipeline.publish.edits import EDITABLE
+from t2i_shards.pipeline.publish.manifest import read_manifest
+from t2i_shards.pipeline.publish.plan import CLAIM, MANIFEST, SUMS
+from t2i_shards.pipeline.publish.signature import list_sizes, load_sums
+from t2i_shards.pipeline.shards.store import Store
+from t2i_shards.pipeline.stages.stage import StageResult
 
 AGAIN = "delete it and publish again"
 EDITED = "if you edited it, publish again, which keeps the edit; otherwise delete it first"

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from pipeline.errors import RequestError
+from t2i_shards.pipeline.errors import RequestError
 
 SPLIT = re.compile(r"[a-z][a-z0-9_]*")
 MOST_SPLITS = 32

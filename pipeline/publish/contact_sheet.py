@@ -8,8 +8,8 @@ from functools import cache
 
 from PIL import Image, ImageDraw, ImageFont
 
-from extractors.budget import stored_size
-from pipeline.shards.sample import Sample
+from t2i_shards.extractors.budget import stored_size
+from t2i_shards.pipeline.shards.sample import Sample
 
 SAMPLES, SIDE, GAP, LABEL, CAPTION = 6, 192, 8, 24, 30
 WIDEST = 4 * SIDE

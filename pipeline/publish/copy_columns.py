@@ -6,21 +6,21 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from extractors.base import Resources
-from pipeline.dataset.dataset import IMAGES, Dataset
-from pipeline.dataset.duplicates import duplicates_path
-from pipeline.dataset.exclusion import licence_name
-from pipeline.dataset.outcomes import rows_path
-from pipeline.dataset.plan import LEFT_OUT, NOTED, Segment, plan_path, supplement_path
-from pipeline.dataset.tombstones import read_tombstones
-from pipeline.errors import DamagedShard, IncompleteError, RequestError
-from pipeline.publish.config import Publication
-from pipeline.publish.finish import find_edited
-from pipeline.publish.index import Entry, dali_index, read_dali_index, scan, wids_index
-from pipeline.publish.kept import keep_receipt, keep_samples, published_description
-from pipeline.publish.manifest import Line
-from pipeline.publish.plan import CLAIM, Plan
-from pipeline.publish.signature import (
+from t2i_shards.extractors.base import Resources
+from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
+from t2i_shards.pipeline.dataset.duplicates import duplicates_path
+from t2i_shards.pipeline.dataset.exclusion import licence_name
+from t2i_shards.pipeline.dataset.outcomes import rows_path
+from t2i_shards.pipeline.dataset.plan import LEFT_OUT, NOTED, Segment, plan_path, supplement_path
+from t2i_shards.pipeline.dataset.tombstones import read_tombstones
+from t2i_shards.pipeline.errors import DamagedShard, IncompleteError, RequestError
+from t2i_shards.pipeline.publish.config import Publication
+from t2i_shards.pipeline.publish.finish import find_edited
+from t2i_shards.pipeline.publish.index import Entry, dali_index, read_dali_index, scan, wids_index
+from t2i_shards.pipeline.publish.kept import keep_receipt, keep_samples, published_description
+from t2i_shards.pipeline.publish.manifest import Line
+from t2i_shards.pipeline.publish.plan import CLAIM, Plan
+from t2i_shards.pipeline.publish.signature import (
     ShardFiles,
     check_signature,
     discard_damaged,
@@ -30,17 +30,17 @@ from pipeline.publish.signature import (
     sign,
     unsign,
 )
-from pipeline.publish.survey import MEMBER, load_keyed
-from pipeline.shards.commit import Extra, commit, create_same, load_receipt, receipt_path, tar_path
-from pipeline.shards.read import check_bytes, load_tar
-from pipeline.shards.receipt import Receipt, check_keys, shard_name, to_json
-from pipeline.shards.sample import Sample
-from pipeline.shards.sample_info import read_info
-from pipeline.shards.store import Store
-from pipeline.shards.tar import TarError, read_samples
-from pipeline.stages.stage import StageResult
-from pipeline.stages.verify import plan_verify, verify_plan, verify_tables
-from pipeline.stream import open_stream
+from t2i_shards.pipeline.publish.survey import MEMBER, load_keyed
+from t2i_shards.pipeline.shards.commit import Extra, commit, create_same, load_receipt, receipt_path, tar_path
+from t2i_shards.pipeline.shards.read import check_bytes, load_tar
+from t2i_shards.pipeline.shards.receipt import Receipt, check_keys, shard_name, to_json
+from t2i_shards.pipeline.shards.sample import Sample
+from t2i_shards.pipeline.shards.sample_info import read_info
+from t2i_shards.pipeline.shards.store import Store
+from t2i_shards.pipeline.shards.tar import TarError, read_samples
+from t2i_shards.pipeline.stages.stage import StageResult
+from t2i_shards.pipeline.stages.verify import plan_verify, verify_plan, verify_tables
+from t2i_shards.pipeline.stream import open_stream
 
 
 def index_path(column: str, shard: int) -> str:

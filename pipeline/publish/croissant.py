@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from pipeline.publish.facts import Facts
-from pipeline.shards.receipt import digest_json, to_json
+from t2i_shards.pipeline.publish.facts import Facts
+from t2i_shards.pipeline.shards.receipt import digest_json, to_json
 
 CONTEXT: dict[str, Any] = {
     "@language": "en",

@@ -6,15 +6,15 @@ from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
-from pipeline.dataset.dataset import IMAGES
-from pipeline.dataset.outcomes import sample_keys
-from pipeline.dataset.tombstones import read_tombstones
-from pipeline.errors import RequestError
-from pipeline.publish.assignment import Choice, Target
-from pipeline.publish.index import read_dali_index
-from pipeline.publish.pack import RECEIPTS, index_paths
-from pipeline.publish.plan import Plan
-from pipeline.shards.store import Store
+from t2i_shards.pipeline.dataset.dataset import IMAGES
+from t2i_shards.pipeline.dataset.outcomes import sample_keys
+from t2i_shards.pipeline.dataset.tombstones import read_tombstones
+from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.publish.assignment import Choice, Target
+from t2i_shards.pipeline.publish.index import read_dali_index
+from t2i_shards.pipeline.publish.pack import RECEIPTS, index_paths
+from t2i_shards.pipeline.publish.plan import Plan
+from t2i_shards.pipeline.shards.store import Store
 
 
 def check_order(plan: Plan, choice: Choice) -> None:

@@ -9,7 +9,7 @@ import hashlib
 import re
 from typing import Any
 
-from pipeline.errors import RequestError
+from t2i_shards.pipeline.errors import RequestError
 
 CARD, LICENCE = "README.md", "LICENSE.md"
 EDITABLE = (CARD, LICENCE)

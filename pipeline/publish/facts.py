@@ -8,17 +8,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pipeline.dataset.dataset import IMAGES
-from pipeline.dataset.download_yield import measure_yield
-from pipeline.dataset.plan import read_left_out
-from pipeline.dataset.provenance import Provenance, read_provenance
-from pipeline.download.reasons import kind_of
-from pipeline.errors import RequestError
-from pipeline.publish.assignment import Choice
-from pipeline.publish.manifest import Line, by_split
-from pipeline.publish.plan import Plan
-from pipeline.publish.survey import SurveyResult
-from pipeline.shards.commit import tar_path
+from t2i_shards.pipeline.dataset.dataset import IMAGES
+from t2i_shards.pipeline.dataset.download_yield import measure_yield
+from t2i_shards.pipeline.dataset.plan import read_left_out
+from t2i_shards.pipeline.dataset.provenance import Provenance, read_provenance
+from t2i_shards.pipeline.download.reasons import kind_of
+from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.publish.assignment import Choice
+from t2i_shards.pipeline.publish.manifest import Line, by_split
+from t2i_shards.pipeline.publish.plan import Plan
+from t2i_shards.pipeline.publish.survey import SurveyResult
+from t2i_shards.pipeline.shards.commit import tar_path
 
 OPTED_OUT = "opted out"
 SHA256 = re.compile(r"[0-9a-f]{64}")

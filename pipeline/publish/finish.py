@@ -9,14 +9,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.errors import IncompleteError
-from pipeline.publish.assignment import Choice, Target
-from pipeline.publish.card import licence_id, render_cards
-from pipeline.publish.contact_sheet import SAMPLES, draw_contact_sheet
-from pipeline.publish.croissant import FOLDER, describe, mark_path
-from pipeline.publish.edits import EDITABLE, is_sealed, keep_edits
-from pipeline.publish.facts import Facts, collect_facts
-from pipeline.publish.index import (
+from t2i_shards.pipeline.errors import IncompleteError
+from t2i_shards.pipeline.publish.assignment import Choice, Target
+from t2i_shards.pipeline.publish.card import licence_id, render_cards
+from t2i_shards.pipeline.publish.contact_sheet import SAMPLES, draw_contact_sheet
+from t2i_shards.pipeline.publish.croissant import FOLDER, describe, mark_path
+from t2i_shards.pipeline.publish.edits import EDITABLE, is_sealed, keep_edits
+from t2i_shards.pipeline.publish.facts import Facts, collect_facts
+from t2i_shards.pipeline.publish.index import (
     Entry,
     energon_meta,
     read_dali_index,
@@ -24,12 +24,12 @@ from pipeline.publish.index import (
     wids_index,
     write_energon_table,
 )
-from pipeline.publish.manifest import Line, PackedShards, line_of
-from pipeline.publish.pack import data_path, index_paths, read_receipt, receipt_path
-from pipeline.publish.plan import CLAIM, Plan
-from pipeline.publish.readers import Reader, read_back
-from pipeline.publish.revision import REVISIONS, RemovedSamples, read_revisions
-from pipeline.publish.signature import (
+from t2i_shards.pipeline.publish.manifest import Line, PackedShards, line_of
+from t2i_shards.pipeline.publish.pack import data_path, index_paths, read_receipt, receipt_path
+from t2i_shards.pipeline.publish.plan import CLAIM, Plan
+from t2i_shards.pipeline.publish.readers import Reader, read_back
+from t2i_shards.pipeline.publish.revision import REVISIONS, RemovedSamples, read_revisions
+from t2i_shards.pipeline.publish.signature import (
     ShardFiles,
     check_signature,
     discard_damaged,
@@ -39,10 +39,10 @@ from pipeline.publish.signature import (
     sign,
     unsign,
 )
-from pipeline.publish.survey import SurveyResult
-from pipeline.shards.receipt import Receipt
-from pipeline.shards.sample import Sample
-from pipeline.shards.store import Store
+from t2i_shards.pipeline.publish.survey import SurveyResult
+from t2i_shards.pipeline.shards.receipt import Receipt
+from t2i_shards.pipeline.shards.sample import Sample
+from t2i_shards.pipeline.shards.store import Store
 
 SHEET, CROISSANT = "contact-sheet.jpg", "croissant.json"
 MARK = b"The name of this folder tells the shards of this revision from others in the cache of mlcroissant.\n"

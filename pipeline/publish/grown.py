@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from pipeline.dataset.dataset import IMAGES, Dataset
-from pipeline.errors import RequestError
-from pipeline.publish.config import Publication
-from pipeline.shards.receipt import digest_receipts
-from pipeline.shards.store import Store
+from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
+from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.publish.config import Publication
+from t2i_shards.pipeline.shards.receipt import digest_receipts
+from t2i_shards.pipeline.shards.store import Store
 
 
 def as_claimed(

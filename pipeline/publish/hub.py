@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import IncompleteError, RequestError
-from pipeline.publish.edits import CARD, EDITABLE, LICENCE, is_sealed, keep_edits
-from pipeline.publish.plan import CLAIM, MANIFEST, SUMS, refuse_difference
-from pipeline.publish.repository import HubRepository, Repository
-from pipeline.publish.signature import replace_draft
-from pipeline.publish.sums import read_sums, sum_lines
-from pipeline.shards.folder_store import FolderStore, map_file
+from t2i_shards.pipeline.errors import IncompleteError, RequestError
+from t2i_shards.pipeline.publish.edits import CARD, EDITABLE, LICENCE, is_sealed, keep_edits
+from t2i_shards.pipeline.publish.plan import CLAIM, MANIFEST, SUMS, refuse_difference
+from t2i_shards.pipeline.publish.repository import HubRepository, Repository
+from t2i_shards.pipeline.publish.signature import replace_draft
+from t2i_shards.pipeline.publish.sums import read_sums, sum_lines
+from t2i_shards.pipeline.shards.folder_store import FolderStore, map_file
 
 AT_ONCE = 250
 """Files of one commit at least; the Hub takes 128 commits an hour."""

@@ -18,9 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.errors import DamagedShard
-from pipeline.shards.receipt import digest_json, to_compact_json, to_json
-from pipeline.shards.tar import BLOCK, END, group_members, read_members
+from t2i_shards.pipeline.errors import DamagedShard
+from t2i_shards.pipeline.shards.receipt import digest_json, to_compact_json, to_json
+from t2i_shards.pipeline.shards.tar import BLOCK, END, group_members, read_members
 
 DALI_VERSION = "v1.2"
 ENERGON_VERSION = "7.4.1"

@@ -12,15 +12,15 @@ from dataclasses import replace
 
 import pyarrow.compute as pc
 
-from pipeline.dataset.dataset import AT_ONCE, IMAGES, Dataset, Description
-from pipeline.dataset.outcomes import OK, digest_rows, read_rows, rows_path
-from pipeline.dataset.plan import Segment, plan_path, read_plan_table
-from pipeline.dataset.provenance import without_paths
-from pipeline.errors import DamagedShard
-from pipeline.publish.plan import Plan
-from pipeline.shards.commit import load_receipt
-from pipeline.shards.receipt import Receipt, digest_json
-from pipeline.shards.table import encode_table
+from t2i_shards.pipeline.dataset.dataset import AT_ONCE, IMAGES, Dataset, Description
+from t2i_shards.pipeline.dataset.outcomes import OK, digest_rows, read_rows, rows_path
+from t2i_shards.pipeline.dataset.plan import Segment, plan_path, read_plan_table
+from t2i_shards.pipeline.dataset.provenance import without_paths
+from t2i_shards.pipeline.errors import DamagedShard
+from t2i_shards.pipeline.publish.plan import Plan
+from t2i_shards.pipeline.shards.commit import load_receipt
+from t2i_shards.pipeline.shards.receipt import Receipt, digest_json
+from t2i_shards.pipeline.shards.table import encode_table
 
 
 def keep_samples(dataset: Dataset, shard: int) -> tuple[bytes, bytes]:

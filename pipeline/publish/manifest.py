@@ -8,21 +8,21 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from extractors.records import BadRecord, Count, decode_record
-from pipeline.dataset.tombstones import LeftOut
-from pipeline.errors import DamagedShard, RequestError
-from pipeline.publish.assignment import Target
-from pipeline.publish.pack import DATA, data_path
-from pipeline.publish.plan import MANIFEST, SUMS
-from pipeline.shards.read import gone
-from pipeline.shards.receipt import Receipt, SampleCount, check_sha256, digest_json, to_compact_json
-from pipeline.shards.store import Store, open_store
-from pipeline.stream import Stream
-from pipeline.stream.cache import ShardCache, open_vouched
-from pipeline.stream.caching import open_cache
-from pipeline.stream.index import Vouched
-from pipeline.stream.opened import Opened, locate_samples, open_samples
-from pipeline.stream.order import BlockOrder, SampleIndices
+from t2i_shards.extractors.records import BadRecord, Count, decode_record
+from t2i_shards.pipeline.dataset.tombstones import LeftOut
+from t2i_shards.pipeline.errors import DamagedShard, RequestError
+from t2i_shards.pipeline.publish.assignment import Target
+from t2i_shards.pipeline.publish.pack import DATA, data_path
+from t2i_shards.pipeline.publish.plan import MANIFEST, SUMS
+from t2i_shards.pipeline.shards.read import gone
+from t2i_shards.pipeline.shards.receipt import Receipt, SampleCount, check_sha256, digest_json, to_compact_json
+from t2i_shards.pipeline.shards.store import Store, open_store
+from t2i_shards.pipeline.stream import Stream
+from t2i_shards.pipeline.stream.cache import ShardCache, open_vouched
+from t2i_shards.pipeline.stream.caching import open_cache
+from t2i_shards.pipeline.stream.index import Vouched
+from t2i_shards.pipeline.stream.opened import Opened, locate_samples, open_samples
+from t2i_shards.pipeline.stream.order import BlockOrder, SampleIndices
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def open_published(
 ) -> Stream:
     """The stream of one split of the publication at `root`. Raises RequestError.
 
-    cache, cache_bytes: as in `pipeline.stream.open_stream`.
+    cache, cache_bytes: as in `t2i_shards.pipeline.stream.open_stream`.
     """
     store = open_store(root)
     lines = read_manifest(store)

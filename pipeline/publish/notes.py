@@ -12,15 +12,22 @@ from collections.abc import Collection
 from functools import partial
 from pathlib import Path
 
-from pipeline.errors import DamagedShard
-from pipeline.publish.assignment import Target
-from pipeline.publish.index import scan
-from pipeline.publish.pack import commit_published, data_path, index_paths, make_indexes, read_receipt, shard_paths
-from pipeline.publish.signature import list_sizes
-from pipeline.shards.commit import Extra, commit
-from pipeline.shards.folder_store import map_file
-from pipeline.shards.receipt import Receipt
-from pipeline.shards.store import Store
+from t2i_shards.pipeline.errors import DamagedShard
+from t2i_shards.pipeline.publish.assignment import Target
+from t2i_shards.pipeline.publish.index import scan
+from t2i_shards.pipeline.publish.pack import (
+    commit_published,
+    data_path,
+    index_paths,
+    make_indexes,
+    read_receipt,
+    shard_paths,
+)
+from t2i_shards.pipeline.publish.signature import list_sizes
+from t2i_shards.pipeline.shards.commit import Extra, commit
+from t2i_shards.pipeline.shards.folder_store import map_file
+from t2i_shards.pipeline.shards.receipt import Receipt
+from t2i_shards.pipeline.shards.store import Store
 
 DRAFTS = "drafts"
 

@@ -10,22 +10,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from extractors.base import Resources
-from extractors.format import Format
-from extractors.registry import formats
-from pipeline.dataset.dataset import Dataset
-from pipeline.errors import RequestError
-from pipeline.image.stored import use_threads
-from pipeline.publish.assignment import Choice, Target
-from pipeline.publish.index import Entry, dali_index, energon_index, scan
-from pipeline.publish.read_columns import BesideWriter, Loaded
-from pipeline.shards.commit import Adopt, ShardPaths, adopt_same, commit, find_receipt
-from pipeline.shards.folder_store import map_file
-from pipeline.shards.receipt import Receipt, digest_json
-from pipeline.shards.sample import Sample, digest_keys
-from pipeline.shards.sample_info import read_info
-from pipeline.shards.store import Store
-from pipeline.stages.stage import StageResult
+from t2i_shards.extractors.base import Resources
+from t2i_shards.extractors.format import Format
+from t2i_shards.extractors.registry import formats
+from t2i_shards.pipeline.dataset.dataset import Dataset
+from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.image.stored import use_threads
+from t2i_shards.pipeline.publish.assignment import Choice, Target
+from t2i_shards.pipeline.publish.index import Entry, dali_index, energon_index, scan
+from t2i_shards.pipeline.publish.read_columns import BesideWriter, Loaded
+from t2i_shards.pipeline.shards.commit import Adopt, ShardPaths, adopt_same, commit, find_receipt
+from t2i_shards.pipeline.shards.folder_store import map_file
+from t2i_shards.pipeline.shards.receipt import Receipt, digest_json
+from t2i_shards.pipeline.shards.sample import Sample, digest_keys
+from t2i_shards.pipeline.shards.sample_info import read_info
+from t2i_shards.pipeline.shards.store import Store
+from t2i_shards.pipeline.stages.stage import StageResult
 
 DATA, RECEIPTS, DALI = "data", "receipts", "dali"
 """Folders. DALI's indexes have one of their own, as the Hub takes so many files in a folder; Energon's may not."""

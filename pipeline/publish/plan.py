@@ -7,22 +7,22 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from extractors.records import BadRecord, Count, convert_record, decode_record
-from pipeline.dataset.aligned import check_current
-from pipeline.dataset.columns import whole_column
-from pipeline.dataset.dataset import IMAGES, Dataset
-from pipeline.dataset.duplicates import group_duplicates, mark_duplicates
-from pipeline.dataset.exclusion import Exclusion
-from pipeline.dataset.provenance import choose_published, read_provenance, sort_columns, without_paths
-from pipeline.dataset.tombstones import count_tombstone_tables, read_tombstones
-from pipeline.errors import DamagedShard, RequestError
-from pipeline.image.geometry import Geometry
-from pipeline.publish.assignment import Choice
-from pipeline.publish.config import Publication, order_shares
-from pipeline.publish.pack import DALI, PICTURE, RECEIPTS, Pack, dali_folder
-from pipeline.publish.survey import Survey, SurveyResult, refuse_collisions, refuse_problems
-from pipeline.shards.receipt import FORMAT, Receipt, digest_json, digest_receipts, to_json
-from pipeline.shards.store import Store
+from t2i_shards.extractors.records import BadRecord, Count, convert_record, decode_record
+from t2i_shards.pipeline.dataset.aligned import check_current
+from t2i_shards.pipeline.dataset.columns import whole_column
+from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
+from t2i_shards.pipeline.dataset.duplicates import group_duplicates, mark_duplicates
+from t2i_shards.pipeline.dataset.exclusion import Exclusion
+from t2i_shards.pipeline.dataset.provenance import choose_published, read_provenance, sort_columns, without_paths
+from t2i_shards.pipeline.dataset.tombstones import count_tombstone_tables, read_tombstones
+from t2i_shards.pipeline.errors import DamagedShard, RequestError
+from t2i_shards.pipeline.image.geometry import Geometry
+from t2i_shards.pipeline.publish.assignment import Choice
+from t2i_shards.pipeline.publish.config import Publication, order_shares
+from t2i_shards.pipeline.publish.pack import DALI, PICTURE, RECEIPTS, Pack, dali_folder
+from t2i_shards.pipeline.publish.survey import Survey, SurveyResult, refuse_collisions, refuse_problems
+from t2i_shards.pipeline.shards.receipt import FORMAT, Receipt, digest_json, digest_receipts, to_json
+from t2i_shards.pipeline.shards.store import Store
 
 CLAIM = "publish.json"
 MANIFEST = "manifest.jsonl"

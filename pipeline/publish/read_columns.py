@@ -8,13 +8,13 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import BinaryIO
 
-from pipeline.dataset.aligned import open_aligned
-from pipeline.dataset.dataset import IMAGES, Dataset
-from pipeline.shards.read import check_bytes, load_tar, read_keyed
-from pipeline.shards.receipt import Receipt, digest_json
-from pipeline.shards.sample import Sample
-from pipeline.shards.store import Store
-from pipeline.shards.tar import END, TarWriter
+from t2i_shards.pipeline.dataset.aligned import open_aligned
+from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
+from t2i_shards.pipeline.shards.read import check_bytes, load_tar, read_keyed
+from t2i_shards.pipeline.shards.receipt import Receipt, digest_json
+from t2i_shards.pipeline.shards.sample import Sample
+from t2i_shards.pipeline.shards.store import Store
+from t2i_shards.pipeline.shards.tar import END, TarWriter
 
 CHUNK = 8 << 20
 """Bytes that are hashed in one go: each time, the thread waits for the interpreter."""

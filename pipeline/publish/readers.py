@@ -14,11 +14,11 @@ from typing import Any
 
 from PIL import Image
 
-from extractors.budget import stored_size
-from pipeline.errors import IncompleteError, describe_error
-from pipeline.publish.manifest import Line, by_split, load_line, stream_lines
-from pipeline.shards.folder_store import FolderStore
-from pipeline.shards.store import Store
+from t2i_shards.extractors.budget import stored_size
+from t2i_shards.pipeline.errors import IncompleteError, describe_error
+from t2i_shards.pipeline.publish.manifest import Line, by_split, load_line, stream_lines
+from t2i_shards.pipeline.shards.folder_store import FolderStore
+from t2i_shards.pipeline.shards.store import Store
 
 AT_ONCE = 8
 """Shards of a store far away that are brought here at a time."""

@@ -14,33 +14,33 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from extractors.base import Resources
-from pipeline.errors import Drop, IncompleteError, RequestError
-from pipeline.image.decode import WEB_FORMATS
-from pipeline.image.geometry import Geometry, apply_placement, load_geometry
-from pipeline.image.stored import encode_jpeg, use_threads
-from pipeline.publish.assignment import Target
-from pipeline.publish.edits import CARD, is_sealed, keep_edits, seal
-from pipeline.publish.finish import (
+from t2i_shards.extractors.base import Resources
+from t2i_shards.pipeline.errors import Drop, IncompleteError, RequestError
+from t2i_shards.pipeline.image.decode import WEB_FORMATS
+from t2i_shards.pipeline.image.geometry import Geometry, apply_placement, load_geometry
+from t2i_shards.pipeline.image.stored import encode_jpeg, use_threads
+from t2i_shards.pipeline.publish.assignment import Target
+from t2i_shards.pipeline.publish.edits import CARD, is_sealed, keep_edits, seal
+from t2i_shards.pipeline.publish.finish import (
     check_shards,
     discard_empty,
     find_receipts,
     read_receipts,
     sums_of_shards,
 )
-from pipeline.publish.manifest import Line, PackedShards, line_of, read_manifest
-from pipeline.publish.notes import commit_noted, discard_drafts, discard_unnoted, finish_noted
-from pipeline.publish.pack import PICTURE, dali_folder, read_receipt
-from pipeline.publish.plan import CLAIM, read_claim
-from pipeline.publish.readers import Reader, read_back
-from pipeline.publish.signature import hash_files, load_sums, replace_draft, sign
-from pipeline.shards.receipt import Receipt, digest_json, to_json
-from pipeline.shards.sample import Sample, digest_keys
-from pipeline.shards.sample_info import SampleInfo, read_info
-from pipeline.shards.store import Store
-from pipeline.shards.tar import TarWriter
-from pipeline.stages.isolated import Decode, decode_in_child, decode_in_time
-from pipeline.stages.stage import StageResult
+from t2i_shards.pipeline.publish.manifest import Line, PackedShards, line_of, read_manifest
+from t2i_shards.pipeline.publish.notes import commit_noted, discard_drafts, discard_unnoted, finish_noted
+from t2i_shards.pipeline.publish.pack import PICTURE, dali_folder, read_receipt
+from t2i_shards.pipeline.publish.plan import CLAIM, read_claim
+from t2i_shards.pipeline.publish.readers import Reader, read_back
+from t2i_shards.pipeline.publish.signature import hash_files, load_sums, replace_draft, sign
+from t2i_shards.pipeline.shards.receipt import Receipt, digest_json, to_json
+from t2i_shards.pipeline.shards.sample import Sample, digest_keys
+from t2i_shards.pipeline.shards.sample_info import SampleInfo, read_info
+from t2i_shards.pipeline.shards.store import Store
+from t2i_shards.pipeline.shards.tar import TarWriter
+from t2i_shards.pipeline.stages.isolated import Decode, decode_in_child, decode_in_time
+from t2i_shards.pipeline.stages.stage import StageResult
 
 CHANGED = "not the picture of its digest"
 NO_DIGEST = "no digest to hold it to"

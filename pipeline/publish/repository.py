@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pipeline.errors import IncompleteError, RequestError, describe_error
+from t2i_shards.pipeline.errors import IncompleteError, RequestError, describe_error
 
 log = logging.getLogger(__name__)
 

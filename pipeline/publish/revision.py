@@ -6,17 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from extractors.records import BadRecord, Count, decode_record
-from pipeline.dataset.dataset import IMAGES
-from pipeline.dataset.outcomes import sample_keys
-from pipeline.dataset.tombstones import count_tombstone_tables, read_tombstones
-from pipeline.errors import DamagedShard, IncompleteError, RequestError
-from pipeline.publish.assignment import Choice, Target
-from pipeline.publish.pack import data_path, index_paths, read_receipt, receipt_path
-from pipeline.publish.plan import Plan
-from pipeline.publish.signature import unsign
-from pipeline.shards.receipt import shard_name, to_json
-from pipeline.shards.store import Store
+from t2i_shards.extractors.records import BadRecord, Count, decode_record
+from t2i_shards.pipeline.dataset.dataset import IMAGES
+from t2i_shards.pipeline.dataset.outcomes import sample_keys
+from t2i_shards.pipeline.dataset.tombstones import count_tombstone_tables, read_tombstones
+from t2i_shards.pipeline.errors import DamagedShard, IncompleteError, RequestError
+from t2i_shards.pipeline.publish.assignment import Choice, Target
+from t2i_shards.pipeline.publish.pack import data_path, index_paths, read_receipt, receipt_path
+from t2i_shards.pipeline.publish.plan import Plan
+from t2i_shards.pipeline.publish.signature import unsign
+from t2i_shards.pipeline.shards.receipt import shard_name, to_json
+from t2i_shards.pipeline.shards.store import Store
 
 REVISIONS = "revisions"
 

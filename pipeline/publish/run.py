@@ -7,25 +7,25 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from pipeline.dataset.dataset import Dataset
-from pipeline.engine import RunResult
-from pipeline.errors import IncompleteError
-from pipeline.publish import copy_columns
-from pipeline.publish.card import render_cards
-from pipeline.publish.config import Publication
-from pipeline.publish.dealt import check_order
-from pipeline.publish.facts import check_weights, collect_standing
-from pipeline.publish.finish import Finished, check_shards, finish
-from pipeline.publish.grown import as_claimed
-from pipeline.publish.kept import published_description, published_segments
-from pipeline.publish.pack import data_path, index_paths, receipt_path
-from pipeline.publish.plan import Plan, plan_publish, read_claim
-from pipeline.publish.readers import Reader
-from pipeline.publish.revision import discard_stale, heed_removals
-from pipeline.publish.survey import SurveyResult
-from pipeline.shards.receipt import shard_name
-from pipeline.shards.store import Store
-from pipeline.stages.stage import Stage
+from t2i_shards.pipeline.dataset.dataset import Dataset
+from t2i_shards.pipeline.engine import RunResult
+from t2i_shards.pipeline.errors import IncompleteError
+from t2i_shards.pipeline.publish import copy_columns
+from t2i_shards.pipeline.publish.card import render_cards
+from t2i_shards.pipeline.publish.config import Publication
+from t2i_shards.pipeline.publish.dealt import check_order
+from t2i_shards.pipeline.publish.facts import check_weights, collect_standing
+from t2i_shards.pipeline.publish.finish import Finished, check_shards, finish
+from t2i_shards.pipeline.publish.grown import as_claimed
+from t2i_shards.pipeline.publish.kept import published_description, published_segments
+from t2i_shards.pipeline.publish.pack import data_path, index_paths, receipt_path
+from t2i_shards.pipeline.publish.plan import Plan, plan_publish, read_claim
+from t2i_shards.pipeline.publish.readers import Reader
+from t2i_shards.pipeline.publish.revision import discard_stale, heed_removals
+from t2i_shards.pipeline.publish.survey import SurveyResult
+from t2i_shards.pipeline.shards.receipt import shard_name
+from t2i_shards.pipeline.shards.store import Store
+from t2i_shards.pipeline.stages.stage import Stage
 
 Work = Callable[[str, Stage, Sequence[int], int], RunResult]
 """Does a stage for shards: (what it is called, stage, shards, of how many)."""

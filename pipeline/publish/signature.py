@@ -11,11 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 
-from pipeline.errors import DamagedShard, IncompleteError
-from pipeline.publish.edits import CARD, EDITABLE, is_sealed
-from pipeline.publish.plan import MANIFEST, SUMS
-from pipeline.publish.sums import read_sums, sum_lines
-from pipeline.shards.store import Store
+from t2i_shards.pipeline.errors import DamagedShard, IncompleteError
+from t2i_shards.pipeline.publish.edits import CARD, EDITABLE, is_sealed
+from t2i_shards.pipeline.publish.plan import MANIFEST, SUMS
+from t2i_shards.pipeline.publish.sums import read_sums, sum_lines
+from t2i_shards.pipeline.shards.store import Store
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from pipeline.errors import DamagedShard
+from t2i_shards.pipeline.errors import DamagedShard
 
 LINE = re.compile("([0-9a-f]{64})  (.+)")
 

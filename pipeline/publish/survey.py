@@ -13,20 +13,20 @@ from itertools import accumulate
 
 import numpy as np
 
-from extractors.base import Resources
-from extractors.budget import STORED_PIXELS, stored_size
-from pipeline.dataset.aligned import Receipts, open_aligned
-from pipeline.dataset.dataset import IMAGES, Dataset
-from pipeline.dataset.exclusion import Exclusion, licence_name
-from pipeline.errors import DamagedShard, RequestError
-from pipeline.shards.commit import tar_path
-from pipeline.shards.read import load_tar, read_keyed
-from pipeline.shards.receipt import Receipt, shard_name
-from pipeline.shards.sample import Sample, is_key
-from pipeline.shards.sample_info import SampleInfo, read_info
-from pipeline.shards.store import Store
-from pipeline.shards.tar import read_samples
-from pipeline.stages.stage import StageResult
+from t2i_shards.extractors.base import Resources
+from t2i_shards.extractors.budget import STORED_PIXELS, stored_size
+from t2i_shards.pipeline.dataset.aligned import Receipts, open_aligned
+from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
+from t2i_shards.pipeline.dataset.exclusion import Exclusion, licence_name
+from t2i_shards.pipeline.errors import DamagedShard, RequestError
+from t2i_shards.pipeline.shards.commit import tar_path
+from t2i_shards.pipeline.shards.read import load_tar, read_keyed
+from t2i_shards.pipeline.shards.receipt import Receipt, shard_name
+from t2i_shards.pipeline.shards.sample import Sample, is_key
+from t2i_shards.pipeline.shards.sample_info import SampleInfo, read_info
+from t2i_shards.pipeline.shards.store import Store
+from t2i_shards.pipeline.shards.tar import read_samples
+from t2i_shards.pipeline.stages.stage import StageResult
 
 MAX_CAPTION = 65_536
 """Bytes of a caption, as UTF-8. A longer one is no caption, and some readers choke on it."""

@@ -4,10 +4,10 @@
 `tally` for its numbers; `chart` and `histogram` lay out, `page` and `sheet` show it all.
 """
 
-from pipeline.report.collect import Look, collect_dataset
-from pipeline.report.contact_sheet import draw_sheet
-from pipeline.report.facts import DatasetFacts
-from pipeline.report.page import render_page
-from pipeline.report.training import Training, read_training
+from t2i_shards.pipeline.report.collect import Look, collect_dataset
+from t2i_shards.pipeline.report.contact_sheet import draw_sheet
+from t2i_shards.pipeline.report.facts import DatasetFacts
+from t2i_shards.pipeline.report.page import render_page
+from t2i_shards.pipeline.report.training import Training, read_training
 
 __all__ = ["DatasetFacts", "Look", "Training", "collect_dataset", "draw_sheet", "read_training", "render_page"]

@@ -6,9 +6,9 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pipeline.errors import DamagedShard
-from pipeline.shards.sample import Sample
-from pipeline.shards.sample_info import read_info
+from t2i_shards.pipeline.errors import DamagedShard
+from t2i_shards.pipeline.shards.sample import Sample
+from t2i_shards.pipeline.shards.sample_info import read_info
 
 MOST_SAMPLES = 100_000
 MOST_CHARACTERS = 24_000_000

@@ -10,21 +10,26 @@ from typing import Any, cast
 
 import pyarrow as pa
 
-from pipeline.dataset.aligned import open_aligned
-from pipeline.dataset.dataset import AT_ONCE, IMAGES, Dataset
-from pipeline.dataset.download_yield import measure_yield
-from pipeline.dataset.duplicates import group_duplicates, load_duplicates
-from pipeline.dataset.exclusion import Exclusion
-from pipeline.dataset.plan import read_left_out
-from pipeline.dataset.provenance import choose_published, describe_geometry, read_provenance, sort_columns
-from pipeline.dataset.status import column_status
-from pipeline.dataset.tombstones import read_tombstones
-from pipeline.engine import RunResult
-from pipeline.errors import DamagedShard, describe_error
-from pipeline.report.captions import Captioned, choose_captions, choose_limit
-from pipeline.report.facts import ColumnFacts, DatasetFacts, Hosts
-from pipeline.report.sample_stats import Count, Counted, Tally, add_tallies
-from pipeline.report.samples import (
+from t2i_shards.pipeline.dataset.aligned import open_aligned
+from t2i_shards.pipeline.dataset.dataset import AT_ONCE, IMAGES, Dataset
+from t2i_shards.pipeline.dataset.download_yield import measure_yield
+from t2i_shards.pipeline.dataset.duplicates import group_duplicates, load_duplicates
+from t2i_shards.pipeline.dataset.exclusion import Exclusion
+from t2i_shards.pipeline.dataset.plan import read_left_out
+from t2i_shards.pipeline.dataset.provenance import (
+    choose_published,
+    describe_geometry,
+    read_provenance,
+    sort_columns,
+)
+from t2i_shards.pipeline.dataset.status import column_status
+from t2i_shards.pipeline.dataset.tombstones import read_tombstones
+from t2i_shards.pipeline.engine import RunResult
+from t2i_shards.pipeline.errors import DamagedShard, describe_error
+from t2i_shards.pipeline.report.captions import Captioned, choose_captions, choose_limit
+from t2i_shards.pipeline.report.facts import ColumnFacts, DatasetFacts, Hosts
+from t2i_shards.pipeline.report.sample_stats import Count, Counted, Tally, add_tallies
+from t2i_shards.pipeline.report.samples import (
     Members,
     Pair,
     Row,
@@ -34,10 +39,10 @@ from pipeline.report.samples import (
     describe_duplicates,
     draw_rows,
 )
-from pipeline.shards.commit import load_receipt
-from pipeline.shards.read import load_verified
-from pipeline.shards.receipt import Receipt, digest_json
-from pipeline.stages.stage import Stage
+from t2i_shards.pipeline.shards.commit import load_receipt
+from t2i_shards.pipeline.shards.read import load_verified
+from t2i_shards.pipeline.shards.receipt import Receipt, digest_json
+from t2i_shards.pipeline.stages.stage import Stage
 
 Receipts = Mapping[str, Mapping[int, Receipt]]
 """column -> shard -> receipt."""

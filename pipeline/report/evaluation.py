@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from extractors.maps import png
-from extractors.records import BadRecord, decode_record
-from extractors.regular import read_regular
-from pipeline.errors import RequestError
-from pipeline.report.samples import Cell, Row, shrink
+from t2i_shards.extractors.maps import png
+from t2i_shards.extractors.records import BadRecord, decode_record
+from t2i_shards.extractors.regular import read_regular
+from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.report.samples import Cell, Row, shrink
 
 
 @dataclass(frozen=True)

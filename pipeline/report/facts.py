@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.dataset.provenance import Provenance
-from pipeline.dataset.status import ColumnStatus
-from pipeline.report.captions import Captions
-from pipeline.report.sample_stats import Tally
-from pipeline.report.samples import Duplicates, Row
+from t2i_shards.pipeline.dataset.provenance import Provenance
+from t2i_shards.pipeline.dataset.status import ColumnStatus
+from t2i_shards.pipeline.report.captions import Captions
+from t2i_shards.pipeline.report.sample_stats import Tally
+from t2i_shards.pipeline.report.samples import Duplicates, Row
 
 Hosts = tuple[tuple[str, Counter[str]], ...]
 """(host, its reasons -> rows), the host that lost most first."""

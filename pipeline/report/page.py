@@ -13,12 +13,12 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from pipeline.dataset.dataset import IMAGES
-from pipeline.report.captions import Captions
-from pipeline.report.facts import DatasetFacts
-from pipeline.report.plots import BOTTOM, HEIGHT, WIDTH, draw_numbers, lay_out
-from pipeline.report.samples import Cell
-from pipeline.report.training import Training
+from t2i_shards.pipeline.dataset.dataset import IMAGES
+from t2i_shards.pipeline.report.captions import Captions
+from t2i_shards.pipeline.report.facts import DatasetFacts
+from t2i_shards.pipeline.report.plots import BOTTOM, HEIGHT, WIDTH, draw_numbers, lay_out
+from t2i_shards.pipeline.report.samples import Cell
+from t2i_shards.pipeline.report.training import Training
 
 JPEG_QUALITY = 88
 PNG_LEVEL = 9

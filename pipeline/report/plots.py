@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from extractors.maps.statistics import ClassStatistic, NumberStatistic, Statistic
-from extractors.registry import formats
-from pipeline.report.sample_stats import PIXELS, SCORE_BINS, SIDES, Bin, Tally
-from pipeline.report.training import Points, Training
+from t2i_shards.extractors.maps.statistics import ClassStatistic, NumberStatistic, Statistic
+from t2i_shards.extractors.registry import formats
+from t2i_shards.pipeline.report.sample_stats import PIXELS, SCORE_BINS, SIDES, Bin, Tally
+from t2i_shards.pipeline.report.training import Points, Training
 
 FEWEST_BARS = 8
 """Bins around what was counted are shown too, so that one bar does not fill the plot."""

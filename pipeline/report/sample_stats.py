@@ -10,22 +10,22 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
-from extractors.base import Resources
-from extractors.format import Format
-from extractors.maps.statistics import ClassStatistic
-from extractors.records import decode_record
-from extractors.registry import formats
-from pipeline.dataset.aligned import Receipts, open_aligned
-from pipeline.dataset.dataset import IMAGES, Dataset
-from pipeline.dataset.exclusion import Exclusion, licence_name
-from pipeline.errors import DamagedShard, describe_error
-from pipeline.image.stored import use_threads
-from pipeline.report.captions import Captioned, rank, read_caption
-from pipeline.report.samples import Thumbnail, draw_thumbnail
-from pipeline.shards.read import load_verified
-from pipeline.shards.sample import Sample
-from pipeline.shards.sample_info import SampleInfo, read_info
-from pipeline.stages.stage import StageResult
+from t2i_shards.extractors.base import Resources
+from t2i_shards.extractors.format import Format
+from t2i_shards.extractors.maps.statistics import ClassStatistic
+from t2i_shards.extractors.records import decode_record
+from t2i_shards.extractors.registry import formats
+from t2i_shards.pipeline.dataset.aligned import Receipts, open_aligned
+from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
+from t2i_shards.pipeline.dataset.exclusion import Exclusion, licence_name
+from t2i_shards.pipeline.errors import DamagedShard, describe_error
+from t2i_shards.pipeline.image.stored import use_threads
+from t2i_shards.pipeline.report.captions import Captioned, rank, read_caption
+from t2i_shards.pipeline.report.samples import Thumbnail, draw_thumbnail
+from t2i_shards.pipeline.shards.read import load_verified
+from t2i_shards.pipeline.shards.sample import Sample
+from t2i_shards.pipeline.shards.sample_info import SampleInfo, read_info
+from t2i_shards.pipeline.stages.stage import StageResult
 
 
 @dataclass

@@ -12,11 +12,11 @@ import cv2
 import numpy as np
 import pyarrow as pa
 
-from extractors.registry import find_format
-from pipeline.dataset.dataset import IMAGES
-from pipeline.image.stored import decode_rgb
-from pipeline.shards.receipt import Receipt
-from pipeline.shards.sample import Sample
+from t2i_shards.extractors.registry import find_format
+from t2i_shards.pipeline.dataset.dataset import IMAGES
+from t2i_shards.pipeline.image.stored import decode_rgb
+from t2i_shards.pipeline.shards.receipt import Receipt
+from t2i_shards.pipeline.shards.sample import Sample
 
 MOST_PAIRS = 12
 

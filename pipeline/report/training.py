@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.errors import RequestError
-from pipeline.report.evaluation import Evaluation, read_evaluation
-from pipeline.runlog import LogLine, read_log
+from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.report.evaluation import Evaluation, read_evaluation
+from t2i_shards.pipeline.runlog import LogLine, read_log
 
 Points = tuple[tuple[int, float], ...]
 """(step, loss), steps ascending."""

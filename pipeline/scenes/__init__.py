@@ -1,6 +1,6 @@
 """Procedural, captioned scenes with exact ground truth; a picture is a pure function of (seed, index)."""
 
-from pipeline.scenes.render import LayoutName, Scene, render
+from t2i_shards.pipeline.scenes.render import LayoutName, Scene, render
 
 __all__ = ["VERSION", "LayoutName", "Scene", "render"]
 

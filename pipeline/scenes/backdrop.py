@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from pipeline.scenes import labels
-from pipeline.scenes.canvas import FAR, Canvas
-from pipeline.scenes.materials import Material, Single, noise, noise_tile, tint
-from pipeline.scenes.rng import Rng
-from pipeline.scenes.setting import Room, Setting, Sky, Surface
+from t2i_shards.pipeline.scenes import labels
+from t2i_shards.pipeline.scenes.canvas import FAR, Canvas
+from t2i_shards.pipeline.scenes.materials import Material, Single, noise, noise_tile, tint
+from t2i_shards.pipeline.scenes.rng import Rng
+from t2i_shards.pipeline.scenes.setting import Room, Setting, Sky, Surface
 
 _NO_MATERIAL = Material((0.0, 0.0, 0.0))
 _FADED = ("rough", "rippled", "tiles", "planks")  # patterns finer than a pixel far away

@@ -4,9 +4,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from pipeline.scenes.geometry import Frame, Vector, add, cosine, perpendicular, scale, sine, sub
-from pipeline.scenes.materials import Material
-from pipeline.scenes.shapes import Ellipsoid, Frustum, Limb, Shape, ring_prism
+from t2i_shards.pipeline.scenes.geometry import Frame, Vector, add, cosine, perpendicular, scale, sine, sub
+from t2i_shards.pipeline.scenes.materials import Material
+from t2i_shards.pipeline.scenes.shapes import Ellipsoid, Frustum, Limb, Shape, ring_prism
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,11 @@
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.scenes.builder import Part
-from pipeline.scenes.geometry import Camera, Frame
-from pipeline.scenes.materials import Material, Single, tint
-from pipeline.scenes.setting import Surface
-from pipeline.scenes.shapes import Shape
+from t2i_shards.pipeline.scenes.builder import Part
+from t2i_shards.pipeline.scenes.geometry import Camera, Frame
+from t2i_shards.pipeline.scenes.materials import Material, Single, tint
+from t2i_shards.pipeline.scenes.setting import Surface
+from t2i_shards.pipeline.scenes.shapes import Shape
 
 FAR = 500.0
 """Depth of the sky in metres."""

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.scenes.builder import Thing, apart
-from pipeline.scenes.canvas import Canvas
-from pipeline.scenes.figure import Looks, Person
-from pipeline.scenes.ground_truth import SEEN, Visibility
-from pipeline.scenes.layout import Layout
-from pipeline.scenes.materials import PATTERNS, Material
-from pipeline.scenes.rng import Rng
-from pipeline.scenes.setting import article
+from t2i_shards.pipeline.scenes.builder import Thing, apart
+from t2i_shards.pipeline.scenes.canvas import Canvas
+from t2i_shards.pipeline.scenes.figure import Looks, Person
+from t2i_shards.pipeline.scenes.ground_truth import SEEN, Visibility
+from t2i_shards.pipeline.scenes.layout import Layout
+from t2i_shards.pipeline.scenes.materials import PATTERNS, Material
+from t2i_shards.pipeline.scenes.rng import Rng
+from t2i_shards.pipeline.scenes.setting import article
 
 NAMED = 0.005
 """Share of the picture that a thing must cover to be named."""

@@ -5,8 +5,8 @@ A builder stands one thing on the ground at its frame and says what it is.
 
 from collections.abc import Callable
 
-from pipeline.scenes.builder import Thing
-from pipeline.scenes.furniture import (
+from t2i_shards.pipeline.scenes.builder import Thing
+from t2i_shards.pipeline.scenes.furniture import (
     bench,
     cardboard_box,
     chair,
@@ -17,9 +17,9 @@ from pipeline.scenes.furniture import (
     table,
     vase,
 )
-from pipeline.scenes.geometry import Frame
-from pipeline.scenes.nature import bush, pine, rock, tree
-from pipeline.scenes.outdoor import (
+from t2i_shards.pipeline.scenes.geometry import Frame
+from t2i_shards.pipeline.scenes.nature import bush, pine, rock, tree
+from t2i_shards.pipeline.scenes.outdoor import (
     car,
     fire_hydrant,
     house,
@@ -29,8 +29,8 @@ from pipeline.scenes.outdoor import (
     traffic_light,
     umbrella,
 )
-from pipeline.scenes.rng import Rng
-from pipeline.scenes.solids import ball, cone, cube, cylinder, pyramid, sphere
+from t2i_shards.pipeline.scenes.rng import Rng
+from t2i_shards.pipeline.scenes.solids import ball, cone, cube, cylinder, pyramid, sphere
 
 Builder = Callable[[Rng, Frame], Thing]
 

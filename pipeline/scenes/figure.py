@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.scenes import labels
-from pipeline.scenes.builder import Model, Thing
-from pipeline.scenes.geometry import Array, Frame, Vector, add, cosine, cross, scale, sine, sub, unit
-from pipeline.scenes.materials import COLOURS, Material, shade, vary
-from pipeline.scenes.poses import Bone, Pose
-from pipeline.scenes.rng import Rng
+from t2i_shards.pipeline.scenes import labels
+from t2i_shards.pipeline.scenes.builder import Model, Thing
+from t2i_shards.pipeline.scenes.geometry import Array, Frame, Vector, add, cosine, cross, scale, sine, sub, unit
+from t2i_shards.pipeline.scenes.materials import COLOURS, Material, shade, vary
+from t2i_shards.pipeline.scenes.poses import Bone, Pose
+from t2i_shards.pipeline.scenes.rng import Rng
 
 SKINS: tuple[Vector, ...] = (
     (0.96, 0.79, 0.67),

@@ -1,10 +1,10 @@
 """Things that stand in rooms."""
 
-from pipeline.scenes import labels
-from pipeline.scenes.builder import Model, Thing
-from pipeline.scenes.geometry import Frame
-from pipeline.scenes.materials import COLOURS, DARK, STEEL, Material, draw_paint, draw_size, shade, vary
-from pipeline.scenes.rng import Rng
+from t2i_shards.pipeline.scenes import labels
+from t2i_shards.pipeline.scenes.builder import Model, Thing
+from t2i_shards.pipeline.scenes.geometry import Frame
+from t2i_shards.pipeline.scenes.materials import COLOURS, DARK, STEEL, Material, draw_paint, draw_size, shade, vary
+from t2i_shards.pipeline.scenes.rng import Rng
 
 
 def cardboard_box(rng: Rng, frame: Frame) -> Thing:

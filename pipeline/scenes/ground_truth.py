@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from extractors.maps.people import People
-from pipeline.scenes.canvas import Canvas
-from pipeline.scenes.geometry import dot
-from pipeline.scenes.layout import Layout
+from t2i_shards.extractors.maps.people import People
+from t2i_shards.pipeline.scenes.canvas import Canvas
+from t2i_shards.pipeline.scenes.geometry import dot
+from t2i_shards.pipeline.scenes.layout import Layout
 
 
 @dataclass(frozen=True)

@@ -3,16 +3,16 @@
 import math
 from dataclasses import dataclass
 
-from pipeline.scenes import catalogue, labels
-from pipeline.scenes.builder import Model, Thing
-from pipeline.scenes.catalogue import Builder
-from pipeline.scenes.figure import Person, draw_looks, make_person, seat_height
-from pipeline.scenes.geometry import Camera, Frame
-from pipeline.scenes.materials import COLOURS, Material, vary
-from pipeline.scenes.poses import POSES, SEATED, vary_pose
-from pipeline.scenes.rng import Rng
-from pipeline.scenes.setting import Setting, draw_setting
-from pipeline.scenes.solids import cube
+from t2i_shards.pipeline.scenes import catalogue, labels
+from t2i_shards.pipeline.scenes.builder import Model, Thing
+from t2i_shards.pipeline.scenes.catalogue import Builder
+from t2i_shards.pipeline.scenes.figure import Person, draw_looks, make_person, seat_height
+from t2i_shards.pipeline.scenes.geometry import Camera, Frame
+from t2i_shards.pipeline.scenes.materials import COLOURS, Material, vary
+from t2i_shards.pipeline.scenes.poses import POSES, SEATED, vary_pose
+from t2i_shards.pipeline.scenes.rng import Rng
+from t2i_shards.pipeline.scenes.setting import Setting, draw_setting
+from t2i_shards.pipeline.scenes.solids import cube
 
 _OVERLAP = 0.35  # at most this share of the narrower of two things may hide behind the other
 _SEAT_OF = {"bench": (0.47, 0.05), "chair": (0.48, 0.03), "couch": (0.46, 0.1)}

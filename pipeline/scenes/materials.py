@@ -7,8 +7,8 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.scenes.geometry import Vector
-from pipeline.scenes.rng import Rng
+from t2i_shards.pipeline.scenes.geometry import Vector
+from t2i_shards.pipeline.scenes.rng import Rng
 
 Single = npt.NDArray[np.float32]
 

@@ -1,10 +1,10 @@
 """Things that grow, and rocks."""
 
-from pipeline.scenes import labels
-from pipeline.scenes.builder import Model, Thing
-from pipeline.scenes.geometry import Frame
-from pipeline.scenes.materials import Material, vary
-from pipeline.scenes.rng import Rng
+from t2i_shards.pipeline.scenes import labels
+from t2i_shards.pipeline.scenes.builder import Model, Thing
+from t2i_shards.pipeline.scenes.geometry import Frame
+from t2i_shards.pipeline.scenes.materials import Material, vary
+from t2i_shards.pipeline.scenes.rng import Rng
 
 BARK = Material((0.36, 0.24, 0.14), (0.22, 0.14, 0.08), "wooden", 60)
 

@@ -1,10 +1,20 @@
 """Things that people leave outdoors."""
 
-from pipeline.scenes import labels
-from pipeline.scenes.builder import Model, Thing
-from pipeline.scenes.geometry import Frame, Vector
-from pipeline.scenes.materials import COLOURS, DARK, GLASS, LAMP, STEEL, Material, draw_paint, shade, vary
-from pipeline.scenes.rng import Rng
+from t2i_shards.pipeline.scenes import labels
+from t2i_shards.pipeline.scenes.builder import Model, Thing
+from t2i_shards.pipeline.scenes.geometry import Frame, Vector
+from t2i_shards.pipeline.scenes.materials import (
+    COLOURS,
+    DARK,
+    GLASS,
+    LAMP,
+    STEEL,
+    Material,
+    draw_paint,
+    shade,
+    vary,
+)
+from t2i_shards.pipeline.scenes.rng import Rng
 
 
 def umbrella(rng: Rng, frame: Frame) -> Thing:

@@ -6,7 +6,7 @@ Both are absolute, so a forearm does not depend on its upper arm.
 
 from dataclasses import dataclass, replace
 
-from pipeline.scenes.rng import Rng
+from t2i_shards.pipeline.scenes.rng import Rng
 
 Bone = tuple[float, float]
 

@@ -6,16 +6,16 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from extractors.maps.people import People
-from pipeline.scenes.backdrop import draw_backdrop
-from pipeline.scenes.canvas import Canvas
-from pipeline.scenes.caption import describe
-from pipeline.scenes.ground_truth import borders, find_people, find_visible, lines
-from pipeline.scenes.layout import Layout, draw_layout
-from pipeline.scenes.rng import Rng
-from pipeline.scenes.setting import Surface
-from pipeline.scenes.shading import shade_picture, soften
-from pipeline.scenes.simple import draw_simple_layout
+from t2i_shards.extractors.maps.people import People
+from t2i_shards.pipeline.scenes.backdrop import draw_backdrop
+from t2i_shards.pipeline.scenes.canvas import Canvas
+from t2i_shards.pipeline.scenes.caption import describe
+from t2i_shards.pipeline.scenes.ground_truth import borders, find_people, find_visible, lines
+from t2i_shards.pipeline.scenes.layout import Layout, draw_layout
+from t2i_shards.pipeline.scenes.rng import Rng
+from t2i_shards.pipeline.scenes.setting import Surface
+from t2i_shards.pipeline.scenes.shading import shade_picture, soften
+from t2i_shards.pipeline.scenes.simple import draw_simple_layout
 
 LayoutName = Literal["full", "simple"]
 LAYOUTS = {"full": draw_layout, "simple": draw_simple_layout}

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pipeline.scenes import catalogue, labels
-from pipeline.scenes.catalogue import Builder
-from pipeline.scenes.geometry import Vector, cosine, sine
-from pipeline.scenes.materials import COLOURS, Material, shade, vary
-from pipeline.scenes.rng import Rng
+from t2i_shards.pipeline.scenes import catalogue, labels
+from t2i_shards.pipeline.scenes.catalogue import Builder
+from t2i_shards.pipeline.scenes.geometry import Vector, cosine, sine
+from t2i_shards.pipeline.scenes.materials import COLOURS, Material, shade, vary
+from t2i_shards.pipeline.scenes.rng import Rng
 
 
 @dataclass(frozen=True)

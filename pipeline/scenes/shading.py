@@ -4,12 +4,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.scenes.backdrop import sky_colours
-from pipeline.scenes.canvas import FAR, Canvas
-from pipeline.scenes.geometry import Array, Vector, unit
-from pipeline.scenes.layout import Layout
-from pipeline.scenes.materials import Single
-from pipeline.scenes.rng import Rng
+from t2i_shards.pipeline.scenes.backdrop import sky_colours
+from t2i_shards.pipeline.scenes.canvas import FAR, Canvas
+from t2i_shards.pipeline.scenes.geometry import Array, Vector, unit
+from t2i_shards.pipeline.scenes.layout import Layout
+from t2i_shards.pipeline.scenes.materials import Single
+from t2i_shards.pipeline.scenes.rng import Rng
 
 _SUBPIXEL = 4  # bits that cv2 fills polygons with
 

@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.scenes.geometry import (
+from t2i_shards.pipeline.scenes.geometry import (
     Array,
     Camera,
     Rays,

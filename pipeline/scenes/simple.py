@@ -5,16 +5,16 @@ For networks that are small or have little time to learn. Everything in it may o
 
 from dataclasses import replace
 
-from pipeline.scenes.catalogue import ANYWHERE, Builder
-from pipeline.scenes.figure import Person, draw_looks, make_person
-from pipeline.scenes.furniture import chair
-from pipeline.scenes.geometry import Camera, Frame
-from pipeline.scenes.layout import FreeGround, Layout, add_things, draw_camera, facing
-from pipeline.scenes.nature import bush
-from pipeline.scenes.outdoor import car, tent
-from pipeline.scenes.poses import POSES, vary_pose
-from pipeline.scenes.rng import Rng
-from pipeline.scenes.setting import Setting, draw_setting
+from t2i_shards.pipeline.scenes.catalogue import ANYWHERE, Builder
+from t2i_shards.pipeline.scenes.figure import Person, draw_looks, make_person
+from t2i_shards.pipeline.scenes.furniture import chair
+from t2i_shards.pipeline.scenes.geometry import Camera, Frame
+from t2i_shards.pipeline.scenes.layout import FreeGround, Layout, add_things, draw_camera, facing
+from t2i_shards.pipeline.scenes.nature import bush
+from t2i_shards.pipeline.scenes.outdoor import car, tent
+from t2i_shards.pipeline.scenes.poses import POSES, vary_pose
+from t2i_shards.pipeline.scenes.rng import Rng
+from t2i_shards.pipeline.scenes.setting import Setting, draw_setting
 
 OFFERS: dict[Builder, float] = {**ANYWHERE, bush: 1.5, car: 1.5, tent: 1.2, chair: 1.2}
 UPRIGHT = tuple(pose for pose in POSES if pose.said not in ("crouching", "kneeling", "bending forward"))

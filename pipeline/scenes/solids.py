@@ -1,10 +1,10 @@
 """Plain solids in every colour, pattern and size."""
 
-from pipeline.scenes import labels
-from pipeline.scenes.builder import Model, Thing
-from pipeline.scenes.geometry import Frame
-from pipeline.scenes.materials import COLOURS, Material, draw_paint, draw_size
-from pipeline.scenes.rng import Rng
+from t2i_shards.pipeline.scenes import labels
+from t2i_shards.pipeline.scenes.builder import Model, Thing
+from t2i_shards.pipeline.scenes.geometry import Frame
+from t2i_shards.pipeline.scenes.materials import COLOURS, Material, draw_paint, draw_size
+from t2i_shards.pipeline.scenes.rng import Rng
 
 
 def cube(rng: Rng, frame: Frame) -> Thing:

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from pipeline.errors import DamagedShard
-from pipeline.shards.folder_store import map_file
-from pipeline.shards.receipt import Receipt, shard_name
-from pipeline.shards.sample import Sample, digest_keys
-from pipeline.shards.store import Store
-from pipeline.shards.tar import TarWriter, read_samples
+from t2i_shards.pipeline.errors import DamagedShard
+from t2i_shards.pipeline.shards.folder_store import map_file
+from t2i_shards.pipeline.shards.receipt import Receipt, shard_name
+from t2i_shards.pipeline.shards.sample import Sample, digest_keys
+from t2i_shards.pipeline.shards.store import Store
+from t2i_shards.pipeline.shards.tar import TarWriter, read_samples
 
 
 def tar_path(column: str, shard: int) -> str:

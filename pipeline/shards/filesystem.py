@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipeline.errors import RequestError
-from pipeline.plain import hide_secrets
+from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.plain import hide_secrets
 
 EXTRAS = {"gs": "gcs", "gcs": "gcs", "abfs": "azure", "abfss": "azure", "az": "azure"}
 """Protocol -> the extra of this package with its client; that of S3 is always installed."""

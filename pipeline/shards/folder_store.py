@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from extractors.regular import open_regular
-from pipeline.errors import RequestError
-from pipeline.scratch import make_scratch, sweep_scratch
-from pipeline.shards.naming import check_path, link_new, rename_new, sync_folder
+from t2i_shards.extractors.regular import open_regular
+from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.scratch import make_scratch, sweep_scratch
+from t2i_shards.pipeline.shards.naming import check_path, link_new, rename_new, sync_folder
 
 
 def map_file(path: Path) -> memoryview:
@@ -26,7 +26,7 @@ def map_file(path: Path) -> memoryview:
 
 
 class FolderStore:
-    """A `Store` in a folder; its files get their names as `pipeline.shards.naming` has it."""
+    """A `Store` in a folder; its files get their names as `t2i_shards.pipeline.shards.naming` has it."""
 
     def __init__(self, folder: Path) -> None:
         self.root = os.fspath(folder)

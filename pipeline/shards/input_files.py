@@ -9,10 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from extractors.regular import open_regular
-from pipeline.shards.filesystem import open_filesystem
-from pipeline.shards.naming import check_path
-from pipeline.shards.remote_read import translate_errors
+from t2i_shards.extractors.regular import open_regular
+from t2i_shards.pipeline.shards.filesystem import open_filesystem
+from t2i_shards.pipeline.shards.naming import check_path
+from t2i_shards.pipeline.shards.remote_read import translate_errors
 
 READ_AHEAD = 1 << 20
 """Bytes that are asked for at once where a file lies far away and is read in its order."""

@@ -13,8 +13,8 @@ import fcntl
 import os
 from pathlib import Path
 
-from extractors.atomic import NO_LINKS
-from pipeline.errors import RequestError
+from t2i_shards.extractors.atomic import NO_LINKS
+from t2i_shards.pipeline.errors import RequestError
 
 LOCK = ".lock"
 """Of a folder; a hidden name is no file of a store."""

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.parquet_footer import (
+from t2i_shards.pipeline.parquet_footer import (
     BYTE_ARRAY,
     DELTA_BYTE_ARRAY,
     TAIL,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 
-from pipeline.errors import DamagedShard
-from pipeline.shards.commit import tar_path
-from pipeline.shards.receipt import Receipt, check_keys, check_sha256, check_size
-from pipeline.shards.sample import Sample
-from pipeline.shards.store import Store
-from pipeline.shards.tar import TarError, read_samples
+from t2i_shards.pipeline.errors import DamagedShard
+from t2i_shards.pipeline.shards.commit import tar_path
+from t2i_shards.pipeline.shards.receipt import Receipt, check_keys, check_sha256, check_size
+from t2i_shards.pipeline.shards.sample import Sample
+from t2i_shards.pipeline.shards.store import Store
+from t2i_shards.pipeline.shards.tar import TarError, read_samples
 
 MAPPED = 256 << 20
 """Bytes above which a shard is not read into memory as a whole: a worker may have no more than 2 GB."""

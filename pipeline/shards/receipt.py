@@ -12,9 +12,9 @@ from typing import Annotated, Any
 
 import msgspec
 
-from extractors.records import BadRecord, Count, decode_record
-from pipeline.errors import DamagedShard
-from pipeline.shards.sample import digest_keys
+from t2i_shards.extractors.records import BadRecord, Count, decode_record
+from t2i_shards.pipeline.errors import DamagedShard
+from t2i_shards.pipeline.shards.sample import digest_keys
 
 FORMAT = 1
 MOST_SAMPLES = 10**7

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from pipeline.errors import IncompleteError, RequestError, Unreachable
-from pipeline.plain import hide_secrets
+from t2i_shards.pipeline.errors import IncompleteError, RequestError, Unreachable
+from t2i_shards.pipeline.plain import hide_secrets
 
 log = logging.getLogger(__name__)
 

@@ -8,11 +8,11 @@ from typing import Annotated, Any
 
 import msgspec
 
-from extractors.records import BadRecord, Positive, decode_record
-from pipeline.errors import DamagedShard
-from pipeline.image.geometry import Placement
-from pipeline.shards.receipt import to_compact_json
-from pipeline.shards.sample import Sample
+from t2i_shards.extractors.records import BadRecord, Positive, decode_record
+from t2i_shards.pipeline.errors import DamagedShard
+from t2i_shards.pipeline.image.geometry import Placement
+from t2i_shards.pipeline.shards.receipt import to_compact_json
+from t2i_shards.pipeline.shards.sample import Sample
 
 Captions = Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
 

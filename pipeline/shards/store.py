@@ -9,9 +9,9 @@ import os
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
-from pipeline.errors import RequestError
-from pipeline.shards.folder_store import FolderStore
-from pipeline.shards.object_store import ObjectStore
+from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.shards.folder_store import FolderStore
+from t2i_shards.pipeline.shards.object_store import ObjectStore
 
 SINGLE_WRITER = "T2I_SHARDS_SINGLE_WRITER"
 """Where this is in the environment, no other command writes to the stores that are opened (--single-writer)."""

@@ -8,9 +8,9 @@ from collections.abc import Collection
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.errors import DamagedShard, describe_error
-from pipeline.shards.parquet import Unbounded, check_table
-from pipeline.shards.store import Store
+from t2i_shards.pipeline.errors import DamagedShard, describe_error
+from t2i_shards.pipeline.shards.parquet import Unbounded, check_table
+from t2i_shards.pipeline.shards.store import Store
 
 
 def encode_table(table: pa.Table) -> bytes:

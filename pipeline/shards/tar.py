@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import BinaryIO, TypeVar
 from zlib import adler32
 
-from pipeline.shards.sample import Sample
+from t2i_shards.pipeline.shards.sample import Sample
 
 T = TypeVar("T")
 BLOCK = 512

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
-from extractors.base import Resources
-from pipeline.download.reasons import kind_of
-from pipeline.image.decode import FORMATS
-from pipeline.image.geometry import Placement
-from pipeline.image.stored import Picture
-from pipeline.sources.row import Row
+from t2i_shards.extractors.base import Resources
+from t2i_shards.pipeline.download.reasons import kind_of
+from t2i_shards.pipeline.image.decode import FORMATS
+from t2i_shards.pipeline.image.geometry import Placement
+from t2i_shards.pipeline.image.stored import Picture
+from t2i_shards.pipeline.sources.row import Row
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,8 @@ class Original:
     content: uint8 (H, W, 3) RGB, or the bytes of a file of unknown origin, in one of `formats`; no bytes where
     only the truth was asked for. captions: at least one. info: what else is known, for the sample's json.
     truth: condition -> a function from the picture's placement to that condition's exact map, as
-    `extractors.maps.formats` defines it. http: the status it was answered with, None where nothing was asked.
+    `t2i_shards.extractors.maps.formats` defines it. http: the status of the answer, None where nothing was
+    asked.
     """
 
     content: bytes | Picture
@@ -57,7 +58,7 @@ class Source(Protocol):
         """The rows of the plan, always the same, their keys ascending; never all of them in memory.
 
         What is left out on purpose is counted in `left_out` by its reason, and what of the rows was changed under
-        one of `pipeline.dataset.plan.NOTES`.
+        one of `t2i_shards.pipeline.dataset.plan.NOTES`.
         """
 
     def again(self, failed: Iterable[tuple[Row, str]]) -> Iterator[Row]:

@@ -9,7 +9,7 @@ import codecs
 import unicodedata
 from collections import Counter
 
-from pipeline.errors import Drop
+from t2i_shards.pipeline.errors import Drop
 
 LONGEST = 4096
 """Characters of a stored caption; text encoders read far less."""

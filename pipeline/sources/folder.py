@@ -12,14 +12,14 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, Literal
 
-from extractors.base import Resources
-from extractors.budget import WORKER_MEMORY
-from pipeline.errors import Drop, RequestError
-from pipeline.sources.base import Opener, Original
-from pipeline.sources.captions import UNREADABLE as CAPTION_UNREADABLE
-from pipeline.sources.folder_captions import NO_CAPTION, FolderCaptions, caption_of_name
-from pipeline.sources.row import Row
-from pipeline.sources.tree import MISSING, UNREADABLE, Tree, open_tree
+from t2i_shards.extractors.base import Resources
+from t2i_shards.extractors.budget import WORKER_MEMORY
+from t2i_shards.pipeline.errors import Drop, RequestError
+from t2i_shards.pipeline.sources.base import Opener, Original
+from t2i_shards.pipeline.sources.captions import UNREADABLE as CAPTION_UNREADABLE
+from t2i_shards.pipeline.sources.folder_captions import NO_CAPTION, FolderCaptions, caption_of_name
+from t2i_shards.pipeline.sources.row import Row
+from t2i_shards.pipeline.sources.tree import MISSING, UNREADABLE, Tree, open_tree
 
 log = logging.getLogger(__name__)
 

@@ -12,9 +12,16 @@ from typing import Any
 
 import msgspec
 
-from pipeline.errors import Drop, RequestError
-from pipeline.sources.captions import MAX_BYTES, UNREADABLE, clean_caption, clean_lines, decode_file, decode_text
-from pipeline.sources.tree import Tree
+from t2i_shards.pipeline.errors import Drop, RequestError
+from t2i_shards.pipeline.sources.captions import (
+    MAX_BYTES,
+    UNREADABLE,
+    clean_caption,
+    clean_lines,
+    decode_file,
+    decode_text,
+)
+from t2i_shards.pipeline.sources.tree import Tree
 
 NO_CAPTION = "no caption"
 METADATA = ("metadata.jsonl", "metadata.csv")

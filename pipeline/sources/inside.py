@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from extractors.regular import NotRegular, open_regular
-from pipeline.errors import Drop
+from t2i_shards.extractors.regular import NotRegular, open_regular
+from t2i_shards.pipeline.errors import Drop
 
 OUTSIDE = "link out of the folder"
 NOT_REGULAR = "not a regular file"

@@ -10,9 +10,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.errors import DamagedShard
-from pipeline.shards.sample import KEY, is_key
-from pipeline.shards.table import decode_table
+from t2i_shards.pipeline.errors import DamagedShard
+from t2i_shards.pipeline.shards.sample import KEY, is_key
+from t2i_shards.pipeline.shards.table import decode_table
 
 PLANNED = pa.schema(
     [("key", pa.string()), ("location", pa.string()), ("captions", pa.list_(pa.string())), ("digest", pa.string())]

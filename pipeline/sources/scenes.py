@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from extractors.base import Resources
-from extractors.depth import depth_to_map
-from pipeline.errors import RequestError
-from pipeline.scenes import VERSION, LayoutName, render
-from pipeline.sources.base import Opener, Original
-from pipeline.sources.row import Row
+from t2i_shards.extractors.base import Resources
+from t2i_shards.extractors.depth import depth_to_map
+from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.scenes import VERSION, LayoutName, render
+from t2i_shards.pipeline.sources.base import Opener, Original
+from t2i_shards.pipeline.sources.row import Row
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
-from pipeline.errors import Drop, RequestError
-from pipeline.shards.filesystem import open_filesystem
-from pipeline.shards.remote_read import read_with_retry, translate_errors
-from pipeline.sources.inside import find_files, open_inside
+from t2i_shards.pipeline.errors import Drop, RequestError
+from t2i_shards.pipeline.shards.filesystem import open_filesystem
+from t2i_shards.pipeline.shards.remote_read import read_with_retry, translate_errors
+from t2i_shards.pipeline.sources.inside import find_files, open_inside
 
 MISSING = "no such file"
 UNREADABLE = "file not readable"

@@ -12,21 +12,21 @@ from typing import TypeAlias
 
 import numpy as np
 
-from extractors.base import Extractor, Resources
-from extractors.batch import Batch, DeviceUnavailable
-from extractors.format import Format, Map
-from extractors.memory import free_memory, is_out_of_memory
-from extractors.networks.compiled import compile_networks
-from extractors.registry import make_extractor
-from extractors.weights.file import WeightsDamaged
-from pipeline.dataset.dataset import IMAGES, Dataset
-from pipeline.errors import IncompleteError, RequestError, describe_error
-from pipeline.image.stored import Picture, decode_rgb, use_threads
-from pipeline.shards.commit import commit_samples, load_receipt
-from pipeline.shards.receipt import Receipt
-from pipeline.shards.sample import Sample
-from pipeline.stages.prefetch import OrderedThreadPool, prefetch
-from pipeline.stages.stage import FailureLimit, StageResult, Stopwatch, refuse_total_failure
+from t2i_shards.extractors.base import Extractor, Resources
+from t2i_shards.extractors.batch import Batch, DeviceUnavailable
+from t2i_shards.extractors.format import Format, Map
+from t2i_shards.extractors.memory import free_memory, is_out_of_memory
+from t2i_shards.extractors.networks.compiled import compile_networks
+from t2i_shards.extractors.registry import make_extractor
+from t2i_shards.extractors.weights.file import WeightsDamaged
+from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
+from t2i_shards.pipeline.errors import IncompleteError, RequestError, describe_error
+from t2i_shards.pipeline.image.stored import Picture, decode_rgb, use_threads
+from t2i_shards.pipeline.shards.commit import commit_samples, load_receipt
+from t2i_shards.pipeline.shards.receipt import Receipt
+from t2i_shards.pipeline.shards.sample import Sample
+from t2i_shards.pipeline.stages.prefetch import OrderedThreadPool, prefetch
+from t2i_shards.pipeline.stages.stage import FailureLimit, StageResult, Stopwatch, refuse_total_failure
 
 
 def batch_pictures(samples: Sequence[Sample], size: int) -> Iterator[tuple[list[str], np.ndarray | Exception]]:

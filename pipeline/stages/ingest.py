@@ -8,25 +8,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from extractors import budget
-from extractors.base import Resources
-from extractors.registry import format_of
-from pipeline.dataset.dataset import IMAGES, Dataset, create_dataset
-from pipeline.dataset.download_commit import commit_attempt, read_seen, write_seen
-from pipeline.dataset.outcomes import OK, count_drops, digest_rows, encode_rows, perceive, rows_path
-from pipeline.errors import Drop, IncompleteError, RequestError, describe_error
-from pipeline.image.decode import Decoded
-from pipeline.image.geometry import Geometry, Placement, apply_placement, load_geometry
-from pipeline.image.stored import Picture, encode_jpeg, use_threads
-from pipeline.shards.commit import commit, commit_samples, load_receipt
-from pipeline.shards.receipt import Receipt, shard_name
-from pipeline.shards.sample import Sample, digest_keys
-from pipeline.shards.sample_info import SampleInfo, read_info
-from pipeline.shards.store import open_store
-from pipeline.sources.base import Opener, Original, Source, is_crawl
-from pipeline.sources.row import Row
-from pipeline.stages.isolated import Decode, decode_in_child, decode_in_time
-from pipeline.stages.stage import FailureLimit, StageResult, refuse_total_failure
+from t2i_shards.extractors import budget
+from t2i_shards.extractors.base import Resources
+from t2i_shards.extractors.registry import format_of
+from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset, create_dataset
+from t2i_shards.pipeline.dataset.download_commit import commit_attempt, read_seen, write_seen
+from t2i_shards.pipeline.dataset.outcomes import OK, count_drops, digest_rows, encode_rows, perceive, rows_path
+from t2i_shards.pipeline.errors import Drop, IncompleteError, RequestError, describe_error
+from t2i_shards.pipeline.image.decode import Decoded
+from t2i_shards.pipeline.image.geometry import Geometry, Placement, apply_placement, load_geometry
+from t2i_shards.pipeline.image.stored import Picture, encode_jpeg, use_threads
+from t2i_shards.pipeline.shards.commit import commit, commit_samples, load_receipt
+from t2i_shards.pipeline.shards.receipt import Receipt, shard_name
+from t2i_shards.pipeline.shards.sample import Sample, digest_keys
+from t2i_shards.pipeline.shards.sample_info import SampleInfo, read_info
+from t2i_shards.pipeline.shards.store import open_store
+from t2i_shards.pipeline.sources.base import Opener, Original, Source, is_crawl
+from t2i_shards.pipeline.sources.row import Row
+from t2i_shards.pipeline.stages.isolated import Decode, decode_in_child, decode_in_time
+from t2i_shards.pipeline.stages.stage import FailureLimit, StageResult, refuse_total_failure
 
 
 def plan_dataset(root: str, source: Source, geometry: Geometry, shard_size: int) -> Dataset:

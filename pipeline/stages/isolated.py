@@ -20,12 +20,12 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from extractors import budget
-from pipeline.errors import Drop, describe_error
-from pipeline.image.decode import Decoded, decode_picture
-from pipeline.image.geometry import Geometry, load_geometry
-from pipeline.image.stored import use_threads
-from pipeline.plain import show_logs_plain
+from t2i_shards.extractors import budget
+from t2i_shards.pipeline.errors import Drop, describe_error
+from t2i_shards.pipeline.image.decode import Decoded, decode_picture
+from t2i_shards.pipeline.image.geometry import Geometry, load_geometry
+from t2i_shards.pipeline.image.stored import use_threads
+from t2i_shards.pipeline.plain import show_logs_plain
 
 COSTLY = "too costly to decode"
 TIMEOUT_FACTOR = 10
@@ -69,7 +69,7 @@ class _Child:
         limits = [str(budget.SECONDS), str(int(allowance * (budget.MEMORY + budget.PIXELS * 3)))]
         self._timeout = TIMEOUT_FACTOR * budget.SECONDS * allowance
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "pipeline.stages.isolated", str(theirs.fileno()), *limits],
+            [sys.executable, "-P", "-m", "t2i_shards.pipeline.stages.isolated", str(theirs.fileno()), *limits],
             pass_fds=[theirs.fileno()],
             # A worker of a cluster imports from where its job was unpacked.
             env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},

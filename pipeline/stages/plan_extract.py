@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from extractors.base import Resources
-from extractors.batch import DEVICES
-from extractors.networks.compiled import compiled_recipe
-from extractors.registry import UnknownCondition, make_extractor
-from extractors.weights.file import WeightsDamaged, WeightsUnavailable
-from pipeline.dataset.dataset import Dataset
-from pipeline.errors import RequestError
-from pipeline.stages.extract import Condition, Extract
+from t2i_shards.extractors.base import Resources
+from t2i_shards.extractors.batch import DEVICES
+from t2i_shards.extractors.networks.compiled import compiled_recipe
+from t2i_shards.extractors.registry import UnknownCondition, make_extractor
+from t2i_shards.extractors.weights.file import WeightsDamaged, WeightsUnavailable
+from t2i_shards.pipeline.dataset.dataset import Dataset
+from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.stages.extract import Condition, Extract
 
 
 def combine(resources: Sequence[Resources], device: str) -> Resources:

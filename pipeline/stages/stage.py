@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
-from extractors.base import Resources
-from pipeline.errors import BrokenStage, IncompleteError
-from pipeline.shards.receipt import Receipt
+from t2i_shards.extractors.base import Resources
+from t2i_shards.pipeline.errors import BrokenStage, IncompleteError
+from t2i_shards.pipeline.shards.receipt import Receipt
 
 IN_A_ROW = 100
 

@@ -10,23 +10,23 @@ from typing import Any
 
 import pyarrow as pa
 
-from extractors.base import Resources
-from extractors.registry import formats
-from pipeline.dataset.aligned import open_aligned
-from pipeline.dataset.dataset import IMAGES, RESERVED, Dataset
-from pipeline.dataset.download_commit import read_seen
-from pipeline.dataset.duplicates import read_marks
-from pipeline.dataset.outcomes import read_rows, rows_path
-from pipeline.dataset.plan import plan_path, read_left_out, read_notes, verify_segment
-from pipeline.dataset.status import list_unplanned
-from pipeline.dataset.tombstones import read_removed
-from pipeline.errors import DamagedShard
-from pipeline.shards.read import load_verified
-from pipeline.shards.receipt import Receipt, shard_name
-from pipeline.shards.sample import Sample
-from pipeline.shards.sample_info import read_info
-from pipeline.shards.store import Store
-from pipeline.stages.stage import StageResult
+from t2i_shards.extractors.base import Resources
+from t2i_shards.extractors.registry import formats
+from t2i_shards.pipeline.dataset.aligned import open_aligned
+from t2i_shards.pipeline.dataset.dataset import IMAGES, RESERVED, Dataset
+from t2i_shards.pipeline.dataset.download_commit import read_seen
+from t2i_shards.pipeline.dataset.duplicates import read_marks
+from t2i_shards.pipeline.dataset.outcomes import read_rows, rows_path
+from t2i_shards.pipeline.dataset.plan import plan_path, read_left_out, read_notes, verify_segment
+from t2i_shards.pipeline.dataset.status import list_unplanned
+from t2i_shards.pipeline.dataset.tombstones import read_removed
+from t2i_shards.pipeline.errors import DamagedShard
+from t2i_shards.pipeline.shards.read import load_verified
+from t2i_shards.pipeline.shards.receipt import Receipt, shard_name
+from t2i_shards.pipeline.shards.sample import Sample
+from t2i_shards.pipeline.shards.sample_info import read_info
+from t2i_shards.pipeline.shards.store import Store
+from t2i_shards.pipeline.stages.stage import StageResult
 
 SEEN_NAME = re.compile(r"(\d{6,})\.seen\.parquet")
 

@@ -3,11 +3,11 @@
 `open_stream` gives a `Stream`; `Stream.take` hands out the samples of any positions of an endless sequence.
 """
 
-from pipeline.stream.lanes import Lanes, choose_lanes, divide_batch
-from pipeline.stream.mixture import Mixture, mix_streams
-from pipeline.stream.open import Extent, measure_extent, open_stream
-from pipeline.stream.order import BLOCK_SHARDS, permute
-from pipeline.stream.stream import HeldOut, Stream, Trouble
+from t2i_shards.pipeline.stream.lanes import Lanes, choose_lanes, divide_batch
+from t2i_shards.pipeline.stream.mixture import Mixture, mix_streams
+from t2i_shards.pipeline.stream.open import Extent, measure_extent, open_stream
+from t2i_shards.pipeline.stream.order import BLOCK_SHARDS, permute
+from t2i_shards.pipeline.stream.stream import HeldOut, Stream, Trouble
 
 __all__ = [
     "BLOCK_SHARDS",

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
 from typing import TypeVar
 
-from pipeline.errors import BrokenStage, IncompleteError, RequestError, describe_error
-from pipeline.shards.sample import Sample
-from pipeline.stages.stage import IN_A_ROW
-from pipeline.stream.opened import Opened
-from pipeline.stream.order import Block, Shape
+from t2i_shards.pipeline.errors import BrokenStage, IncompleteError, RequestError, describe_error
+from t2i_shards.pipeline.shards.sample import Sample
+from t2i_shards.pipeline.stages.stage import IN_A_ROW
+from t2i_shards.pipeline.stream.opened import Opened
+from t2i_shards.pipeline.stream.order import Block, Shape
 
 log = logging.getLogger(__name__)
 

@@ -15,13 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.dataset.dataset import Dataset
-from pipeline.dataset.outcomes import OK, read_outcomes
-from pipeline.errors import DamagedShard, RequestError
-from pipeline.image.geometry import load_geometry
-from pipeline.stream.lanes import ONE_LANE
-from pipeline.stream.order import Block, SampleIndex, SampleIndices, Shape, cut_blocks, permute
-from pipeline.stream.shards import Shards
+from t2i_shards.pipeline.dataset.dataset import Dataset
+from t2i_shards.pipeline.dataset.outcomes import OK, read_outcomes
+from t2i_shards.pipeline.errors import DamagedShard, RequestError
+from t2i_shards.pipeline.image.geometry import load_geometry
+from t2i_shards.pipeline.stream.lanes import ONE_LANE
+from t2i_shards.pipeline.stream.order import Block, SampleIndex, SampleIndices, Shape, cut_blocks, permute
+from t2i_shards.pipeline.stream.shards import Shards
 
 
 @dataclass(frozen=True)

@@ -16,13 +16,13 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from pipeline.errors import DamagedShard, describe_error
-from pipeline.shards.read import gone
-from pipeline.shards.receipt import check_keys
-from pipeline.shards.store import Store
-from pipeline.stream.index import Vouched, index_shard
-from pipeline.stream.locks import locked
-from pipeline.stream.verified import VerifiedShard, note, open_verified
+from t2i_shards.pipeline.errors import DamagedShard, describe_error
+from t2i_shards.pipeline.shards.read import gone
+from t2i_shards.pipeline.shards.receipt import check_keys
+from t2i_shards.pipeline.shards.store import Store
+from t2i_shards.pipeline.stream.index import Vouched, index_shard
+from t2i_shards.pipeline.stream.locks import locked
+from t2i_shards.pipeline.stream.verified import VerifiedShard, note, open_verified
 
 log = logging.getLogger(__name__)
 

@@ -7,12 +7,12 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from extractors.atomic import cache_folder
-from pipeline.errors import RequestError, describe_error
-from pipeline.shards.folder_store import FolderStore
-from pipeline.shards.store import Store
-from pipeline.stream.cache import ShardCache
-from pipeline.stream.order import cut_blocks
+from t2i_shards.extractors.atomic import cache_folder
+from t2i_shards.pipeline.errors import RequestError, describe_error
+from t2i_shards.pipeline.shards.folder_store import FolderStore
+from t2i_shards.pipeline.shards.store import Store
+from t2i_shards.pipeline.stream.cache import ShardCache
+from t2i_shards.pipeline.stream.order import cut_blocks
 
 log = logging.getLogger(__name__)
 

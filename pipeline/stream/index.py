@@ -16,9 +16,9 @@ from zlib import crc32
 
 import msgspec
 
-from pipeline.errors import DamagedShard
-from pipeline.shards.receipt import check_sha256, check_size
-from pipeline.shards.tar import TarError, group_members, scan_members
+from t2i_shards.pipeline.errors import DamagedShard
+from t2i_shards.pipeline.shards.receipt import check_sha256, check_size
+from t2i_shards.pipeline.shards.tar import TarError, group_members, scan_members
 
 CHUNK = 8 << 20
 """Bytes that are read and hashed in one go."""

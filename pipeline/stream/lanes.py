@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.errors import RequestError
+from t2i_shards.pipeline.errors import RequestError
 
 DEFAULT_LANES = 8
 """Lanes of a new run that asks for no number. A single reader keeps at least ten shards of each open."""

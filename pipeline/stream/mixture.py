@@ -15,13 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.errors import RequestError
-from pipeline.shards.receipt import digest_json
-from pipeline.shards.sample import Sample
-from pipeline.stream.block import Make, T
-from pipeline.stream.order import permute
-from pipeline.stream.share import check_ranks, read_share
-from pipeline.stream.stream import HeldOut, Stream, Trouble
+from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.shards.receipt import digest_json
+from t2i_shards.pipeline.shards.sample import Sample
+from t2i_shards.pipeline.stream.block import Make, T
+from t2i_shards.pipeline.stream.order import permute
+from t2i_shards.pipeline.stream.share import check_ranks, read_share
+from t2i_shards.pipeline.stream.stream import HeldOut, Stream, Trouble
 
 PERIOD = 1000
 """Length of the pattern: shares are exact to a thousandth."""

@@ -6,20 +6,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.dataset.aligned import Receipts, check_current
-from pipeline.dataset.columns import whole_column
-from pipeline.dataset.dataset import IMAGES, Dataset
-from pipeline.dataset.duplicates import read_duplicates
-from pipeline.dataset.tombstones import LeftOut, add_tombstones, count_tombstone_tables, read_tombstones
-from pipeline.errors import RequestError
-from pipeline.shards.receipt import Receipt
-from pipeline.stream.buckets import BucketOrder, read_shapes
-from pipeline.stream.caching import open_cache
-from pipeline.stream.lanes import ONE_LANE, Lanes
-from pipeline.stream.open_files import allow_files
-from pipeline.stream.order import BLOCK_SHARDS, BlockOrder, Order, SampleIndices
-from pipeline.stream.shards import Shards
-from pipeline.stream.stream import Stream
+from t2i_shards.pipeline.dataset.aligned import Receipts, check_current
+from t2i_shards.pipeline.dataset.columns import whole_column
+from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
+from t2i_shards.pipeline.dataset.duplicates import read_duplicates
+from t2i_shards.pipeline.dataset.tombstones import LeftOut, add_tombstones, count_tombstone_tables, read_tombstones
+from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.shards.receipt import Receipt
+from t2i_shards.pipeline.stream.buckets import BucketOrder, read_shapes
+from t2i_shards.pipeline.stream.caching import open_cache
+from t2i_shards.pipeline.stream.lanes import ONE_LANE, Lanes
+from t2i_shards.pipeline.stream.open_files import allow_files
+from t2i_shards.pipeline.stream.order import BLOCK_SHARDS, BlockOrder, Order, SampleIndices
+from t2i_shards.pipeline.stream.shards import Shards
+from t2i_shards.pipeline.stream.stream import Stream
 
 
 @dataclass(frozen=True)

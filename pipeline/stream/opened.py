@@ -7,9 +7,9 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import overload
 
-from pipeline.shards.sample import Sample
-from pipeline.stream.index import Entry, Member
-from pipeline.stream.verified import VerifiedShard
+from t2i_shards.pipeline.shards.sample import Sample
+from t2i_shards.pipeline.stream.index import Entry, Member
+from t2i_shards.pipeline.stream.verified import VerifiedShard
 
 Located = Mapping[str, tuple[VerifiedShard, Member]]
 """member -> where it is."""

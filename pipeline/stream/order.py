@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from pipeline.stream.lanes import ONE_LANE, Lanes
+from t2i_shards.pipeline.stream.lanes import ONE_LANE, Lanes
 
 T = TypeVar("T")
 BLOCK_SHARDS = 10

@@ -7,15 +7,15 @@ from collections.abc import Set as AbstractSet
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Protocol
 
-from pipeline.dataset.aligned import Receipts, dropped_keys, open_aligned
-from pipeline.dataset.dataset import IMAGES
-from pipeline.dataset.tombstones import LeftOut
-from pipeline.shards.commit import tar_path
-from pipeline.shards.receipt import Receipt, digest_json, digest_receipts
-from pipeline.shards.store import Store
-from pipeline.stream.cache import ShardCache, open_vouched
-from pipeline.stream.index import Vouched
-from pipeline.stream.opened import LocatedSample, Opened, locate_samples, open_samples
+from t2i_shards.pipeline.dataset.aligned import Receipts, dropped_keys, open_aligned
+from t2i_shards.pipeline.dataset.dataset import IMAGES
+from t2i_shards.pipeline.dataset.tombstones import LeftOut
+from t2i_shards.pipeline.shards.commit import tar_path
+from t2i_shards.pipeline.shards.receipt import Receipt, digest_json, digest_receipts
+from t2i_shards.pipeline.shards.store import Store
+from t2i_shards.pipeline.stream.cache import ShardCache, open_vouched
+from t2i_shards.pipeline.stream.index import Vouched
+from t2i_shards.pipeline.stream.opened import LocatedSample, Opened, locate_samples, open_samples
 
 OPENERS = 4
 """Shards that are verified at once. Hashing lets go of the interpreter, and a store far away answers several

@@ -7,9 +7,9 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
-from pipeline.errors import RequestError
-from pipeline.shards.sample import Sample
-from pipeline.stream.block import Make
+from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.shards.sample import Sample
+from t2i_shards.pipeline.stream.block import Make
 
 
 def check_ranks(rank: int, ranks: int | None) -> int:

@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from pipeline.errors import DamagedShard, RequestError
-from pipeline.shards.receipt import digest_json
-from pipeline.shards.sample import Sample
-from pipeline.stream.block import BlockReader, Make, T
-from pipeline.stream.lanes import Lanes
-from pipeline.stream.opened import Opened
-from pipeline.stream.order import Block, Order, SampleIndex
-from pipeline.stream.shards import ShardPrefetcher, ShardSource
-from pipeline.stream.share import check_ranks, read_share
+from t2i_shards.pipeline.errors import DamagedShard, RequestError
+from t2i_shards.pipeline.shards.receipt import digest_json
+from t2i_shards.pipeline.shards.sample import Sample
+from t2i_shards.pipeline.stream.block import BlockReader, Make, T
+from t2i_shards.pipeline.stream.lanes import Lanes
+from t2i_shards.pipeline.stream.opened import Opened
+from t2i_shards.pipeline.stream.order import Block, Order, SampleIndex
+from t2i_shards.pipeline.stream.shards import ShardPrefetcher, ShardSource
+from t2i_shards.pipeline.stream.share import check_ranks, read_share
 
 log = logging.getLogger(__name__)
 

@@ -19,11 +19,11 @@ from typing import BinaryIO
 
 import msgspec
 
-from extractors.atomic import write_file
-from pipeline.errors import DamagedShard, RequestError
-from pipeline.scratch import temporary_folder
-from pipeline.stream.index import Entry, Member, Vouched, index_shard, read_member
-from pipeline.stream.locks import locked
+from t2i_shards.extractors.atomic import write_file
+from t2i_shards.pipeline.errors import DamagedShard, RequestError
+from t2i_shards.pipeline.scratch import temporary_folder
+from t2i_shards.pipeline.stream.index import Entry, Member, Vouched, index_shard, read_member
+from t2i_shards.pipeline.stream.locks import locked
 
 BOUND = 256 << 20
 """Bytes of all indexes; one of a thousand samples in five columns has about 200 kB."""

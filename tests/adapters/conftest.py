@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from adapters.base import StableDiffusion, load_base
+from t2i_shards.adapters.base import StableDiffusion, load_base
 
 
 @pytest.fixture(scope="session")

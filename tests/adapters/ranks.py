@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import distributed
 
-from adapters.training.config import TrainConfig
-from adapters.training.distributed import World
-from jobs.launch.torchrun import IMPORTED
+from t2i_shards.adapters.training.config import TrainConfig
+from t2i_shards.adapters.training.distributed import World
+from t2i_shards.jobs.launch.torchrun import IMPORTED
 from tests.adapters.toys import toy_stream
 
 Work = Callable[[World, Any], Any]
@@ -56,8 +56,8 @@ def _join(rank: int, ranks: int, folder: str, pipe: Connection, work: Work, give
 
 def train_toy(world: World, config: TrainConfig) -> list[tuple[int, str]]:
     """(epoch, key) of each sample that this rank consumed, in order."""
-    from adapters.base import load_base
-    from adapters.training.trainer import Training
+    from t2i_shards.adapters.base import load_base
+    from t2i_shards.adapters.training.trainer import Training
 
     stream = toy_stream()
     training = Training(config, stream, load_base("tiny"), world)
@@ -78,10 +78,10 @@ def broadcast_rank(world: World, given: None) -> Any:
 def train_spoiled(world: World, given: tuple[TrainConfig, str, int]) -> tuple[list[str], int]:
     """What a rank has after a training in which the last rank met a NaN at one step: a digest of the weights after
     each step, and how many steps it skipped. given: the config, "loss" or "gradients", the step from 1 on."""
-    from adapters.base import digest_networks, load_base
-    from adapters.training.loss import Objective
-    from adapters.training.step import Step
-    from adapters.training.trainer import Training
+    from t2i_shards.adapters.base import digest_networks, load_base
+    from t2i_shards.adapters.training.loss import Objective
+    from t2i_shards.adapters.training.step import Step
+    from t2i_shards.adapters.training.trainer import Training
 
     config, what, spoiled = given
     plain_step, plain_loss = Step.__call__, Objective.loss

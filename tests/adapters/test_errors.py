@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from adapters.errors import names_sample
-from pipeline.errors import DamagedShard, RequestError
-from pipeline.shards.sample import Sample
+from t2i_shards.adapters.errors import names_sample
+from t2i_shards.pipeline.errors import DamagedShard, RequestError
+from t2i_shards.pipeline.shards.sample import Sample
 
 SAMPLE = Sample("000007", {"jpg": b"picture"})
 

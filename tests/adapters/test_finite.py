@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from adapters.finite import find_not_finite, name_not_finite
+from t2i_shards.adapters.finite import find_not_finite, name_not_finite
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])

@@ -11,13 +11,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from adapters.model.adapter import make_adapter
-from adapters.model.config import adapter_config_for
-from adapters.model.diffusers_io import WEIGHTS
-from adapters.run_folder import claim_run, read_held_out, read_summary, write_held_out
-from adapters.training.checkpoint import TrainProgress, TrainState, resume, save_checkpoint
-from pipeline.errors import RequestError
-from pipeline.stream import HeldOut
+from t2i_shards.adapters.model.adapter import make_adapter
+from t2i_shards.adapters.model.config import adapter_config_for
+from t2i_shards.adapters.model.diffusers_io import WEIGHTS
+from t2i_shards.adapters.run_folder import claim_run, read_held_out, read_summary, write_held_out
+from t2i_shards.adapters.training.checkpoint import TrainProgress, TrainState, resume, save_checkpoint
+from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.stream import HeldOut
 
 WRONG = [b"", b"{", b"\xff\xfe\x00", b"null", b"[1]", b"{}", b"[" * 200_000, b"9" * 6000]
 

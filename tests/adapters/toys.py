@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import cv2
 import numpy as np
 
-from adapters.training.config import (
+from t2i_shards.adapters.training.config import (
     BaseConfig,
     ComputeConfig,
     ExtractorConfig,
@@ -20,12 +20,12 @@ from adapters.training.config import (
     TrainConfig,
     VisitConfig,
 )
-from adapters.training.data import DataConfig
-from extractors.registry import format_of
-from pipeline.image.geometry import Placement
-from pipeline.image.stored import encode_jpeg
-from pipeline.shards.sample import Sample
-from pipeline.shards.sample_info import SampleInfo
+from t2i_shards.adapters.training.data import DataConfig
+from t2i_shards.extractors.registry import format_of
+from t2i_shards.pipeline.image.geometry import Placement
+from t2i_shards.pipeline.image.stored import encode_jpeg
+from t2i_shards.pipeline.shards.sample import Sample
+from t2i_shards.pipeline.shards.sample_info import SampleInfo
 
 T = TypeVar("T")
 

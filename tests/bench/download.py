@@ -14,7 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from pipeline.dataset.dataset import IMAGES, Dataset
+from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
 from tests.bench.measure import Row, in_turns
 from tests.bench.web import make_pictures, serve
 

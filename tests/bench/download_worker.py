@@ -17,11 +17,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.download.limits import Limits
-from pipeline.download.shard import Downloads, import_downloader
-from pipeline.image.geometry import Geometry
-from pipeline.sources.laion.source import LaionSource
-from pipeline.stages.ingest import Ingest, plan_dataset
+from t2i_shards.pipeline.download.limits import Limits
+from t2i_shards.pipeline.download.shard import Downloads, import_downloader
+from t2i_shards.pipeline.image.geometry import Geometry
+from t2i_shards.pipeline.sources.laion.source import LaionSource
+from t2i_shards.pipeline.stages.ingest import Ingest, plan_dataset
 
 SIZE, THREADS = 512, 64
 

@@ -11,11 +11,11 @@ from typing import Any
 import cv2
 import numpy as np
 
-from extractors.color import Color
-from pipeline.dataset.dataset import Dataset
-from pipeline.engine import run
-from pipeline.stages import Extract, plan_extract
-from pipeline.stages.stage import StageResult
+from t2i_shards.extractors.color import Color
+from t2i_shards.pipeline.dataset.dataset import Dataset
+from t2i_shards.pipeline.engine import run
+from t2i_shards.pipeline.stages import Extract, plan_extract
+from t2i_shards.pipeline.stages.stage import StageResult
 from tests.bench.measure import Row, cpu_seconds
 from tests.bench.toy import make_dataset
 

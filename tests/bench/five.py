@@ -14,8 +14,8 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from pipeline.dataset.dataset import IMAGES, Dataset
-from pipeline.stages import Extract, plan_extract
+from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
+from t2i_shards.pipeline.stages import Extract, plan_extract
 from tests.bench.measure import Row
 from tests.bench.peers import PEERS, load_peer
 from tests.bench.photographs import draw_photograph

@@ -24,11 +24,11 @@ from typing import Any
 
 import numpy as np
 
-from extractors.batch import Batch, DeviceUnavailable, find_device
-from pipeline.dataset.dataset import IMAGES, Dataset
-from pipeline.image.geometry import Geometry
-from pipeline.stages import Extract, plan_extract
-from pipeline.stages.ingest import Ingest, plan_dataset
+from t2i_shards.extractors.batch import Batch, DeviceUnavailable, find_device
+from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
+from t2i_shards.pipeline.image.geometry import Geometry
+from t2i_shards.pipeline.stages import Extract, plan_extract
+from t2i_shards.pipeline.stages.ingest import Ingest, plan_dataset
 from tests.bench.busy import Busy
 from tests.bench.peers import PEERS, load_peer
 from tests.bench.photographs import draw_photograph
@@ -169,7 +169,7 @@ def measure_cost(stage: Extract, dataset: Dataset) -> Cost:
 
 
 def decode(jpeg: bytes) -> np.ndarray:
-    from pipeline.image.stored import decode_rgb
+    from t2i_shards.pipeline.image.stored import decode_rgb
 
     return np.asarray(decode_rgb(jpeg))
 

@@ -14,16 +14,16 @@ import torch
 from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from adapters.base import StableDiffusion
-from adapters.base.tiny import build_tokenizer, byte_vocabulary
-from adapters.training.batch import scale_pictures
-from adapters.training.loader import MicroBatches, load_batches
-from adapters.training.step import Step
-from adapters.training.trainer import Training
-from extractors.networks.vae import SHAPE, VaeEncoder
-from extractors.registry import format_of
-from pipeline.image.stored import decode_rgb
-from pipeline.shards.sample import Sample
+from t2i_shards.adapters.base import StableDiffusion
+from t2i_shards.adapters.base.tiny import build_tokenizer, byte_vocabulary
+from t2i_shards.adapters.training.batch import scale_pictures
+from t2i_shards.adapters.training.loader import MicroBatches, load_batches
+from t2i_shards.adapters.training.step import Step
+from t2i_shards.adapters.training.trainer import Training
+from t2i_shards.extractors.networks.vae import SHAPE, VaeEncoder
+from t2i_shards.extractors.registry import format_of
+from t2i_shards.pipeline.image.stored import decode_rgb
+from t2i_shards.pipeline.shards.sample import Sample
 from tests.adapters.toys import MemoryStream, toy_config, toy_sample
 from tests.bench.measure import Row, in_turns, timed
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from pipeline.dataset.dataset import Dataset, Description
-from pipeline.shards.receipt import shard_name, to_json
+from t2i_shards.pipeline.dataset.dataset import Dataset, Description
+from t2i_shards.pipeline.shards.receipt import shard_name, to_json
 from tests.bench.measure import Row
 
 SHARDS, LEFT = 10_000, 37

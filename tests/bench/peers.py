@@ -39,9 +39,9 @@ def depth(weights: Path, device: str, size: int) -> Peer:
 
 def keypose(weights: Path, device: str, size: int) -> Peer:
     """Drawn as the adapter saw it."""
-    from extractors.keypose import RTMO
-    from extractors.maps.people import People, draw_people
-    from extractors.networks.openmmlab import import_mmpose
+    from t2i_shards.extractors.keypose import RTMO
+    from t2i_shards.extractors.maps.people import People, draw_people
+    from t2i_shards.extractors.networks.openmmlab import import_mmpose
 
     folder = Path(str(import_mmpose().__file__)).parent / ".mim" / "configs" / "body_2d_keypoint"
     from mmpose.apis import inference_bottomup, init_model
@@ -65,10 +65,10 @@ def seg(weights: Path, device: str, size: int) -> Peer:
     import torch
     from transformers import Mask2FormerImageProcessor
 
-    from extractors.maps.coco_classes import PANOPTIC_TO_VALUE
-    from extractors.maps.palette import PALETTE
-    from extractors.networks.mask2former import load_mask2former
-    from extractors.segmentation import SWIN_TINY
+    from t2i_shards.extractors.maps.coco_classes import PANOPTIC_TO_VALUE
+    from t2i_shards.extractors.maps.palette import PALETTE
+    from t2i_shards.extractors.networks.mask2former import load_mask2former
+    from t2i_shards.extractors.segmentation import SWIN_TINY
 
     model: Any = load_mask2former(weights / SWIN_TINY.name / SWIN_TINY.filename).model.to(device)
     processor = Mask2FormerImageProcessor(size={"height": 384, "width": 384}, ignore_index=255)

@@ -16,11 +16,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from pipeline.dataset.dataset import Dataset
-from pipeline.publish import index, pack
-from pipeline.publish.config import Publication
-from pipeline.publish.plan import plan_publish
-from pipeline.shards.store import open_store
+from t2i_shards.pipeline.dataset.dataset import Dataset
+from t2i_shards.pipeline.publish import index, pack
+from t2i_shards.pipeline.publish.config import Publication
+from t2i_shards.pipeline.publish.plan import plan_publish
+from t2i_shards.pipeline.shards.store import open_store
 from tests.bench.measure import Row, in_turns
 from tests.bench.toy import make_dataset
 from tests.faults.toys import Pictures, make_images

@@ -11,19 +11,19 @@ import resource
 import sys
 from pathlib import Path
 
-from pipeline.dataset.dataset import IMAGES, Dataset
-from pipeline.dataset.outcomes import encode_rows, rows_path
-from pipeline.engine import run
-from pipeline.image.geometry import Geometry
-from pipeline.image.stored import encode_jpeg
-from pipeline.publish import Publication, publish
-from pipeline.publish.readers import read_webdataset
-from pipeline.shards.commit import commit_samples
-from pipeline.shards.receipt import to_compact_json
-from pipeline.shards.sample import Sample
-from pipeline.shards.store import open_store
-from pipeline.sources.row import Row
-from pipeline.stages.ingest import plan_dataset
+from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
+from t2i_shards.pipeline.dataset.outcomes import encode_rows, rows_path
+from t2i_shards.pipeline.engine import run
+from t2i_shards.pipeline.image.geometry import Geometry
+from t2i_shards.pipeline.image.stored import encode_jpeg
+from t2i_shards.pipeline.publish import Publication, publish
+from t2i_shards.pipeline.publish.readers import read_webdataset
+from t2i_shards.pipeline.shards.commit import commit_samples
+from t2i_shards.pipeline.shards.receipt import to_compact_json
+from t2i_shards.pipeline.shards.sample import Sample
+from t2i_shards.pipeline.shards.store import open_store
+from t2i_shards.pipeline.sources.row import Row
+from t2i_shards.pipeline.stages.ingest import plan_dataset
 from tests.faults.toys import Pictures
 
 SAMPLES, SHARD = 100_000, 1000

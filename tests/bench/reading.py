@@ -6,13 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 from unittest import mock
 
-from pipeline.image.stored import decode_rgb
-from pipeline.shards.commit import tar_path
-from pipeline.shards.receipt import Receipt
-from pipeline.shards.sample import Sample
-from pipeline.shards.store import Store
-from pipeline.shards.tar import read_samples
-from pipeline.stream import open_stream, shards
+from t2i_shards.pipeline.image.stored import decode_rgb
+from t2i_shards.pipeline.shards.commit import tar_path
+from t2i_shards.pipeline.shards.receipt import Receipt
+from t2i_shards.pipeline.shards.sample import Sample
+from t2i_shards.pipeline.shards.store import Store
+from t2i_shards.pipeline.shards.tar import read_samples
+from t2i_shards.pipeline.stream import open_stream, shards
 from tests.bench.measure import Row, in_turns, timed
 from tests.bench.toy import make_dataset
 

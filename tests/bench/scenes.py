@@ -6,8 +6,8 @@ import statistics
 import time
 from pathlib import Path
 
-from pipeline.image.stored import use_threads
-from pipeline.scenes import render
+from t2i_shards.pipeline.image.stored import use_threads
+from t2i_shards.pipeline.scenes import render
 from tests.bench.measure import Row
 
 PICTURES, ROUNDS = 60, 5

@@ -91,7 +91,7 @@ def per_cpu_second(picture: np.ndarray, threads: int) -> float:
 
 
 def load_ours(weights: Path) -> None:
-    from extractors.sketch import Sketch
+    from t2i_shards.extractors.sketch import Sketch
 
     provide(["sketch"], weights)
     sketch = Sketch("default", weights)

@@ -15,13 +15,13 @@ from pathlib import Path
 from time import process_time
 from typing import Any
 
-from extractors.maps import png
-from jobs.command import EngineOptions
-from jobs.extract import ExtractCommand
-from jobs.publish import PublishCommand
-from pipeline.image.stored import decode_rgb
-from pipeline.publish import open_published
-from pipeline.stream import open_stream
+from t2i_shards.extractors.maps import png
+from t2i_shards.jobs.command import EngineOptions
+from t2i_shards.jobs.extract import ExtractCommand
+from t2i_shards.jobs.publish import PublishCommand
+from t2i_shards.pipeline.image.stored import decode_rgb
+from t2i_shards.pipeline.publish import open_published
+from t2i_shards.pipeline.stream import open_stream
 from tests.bench.measure import Row
 from tests.bench.photographs import draw_photograph
 from tests.bench.toy import make_dataset

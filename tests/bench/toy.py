@@ -12,13 +12,13 @@ from typing import Any
 import cv2
 import numpy as np
 
-from extractors.base import Resources
-from pipeline.dataset.dataset import IMAGES, Dataset
-from pipeline.engine import run
-from pipeline.image.geometry import Geometry
-from pipeline.sources.base import Opener, Original
-from pipeline.sources.row import Row
-from pipeline.stages.ingest import Ingest, plan_dataset
+from t2i_shards.extractors.base import Resources
+from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
+from t2i_shards.pipeline.engine import run
+from t2i_shards.pipeline.image.geometry import Geometry
+from t2i_shards.pipeline.sources.base import Opener, Original
+from t2i_shards.pipeline.sources.row import Row
+from t2i_shards.pipeline.stages.ingest import Ingest, plan_dataset
 
 
 def draw_noise(number: int, size: int) -> np.ndarray:

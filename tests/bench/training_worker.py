@@ -16,15 +16,15 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKL, EulerDiscreteScheduler, UNet2DConditionModel
 
-from adapters.base import StableDiffusion, load_base, tiny
-from adapters.base.load import freeze_to
-from adapters.model.adapter import make_adapter
-from adapters.model.config import adapter_config_for
-from adapters.training.batch import Batch, scale_control_images, scale_pictures
-from adapters.training.distributed import World
-from adapters.training.loader import RankBatch
-from adapters.training.loss import Objective
-from adapters.training.step import Step
+from t2i_shards.adapters.base import StableDiffusion, load_base, tiny
+from t2i_shards.adapters.base.load import freeze_to
+from t2i_shards.adapters.model.adapter import make_adapter
+from t2i_shards.adapters.model.config import adapter_config_for
+from t2i_shards.adapters.training.batch import Batch, scale_control_images, scale_pictures
+from t2i_shards.adapters.training.distributed import World
+from t2i_shards.adapters.training.loader import RankBatch
+from t2i_shards.adapters.training.loss import Objective
+from t2i_shards.adapters.training.step import Step
 
 SIZE, BATCH, STEPS = 256, 4, 4
 WIDTHS = (96, 192, 384)

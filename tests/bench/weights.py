@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from extractors.atomic import sha256_of
-from extractors.registry import weight_files
-from extractors.weights.file import WeightFile
+from t2i_shards.extractors.atomic import sha256_of
+from t2i_shards.extractors.registry import weight_files
+from t2i_shards.extractors.weights.file import WeightFile
 from tests.conftest import ASSETS
 from tests.contract.checkpoints import draw
 

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from extractors import keypose
-from extractors.atomic import sha256_of
-from extractors.networks.mmpose_models import CROP, build_model
-from extractors.weights.file import WeightFile
-from extractors.weights.resolve import find
+from t2i_shards.extractors import keypose
+from t2i_shards.extractors.atomic import sha256_of
+from t2i_shards.extractors.networks.mmpose_models import CROP, build_model
+from t2i_shards.extractors.weights.file import WeightFile
+from t2i_shards.extractors.weights.resolve import find
 from tests.extractors import published_networks as networks
 from tests.extractors.mmpose_networks import settle
 
@@ -46,7 +46,7 @@ def write_vae(path: Path) -> None:
 
 
 def write_tiny_vae(path: Path) -> None:
-    from extractors.networks.mini_vae import build_vae
+    from t2i_shards.extractors.networks.mini_vae import build_vae
 
     build_vae().save_pretrained(path.parent)
 

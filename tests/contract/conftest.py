@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from extractors.base import Extractor
-from extractors.registry import EXTRACTORS, make_extractor, weight_files
-from extractors.weights import resolve as weights
+from t2i_shards.extractors.base import Extractor
+from t2i_shards.extractors.registry import EXTRACTORS, make_extractor, weight_files
+from t2i_shards.extractors.weights import resolve as weights
 from tests.conftest import ASSETS
 from tests.contract.checkpoints import provide
 

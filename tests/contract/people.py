@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from extractors.base import Extractor
-from pipeline.scenes import render
+from t2i_shards.extractors.base import Extractor
+from t2i_shards.pipeline.scenes import render
 
 HELD_OUT = 2_000_000
 """Seed of scenes that no training draws from."""

@@ -9,16 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from extractors.base import Extractor, Map
-from extractors.batch import Batch
-from extractors.maps.crop import fixed_side
-from extractors.maps.people import People
-from extractors.networks.compiled import compile_networks
-from extractors.registry import format_of
-from pipeline.dataset.dataset import IMAGES
-from pipeline.image.stored import decode_rgb
-from pipeline.scenes import render
-from pipeline.stages import plan_extract
+from t2i_shards.extractors.base import Extractor, Map
+from t2i_shards.extractors.batch import Batch
+from t2i_shards.extractors.maps.crop import fixed_side
+from t2i_shards.extractors.maps.people import People
+from t2i_shards.extractors.networks.compiled import compile_networks
+from t2i_shards.extractors.registry import format_of
+from t2i_shards.pipeline.dataset.dataset import IMAGES
+from t2i_shards.pipeline.image.stored import decode_rgb
+from t2i_shards.pipeline.scenes import render
+from t2i_shards.pipeline.stages import plan_extract
 from tests.contract.conftest import Registered, crop
 from tests.contract.people import moved
 from tests.faults.toys import Pictures, make_images

@@ -15,15 +15,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from extractors.maps import png
-from extractors.registry import EXTRACTORS, conditions, make_extractor
-from jobs.__main__ import run
-from pipeline.dataset.dataset import IMAGES, Dataset
-from pipeline.image.stored import decode_rgb
-from pipeline.report import collect_dataset, render_page
-from pipeline.report.plots import draw_numbers
-from pipeline.runlog import read_log
-from pipeline.stages import plan_extract
+from t2i_shards.extractors.maps import png
+from t2i_shards.extractors.registry import EXTRACTORS, conditions, make_extractor
+from t2i_shards.jobs.__main__ import run
+from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
+from t2i_shards.pipeline.image.stored import decode_rgb
+from t2i_shards.pipeline.report import collect_dataset, render_page
+from t2i_shards.pipeline.report.plots import draw_numbers
+from t2i_shards.pipeline.runlog import read_log
+from t2i_shards.pipeline.stages import plan_extract
 from tests.contract import normals
 from tests.contract import test_extractors as suite
 from tests.contract.conftest import Registered, crop

@@ -15,17 +15,17 @@ from typing import Any
 
 import pytest
 
-from adapters.model.diffusers_io import WEIGHTS
-from jobs.__main__ import run
-from pipeline.dataset.dataset import Dataset
-from pipeline.dataset.tombstones import read_tombstones
-from pipeline.publish.check import check_lists, plan_check
-from pipeline.report import collect_dataset, render_page
-from pipeline.runlog import read_log
-from pipeline.shards.store import FolderStore
-from pipeline.stages import plan_extract
-from pipeline.stages.verify import plan_verify, verify_columns, verify_plan, verify_tables
-from pipeline.stream import open_stream
+from t2i_shards.adapters.model.diffusers_io import WEIGHTS
+from t2i_shards.jobs.__main__ import run
+from t2i_shards.pipeline.dataset.dataset import Dataset
+from t2i_shards.pipeline.dataset.tombstones import read_tombstones
+from t2i_shards.pipeline.publish.check import check_lists, plan_check
+from t2i_shards.pipeline.report import collect_dataset, render_page
+from t2i_shards.pipeline.runlog import read_log
+from t2i_shards.pipeline.shards.store import FolderStore
+from t2i_shards.pipeline.stages import plan_extract
+from t2i_shards.pipeline.stages.verify import plan_verify, verify_columns, verify_plan, verify_tables
+from t2i_shards.pipeline.stream import open_stream
 from tests.pipeline.publish.toys import contents, publish_here
 from tests.pipeline.report.crawl import look_here
 

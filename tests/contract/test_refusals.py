@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from extractors.batch import DeviceUnavailable
-from extractors.registry import make_extractor, weight_files
-from extractors.weights import resolve as weights
-from extractors.weights.file import WeightFile, WeightsDamaged, WeightsUnavailable
-from jobs.extract import ExtractCommand, choose_device
-from pipeline.dataset.dataset import IMAGES, Dataset
-from pipeline.errors import RequestError
-from pipeline.stages import plan_extract
+from t2i_shards.extractors.batch import DeviceUnavailable
+from t2i_shards.extractors.registry import make_extractor, weight_files
+from t2i_shards.extractors.weights import resolve as weights
+from t2i_shards.extractors.weights.file import WeightFile, WeightsDamaged, WeightsUnavailable
+from t2i_shards.jobs.extract import ExtractCommand, choose_device
+from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
+from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.stages import plan_extract
 from tests.contract.conftest import REGISTERED, no_network
 from tests.faults.toys import Pictures, make_images
 
@@ -91,7 +91,7 @@ def test_the_command_refuses_a_gpu_that_is_not_there_and_a_device_that_is_none(
 ) -> None:
     import torch
 
-    from jobs.command import EngineOptions
+    from t2i_shards.jobs.command import EngineOptions
 
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     local = EngineOptions(engine="local", workers=1)

@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import nn
 
-from extractors.atomic import sha256_of
-from extractors.weights.file import WeightFile
+from t2i_shards.extractors.atomic import sha256_of
+from t2i_shards.extractors.weights.file import WeightFile
 
 
 def published(channels: int, dilated: int) -> nn.Module:
@@ -41,7 +41,7 @@ def published_depth_anything() -> Any:
     import torch
     from transformers import DepthAnythingConfig, DepthAnythingForDepthEstimation, Dinov2Config
 
-    from extractors.networks.depth_anything import BACKBONE, CONFIG
+    from t2i_shards.extractors.networks.depth_anything import BACKBONE, CONFIG
 
     config = DepthAnythingConfig(backbone_config=Dinov2Config(**BACKBONE), **CONFIG)
     network = DepthAnythingForDepthEstimation(config).eval()
@@ -58,7 +58,7 @@ def published_mask2former() -> Any:
     import torch
     from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation, SwinConfig
 
-    from extractors.networks.mask2former import BACKBONE, CONFIG
+    from t2i_shards.extractors.networks.mask2former import BACKBONE, CONFIG
 
     config = Mask2FormerConfig(backbone_config=SwinConfig(**BACKBONE), **CONFIG)
     network = Mask2FormerForUniversalSegmentation(config).eval()
@@ -107,7 +107,7 @@ def published_vae() -> Any:
     """diffusers' autoencoder in the shape of SD 1.5's and SDXL's, with random weights."""
     from diffusers import AutoencoderKL
 
-    from extractors.networks.vae import SHAPE
+    from t2i_shards.extractors.networks.vae import SHAPE
 
     return AutoencoderKL(**SHAPE).eval()
 

@@ -10,7 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from extractors.atomic import commit_folder, create_file, remove_folder, replace_file, write_file, write_json
+from t2i_shards.extractors.atomic import (
+    commit_folder,
+    create_file,
+    remove_folder,
+    replace_file,
+    write_file,
+    write_json,
+)
 
 
 def write(path: Path) -> None:

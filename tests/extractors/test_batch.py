@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from extractors import batch as module
-from extractors.batch import (
+from t2i_shards.extractors import batch as module
+from t2i_shards.extractors.batch import (
     Batch,
     DeviceUnavailable,
     as_batch,
@@ -16,9 +16,9 @@ from extractors.batch import (
     fixed_threads,
     run_fixed,
 )
-from extractors.memory import is_out_of_memory
-from extractors.networks.compiled import compile_networks, compiled_recipe
-from extractors.sketch import Sketch
+from t2i_shards.extractors.memory import is_out_of_memory
+from t2i_shards.extractors.networks.compiled import compile_networks, compiled_recipe
+from t2i_shards.extractors.sketch import Sketch
 
 CPU = torch.device("cpu")
 

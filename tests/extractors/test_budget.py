@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from extractors.budget import (
+from t2i_shards.extractors.budget import (
     EXIF_BYTES,
     MEMORY,
     SEGMENTS,
@@ -21,8 +21,8 @@ from extractors.budget import (
     stored_size,
     webp_size,
 )
-from extractors.maps import png
-from pipeline.image.decode import read_picture
+from t2i_shards.extractors.maps import png
+from t2i_shards.pipeline.image.decode import read_picture
 from tests import bombs
 from tests.conftest import HERE
 
@@ -52,11 +52,11 @@ def run_limited(code: str, room: int) -> subprocess.CompletedProcess[str]:
 
 DECODE = """
 import sys
-from extractors.maps import png
-from pipeline.errors import Drop
-from pipeline.image.decode import decode_picture, read_picture
-from pipeline.image.geometry import Geometry
-from pipeline.image.stored import decode_rgb
+from t2i_shards.extractors.maps import png
+from t2i_shards.pipeline.errors import Drop
+from t2i_shards.pipeline.image.decode import decode_picture, read_picture
+from t2i_shards.pipeline.image.geometry import Geometry
+from t2i_shards.pipeline.image.stored import decode_rgb
 from tests import bombs
 calls = [(eval(given), call) for given, call in {calls}]
 LIMIT

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from skimage import data
 
-from extractors.canny import Canny, draw_thresholds
+from t2i_shards.extractors.canny import Canny, draw_thresholds
 
 
 def photograph(height: int = 96, width: int = 128, top: int = 60) -> np.ndarray:

@@ -4,8 +4,8 @@ import pytest
 from PIL import Image
 from skimage.data import astronaut
 
-from extractors.color import Color
-from extractors.registry import format_of
+from t2i_shards.extractors.color import Color
+from t2i_shards.extractors.registry import format_of
 
 
 @pytest.fixture

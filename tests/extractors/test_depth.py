@@ -11,11 +11,11 @@ import torch
 from skimage import data
 from torch import nn
 
-from extractors import depth
-from extractors.batch import fixed_threads
-from extractors.depth import Depth, to_grey
-from extractors.maps.formats import scale_to_grey
-from extractors.networks.midas import load_midas
+from t2i_shards.extractors import depth
+from t2i_shards.extractors.batch import fixed_threads
+from t2i_shards.extractors.depth import Depth, to_grey
+from t2i_shards.extractors.maps.formats import scale_to_grey
+from t2i_shards.extractors.networks.midas import load_midas
 from tests.extractors.published_networks import (
     published_depth_anything,
     published_midas,
@@ -160,7 +160,7 @@ def test_a_tensor_that_does_not_fit_is_refused(
         state["scratch.output_conv.6.bias"] = torch.ones(1)
     else:
         state["scratch.output_conv.4.bias"] = torch.ones(2)
-    monkeypatch.setattr("extractors.networks.midas.read_tensors", lambda path: state)
+    monkeypatch.setattr("t2i_shards.extractors.networks.midas.read_tensors", lambda path: state)
     with pytest.raises(RuntimeError, match="output_conv"):
         load_midas(tmp_path)
 
@@ -180,7 +180,7 @@ def test_depth_anything_equals_the_published_network(anything: Pair, height: int
 def test_depth_anything_without_one_of_its_tensors_is_refused(anything: Pair, tmp_path: Path) -> None:
     from safetensors.torch import save_file
 
-    from extractors.networks.depth_anything import load_depth_anything
+    from t2i_shards.extractors.networks.depth_anything import load_depth_anything
 
     state = {k: v.contiguous() for k, v in anything.reference.state_dict().items() if k != "head.conv3.bias"}
     save_file(state, tmp_path / "model.safetensors")

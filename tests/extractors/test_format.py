@@ -8,9 +8,9 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from extractors.format import Format, check_size
-from extractors.maps.formats import Grey, Rgb
-from extractors.maps.statistics import EDGE_DENSITY
+from t2i_shards.extractors.format import Format, check_size
+from t2i_shards.extractors.maps.formats import Grey, Rgb
+from t2i_shards.extractors.maps.statistics import EDGE_DENSITY
 
 WINDOW = slice(1, 4), slice(2, 7)
 

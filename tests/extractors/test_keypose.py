@@ -12,16 +12,16 @@ import cv2
 import numpy as np
 import pytest
 
-from extractors.atomic import sha256_of
-from extractors.batch import Batch, find_device, fixed_threads
-from extractors.keypose import HRNET, RTMO, RTMPOSE, VARIANTS, Keypose, Network
-from extractors.maps.people import draw_people
-from extractors.networks.mmpose_models import CROP, SIMCC, build_model
-from extractors.networks.one_stage import OneStage, in_picture, view
-from extractors.networks.openmmlab import import_mmpose
-from extractors.networks.rtmo import rtmo_mini
-from extractors.networks.top_down import sharpness
-from extractors.registry import format_of
+from t2i_shards.extractors.atomic import sha256_of
+from t2i_shards.extractors.batch import Batch, find_device, fixed_threads
+from t2i_shards.extractors.keypose import HRNET, RTMO, RTMPOSE, VARIANTS, Keypose, Network
+from t2i_shards.extractors.maps.people import draw_people
+from t2i_shards.extractors.networks.mmpose_models import CROP, SIMCC, build_model
+from t2i_shards.extractors.networks.one_stage import OneStage, in_picture, view
+from t2i_shards.extractors.networks.openmmlab import import_mmpose
+from t2i_shards.extractors.networks.rtmo import rtmo_mini
+from t2i_shards.extractors.networks.top_down import sharpness
+from t2i_shards.extractors.registry import format_of
 from tests.extractors.mmpose_networks import settle
 
 PUBLISHED = {
@@ -309,7 +309,9 @@ def test_way_into_the_network_and_back(height: int, width: int) -> None:
 
 def test_weights_are_looked_up_for_the_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
-    monkeypatch.setattr("extractors.keypose.resolve", lambda file, folder: asked.append(file.filename))
-    monkeypatch.setattr("extractors.weights.resolve.WeightFile.recipe", lambda file: {"file": file.filename})
+    monkeypatch.setattr("t2i_shards.extractors.keypose.resolve", lambda file, folder: asked.append(file.filename))
+    monkeypatch.setattr(
+        "t2i_shards.extractors.weights.resolve.WeightFile.recipe", lambda file: {"file": file.filename}
+    )
     Keypose("hrnet", tmp_path).recipe()
     assert sorted(asked) == sorted([RTMO.weights.filename, HRNET.weights.filename])

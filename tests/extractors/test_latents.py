@@ -14,13 +14,13 @@ import torch
 from safetensors.torch import load_file, save_file
 from skimage import data
 
-from extractors.atomic import sha256_of
-from extractors.latents import OWN, SD15, SDXL, Latents
-from extractors.maps.crop import fixed_crop, fixed_side
-from extractors.networks.mini_vae import build_vae
-from extractors.networks.vae import digest_encoder, read_encoder
-from extractors.registry import conditions, format_of
-from extractors.weights.file import WeightsDamaged, WeightsUnavailable
+from t2i_shards.extractors.atomic import sha256_of
+from t2i_shards.extractors.latents import OWN, SD15, SDXL, Latents
+from t2i_shards.extractors.maps.crop import fixed_crop, fixed_side
+from t2i_shards.extractors.networks.mini_vae import build_vae
+from t2i_shards.extractors.networks.vae import digest_encoder, read_encoder
+from t2i_shards.extractors.registry import conditions, format_of
+from t2i_shards.extractors.weights.file import WeightsDamaged, WeightsUnavailable
 from tests.extractors.published_networks import published_vae, write_vae
 
 FORM = format_of("latents")

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from extractors.keypose import Keypose
-from extractors.maps.people import People
-from extractors.metrics.keypoints import Found, measure
-from extractors.registry import make_extractor
-from pipeline.scenes import Scene, render
+from t2i_shards.extractors.keypose import Keypose
+from t2i_shards.extractors.maps.people import People
+from t2i_shards.extractors.metrics.keypoints import Found, measure
+from t2i_shards.extractors.registry import make_extractor
+from t2i_shards.pipeline.scenes import Scene, render
 
 HELD_OUT = 2_000_000
 """Seed of scenes that no training draws from."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from extractors.records import BadRecord, Count, Positive, decode_record
+from t2i_shards.extractors.records import BadRecord, Count, Positive, decode_record
 
 
 @dataclass(frozen=True)

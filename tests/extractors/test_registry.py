@@ -3,7 +3,14 @@ import sys
 
 import pytest
 
-from extractors.registry import EXTRACTORS, UnknownCondition, find_format, format_of, formats, make_extractor
+from t2i_shards.extractors.registry import (
+    EXTRACTORS,
+    UnknownCondition,
+    find_format,
+    format_of,
+    formats,
+    make_extractor,
+)
 
 
 def test_every_variant_of_a_condition_has_its_one_format() -> None:
@@ -39,8 +46,8 @@ def test_an_unknown_format_is_named_with_those_there_are() -> None:
 def test_extractors_are_imported_only_when_asked_for() -> None:
     script = """
 import sys
-from extractors.registry import make_extractor
+from t2i_shards.extractors.registry import make_extractor
 make_extractor("sketch").condition
-assert "torch" not in sys.modules and "extractors.color" not in sys.modules
+assert "torch" not in sys.modules and "t2i_shards.extractors.color" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", script], check=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from extractors.regular import NotRegular, open_regular, read_regular
+from t2i_shards.extractors.regular import NotRegular, open_regular, read_regular
 
 
 def make_socket(path: Path) -> None:
@@ -53,7 +53,7 @@ def test_a_fifo_that_takes_a_file_s_place_is_not_waited_for(
     regular = (tmp_path / "file").stat()
     os.mkfifo(tmp_path / "fifo")
     before = len(os.listdir("/proc/self/fd"))
-    monkeypatch.setattr("extractors.regular.os.stat", lambda path: regular)
+    monkeypatch.setattr("t2i_shards.extractors.regular.os.stat", lambda path: regular)
     with pytest.raises(NotRegular):
         open_regular(tmp_path / "fifo")
     monkeypatch.undo()

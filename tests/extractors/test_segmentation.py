@@ -12,11 +12,11 @@ import torch
 from skimage import data
 from torch import Tensor, nn
 
-from extractors import segmentation
-from extractors.batch import fixed_threads
-from extractors.maps.coco_classes import COCO_STUFF, MERGED, NOT_IN_USE, PANOPTIC_IDS, PANOPTIC_TO_VALUE
-from extractors.maps.palette import UNLABELLED
-from extractors.segmentation import SWIN_TINY, Segmentation
+from t2i_shards.extractors import segmentation
+from t2i_shards.extractors.batch import fixed_threads
+from t2i_shards.extractors.maps.coco_classes import COCO_STUFF, MERGED, NOT_IN_USE, PANOPTIC_IDS, PANOPTIC_TO_VALUE
+from t2i_shards.extractors.maps.palette import UNLABELLED
+from t2i_shards.extractors.segmentation import SWIN_TINY, Segmentation
 from tests.extractors.published_networks import published_mask2former, sized, write_mask2former
 
 VALUES = np.array(list(PANOPTIC_TO_VALUE.values()))
@@ -132,7 +132,7 @@ def test_a_single_pixel_has_a_class(mask2former: Pair) -> None:
 def test_a_tensor_that_does_not_fit_is_refused(mask2former: Pair, tmp_path: Path) -> None:
     from safetensors.torch import save_file
 
-    from extractors.networks.mask2former import load_mask2former
+    from t2i_shards.extractors.networks.mask2former import load_mask2former
 
     state = {
         k: v.contiguous() for k, v in mask2former.reference.state_dict().items() if k != "class_predictor.bias"

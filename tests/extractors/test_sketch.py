@@ -10,11 +10,11 @@ import pytest
 import torch
 from skimage import data
 
-from extractors.batch import Batch
-from extractors.networks import pidinet_cpu
-from extractors.networks.compiled import compile_networks
-from extractors.networks.pidinet import load_pidinet
-from extractors.sketch import TABLE5, Sketch
+from t2i_shards.extractors.batch import Batch
+from t2i_shards.extractors.networks import pidinet_cpu
+from t2i_shards.extractors.networks.compiled import compile_networks
+from t2i_shards.extractors.networks.pidinet import load_pidinet
+from t2i_shards.extractors.sketch import TABLE5, Sketch
 from tests.extractors.published_networks import checkpoint_of, published
 
 
@@ -58,7 +58,9 @@ def random_sketch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sketch:
         drawn.classifier.weight *= 300  # type: ignore[union-attr, operator]  (else every edge is near 0.5)
     torch.save(checkpoint_of(drawn), path)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    monkeypatch.setattr("extractors.sketch.TABLE5", replace(TABLE5, bytes=path.stat().st_size, sha256=digest))
+    monkeypatch.setattr(
+        "t2i_shards.extractors.sketch.TABLE5", replace(TABLE5, bytes=path.stat().st_size, sha256=digest)
+    )
     extractor = Sketch("default", tmp_path)
     extractor.load("cpu")
     return extractor

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from safetensors.torch import load, save
 
-from pipeline.shards.table import encode_table
+from t2i_shards.pipeline.shards.table import encode_table
 
 SHALLOW = (b"", b"{", b"null", b"[1, 2]", b"<html>", b"\xff\xfe\x00", b"PAR1PAR1", bytes(2000), b"1e999", b"NaN")
 RAW = st.sampled_from([*SHALLOW, b'"\\ud800"', b"9" * 6000, b"[" * 200_000, b'{"a":' * 200_000])

@@ -25,11 +25,11 @@ import pandas  # noqa: F401
 import pyarrow.dataset  # noqa: F401
 import s3fs
 
-from pipeline.dataset.dataset import IMAGES
-from pipeline.errors import DamagedShard, IncompleteError, RequestError
-from pipeline.shards.receipt import Receipt
-from pipeline.shards.store import Store, open_store
-from pipeline.shards.tar import TarWriter
+from t2i_shards.pipeline.dataset.dataset import IMAGES
+from t2i_shards.pipeline.errors import DamagedShard, IncompleteError, RequestError
+from t2i_shards.pipeline.shards.receipt import Receipt
+from t2i_shards.pipeline.shards.store import Store, open_store
+from t2i_shards.pipeline.shards.tar import TarWriter
 from tests.faults.toys import Pictures, make_images
 
 FILE_CALLS = ("link", "fsync", "mkdir", "unlink", "rmdir", "rename", "replace")

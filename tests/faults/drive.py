@@ -14,8 +14,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from jobs.command import WRONG, refuse
-from pipeline.errors import RequestError
+from t2i_shards.jobs.command import WRONG, refuse
+from t2i_shards.pipeline.errors import RequestError
 from tests.faults.toys import Logged, register
 
 CHECKOUT = Path(__file__).parents[2]
@@ -74,18 +74,18 @@ def main() -> int:
 
 
 def _execute(options: argparse.Namespace) -> int:
-    import jobs.extract
-    from jobs.command import EngineOptions, execute
-    from jobs.ingest import IngestFolder, IngestOptions
-    from jobs.publish import PublishCommand
-    from jobs.status import StatusCommand
-    from jobs.verify import VerifyCommand
-    from pipeline.engine import run
-    from pipeline.image.geometry import Geometry
-    from pipeline.publish import Publication
+    import t2i_shards.jobs.extract
+    from t2i_shards.jobs.command import EngineOptions, execute
+    from t2i_shards.jobs.ingest import IngestFolder, IngestOptions
+    from t2i_shards.jobs.publish import PublishCommand
+    from t2i_shards.jobs.status import StatusCommand
+    from t2i_shards.jobs.verify import VerifyCommand
+    from t2i_shards.pipeline.engine import run
+    from t2i_shards.pipeline.image.geometry import Geometry
+    from t2i_shards.pipeline.publish import Publication
 
     noted = (options.log or os.devnull, options.meeting, options.linger)
-    jobs.extract.run = lambda stage, *rest: run(Logged(stage, *noted), *rest)  # type: ignore[attr-defined, assignment]
+    t2i_shards.jobs.extract.run = lambda stage, *rest: run(Logged(stage, *noted), *rest)  # type: ignore[attr-defined, assignment]
     engine = EngineOptions(options.engine, options.workers)
     if options.command == "ingest":
         where = IngestOptions(options.root, options.shard_size)
@@ -99,7 +99,9 @@ def _execute(options: argparse.Namespace) -> int:
         return execute(PublishCommand(options.root, options.to, asked, readers=(), engine=engine))
     conditions = tuple(options.condition.split(","))
     return execute(
-        jobs.extract.ExtractCommand(options.root, conditions, options.variant, device="cpu", engine=engine)
+        t2i_shards.jobs.extract.ExtractCommand(
+            options.root, conditions, options.variant, device="cpu", engine=engine
+        )
     )
 
 

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TypeAlias
 
-from pipeline.download.client import GuardedClient
-from pipeline.download.limits import Limits
-from pipeline.download.reasons import FetchError
+from t2i_shards.pipeline.download.client import GuardedClient
+from t2i_shards.pipeline.download.limits import Limits
+from t2i_shards.pipeline.download.reasons import FetchError
 
 Way: TypeAlias = Callable[[socket.socket, str], None]
 """Answers one request (its head is the second argument); the connection is closed afterwards."""

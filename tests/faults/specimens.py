@@ -14,21 +14,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jobs.__main__ import run
-from pipeline.dataset.dataset import IMAGES, Dataset
-from pipeline.dataset.duplicates import mark_duplicates
-from pipeline.dataset.plan import LEFT_OUT
-from pipeline.dataset.supplement import plan_retry
-from pipeline.dataset.tombstones import remove
-from pipeline.engine.pool import Event, Worker
-from pipeline.image.geometry import Geometry
-from pipeline.shards.receipt import to_json
-from pipeline.shards.sample import Sample
-from pipeline.shards.tar import TarWriter, read_samples
-from pipeline.sources.scenes import ScenesSource
-from pipeline.stages import plan_extract
-from pipeline.stages.ingest import Ingest, claim_truths, plan_dataset
-from pipeline.stages.stage import Stage
+from t2i_shards.jobs.__main__ import run
+from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
+from t2i_shards.pipeline.dataset.duplicates import mark_duplicates
+from t2i_shards.pipeline.dataset.plan import LEFT_OUT
+from t2i_shards.pipeline.dataset.supplement import plan_retry
+from t2i_shards.pipeline.dataset.tombstones import remove
+from t2i_shards.pipeline.engine.pool import Event, Worker
+from t2i_shards.pipeline.image.geometry import Geometry
+from t2i_shards.pipeline.shards.receipt import to_json
+from t2i_shards.pipeline.shards.sample import Sample
+from t2i_shards.pipeline.shards.tar import TarWriter, read_samples
+from t2i_shards.pipeline.sources.scenes import ScenesSource
+from t2i_shards.pipeline.stages import plan_extract
+from t2i_shards.pipeline.stages.ingest import Ingest, claim_truths, plan_dataset
+from t2i_shards.pipeline.stages.stage import Stage
 from tests.pipeline.web import Web, put_failure, put_picture
 
 SECONDS, MEGABYTES = 300, 600

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.dataset.dataset import Dataset
-from pipeline.shards.tar import read_samples
-from pipeline.stages.verify import plan_verify, verify_tables
+from t2i_shards.pipeline.dataset.dataset import Dataset
+from t2i_shards.pipeline.shards.tar import read_samples
+from t2i_shards.pipeline.stages.verify import plan_verify, verify_tables
 from tests.faults.alterations import QUICK, RAW, changed_bytes, changed_json, changed_table
 from tests.faults.specimens import HerePool, World, alter_member, altered, make_downloaded, make_scenes
 from tests.pipeline.publish.toys import publish_here
@@ -62,7 +62,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     make_scenes(base / "scenes")
     publish_here(Dataset.open(os.fspath(base / "web")), base / "packed")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys.modules["pipeline.engine.run"], "open_pool", HerePool)
+        patch.setattr(sys.modules["t2i_shards.pipeline.engine.run"], "open_pool", HerePool)
         patch.chdir(base)
         yield World(base, base / "out")
 

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from extractors.maps import png
-from jobs.__main__ import run
-from jobs.weights import registered
+from t2i_shards.extractors.maps import png
+from t2i_shards.jobs.__main__ import run
+from t2i_shards.jobs.weights import registered
 from tests.faults.alterations import QUICK, RAW, changed_bytes, changed_header, changed_json, changed_tensors
 from tests.faults.specimens import HerePool, World, altered
 from tests.faults.trainings import make_scenes, train_words
@@ -57,7 +57,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     make_scenes(base / "scenes")
     (base / "map.png").write_bytes(png.encode_grey(np.tri(128, dtype=np.uint8) * np.uint8(255)))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys.modules["pipeline.engine.run"], "open_pool", HerePool)
+        patch.setattr(sys.modules["t2i_shards.pipeline.engine.run"], "open_pool", HerePool)
         patch.setenv("T2I_SHARDS_CACHE", str(base / "weights"))
         patch.chdir(base)
         weight = next(weight for _, _, weight in registered() if not (weight.pinned or weight.shipped))

@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 
-from jobs.command import EngineOptions, execute
-from jobs.extract import ExtractCommand
-from jobs.status import StatusCommand
-from jobs.verify import VerifyCommand
-from pipeline.dataset.dataset import Dataset
-from pipeline.engine import run
-from pipeline.errors import IncompleteError
-from pipeline.stages import plan_extract
+from t2i_shards.jobs.command import EngineOptions, execute
+from t2i_shards.jobs.extract import ExtractCommand
+from t2i_shards.jobs.status import StatusCommand
+from t2i_shards.jobs.verify import VerifyCommand
+from t2i_shards.pipeline.dataset.dataset import Dataset
+from t2i_shards.pipeline.engine import run
+from t2i_shards.pipeline.errors import IncompleteError
+from t2i_shards.pipeline.stages import plan_extract
 from tests.faults.drive import drive
 from tests.faults.toys import Logged, Pictures, begun, digests, extract_here, make_images, problems
 

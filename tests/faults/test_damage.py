@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.dataset.dataset import IMAGES, Dataset
-from pipeline.errors import DamagedShard
-from pipeline.shards.tar import BLOCK, read_members
-from pipeline.stages.verify import Verify, plan_verify
-from pipeline.stream import Stream, open_stream
+from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
+from t2i_shards.pipeline.errors import DamagedShard
+from t2i_shards.pipeline.shards.tar import BLOCK, read_members
+from t2i_shards.pipeline.stages.verify import Verify, plan_verify
+from t2i_shards.pipeline.stream import Stream, open_stream
 from tests.faults.toys import Pictures, extract_here, make_images
 
 SHARDS, SHARD_SIZE = 3, 6

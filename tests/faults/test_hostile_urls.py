@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.download import hosts as hosts_module
-from pipeline.download.client import GuardedClient
-from pipeline.download.limits import Limits
-from pipeline.download.reasons import FetchError, kind_of, reason_of
+from t2i_shards.pipeline.download import hosts as hosts_module
+from t2i_shards.pipeline.download.client import GuardedClient
+from t2i_shards.pipeline.download.limits import Limits
+from t2i_shards.pipeline.download.reasons import FetchError, kind_of, reason_of
 from tests.faults.hostile import PICTURE, Server, answer, end_of, redirect
 
 # {p} is the canary's port, which the limits allow: only the guard's look at the rest of the URL stands between.

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from extractors.registry import EXTRACTORS
-from pipeline.dataset.dataset import Dataset
-from pipeline.engine import RunResult, run
-from pipeline.engine.run import Engine
-from pipeline.stages import plan_extract
+from t2i_shards.extractors.registry import EXTRACTORS
+from t2i_shards.pipeline.dataset.dataset import Dataset
+from t2i_shards.pipeline.engine import RunResult, run
+from t2i_shards.pipeline.engine.run import Engine
+from t2i_shards.pipeline.stages import plan_extract
 from tests.faults.drive import drive, finish, start
 from tests.faults.toys import Logged, Pictures, begun, digests, extract_here, make_images, problems, read_log
 

@@ -16,12 +16,12 @@ import psutil
 import pytest
 import torch
 
-from adapters.model.adapter import make_adapter
-from adapters.model.config import adapter_config_for
-from adapters.model.diffusers_io import save_adapter
-from extractors.maps import png
-from jobs.launch.torchrun import IMPORTED
-from pipeline.dataset.dataset import Dataset
+from t2i_shards.adapters.model.adapter import make_adapter
+from t2i_shards.adapters.model.config import adapter_config_for
+from t2i_shards.adapters.model.diffusers_io import save_adapter
+from t2i_shards.extractors.maps import png
+from t2i_shards.jobs.launch.torchrun import IMPORTED
+from t2i_shards.pipeline.dataset.dataset import Dataset
 from tests.faults.bad_web import HEALED, serve
 from tests.faults.test_killed_download import outcomes, samples, write_metadata
 from tests.faults.toys import problems
@@ -35,21 +35,23 @@ GUARD = "--allow-private 127.0.0.0/8 --url-seconds 2 --attempts 1 --picture-byte
 
 
 def _run(words: list[str]) -> None:
-    import extractors.weights.resolve
-    from jobs.__main__ import run
+    import t2i_shards.extractors.weights.resolve
+    from t2i_shards.jobs.__main__ import run
 
     def refuse(*_: object) -> Any:
         raise OSError("no network in tests")
 
     # What judges pictures is not here, and is not asked for.
-    extractors.weights.resolve.fetch_from_hub = extractors.weights.resolve.fetch_from_url = refuse
+    t2i_shards.extractors.weights.resolve.fetch_from_hub = t2i_shards.extractors.weights.resolve.fetch_from_url = (
+        refuse
+    )
     sys.exit(run(words))
 
 
 def start(words: list[str]) -> Any:
     """The command in a process of its own, forked from a server that has the libraries imported."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([*IMPORTED, "jobs.commands"])
+    context.set_forkserver_preload([*IMPORTED, "t2i_shards.jobs.commands"])
     process = context.Process(target=_run, args=(words,))
     process.start()
     return process

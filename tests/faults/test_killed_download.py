@@ -18,10 +18,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.dataset.dataset import IMAGES, Dataset
-from pipeline.dataset.outcomes import OK, decode_rows, rows_path
-from pipeline.shards.commit import load_receipt
-from pipeline.shards.sample import Sample
+from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
+from t2i_shards.pipeline.dataset.outcomes import OK, decode_rows, rows_path
+from t2i_shards.pipeline.shards.commit import load_receipt
+from t2i_shards.pipeline.shards.sample import Sample
 from tests.faults.bad_web import serve, way_of
 from tests.faults.drive import CHECKOUT
 from tests.faults.toys import problems
@@ -67,7 +67,7 @@ def start(metadata: str, root: Path, port: int, engine: str, workers: int) -> su
     client = ["--allow-private", "127.0.0.0/8", "--ports", str(port), "--url-seconds", "2"]
     client += ["--attempts", "1", "--picture-bytes", "300000", "--host-connections", "32", "--threads", "16"]
     return subprocess.Popen(
-        [sys.executable, "-m", "jobs", *command, *client, "--engine", engine, "--workers", str(workers)],
+        [sys.executable, "-m", "t2i_shards", *command, *client, "--engine", engine, "--workers", str(workers)],
         cwd=CHECKOUT,
         process_group=0,
         stdout=subprocess.PIPE,

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from adapters.model.diffusers_io import WEIGHTS
-from jobs.__main__ import run
-from pipeline.runlog import read_log
+from t2i_shards.adapters.model.diffusers_io import WEIGHTS
+from t2i_shards.jobs.__main__ import run
+from t2i_shards.pipeline.runlog import read_log
 from tests.faults.trainings import find_workers, make_scenes, start_command, steps_done, train_words
 
 STEPS = 8

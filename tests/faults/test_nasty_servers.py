@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pipeline.download.client import GuardedClient
+from t2i_shards.pipeline.download.client import GuardedClient
 from tests.faults.hostile import CAP, NASTY, PICTURE, SECONDS, SLOW, Server, answer, end_of, guard_for
 
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from extractors.registry import EXTRACTORS
-from pipeline.dataset.dataset import IMAGES
-from pipeline.engine import run
-from pipeline.engine.run import Engine
-from pipeline.image.geometry import Geometry
-from pipeline.stages import plan_extract
-from pipeline.stages.ingest import Ingest, claim_truths, plan_dataset
+from t2i_shards.extractors.registry import EXTRACTORS
+from t2i_shards.pipeline.dataset.dataset import IMAGES
+from t2i_shards.pipeline.engine import run
+from t2i_shards.pipeline.engine.run import Engine
+from t2i_shards.pipeline.image.geometry import Geometry
+from t2i_shards.pipeline.stages import plan_extract
+from t2i_shards.pipeline.stages.ingest import Ingest, claim_truths, plan_dataset
 from tests.faults.toys import Logged, Pictures
 
 SHARDS, SHARD_SIZE = 5, 11

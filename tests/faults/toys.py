@@ -14,19 +14,19 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from extractors.base import Resources
-from extractors.batch import Batch, as_batch
-from extractors.maps.formats import Grey
-from extractors.registry import EXTRACTORS
-from pipeline.dataset.dataset import Dataset
-from pipeline.dataset.status import dataset_status
-from pipeline.image.geometry import Geometry
-from pipeline.sources.base import Opener, Original
-from pipeline.sources.row import Row
-from pipeline.stages import Extract, plan_extract
-from pipeline.stages.ingest import Ingest, claim_truths, plan_dataset
-from pipeline.stages.stage import Stage, StageResult
-from pipeline.stages.verify import plan_verify, verify_plan
+from t2i_shards.extractors.base import Resources
+from t2i_shards.extractors.batch import Batch, as_batch
+from t2i_shards.extractors.maps.formats import Grey
+from t2i_shards.extractors.registry import EXTRACTORS
+from t2i_shards.pipeline.dataset.dataset import Dataset
+from t2i_shards.pipeline.dataset.status import dataset_status
+from t2i_shards.pipeline.image.geometry import Geometry
+from t2i_shards.pipeline.sources.base import Opener, Original
+from t2i_shards.pipeline.sources.row import Row
+from t2i_shards.pipeline.stages import Extract, plan_extract
+from t2i_shards.pipeline.stages.ingest import Ingest, claim_truths, plan_dataset
+from t2i_shards.pipeline.stages.stage import Stage, StageResult
+from t2i_shards.pipeline.stages.verify import plan_verify, verify_plan
 
 CURSED = 250
 """A picture with no pixel darker than this is one on which the `raises` and `dies` variants fail."""

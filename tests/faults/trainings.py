@@ -11,11 +11,11 @@ from typing import Any
 
 import psutil
 
-from jobs.launch.torchrun import IMPORTED
-from pipeline.image.geometry import Geometry
-from pipeline.runlog import read_log
-from pipeline.sources.scenes import ScenesSource
-from pipeline.stages.ingest import Ingest, claim_truths, plan_dataset
+from t2i_shards.jobs.launch.torchrun import IMPORTED
+from t2i_shards.pipeline.image.geometry import Geometry
+from t2i_shards.pipeline.runlog import read_log
+from t2i_shards.pipeline.sources.scenes import ScenesSource
+from t2i_shards.pipeline.stages.ingest import Ingest, claim_truths, plan_dataset
 
 
 def make_scenes(root: Path, seed: int = 0) -> Path:
@@ -48,7 +48,7 @@ def start_command(words: list[str]) -> ForkServerProcess:
 
 
 def _run(words: list[str]) -> None:
-    from jobs.__main__ import run
+    from t2i_shards.jobs.__main__ import run
 
     sys.exit(run(words))
 

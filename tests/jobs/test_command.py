@@ -11,16 +11,16 @@ from typing import Any
 
 import pytest
 
-from jobs.__main__ import parse, run
-from jobs.command import Summary, execute, single_writer, summarise
-from jobs.extract import ExtractCommand
-from jobs.ingest import IngestFolder, IngestScenes
-from jobs.status import StatusCommand
-from jobs.train import TrainCommand
-from pipeline.engine import RunResult
-from pipeline.errors import IncompleteError, RequestError
-from pipeline.shards.store import SINGLE_WRITER
-from pipeline.stages.stage import StageResult
+from t2i_shards.jobs.__main__ import parse, run
+from t2i_shards.jobs.command import Summary, execute, single_writer, summarise
+from t2i_shards.jobs.extract import ExtractCommand
+from t2i_shards.jobs.ingest import IngestFolder, IngestScenes
+from t2i_shards.jobs.status import StatusCommand
+from t2i_shards.jobs.train import TrainCommand
+from t2i_shards.pipeline.engine import RunResult
+from t2i_shards.pipeline.errors import IncompleteError, RequestError
+from t2i_shards.pipeline.shards.store import SINGLE_WRITER
+from t2i_shards.pipeline.stages.stage import StageResult
 from tests.adapters.toys import train_config
 
 

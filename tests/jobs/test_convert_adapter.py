@@ -10,12 +10,12 @@ import torch
 from diffusers import T2IAdapter
 from safetensors.torch import load_file
 
-from adapters.model.adapter import make_adapter
-from adapters.model.config import adapter_config_for
-from adapters.model.convert import read_adapter
-from adapters.model.diffusers_io import WEIGHTS, save_adapter
-from adapters.options import AdapterName
-from jobs.__main__ import run
+from t2i_shards.adapters.model.adapter import make_adapter
+from t2i_shards.adapters.model.config import adapter_config_for
+from t2i_shards.adapters.model.convert import read_adapter
+from t2i_shards.adapters.model.diffusers_io import WEIGHTS, save_adapter
+from t2i_shards.adapters.options import AdapterName
+from t2i_shards.jobs.__main__ import run
 
 WIDTHS: dict[AdapterName, tuple[int, ...]] = {
     "base": (32, 64, 128, 128),

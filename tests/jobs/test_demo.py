@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 import webdataset
 
-from jobs.command import EngineOptions
-from jobs.publish import PublishCommand
-from pipeline.dataset.dataset import IMAGES, Dataset
-from pipeline.dataset.status import dataset_status
-from pipeline.shards.read import load_verified
-from pipeline.shards.sample import Sample
+from t2i_shards.jobs.command import EngineOptions
+from t2i_shards.jobs.publish import PublishCommand
+from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
+from t2i_shards.pipeline.dataset.status import dataset_status
+from t2i_shards.pipeline.shards.read import load_verified
+from t2i_shards.pipeline.shards.sample import Sample
 
 ROOT = Path(__file__).parents[2]
 
@@ -25,7 +25,7 @@ def _demo(out: Path, home: Path) -> subprocess.CompletedProcess[str]:
     arguments = ["demo", "--out", str(out), "--samples", "20", "--steps", "3", "--engine", "local"]
     environment = {**os.environ, "HOME": str(home), "HF_HUB_OFFLINE": "1", "T2I_SHARDS_CACHE": str(home / "cache")}
     return subprocess.run(
-        [sys.executable, "-m", "jobs", *arguments],
+        [sys.executable, "-m", "t2i_shards", *arguments],
         cwd=ROOT,
         env=environment,
         capture_output=True,

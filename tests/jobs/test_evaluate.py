@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from adapters.evaluation.config import EvaluateConfig
-from adapters.inference.config import Sampling
-from jobs.__main__ import parse, run
-from jobs.evaluate import EvaluateCommand
+from t2i_shards.adapters.evaluation.config import EvaluateConfig
+from t2i_shards.adapters.inference.config import Sampling
+from t2i_shards.jobs.__main__ import parse, run
+from t2i_shards.jobs.evaluate import EvaluateCommand
 
 
 def test_the_spelling() -> None:

@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adapters.base import Base, load_base
-from adapters.inference.config import AdapterSpec, GenerateConfig, Sampling
-from adapters.model.adapter import make_adapter
-from adapters.model.config import adapter_config_for
-from adapters.model.diffusers_io import save_adapter
-from extractors.maps import png
-from extractors.registry import make_extractor
-from jobs.__main__ import parse, run
-from jobs.generate import GenerateCommand
+from t2i_shards.adapters.base import Base, load_base
+from t2i_shards.adapters.inference.config import AdapterSpec, GenerateConfig, Sampling
+from t2i_shards.adapters.model.adapter import make_adapter
+from t2i_shards.adapters.model.config import adapter_config_for
+from t2i_shards.adapters.model.diffusers_io import save_adapter
+from t2i_shards.extractors.maps import png
+from t2i_shards.extractors.registry import make_extractor
+from t2i_shards.jobs.__main__ import parse, run
+from t2i_shards.jobs.generate import GenerateCommand
 
 FAST = "--base tiny --prompt disc --size 128 --steps 2 --guidance 1 --device cpu --json"
 
@@ -44,7 +44,7 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def built_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """The tiny bases are built once for all tests here."""
-    monkeypatch.setattr("adapters.inference.generate.load_base", _load_base)
+    monkeypatch.setattr("t2i_shards.adapters.inference.generate.load_base", _load_base)
 
 
 @cache
@@ -122,7 +122,7 @@ def test_asked_again_it_makes_only_what_is_missing(
         made.append(list(given[3]))  # type: ignore[call-overload]
         return np.zeros((len(made[-1]), 128, 128, 3), np.uint8)
 
-    monkeypatch.setattr("adapters.inference.generate.generate", note)
+    monkeypatch.setattr("t2i_shards.adapters.inference.generate.generate", note)
     three = generate(here, tmp_path, "--n 3", capsys)
     assert made == [[2]]
     assert np.array_equal(two, three[:2])

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from jobs.__main__ import run
-from pipeline.dataset.dataset import Dataset
-from pipeline.dataset.status import dataset_status
+from t2i_shards.jobs.__main__ import run
+from t2i_shards.pipeline.dataset.dataset import Dataset
+from t2i_shards.pipeline.dataset.status import dataset_status
 from tests.conftest import ASSETS
 from tests.pipeline.coco_toy import SPLIT, real_pictures, rendered_pictures, write_coco
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from jobs.__main__ import run
-from pipeline.dataset.dataset import Dataset
-from pipeline.stages.verify import verify_plan
+from t2i_shards.jobs.__main__ import run
+from t2i_shards.pipeline.dataset.dataset import Dataset
+from t2i_shards.pipeline.stages.verify import verify_plan
 from tests.pipeline.image.pictures import save, smooth
 
 LOCAL = ("--size", "64", "--shard-size", "3", "--engine", "local", "--workers", "1", "--json")

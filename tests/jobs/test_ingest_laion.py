@@ -11,13 +11,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from jobs.__main__ import run
-from pipeline.dataset.dataset import IMAGES, Dataset
-from pipeline.image.geometry import Geometry
-from pipeline.sources.laion.filters import Filters
-from pipeline.sources.laion.source import LaionSource
-from pipeline.stages.ingest import plan_dataset
-from pipeline.stream import open_stream
+from t2i_shards.jobs.__main__ import run
+from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
+from t2i_shards.pipeline.image.geometry import Geometry
+from t2i_shards.pipeline.sources.laion.filters import Filters
+from t2i_shards.pipeline.sources.laion.source import LaionSource
+from t2i_shards.pipeline.stages.ingest import plan_dataset
+from t2i_shards.pipeline.stream import open_stream
 from tests.faults.bad_web import HEALED, serve, way_of
 from tests.faults.test_killed_download import EXPECTED, host_of
 from tests.faults.toys import problems

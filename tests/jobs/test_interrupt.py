@@ -32,7 +32,7 @@ def starting(pid: int) -> int:
 def test_a_training_whose_loaders_are_starting_ends_in_one_line(tmp_path: Path) -> None:
     root, out = make_scenes(tmp_path / "root"), tmp_path / "run"
     words = [*train_words(root, out, steps=1_000_000), "--loaders", "2"]
-    command = [sys.executable, "-m", "jobs", *words]
+    command = [sys.executable, "-m", "t2i_shards", *words]
     with open(tmp_path / "said", "w+b") as said:
         training = subprocess.Popen(
             command, cwd=CHECKOUT, stderr=said, start_new_session=True, preexec_fn=heed_interrupts

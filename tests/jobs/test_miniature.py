@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from adapters.base.mini import read_sums
-from adapters.evaluation.report import ANOTHER, CEILING, FOLLOWS_ANOTHER, OWN_PICTURE, WITH, WITHOUT
-from jobs.__main__ import parse
-from jobs.miniature import MiniatureCommand
-from jobs.miniature.table import table_lines
-from pipeline.errors import RequestError
+from t2i_shards.adapters.base.mini import read_sums
+from t2i_shards.adapters.evaluation.report import ANOTHER, CEILING, FOLLOWS_ANOTHER, OWN_PICTURE, WITH, WITHOUT
+from t2i_shards.jobs.__main__ import parse
+from t2i_shards.jobs.miniature import MiniatureCommand
+from t2i_shards.jobs.miniature.table import table_lines
+from t2i_shards.pipeline.errors import RequestError
 
 TITLES = (WITH, WITHOUT, ANOTHER, FOLLOWS_ANOTHER, CEILING, OWN_PICTURE)
 

@@ -8,12 +8,12 @@ from typing import Literal
 
 import pytest
 
-from jobs.command import EngineOptions, execute
-from jobs.publish import PublishCommand
-from jobs.remove import RemoveCommand
-from jobs.verify import VerifyCommand
-from pipeline.publish import Publication
-from pipeline.publish import hub as hub_module
+from t2i_shards.jobs.command import EngineOptions, execute
+from t2i_shards.jobs.publish import PublishCommand
+from t2i_shards.jobs.remove import RemoveCommand
+from t2i_shards.jobs.verify import VerifyCommand
+from t2i_shards.pipeline.publish import Publication
+from t2i_shards.pipeline.publish import hub as hub_module
 from tests.pipeline.publish.hub_server import Hub
 from tests.pipeline.publish.toys import contents, keys_of, publish_here, toy_dataset
 

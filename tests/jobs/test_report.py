@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jobs.command import EngineOptions, execute
-from jobs.report import ReportCommand
-from pipeline.image.geometry import Geometry
-from pipeline.shards.store import open_store
-from pipeline.sources.folder import FolderSource
-from pipeline.stages.ingest import Ingest, plan_dataset
+from t2i_shards.jobs.command import EngineOptions, execute
+from t2i_shards.jobs.report import ReportCommand
+from t2i_shards.pipeline.image.geometry import Geometry
+from t2i_shards.pipeline.shards.store import open_store
+from t2i_shards.pipeline.sources.folder import FolderSource
+from t2i_shards.pipeline.stages.ingest import Ingest, plan_dataset
 from tests.pipeline.report.crawl import kept, make_crawl
 
 ONE = EngineOptions("local", 1)

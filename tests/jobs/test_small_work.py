@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import ray
 
-from jobs.__main__ import run
-from jobs.command import FEW, EngineOptions
-from pipeline.engine import connect
-from pipeline.errors import IncompleteError
+from t2i_shards.jobs.__main__ import run
+from t2i_shards.jobs.command import FEW, EngineOptions
+from t2i_shards.pipeline.engine import connect
+from t2i_shards.pipeline.errors import IncompleteError
 
 
 def test_with_nothing_left_and_few_shards_to_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -19,8 +19,8 @@ def test_with_nothing_left_and_few_shards_to_read(tmp_path: Path, monkeypatch: p
     def refuse() -> None:
         raise AssertionError("a Ray was asked for")
 
-    monkeypatch.setattr("pipeline.engine.nodes.connect", refuse)
-    monkeypatch.setattr("pipeline.engine.ray.connect", refuse)
+    monkeypatch.setattr("t2i_shards.pipeline.engine.nodes.connect", refuse)
+    monkeypatch.setattr("t2i_shards.pipeline.engine.ray.connect", refuse)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     root = tmp_path / "root"
     ingest = f"ingest scenes --out {root} --samples 2 --size 64 --world simple"

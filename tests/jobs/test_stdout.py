@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from jobs.command import Summary, execute
+from t2i_shards.jobs.command import Summary, execute
 
 CHECKOUT = Path(__file__).parents[2]
 
@@ -32,7 +32,7 @@ class Loud:
 
 SCRIPT = """
 import atexit, sys
-import jobs.__main__ as entry
+import t2i_shards.jobs.__main__ as entry
 from tests.jobs.test_stdout import Loud
 entry.parse = lambda arguments: Loud()
 atexit.register(print, "on the way out")

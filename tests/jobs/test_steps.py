@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from jobs import progress as module
-from jobs.progress import Pace, show_pictures, show_steps
-from pipeline.runlog import LogLine
+from t2i_shards.jobs import progress as module
+from t2i_shards.jobs.progress import Pace, show_pictures, show_steps
+from t2i_shards.pipeline.runlog import LogLine
 
 
 def _line(step: int, seconds: float, wait: float = 0.0, validation: float | None = None) -> LogLine:

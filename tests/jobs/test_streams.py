@@ -16,7 +16,7 @@ import pytest
 from tests.faults.toys import Pictures, make_images
 
 CHECKOUT = Path(__file__).parents[2]
-JOBS = f"{shlex.quote(sys.executable)} -m jobs"
+JOBS = f"{shlex.quote(sys.executable)} -m t2i_shards"
 
 
 @pytest.fixture(scope="module")
@@ -86,9 +86,9 @@ def test_a_root_whose_name_is_no_text(root: Path, tmp_path: Path) -> None:
     assert "by\\udcff" in (root / "report.html").read_text()
 
 
-@pytest.mark.parametrize("module", ["tyro", "numpy", "pipeline.engine", "jobs.train"])
+@pytest.mark.parametrize("module", ["tyro", "numpy", "t2i_shards.pipeline.engine", "t2i_shards.jobs.train"])
 def test_control_c_while_modules_are_imported(module: str, tmp_path: Path) -> None:
-    command = [sys.executable, "-X", "importtime", "-m", "jobs", "status", str(tmp_path)]
+    command = [sys.executable, "-X", "importtime", "-m", "t2i_shards", "status", str(tmp_path)]
     process = subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stderr
     for line in process.stderr:
@@ -105,7 +105,7 @@ def test_control_c_at_a_terminal_while_workers_start(tmp_path: Path) -> None:
     """It reaches the command and its workers, and one line is all that is said."""
     words = ["ingest", "scenes", "--out", str(tmp_path / "root"), "--samples", "40", "--shard-size", "2"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "jobs", *words, "--engine", "local", "--workers", "2"],
+        [sys.executable, "-m", "t2i_shards", *words, "--engine", "local", "--workers", "2"],
         cwd=CHECKOUT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

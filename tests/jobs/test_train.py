@@ -17,14 +17,14 @@ from typing import Any
 import psutil
 import pytest
 
-from adapters.model.diffusers_io import WEIGHTS
-from adapters.training.hold import hold_run
-from jobs.__main__ import run
-from jobs.train import TrainWorkers
-from pipeline.dataset.dataset import Dataset
-from pipeline.dataset.tombstones import remove
-from pipeline.runlog import read_log
-from pipeline.stream import open_stream
+from t2i_shards.adapters.model.diffusers_io import WEIGHTS
+from t2i_shards.adapters.training.hold import hold_run
+from t2i_shards.jobs.__main__ import run
+from t2i_shards.jobs.train import TrainWorkers
+from t2i_shards.pipeline.dataset.dataset import Dataset
+from t2i_shards.pipeline.dataset.tombstones import remove
+from t2i_shards.pipeline.runlog import read_log
+from t2i_shards.pipeline.stream import open_stream
 from tests.faults.trainings import make_scenes, train_words
 from tests.pipeline.stream.toys import send
 from tests.pipeline.weak_line import weak_line
@@ -137,7 +137,7 @@ def test_a_line_that_fails_costs_no_bit_and_one_that_stays_dead_is_one_line(
     capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("pipeline.shards.remote_read.WAITS", (0.0,) * 4)
+    monkeypatch.setattr("t2i_shards.pipeline.shards.remote_read.WAITS", (0.0,) * 4)
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     far = send(scenes, f"{bucket}/root").root
     with weak_line(os.environ["AWS_ENDPOINT_URL"]) as (address, line):
@@ -191,7 +191,15 @@ def test_one_worker_goes_to_the_cluster_that_is_named(
 
 @pytest.mark.soak
 def test_torchrun_runs_the_command_in_each_process(scenes: Path, tmp_path: Path, alone: Path) -> None:
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "jobs"]
+    launcher = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node=2",
+        "-m",
+        "t2i_shards",
+    ]
     ended = subprocess.run(
         [*launcher, *train_words(scenes, tmp_path / "run")],
         cwd=REPOSITORY,
@@ -226,7 +234,7 @@ def test_what_is_asked_wrongly_is_refused_before_anything_is_started(
     words: str,
     line: str,
 ) -> None:
-    monkeypatch.setattr("jobs.launch.keep_trying", lambda *_: pytest.fail("started"))
+    monkeypatch.setattr("t2i_shards.jobs.launch.keep_trying", lambda *_: pytest.fail("started"))
     assert run([*train_words(scenes, tmp_path / "run"), *words.split()]) == 2
     out, err = capfd.readouterr()
     assert out == ""
@@ -366,7 +374,7 @@ def test_two_trainings_of_one_run_are_not_let_in(
     capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("adapters.training.hold.LOCK_SECONDS", 0)
+    monkeypatch.setattr("t2i_shards.adapters.training.hold.LOCK_SECONDS", 0)
     out = tmp_path / "run"
     copytree(alone, out)
     capfd.readouterr()

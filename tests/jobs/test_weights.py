@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from extractors.atomic import sha256_of
-from extractors.latents import SD15
-from extractors.registry import EXTRACTORS, make_extractor
-from extractors.sketch import TABLE5
-from extractors.weights import resolve as weights
-from extractors.weights.file import WeightFile
-from extractors.weights.resolve import find
-from jobs.command import Command, execute
-from jobs.weights import WeightsConvert, WeightsFetch, WeightsList, fetch
+from t2i_shards.extractors.atomic import sha256_of
+from t2i_shards.extractors.latents import SD15
+from t2i_shards.extractors.registry import EXTRACTORS, make_extractor
+from t2i_shards.extractors.sketch import TABLE5
+from t2i_shards.extractors.weights import resolve as weights
+from t2i_shards.extractors.weights.file import WeightFile
+from t2i_shards.extractors.weights.resolve import find
+from t2i_shards.jobs.command import Command, execute
+from t2i_shards.jobs.weights import WeightsConvert, WeightsFetch, WeightsList, fetch
 
 
 @pytest.fixture(autouse=True)

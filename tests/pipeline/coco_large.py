@@ -96,7 +96,7 @@ def panoptic(image: int, rng: random.Random) -> dict[str, Any]:
 
 def main() -> None:
     """Print what reading all rows came to, as JSON."""
-    from pipeline.sources.coco.source import CocoSource
+    from t2i_shards.pipeline.sources.coco.source import CocoSource
 
     action, folder = sys.argv[1:]
     if action == "write":

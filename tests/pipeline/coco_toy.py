@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from extractors.maps.coco_classes import COCO_STUFF, PANOPTIC_IDS, PANOPTIC_TO_VALUE
-from pipeline.scenes import render
+from t2i_shards.extractors.maps.coco_classes import COCO_STUFF, PANOPTIC_IDS, PANOPTIC_TO_VALUE
+from t2i_shards.pipeline.scenes import render
 
 SPLIT = "val2017"
 LICENCES = [

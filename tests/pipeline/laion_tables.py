@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.sources.laion.source import LaionSource
-from pipeline.sources.row import Row
+from t2i_shards.pipeline.sources.laion.source import LaionSource
+from t2i_shards.pipeline.sources.row import Row
 
 
 def table(count: int, **changes: Any) -> pa.Table:

@@ -10,7 +10,7 @@ from types import FrameType
 
 import pytest
 
-from pipeline.interrupts import hold_interrupts
+from t2i_shards.pipeline.interrupts import hold_interrupts
 
 SAYS_BLOCKED = "import signal; print(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ()))"
 SAYS_IGNORED = "import signal; print(signal.getsignal(signal.SIGINT) == signal.SIG_IGN)"

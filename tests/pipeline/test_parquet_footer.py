@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.parquet_footer import BYTE_ARRAY, DELTA_BYTE_ARRAY, measure_pages, read_chunks
+from t2i_shards.pipeline.parquet_footer import BYTE_ARRAY, DELTA_BYTE_ARRAY, measure_pages, read_chunks
 
 
 def parquet(**options: Any) -> bytes:

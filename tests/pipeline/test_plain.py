@@ -8,7 +8,7 @@ import unicodedata
 
 import pytest
 
-from pipeline.plain import PACKAGES, PlainFormatter, hide_secrets, show_plain
+from t2i_shards.pipeline.plain import PACKAGE, PlainFormatter, hide_secrets, show_plain
 
 
 def test_nothing_steers_a_terminal() -> None:
@@ -49,13 +49,12 @@ def test_secrets_of_urls_are_left_out(url: str, shown: str) -> None:
 
 def test_what_loaders_log_is_plain(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """As torch has them iterate, each in a process of its own."""
-    from adapters.training.loader import ErrorForwarding
+    from t2i_shards.adapters.training.loader import ErrorForwarding
 
     monkeypatch.setattr(logging, "lastResort", logging.StreamHandler())  # as in a process that has just started
-    for name in PACKAGES:
-        monkeypatch.setattr(logging.getLogger(name), "handlers", [])
+    monkeypatch.setattr(logging.getLogger(PACKAGE), "handlers", [])
     list(ErrorForwarding([]))
-    for name in ("pipeline.download", "some.library"):
+    for name in ("t2i_shards.pipeline.download", "some.library"):
         with monkeypatch.context() as patch:
             patch.setattr(logging.getLogger(name), "propagate", name != "some.library")
             logging.getLogger(name).warning("at %s", "https://a:b@h/\x1b[2J")
@@ -63,5 +62,6 @@ def test_what_loaders_log_is_plain(monkeypatch: pytest.MonkeyPatch, capsys: pyte
 
 
 def test_log_lines_keep_their_ends() -> None:
-    record = logging.LogRecord("pipeline", logging.WARNING, "", 0, "at %s", ("https://a:b@h/\x1b[2J",), None)
+    address = "https://a:b@h/\x1b[2J"
+    record = logging.LogRecord("t2i_shards.pipeline", logging.WARNING, "", 0, "at %s", (address,), None)
     assert PlainFormatter().format(record) == "at https://…@h/\\x1b[2J"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import RequestError
-from pipeline.runlog import LogLine, read_log
+from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.runlog import LogLine, read_log
 
 
 def write(tmp_path: Path, text: str) -> Path:

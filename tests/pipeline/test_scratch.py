@@ -11,9 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import RequestError
-from pipeline.scratch import LOGS_AGE, MOST_AGE, make_scratch, sweep_scratch, sweep_sessions, temporary_folder
-from pipeline.shards.folder_store import FolderStore
+from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.scratch import (
+    LOGS_AGE,
+    MOST_AGE,
+    make_scratch,
+    sweep_scratch,
+    sweep_sessions,
+    temporary_folder,
+)
+from t2i_shards.pipeline.shards.folder_store import FolderStore
 
 ID = "0123456789abcdef" * 2
 

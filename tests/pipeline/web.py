@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pipeline.errors import Drop
-from pipeline.sources.base import Opener, Original
-from pipeline.sources.folder import FolderSource
-from pipeline.sources.row import Row
+from t2i_shards.pipeline.errors import Drop
+from t2i_shards.pipeline.sources.base import Opener, Original
+from t2i_shards.pipeline.sources.folder import FolderSource
+from t2i_shards.pipeline.sources.row import Row
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import webdataset as wds
 
-from pipeline.stream.lanes import ONE_LANE, Lanes
-from pipeline.stream.order import BLOCK_SHARDS, BlockOrder, SampleIndices, permute
+from t2i_shards.pipeline.stream.lanes import ONE_LANE, Lanes
+from t2i_shards.pipeline.stream.order import BLOCK_SHARDS, BlockOrder, SampleIndices, permute
 
 SHARDS, SIZE, BATCH = 640, 50, 32
 Sample = tuple[int, int]

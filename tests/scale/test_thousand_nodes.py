@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from pipeline.engine.run import drive
+from t2i_shards.pipeline.engine.run import drive
 from tests.scale.virtual_cluster import VirtualCluster
 
 SHARDS, SECONDS = 120_000, 120.0

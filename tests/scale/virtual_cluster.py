@@ -7,8 +7,8 @@ import random
 from collections import deque
 from dataclasses import dataclass, field
 
-from pipeline.engine.pool import IN_FLIGHT, Event
-from pipeline.stages.stage import StageResult
+from t2i_shards.pipeline.engine.pool import IN_FLIGHT, Event
+from t2i_shards.pipeline.stages.stage import StageResult
 
 NEVER = float("inf")
 

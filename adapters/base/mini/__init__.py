@@ -1,6 +1,6 @@
 """The base that ships with this project, `--base mini`: a small Stable Diffusion that paints the simple scenes.
 
-This folder holds it in diffusers' layout, in half precision, with SHA256SUMS and recipe.json; `python -m jobs
+This folder holds it in diffusers' layout, in half precision, with SHA256SUMS and recipe.json; `t2i-shards
 mini-base` made it.
 """
 
@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import RequestError
+from t2i_shards.pipeline.errors import RequestError
 
 FOLDER = Path(__file__).parent
 SUMS = "SHA256SUMS"
@@ -19,7 +19,7 @@ RECIPE = "recipe.json"
 
 def find_mini(folder: Path = FOLDER) -> Path:
     """The folder, after each of its files was found to be what SHA256SUMS says. Raises RequestError."""
-    from extractors.atomic import sha256_of
+    from t2i_shards.extractors.atomic import sha256_of
 
     for name, digest in read_sums(folder).items():
         path = folder / name

@@ -9,9 +9,9 @@ from typing import Annotated, Literal
 
 import tyro
 
-from jobs.command import Summary
-from jobs.mini_weights.base.plan import HELD_OUT, Plan
-from pipeline.errors import RequestError
+from t2i_shards.jobs.command import Summary
+from t2i_shards.jobs.mini_weights.base.plan import HELD_OUT, Plan
+from t2i_shards.pipeline.errors import RequestError
 
 Part = Literal["autoencoder", "unet"]
 PARTS: tuple[Part, ...] = ("autoencoder", "unet")
@@ -61,8 +61,8 @@ class MiniBaseCommand:
     def run(self) -> Summary:
         if self.measure:
             return self._measure()
-        from adapters.training.distributed import join_world
-        from jobs.mini_weights.base.training import Asked, train_base
+        from t2i_shards.adapters.training.distributed import join_world
+        from t2i_shards.jobs.mini_weights.base.training import Asked, train_base
 
         parts = self.only or (("unet",) if self.further else PARTS)
         with join_world("cpu") as world:
@@ -76,7 +76,7 @@ class MiniBaseCommand:
     def _plan(self) -> Plan:
         plan = Plan()
         if self.further:
-            from adapters.base.mini import read_recipe
+            from t2i_shards.adapters.base.mini import read_recipe
 
             plan = replace(plan, seed=1 + max(part["seed"] for part in read_recipe()["parts"]))
         changed = {name: getattr(self, name) for name in ("seed", "scenes", "batch")}
@@ -84,8 +84,8 @@ class MiniBaseCommand:
         return replace(plan, **{name: value for name, value in changed.items() if value is not None})
 
     def _measure(self) -> Summary:
-        from jobs.mini_weights.base.measure import measure_base
-        from jobs.mini_weights.base.ship import add_measured
+        from t2i_shards.jobs.mini_weights.base.measure import measure_base
+        from t2i_shards.jobs.mini_weights.base.ship import add_measured
 
         folder = self.out / "mini"
         base = str(folder) if folder.is_dir() else "mini"

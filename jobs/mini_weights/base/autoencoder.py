@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from extractors.maps.crop import STRIDE
-from jobs.mini_weights.base.plan import Plan
-from jobs.mini_weights.base.scenes import SIZE, Captioned
-from jobs.mini_weights.loop import Course, Learnt, Say, learn
-from jobs.mini_weights.train import rate_at
+from t2i_shards.extractors.maps.crop import STRIDE
+from t2i_shards.jobs.mini_weights.base.plan import Plan
+from t2i_shards.jobs.mini_weights.base.scenes import SIZE, Captioned
+from t2i_shards.jobs.mini_weights.loop import Course, Learnt, Say, learn
+from t2i_shards.jobs.mini_weights.train import rate_at
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL
     from torch import Tensor
 
-    from adapters.training.distributed import World
+    from t2i_shards.adapters.training.distributed import World
 
 NAME = "autoencoder"
 RATE = 1e-3

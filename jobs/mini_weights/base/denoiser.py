@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from jobs.mini_weights.base.latents import mirror_captions
-from jobs.mini_weights.base.plan import Plan
-from jobs.mini_weights.base.scenes import CHUNK
-from jobs.mini_weights.loop import Course, Learnt, Say, learn
+from t2i_shards.jobs.mini_weights.base.latents import mirror_captions
+from t2i_shards.jobs.mini_weights.base.plan import Plan
+from t2i_shards.jobs.mini_weights.base.scenes import CHUNK
+from t2i_shards.jobs.mini_weights.loop import Course, Learnt, Say, learn
 
 if TYPE_CHECKING:
     from diffusers import DDPMScheduler
     from torch import Tensor, nn
     from transformers import CLIPTokenizer
 
-    from adapters.training.distributed import World
+    from t2i_shards.adapters.training.distributed import World
 
 NAME = "unet"
 EMPTY = 0.1

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from extractors.base import Extractor
-from pipeline.scenes import labels
-from pipeline.scenes.materials import COLOURS, PATTERNS
+from t2i_shards.extractors.base import Extractor
+from t2i_shards.pipeline.scenes import labels
+from t2i_shards.pipeline.scenes.materials import COLOURS, PATTERNS
 
 GROUNDS = {
     "grass": labels.GRASS,

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from extractors.atomic import replace_file
-from jobs.mini_weights.base.scenes import CHUNK, Captioned
-from jobs.mini_weights.loop import Say
+from t2i_shards.extractors.atomic import replace_file
+from t2i_shards.jobs.mini_weights.base.scenes import CHUNK, Captioned
+from t2i_shards.jobs.mini_weights.loop import Say
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL
 
-    from adapters.training.distributed import World
+    from t2i_shards.adapters.training.distributed import World
 
 BATCH = 10
 
@@ -25,7 +25,7 @@ def load_latents(vae: AutoencoderKL, scenes: Captioned, folder: Path, say: Say, 
 
     What is not there yet is encoded, in bfloat16, which is twice as fast; other weights have another folder.
     """
-    from extractors.networks.vae import digest_encoder
+    from t2i_shards.extractors.networks.vae import digest_encoder
 
     place = folder / f"latents-{digest_encoder(vae.state_dict())[:16]}"
     place.mkdir(parents=True, exist_ok=True)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from adapters.evaluation.kernel_distance import kernel_distance, see_features
-from jobs.mini_weights.base.found import (
+from t2i_shards.adapters.evaluation.kernel_distance import kernel_distance, see_features
+from t2i_shards.jobs.mini_weights.base.found import (
     SkyClasses,
     find_ground,
     find_person,
@@ -19,9 +19,9 @@ from jobs.mini_weights.base.found import (
     label_pictures,
     read_caption,
 )
-from jobs.mini_weights.base.plan import HELD_OUT, Plan
-from jobs.mini_weights.base.scenes import SIZE, Captioned, load_scenes
-from jobs.mini_weights.loop import Say
+from t2i_shards.jobs.mini_weights.base.plan import HELD_OUT, Plan
+from t2i_shards.jobs.mini_weights.base.scenes import SIZE, Captioned, load_scenes
+from t2i_shards.jobs.mini_weights.loop import Say
 
 if TYPE_CHECKING:
     pass
@@ -80,10 +80,10 @@ def measure_base(base: str, count: int, out: Path, say: Say) -> Measured:
     """Writes OUT/sheet.png, too: the first pictures."""
     import torch
 
-    from adapters.base import load_base
-    from adapters.training.distributed import World
-    from extractors.segmentation import Segmentation
-    from jobs.mini_weights.base.autoencoder import measure_psnr
+    from t2i_shards.adapters.base import load_base
+    from t2i_shards.adapters.training.distributed import World
+    from t2i_shards.extractors.segmentation import Segmentation
+    from t2i_shards.jobs.mini_weights.base.autoencoder import measure_psnr
 
     segmentation = Segmentation("mini", None)
     segmentation.load("cpu")
@@ -129,10 +129,10 @@ def paint(
     base: str, captions: Sequence[str], say: Say, steps: int = STEPS, guidance: float = GUIDANCE
 ) -> np.ndarray:
     """uint8 (N, SIZE, SIZE, 3): a picture for each caption, of the seed of its number."""
-    from adapters.base import load_base
-    from adapters.inference.config import Sampling
-    from adapters.inference.sampler import generate
-    from extractors.batch import fixed_threads
+    from t2i_shards.adapters.base import load_base
+    from t2i_shards.adapters.inference.config import Sampling
+    from t2i_shards.adapters.inference.sampler import generate
+    from t2i_shards.extractors.batch import fixed_threads
 
     with fixed_threads(1):
         return generate(

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from extractors.atomic import replace_file, write_file
-from jobs.mini_weights.loop import Say
-from pipeline.image.stored import use_threads
-from pipeline.scenes import VERSION, LayoutName, render
+from t2i_shards.extractors.atomic import replace_file, write_file
+from t2i_shards.jobs.mini_weights.loop import Say
+from t2i_shards.pipeline.image.stored import use_threads
+from t2i_shards.pipeline.scenes import VERSION, LayoutName, render
 
 if TYPE_CHECKING:
-    from adapters.training.distributed import World
+    from t2i_shards.adapters.training.distributed import World
 
 SIZE = 128
 WORLD: LayoutName = "simple"

@@ -7,15 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adapters.base.mini import RECIPE, SUMS, read_recipe
-from extractors.atomic import write_file, write_json
-from jobs.mini_weights.base.plan import Plan
-from jobs.mini_weights.base.scenes import SIZE, WORLD
-from jobs.mini_weights.loop import Learnt
-from pipeline.scenes import VERSION
+from t2i_shards.adapters.base.mini import RECIPE, SUMS, read_recipe
+from t2i_shards.extractors.atomic import write_file, write_json
+from t2i_shards.jobs.mini_weights.base.plan import Plan
+from t2i_shards.jobs.mini_weights.base.scenes import SIZE, WORLD
+from t2i_shards.jobs.mini_weights.loop import Learnt
+from t2i_shards.pipeline.scenes import VERSION
 
 if TYPE_CHECKING:
-    from adapters.base import StableDiffusion
+    from t2i_shards.adapters.base import StableDiffusion
 
 
 def ship(base: StableDiffusion, folder: Path, plan: Plan, done: Mapping[str, Learnt], further: bool) -> None:
@@ -84,7 +84,7 @@ def _tell(name: str, learnt: Learnt, plan: Plan) -> dict[str, Any]:
 
 def _write(folder: Path, recipe: Mapping[str, Any]) -> None:
     """The recipe, and the digests of all files."""
-    from extractors.atomic import sha256_of
+    from t2i_shards.extractors.atomic import sha256_of
 
     write_json(folder / RECIPE, recipe)
     files = sorted(path for path in folder.rglob("*") if path.suffix in (".json", ".safetensors"))

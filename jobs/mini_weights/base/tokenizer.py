@@ -17,8 +17,8 @@ def build_tokenizer(captions: Sequence[str]) -> CLIPTokenizer:
     """Other words fall back to parts of known ones and to bytes. The same words give the same tokenizer."""
     from transformers import CLIPTokenizer
 
-    from adapters.base.mini.networks import TOKENS
-    from adapters.base.tiny import byte_vocabulary
+    from t2i_shards.adapters.base.mini.networks import TOKENS
+    from t2i_shards.adapters.base.tiny import byte_vocabulary
 
     words = {word for caption in captions for word in caption.lower().replace(",", " ").split()}
     merges = merge_pairs(words)

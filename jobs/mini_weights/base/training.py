@@ -7,20 +7,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jobs.mini_weights.base import autoencoder, denoiser
-from jobs.mini_weights.base.first import carry_colours
-from jobs.mini_weights.base.latents import load_latents, measure_scale
-from jobs.mini_weights.base.plan import Plan
-from jobs.mini_weights.base.scenes import Captioned, load_scenes
-from jobs.mini_weights.base.ship import ship
-from jobs.mini_weights.loop import Learnt, Say, read_learnt
-from pipeline.errors import RequestError
+from t2i_shards.jobs.mini_weights.base import autoencoder, denoiser
+from t2i_shards.jobs.mini_weights.base.first import carry_colours
+from t2i_shards.jobs.mini_weights.base.latents import load_latents, measure_scale
+from t2i_shards.jobs.mini_weights.base.plan import Plan
+from t2i_shards.jobs.mini_weights.base.scenes import Captioned, load_scenes
+from t2i_shards.jobs.mini_weights.base.ship import ship
+from t2i_shards.jobs.mini_weights.loop import Learnt, Say, read_learnt
+from t2i_shards.pipeline.errors import RequestError
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from adapters.base import StableDiffusion
-    from adapters.training.distributed import World
+    from t2i_shards.adapters.base import StableDiffusion
+    from t2i_shards.adapters.training.distributed import World
 
 SCALED_ON = 500
 """Scenes whose latents decide the scaling factor."""
@@ -43,7 +43,7 @@ def train_base(asked: Asked, say: Say, world: World) -> Path | None:
     """
     import torch
 
-    from extractors.batch import fixed_threads
+    from t2i_shards.extractors.batch import fixed_threads
 
     with fixed_threads(1), torch.random.fork_rng(devices=[]):
         torch.manual_seed(asked.plan.seed)
@@ -65,10 +65,10 @@ def train_base(asked: Asked, say: Say, world: World) -> Path | None:
 
 def _begin(asked: Asked, scenes: Captioned) -> StableDiffusion:
     """All networks before the first step."""
-    from adapters.base import StableDiffusion, load_base
-    from adapters.base.load import make_noise_schedule
-    from adapters.base.mini import networks
-    from jobs.mini_weights.base.tokenizer import build_tokenizer
+    from t2i_shards.adapters.base import StableDiffusion, load_base
+    from t2i_shards.adapters.base.load import make_noise_schedule
+    from t2i_shards.adapters.base.mini import networks
+    from t2i_shards.jobs.mini_weights.base.tokenizer import build_tokenizer
 
     if asked.further:
         base = load_base("mini")

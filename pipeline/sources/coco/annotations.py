@@ -18,11 +18,11 @@ from typing import TypeVar
 
 import msgspec
 
-from extractors.maps.coco_classes import PANOPTIC_TO_VALUE
-from pipeline.errors import RequestError
-from pipeline.sources.captions import clean_caption
-from pipeline.sources.coco.files import check_inside
-from pipeline.sources.coco.schema import (
+from t2i_shards.extractors.maps.coco_classes import PANOPTIC_TO_VALUE
+from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.sources.captions import clean_caption
+from t2i_shards.pipeline.sources.coco.files import check_inside
+from t2i_shards.pipeline.sources.coco.schema import (
     Caption,
     CaptionFile,
     Image,

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import IO, TypeAlias
 
-from pipeline.errors import Drop, RequestError
-from pipeline.sources.inside import lies_inside, open_inside
+from t2i_shards.pipeline.errors import Drop, RequestError
+from t2i_shards.pipeline.sources.inside import lies_inside, open_inside
 
 MAX_BYTES = 32 << 20
 """Of one file; the largest photograph of COCO has less than 1 MiB."""

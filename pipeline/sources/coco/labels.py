@@ -12,15 +12,15 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from extractors.budget import check_memory
-from extractors.maps.coco_classes import COCO_STUFF, PANOPTIC_TO_VALUE
-from extractors.maps.palette import UNLABELLED
-from pipeline.errors import Drop
-from pipeline.image.geometry import Placement
-from pipeline.image.opened import DAMAGED
-from pipeline.sources.coco.annotations import annotation_file
-from pipeline.sources.coco.files import Places, Read, find_panoptic_maps, find_stuff_maps
-from pipeline.sources.row import Row
+from t2i_shards.extractors.budget import check_memory
+from t2i_shards.extractors.maps.coco_classes import COCO_STUFF, PANOPTIC_TO_VALUE
+from t2i_shards.extractors.maps.palette import UNLABELLED
+from t2i_shards.pipeline.errors import Drop
+from t2i_shards.pipeline.image.geometry import Placement
+from t2i_shards.pipeline.image.opened import DAMAGED
+from t2i_shards.pipeline.sources.coco.annotations import annotation_file
+from t2i_shards.pipeline.sources.coco.files import Places, Read, find_panoptic_maps, find_stuff_maps
+from t2i_shards.pipeline.sources.row import Row
 
 NO_MAP = "not a label map"
 MAP_BYTES = 64
@@ -36,7 +36,7 @@ class LabelMaps:
     folder: Places
 
     def place_map(self, row: Row, read: Read, placement: Placement) -> np.ndarray:
-        """The map of a row's picture as `extractors.maps.formats.Labels` has it. Raises Drop."""
+        """The map of a row's picture as `t2i_shards.extractors.maps.formats.Labels` has it. Raises Drop."""
         try:
             data = read(row.extra["label_map"])
         except FileNotFoundError:

@@ -12,22 +12,27 @@ from functools import partial
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from extractors.base import Resources
-from extractors.budget import WORKER_MEMORY
-from pipeline.errors import Drop, RequestError
-from pipeline.image.decode import WEB_FORMATS
-from pipeline.image.geometry import Placement
-from pipeline.sources.base import Opener, Original, passing
-from pipeline.sources.coco.annotations import Annotations, annotation_file, digest_annotations, read_annotations
-from pipeline.sources.coco.files import Places, Read, find_pictures
-from pipeline.sources.coco.labels import find_label_maps
-from pipeline.sources.coco.schema import Image
-from pipeline.sources.coco.truth import check_as_annotated, place_people
-from pipeline.sources.row import Row
-from pipeline.sources.tree import MISSING, UNREADABLE
+from t2i_shards.extractors.base import Resources
+from t2i_shards.extractors.budget import WORKER_MEMORY
+from t2i_shards.pipeline.errors import Drop, RequestError
+from t2i_shards.pipeline.image.decode import WEB_FORMATS
+from t2i_shards.pipeline.image.geometry import Placement
+from t2i_shards.pipeline.sources.base import Opener, Original, passing
+from t2i_shards.pipeline.sources.coco.annotations import (
+    Annotations,
+    annotation_file,
+    digest_annotations,
+    read_annotations,
+)
+from t2i_shards.pipeline.sources.coco.files import Places, Read, find_pictures
+from t2i_shards.pipeline.sources.coco.labels import find_label_maps
+from t2i_shards.pipeline.sources.coco.schema import Image
+from t2i_shards.pipeline.sources.coco.truth import check_as_annotated, place_people
+from t2i_shards.pipeline.sources.row import Row
+from t2i_shards.pipeline.sources.tree import MISSING, UNREADABLE
 
 if TYPE_CHECKING:
-    from pipeline.download.shard import Downloads
+    from t2i_shards.pipeline.download.shard import Downloads
 
 SPLIT = re.compile(r"[0-9A-Za-z_-]+")
 TOLD = ("image_id", "license", "license_name", "license_url", "flickr_url", "coco_url", "categories")

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from extractors.maps.people import People
-from pipeline.errors import Drop
-from pipeline.image.decode import WEB_FORMATS, read_header
-from pipeline.image.geometry import Placement
+from t2i_shards.extractors.maps.people import People
+from t2i_shards.pipeline.errors import Drop
+from t2i_shards.pipeline.image.decode import WEB_FORMATS, read_header
+from t2i_shards.pipeline.image.geometry import Placement
 
 
 def check_as_annotated(data: bytes, size: tuple[int, int]) -> None:

@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.errors import RequestError
-from pipeline.sources.laion.text import MAX_URL, blank
+from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.sources.laion.text import MAX_URL, blank
 
 REASONS = (
     "language unknown",

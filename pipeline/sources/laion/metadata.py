@@ -11,12 +11,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.errors import RequestError
-from pipeline.shards.input_files import InputFile, Pattern
-from pipeline.sources.laion.filters import Filters
-from pipeline.sources.laion.parquet_table import ParquetTable, is_number, is_text, is_texts
-from pipeline.sources.laion.spellings import find_columns, require
-from pipeline.sources.laion.text_table import TextTable
+from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.shards.input_files import InputFile, Pattern
+from t2i_shards.pipeline.sources.laion.filters import Filters
+from t2i_shards.pipeline.sources.laion.parquet_table import ParquetTable, is_number, is_text, is_texts
+from t2i_shards.pipeline.sources.laion.spellings import find_columns, require
+from t2i_shards.pipeline.sources.laion.text_table import TextTable
 
 BATCH = 1 << 16
 TEXTS = frozenset({"url", "caption", "digest", "language", "hash"})

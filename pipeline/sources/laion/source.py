@@ -11,16 +11,16 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from extractors.base import Resources
-from pipeline.download.shard import Downloads
-from pipeline.errors import RequestError
-from pipeline.image.decode import WEB_FORMATS
-from pipeline.sources.base import Opener, Original, passing
-from pipeline.sources.laion.filters import REASONS, Filters
-from pipeline.sources.laion.metadata import Columns, MetadataFile, digest_files, find_metadata
-from pipeline.sources.laion.rows import make_rows, select
-from pipeline.sources.laion.sampling import Cut, Tally, buckets_of
-from pipeline.sources.row import Row
+from t2i_shards.extractors.base import Resources
+from t2i_shards.pipeline.download.shard import Downloads
+from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.image.decode import WEB_FORMATS
+from t2i_shards.pipeline.sources.base import Opener, Original, passing
+from t2i_shards.pipeline.sources.laion.filters import REASONS, Filters
+from t2i_shards.pipeline.sources.laion.metadata import Columns, MetadataFile, digest_files, find_metadata
+from t2i_shards.pipeline.sources.laion.rows import make_rows, select
+from t2i_shards.pipeline.sources.laion.sampling import Cut, Tally, buckets_of
+from t2i_shards.pipeline.sources.row import Row
 
 NOT_SAMPLED = "not sampled"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from pipeline.errors import RequestError
+from t2i_shards.pipeline.errors import RequestError
 
 SPELLINGS: dict[str, tuple[str, ...]] = {
     "url": ("url", "image_url", "image_link", "img_url"),

@@ -8,7 +8,7 @@ from collections import Counter
 import numpy as np
 import pyarrow as pa
 
-from pipeline.sources.captions import clean_caption, decode_text
+from t2i_shards.pipeline.sources.captions import clean_caption, decode_text
 
 MAX_URL = 4096
 """Bytes. What is longer is a data blob or an attack; browsers and servers stop far below."""

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, cast
 
 import pyarrow as pa
 
-from extractors.records import BadRecord, decode_record
+from t2i_shards.extractors.records import BadRecord, decode_record
 
 LINE = 1 << 20
 """Bytes or characters; what is longer is no line of a list, and is read in pieces."""

@@ -11,19 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from extractors.base import Resources
-from extractors.budget import WORKER_MEMORY
-from pipeline.errors import Drop, RequestError
-from pipeline.image.decode import WEB_FORMATS
-from pipeline.shards.input_files import InputFile, Pattern
-from pipeline.shards.remote_read import read_with_retry
-from pipeline.sources.base import Opener, Original
-from pipeline.sources.inside import OUTSIDE, open_inside
-from pipeline.sources.laion.metadata import BATCH, ENDINGS, find_tables, open_table
-from pipeline.sources.laion.text import read_captions
-from pipeline.sources.row import Row
-from pipeline.sources.table.columns import ImageColumn, find_caption_column, find_image_column, has_urls
-from pipeline.sources.table.pictures import Pictures, collect_pictures
+from t2i_shards.extractors.base import Resources
+from t2i_shards.extractors.budget import WORKER_MEMORY
+from t2i_shards.pipeline.errors import Drop, RequestError
+from t2i_shards.pipeline.image.decode import WEB_FORMATS
+from t2i_shards.pipeline.shards.input_files import InputFile, Pattern
+from t2i_shards.pipeline.shards.remote_read import read_with_retry
+from t2i_shards.pipeline.sources.base import Opener, Original
+from t2i_shards.pipeline.sources.inside import OUTSIDE, open_inside
+from t2i_shards.pipeline.sources.laion.metadata import BATCH, ENDINGS, find_tables, open_table
+from t2i_shards.pipeline.sources.laion.text import read_captions
+from t2i_shards.pipeline.sources.row import Row
+from t2i_shards.pipeline.sources.table.columns import ImageColumn, find_caption_column, find_image_column, has_urls
+from t2i_shards.pipeline.sources.table.pictures import Pictures, collect_pictures
 
 PICTURE_BYTES = 256 << 20
 """Of a picture's file; a longer one is a named drop."""

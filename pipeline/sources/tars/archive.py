@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-from pipeline.shards.tar import BLOCK
+from t2i_shards.pipeline.shards.tar import BLOCK
 
 HEADER_BYTES = 64 << 10
 """Of a header, the long names and PAX records of a member included; others take a few hundred."""

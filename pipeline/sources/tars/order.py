@@ -9,8 +9,8 @@ from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from pipeline.shards.sample import is_key
-from pipeline.sources.row import Row
+from t2i_shards.pipeline.shards.sample import is_key
+from t2i_shards.pipeline.sources.row import Row
 
 LONGEST = 64
 """Characters of a key that is kept: with a member's name behind it, it must fit into the header of a tar."""

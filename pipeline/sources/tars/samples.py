@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
-from extractors.records import BadRecord, decode_record
-from pipeline.errors import Drop
-from pipeline.sources.captions import MAX_BYTES, clean_caption, decode_file
-from pipeline.sources.tars.archive import DamagedTar, Member, read_members
+from t2i_shards.extractors.records import BadRecord, decode_record
+from t2i_shards.pipeline.errors import Drop
+from t2i_shards.pipeline.sources.captions import MAX_BYTES, clean_caption, decode_file
+from t2i_shards.pipeline.sources.tars.archive import DamagedTar, Member, read_members
 
 PICTURES = ("jpg", "jpeg", "png", "webp", "jfif", "jpe")
 """Endings of pictures that are taken, the one before the other."""

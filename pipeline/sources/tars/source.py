@@ -11,21 +11,21 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from extractors.base import Resources
-from extractors.budget import WORKER_MEMORY
-from extractors.records import decode_record
-from pipeline.errors import Drop, RequestError
-from pipeline.image.decode import WEB_FORMATS
-from pipeline.scratch import make_scratch, temporary_folder
-from pipeline.shards.input_files import InputFile, Pattern
-from pipeline.shards.receipt import to_compact_json
-from pipeline.shards.remote_read import read_with_retry
-from pipeline.sources.base import Opener, Original
-from pipeline.sources.row import Row
-from pipeline.sources.tars.archive import NotATar, read_mark
-from pipeline.sources.tars.order import INPUT_KEY, RowsOnDisk
-from pipeline.sources.tars.samples import Choice, TarSample
-from pipeline.sources.tars.sums import check_sum, read_sums
+from t2i_shards.extractors.base import Resources
+from t2i_shards.extractors.budget import WORKER_MEMORY
+from t2i_shards.extractors.records import decode_record
+from t2i_shards.pipeline.errors import Drop, RequestError
+from t2i_shards.pipeline.image.decode import WEB_FORMATS
+from t2i_shards.pipeline.scratch import make_scratch, temporary_folder
+from t2i_shards.pipeline.shards.input_files import InputFile, Pattern
+from t2i_shards.pipeline.shards.receipt import to_compact_json
+from t2i_shards.pipeline.shards.remote_read import read_with_retry
+from t2i_shards.pipeline.sources.base import Opener, Original
+from t2i_shards.pipeline.sources.row import Row
+from t2i_shards.pipeline.sources.tars.archive import NotATar, read_mark
+from t2i_shards.pipeline.sources.tars.order import INPUT_KEY, RowsOnDisk
+from t2i_shards.pipeline.sources.tars.samples import Choice, TarSample
+from t2i_shards.pipeline.sources.tars.sums import check_sum, read_sums
 
 NO_FILE = "no such file"
 PICTURE_BYTES = 256 << 20

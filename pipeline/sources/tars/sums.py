@@ -8,8 +8,8 @@ import re
 from collections.abc import Mapping
 from typing import BinaryIO
 
-from pipeline.errors import RequestError
-from pipeline.shards.input_files import InputFile, Pattern
+from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.shards.input_files import InputFile, Pattern
 
 SUMS = "SHA256SUMS"
 SUMS_BYTES = 64 << 20

@@ -12,12 +12,12 @@ import pytest
 import torch
 from diffusers import DDPMScheduler
 
-from adapters.base import Base, PromptEmbeds, Sampler, StableDiffusion, digest_base, load_base
-from adapters.inference.config import Sampling
-from adapters.inference.sampler import generate, sample_pictures
-from adapters.model.convert import read_adapter
-from adapters.training.trainer import Training
-from pipeline.runlog import read_log
+from t2i_shards.adapters.base import Base, PromptEmbeds, Sampler, StableDiffusion, digest_base, load_base
+from t2i_shards.adapters.inference.config import Sampling
+from t2i_shards.adapters.inference.sampler import generate, sample_pictures
+from t2i_shards.adapters.model.convert import read_adapter
+from t2i_shards.adapters.training.trainer import Training
+from t2i_shards.pipeline.runlog import read_log
 from tests.adapters.toys import toy_config, toy_stream
 from tests.adapters.training.test_latents import save_base
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from diffusers import DDPMScheduler
 
-from adapters.base import StableDiffusion
-from adapters.base.diffusion import Diffusion
+from t2i_shards.adapters.base import StableDiffusion
+from t2i_shards.adapters.base.diffusion import Diffusion
 
 ZERO_SNR = {"prediction_type": "v_prediction", "rescale_betas_zero_snr": True}
 

@@ -8,8 +8,8 @@ from typing import Any
 import diffusers
 import pytest
 
-from adapters.base.family import SCHEDULERS, check_autoencoder, check_scheduler, find_family
-from pipeline.errors import RequestError
+from t2i_shards.adapters.base.family import SCHEDULERS, check_autoencoder, check_scheduler, find_family
+from t2i_shards.pipeline.errors import RequestError
 
 BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 VAE = {"latent_channels": 4, "block_out_channels": [128, 256, 512, 512]}

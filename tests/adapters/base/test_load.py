@@ -11,8 +11,8 @@ import torch
 from diffusers import DDPMScheduler
 from safetensors.torch import load_file, save_file
 
-from adapters.base import StableDiffusion, concat_embeds, digest_base, digest_networks, load_base
-from pipeline.errors import RequestError
+from t2i_shards.adapters.base import StableDiffusion, concat_embeds, digest_base, digest_networks, load_base
+from t2i_shards.pipeline.errors import RequestError
 
 NAMES = ["tiny", "tiny-xl"]
 CAPTIONS = ["a person waving beside a red cube", "ein Würfel", "", "x" * 500]

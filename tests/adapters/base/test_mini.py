@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from adapters.base import Base, load_base
-from adapters.base.mini import FOLDER, find_mini, read_recipe, read_sums
-from adapters.inference.config import Sampling
-from adapters.inference.sampler import generate
-from adapters.model.adapter import Adapter
-from adapters.model.config import adapter_config_for
-from pipeline.errors import RequestError
+from t2i_shards.adapters.base import Base, load_base
+from t2i_shards.adapters.base.mini import FOLDER, find_mini, read_recipe, read_sums
+from t2i_shards.adapters.inference.config import Sampling
+from t2i_shards.adapters.inference.sampler import generate
+from t2i_shards.adapters.model.adapter import Adapter
+from t2i_shards.adapters.model.config import adapter_config_for
+from t2i_shards.pipeline.errors import RequestError
 
 CAPTIONS = ["a red cube on the grass under a clear blue sky", "a person waving on the snow"]
 FEW = Sampling(steps=3, guidance=3.0)

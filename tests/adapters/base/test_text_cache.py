@@ -11,8 +11,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from adapters.base import Base, PromptEmbeds, load_base
-from adapters.base.text_cache import TextCache, digest_text
+from t2i_shards.adapters.base import Base, PromptEmbeds, load_base
+from t2i_shards.adapters.base.text_cache import TextCache, digest_text
 
 FIRST = ["a red cube", "", "two dogs"]
 SECOND = ["two dogs", "a blue cube", "a red cube", "two dogs", ""]

@@ -11,37 +11,37 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adapters.base import Base
-from adapters.base.tiny import WIDTHS
-from adapters.evaluation import evaluate as module
-from adapters.evaluation import variants
-from adapters.evaluation.config import EvaluateConfig
-from adapters.evaluation.evaluate import evaluate
-from adapters.evaluation.image_metrics import Networks
-from adapters.evaluation.report import Evaluation, table_lines
-from adapters.evaluation.samples import choose_samples
-from adapters.inference.config import Sampling
-from adapters.model.adapter import make_adapter
-from adapters.model.compose import AdapterInput
-from adapters.model.config import adapter_config_for
-from adapters.model.diffusers_io import save_adapter
-from adapters.run_folder import find_held_out, read_held_out, write_held_out
-from adapters.training.data import open_samples
-from adapters.training.trainer import Training
-from extractors.registry import format_of
-from extractors.weights.file import WeightsUnavailable
-from pipeline.dataset.dataset import Dataset
-from pipeline.dataset.supplement import plan_retry
-from pipeline.dataset.tombstones import remove
-from pipeline.errors import RequestError
-from pipeline.image.geometry import Geometry
-from pipeline.image.stored import decode_rgb
-from pipeline.report.evaluation import read_evaluation
-from pipeline.shards.sample import Sample
-from pipeline.sources.scenes import ScenesSource
-from pipeline.stages import plan_extract
-from pipeline.stages.ingest import Ingest, plan_dataset
-from pipeline.stream import HeldOut, Stream, open_stream
+from t2i_shards.adapters.base import Base
+from t2i_shards.adapters.base.tiny import WIDTHS
+from t2i_shards.adapters.evaluation import evaluate as module
+from t2i_shards.adapters.evaluation import variants
+from t2i_shards.adapters.evaluation.config import EvaluateConfig
+from t2i_shards.adapters.evaluation.evaluate import evaluate
+from t2i_shards.adapters.evaluation.image_metrics import Networks
+from t2i_shards.adapters.evaluation.report import Evaluation, table_lines
+from t2i_shards.adapters.evaluation.samples import choose_samples
+from t2i_shards.adapters.inference.config import Sampling
+from t2i_shards.adapters.model.adapter import make_adapter
+from t2i_shards.adapters.model.compose import AdapterInput
+from t2i_shards.adapters.model.config import adapter_config_for
+from t2i_shards.adapters.model.diffusers_io import save_adapter
+from t2i_shards.adapters.run_folder import find_held_out, read_held_out, write_held_out
+from t2i_shards.adapters.training.data import open_samples
+from t2i_shards.adapters.training.trainer import Training
+from t2i_shards.extractors.registry import format_of
+from t2i_shards.extractors.weights.file import WeightsUnavailable
+from t2i_shards.pipeline.dataset.dataset import Dataset
+from t2i_shards.pipeline.dataset.supplement import plan_retry
+from t2i_shards.pipeline.dataset.tombstones import remove
+from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.image.geometry import Geometry
+from t2i_shards.pipeline.image.stored import decode_rgb
+from t2i_shards.pipeline.report.evaluation import read_evaluation
+from t2i_shards.pipeline.shards.sample import Sample
+from t2i_shards.pipeline.sources.scenes import ScenesSource
+from t2i_shards.pipeline.stages import plan_extract
+from t2i_shards.pipeline.stages.ingest import Ingest, plan_dataset
+from t2i_shards.pipeline.stream import HeldOut, Stream, open_stream
 from tests.adapters.toys import toy_config
 from tests.pipeline.web import Web, put_failure, put_picture
 

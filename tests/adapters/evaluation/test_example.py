@@ -3,12 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from adapters.evaluation.example import EvalExample, choose_wrong, crop_middle, seed_of
-from extractors.maps.people import People
-from extractors.registry import format_of, make_extractor
-from pipeline.errors import RequestError
-from pipeline.image.stored import decode_rgb, encode_jpeg
-from pipeline.shards.sample import Sample
+from t2i_shards.adapters.evaluation.example import EvalExample, choose_wrong, crop_middle, seed_of
+from t2i_shards.extractors.maps.people import People
+from t2i_shards.extractors.registry import format_of, make_extractor
+from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.image.stored import decode_rgb, encode_jpeg
+from t2i_shards.pipeline.shards.sample import Sample
 from tests.adapters.toys import info_of
 
 WIDE = (128, 192)

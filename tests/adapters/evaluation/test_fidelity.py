@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adapters.evaluation.fidelity import TOGETHER, extract_again, measure_fidelity
-from extractors.depth import to_distance
-from extractors.maps.people import People
-from extractors.registry import format_of
+from t2i_shards.adapters.evaluation.fidelity import TOGETHER, extract_again, measure_fidelity
+from t2i_shards.extractors.depth import to_distance
+from t2i_shards.extractors.maps.people import People
+from t2i_shards.extractors.registry import format_of
 
 CHECKOUT = Path(__file__).parents[3]
 Maps = list[Any]
@@ -152,7 +152,7 @@ def test_pictures_are_seen_in_order_a_few_at_a_time() -> None:
 
 
 def test_what_few_measures_need_is_not_imported_with_all() -> None:
-    modules = "adapters.training.trainer, adapters.evaluation.evaluate"
+    modules = "t2i_shards.adapters.training.trainer, adapters.evaluation.evaluate"
     code = f"import sys, {modules}; print({{'skimage', 'scipy'}} & sys.modules.keys())"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=CHECKOUT, capture_output=True, text=True, check=True, timeout=600

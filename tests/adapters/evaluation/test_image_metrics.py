@@ -13,10 +13,16 @@ import numpy as np
 import pytest
 import torch
 
-from adapters.base.tiny import byte_vocabulary
-from adapters.evaluation import image_metrics as quality
-from adapters.evaluation.image_metrics import Clip, Inception, collect_features, frechet_distance, measure_match
-from extractors.weights.file import WeightsDamaged, WeightsUnavailable
+from t2i_shards.adapters.base.tiny import byte_vocabulary
+from t2i_shards.adapters.evaluation import image_metrics as quality
+from t2i_shards.adapters.evaluation.image_metrics import (
+    Clip,
+    Inception,
+    collect_features,
+    frechet_distance,
+    measure_match,
+)
+from t2i_shards.extractors.weights.file import WeightsDamaged, WeightsUnavailable
 
 
 def blob(mean: np.ndarray, spread: np.ndarray) -> np.ndarray:

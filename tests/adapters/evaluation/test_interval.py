@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from adapters.evaluation.evaluate import find_verdict
-from adapters.evaluation.interval import Counts, estimate, estimate_difference
+from t2i_shards.adapters.evaluation.evaluate import find_verdict
+from t2i_shards.adapters.evaluation.interval import Counts, estimate, estimate_difference
 
 
 def share(right: np.ndarray) -> Counts:

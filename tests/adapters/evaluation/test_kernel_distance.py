@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from adapters.evaluation.kernel_distance import kernel_distance
+from t2i_shards.adapters.evaluation.kernel_distance import kernel_distance
 
 
 @pytest.mark.parametrize("count", [10, 40, 160])

@@ -9,18 +9,18 @@ import numpy as np
 import pytest
 import torch
 
-from adapters.inference.control_images import (
+from t2i_shards.adapters.inference.control_images import (
     extract_control_image,
     load_mask,
     make_geometry,
     read_control_image,
     to_control_image,
 )
-from extractors.maps import png
-from extractors.maps.palette import PALETTE
-from extractors.maps.people import PEOPLE_PALETTE, People
-from extractors.registry import format_of, make_extractor
-from pipeline.errors import RequestError
+from t2i_shards.extractors.maps import png
+from t2i_shards.extractors.maps.palette import PALETTE
+from t2i_shards.extractors.maps.people import PEOPLE_PALETTE, People
+from t2i_shards.extractors.registry import format_of, make_extractor
+from t2i_shards.pipeline.errors import RequestError
 
 SMALL, LARGE = make_geometry(128, "aspect"), make_geometry(256, "aspect")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adapters.inference.image_folder import ImageFolder, digest_array
+from t2i_shards.adapters.inference.image_folder import ImageFolder, digest_array
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
 

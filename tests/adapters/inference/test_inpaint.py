@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from adapters.base import StableDiffusion
-from adapters.inference.config import Sampling
-from adapters.inference.inpaint import Inpainting, prepare_inpainting
-from adapters.inference.sampler import draw_noise, generate
+from t2i_shards.adapters.base import StableDiffusion
+from t2i_shards.adapters.inference.config import Sampling
+from t2i_shards.adapters.inference.inpaint import Inpainting, prepare_inpainting
+from t2i_shards.adapters.inference.sampler import draw_noise, generate
 
 SIZE = 128
 

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adapters.inference.config import GenerateConfig
-from adapters.inference.control_images import load_mask, make_geometry, read_control_image
-from adapters.inference.map_file import load_shape
-from extractors.maps import png
-from extractors.maps.palette import PALETTE
-from extractors.maps.people import People
-from extractors.registry import format_of
-from pipeline.errors import RequestError
+from t2i_shards.adapters.inference.config import GenerateConfig
+from t2i_shards.adapters.inference.control_images import load_mask, make_geometry, read_control_image
+from t2i_shards.adapters.inference.map_file import load_shape
+from t2i_shards.extractors.maps import png
+from t2i_shards.extractors.maps.palette import PALETTE
+from t2i_shards.extractors.maps.people import People
+from t2i_shards.extractors.registry import format_of
+from t2i_shards.pipeline.errors import RequestError
 
 SIZE = 128
 GEOMETRY = make_geometry(SIZE, "aspect")

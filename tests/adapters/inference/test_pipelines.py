@@ -18,11 +18,11 @@ from diffusers import (
     T2IAdapter,
 )
 
-from adapters.base import StableDiffusion, concat_embeds
-from adapters.model.adapter import Adapter, make_adapter
-from adapters.model.config import adapter_config_for
-from adapters.model.diffusers_io import save_adapter
-from adapters.options import AdapterName
+from t2i_shards.adapters.base import StableDiffusion, concat_embeds
+from t2i_shards.adapters.model.adapter import Adapter, make_adapter
+from t2i_shards.adapters.model.config import adapter_config_for
+from t2i_shards.adapters.model.diffusers_io import save_adapter
+from t2i_shards.adapters.options import AdapterName
 
 CAPTION = "a red cube"
 SIZE = (128, 192)  # height, width

@@ -18,14 +18,14 @@ from diffusers import (
     T2IAdapter,
 )
 
-from adapters.base import StableDiffusion, load_base
-from adapters.inference.config import Sampling
-from adapters.inference.sampler import draw_noise, generate, sample_pictures
-from adapters.model.adapter import Adapter, make_adapter
-from adapters.model.compose import AdapterInput
-from adapters.model.config import adapter_config_for
-from adapters.model.diffusers_io import save_adapter
-from pipeline.errors import RequestError
+from t2i_shards.adapters.base import StableDiffusion, load_base
+from t2i_shards.adapters.inference.config import Sampling
+from t2i_shards.adapters.inference.sampler import draw_noise, generate, sample_pictures
+from t2i_shards.adapters.model.adapter import Adapter, make_adapter
+from t2i_shards.adapters.model.compose import AdapterInput
+from t2i_shards.adapters.model.config import adapter_config_for
+from t2i_shards.adapters.model.diffusers_io import save_adapter
+from t2i_shards.pipeline.errors import RequestError
 
 CAPTIONS = ["a red disc", "two blue cubes"]
 SEEDS = [11, 5]
@@ -74,7 +74,7 @@ def theirs(pipeline: Any, sampling: Sampling, **options: Any) -> np.ndarray:
 def unrounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pictures as floats, as diffusers gives them, so that rounding hides no difference."""
     monkeypatch.setattr(
-        "adapters.inference.sampler.to_pixels", lambda p: (p / 2 + 0.5).permute(0, 2, 3, 1).numpy()
+        "t2i_shards.adapters.inference.sampler.to_pixels", lambda p: (p / 2 + 0.5).permute(0, 2, 3, 1).numpy()
     )
 
 

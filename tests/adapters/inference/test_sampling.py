@@ -4,8 +4,8 @@ from fractions import Fraction
 
 import pytest
 
-from adapters.inference.config import Sampling, parse_active_steps
-from pipeline.errors import RequestError
+from t2i_shards.adapters.inference.config import Sampling, parse_active_steps
+from t2i_shards.pipeline.errors import RequestError
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 7, 50])

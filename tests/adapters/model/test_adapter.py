@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import torch
 
-from adapters.model.adapter import Adapter, make_adapter
-from adapters.model.config import adapter_config_for
+from t2i_shards.adapters.model.adapter import Adapter, make_adapter
+from t2i_shards.adapters.model.config import adapter_config_for
 
 WIDTHS = (32, 32, 64, 64)
 

@@ -3,12 +3,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from adapters.base import Base
-from adapters.model.adapter import Adapter, make_adapter
-from adapters.model.compose import AdapterInput, check_base, compose
-from adapters.model.config import adapter_config_for
-from adapters.options import AdapterName
-from pipeline.errors import RequestError
+from t2i_shards.adapters.base import Base
+from t2i_shards.adapters.model.adapter import Adapter, make_adapter
+from t2i_shards.adapters.model.compose import AdapterInput, check_base, compose
+from t2i_shards.adapters.model.config import adapter_config_for
+from t2i_shards.adapters.options import AdapterName
+from t2i_shards.pipeline.errors import RequestError
 
 WIDTHS = (32, 32, 32, 64)
 

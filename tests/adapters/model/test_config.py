@@ -3,10 +3,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from adapters.model.adapter import Adapter
-from adapters.model.config import adapter_config_for
-from adapters.options import AdapterName
-from pipeline.errors import RequestError
+from t2i_shards.adapters.model.adapter import Adapter
+from t2i_shards.adapters.model.config import adapter_config_for
+from t2i_shards.adapters.options import AdapterName
+from t2i_shards.pipeline.errors import RequestError
 
 SD = (320, 640, 1280, 1280)
 SDXL = (320, 640, 1280)

@@ -10,13 +10,13 @@ import torch
 from diffusers import T2IAdapter
 from safetensors.torch import load_file, save_file
 
-from adapters.model import convert as interchange
-from adapters.model.adapter import make_adapter
-from adapters.model.config import adapter_config_for
-from adapters.model.convert import open_adapter, read_adapter, write_tencentarc
-from adapters.model.diffusers_io import WEIGHTS, save_adapter, write_diffusers
-from adapters.options import AdapterName
-from pipeline.errors import RequestError
+from t2i_shards.adapters.model import convert as interchange
+from t2i_shards.adapters.model.adapter import make_adapter
+from t2i_shards.adapters.model.config import adapter_config_for
+from t2i_shards.adapters.model.convert import open_adapter, read_adapter, write_tencentarc
+from t2i_shards.adapters.model.diffusers_io import WEIGHTS, save_adapter, write_diffusers
+from t2i_shards.adapters.options import AdapterName
+from t2i_shards.pipeline.errors import RequestError
 from tests.adapters.published import (
     Shapes,
     from_diffusers,

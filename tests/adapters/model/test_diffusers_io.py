@@ -6,11 +6,11 @@ import pytest
 import torch
 from diffusers import T2IAdapter
 
-from adapters.model.adapter import Adapter, make_adapter
-from adapters.model.config import adapter_config_for
-from adapters.model.diffusers_io import WEIGHTS, load_adapter, save_adapter
-from adapters.options import AdapterName
-from pipeline.errors import RequestError
+from t2i_shards.adapters.model.adapter import Adapter, make_adapter
+from t2i_shards.adapters.model.config import adapter_config_for
+from t2i_shards.adapters.model.diffusers_io import WEIGHTS, load_adapter, save_adapter
+from t2i_shards.adapters.options import AdapterName
+from t2i_shards.pipeline.errors import RequestError
 
 EQUAL_ENDS, RISING = (32, 64, 128, 128), (32, 32, 32, 64)
 ADAPTERS: list[tuple[AdapterName, tuple[int, ...], float]] = [

@@ -10,21 +10,21 @@ import pytest
 import yaml
 from diffusers import StableDiffusionAdapterPipeline, T2IAdapter
 
-from adapters.base import Base
-from adapters.base.mini import FOLDER
-from adapters.model.adapter import make_adapter
-from adapters.model.config import adapter_config_for
-from adapters.model.diffusers_io import save_adapter
-from adapters.run_folder import TrainSummary
-from adapters.training.card import render_card
-from adapters.training.trainer import Training
-from pipeline.dataset.dataset import Dataset
-from pipeline.dataset.provenance import read_provenance
-from pipeline.image.geometry import Geometry
-from pipeline.sources.folder import FolderSource
-from pipeline.sources.scenes import ScenesSource
-from pipeline.stages import plan_extract
-from pipeline.stages.ingest import plan_dataset
+from t2i_shards.adapters.base import Base
+from t2i_shards.adapters.base.mini import FOLDER
+from t2i_shards.adapters.model.adapter import make_adapter
+from t2i_shards.adapters.model.config import adapter_config_for
+from t2i_shards.adapters.model.diffusers_io import save_adapter
+from t2i_shards.adapters.run_folder import TrainSummary
+from t2i_shards.adapters.training.card import render_card
+from t2i_shards.adapters.training.trainer import Training
+from t2i_shards.pipeline.dataset.dataset import Dataset
+from t2i_shards.pipeline.dataset.provenance import read_provenance
+from t2i_shards.pipeline.image.geometry import Geometry
+from t2i_shards.pipeline.sources.folder import FolderSource
+from t2i_shards.pipeline.sources.scenes import ScenesSource
+from t2i_shards.pipeline.stages import plan_extract
+from t2i_shards.pipeline.stages.ingest import plan_dataset
 from tests.adapters.toys import toy_config, toy_stream
 
 SUMMARY = TrainSummary(6, 6, 12, 1.0, 0.25, 0.125, "RUN/adapter", "0" * 64)

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import torch
 
-from adapters.model.adapter import make_adapter
-from adapters.model.config import adapter_config_for
-from adapters.run_folder import claim_run
-from adapters.training.checkpoint import (
+from t2i_shards.adapters.model.adapter import make_adapter
+from t2i_shards.adapters.model.config import adapter_config_for
+from t2i_shards.adapters.run_folder import claim_run
+from t2i_shards.adapters.training.checkpoint import (
     TrainProgress,
     TrainState,
     discard_checkpoints,
@@ -18,7 +18,7 @@ from adapters.training.checkpoint import (
     resume,
     save_checkpoint,
 )
-from pipeline.errors import RequestError
+from t2i_shards.pipeline.errors import RequestError
 
 SCALER = torch.amp.GradScaler("cpu").state_dict()
 LAYOUT = adapter_config_for("tiny", 1, (32, 32, 32, 64))

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from adapters.base import Base, digest_base
-from adapters.training.config import DECIDE, flatten_options
-from adapters.training.trainer import Training
-from jobs.__main__ import parse
-from jobs.train import TrainCommand
-from pipeline.errors import RequestError
+from t2i_shards.adapters.base import Base, digest_base
+from t2i_shards.adapters.training.config import DECIDE, flatten_options
+from t2i_shards.adapters.training.trainer import Training
+from t2i_shards.jobs.__main__ import parse
+from t2i_shards.jobs.train import TrainCommand
+from t2i_shards.pipeline.errors import RequestError
 from tests.adapters.toys import toy_config, toy_stream
 
 

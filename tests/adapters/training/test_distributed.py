@@ -8,13 +8,13 @@ import torch
 from safetensors.torch import load_file
 from torch import distributed
 
-from adapters.base import Base
-from adapters.model.diffusers_io import WEIGHTS
-from adapters.training.config import TrainConfig
-from adapters.training.distributed import World, join_world, share_threads
-from adapters.training.trainer import Training
-from pipeline.errors import RequestError
-from pipeline.runlog import read_log
+from t2i_shards.adapters.base import Base
+from t2i_shards.adapters.model.diffusers_io import WEIGHTS
+from t2i_shards.adapters.training.config import TrainConfig
+from t2i_shards.adapters.training.distributed import World, join_world, share_threads
+from t2i_shards.adapters.training.trainer import Training
+from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.runlog import read_log
 from tests.adapters.ranks import broadcast_rank, run_ranks, train_apart, train_spoiled, train_toy
 from tests.adapters.toys import toy_config, toy_stream
 

@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from adapters.model.adapter import Adapter, make_adapter
-from adapters.model.config import adapter_config_for
-from adapters.training.ema import Ema
+from t2i_shards.adapters.model.adapter import Adapter, make_adapter
+from t2i_shards.adapters.model.config import adapter_config_for
+from t2i_shards.adapters.training.ema import Ema
 
 
 def _adapter(value: float) -> Adapter:

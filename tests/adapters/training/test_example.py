@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from adapters.training.batch import scale_control_images, scale_pictures
-from adapters.training.example import (
+from t2i_shards.adapters.training.batch import scale_control_images, scale_pictures
+from t2i_shards.adapters.training.example import (
     CropConfig,
     VisitRandoms,
     choose_window,
@@ -18,12 +18,12 @@ from adapters.training.example import (
     make_generator,
     read_map,
 )
-from extractors.color import Color
-from extractors.maps.people import People
-from extractors.registry import format_of
-from pipeline.errors import RequestError
-from pipeline.image.stored import decode_rgb, encode_jpeg
-from pipeline.shards.sample import Sample
+from t2i_shards.extractors.color import Color
+from t2i_shards.extractors.maps.people import People
+from t2i_shards.extractors.registry import format_of
+from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.image.stored import decode_rgb, encode_jpeg
+from t2i_shards.pipeline.shards.sample import Sample
 from tests.adapters.toys import info_of, make_sample, toy_sample
 
 CROP_CONFIG = CropConfig("sketch", size=64)

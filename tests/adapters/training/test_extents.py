@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from adapters.training import extents
-from adapters.training.config import TrainConfig
-from adapters.training.extents import NAME, Noted, find_begun, note_extents
-from pipeline.errors import RequestError
-from pipeline.stream import Extent
+from t2i_shards.adapters.training import extents
+from t2i_shards.adapters.training.config import TrainConfig
+from t2i_shards.adapters.training.extents import NAME, Noted, find_begun, note_extents
+from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.stream import Extent
 from tests.adapters.toys import toy_config
 
 LARGE = Extent(1000, 0)

@@ -8,17 +8,17 @@ from typing import Any
 import pytest
 import torch
 
-from adapters.base.mini import FOLDER
-from adapters.evaluation.config import EvaluateConfig
-from adapters.evaluation.evaluate import evaluate
-from adapters.evaluation.image_metrics import Networks
-from adapters.inference.config import Sampling
-from adapters.training.trainer import train
-from extractors.weights.file import WeightsUnavailable
-from pipeline.image.geometry import Geometry
-from pipeline.sources.scenes import ScenesSource
-from pipeline.stages import plan_extract
-from pipeline.stages.ingest import Ingest, claim_truths, plan_dataset
+from t2i_shards.adapters.base.mini import FOLDER
+from t2i_shards.adapters.evaluation.config import EvaluateConfig
+from t2i_shards.adapters.evaluation.evaluate import evaluate
+from t2i_shards.adapters.evaluation.image_metrics import Networks
+from t2i_shards.adapters.inference.config import Sampling
+from t2i_shards.adapters.training.trainer import train
+from t2i_shards.extractors.weights.file import WeightsUnavailable
+from t2i_shards.pipeline.image.geometry import Geometry
+from t2i_shards.pipeline.sources.scenes import ScenesSource
+from t2i_shards.pipeline.stages import plan_extract
+from t2i_shards.pipeline.stages.ingest import Ingest, claim_truths, plan_dataset
 from tests.adapters.toys import train_config
 
 LEARNT, HELD_OUT = 64, 24

@@ -10,20 +10,20 @@ import numpy as np
 import pytest
 import torch
 
-from adapters.base import Base, StableDiffusion
-from adapters.inference.config import parse_adapter
-from adapters.options import check_condition
-from adapters.training import example
-from adapters.training.example import CropConfig, make_example, read_latent
-from adapters.training.trainer import Training, train
-from extractors.latents import Latents
-from extractors.maps.crop import fixed_crop
-from extractors.registry import format_of
-from pipeline.errors import RequestError
-from pipeline.image.stored import decode_rgb
-from pipeline.runlog import read_log
-from pipeline.shards.sample import Sample
-from pipeline.stages import plan_extract
+from t2i_shards.adapters.base import Base, StableDiffusion
+from t2i_shards.adapters.inference.config import parse_adapter
+from t2i_shards.adapters.options import check_condition
+from t2i_shards.adapters.training import example
+from t2i_shards.adapters.training.example import CropConfig, make_example, read_latent
+from t2i_shards.adapters.training.trainer import Training, train
+from t2i_shards.extractors.latents import Latents
+from t2i_shards.extractors.maps.crop import fixed_crop
+from t2i_shards.extractors.registry import format_of
+from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.image.stored import decode_rgb
+from t2i_shards.pipeline.runlog import read_log
+from t2i_shards.pipeline.shards.sample import Sample
+from t2i_shards.pipeline.stages import plan_extract
 from tests.adapters.toys import MemoryStream, make_sample, toy_config
 from tests.faults.toys import Pictures, make_images
 

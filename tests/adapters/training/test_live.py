@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from adapters.training.setup import load_live
-from adapters.training.trainer import train
-from extractors.registry import make_extractor
-from pipeline.scenes import render
+from t2i_shards.adapters.training.setup import load_live
+from t2i_shards.adapters.training.trainer import train
+from t2i_shards.extractors.registry import make_extractor
+from t2i_shards.pipeline.scenes import render
 from tests.adapters.toys import toy_config
 from tests.faults.toys import Pictures, make_images
 

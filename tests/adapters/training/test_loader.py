@@ -13,19 +13,25 @@ from typing import Any, TypeVar
 import pytest
 import torch
 
-from adapters.base import Base
-from adapters.model.diffusers_io import WEIGHTS
-from adapters.training import loader
-from adapters.training.batch import Batch
-from adapters.training.distributed import World
-from adapters.training.example import CropConfig, draw_edge
-from adapters.training.loader import ErrorForwarding, MicroBatches, RankBatch, load_batches, raise_forwarded
-from adapters.training.trainer import Training
-from pipeline.errors import Unreachable
-from pipeline.runlog import read_log
-from pipeline.stream import Lanes, Stream
-from pipeline.stream.lanes import LANE_SHARDS
-from pipeline.stream.order import BlockOrder, SampleIndices
+from t2i_shards.adapters.base import Base
+from t2i_shards.adapters.model.diffusers_io import WEIGHTS
+from t2i_shards.adapters.training import loader
+from t2i_shards.adapters.training.batch import Batch
+from t2i_shards.adapters.training.distributed import World
+from t2i_shards.adapters.training.example import CropConfig, draw_edge
+from t2i_shards.adapters.training.loader import (
+    ErrorForwarding,
+    MicroBatches,
+    RankBatch,
+    load_batches,
+    raise_forwarded,
+)
+from t2i_shards.adapters.training.trainer import Training
+from t2i_shards.pipeline.errors import Unreachable
+from t2i_shards.pipeline.runlog import read_log
+from t2i_shards.pipeline.stream import Lanes, Stream
+from t2i_shards.pipeline.stream.lanes import LANE_SHARDS
+from t2i_shards.pipeline.stream.order import BlockOrder, SampleIndices
 from tests.adapters.toys import MemoryStream, toy_config, toy_sample, toy_stream
 from tests.pipeline.stream.toys import MemoryShards
 

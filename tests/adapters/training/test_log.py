@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from adapters.training.log import Log
-from pipeline.runlog import LogLine, read_log
+from t2i_shards.adapters.training.log import Log
+from t2i_shards.pipeline.runlog import LogLine, read_log
 
 
 def _line(step: int, seconds: float = 1.0) -> LogLine:

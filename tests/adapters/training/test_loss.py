@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import torch
 
-from adapters.base import Base, StableDiffusion
-from adapters.model.adapter import make_adapter
-from adapters.model.config import adapter_config_for
-from adapters.training.batch import Batch, scale_pictures, stack_examples
-from adapters.training.config import Schedule
-from adapters.training.example import CropConfig, make_example
-from adapters.training.loss import Objective
+from t2i_shards.adapters.base import Base, StableDiffusion
+from t2i_shards.adapters.model.adapter import make_adapter
+from t2i_shards.adapters.model.config import adapter_config_for
+from t2i_shards.adapters.training.batch import Batch, scale_pictures, stack_examples
+from t2i_shards.adapters.training.config import Schedule
+from t2i_shards.adapters.training.example import CropConfig, make_example
+from t2i_shards.adapters.training.loss import Objective
 from tests.adapters.toys import toy_sample
 
 

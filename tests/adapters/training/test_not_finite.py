@@ -12,18 +12,24 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from adapters.base import Base
-from adapters.model.convert import read_adapter
-from adapters.model.diffusers_io import WEIGHTS, save_adapter
-from adapters.run_folder import TrainSummary, read_begun
-from adapters.training.checkpoint import TrainProgress, TrainState, newest_step, save_checkpoint, write_json
-from adapters.training.config import TrainConfig
-from adapters.training.loss import Objective
-from adapters.training.step import Step
-from adapters.training.trainer import Training
-from adapters.training.validation import Validation
-from pipeline.errors import IncompleteError, RequestError
-from pipeline.runlog import LogLine, read_log
+from t2i_shards.adapters.base import Base
+from t2i_shards.adapters.model.convert import read_adapter
+from t2i_shards.adapters.model.diffusers_io import WEIGHTS, save_adapter
+from t2i_shards.adapters.run_folder import TrainSummary, read_begun
+from t2i_shards.adapters.training.checkpoint import (
+    TrainProgress,
+    TrainState,
+    newest_step,
+    save_checkpoint,
+    write_json,
+)
+from t2i_shards.adapters.training.config import TrainConfig
+from t2i_shards.adapters.training.loss import Objective
+from t2i_shards.adapters.training.step import Step
+from t2i_shards.adapters.training.trainer import Training
+from t2i_shards.adapters.training.validation import Validation
+from t2i_shards.pipeline.errors import IncompleteError, RequestError
+from t2i_shards.pipeline.runlog import LogLine, read_log
 from tests.adapters.toys import toy_config, toy_stream
 
 Spoil = Callable[[torch.Tensor], torch.Tensor]
@@ -170,7 +176,7 @@ def _as_it_was_before(run: Path) -> None:
 @pytest.fixture
 def tight(monkeypatch: pytest.MonkeyPatch) -> None:
     """A default bound that every step of a toy is above."""
-    monkeypatch.setattr("adapters.training.trainer.CLIP", 1e-4)
+    monkeypatch.setattr("t2i_shards.adapters.training.trainer.CLIP", 1e-4)
 
 
 @pytest.mark.usefixtures("tight")

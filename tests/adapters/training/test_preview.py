@@ -2,15 +2,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from adapters.base import Base
-from adapters.evaluation.example import seed_of
-from adapters.evaluation.grid import GAP, lay_out
-from adapters.inference.config import Sampling
-from adapters.inference.sampler import sample_pictures
-from adapters.model.adapter import Adapter, make_adapter
-from adapters.model.config import adapter_config_for
-from adapters.training.preview import SamplePreview
-from extractors.registry import make_extractor
+from t2i_shards.adapters.base import Base
+from t2i_shards.adapters.evaluation.example import seed_of
+from t2i_shards.adapters.evaluation.grid import GAP, lay_out
+from t2i_shards.adapters.inference.config import Sampling
+from t2i_shards.adapters.inference.sampler import sample_pictures
+from t2i_shards.adapters.model.adapter import Adapter, make_adapter
+from t2i_shards.adapters.model.config import adapter_config_for
+from t2i_shards.adapters.training.preview import SamplePreview
+from t2i_shards.extractors.registry import make_extractor
 from tests.adapters.toys import toy_sample
 
 SIZE = 128
@@ -46,7 +46,7 @@ def test_the_sheet_shows_drawing_generated_and_own_picture(tiny: Base) -> None:
     assert sheet.shape == (2 * step + GAP, 3 * step + GAP, 3)
     assert np.array_equal(cells[0], np.repeat(given.control_image, 3, axis=2))
     assert np.array_equal(cells[2], given.picture)
-    from adapters.inference.control_images import to_control_image
+    from t2i_shards.adapters.inference.control_images import to_control_image
 
     painted = sample_pictures(
         tiny,

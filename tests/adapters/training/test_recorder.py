@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from adapters.base import Base
-from adapters.model.diffusers_io import WEIGHTS
-from adapters.training.checkpoint import newest_step
-from adapters.training.hold import hold_run
-from adapters.training.trainer import Training
-from adapters.training.validation import Validation
-from pipeline.errors import RequestError
-from pipeline.runlog import read_log
+from t2i_shards.adapters.base import Base
+from t2i_shards.adapters.model.diffusers_io import WEIGHTS
+from t2i_shards.adapters.training.checkpoint import newest_step
+from t2i_shards.adapters.training.hold import hold_run
+from t2i_shards.adapters.training.trainer import Training
+from t2i_shards.adapters.training.validation import Validation
+from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.runlog import read_log
 from tests.adapters.toys import MemoryStream, toy_config, toy_sample, toy_stream
 
 
@@ -64,7 +64,7 @@ def test_a_preview_that_fails_is_said_and_the_training_goes_on(
     def look(*_: object) -> None:
         raise RuntimeError("CUDA out\nof memory")
 
-    monkeypatch.setattr("adapters.training.preview.SamplePreview.render", look)
+    monkeypatch.setattr("t2i_shards.adapters.training.preview.SamplePreview.render", look)
     stream = MemoryStream([toy_sample(index, size=128) for index in range(6)])
     config = toy_config(tmp_path, steps=2, sample_every=1, variant="mini")
     assert Training(config, stream, tiny).run().steps == 2
@@ -106,7 +106,7 @@ def test_a_run_that_another_process_holds_is_refused(
 ) -> None:
     out = shutil.copytree(straight, tmp_path / "run")
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
-    monkeypatch.setattr("adapters.training.hold.LOCK_SECONDS", 0)
+    monkeypatch.setattr("t2i_shards.adapters.training.hold.LOCK_SECONDS", 0)
     more = Training(toy_config(out, steps=5), toy_stream(), tiny)
     with (
         hold_run(out),

@@ -12,13 +12,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from adapters.base import Base, load_base
-from adapters.base.load import DTYPES
-from adapters.model.diffusers_io import WEIGHTS, load_adapter
-from adapters.training.config import TrainConfig
-from adapters.training.setup import open_base
-from adapters.training.trainer import Training
-from pipeline.runlog import LogLine, read_log
+from t2i_shards.adapters.base import Base, load_base
+from t2i_shards.adapters.base.load import DTYPES
+from t2i_shards.adapters.model.diffusers_io import WEIGHTS, load_adapter
+from t2i_shards.adapters.training.config import TrainConfig
+from t2i_shards.adapters.training.setup import open_base
+from t2i_shards.adapters.training.trainer import Training
+from t2i_shards.pipeline.runlog import LogLine, read_log
 from tests.adapters.toys import toy_config, toy_stream
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from adapters.training.tensorboard import FOLDER, TensorBoardWriter
-from pipeline.runlog import LogLine
+from t2i_shards.adapters.training.tensorboard import FOLDER, TensorBoardWriter
+from t2i_shards.pipeline.runlog import LogLine
 
 
 def _line(step: int, validation: float | None = None) -> LogLine:

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 import torch
 
-from adapters.base import Base
-from adapters.run_folder import read_begun
-from adapters.training.example import draw_edge, make_example
-from adapters.training.loader import MicroBatches
-from adapters.training.trainer import Training
-from extractors.atomic import write_json
-from pipeline.errors import RequestError
-from pipeline.shards.sample import Sample
+from t2i_shards.adapters.base import Base
+from t2i_shards.adapters.run_folder import read_begun
+from t2i_shards.adapters.training.example import draw_edge, make_example
+from t2i_shards.adapters.training.loader import MicroBatches
+from t2i_shards.adapters.training.trainer import Training
+from t2i_shards.extractors.atomic import write_json
+from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.shards.sample import Sample
 from tests.adapters.toys import toy_config, toy_stream
 
 

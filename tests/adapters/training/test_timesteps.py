@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from adapters.training.loss import SCHEDULES, cubic, uniform
+from t2i_shards.adapters.training.loss import SCHEDULES, cubic, uniform
 
 DRAWS = torch.rand(300_000, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 

@@ -7,15 +7,15 @@ from typing import Any
 import pytest
 from diffusers import T2IAdapter
 
-from adapters.base import Base, digest_base
-from adapters.model.diffusers_io import WEIGHTS
-from adapters.training import loader
-from adapters.training import trainer as loop
-from adapters.training.config import TrainConfig
-from adapters.training.example import make_example
-from adapters.training.trainer import Training, TrainSummary, train
-from pipeline.errors import IncompleteError, RequestError
-from pipeline.runlog import LogLine, read_log
+from t2i_shards.adapters.base import Base, digest_base
+from t2i_shards.adapters.model.diffusers_io import WEIGHTS
+from t2i_shards.adapters.training import loader
+from t2i_shards.adapters.training import trainer as loop
+from t2i_shards.adapters.training.config import TrainConfig
+from t2i_shards.adapters.training.example import make_example
+from t2i_shards.adapters.training.trainer import Training, TrainSummary, train
+from t2i_shards.pipeline.errors import IncompleteError, RequestError
+from t2i_shards.pipeline.runlog import LogLine, read_log
 from tests.adapters.toys import MemoryStream, toy_config, toy_sample, toy_stream
 
 

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from extractors.depth import depth_to_map
-from extractors.maps import png
-from extractors.maps.formats import scale_to_grey
-from extractors.maps.palette import PALETTE
-from extractors.maps.people import People, draw_people
-from extractors.maps.people_format import PeopleFormat
-from extractors.registry import format_of
+from t2i_shards.extractors.depth import depth_to_map
+from t2i_shards.extractors.maps import png
+from t2i_shards.extractors.maps.formats import scale_to_grey
+from t2i_shards.extractors.maps.palette import PALETTE
+from t2i_shards.extractors.maps.people import People, draw_people
+from t2i_shards.extractors.maps.people_format import PeopleFormat
+from t2i_shards.extractors.registry import format_of
 
 RANDOM = np.random.default_rng(7)
 SIZES = [(1, 1), (7, 513), (64, 128)]

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from extractors.maps.people import People, draw_people
+from t2i_shards.extractors.maps.people import People, draw_people
 
 ORANGE, GREEN, BLUE = (255, 153, 51), (0, 255, 0), (0, 128, 255)
 POINTS = [

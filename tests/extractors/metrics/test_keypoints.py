@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from extractors.metrics.keypoints import Found, measure
+from t2i_shards.extractors.metrics.keypoints import Found, measure
 
 NOBODY = np.zeros((0, 17, 3), np.float32)
 

@@ -3,12 +3,12 @@ import sys
 
 import pytest
 
-from extractors.networks.openmmlab import import_mmpose
+from t2i_shards.extractors.networks.openmmlab import import_mmpose
 
 # In a process of its own: an import fails once.
 BROKEN_AT_FIRST = """
 import sys
-from extractors.networks.openmmlab import import_mmpose
+from t2i_shards.extractors.networks.openmmlab import import_mmpose
 
 sys.modules["munkres"] = None  # mmpose asks for it when it has already registered its scope
 for attempt in range(2):

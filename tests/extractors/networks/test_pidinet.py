@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from extractors.networks.pidinet import load_pidinet
+from t2i_shards.extractors.networks.pidinet import load_pidinet
 from tests.extractors.published_networks import checkpoint_of, published
 
 SIZES = {"table5_pidinet": (60, 24), "table5_pidinet-small": (30, 12), "table5_pidinet-tiny": (20, 8)}

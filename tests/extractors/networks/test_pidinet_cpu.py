@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from extractors.networks import pidinet_cpu
-from extractors.networks.pidinet import PiDiNet, load_pidinet
+from t2i_shards.extractors.networks import pidinet_cpu
+from t2i_shards.extractors.networks.pidinet import PiDiNet, load_pidinet
 from tests.extractors.published_networks import checkpoint_of, published
 
 

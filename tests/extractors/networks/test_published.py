@@ -9,7 +9,7 @@ import torch
 from transformers import CLIPVisionConfig, CLIPVisionModel
 from transformers.utils import logging
 
-from extractors.networks.published import load_published
+from t2i_shards.extractors.networks.published import load_published
 
 CONFIG = CLIPVisionConfig(
     hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=1, image_size=8, patch_size=4

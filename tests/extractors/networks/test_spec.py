@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from extractors.networks.spec import HALF, IMAGENET_MEAN, IMAGENET_STD, Network
-from extractors.weights.file import WeightFile, WeightsUnavailable
+from t2i_shards.extractors.networks.spec import HALF, IMAGENET_MEAN, IMAGENET_STD, Network
+from t2i_shards.extractors.weights.file import WeightFile, WeightsUnavailable
 
 FILE = WeightFile(name="toy", filename="toy.safetensors", sha256="a" * 64, licence="MIT")
 
@@ -45,7 +45,7 @@ def test_half_is_minus_one_to_one() -> None:
 
 
 def test_it_is_built_frozen_of_a_file_that_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("extractors.networks.spec.resolve", lambda file, folder: folder / file.filename)
+    monkeypatch.setattr("t2i_shards.extractors.networks.spec.resolve", lambda file, folder: folder / file.filename)
     built = network(8).build(tmp_path, torch.device("cpu"))
     assert not any(module.training for module in built.modules())
     assert not any(parameter.requires_grad for parameter in built.parameters())
@@ -55,7 +55,7 @@ def test_the_recipe_names_all_that_decides_a_map(tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("T2I_SHARDS_CACHE", str(tmp_path / "cache"))
     with pytest.raises(WeightsUnavailable, match=r"toy\.safetensors"):
         network(8).recipe(tmp_path)
-    monkeypatch.setattr("extractors.networks.spec.resolve", lambda file, folder: folder / file.filename)
+    monkeypatch.setattr("t2i_shards.extractors.networks.spec.resolve", lambda file, folder: folder / file.filename)
     recipes = [
         network(stride, mean).recipe(tmp_path) for stride, mean in ((8, HALF), (16, HALF), (8, IMAGENET_MEAN))
     ]

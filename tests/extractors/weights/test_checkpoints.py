@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from extractors.weights.checkpoints import NotTensors, convert, read_tensors
+from t2i_shards.extractors.weights.checkpoints import NotTensors, convert, read_tensors
 
 
 def tensors() -> dict[str, torch.Tensor]:

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from extractors.weights import fetch
-from extractors.weights.fetch import fetch_from_url
-from extractors.weights.file import WeightFile, WeightsUnavailable
-from extractors.weights.resolve import resolve
+from t2i_shards.extractors.weights import fetch
+from t2i_shards.extractors.weights.fetch import fetch_from_url
+from t2i_shards.extractors.weights.file import WeightFile, WeightsUnavailable
+from t2i_shards.extractors.weights.resolve import resolve
 
 CONTENT = bytes(range(256)) * 20_000
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from extractors.registry import EXTRACTORS, weight_files
-from extractors.sketch import Sketch
-from extractors.weights import file as weight_file
-from extractors.weights import resolve as weights
-from extractors.weights.digest_lock import lock_converted
-from extractors.weights.file import WeightFile, WeightsDamaged, WeightsUnavailable, shipped
-from extractors.weights.resolve import find, resolve
+from t2i_shards.extractors.registry import EXTRACTORS, weight_files
+from t2i_shards.extractors.sketch import Sketch
+from t2i_shards.extractors.weights import file as weight_file
+from t2i_shards.extractors.weights import resolve as weights
+from t2i_shards.extractors.weights.digest_lock import lock_converted
+from t2i_shards.extractors.weights.file import WeightFile, WeightsDamaged, WeightsUnavailable, shipped
+from t2i_shards.extractors.weights.resolve import find, resolve
 
 CONTENT = b"the very bytes"
 FILE = WeightFile(
@@ -157,8 +157,9 @@ def test_the_hub_is_asked_once_and_offline_never(mode: str, tmp_path: Path) -> N
     """In a process of its own, as the hub's client reads the environment when it is imported."""
     script = """
 import socket
-from extractors.sketch import TABLE5
-from extractors.weights.file import WeightsUnavailable; from extractors.weights.resolve import resolve
+from t2i_shards.extractors.sketch import TABLE5
+from t2i_shards.extractors.weights.file import WeightsUnavailable
+from t2i_shards.extractors.weights.resolve import resolve
 asked = []
 def unreachable(*args, **kwargs):
     asked.append(args)

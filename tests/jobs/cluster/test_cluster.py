@@ -25,12 +25,12 @@ import numpy as np
 import pytest
 import yaml
 
-from extractors.registry import EXTRACTORS
-from jobs.__main__ import parse
-from jobs.extract import ExtractCommand
-from pipeline.dataset.dataset import Dataset
-from pipeline.download.shard import Downloads
-from pipeline.engine.nodes import count_node_slots
+from t2i_shards.extractors.registry import EXTRACTORS
+from t2i_shards.jobs.__main__ import parse
+from t2i_shards.jobs.extract import ExtractCommand
+from t2i_shards.pipeline.dataset.dataset import Dataset
+from t2i_shards.pipeline.download.shard import Downloads
+from t2i_shards.pipeline.engine.nodes import count_node_slots
 from tests.conftest import ray_folder
 
 REPOSITORY = Path(__file__).parents[3]
@@ -136,6 +136,7 @@ def copy_checkout(folder: Path) -> Path:
     """The packages as a clone has them, with an environment and runs beside them that are nobody's business."""
     for package in ("adapters", "extractors", "jobs", "pipeline"):
         shutil.copytree(REPOSITORY / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(REPOSITORY / "t2i_shards", folder / "t2i_shards", symlinks=True)
     shutil.copy(REPOSITORY / ".gitignore", folder)
     for heavy in (".venv", "runs"):
         (folder / heavy).mkdir()
@@ -187,14 +188,23 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for index in range(8):
         cv2.imwrite(os.fspath(pictures / f"{index}.png"), rng.integers(0, 255, (96, 128, 3), dtype=np.uint8))
         (pictures / f"{index}.txt").write_text(f"noise number {index}")
-    command = [sys.executable, "-m", "jobs", "ingest", "folder", os.fspath(pictures), "--out", os.fspath(out)]
+    command = [
+        sys.executable,
+        "-m",
+        "t2i_shards",
+        "ingest",
+        "folder",
+        os.fspath(pictures),
+        "--out",
+        os.fspath(out),
+    ]
     options = ["--shard-size", "2", "--size", "64", "--engine", "local", "--workers", "1"]
     subprocess.run([*command, *options], cwd=REPOSITORY, check=True, capture_output=True)
     return out
 
 
 def test_a_submitted_job_finishes_on_two_nodes(cluster: Cluster, root: Path) -> None:
-    command = ["python", "-m", "jobs", "extract", os.fspath(root), "--conditions", "color", "--json"]
+    command = ["python", "-m", "t2i_shards", "extract", os.fspath(root), "--conditions", "color", "--json"]
     done = cluster.submit("--working-dir", ".", "--", *command)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     summary = json.loads(next(line for line in done.stdout.splitlines() if line.startswith("{")))
@@ -212,7 +222,7 @@ def test_a_submitted_job_finishes_on_two_nodes(cluster: Cluster, root: Path) -> 
     assert [node["resources_total"]["CPU"] for node in nodes if node["state"] == "ALIVE"] == [1.0, 1.0]
     # .gitignore decides what goes up: the code, not the environment nor the runs.
     uploaded = {path.name for path in cluster.session.glob("*/session_2*/runtime_resources/working_dir_files/*/*")}
-    assert {"jobs", "pipeline", "extractors", "adapters"} <= uploaded
+    assert {"jobs", "pipeline", "extractors", "adapters", "t2i_shards"} <= uploaded
     assert not uploaded & {".venv", "runs", ".git"}
 
 
@@ -235,7 +245,7 @@ def manifest() -> dict[str, Any]:
 
 def test_the_manifest_runs_a_command_that_exists(manifest: dict[str, Any]) -> None:
     python, dash_m, module, *arguments = shlex.split(manifest["spec"]["entrypoint"])
-    assert (python, dash_m, module) == ("python", "-m", "jobs")
+    assert (python, dash_m, module) == ("python", "-m", "t2i_shards")
     command = parse(arguments)
     assert isinstance(command, ExtractCommand)
     assert set(command.conditions) <= set(EXTRACTORS)

@@ -3,9 +3,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from adapters.training.log import Log
-from jobs.launch.follow_log import Follower, follow_log
-from pipeline.runlog import LogLine
+from t2i_shards.adapters.training.log import Log
+from t2i_shards.jobs.launch.follow_log import Follower, follow_log
+from t2i_shards.pipeline.runlog import LogLine
 
 LINE = LogLine(0, 0.5, None, None, 0.0, 0.0)
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from adapters.run_folder import TrainSummary
-from adapters.training.config import TrainConfig
-from jobs.launch.restarts import WorkerDied, absolute_config, judge, keep_trying, refuse_more_than, work
-from pipeline.errors import DamagedShard, IncompleteError, RequestError
+from t2i_shards.adapters.run_folder import TrainSummary
+from t2i_shards.adapters.training.config import TrainConfig
+from t2i_shards.jobs.launch.restarts import WorkerDied, absolute_config, judge, keep_trying, refuse_more_than, work
+from t2i_shards.pipeline.errors import DamagedShard, IncompleteError, RequestError
 from tests.adapters.toys import train_config
 
 
@@ -118,7 +118,7 @@ def test_a_worker_names_what_another_attempt_cannot_mend(
     def train(config: TrainConfig) -> TrainSummary:
         raise raised("gone")
 
-    monkeypatch.setattr("adapters.training.trainer.train", train)
+    monkeypatch.setattr("t2i_shards.adapters.training.trainer.train", train)
     with pytest.raises(kind, match=r"^gone$") as caught:
         work(_config(tmp_path))
     assert caught.type is kind
@@ -130,7 +130,7 @@ def test_a_workers_full_disk_is_no_death_to_start_again_from(
     def train(config: TrainConfig) -> TrainSummary:
         raise OSError(errno.ENOSPC, "No space left on device", str(config.out))
 
-    monkeypatch.setattr("adapters.training.trainer.train", train)
+    monkeypatch.setattr("t2i_shards.adapters.training.trainer.train", train)
     line = f"cannot write {tmp_path}: No space left on device; nothing that is done is lost"
     with pytest.raises(IncompleteError, match=f"^{line}$"):
         work(_config(tmp_path))

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import torch
 
-from jobs.launch.restarts import judge
-from jobs.launch.torchrun import prepare_here, read_deaths, read_ends
-from pipeline.errors import IncompleteError, RequestError
+from t2i_shards.jobs.launch.restarts import judge
+from t2i_shards.jobs.launch.torchrun import prepare_here, read_deaths, read_ends
+from t2i_shards.pipeline.errors import IncompleteError, RequestError
 from tests.adapters.toys import toy_config
 
 

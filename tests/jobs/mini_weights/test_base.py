@@ -12,21 +12,21 @@ import torch
 from diffusers import StableDiffusionPipeline
 from safetensors.torch import load_file
 
-from adapters.base.mini import FOLDER, read_recipe, read_sums
-from adapters.evaluation.kernel_distance import kernel_distance, see_features
-from adapters.training.distributed import World
-from extractors.segmentation import Segmentation
-from jobs.mini_weights import loop
-from jobs.mini_weights.base import MiniBaseCommand
-from jobs.mini_weights.base.denoiser import EMPTY, draw_batch, prepare
-from jobs.mini_weights.base.found import fit_skies, label_pictures, read_caption
-from jobs.mini_weights.base.latents import mirror_captions
-from jobs.mini_weights.base.measure import judge_pictures
-from jobs.mini_weights.base.plan import HELD_OUT, Plan
-from jobs.mini_weights.base.tokenizer import build_tokenizer
-from jobs.mini_weights.base.training import Asked, train_base
-from pipeline.errors import RequestError
-from pipeline.scenes import labels, render
+from t2i_shards.adapters.base.mini import FOLDER, read_recipe, read_sums
+from t2i_shards.adapters.evaluation.kernel_distance import kernel_distance, see_features
+from t2i_shards.adapters.training.distributed import World
+from t2i_shards.extractors.segmentation import Segmentation
+from t2i_shards.jobs.mini_weights import loop
+from t2i_shards.jobs.mini_weights.base import MiniBaseCommand
+from t2i_shards.jobs.mini_weights.base.denoiser import EMPTY, draw_batch, prepare
+from t2i_shards.jobs.mini_weights.base.found import fit_skies, label_pictures, read_caption
+from t2i_shards.jobs.mini_weights.base.latents import mirror_captions
+from t2i_shards.jobs.mini_weights.base.measure import judge_pictures
+from t2i_shards.jobs.mini_weights.base.plan import HELD_OUT, Plan
+from t2i_shards.jobs.mini_weights.base.tokenizer import build_tokenizer
+from t2i_shards.jobs.mini_weights.base.training import Asked, train_base
+from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.scenes import labels, render
 from tests.adapters.ranks import run_ranks
 
 MICRO = Plan(seed=7, scenes=4, vae_steps=2, vae_batch=2, steps=2, batch=2, fall=0.5, kept_every=1)

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jobs.mini_weights import keypose, people
-from jobs.mini_weights.keypose import Training, rate_at, train
-from jobs.mini_weights.keypose_loss import MARGIN, assign, boxes_of
-from jobs.mini_weights.people import SIZE, cut
+from t2i_shards.jobs.mini_weights import keypose, people
+from t2i_shards.jobs.mini_weights.keypose import Training, rate_at, train
+from t2i_shards.jobs.mini_weights.keypose_loss import MARGIN, assign, boxes_of
+from t2i_shards.jobs.mini_weights.people import SIZE, cut
 
 
 def somebody(x: float, y: float, side: float) -> np.ndarray:

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jobs.mini_weights import MiniWeightsCommand, loop
-from jobs.mini_weights.scenes import draw_views, load_scenes
-from pipeline.errors import RequestError
-from pipeline.scenes import render
+from t2i_shards.jobs.mini_weights import MiniWeightsCommand, loop
+from t2i_shards.jobs.mini_weights.scenes import draw_views, load_scenes
+from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.scenes import render
 
 STEPS = 3
 SMALL = {"seed": 7, "scenes": 6, "batch": 2, "steps": STEPS}
@@ -49,7 +49,7 @@ def test_a_seed_decides_every_bit_and_an_interruption_none(name, rendered, tmp_p
             raise Killed
 
     kept = loop._keep
-    monkeypatch.setattr("jobs.mini_weights.train.KEEP_EVERY", 1)
+    monkeypatch.setattr("t2i_shards.jobs.mini_weights.train.KEEP_EVERY", 1)
     monkeypatch.setattr(loop, "_keep", keep)
     with pytest.raises(Killed):
         trained(name, rendered, tmp_path / "twice")

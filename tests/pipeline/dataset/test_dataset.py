@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from pipeline.dataset.dataset import IMAGES, Dataset, create_dataset
-from pipeline.dataset.plan import read_left_out
-from pipeline.errors import DamagedShard, RequestError, ShardNotReady
-from pipeline.shards.commit import commit_samples
-from pipeline.shards.receipt import shard_name, to_json
-from pipeline.shards.sample import Sample
-from pipeline.shards.store import Store, open_store
-from pipeline.sources.row import Row
+from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset, create_dataset
+from t2i_shards.pipeline.dataset.plan import read_left_out
+from t2i_shards.pipeline.errors import DamagedShard, RequestError, ShardNotReady
+from t2i_shards.pipeline.shards.commit import commit_samples
+from t2i_shards.pipeline.shards.receipt import shard_name, to_json
+from t2i_shards.pipeline.shards.sample import Sample
+from t2i_shards.pipeline.shards.store import Store, open_store
+from t2i_shards.pipeline.sources.row import Row
 from tests.faults.toys import Pictures, make_images
 
 SOURCE = {"kind": "test", "count": 7, "seed": 1}

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from pipeline.dataset import download_commit as attempts
-from pipeline.dataset.dataset import IMAGES, Dataset
-from pipeline.dataset.download_commit import draft_path, sweep_drafts
-from pipeline.dataset.outcomes import decode_rows, rows_path
-from pipeline.errors import DamagedShard
-from pipeline.image.geometry import Geometry
-from pipeline.shards.commit import receipt_path, tar_path
-from pipeline.stages.ingest import Ingest, plan_dataset
+from t2i_shards.pipeline.dataset import download_commit as attempts
+from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
+from t2i_shards.pipeline.dataset.download_commit import draft_path, sweep_drafts
+from t2i_shards.pipeline.dataset.outcomes import decode_rows, rows_path
+from t2i_shards.pipeline.errors import DamagedShard
+from t2i_shards.pipeline.image.geometry import Geometry
+from t2i_shards.pipeline.shards.commit import receipt_path, tar_path
+from t2i_shards.pipeline.stages.ingest import Ingest, plan_dataset
 from tests.faults.toys import problems
 from tests.pipeline.web import Web, put_failure, put_picture
 
@@ -166,14 +166,14 @@ def test_two_attempts_at_once_hold_to_the_pictures_first_seen(
     real = attempts.write_seen
 
     def slow(*args: Any) -> bool:
-        monkeypatch.setattr("pipeline.stages.ingest.write_seen", real)
+        monkeypatch.setattr("t2i_shards.pipeline.stages.ingest.write_seen", real)
         answer_otherwise(web)
         put_picture(Path(web.folder), "a-0", 0)
         die_before(monkeypatch, other, "create", tar_path(IMAGES, 0))
         put_picture(Path(web.folder), "b-2", 2)
         return real(*args)
 
-    monkeypatch.setattr("pipeline.stages.ingest.write_seen", slow)
+    monkeypatch.setattr("t2i_shards.pipeline.stages.ingest.write_seen", slow)
     stage(0)
     # The other was first to note what it saw: its b-2 counts, though it never came to its tar.
     assert outcomes(stage.dataset) == {

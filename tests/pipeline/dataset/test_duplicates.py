@@ -9,14 +9,21 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.dataset.dataset import IMAGES, Dataset
-from pipeline.dataset.duplicates import NEAR, find_duplicates, mark_duplicates, match, near_hashes, read_duplicates
-from pipeline.dataset.outcomes import perceive
-from pipeline.errors import RequestError
-from pipeline.image.geometry import Geometry
-from pipeline.sources.folder import FolderSource
-from pipeline.stages.ingest import Ingest, plan_dataset
-from pipeline.stream import open_stream
+from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
+from t2i_shards.pipeline.dataset.duplicates import (
+    NEAR,
+    find_duplicates,
+    mark_duplicates,
+    match,
+    near_hashes,
+    read_duplicates,
+)
+from t2i_shards.pipeline.dataset.outcomes import perceive
+from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.image.geometry import Geometry
+from t2i_shards.pipeline.sources.folder import FolderSource
+from t2i_shards.pipeline.stages.ingest import Ingest, plan_dataset
+from t2i_shards.pipeline.stream import open_stream
 
 
 def test_every_close_pair_is_found_and_no_other() -> None:

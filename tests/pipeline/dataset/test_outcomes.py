@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from jobs.command import EngineOptions
-from jobs.verify import VerifyCommand
-from pipeline.dataset.dataset import IMAGES, Dataset
-from pipeline.dataset.duplicates import find_duplicates
-from pipeline.dataset.outcomes import decode_rows, digest_rows, encode_rows, rows_path, sample_keys
-from pipeline.dataset.tombstones import read_tombstones, remove
-from pipeline.errors import DamagedShard, RequestError
-from pipeline.shards.commit import load_receipt, receipt_path
-from pipeline.stream import open_stream
+from t2i_shards.jobs.command import EngineOptions
+from t2i_shards.jobs.verify import VerifyCommand
+from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
+from t2i_shards.pipeline.dataset.duplicates import find_duplicates
+from t2i_shards.pipeline.dataset.outcomes import decode_rows, digest_rows, encode_rows, rows_path, sample_keys
+from t2i_shards.pipeline.dataset.tombstones import read_tombstones, remove
+from t2i_shards.pipeline.errors import DamagedShard, RequestError
+from t2i_shards.pipeline.shards.commit import load_receipt, receipt_path
+from t2i_shards.pipeline.stream import open_stream
 from tests.faults.toys import Pictures, make_images, problems
 
 Rows = list[dict[str, Any]]

@@ -6,9 +6,9 @@ import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline.dataset.plan import write_segment
-from pipeline.shards.store import open_store
-from pipeline.sources.row import Row
+from t2i_shards.pipeline.dataset.plan import write_segment
+from t2i_shards.pipeline.shards.store import open_store
+from t2i_shards.pipeline.sources.row import Row
 
 
 def rows(count: int) -> Iterator[Row]:

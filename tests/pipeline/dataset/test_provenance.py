@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.dataset.provenance import (
+from t2i_shards.pipeline.dataset.provenance import (
     Provenance,
     choose_published,
     describe_geometry,

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from jobs.status import StatusCommand
-from pipeline.dataset.dataset import IMAGES, Dataset
-from pipeline.dataset.status import dataset_status
-from pipeline.shards.commit import load_receipt
-from pipeline.shards.receipt import Receipt, digest_receipts
+from t2i_shards.jobs.status import StatusCommand
+from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
+from t2i_shards.pipeline.dataset.status import dataset_status
+from t2i_shards.pipeline.shards.commit import load_receipt
+from t2i_shards.pipeline.shards.receipt import Receipt, digest_receipts
 from tests.faults.specimens import make_downloaded
 from tests.faults.toys import Pictures, extract_here, make_images
 
@@ -115,6 +115,6 @@ def test_so_many_receipts_are_read_at_once(at_once: int, root: Path, monkeypatch
             here -= 1
         return load_receipt(*of)
 
-    monkeypatch.setattr("pipeline.dataset.dataset.load_receipt", wait)
+    monkeypatch.setattr("t2i_shards.pipeline.dataset.dataset.load_receipt", wait)
     assert dataset_status(Dataset.open(str(root)), at_once) == expected
     assert most == at_once

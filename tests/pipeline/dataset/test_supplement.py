@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.dataset.dataset import IMAGES, Dataset
-from pipeline.dataset.download_commit import read_seen
-from pipeline.dataset.download_yield import host_of, measure_yield, yield_table
-from pipeline.dataset.outcomes import rows_path
-from pipeline.dataset.plan import plan_path, supplement_path
-from pipeline.dataset.supplement import find_failed, plan_retry
-from pipeline.download.reasons import kind_of
-from pipeline.errors import DamagedShard, IncompleteError, RequestError
-from pipeline.image.geometry import Geometry
-from pipeline.shards.commit import receipt_path, tar_path
-from pipeline.stages.ingest import Ingest, plan_dataset
+from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
+from t2i_shards.pipeline.dataset.download_commit import read_seen
+from t2i_shards.pipeline.dataset.download_yield import host_of, measure_yield, yield_table
+from t2i_shards.pipeline.dataset.outcomes import rows_path
+from t2i_shards.pipeline.dataset.plan import plan_path, supplement_path
+from t2i_shards.pipeline.dataset.supplement import find_failed, plan_retry
+from t2i_shards.pipeline.download.reasons import kind_of
+from t2i_shards.pipeline.errors import DamagedShard, IncompleteError, RequestError
+from t2i_shards.pipeline.image.geometry import Geometry
+from t2i_shards.pipeline.shards.commit import receipt_path, tar_path
+from t2i_shards.pipeline.stages.ingest import Ingest, plan_dataset
 from tests.faults.toys import problems
 from tests.pipeline.web import Web, put_failure, put_picture
 
@@ -116,7 +116,7 @@ def test_a_picture_that_was_seen_once_is_the_only_one_taken(web: Web, tmp_path: 
     assert seen is not None
     # A first attempt got the picture and died; the second, whose shard stands, got a 503.
     (tmp_path / "root/plan/000000.seen.parquet").unlink()
-    from pipeline.dataset.download_commit import write_seen
+    from t2i_shards.pipeline.dataset.download_commit import write_seen
 
     write_seen(dataset.store, 0, seen | {"000000001": "0" * 64})
     plan_retry(dataset)

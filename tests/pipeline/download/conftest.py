@@ -32,5 +32,5 @@ def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         sleep = staticmethod(naps.append)
 
     for module in ("client", "hosts", "deadline", "ttl_value", "connection"):
-        monkeypatch.setattr(f"pipeline.download.{module}.time", Clock)
+        monkeypatch.setattr(f"t2i_shards.pipeline.download.{module}.time", Clock)
     return naps

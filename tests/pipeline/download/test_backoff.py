@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipeline.download import backoff as seconds
+from t2i_shards.pipeline.download import backoff as seconds
 from tests.faults.hostile import NASTY, PICTURE, Server, Way, answer, end_of, guard_for, in_turn, reset
 
 BUSY = "429 Too Many Requests"
@@ -98,7 +98,7 @@ def test_others_go_on_while_one_waits_to_try_again(server: Server, monkeypatch: 
         waits.set()
         enough.wait(20)
 
-    monkeypatch.setattr("pipeline.download.client.time", SimpleNamespace(sleep=wait))
+    monkeypatch.setattr("t2i_shards.pipeline.download.client.time", SimpleNamespace(sleep=wait))
     server.ways["/later"] = in_turn(NASTY["broken"].way, answer())
     client = guard_for(server, attempts=2, url_seconds=30, host_connections=1)
     first = threading.Thread(target=end_of, args=(client, f"{server.url}/later"))

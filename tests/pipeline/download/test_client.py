@@ -8,9 +8,9 @@ import time
 
 import pytest
 
-from pipeline.download.client import GuardedClient
-from pipeline.download.limits import Limits
-from pipeline.download.reasons import FetchError
+from t2i_shards.pipeline.download.client import GuardedClient
+from t2i_shards.pipeline.download.limits import Limits
+from t2i_shards.pipeline.download.reasons import FetchError
 from tests.faults.hostile import PICTURE, SECONDS, Server, answer, end_of, guard_for
 
 
@@ -143,7 +143,7 @@ def test_an_address_of_a_family_the_machine_lacks(server: Server, monkeypatch: p
             raise OSError(97, "Address family not supported by protocol")
         return real(family, *given, **named)
 
-    monkeypatch.setattr("pipeline.download.connection.socket.socket", make)
+    monkeypatch.setattr("t2i_shards.pipeline.download.connection.socket.socket", make)
     limits = Limits(ports=(server.port,), allow_private=("127.0.0.1", "::1"), attempts=1)
     assert (
         end_of(GuardedClient(limits, lambda _: ["::1", "127.0.0.1"]), f"http://x.example:{server.port}/ok")

@@ -10,9 +10,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from pipeline.download.client import GuardedClient
-from pipeline.download.limits import Limits
-from pipeline.download.shard import import_downloader
+from t2i_shards.pipeline.download.client import GuardedClient
+from t2i_shards.pipeline.download.limits import Limits
+from t2i_shards.pipeline.download.shard import import_downloader
 from tests.faults.hostile import NASTY, PICTURE, SLOW, Server, answer
 
 OK = {f"/{number}": answer(PICTURE + bytes([number])) for number in range(20)}

@@ -6,8 +6,8 @@ import io
 
 import pytest
 
-from pipeline.download.head import HEADERS, Head, read_head
-from pipeline.download.reasons import FetchError
+from t2i_shards.pipeline.download.head import HEADERS, Head, read_head
+from t2i_shards.pipeline.download.reasons import FetchError
 
 OK = b"HTTP/1.1 200 OK\r\n"
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.download import hosts as hosts_module
-from pipeline.download.deadline import Budget, Deadline
-from pipeline.download.hosts import Hosts
-from pipeline.download.limits import Limits
-from pipeline.download.reasons import TIMED_OUT, FetchError
-from pipeline.download.ttl_value import TtlValue
+from t2i_shards.pipeline.download import hosts as hosts_module
+from t2i_shards.pipeline.download.deadline import Budget, Deadline
+from t2i_shards.pipeline.download.hosts import Hosts
+from t2i_shards.pipeline.download.limits import Limits
+from t2i_shards.pipeline.download.reasons import TIMED_OUT, FetchError
+from t2i_shards.pipeline.download.ttl_value import TtlValue
 
 
 def deadline(seconds: float = 5.0) -> Deadline:

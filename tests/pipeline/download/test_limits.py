@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.download.limits import Limits
-from pipeline.errors import RequestError
+from t2i_shards.pipeline.download.limits import Limits
+from t2i_shards.pipeline.errors import RequestError
 
 
 @pytest.mark.parametrize(

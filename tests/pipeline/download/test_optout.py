@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.download.optout import is_opted_out
+from t2i_shards.pipeline.download.optout import is_opted_out
 
 
 @pytest.mark.parametrize(

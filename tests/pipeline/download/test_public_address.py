@@ -4,7 +4,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from pipeline.download.public_address import Allowed, is_public
+from t2i_shards.pipeline.download.public_address import Allowed, is_public
 
 PUBLIC = [
     *("8.8.8.8", "1.1.1.1", "172.32.0.1", "100.128.0.1", "168.63.129.17"),

@@ -4,8 +4,8 @@ import copy
 
 import pytest
 
-from pipeline.download import reasons
-from pipeline.download.reasons import FetchError, http_of, http_reason, is_retried, kind_of, reason_of
+from t2i_shards.pipeline.download import reasons
+from t2i_shards.pipeline.download.reasons import FetchError, http_of, http_reason, is_retried, kind_of, reason_of
 
 
 @pytest.mark.parametrize(

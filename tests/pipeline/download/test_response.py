@@ -6,8 +6,8 @@ from email.message import Message
 
 import pytest
 
-from pipeline.download.reasons import ENCODED, FetchError
-from pipeline.download.response import _refuse_encoded
+from t2i_shards.pipeline.download.reasons import ENCODED, FetchError
+from t2i_shards.pipeline.download.response import _refuse_encoded
 
 
 def headers(*codings: str) -> Message:

@@ -7,12 +7,12 @@ from email.message import Message
 
 import pytest
 
-from pipeline.download.client import GuardedClient
-from pipeline.download.limits import NAME, Limits
-from pipeline.download.reasons import FetchError
-from pipeline.download.response import Response
-from pipeline.download.robots import read_robots
-from pipeline.download.url import parse_url
+from t2i_shards.pipeline.download.client import GuardedClient
+from t2i_shards.pipeline.download.limits import NAME, Limits
+from t2i_shards.pipeline.download.reasons import FetchError
+from t2i_shards.pipeline.download.response import Response
+from t2i_shards.pipeline.download.robots import read_robots
+from t2i_shards.pipeline.download.url import parse_url
 from tests.faults.hostile import PICTURE, Server, Way, answer, in_turn, redirect, send
 
 

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from pipeline.download import deadline
-from pipeline.download import shard as download
-from pipeline.download.deadline import Budget
-from pipeline.download.limits import Limits
-from pipeline.download.reasons import LOST, kind_of
-from pipeline.download.shard import Downloads
-from pipeline.errors import Drop, IncompleteError, RequestError
+from t2i_shards.pipeline.download import deadline
+from t2i_shards.pipeline.download import shard as download
+from t2i_shards.pipeline.download.deadline import Budget
+from t2i_shards.pipeline.download.limits import Limits
+from t2i_shards.pipeline.download.reasons import LOST, kind_of
+from t2i_shards.pipeline.download.shard import Downloads
+from t2i_shards.pipeline.errors import Drop, IncompleteError, RequestError
 from tests.faults.bad_web import picture, serve, way_of
 from tests.faults.drive import CHECKOUT
 
@@ -161,7 +161,7 @@ def test_options_refuse_themselves(options: dict[str, Any], said: str) -> None:
 def test_only_the_downloader_of_img2dataset_is_imported_and_the_rest_still_can_be() -> None:
     script = """
 import sys
-from pipeline.download.shard import import_downloader
+from t2i_shards.pipeline.download.shard import import_downloader
 one = import_downloader()
 assert "torch" not in sys.modules and "img2dataset.main" not in sys.modules, "all of it was imported"
 import img2dataset

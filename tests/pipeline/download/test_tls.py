@@ -14,9 +14,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from pipeline.download.client import GuardedClient
-from pipeline.download.limits import Limits
-from pipeline.download.reasons import FetchError
+from t2i_shards.pipeline.download.client import GuardedClient
+from t2i_shards.pipeline.download.limits import Limits
+from t2i_shards.pipeline.download.reasons import FetchError
 from tests.faults.hostile import NASTY, PICTURE, SLOW, Server, answer, drip, redirect
 
 NAME = "pictures.example"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.download.reasons import FetchError
-from pipeline.download.url import parse_url
+from t2i_shards.pipeline.download.reasons import FetchError
+from t2i_shards.pipeline.download.url import parse_url
 
 
 @pytest.mark.parametrize(

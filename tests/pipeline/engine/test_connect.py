@@ -18,16 +18,16 @@ from typing import Any
 import psutil
 import pytest
 
-from pipeline.engine import connect
-from pipeline.engine.connect import GREETING, SETTINGS, check_address, find_own_ray, keep_token_private
-from pipeline.errors import RequestError
+from t2i_shards.pipeline.engine import connect
+from t2i_shards.pipeline.engine.connect import GREETING, SETTINGS, check_address, find_own_ray, keep_token_private
+from t2i_shards.pipeline.errors import RequestError
 
 REPOSITORY = Path(__file__).parents[3]
 NOBODY = 65534
 
 STARTED = """
 import json, sys
-from pipeline.engine.connect import connect
+from t2i_shards.pipeline.engine.connect import connect
 connect()
 import ray
 
@@ -228,7 +228,7 @@ def test_a_command_with_such_an_address_ends_with_2(address: str, tmp_path: Path
     (tmp_path / "picture.png").write_bytes(b"")
     (tmp_path / "picture.txt").write_text("a picture")
     ended = subprocess.run(
-        [sys.executable, "-m", "jobs", "ingest", "folder", str(tmp_path), "--out", str(tmp_path / "root")],
+        [sys.executable, "-m", "t2i_shards", "ingest", "folder", str(tmp_path), "--out", str(tmp_path / "root")],
         env=os.environ | {"RAY_ADDRESS": address, "RAY_TMPDIR": str(tmp_path)},
         cwd=REPOSITORY,
         capture_output=True,

@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 
-from extractors.base import Resources
-from pipeline.engine.nodes import count_node_slots
-from pipeline.engine.pool import IN_FLIGHT
-from pipeline.image.geometry import Geometry
-from pipeline.sources.folder import FolderSource
-from pipeline.stages import combine, plan_extract
-from pipeline.stages.ingest import plan_dataset
+from t2i_shards.extractors.base import Resources
+from t2i_shards.pipeline.engine.nodes import count_node_slots
+from t2i_shards.pipeline.engine.pool import IN_FLIGHT
+from t2i_shards.pipeline.image.geometry import Geometry
+from t2i_shards.pipeline.sources.folder import FolderSource
+from t2i_shards.pipeline.stages import combine, plan_extract
+from t2i_shards.pipeline.stages.ingest import plan_dataset
 from tests.conftest import ray_folder
 
 REPOSITORY = Path(__file__).parents[3]
@@ -29,10 +29,10 @@ TOYS = '''
 import contextlib, io, json, logging, os, pathlib, sys, time
 from dataclasses import dataclass
 import ray
-from extractors.base import Resources
-from pipeline.engine.run import run
-from pipeline.errors import RequestError
-from pipeline.stages.stage import StageResult
+from t2i_shards.extractors.base import Resources
+from t2i_shards.pipeline.engine.run import run
+from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.stages.stage import StageResult
 
 folder = pathlib.Path(sys.argv[1])
 
@@ -111,9 +111,9 @@ def run_script(script: str, folder: Path) -> dict[str, Any]:
 
 
 FRACTIONS = """
-from jobs.command import Summary, execute
-from pipeline.engine.nodes import count_slots
-from pipeline.engine.ray import RayPool
+from t2i_shards.jobs.command import Summary, execute
+from t2i_shards.pipeline.engine.nodes import count_slots
+from t2i_shards.pipeline.engine.ray import RayPool
 import contextlib, io, pickle
 
 options = dict(include_dashboard=False, log_to_driver=False, object_store_memory=100_000_000)

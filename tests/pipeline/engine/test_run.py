@@ -20,13 +20,13 @@ from typing import Any
 
 import pytest
 
-from extractors.base import Resources
-from pipeline.engine import RunResult, run
-from pipeline.engine.local import LocalPool
-from pipeline.engine.pool import IN_FLIGHT, Event, Failure, Worker, classify
-from pipeline.engine.run import ATTEMPTS, SETUPS
-from pipeline.errors import BrokenStage, DamagedShard, IncompleteError, RequestError, describe_error
-from pipeline.stages.stage import FailureLimit, StageResult, refuse_total_failure
+from t2i_shards.extractors.base import Resources
+from t2i_shards.pipeline.engine import RunResult, run
+from t2i_shards.pipeline.engine.local import LocalPool
+from t2i_shards.pipeline.engine.pool import IN_FLIGHT, Event, Failure, Worker, classify
+from t2i_shards.pipeline.engine.run import ATTEMPTS, SETUPS
+from t2i_shards.pipeline.errors import BrokenStage, DamagedShard, IncompleteError, RequestError, describe_error
+from t2i_shards.pipeline.stages.stage import FailureLimit, StageResult, refuse_total_failure
 
 
 @dataclass
@@ -62,7 +62,7 @@ class Telling(Stage):
     def __call__(self, shard: int) -> StageResult:
         shown = io.StringIO()
         with redirect_stderr(shown):
-            for name in ("pipeline.download", "some.library"):
+            for name in ("t2i_shards.pipeline.download", "some.library"):
                 logging.getLogger(name).warning("at %s", "https://me:pass@h/?sig=0f&a=1 \x1b[2J\u202e\x9b")
         return StageResult(errors=(shown.getvalue(),))
 
@@ -100,8 +100,8 @@ class FakePool:
         self.closed = True
 
 
-# `pipeline.engine.run` names the function once the package is imported.
-DRIVER = sys.modules["pipeline.engine.run"]
+# `t2i_shards.pipeline.engine.run` names the function once the package is imported.
+DRIVER = sys.modules["t2i_shards.pipeline.engine.run"]
 Answers = dict[int, list[StageResult | Failure | None]]
 Drive = Callable[[int, Answers], tuple[RunResult, FakePool, list[tuple[int, bool]]]]
 
@@ -262,7 +262,7 @@ def test_a_worker_that_lost_its_driver_says_nothing(tmp_path: Path) -> None:
     script = (
         "import os, sys, time, pathlib\n"
         "from tests.pipeline.engine.test_run import Stage\n"
-        "from pipeline.engine.local import LocalPool\n"
+        "from t2i_shards.pipeline.engine.local import LocalPool\n"
         "if __name__ == '__main__':\n"
         "    folder = pathlib.Path(sys.argv[1]); pool = LocalPool(Stage(folder), 1)\n"
         "    pool.submit(0)\n"

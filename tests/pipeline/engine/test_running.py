@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.engine.running import LATE, SLOW, Running
+from t2i_shards.pipeline.engine.running import LATE, SLOW, Running
 
 
 class Clock:

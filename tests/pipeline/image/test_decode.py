@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.errors import Drop
-from pipeline.image.decode import WEB_FORMATS, decode_picture, read_picture
-from pipeline.image.geometry import Geometry, apply_placement
+from t2i_shards.pipeline.errors import Drop
+from t2i_shards.pipeline.image.decode import WEB_FORMATS, decode_picture, read_picture
+from t2i_shards.pipeline.image.geometry import Geometry, apply_placement
 from tests.pipeline.image.pictures import UPRIGHT, gradient, mean_reference, png16, save, smooth
 
 REASONS = {"ok", "not a picture", "too many pixels", "animated", "truncated", "unsupported mode"}

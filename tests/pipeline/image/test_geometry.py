@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
-from extractors.maps.crop import SIZE_MULTIPLE
-from pipeline.errors import Drop, RequestError
-from pipeline.image.geometry import Geometry, Placement, apply_placement
+from t2i_shards.extractors.maps.crop import SIZE_MULTIPLE
+from t2i_shards.pipeline.errors import Drop, RequestError
+from t2i_shards.pipeline.image.geometry import Geometry, Placement, apply_placement
 from tests.pipeline.image.pictures import mean_reference
 
 SIZES = [

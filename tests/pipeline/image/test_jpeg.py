@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.errors import Drop
-from pipeline.image.decode import decode_picture, read_picture
-from pipeline.image.geometry import Geometry, LegacyGeometry
+from t2i_shards.pipeline.errors import Drop
+from t2i_shards.pipeline.image.decode import decode_picture, read_picture
+from t2i_shards.pipeline.image.geometry import Geometry, LegacyGeometry
 from tests.pipeline.image.pictures import save, smooth
 
 KINDS = {"baseline": {}, "progressive": {"progressive": True}, "restarts": {"restart_marker_rows": 1}, "grey": {}}

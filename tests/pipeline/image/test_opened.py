@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from extractors import budget
-from pipeline.errors import Drop, RequestError
-from pipeline.image.decode import WEB_FORMATS, decode_picture, read_picture
-from pipeline.image.geometry import Geometry
-from pipeline.image.opened import prepare_codecs
+from t2i_shards.extractors import budget
+from t2i_shards.pipeline.errors import Drop, RequestError
+from t2i_shards.pipeline.image.decode import WEB_FORMATS, decode_picture, read_picture
+from t2i_shards.pipeline.image.geometry import Geometry
+from t2i_shards.pipeline.image.opened import prepare_codecs
 from tests.pipeline.image.pictures import UPRIGHT, gradient, save, smooth
 from tests.pipeline.image.profiles import make_rgb, to_profile
 
@@ -64,9 +64,9 @@ def test_a_sequence_is_animated_and_a_burst_is_its_first_picture() -> None:
 
 PEAK = """
 import io, resource, sys
-from pipeline.image.decode import decode_picture
-from pipeline.image.geometry import Geometry
-from pipeline.image.opened import prepare_codecs
+from t2i_shards.pipeline.image.decode import decode_picture
+from t2i_shards.pipeline.image.geometry import Geometry
+from t2i_shards.pipeline.image.opened import prepare_codecs
 from PIL import Image
 prepare_codecs()
 side = int(sys.argv[2])

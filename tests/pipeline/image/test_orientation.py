@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.image.decode import read_picture
-from pipeline.image.stored import decode_rgb
+from t2i_shards.pipeline.image.decode import read_picture
+from t2i_shards.pipeline.image.stored import decode_rgb
 from tests.pipeline.image.pictures import UPRIGHT, gradient, save
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import PngImagePlugin
 
-from pipeline.image.decode import decode_picture, read_picture
-from pipeline.image.geometry import Geometry
-from pipeline.image.png import trim_png
+from t2i_shards.pipeline.image.decode import decode_picture, read_picture
+from t2i_shards.pipeline.image.geometry import Geometry
+from t2i_shards.pipeline.image.png import trim_png
 from tests.pipeline.image.pictures import gradient, save
 from tests.pipeline.image.profiles import make_rgb, to_profile
 

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image, ImageCms
 from skimage.color import deltaE_ciede2000, lab2rgb, rgb2lab
 
-from pipeline.image.decode import decode_picture, read_picture
-from pipeline.image.geometry import Geometry, LegacyGeometry
+from t2i_shards.pipeline.image.decode import decode_picture, read_picture
+from t2i_shards.pipeline.image.geometry import Geometry, LegacyGeometry
 from tests.conftest import CASES
 from tests.pipeline.image.pictures import gradient, save, smooth
 from tests.pipeline.image.profiles import make_grey, make_inks, make_rgb, to_profile

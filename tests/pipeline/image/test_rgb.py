@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.errors import Drop
-from pipeline.image.decode import read_picture
+from t2i_shards.pipeline.errors import Drop
+from t2i_shards.pipeline.image.decode import read_picture
 from tests.pipeline.image.pictures import gradient, png16, save
 
 MODES = {

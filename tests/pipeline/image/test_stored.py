@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.image.stored import decode_rgb, encode_jpeg
+from t2i_shards.pipeline.image.stored import decode_rgb, encode_jpeg
 from tests.pipeline.image.pictures import gradient
 
 

@@ -21,14 +21,14 @@ import pandas  # noqa: F401
 import pyarrow.dataset  # noqa: F401
 import s3fs  # noqa: F401
 
-import pipeline.publish.finish
-import pipeline.publish.read_columns
-from pipeline.dataset.dataset import Dataset
-from pipeline.dataset.tombstones import remove
-from pipeline.errors import DamagedShard, IncompleteError, RequestError
-from pipeline.publish import open_published, read_manifest
-from pipeline.shards.store import Store, open_store
-from pipeline.stream import open_stream
+import t2i_shards.pipeline.publish.finish
+import t2i_shards.pipeline.publish.read_columns
+from t2i_shards.pipeline.dataset.dataset import Dataset
+from t2i_shards.pipeline.dataset.tombstones import remove
+from t2i_shards.pipeline.errors import DamagedShard, IncompleteError, RequestError
+from t2i_shards.pipeline.publish import open_published, read_manifest
+from t2i_shards.pipeline.shards.store import Store, open_store
+from t2i_shards.pipeline.stream import open_stream
 from tests.faults.commit_steps import Steps, in_child
 from tests.pipeline.publish.toys import contents, publish_here, toy_dataset
 
@@ -46,7 +46,7 @@ def work(root: str, to: str, what: str) -> None:
 
 def inside_packing(steps: Steps) -> None:
     """A step in the middle of each write of a packed tar; there are many, for they are small."""
-    write: Callable[..., None] = pipeline.publish.read_columns.write_all
+    write: Callable[..., None] = t2i_shards.pipeline.publish.read_columns.write_all
 
     def write_half(file: int, parts: Sequence[bytes | memoryview]) -> None:
         data = b"".join(parts)
@@ -54,8 +54,8 @@ def inside_packing(steps: Steps) -> None:
         steps("inside a write of a tar")
         write(file, [data[len(data) // 2 :]])
 
-    pipeline.publish.read_columns.write_all = write_half
-    pipeline.publish.read_columns.CHUNK = 2048
+    t2i_shards.pipeline.publish.read_columns.write_all = write_half
+    t2i_shards.pipeline.publish.read_columns.CHUNK = 2048
 
 
 def die_at(root: str, to: str, number: int, report: Path, what: str, calls: bool) -> bool:
@@ -115,7 +115,7 @@ def examine(root: str, to: str, expected: dict[str, bytes | None], what: str) ->
 
 def main(base: str, local: Path, what: str, calls: bool) -> None:
     report, root, whole = local / "step", str(local / "root"), local / "undisturbed"
-    pipeline.publish.finish.SAMPLES = 1  # type: ignore[attr-defined]
+    t2i_shards.pipeline.publish.finish.SAMPLES = 1  # type: ignore[attr-defined]
 
     def prepare() -> None:
         dataset = toy_dataset(Path(root), 4, 4, color=False)

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.publish import read_columns as beside
-from pipeline.publish.read_columns import BesideWriter, write_all
-from pipeline.shards.sample import Sample
-from pipeline.shards.tar import TarWriter
+from t2i_shards.pipeline.publish import read_columns as beside
+from t2i_shards.pipeline.publish.read_columns import BesideWriter, write_all
+from t2i_shards.pipeline.shards.sample import Sample
+from t2i_shards.pipeline.shards.tar import TarWriter
 
 SIZES = (0, 1, 511, 512, 513, 1023, 4095, 4096, 4097, 9000)
 

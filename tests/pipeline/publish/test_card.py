@@ -18,17 +18,17 @@ import pytest
 from huggingface_hub import RepoCard
 from PIL import Image
 
-from extractors.registry import formats
-from pipeline.dataset.dataset import Dataset
-from pipeline.dataset.tombstones import remove
-from pipeline.errors import DamagedShard, RequestError
-from pipeline.image.geometry import Geometry
-from pipeline.publish.card import escape_markdown, list_meanings, size_category
-from pipeline.publish.croissant import match_member
-from pipeline.shards.receipt import Receipt, digest_json, to_json
-from pipeline.shards.sample import Sample
-from pipeline.sources.scenes import ScenesSource
-from pipeline.stages.ingest import Ingest, claim_truths, plan_dataset
+from t2i_shards.extractors.registry import formats
+from t2i_shards.pipeline.dataset.dataset import Dataset
+from t2i_shards.pipeline.dataset.tombstones import remove
+from t2i_shards.pipeline.errors import DamagedShard, RequestError
+from t2i_shards.pipeline.image.geometry import Geometry
+from t2i_shards.pipeline.publish.card import escape_markdown, list_meanings, size_category
+from t2i_shards.pipeline.publish.croissant import match_member
+from t2i_shards.pipeline.shards.receipt import Receipt, digest_json, to_json
+from t2i_shards.pipeline.shards.sample import Sample
+from t2i_shards.pipeline.sources.scenes import ScenesSource
+from t2i_shards.pipeline.stages.ingest import Ingest, claim_truths, plan_dataset
 from tests.faults.toys import Pictures, make_images
 from tests.pipeline.publish.toys import contents, publish_here, rewrite_images, toy_dataset
 from tests.pipeline.web import Web, put_failure, put_picture

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import IncompleteError, RequestError
-from pipeline.publish.check import check_lists, is_publication, plan_check
-from pipeline.publish.hub import send
-from pipeline.publish.repository import Repository
-from pipeline.shards.store import Store, open_store
+from t2i_shards.pipeline.errors import IncompleteError, RequestError
+from t2i_shards.pipeline.publish.check import check_lists, is_publication, plan_check
+from t2i_shards.pipeline.publish.hub import send
+from t2i_shards.pipeline.publish.repository import Repository
+from t2i_shards.pipeline.shards.store import Store, open_store
 from tests.pipeline.publish.before import unpack_before
 from tests.pipeline.publish.hub_server import Hub
 from tests.pipeline.publish.toys import contents, publish_here, toy_dataset

@@ -10,14 +10,14 @@ from typing import Any, ClassVar
 
 import pytest
 
-from pipeline.dataset.dataset import Dataset
-from pipeline.dataset.tombstones import remove
-from pipeline.errors import DamagedShard, RequestError
-from pipeline.publish import open_published
-from pipeline.publish.index import read_dali_index, scan
-from pipeline.shards.folder_store import FolderStore
-from pipeline.stages.verify import verify_columns
-from pipeline.stream import open_stream
+from t2i_shards.pipeline.dataset.dataset import Dataset
+from t2i_shards.pipeline.dataset.tombstones import remove
+from t2i_shards.pipeline.errors import DamagedShard, RequestError
+from t2i_shards.pipeline.publish import open_published
+from t2i_shards.pipeline.publish.index import read_dali_index, scan
+from t2i_shards.pipeline.shards.folder_store import FolderStore
+from t2i_shards.pipeline.stages.verify import verify_columns
+from t2i_shards.pipeline.stream import open_stream
 from tests.faults.toys import Pictures, digests, make_images, problems
 from tests.pipeline.publish.toys import contents, publish_here, toy_dataset
 

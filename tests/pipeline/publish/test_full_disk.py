@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.dataset.dataset import Dataset
-from pipeline.publish.plan import SUMS
+from t2i_shards.pipeline.dataset.dataset import Dataset
+from t2i_shards.pipeline.publish.plan import SUMS
 from tests.faults.drive import drive
 from tests.pipeline.publish.toys import contents, publish_here, toy_dataset
 

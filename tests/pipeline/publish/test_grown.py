@@ -7,20 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.dataset.dataset import Dataset
-from pipeline.dataset.duplicates import load_duplicates, mark_duplicates
-from pipeline.dataset.status import dataset_status
-from pipeline.dataset.supplement import plan_retry
-from pipeline.dataset.tombstones import remove
-from pipeline.errors import RequestError
-from pipeline.image.geometry import Geometry
-from pipeline.publish import open_published
-from pipeline.publish.sums import read_sums
-from pipeline.shards.store import open_store
-from pipeline.stages import plan_extract
-from pipeline.stages.ingest import Ingest, plan_dataset
-from pipeline.stages.verify import verify_columns, verify_plan
-from pipeline.stream import open_stream
+from t2i_shards.pipeline.dataset.dataset import Dataset
+from t2i_shards.pipeline.dataset.duplicates import load_duplicates, mark_duplicates
+from t2i_shards.pipeline.dataset.status import dataset_status
+from t2i_shards.pipeline.dataset.supplement import plan_retry
+from t2i_shards.pipeline.dataset.tombstones import remove
+from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.image.geometry import Geometry
+from t2i_shards.pipeline.publish import open_published
+from t2i_shards.pipeline.publish.sums import read_sums
+from t2i_shards.pipeline.shards.store import open_store
+from t2i_shards.pipeline.stages import plan_extract
+from t2i_shards.pipeline.stages.ingest import Ingest, plan_dataset
+from t2i_shards.pipeline.stages.verify import verify_columns, verify_plan
+from t2i_shards.pipeline.stream import open_stream
 from tests.pipeline.publish.before import ASKED, unpack_before
 from tests.pipeline.publish.toys import contents, keys_of, publish_here
 from tests.pipeline.web import Web, put_failure, put_picture

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.dataset.dataset import Dataset
-from pipeline.dataset.tombstones import remove
-from pipeline.errors import IncompleteError, RequestError
-from pipeline.publish import hub as hub_module
-from pipeline.publish.hub import Sent, check_repository, refuse_beyond_limits, send
-from pipeline.publish.repository import Repository, parse_repository
+from t2i_shards.pipeline.dataset.dataset import Dataset
+from t2i_shards.pipeline.dataset.tombstones import remove
+from t2i_shards.pipeline.errors import IncompleteError, RequestError
+from t2i_shards.pipeline.publish import hub as hub_module
+from t2i_shards.pipeline.publish.hub import Sent, check_repository, refuse_beyond_limits, send
+from t2i_shards.pipeline.publish.repository import Repository, parse_repository
 from tests.pipeline.publish.hub_server import Hub
 from tests.pipeline.publish.toys import contents, publish_here, toy_dataset
 
@@ -213,7 +213,7 @@ def test_a_hub_that_is_busy_is_waited_for(
     headers: dict[str, str],
 ) -> None:
     waits, refusals = list[float](), [status] * 3
-    monkeypatch.setattr("pipeline.publish.repository.time.sleep", waits.append)
+    monkeypatch.setattr("t2i_shards.pipeline.publish.repository.time.sleep", waits.append)
     hub.fail = lambda method, path: refusals.pop() if refusals and "/commit/" in path else None
     hub.headers = headers
     send(tmp_path / "to", PLACE)
@@ -222,7 +222,7 @@ def test_a_hub_that_is_busy_is_waited_for(
 
 
 def test_the_waiting_ends(dataset: Dataset, hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.publish.repository.RETRY_SECONDS", -1)
+    monkeypatch.setattr("t2i_shards.pipeline.publish.repository.RETRY_SECONDS", -1)
     hub.fail = lambda method, path: 429 if "/commit/" in path else None
     with pytest.raises(ConnectionError, match=r"429.*run again to continue"):
         send(tmp_path / "to", PLACE)

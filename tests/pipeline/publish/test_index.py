@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.publish.index import dali_index, energon_meta, read_dali_index, scan
-from pipeline.shards.tar import TarError
+from t2i_shards.pipeline.publish.index import dali_index, energon_meta, read_dali_index, scan
+from t2i_shards.pipeline.shards.tar import TarError
 from tests.pipeline.publish.toys import publish_here, toy_dataset
 
 

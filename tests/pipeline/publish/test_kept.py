@@ -9,16 +9,16 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.dataset.dataset import Dataset
-from pipeline.dataset.status import dataset_status
-from pipeline.dataset.supplement import plan_retry
-from pipeline.image.geometry import Geometry
-from pipeline.publish.check import check_lists, plan_check
-from pipeline.publish.sums import read_sums
-from pipeline.stages import plan_extract
-from pipeline.stages.ingest import Ingest, plan_dataset
-from pipeline.stages.verify import verify_columns, verify_tables
-from pipeline.stream import open_stream
+from t2i_shards.pipeline.dataset.dataset import Dataset
+from t2i_shards.pipeline.dataset.status import dataset_status
+from t2i_shards.pipeline.dataset.supplement import plan_retry
+from t2i_shards.pipeline.image.geometry import Geometry
+from t2i_shards.pipeline.publish.check import check_lists, plan_check
+from t2i_shards.pipeline.publish.sums import read_sums
+from t2i_shards.pipeline.stages import plan_extract
+from t2i_shards.pipeline.stages.ingest import Ingest, plan_dataset
+from t2i_shards.pipeline.stages.verify import verify_columns, verify_tables
+from t2i_shards.pipeline.stream import open_stream
 from tests.faults.toys import digests, problems
 from tests.pipeline.publish.before import unpack_before
 from tests.pipeline.publish.toys import contents, publish_here

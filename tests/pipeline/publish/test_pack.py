@@ -13,18 +13,18 @@ import cv2
 import numpy as np
 import pytest
 
-from extractors.maps import png
-from pipeline.dataset.dataset import IMAGES, Dataset
-from pipeline.dataset.duplicates import mark_duplicates
-from pipeline.engine import RunResult
-from pipeline.errors import DamagedShard, RequestError
-from pipeline.publish.index import scan
-from pipeline.publish.survey import choose_split
-from pipeline.shards.commit import tar_path
-from pipeline.shards.sample import Sample
-from pipeline.sources.base import Original
-from pipeline.sources.row import Row
-from pipeline.stages.stage import Stage
+from t2i_shards.extractors.maps import png
+from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
+from t2i_shards.pipeline.dataset.duplicates import mark_duplicates
+from t2i_shards.pipeline.engine import RunResult
+from t2i_shards.pipeline.errors import DamagedShard, RequestError
+from t2i_shards.pipeline.publish.index import scan
+from t2i_shards.pipeline.publish.survey import choose_split
+from t2i_shards.pipeline.shards.commit import tar_path
+from t2i_shards.pipeline.shards.sample import Sample
+from t2i_shards.pipeline.sources.base import Original
+from t2i_shards.pipeline.sources.row import Row
+from t2i_shards.pipeline.stages.stage import Stage
 from tests.faults.toys import Pictures, extract_here, make_images
 from tests.pipeline.publish.toys import (
     contents,

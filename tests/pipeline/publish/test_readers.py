@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from jobs.readers import READERS, choose_readers
-from pipeline.dataset.dataset import Dataset
-from pipeline.errors import DamagedShard, IncompleteError, RequestError
-from pipeline.publish import open_published, read_manifest
-from pipeline.publish.readers import LOCAL, Seen, read_back, read_webdataset
-from pipeline.shards.store import open_store
+from t2i_shards.jobs.readers import READERS, choose_readers
+from t2i_shards.pipeline.dataset.dataset import Dataset
+from t2i_shards.pipeline.errors import DamagedShard, IncompleteError, RequestError
+from t2i_shards.pipeline.publish import open_published, read_manifest
+from t2i_shards.pipeline.publish.readers import LOCAL, Seen, read_back, read_webdataset
+from t2i_shards.pipeline.shards.store import open_store
 from tests.pipeline.publish.toys import contents, keys_of, publish_here, toy_dataset
 
 SPLITS = ("train=0.7", "test=0.3")

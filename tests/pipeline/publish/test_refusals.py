@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.dataset.dataset import IMAGES, Dataset
-from pipeline.dataset.tombstones import remove
-from pipeline.errors import DamagedShard, IncompleteError, RequestError
-from pipeline.publish.index import scan
-from pipeline.publish.survey import MAX_CAPTION
-from pipeline.shards.receipt import Receipt, to_json
-from pipeline.shards.sample import Sample, digest_keys
-from pipeline.shards.store import open_store
-from pipeline.shards.tar import END, TarWriter
+from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
+from t2i_shards.pipeline.dataset.tombstones import remove
+from t2i_shards.pipeline.errors import DamagedShard, IncompleteError, RequestError
+from t2i_shards.pipeline.publish.index import scan
+from t2i_shards.pipeline.publish.survey import MAX_CAPTION
+from t2i_shards.pipeline.shards.receipt import Receipt, to_json
+from t2i_shards.pipeline.shards.sample import Sample, digest_keys
+from t2i_shards.pipeline.shards.store import open_store
+from t2i_shards.pipeline.shards.tar import END, TarWriter
 from tests.bombs import flat_png
 from tests.faults.toys import Pictures, make_images
 from tests.pipeline.publish.toys import (

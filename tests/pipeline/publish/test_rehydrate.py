@@ -18,24 +18,24 @@ from typing import Any, ClassVar
 
 import pytest
 
-from extractors.base import Resources
-from pipeline.dataset.dataset import Dataset
-from pipeline.download.limits import Limits
-from pipeline.download.shard import Downloads
-from pipeline.errors import IncompleteError, RequestError
-from pipeline.image.geometry import Geometry
-from pipeline.publish import open_published
-from pipeline.publish.check import plan_check
-from pipeline.publish.index import read_dali_index, scan
-from pipeline.publish.manifest import PackedShards, read_manifest
-from pipeline.publish.rehydrate import find_left, finish_rehydrated, plan_rehydrate
-from pipeline.shards.folder_store import FolderStore
-from pipeline.shards.receipt import Receipt
-from pipeline.shards.store import open_store
-from pipeline.shards.tar import read_samples
-from pipeline.sources.row import Row
-from pipeline.stages import plan_extract
-from pipeline.stages.ingest import Ingest, plan_dataset
+from t2i_shards.extractors.base import Resources
+from t2i_shards.pipeline.dataset.dataset import Dataset
+from t2i_shards.pipeline.download.limits import Limits
+from t2i_shards.pipeline.download.shard import Downloads
+from t2i_shards.pipeline.errors import IncompleteError, RequestError
+from t2i_shards.pipeline.image.geometry import Geometry
+from t2i_shards.pipeline.publish import open_published
+from t2i_shards.pipeline.publish.check import plan_check
+from t2i_shards.pipeline.publish.index import read_dali_index, scan
+from t2i_shards.pipeline.publish.manifest import PackedShards, read_manifest
+from t2i_shards.pipeline.publish.rehydrate import find_left, finish_rehydrated, plan_rehydrate
+from t2i_shards.pipeline.shards.folder_store import FolderStore
+from t2i_shards.pipeline.shards.receipt import Receipt
+from t2i_shards.pipeline.shards.store import open_store
+from t2i_shards.pipeline.shards.tar import read_samples
+from t2i_shards.pipeline.sources.row import Row
+from t2i_shards.pipeline.stages import plan_extract
+from t2i_shards.pipeline.stages.ingest import Ingest, plan_dataset
 from tests.pipeline.publish.toys import contents, keys_of, publish_here
 from tests.pipeline.web import Web, put_failure, put_picture
 
@@ -125,7 +125,7 @@ def test_a_stated_geometry_makes_no_picture_grow(
     def resize(*_: Any) -> None:
         raise AssertionError("it was resized")
 
-    monkeypatch.setattr("pipeline.publish.rehydrate.apply_placement", resize)
+    monkeypatch.setattr("t2i_shards.pipeline.publish.rehydrate.apply_placement", resize)
     claim = json.loads((tmp_path / "bare/publish.json").read_text())
     claim["geometry"] |= {"size": 4096, "max_upscale": 1e9}
     (tmp_path / "bare/publish.json").write_text(json.dumps(claim))

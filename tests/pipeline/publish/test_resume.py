@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from pipeline.dataset.dataset import Dataset
-from pipeline.errors import DamagedShard, RequestError
-from pipeline.publish import open_published
-from pipeline.publish.plan import SUMS
-from pipeline.shards.folder_store import FolderStore
-from pipeline.shards.object_store import ObjectStore
-from pipeline.shards.store import open_store
+from t2i_shards.pipeline.dataset.dataset import Dataset
+from t2i_shards.pipeline.errors import DamagedShard, RequestError
+from t2i_shards.pipeline.publish import open_published
+from t2i_shards.pipeline.publish.plan import SUMS
+from t2i_shards.pipeline.shards.folder_store import FolderStore
+from t2i_shards.pipeline.shards.object_store import ObjectStore
+from t2i_shards.pipeline.shards.store import open_store
 from tests.faults.drive import CHECKOUT
 from tests.pipeline.publish.toys import contents, publish_here, toy_dataset
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 import webdataset
 
-from pipeline.dataset.dataset import Dataset
-from pipeline.dataset.tombstones import remove
-from pipeline.errors import IncompleteError, RequestError
-from pipeline.publish import open_published
-from pipeline.publish.readers import LOCAL
-from pipeline.shards.folder_store import FolderStore
+from t2i_shards.pipeline.dataset.dataset import Dataset
+from t2i_shards.pipeline.dataset.tombstones import remove
+from t2i_shards.pipeline.errors import IncompleteError, RequestError
+from t2i_shards.pipeline.publish import open_published
+from t2i_shards.pipeline.publish.readers import LOCAL
+from t2i_shards.pipeline.shards.folder_store import FolderStore
 from tests.pipeline.publish.toys import contents, keys_of, publish_here, toy_dataset
 
 SPLITS = ("train=0.7", "test=0.3")

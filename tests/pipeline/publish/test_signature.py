@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.dataset.dataset import Dataset
-from pipeline.dataset.tombstones import remove
-from pipeline.errors import IncompleteError, RequestError
-from pipeline.publish import open_published
-from pipeline.publish.sums import read_sums
-from pipeline.shards.folder_store import FolderStore
-from pipeline.shards.store import open_store
+from t2i_shards.pipeline.dataset.dataset import Dataset
+from t2i_shards.pipeline.dataset.tombstones import remove
+from t2i_shards.pipeline.errors import IncompleteError, RequestError
+from t2i_shards.pipeline.publish import open_published
+from t2i_shards.pipeline.publish.sums import read_sums
+from t2i_shards.pipeline.shards.folder_store import FolderStore
+from t2i_shards.pipeline.shards.store import open_store
 from tests.pipeline.publish.toys import contents, keys_of, publish_here, toy_dataset
 
 ALL = [f"k{i:05d}" for i in range(20)]

@@ -10,10 +10,10 @@ from typing import Any
 import datasets
 import pytest
 
-from pipeline.dataset.dataset import Dataset
-from pipeline.dataset.tombstones import remove
-from pipeline.errors import RequestError
-from pipeline.publish.readers import LOCAL
+from t2i_shards.pipeline.dataset.dataset import Dataset
+from t2i_shards.pipeline.dataset.tombstones import remove
+from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.publish.readers import LOCAL
 from tests.pipeline.publish.before import ASKED, unpack_before
 from tests.pipeline.publish.toys import contents, keys_of, publish_here, toy_dataset
 
@@ -89,7 +89,7 @@ def test_such_a_split_of_an_earlier_version_is_purged(tmp_path: Path, monkeypatc
     dataset, to = toy_dataset(tmp_path / "root", color=False), tmp_path / "to"
     asked = {"splits": ("all=0.5", "no=0.5"), "readers": LOCAL}
     with monkeypatch.context() as patch:
-        patch.setattr("pipeline.publish.config.TAKEN", frozenset())
+        patch.setattr("t2i_shards.pipeline.publish.config.TAKEN", frozenset())
         publish_here(dataset, to, **asked)
     gone = keys_of(to, "no")[0]
     remove(dataset, "keys", [gone])

@@ -25,11 +25,11 @@ import pandas  # noqa: F401
 import pyarrow.dataset  # noqa: F401
 import s3fs  # noqa: F401
 
-import pipeline.publish.finish
-import pipeline.publish.read_columns
-from pipeline.dataset.dataset import Dataset
-from pipeline.publish.plan import SUMS
-from pipeline.shards.store import open_store
+import t2i_shards.pipeline.publish.finish
+import t2i_shards.pipeline.publish.read_columns
+from t2i_shards.pipeline.dataset.dataset import Dataset
+from t2i_shards.pipeline.publish.plan import SUMS
+from t2i_shards.pipeline.shards.store import open_store
 from tests.faults.commit_steps import in_child
 from tests.pipeline.publish.steps import read
 from tests.pipeline.publish.toys import contents, publish_here, toy_dataset
@@ -52,7 +52,7 @@ class Ink:
 
     def for_files(self) -> None:
         """Counts what is written to files."""
-        write_all = pipeline.publish.read_columns.write_all
+        write_all = t2i_shards.pipeline.publish.read_columns.write_all
 
         def write_parts(file: int, parts: Sequence[bytes | memoryview]) -> None:
             self.spend(b"".join(parts), lambda data: write_all(file, [data]))
@@ -61,7 +61,7 @@ class Ink:
             with open(path, "wb", buffering=0) as file:
                 self.spend(bytes(data), lambda part: write_all(file.fileno(), [part]))
 
-        pipeline.publish.read_columns.write_all = write_parts
+        t2i_shards.pipeline.publish.read_columns.write_all = write_parts
         Path.write_bytes = write_bytes  # type: ignore[method-assign, assignment]
 
     def for_connections(self) -> None:
@@ -80,8 +80,8 @@ def work(root: str, to: str, layout: str, last: int | None = None, count: Path |
     """Publish in this process, which dies at byte `last`; `count` is told how many were written."""
     ink = Ink(last)
     ink.for_connections() if "://" in to else ink.for_files()
-    pipeline.publish.read_columns.CHUNK = 4096
-    pipeline.publish.finish.SAMPLES = 1  # type: ignore[attr-defined]
+    t2i_shards.pipeline.publish.read_columns.CHUNK = 4096
+    t2i_shards.pipeline.publish.finish.SAMPLES = 1  # type: ignore[attr-defined]
     publish_here(Dataset.open(root), to, layout=layout, shard_size=3)
     if count is not None:
         count.write_text(str(ink.count))

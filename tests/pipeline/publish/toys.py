@@ -9,16 +9,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.dataset.dataset import IMAGES, Dataset
-from pipeline.engine import RunResult
-from pipeline.publish import Publication, Published, publish
-from pipeline.publish.readers import Reader
-from pipeline.shards.commit import commit_samples
-from pipeline.shards.sample import Sample
-from pipeline.shards.store import open_store
-from pipeline.shards.tar import read_samples
-from pipeline.stages import plan_extract
-from pipeline.stages.stage import Stage
+from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
+from t2i_shards.pipeline.engine import RunResult
+from t2i_shards.pipeline.publish import Publication, Published, publish
+from t2i_shards.pipeline.publish.readers import Reader
+from t2i_shards.pipeline.shards.commit import commit_samples
+from t2i_shards.pipeline.shards.sample import Sample
+from t2i_shards.pipeline.shards.store import open_store
+from t2i_shards.pipeline.shards.tar import read_samples
+from t2i_shards.pipeline.stages import plan_extract
+from t2i_shards.pipeline.stages.stage import Stage
 from tests.faults.toys import Pictures, make_images
 
 

@@ -13,18 +13,18 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from extractors.base import Resources
-from extractors.maps.people import People
-from pipeline.dataset.dataset import IMAGES, Dataset
-from pipeline.dataset.duplicates import mark_duplicates
-from pipeline.engine import RunResult
-from pipeline.errors import Drop
-from pipeline.image.geometry import Geometry, Placement
-from pipeline.sources.base import Opener, Original
-from pipeline.sources.row import Row
-from pipeline.stages import plan_extract
-from pipeline.stages.ingest import Ingest, claim_truths, plan_dataset
-from pipeline.stages.stage import Stage
+from t2i_shards.extractors.base import Resources
+from t2i_shards.extractors.maps.people import People
+from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
+from t2i_shards.pipeline.dataset.duplicates import mark_duplicates
+from t2i_shards.pipeline.engine import RunResult
+from t2i_shards.pipeline.errors import Drop
+from t2i_shards.pipeline.image.geometry import Geometry, Placement
+from t2i_shards.pipeline.sources.base import Opener, Original
+from t2i_shards.pipeline.sources.row import Row
+from t2i_shards.pipeline.stages import plan_extract
+from t2i_shards.pipeline.stages.ingest import Ingest, claim_truths, plan_dataset
+from t2i_shards.pipeline.stages.stage import Stage
 
 SPECIAL = {
     0: "</script><script>alert('x')</script> & <!-- \"quotes\"",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image
 
-from pipeline.report import collect_dataset, render_page
+from t2i_shards.pipeline.report import collect_dataset, render_page
 from tests.pipeline.report.crawl import caption, kept, key, look_here, make_crawl
 
 if TYPE_CHECKING:

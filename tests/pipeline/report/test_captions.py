@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.image.geometry import Placement
-from pipeline.report import captions as module
-from pipeline.report import collect_dataset, render_page
-from pipeline.report.captions import Captioned, choose_captions, choose_limit, rank, read_caption
-from pipeline.report.page import to_script
-from pipeline.shards.sample import Sample
-from pipeline.shards.sample_info import SampleInfo
+from t2i_shards.pipeline.image.geometry import Placement
+from t2i_shards.pipeline.report import captions as module
+from t2i_shards.pipeline.report import collect_dataset, render_page
+from t2i_shards.pipeline.report.captions import Captioned, choose_captions, choose_limit, rank, read_caption
+from t2i_shards.pipeline.report.page import to_script
+from t2i_shards.pipeline.shards.sample import Sample
+from t2i_shards.pipeline.shards.sample_info import SampleInfo
 from tests.pipeline.report import crawl
 from tests.pipeline.report.crawl import kept, key, look_here, make_crawl
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from extractors.maps import png
-from pipeline.errors import RequestError
-from pipeline.report import Training, draw_sheet, render_page
-from pipeline.report.evaluation import Evaluation, read_evaluation
+from t2i_shards.extractors.maps import png
+from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.report import Training, draw_sheet, render_page
+from t2i_shards.pipeline.report.evaluation import Evaluation, read_evaluation
 
 PLAIN = Training("run", 0, (), (), None, None)
 

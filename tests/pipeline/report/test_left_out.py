@@ -9,13 +9,13 @@ from shutil import copytree, rmtree
 
 import pytest
 
-from pipeline.dataset.dataset import IMAGES, Dataset
-from pipeline.dataset.exclusion import licence_name
-from pipeline.dataset.tombstones import remove
-from pipeline.report import DatasetFacts, collect_dataset, render_page
-from pipeline.shards.commit import commit_samples
-from pipeline.shards.receipt import to_json
-from pipeline.shards.sample_info import read_info
+from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
+from t2i_shards.pipeline.dataset.exclusion import licence_name
+from t2i_shards.pipeline.dataset.tombstones import remove
+from t2i_shards.pipeline.report import DatasetFacts, collect_dataset, render_page
+from t2i_shards.pipeline.shards.commit import commit_samples
+from t2i_shards.pipeline.shards.receipt import to_json
+from t2i_shards.pipeline.shards.sample_info import read_info
 from tests.pipeline.publish.toys import publish_here
 from tests.pipeline.report.crawl import LICENCES, key, look_here, make_crawl
 

@@ -12,22 +12,22 @@ from pathlib import Path
 
 import pytest
 
-from extractors.keypose import MOST_PERSONS
-from extractors.segmentation import label_name
-from pipeline.dataset.dataset import IMAGES, Dataset
-from pipeline.dataset.exclusion import Exclusion
-from pipeline.dataset.provenance import Provenance
-from pipeline.dataset.status import ColumnStatus
-from pipeline.dataset.tombstones import remove
-from pipeline.engine import RunResult
-from pipeline.report import DatasetFacts, collect_dataset, render_page
-from pipeline.report.captions import read_caption
-from pipeline.report.facts import ColumnFacts, find_bottleneck
-from pipeline.report.plots import WIDTH, draw_numbers, lay_out_bins, median
-from pipeline.report.sample_stats import SIDES, Count, Counted, Tally, add_tallies, count
-from pipeline.shards.commit import commit_samples
-from pipeline.shards.sample import Sample
-from pipeline.stages.stage import Stage
+from t2i_shards.extractors.keypose import MOST_PERSONS
+from t2i_shards.extractors.segmentation import label_name
+from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
+from t2i_shards.pipeline.dataset.exclusion import Exclusion
+from t2i_shards.pipeline.dataset.provenance import Provenance
+from t2i_shards.pipeline.dataset.status import ColumnStatus
+from t2i_shards.pipeline.dataset.tombstones import remove
+from t2i_shards.pipeline.engine import RunResult
+from t2i_shards.pipeline.report import DatasetFacts, collect_dataset, render_page
+from t2i_shards.pipeline.report.captions import read_caption
+from t2i_shards.pipeline.report.facts import ColumnFacts, find_bottleneck
+from t2i_shards.pipeline.report.plots import WIDTH, draw_numbers, lay_out_bins, median
+from t2i_shards.pipeline.report.sample_stats import SIDES, Count, Counted, Tally, add_tallies, count
+from t2i_shards.pipeline.shards.commit import commit_samples
+from t2i_shards.pipeline.shards.sample import Sample
+from t2i_shards.pipeline.stages.stage import Stage
 from tests.pipeline.report import crawl
 from tests.pipeline.report.crawl import kept, key, look_here, make_crawl
 

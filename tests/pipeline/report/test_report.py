@@ -12,18 +12,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.dataset.dataset import IMAGES, Dataset
-from pipeline.dataset.exclusion import Exclusion
-from pipeline.image.geometry import Geometry
-from pipeline.report import DatasetFacts, Training, collect_dataset, draw_sheet, render_page
-from pipeline.report.sample_stats import Count
-from pipeline.report.samples import choose_samples
-from pipeline.shards.receipt import Receipt
-from pipeline.shards.sample import Sample
-from pipeline.sources.folder import FolderSource
-from pipeline.stages import plan_extract
-from pipeline.stages.ingest import Ingest, plan_dataset
-from pipeline.stages.stage import Stage
+from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
+from t2i_shards.pipeline.dataset.exclusion import Exclusion
+from t2i_shards.pipeline.image.geometry import Geometry
+from t2i_shards.pipeline.report import DatasetFacts, Training, collect_dataset, draw_sheet, render_page
+from t2i_shards.pipeline.report.sample_stats import Count
+from t2i_shards.pipeline.report.samples import choose_samples
+from t2i_shards.pipeline.shards.receipt import Receipt
+from t2i_shards.pipeline.shards.sample import Sample
+from t2i_shards.pipeline.sources.folder import FolderSource
+from t2i_shards.pipeline.stages import plan_extract
+from t2i_shards.pipeline.stages.ingest import Ingest, plan_dataset
+from t2i_shards.pipeline.stages.stage import Stage
 from tests.bombs import flat_png
 from tests.pipeline.publish.toys import rewrite_images
 from tests.pipeline.report.crawl import look_here
@@ -223,8 +223,8 @@ def test_a_renamed_column_is_drawn_and_one_that_is_not_done_is_said_to_be_so(roo
 
 
 def test_a_sample_that_a_column_dropped_says_why(root: Path) -> None:
-    from pipeline.shards.commit import commit_samples
-    from pipeline.shards.store import open_store
+    from t2i_shards.pipeline.shards.commit import commit_samples
+    from t2i_shards.pipeline.shards.store import open_store
 
     dataset = Dataset.open(str(root))
     images = dataset.receipts(IMAGES)[0]

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.errors import RequestError
-from pipeline.report import Training, draw_sheet, read_training, render_page
-from pipeline.report.contact_sheet import wrap
-from pipeline.report.plots import MOST_POINTS, average, lay_out, nice_ticks
+from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.report import Training, draw_sheet, read_training, render_page
+from t2i_shards.pipeline.report.contact_sheet import wrap
+from t2i_shards.pipeline.report.plots import MOST_POINTS, average, lay_out, nice_ticks
 
 
 def write_log(folder: Path, text: str) -> Path:

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
-from extractors.maps.people import (
+from t2i_shards.extractors.maps.people import (
     LEFT_ANKLE,
     LEFT_EAR,
     LEFT_EYE,
@@ -25,14 +25,14 @@ from extractors.maps.people import (
     RIGHT_HIP,
     RIGHT_SHOULDER,
 )
-from pipeline.scenes import Scene, labels, render
-from pipeline.scenes.canvas import FAR
-from pipeline.scenes.figure import Looks
-from pipeline.scenes.ground_truth import HIDDEN, SEEN, borders
-from pipeline.scenes.layout import draw_layout
-from pipeline.scenes.materials import COLOURS
-from pipeline.scenes.render import draw_canvas
-from pipeline.scenes.rng import Rng
+from t2i_shards.pipeline.scenes import Scene, labels, render
+from t2i_shards.pipeline.scenes.canvas import FAR
+from t2i_shards.pipeline.scenes.figure import Looks
+from t2i_shards.pipeline.scenes.ground_truth import HIDDEN, SEEN, borders
+from t2i_shards.pipeline.scenes.layout import draw_layout
+from t2i_shards.pipeline.scenes.materials import COLOURS
+from t2i_shards.pipeline.scenes.render import draw_canvas
+from t2i_shards.pipeline.scenes.rng import Rng
 
 SEED = 11
 NOUNS = {

@@ -6,10 +6,10 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from extractors.maps.people import LEFT_ANKLE, RIGHT_ANKLE
-from pipeline.scenes import labels, render
-from pipeline.scenes.simple import OFFERS, draw_simple_layout
-from pipeline.sources.scenes import ScenesSource
+from t2i_shards.extractors.maps.people import LEFT_ANKLE, RIGHT_ANKLE
+from t2i_shards.pipeline.scenes import labels, render
+from t2i_shards.pipeline.scenes.simple import OFFERS, draw_simple_layout
+from t2i_shards.pipeline.sources.scenes import ScenesSource
 from tests.pipeline.scenes.test_scenes import digest
 
 SEED, COUNT, SIZE = 11, 120, 64

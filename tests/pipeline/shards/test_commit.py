@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from pipeline.errors import DamagedShard
-from pipeline.shards.commit import commit_samples, load_receipt, write_shard
-from pipeline.shards.folder_store import FolderStore
-from pipeline.shards.receipt import Receipt
-from pipeline.shards.sample import Sample, digest_keys
-from pipeline.shards.store import Store, open_store
-from pipeline.shards.tar import TarWriter
+from t2i_shards.pipeline.errors import DamagedShard
+from t2i_shards.pipeline.shards.commit import commit_samples, load_receipt, write_shard
+from t2i_shards.pipeline.shards.folder_store import FolderStore
+from t2i_shards.pipeline.shards.receipt import Receipt
+from t2i_shards.pipeline.shards.sample import Sample, digest_keys
+from t2i_shards.pipeline.shards.store import Store, open_store
+from t2i_shards.pipeline.shards.tar import TarWriter
 
 SAMPLES = [Sample(f"k{i}", {"jpg": bytes([i]) * 700, "txt": b"words"}) for i in range(4)]
 

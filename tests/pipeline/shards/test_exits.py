@@ -9,17 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.sources.row import Row, encode_plan
+from t2i_shards.pipeline.sources.row import Row, encode_plan
 
 REPOSITORY = Path(__file__).parents[3]
 EXITS = 200
 
 READ = """
 import sys
-from pipeline.shards.parquet import check_table
-from pipeline.sources.row import decode_plan
-from pipeline.sources.laion.filters import Filters
-from pipeline.sources.laion.metadata import find_metadata
+from t2i_shards.pipeline.shards.parquet import check_table
+from t2i_shards.pipeline.sources.row import decode_plan
+from t2i_shards.pipeline.sources.laion.filters import Filters
+from t2i_shards.pipeline.sources.laion.metadata import find_metadata
 
 data = open(sys.argv[1], "rb").read()
 rows = decode_plan(data, "plan")

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.errors import RequestError
-from pipeline.shards.folder_store import FolderStore, map_file
-from pipeline.shards.store import open_store
+from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.shards.folder_store import FolderStore, map_file
+from t2i_shards.pipeline.shards.store import open_store
 from tests.pipeline.shards.test_store import CHECKOUT, local
 
 
@@ -75,7 +75,8 @@ def test_data_and_name_reach_the_disk_in_this_order(tmp_path: Path, monkeypatch:
 def test_the_scratch_of_the_dead_is_swept(tmp_path: Path) -> None:
     store = FolderStore(tmp_path)
     script = (
-        "import os, sys; from pathlib import Path; from pipeline.shards.folder_store import FolderStore\n"
+        "import os, sys; from pathlib import Path\n"
+        "from t2i_shards.pipeline.shards.folder_store import FolderStore\n"
         "with FolderStore(Path(sys.argv[1])).scratch() as s: (s / 'x').write_text('1'); os.kill(os.getpid(), 9)"
     )
     dead = subprocess.run([sys.executable, "-c", script, tmp_path], cwd=CHECKOUT)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import RequestError
-from pipeline.shards.input_files import Pattern
+from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.shards.input_files import Pattern
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ if libc.prctl(38, 1, 0, 0, 0) or libc.prctl(22, 2, program, 0, 0):
 WRITE = """
 import sys
 from pathlib import Path
-from pipeline.shards.store import open_store
+from t2i_shards.pipeline.shards.store import open_store
 store = open_store(sys.argv[1])
 source = Path(sys.argv[1], "..", "source" + sys.argv[3])
 made = 0

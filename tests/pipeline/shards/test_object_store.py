@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.errors import RequestError, Unreachable
-from pipeline.shards.object_store import PROBE, ObjectStore
-from pipeline.shards.store import SINGLE_WRITER, open_store
+from t2i_shards.pipeline.errors import RequestError, Unreachable
+from t2i_shards.pipeline.shards.object_store import PROBE, ObjectStore
+from t2i_shards.pipeline.shards.store import SINGLE_WRITER, open_store
 from tests.pipeline.shards.test_store import local
 from tests.pipeline.weak_line import Line, weak_line
 
@@ -119,7 +119,7 @@ def line(bucket: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Line]:
 def test_a_conflict_with_another_put_is_waited_out(
     bucket: str, line: Line, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.shards.remote_read.CONFLICT_WAITS", (0.0,) * 3)
+    monkeypatch.setattr("t2i_shards.pipeline.shards.remote_read.CONFLICT_WAITS", (0.0,) * 3)
     line.fails = lambda method, path, before: "409" if method == "PUT" and before < 2 else None
     store = open_store(f"{bucket}/root")
     assert store.create_bytes("a", b"1") is True
@@ -180,7 +180,7 @@ def test_no_answer_and_no_credentials_are_one_line(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    monkeypatch.setattr("pipeline.shards.remote_read.WAITS", ())
+    monkeypatch.setattr("t2i_shards.pipeline.shards.remote_read.WAITS", ())
     store = open_store("s3://bucket/root")
     with pytest.raises(Unreachable, match=r"^cannot write s3://bucket/root/.create-once: Could not connect"):
         store.create_bytes("a", b"1")

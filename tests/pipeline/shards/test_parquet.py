@@ -13,16 +13,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.dataset.outcomes import decode_rows, encode_rows
-from pipeline.dataset.plan import plan_path, read_plan
-from pipeline.errors import DamagedShard, RequestError
-from pipeline.parquet_footer import Chunk, read_chunks
-from pipeline.shards import parquet
-from pipeline.shards.parquet import Unbounded, check_table
-from pipeline.shards.store import open_store
-from pipeline.shards.table import decode_table
-from pipeline.sources.laion.filters import Filters
-from pipeline.sources.laion.metadata import find_metadata
+from t2i_shards.pipeline.dataset.outcomes import decode_rows, encode_rows
+from t2i_shards.pipeline.dataset.plan import plan_path, read_plan
+from t2i_shards.pipeline.errors import DamagedShard, RequestError
+from t2i_shards.pipeline.parquet_footer import Chunk, read_chunks
+from t2i_shards.pipeline.shards import parquet
+from t2i_shards.pipeline.shards.parquet import Unbounded, check_table
+from t2i_shards.pipeline.shards.store import open_store
+from t2i_shards.pipeline.shards.table import decode_table
+from t2i_shards.pipeline.sources.laion.filters import Filters
+from t2i_shards.pipeline.sources.laion.metadata import find_metadata
 from tests.extractors.test_budget import MEGABYTE, run_limited
 
 LONG = "x" * 40_000
@@ -71,7 +71,7 @@ def test_the_refusal_takes_little_memory(tmp_path: Path) -> None:
     import sys
     import pyarrow as pa
     import pyarrow.parquet as pq
-    from pipeline.shards.parquet import Unbounded, check_table
+    from t2i_shards.pipeline.shards.parquet import Unbounded, check_table
     data = open({path!r}, "rb").read()
     LIMIT
     try:

@@ -9,9 +9,16 @@ from typing import Any
 
 import pytest
 
-from pipeline.errors import DamagedShard
-from pipeline.shards.receipt import Receipt, digest_json, digest_receipts, shard_name, to_compact_json, to_json
-from pipeline.shards.sample import digest_keys, is_key
+from t2i_shards.pipeline.errors import DamagedShard
+from t2i_shards.pipeline.shards.receipt import (
+    Receipt,
+    digest_json,
+    digest_receipts,
+    shard_name,
+    to_compact_json,
+    to_json,
+)
+from t2i_shards.pipeline.shards.sample import digest_keys, is_key
 
 RECEIPT = Receipt(
     column="sketch",

@@ -16,8 +16,8 @@ from botocore.exceptions import (
 )
 from s3fs.errors import translate_boto_error
 
-from pipeline.errors import RequestError, Unreachable
-from pipeline.shards.remote_read import RETRY_SECONDS, WAITS, may_pass, read_with_retry
+from t2i_shards.pipeline.errors import RequestError, Unreachable
+from t2i_shards.pipeline.shards.remote_read import RETRY_SECONDS, WAITS, may_pass, read_with_retry
 
 
 class Clock:
@@ -43,7 +43,7 @@ class Clock:
 
 def start(patch: pytest.MonkeyPatch, faults: int, error: Exception, each: float = 0.0) -> Clock:
     clock = Clock(faults, error, each)
-    patch.setattr("pipeline.shards.remote_read.time", clock)
+    patch.setattr("t2i_shards.pipeline.shards.remote_read.time", clock)
     return clock
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import RequestError
-from pipeline.shards.folder_store import FolderStore
-from pipeline.shards.object_store import ObjectStore
-from pipeline.shards.store import Store, open_store
+from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.shards.folder_store import FolderStore
+from t2i_shards.pipeline.shards.object_store import ObjectStore
+from t2i_shards.pipeline.shards.store import Store, open_store
 
 CHECKOUT = Path(__file__).parents[3]
 
@@ -108,7 +108,7 @@ def test_a_store_travels_to_another_process(store: Store) -> None:
     assert copy.root == store.root
     # As a loader of training samples forks: after the store was used.
     script = (
-        "import os, sys; from pipeline.shards.store import open_store\n"
+        "import os, sys; from t2i_shards.pipeline.shards.store import open_store\n"
         "store = open_store(sys.argv[1]); store.load('a')\n"
         "child = os.fork(); os.write(1, bytes(store.load('a'))); child and os.waitpid(child, 0)"
     )

@@ -8,8 +8,8 @@ from contextlib import suppress
 import pyarrow as pa
 import pytest
 
-from pipeline.errors import DamagedShard
-from pipeline.shards.table import decode_table, encode_table
+from t2i_shards.pipeline.errors import DamagedShard
+from t2i_shards.pipeline.shards.table import decode_table, encode_table
 
 SCHEMA = pa.schema([("key", pa.string()), ("shard", pa.int32()), ("texts", pa.list_(pa.string()))])
 TABLE = pa.table([["a", "b"], [0, 1], [["x"], []]], SCHEMA)

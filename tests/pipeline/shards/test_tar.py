@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 import webdataset
 
-from pipeline.shards.sample import Sample
-from pipeline.shards.tar import (
+from t2i_shards.pipeline.shards.sample import Sample
+from t2i_shards.pipeline.shards.tar import (
     BLOCK,
     END,
     NAME_BYTES,

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, PngImagePlugin
 
-from pipeline.image.opened import prepare_codecs
+from t2i_shards.pipeline.image.opened import prepare_codecs
 from tests.pipeline.image.pictures import png16, save, smooth
 from tests.pipeline.image.profiles import make_grey, make_rgb, to_profile
 

@@ -8,14 +8,21 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.dataset.plan import read_left_out, read_notes
-from pipeline.errors import Drop
-from pipeline.image.geometry import Geometry
-from pipeline.publish.survey import caption_problem
-from pipeline.shards.sample_info import read_info
-from pipeline.sources.captions import LONGEST, MAX_BYTES, SHORTENED, clean_caption, clean_lines, decode_file
-from pipeline.sources.folder import FolderSource
-from pipeline.stages.ingest import Ingest, plan_dataset
+from t2i_shards.pipeline.dataset.plan import read_left_out, read_notes
+from t2i_shards.pipeline.errors import Drop
+from t2i_shards.pipeline.image.geometry import Geometry
+from t2i_shards.pipeline.publish.survey import caption_problem
+from t2i_shards.pipeline.shards.sample_info import read_info
+from t2i_shards.pipeline.sources.captions import (
+    LONGEST,
+    MAX_BYTES,
+    SHORTENED,
+    clean_caption,
+    clean_lines,
+    decode_file,
+)
+from t2i_shards.pipeline.sources.folder import FolderSource
+from t2i_shards.pipeline.stages.ingest import Ingest, plan_dataset
 from tests.conftest import CASES
 from tests.pipeline.sources.test_folder import png
 

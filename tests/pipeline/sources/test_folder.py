@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.errors import Drop, RequestError
-from pipeline.sources.folder import FolderSource, read_original
-from pipeline.sources.row import Row
+from t2i_shards.pipeline.errors import Drop, RequestError
+from t2i_shards.pipeline.sources.folder import FolderSource, read_original
+from t2i_shards.pipeline.sources.row import Row
 
 
 def png(shade: int = 0) -> bytes:
@@ -315,7 +315,7 @@ def test_a_folder_without_any_caption_is_refused_before_planning(
 def test_what_may_not_be_read_is_a_named_drop(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import errno
 
-    from pipeline.sources import tree
+    from t2i_shards.pipeline.sources import tree
 
     def refuse(folder: str, name: str) -> None:
         raise PermissionError(errno.EACCES, "no")

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.dataset.dataset import IMAGES, Dataset
-from pipeline.dataset.outcomes import read_outcomes
-from pipeline.dataset.plan import read_left_out, read_notes
-from pipeline.image.geometry import Geometry
-from pipeline.publish.survey import caption_problem
-from pipeline.shards.sample_info import SampleInfo, read_info
-from pipeline.sources.folder import FolderSource
-from pipeline.stages.ingest import Ingest, plan_dataset
+from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
+from t2i_shards.pipeline.dataset.outcomes import read_outcomes
+from t2i_shards.pipeline.dataset.plan import read_left_out, read_notes
+from t2i_shards.pipeline.image.geometry import Geometry
+from t2i_shards.pipeline.publish.survey import caption_problem
+from t2i_shards.pipeline.shards.sample_info import SampleInfo, read_info
+from t2i_shards.pipeline.sources.folder import FolderSource
+from t2i_shards.pipeline.stages.ingest import Ingest, plan_dataset
 from tests.conftest import CASES
 from tests.pipeline.sources.mixed_folder import SHAPE, make_mixed
 

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.errors import DamagedShard
-from pipeline.sources.row import Row, decode_plan, encode_plan
+from t2i_shards.pipeline.errors import DamagedShard
+from t2i_shards.pipeline.sources.row import Row, decode_plan, encode_plan
 
 ROWS = [
     Row("a", "http://x/a", ("one", "two"), "ab" * 32, {"width": 640, "people": [[1.0, 2.5], []], "name": None}),

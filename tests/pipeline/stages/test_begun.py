@@ -10,13 +10,13 @@ import pytest
 import simplejpeg
 from PIL import Image
 
-from pipeline.dataset.dataset import Dataset, create_dataset
-from pipeline.errors import RequestError
-from pipeline.image.geometry import Geometry
-from pipeline.shards.sample_info import read_info
-from pipeline.shards.store import open_store
-from pipeline.sources.folder import FolderSource
-from pipeline.stages.ingest import Ingest, plan_dataset
+from t2i_shards.pipeline.dataset.dataset import Dataset, create_dataset
+from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.image.geometry import Geometry
+from t2i_shards.pipeline.shards.sample_info import read_info
+from t2i_shards.pipeline.shards.store import open_store
+from t2i_shards.pipeline.sources.folder import FolderSource
+from t2i_shards.pipeline.stages.ingest import Ingest, plan_dataset
 from tests.pipeline.image.pictures import save, smooth
 from tests.pipeline.image.profiles import make_rgb, to_profile
 

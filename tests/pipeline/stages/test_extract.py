@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import webdataset
 
-from extractors.base import Resources
-from pipeline.dataset.dataset import IMAGES, Dataset
-from pipeline.errors import DamagedShard, IncompleteError, RequestError, ShardNotReady
-from pipeline.image.stored import decode_rgb, encode_jpeg
-from pipeline.shards.sample import Sample
-from pipeline.stages import batch_pictures, combine, plan_extract
+from t2i_shards.extractors.base import Resources
+from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
+from t2i_shards.pipeline.errors import DamagedShard, IncompleteError, RequestError, ShardNotReady
+from t2i_shards.pipeline.image.stored import decode_rgb, encode_jpeg
+from t2i_shards.pipeline.shards.sample import Sample
+from t2i_shards.pipeline.stages import batch_pictures, combine, plan_extract
 from tests.faults.toys import Pictures, Toy, extract_here, make_images, problems
 
 pytestmark = pytest.mark.usefixtures("toy")

@@ -14,16 +14,16 @@ import numpy as np
 import pytest
 import torch
 
-import pipeline.stages.extract
-from extractors.batch import Batch, DeviceUnavailable
-from extractors.maps.formats import Grey
-from extractors.registry import EXTRACTORS
-from extractors.weights.file import WeightsDamaged
-from pipeline.dataset.dataset import IMAGES, Dataset
-from pipeline.errors import BrokenStage, IncompleteError, RequestError
-from pipeline.image.stored import Picture, decode_rgb
-from pipeline.shards.sample import Sample
-from pipeline.stages import Extract, plan_extract
+import t2i_shards.pipeline.stages.extract
+from t2i_shards.extractors.batch import Batch, DeviceUnavailable
+from t2i_shards.extractors.maps.formats import Grey
+from t2i_shards.extractors.registry import EXTRACTORS
+from t2i_shards.extractors.weights.file import WeightsDamaged
+from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
+from t2i_shards.pipeline.errors import BrokenStage, IncompleteError, RequestError
+from t2i_shards.pipeline.image.stored import Picture, decode_rgb
+from t2i_shards.pipeline.shards.sample import Sample
+from t2i_shards.pipeline.stages import Extract, plan_extract
 from tests.faults.toys import Pictures, Toy, make_images
 
 COUNT, SHARD = 22, 11
@@ -144,7 +144,7 @@ def test_each_picture_is_decoded_once_and_uploaded_once(dataset: Dataset, monkey
         given.append((toy.condition, batch.on(torch.device("cpu"))))
         return [picture[:, :, 0].copy() for picture in batch.pictures]
 
-    monkeypatch.setattr(pipeline.stages.extract, "decode_rgb", decode)
+    monkeypatch.setattr(t2i_shards.pipeline.stages.extract, "decode_rgb", decode)
     monkeypatch.setattr(torch, "from_numpy", upload)
     monkeypatch.setattr(Toy, "__call__", look)
     monkeypatch.setattr(Other, "__call__", look)
@@ -180,7 +180,7 @@ def test_what_waits_before_and_behind_the_networks_is_bounded(
         encoded.append(len(looked))
         return {form.member: b"map"}
 
-    monkeypatch.setattr(pipeline.stages.extract, "decode_rgb", decode)
+    monkeypatch.setattr(t2i_shards.pipeline.stages.extract, "decode_rgb", decode)
     monkeypatch.setattr(Other, "__call__", look)
     monkeypatch.setattr(Unencodable, "encode", encode)
     extract(dataset, ["other"], ahead=2, batch=1)
@@ -321,7 +321,7 @@ def test_an_unknown_device_is_refused_before_a_column_is_begun(dataset: Dataset)
 def test_compiled_networks_make_another_column(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Toy, "recipe", lambda toy: {"extractor": "toy", "weights": {"file": "toy"}})
     asked: list[object] = []
-    monkeypatch.setattr("pipeline.stages.extract.compile_networks", asked.append)
+    monkeypatch.setattr("t2i_shards.pipeline.stages.extract.compile_networks", asked.append)
     plain, compiled = plan_extract(dataset, ["toy"]), None
     with pytest.raises(RequestError, match=r"--as$"):
         plan_extract(dataset, ["toy"], compiled=True)

@@ -16,18 +16,18 @@ import pytest
 import webdataset
 from PIL import Image
 
-from extractors.registry import format_of
-from pipeline.dataset.dataset import IMAGES, Dataset
-from pipeline.dataset.outcomes import ROWS
-from pipeline.errors import BrokenStage, Drop, IncompleteError, RequestError, Unreachable
-from pipeline.image.decode import read_picture
-from pipeline.image.geometry import Geometry
-from pipeline.image.stored import decode_rgb
-from pipeline.sources.base import Original
-from pipeline.sources.folder import FolderSource
-from pipeline.sources.row import Row
-from pipeline.stages.ingest import Ingest, claim_truths, plan_dataset
-from pipeline.stages.stage import StageResult
+from t2i_shards.extractors.registry import format_of
+from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
+from t2i_shards.pipeline.dataset.outcomes import ROWS
+from t2i_shards.pipeline.errors import BrokenStage, Drop, IncompleteError, RequestError, Unreachable
+from t2i_shards.pipeline.image.decode import read_picture
+from t2i_shards.pipeline.image.geometry import Geometry
+from t2i_shards.pipeline.image.stored import decode_rgb
+from t2i_shards.pipeline.sources.base import Original
+from t2i_shards.pipeline.sources.folder import FolderSource
+from t2i_shards.pipeline.sources.row import Row
+from t2i_shards.pipeline.stages.ingest import Ingest, claim_truths, plan_dataset
+from t2i_shards.pipeline.stages.stage import StageResult
 from tests.faults.toys import Pictures, make_images, problems
 
 GEOMETRY = Geometry(size=64)

@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from extractors import budget
-from pipeline.dataset.dataset import IMAGES
-from pipeline.dataset.outcomes import read_outcomes
-from pipeline.engine import run
-from pipeline.errors import Drop
-from pipeline.image.decode import WEB_FORMATS, decode_picture
-from pipeline.image.geometry import Geometry
-from pipeline.sources.folder import FolderSource
-from pipeline.stages.ingest import Ingest, plan_dataset
-from pipeline.stages.isolated import COSTLY, decode_in_child
+from t2i_shards.extractors import budget
+from t2i_shards.pipeline.dataset.dataset import IMAGES
+from t2i_shards.pipeline.dataset.outcomes import read_outcomes
+from t2i_shards.pipeline.engine import run
+from t2i_shards.pipeline.errors import Drop
+from t2i_shards.pipeline.image.decode import WEB_FORMATS, decode_picture
+from t2i_shards.pipeline.image.geometry import Geometry
+from t2i_shards.pipeline.sources.folder import FolderSource
+from t2i_shards.pipeline.stages.ingest import Ingest, plan_dataset
+from t2i_shards.pipeline.stages.isolated import COSTLY, decode_in_child
 from tests import bombs
 from tests.faults.toys import problems
 from tests.pipeline.image.pictures import gradient, save
@@ -45,7 +45,7 @@ class Hurried(Ingest):
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Half a second for a picture, by the child's own deadline alone."""
     monkeypatch.setattr(budget, "SECONDS", 0.5)
-    monkeypatch.setattr("pipeline.stages.isolated.TIMEOUT_FACTOR", 10_000)
+    monkeypatch.setattr("t2i_shards.pipeline.stages.isolated.TIMEOUT_FACTOR", 10_000)
 
 
 def test_a_picture_that_ends_its_worker_is_dropped_by_name(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pipeline.stages.prefetch import OrderedThreadPool, prefetch
+from t2i_shards.pipeline.stages.prefetch import OrderedThreadPool, prefetch
 
 
 @pytest.fixture(autouse=True)

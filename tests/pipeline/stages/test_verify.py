@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.dataset.dataset import IMAGES, Dataset
-from pipeline.errors import DamagedShard
-from pipeline.shards.receipt import Receipt
-from pipeline.shards.sample import Sample
-from pipeline.stages.verify import check_members, plan_verify, verify_columns, verify_plan
+from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
+from t2i_shards.pipeline.errors import DamagedShard
+from t2i_shards.pipeline.shards.receipt import Receipt
+from t2i_shards.pipeline.shards.sample import Sample
+from t2i_shards.pipeline.stages.verify import check_members, plan_verify, verify_columns, verify_plan
 from tests.faults.toys import Pictures, extract_here, make_images, problems
 
 

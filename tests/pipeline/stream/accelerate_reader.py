@@ -16,8 +16,8 @@ from accelerate import Accelerator
 from accelerate.utils import DataLoaderConfiguration
 from torch.utils.data import DataLoader, IterableDataset
 
-from pipeline.errors import RequestError
-from pipeline.stream import open_stream
+from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.stream import open_stream
 
 START = 1
 """An even number of samples is left, of which accelerate repeats none."""

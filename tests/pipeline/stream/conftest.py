@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from extractors.registry import EXTRACTORS
+from t2i_shards.extractors.registry import EXTRACTORS
 from tests.faults.toys import Pictures, extract_here, make_images
 
 SHARDS, SHARD_SIZE = 23, 3

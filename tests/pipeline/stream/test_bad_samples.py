@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.errors import BrokenStage, DamagedShard, IncompleteError, RequestError
-from pipeline.shards.sample import Sample
-from pipeline.stream import Stream, Trouble
+from t2i_shards.pipeline.errors import BrokenStage, DamagedShard, IncompleteError, RequestError
+from t2i_shards.pipeline.shards.sample import Sample
+from t2i_shards.pipeline.stream import Stream, Trouble
 from tests.pipeline.stream.toys import BATCH, WORLDS, memory_stream, name, run_world
 
 STEPS = range(3 * 69 // BATCH)

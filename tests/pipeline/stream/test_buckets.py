@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.errors import BrokenStage, RequestError
-from pipeline.shards.sample import Sample
-from pipeline.stream import Stream, Trouble, open_stream
-from pipeline.stream.buckets import BucketOrder, Shapes
-from pipeline.stream.order import BLOCK_SHARDS, SampleIndex, SampleIndices, Shape
+from t2i_shards.pipeline.errors import BrokenStage, RequestError
+from t2i_shards.pipeline.shards.sample import Sample
+from t2i_shards.pipeline.stream import Stream, Trouble, open_stream
+from t2i_shards.pipeline.stream.buckets import BucketOrder, Shapes
+from t2i_shards.pipeline.stream.order import BLOCK_SHARDS, SampleIndex, SampleIndices, Shape
 from tests.pipeline.stream.conftest import SHARD_SIZE, SHARDS
 from tests.pipeline.stream.toys import BATCH, WORLDS, MemoryShards, name, run_world
 

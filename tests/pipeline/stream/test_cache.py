@@ -16,17 +16,17 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from pipeline.dataset.dataset import IMAGES
-from pipeline.errors import DamagedShard, RequestError
-from pipeline.shards.commit import commit_samples, tar_path
-from pipeline.shards.folder_store import FolderStore
-from pipeline.shards.receipt import Receipt
-from pipeline.shards.sample import Sample
-from pipeline.shards.store import open_store
-from pipeline.stream import open_stream
-from pipeline.stream.cache import ShardCache
-from pipeline.stream.index import Vouched
-from pipeline.stream.verified import VerifiedShard
+from t2i_shards.pipeline.dataset.dataset import IMAGES
+from t2i_shards.pipeline.errors import DamagedShard, RequestError
+from t2i_shards.pipeline.shards.commit import commit_samples, tar_path
+from t2i_shards.pipeline.shards.folder_store import FolderStore
+from t2i_shards.pipeline.shards.receipt import Receipt
+from t2i_shards.pipeline.shards.sample import Sample
+from t2i_shards.pipeline.shards.store import open_store
+from t2i_shards.pipeline.stream import open_stream
+from t2i_shards.pipeline.stream.cache import ShardCache
+from t2i_shards.pipeline.stream.index import Vouched
+from t2i_shards.pipeline.stream.verified import VerifiedShard
 from tests.faults.toys import Pictures, make_images
 from tests.pipeline.stream.toys import Origin, name, send
 
@@ -169,9 +169,9 @@ def test_what_a_dead_process_left_half_written_is_swept(far: Far) -> None:
 LOADER = """
 import os, sys, time
 from pathlib import Path
-from pipeline.shards.receipt import Receipt
-from pipeline.stream.cache import ShardCache
-from pipeline.stream.index import Vouched
+from t2i_shards.pipeline.shards.receipt import Receipt
+from t2i_shards.pipeline.stream.cache import ShardCache
+from t2i_shards.pipeline.stream.index import Vouched
 from tests.pipeline.stream.toys import Origin
 
 folder, gate, child = Path(sys.argv[1]), Path(sys.argv[2]), len(sys.argv) > 3
@@ -304,7 +304,11 @@ def test_a_cache_that_cannot_be_written_is_done_without(
     def told(folder: Path) -> list[str]:
         caplog.clear()
         assert [sample.key for sample in open_stream(far.root, [], cache=folder).samples(0)] == expected
-        return [record.getMessage() for record in caplog.records if record.name.startswith("pipeline.stream")]
+        return [
+            record.getMessage()
+            for record in caplog.records
+            if record.name.startswith("t2i_shards.pipeline.stream")
+        ]
 
     (line,) = told(tmp_path / "root" / "dataset.json" / "cache")
     assert (

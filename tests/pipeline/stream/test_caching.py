@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from pipeline.errors import RequestError
-from pipeline.publish import open_published
-from pipeline.shards.object_store import ObjectStore
-from pipeline.stream import Stream, open_stream
-from pipeline.stream.caching import open_cache
+from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.publish import open_published
+from t2i_shards.pipeline.shards.object_store import ObjectStore
+from t2i_shards.pipeline.stream import Stream, open_stream
+from t2i_shards.pipeline.stream.caching import open_cache
 from tests.faults.toys import Pictures, make_images
 from tests.pipeline.publish.toys import publish_here, toy_dataset
 from tests.pipeline.stream.toys import send

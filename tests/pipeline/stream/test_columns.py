@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.dataset.aligned import Aligned, open_aligned
-from pipeline.dataset.dataset import IMAGES, Dataset
-from pipeline.errors import DamagedShard, RequestError
-from pipeline.shards.commit import commit_samples
-from pipeline.shards.receipt import Receipt
-from pipeline.shards.sample import Sample, digest_keys
-from pipeline.shards.store import FolderStore
-from pipeline.stream import open_stream
+from t2i_shards.pipeline.dataset.aligned import Aligned, open_aligned
+from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
+from t2i_shards.pipeline.errors import DamagedShard, RequestError
+from t2i_shards.pipeline.shards.commit import commit_samples
+from t2i_shards.pipeline.shards.receipt import Receipt
+from t2i_shards.pipeline.shards.sample import Sample, digest_keys
+from t2i_shards.pipeline.shards.store import FolderStore
+from t2i_shards.pipeline.stream import open_stream
 
 
 def rewrite(root: Path, column: str, shard: int, samples: list[Sample], **changes: object) -> Receipt:

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.dataset.dataset import Dataset
-from pipeline.dataset.duplicates import mark_duplicates
-from pipeline.dataset.supplement import plan_retry
-from pipeline.dataset.tombstones import remove
-from pipeline.errors import BrokenStage
-from pipeline.image.geometry import Geometry
-from pipeline.stages.ingest import Ingest, plan_dataset
-from pipeline.stream import Extent, Stream, measure_extent, mix_streams, open_stream
+from t2i_shards.pipeline.dataset.dataset import Dataset
+from t2i_shards.pipeline.dataset.duplicates import mark_duplicates
+from t2i_shards.pipeline.dataset.supplement import plan_retry
+from t2i_shards.pipeline.dataset.tombstones import remove
+from t2i_shards.pipeline.errors import BrokenStage
+from t2i_shards.pipeline.image.geometry import Geometry
+from t2i_shards.pipeline.stages.ingest import Ingest, plan_dataset
+from t2i_shards.pipeline.stream import Extent, Stream, measure_extent, mix_streams, open_stream
 from tests.faults.toys import Pictures, make_images
 from tests.pipeline.stream.toys import name
 from tests.pipeline.web import Web, put_failure, put_picture

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.stream import open_stream
+from t2i_shards.pipeline.stream import open_stream
 from tests.faults.toys import Pictures, make_images
 from tests.pipeline.stream.hub import serve_folder
 from tests.pipeline.stream.toys import name
@@ -19,8 +19,8 @@ CHECKOUT = Path(__file__).parents[3]
 READER = """
 import json, sys
 from pathlib import Path
-from pipeline.errors import RequestError
-from pipeline.stream import open_stream
+from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.stream import open_stream
 from tests.pipeline.stream.toys import name
 
 stream = open_stream("hf://datasets/me/set/root", [], cache=Path(sys.argv[1]))

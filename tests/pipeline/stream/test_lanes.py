@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 import pytest
 
-from pipeline.errors import RequestError
-from pipeline.stream import Stream, mix_streams
-from pipeline.stream.lanes import LANE_SHARDS, ONE_LANE, Lanes, choose_lanes
-from pipeline.stream.order import BLOCK_SHARDS, BlockOrder, SampleIndices
-from pipeline.stream.share import own_positions
+from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.stream import Stream, mix_streams
+from t2i_shards.pipeline.stream.lanes import LANE_SHARDS, ONE_LANE, Lanes, choose_lanes
+from t2i_shards.pipeline.stream.order import BLOCK_SHARDS, BlockOrder, SampleIndices
+from t2i_shards.pipeline.stream.share import own_positions
 from tests.pipeline.stream.test_mixture import Named
 from tests.pipeline.stream.toys import BATCH, WORLDS, MemoryShards, name, run_world, split
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from pipeline.errors import RequestError
-from pipeline.shards.sample import Sample
-from pipeline.stream import Mixture, Stream, Trouble, mix_streams
-from pipeline.stream.mixture import PERIOD, share
-from pipeline.stream.opened import Opened
-from pipeline.stream.order import BlockOrder, SampleIndices
+from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.shards.sample import Sample
+from t2i_shards.pipeline.stream import Mixture, Stream, Trouble, mix_streams
+from t2i_shards.pipeline.stream.mixture import PERIOD, share
+from t2i_shards.pipeline.stream.opened import Opened
+from t2i_shards.pipeline.stream.order import BlockOrder, SampleIndices
 from tests.pipeline.stream.test_buckets import bucket_stream
 from tests.pipeline.stream.toys import BATCH, WORLDS, MemoryShards, name, run_world
 

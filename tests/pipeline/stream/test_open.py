@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.dataset.dataset import IMAGES, Dataset
-from pipeline.errors import DamagedShard, RequestError
-from pipeline.shards.receipt import to_json
-from pipeline.stream import Stream, open_stream
+from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
+from t2i_shards.pipeline.errors import DamagedShard, RequestError
+from t2i_shards.pipeline.shards.receipt import to_json
+from t2i_shards.pipeline.stream import Stream, open_stream
 from tests.faults.toys import Pictures, extract_here, make_images
 from tests.pipeline.stream.conftest import SHARD_SIZE, SHARDS
 from tests.pipeline.stream.toys import name

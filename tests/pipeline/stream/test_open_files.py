@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pipeline.stream.open_files import SPARE, allow_files
+from t2i_shards.pipeline.stream.open_files import SPARE, allow_files
 
 
 @pytest.fixture

@@ -6,8 +6,15 @@ from itertools import pairwise
 
 import pytest
 
-from pipeline.stream import order as order_module
-from pipeline.stream.order import BLOCK_SHARDS, BlockOrder, SampleIndex, SampleIndices, cut_blocks, permute
+from t2i_shards.pipeline.stream import order as order_module
+from t2i_shards.pipeline.stream.order import (
+    BLOCK_SHARDS,
+    BlockOrder,
+    SampleIndex,
+    SampleIndices,
+    cut_blocks,
+    permute,
+)
 
 UNEVEN = {shard: (shard * 7) % 5 for shard in range(23)}  # some shards are empty
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from torch.utils.data import DataLoader, IterableDataset
 
-from pipeline.errors import RequestError
-from pipeline.shards.sample import Sample
-from pipeline.stream import open_stream
-from pipeline.stream.share import own_positions
+from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.shards.sample import Sample
+from t2i_shards.pipeline.stream import open_stream
+from t2i_shards.pipeline.stream.share import own_positions
 from tests.pipeline.stream.test_mixture import mixture
 from tests.pipeline.stream.toys import memory_stream
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.errors import BrokenStage, DamagedShard
-from pipeline.stream import Stream, Trouble
+from t2i_shards.pipeline.errors import BrokenStage, DamagedShard
+from t2i_shards.pipeline.stream import Stream, Trouble
 from tests.pipeline.stream.toys import BATCH, WORLDS, memory_stream, name, run_world
 
 GONE = frozenset({4, 17})

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from pipeline.errors import RequestError
-from pipeline.stream import Stream
-from pipeline.stream.opened import Opened
-from pipeline.stream.shards import ShardPrefetcher
+from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.stream import Stream
+from t2i_shards.pipeline.stream.opened import Opened
+from t2i_shards.pipeline.stream.shards import ShardPrefetcher
 from tests.pipeline.stream.toys import BATCH, WORLDS, epochs, memory_stream, name, run_world
 
 EPOCHS = 3

@@ -12,11 +12,11 @@ from typing import BinaryIO
 
 import pytest
 
-import pipeline.stream.verified as verified
-from pipeline.dataset.dataset import Dataset
-from pipeline.errors import DamagedShard
-from pipeline.stream import Stream, open_stream
-from pipeline.stream.index import Entry, Vouched, index_shard
+import t2i_shards.pipeline.stream.verified as verified
+from t2i_shards.pipeline.dataset.dataset import Dataset
+from t2i_shards.pipeline.errors import DamagedShard
+from t2i_shards.pipeline.stream import Stream, open_stream
+from t2i_shards.pipeline.stream.index import Entry, Vouched, index_shard
 from tests.faults.toys import Pictures, make_images
 
 CHECKOUT = Path(__file__).parents[3]
@@ -71,7 +71,7 @@ def test_a_shard_that_changes_after_it_was_verified(root: Path, change: Callable
     """In a process of its own, for a mapped file that is cut kills whoever reads it."""
     script = (
         "import sys; from pathlib import Path\n"
-        "from pipeline.errors import DamagedShard; from pipeline.stream import open_stream\n"
+        "from t2i_shards.pipeline.errors import DamagedShard; from t2i_shards.pipeline.stream import open_stream\n"
         f"from tests.pipeline.stream.test_verified import {change.__name__} as change\n"
         "samples = open_stream(sys.argv[1], []).samples(0); print(next(samples).key[0])\n"
         f"change(Path(sys.argv[1], '{TAR}'))\n"
@@ -157,8 +157,8 @@ def test_indexes_are_bounded(root: Path, machine: Path, tmp_path: Path, monkeypa
 
 READER = """
 import sys
-import pipeline.stream.verified as verified
-from pipeline.stream import open_stream
+import t2i_shards.pipeline.stream.verified as verified
+from t2i_shards.pipeline.stream import open_stream
 real = verified.index_shard
 def note(file, vouched):
     with open(sys.argv[2], "a") as log:

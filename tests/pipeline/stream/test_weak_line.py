@@ -12,12 +12,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipeline.errors import Unreachable
-from pipeline.shards.commit import commit_samples
-from pipeline.shards.receipt import Receipt
-from pipeline.shards.sample import Sample
-from pipeline.shards.store import Store, open_store
-from pipeline.stream import open_stream
+from t2i_shards.pipeline.errors import Unreachable
+from t2i_shards.pipeline.shards.commit import commit_samples
+from t2i_shards.pipeline.shards.receipt import Receipt
+from t2i_shards.pipeline.shards.sample import Sample
+from t2i_shards.pipeline.shards.store import Store, open_store
+from t2i_shards.pipeline.stream import open_stream
 from tests.faults.toys import Pictures, make_images
 from tests.pipeline.stream.hub import API, serve_folder
 from tests.pipeline.stream.toys import send
@@ -36,7 +36,8 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The seconds that were to be waited for; S3's client gives up at once, not after some seconds."""
     waited: list[float] = []
     monkeypatch.setattr(
-        "pipeline.shards.remote_read.time", SimpleNamespace(monotonic=time.monotonic, sleep=waited.append)
+        "t2i_shards.pipeline.shards.remote_read.time",
+        SimpleNamespace(monotonic=time.monotonic, sleep=waited.append),
     )
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     return waited
@@ -110,8 +111,8 @@ def test_a_put_whose_answer_is_lost_is_not_taken_for_anothers(
 
 HUB_READER = """
 from types import SimpleNamespace
-from pipeline.shards import remote_read
-from pipeline.stream import open_stream
+from t2i_shards.pipeline.shards import remote_read
+from t2i_shards.pipeline.stream import open_stream
 remote_read.time = SimpleNamespace(monotonic=lambda: 0.0, sleep=lambda seconds: print("waited", seconds))
 print(*(sample.key for sample in open_stream("hf://datasets/me/set/root", []).samples(0)))
 """

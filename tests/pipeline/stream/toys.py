@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from pipeline.errors import DamagedShard
-from pipeline.shards.folder_store import FolderStore
-from pipeline.shards.sample import Sample
-from pipeline.shards.store import Store, open_store
-from pipeline.stream import Stream
-from pipeline.stream.opened import Opened
-from pipeline.stream.order import BlockOrder, SampleIndices
+from t2i_shards.pipeline.errors import DamagedShard
+from t2i_shards.pipeline.shards.folder_store import FolderStore
+from t2i_shards.pipeline.shards.sample import Sample
+from t2i_shards.pipeline.shards.store import Store, open_store
+from t2i_shards.pipeline.stream import Stream
+from t2i_shards.pipeline.stream.opened import Opened
+from t2i_shards.pipeline.stream.order import BlockOrder, SampleIndices
 
 WORLDS = [(ranks, workers) for ranks in (1, 2, 4) for workers in (0, 1, 2)]
 BATCH = 8

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.dataset.outcomes import ROWS, rows_path
-from pipeline.download import shard as download
-from pipeline.download.limits import Limits
-from pipeline.download.shard import Downloads
-from pipeline.shards.table import read_table
-from pipeline.sources.coco.source import CocoSource
+from t2i_shards.pipeline.dataset.outcomes import ROWS, rows_path
+from t2i_shards.pipeline.download import shard as download
+from t2i_shards.pipeline.download.limits import Limits
+from t2i_shards.pipeline.download.shard import Downloads
+from t2i_shards.pipeline.shards.table import read_table
+from t2i_shards.pipeline.sources.coco.source import CocoSource
 from tests.pipeline.coco_toy import SPLIT, rendered_pictures, write_coco
 from tests.pipeline.sources.coco.test_ingest import digests, drops, ingest, samples
 

@@ -9,9 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import Drop, RequestError
-from pipeline.sources.coco.files import MAX_BYTES, ImageFolder, find_panoptic_maps, find_pictures, find_stuff_maps
-from pipeline.sources.coco.source import CocoSource
+from t2i_shards.pipeline.errors import Drop, RequestError
+from t2i_shards.pipeline.sources.coco.files import (
+    MAX_BYTES,
+    ImageFolder,
+    find_panoptic_maps,
+    find_pictures,
+    find_stuff_maps,
+)
+from t2i_shards.pipeline.sources.coco.source import CocoSource
 from tests.pipeline.coco_toy import write_files, write_zip
 
 Find = Callable[[Path, str], ImageFolder | None]

@@ -16,16 +16,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from extractors.base import Resources
-from extractors.registry import format_of
-from pipeline.dataset.dataset import IMAGES, Dataset
-from pipeline.errors import Drop, RequestError
-from pipeline.image.geometry import Geometry, Placement
-from pipeline.image.stored import decode_rgb
-from pipeline.sources.coco.labels import place_labels
-from pipeline.sources.coco.source import CocoSource
-from pipeline.sources.coco.truth import place_people
-from pipeline.stages.ingest import Ingest, claim_truths, plan_dataset
+from t2i_shards.extractors.base import Resources
+from t2i_shards.extractors.registry import format_of
+from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
+from t2i_shards.pipeline.errors import Drop, RequestError
+from t2i_shards.pipeline.image.geometry import Geometry, Placement
+from t2i_shards.pipeline.image.stored import decode_rgb
+from t2i_shards.pipeline.sources.coco.labels import place_labels
+from t2i_shards.pipeline.sources.coco.source import CocoSource
+from t2i_shards.pipeline.sources.coco.truth import place_people
+from t2i_shards.pipeline.stages.ingest import Ingest, claim_truths, plan_dataset
 from tests.conftest import ASSETS
 from tests.faults.toys import problems
 from tests.pipeline.coco_toy import SPLIT, ToyPicture, person_record, real_pictures, rendered_pictures, write_coco

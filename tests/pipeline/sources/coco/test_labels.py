@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from extractors.maps.coco_classes import PANOPTIC_TO_VALUE
-from pipeline.errors import Drop
-from pipeline.image.decode import decode_picture
-from pipeline.image.geometry import Geometry, apply_placement
-from pipeline.sources.coco.labels import place_labels, read_label_map, read_panoptic_map
+from t2i_shards.extractors.maps.coco_classes import PANOPTIC_TO_VALUE
+from t2i_shards.pipeline.errors import Drop
+from t2i_shards.pipeline.image.decode import decode_picture
+from t2i_shards.pipeline.image.geometry import Geometry, apply_placement
+from t2i_shards.pipeline.sources.coco.labels import place_labels, read_label_map, read_panoptic_map
 from tests.pipeline.coco_toy import encode_png, paint_panoptic, panoptic_of
 
 SIZES = [

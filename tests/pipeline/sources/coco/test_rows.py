@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.errors import Drop, RequestError
-from pipeline.sources.coco.annotations import annotation_file
-from pipeline.sources.coco.source import CocoSource
+from t2i_shards.pipeline.errors import Drop, RequestError
+from t2i_shards.pipeline.sources.coco.annotations import annotation_file
+from t2i_shards.pipeline.sources.coco.source import CocoSource
 from tests.conftest import CASES
 from tests.pipeline.coco_toy import (
     LICENCES,

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from extractors.maps.people import People
-from pipeline.errors import Drop
-from pipeline.image.geometry import Geometry, Placement
-from pipeline.sources.coco.truth import check_as_annotated, place_people
+from t2i_shards.extractors.maps.people import People
+from t2i_shards.pipeline.errors import Drop
+from t2i_shards.pipeline.image.geometry import Geometry, Placement
+from t2i_shards.pipeline.sources.coco.truth import check_as_annotated, place_people
 
 SAME = Placement((100, 80), (100, 80), (0, 0, 100, 80))
 
@@ -36,7 +36,7 @@ def test_points_are_moved_with_resize_and_crop() -> None:
 
 
 def test_points_lie_on_what_they_point_at() -> None:
-    from pipeline.image.geometry import apply_placement
+    from t2i_shards.pipeline.image.geometry import apply_placement
 
     for size in ((640, 480), (333, 500), (171, 200), (1021, 767)):
         picture = np.zeros((size[1], size[0], 3), np.uint8)

@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipeline.errors import RequestError
-from pipeline.sources.laion.filters import REASONS, Filters
-from pipeline.sources.laion.source import LaionSource
-from pipeline.sources.laion.text import MAX_URL
+from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.sources.laion.filters import REASONS, Filters
+from t2i_shards.pipeline.sources.laion.source import LaionSource
+from t2i_shards.pipeline.sources.laion.text import MAX_URL
 from tests.pipeline.laion_tables import planned, table, write
 
 NAN = math.nan

@@ -10,10 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipeline.errors import RequestError
-from pipeline.sources.laion.filters import Filters
-from pipeline.sources.laion.metadata import find_metadata
-from pipeline.sources.laion.source import LaionSource
+from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.sources.laion.filters import Filters
+from t2i_shards.pipeline.sources.laion.metadata import find_metadata
+from t2i_shards.pipeline.sources.laion.source import LaionSource
 from tests.pipeline.laion_tables import planned, table, write, write_many
 
 

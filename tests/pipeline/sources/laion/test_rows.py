@@ -14,10 +14,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from pipeline.sources.captions import clean_caption
-from pipeline.sources.laion.source import LaionSource
-from pipeline.sources.laion.text import blank, read_caption
-from pipeline.sources.row import Row
+from t2i_shards.pipeline.sources.captions import clean_caption
+from t2i_shards.pipeline.sources.laion.source import LaionSource
+from t2i_shards.pipeline.sources.laion.text import blank, read_caption
+from t2i_shards.pipeline.sources.row import Row
 from tests.pipeline.laion_tables import planned, table, write
 
 DIGEST = "ab" * 32

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import pipeline.sources.laion.metadata as metadata_module
-import pipeline.sources.laion.sampling as sampling_module
-from pipeline.sources.laion.filters import Filters
-from pipeline.sources.laion.sampling import BITS, Tally, buckets_of
-from pipeline.sources.laion.source import NOT_SAMPLED, LaionSource
+import t2i_shards.pipeline.sources.laion.metadata as metadata_module
+import t2i_shards.pipeline.sources.laion.sampling as sampling_module
+from t2i_shards.pipeline.sources.laion.filters import Filters
+from t2i_shards.pipeline.sources.laion.sampling import BITS, Tally, buckets_of
+from t2i_shards.pipeline.sources.laion.source import NOT_SAMPLED, LaionSource
 from tests.pipeline.laion_tables import planned, write_many
 
 SIZES = [3000, 10, 2000, 4990]

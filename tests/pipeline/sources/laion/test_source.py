@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.dataset.dataset import Dataset
-from pipeline.dataset.plan import read_left_out
-from pipeline.errors import RequestError
-from pipeline.image.geometry import Geometry
-from pipeline.sources.laion.filters import Filters
-from pipeline.sources.laion.source import LaionSource
-from pipeline.stages.ingest import plan_dataset
+from t2i_shards.pipeline.dataset.dataset import Dataset
+from t2i_shards.pipeline.dataset.plan import read_left_out
+from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.image.geometry import Geometry
+from t2i_shards.pipeline.sources.laion.filters import Filters
+from t2i_shards.pipeline.sources.laion.source import LaionSource
+from t2i_shards.pipeline.stages.ingest import plan_dataset
 from tests.conftest import HERE
 from tests.pipeline.laion_tables import planned, table, write, write_many
 
@@ -140,8 +140,8 @@ writer.close()
 PLAN = """
 import sys
 from collections import Counter
-from pipeline.sources.laion.filters import Filters
-from pipeline.sources.laion.source import LaionSource
+from t2i_shards.pipeline.sources.laion.filters import Filters
+from t2i_shards.pipeline.sources.laion.source import LaionSource
 samples = int(sys.argv[2]) or None
 source = LaionSource(sys.argv[1], Filters(min_aesthetic=5.0, max_watermark=0.8, min_size=200), samples)
 left_out, rows = Counter(), 0

@@ -13,9 +13,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from pipeline.errors import RequestError
-from pipeline.sources.laion.filters import Filters
-from pipeline.sources.laion.source import LaionSource
+from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.sources.laion.filters import Filters
+from t2i_shards.pipeline.sources.laion.source import LaionSource
 from tests.conftest import CASES
 from tests.pipeline.laion_tables import planned, table, write
 

@@ -13,14 +13,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from jobs.ingest import IngestOptions, IngestTable, IngestTars
-from pipeline.dataset.dataset import IMAGES, Dataset
-from pipeline.errors import Drop, RequestError
-from pipeline.image.geometry import Geometry
-from pipeline.shards.sample_info import read_info
-from pipeline.sources.row import Row
-from pipeline.sources.table.source import TableSource, names_urls_alone
-from pipeline.stages.ingest import Ingest, plan_dataset
+from t2i_shards.jobs.ingest import IngestOptions, IngestTable, IngestTars
+from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
+from t2i_shards.pipeline.errors import Drop, RequestError
+from t2i_shards.pipeline.image.geometry import Geometry
+from t2i_shards.pipeline.shards.sample_info import read_info
+from t2i_shards.pipeline.sources.row import Row
+from t2i_shards.pipeline.sources.table.source import TableSource, names_urls_alone
+from t2i_shards.pipeline.stages.ingest import Ingest, plan_dataset
 from tests.conftest import CASES
 from tests.pipeline.image.pictures import gradient, save
 
@@ -210,7 +210,7 @@ def test_urls_are_downloaded_by_the_guarded_client(tmp_path: Path) -> None:
     """A loopback address is refused, and the yield gate speaks: it is the same as of ingest laion."""
     (tmp_path / "a.csv").write_text("url,caption\nhttp://127.0.0.1:1/a.jpg,a\n")
     assert names_urls_alone(str(tmp_path / "a.csv"))
-    from jobs.command import EngineOptions
+    from t2i_shards.jobs.command import EngineOptions
 
     command = IngestTable(
         table=str(tmp_path / "a.csv"),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.sources.tars.archive import DamagedTar, NotATar, read_members
+from t2i_shards.pipeline.sources.tars.archive import DamagedTar, NotATar, read_members
 from tests.pipeline.sources.tars.toys import JPEG, planned, write_tar
 
 FORMATS = [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]

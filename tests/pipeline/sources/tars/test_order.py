@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.sources.row import Row
-from pipeline.sources.tars.order import INPUT_KEY, RowsOnDisk
+from t2i_shards.pipeline.sources.row import Row
+from t2i_shards.pipeline.sources.tars.order import INPUT_KEY, RowsOnDisk
 
 
 def order(folder: Path, rows: list[Row]) -> list[Row]:

@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 import webdataset as wds
 
-from pipeline.dataset.dataset import IMAGES, Dataset
-from pipeline.dataset.tombstones import remove
-from pipeline.download.shard import _unopened
-from pipeline.errors import RequestError
-from pipeline.image.geometry import Geometry
-from pipeline.shards.sample_info import read_info
-from pipeline.sources.base import Original
-from pipeline.sources.tars.source import TarsSource
-from pipeline.stages.ingest import Ingest, plan_dataset
+from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
+from t2i_shards.pipeline.dataset.tombstones import remove
+from t2i_shards.pipeline.download.shard import _unopened
+from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.image.geometry import Geometry
+from t2i_shards.pipeline.shards.sample_info import read_info
+from t2i_shards.pipeline.sources.base import Original
+from t2i_shards.pipeline.sources.tars.source import TarsSource
+from t2i_shards.pipeline.stages.ingest import Ingest, plan_dataset
 from tests.conftest import CASES
 from tests.pipeline.sources.tars.toys import JPEG, PNG, originals, planned, write_tar
 

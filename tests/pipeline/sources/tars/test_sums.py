@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import RequestError
+from t2i_shards.pipeline.errors import RequestError
 from tests.pipeline.sources.tars.toys import JPEG, planned, write_tar
 
 

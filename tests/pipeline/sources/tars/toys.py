@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import Drop
-from pipeline.sources.base import Original
-from pipeline.sources.row import Row
-from pipeline.sources.tars.samples import Choice
-from pipeline.sources.tars.source import TarsSource
+from t2i_shards.pipeline.errors import Drop
+from t2i_shards.pipeline.sources.base import Original
+from t2i_shards.pipeline.sources.row import Row
+from t2i_shards.pipeline.sources.tars.samples import Choice
+from t2i_shards.pipeline.sources.tars.source import TarsSource
 from tests.pipeline.image.pictures import gradient, save
 
 JPEG = save(gradient(80, 96), "JPEG")

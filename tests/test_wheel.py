@@ -1,0 +1,55 @@
+"""The wheel, installed where neither the checkout nor anything editable is."""
+
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def command(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`t2i-shards` of a new environment that holds the wheel. The packages it needs are read from this one's."""
+    folder = tmp_path_factory.mktemp("wheel")
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
+    offline = ["--no-deps", "--no-index"]
+    subprocess.run(
+        [*pip, "wheel", *offline, "--no-build-isolation", "--wheel-dir", folder, REPOSITORY],
+        check=True,
+        capture_output=True,
+    )
+    (wheel,) = folder.glob("t2i_shards-*.whl")
+    environment = folder / "environment"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)
+    (site,) = environment.glob("lib/python*/site-packages")
+    subprocess.run([*pip, "--python", environment / "bin/python", "install", *offline, wheel], check=True)
+    (site / "packages.pth").write_text(sysconfig.get_path("purelib") + "\n")  # whose own .pth files are not read
+    return environment / "bin" / "t2i-shards"
+
+
+def run(command: Path, *words: str | Path) -> str:
+    done = subprocess.run([command, *words], cwd=command.parent, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_pictures_become_shards_with_conditions(command: Path, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        Image.new("RGB", (80, 64), "teal").save(tmp_path / f"{name}.png")
+        (tmp_path / f"{name}.txt").write_text("a picture in teal")
+    root, local = tmp_path / "root", ("--engine", "local", "--workers", "1")
+    run(command, "ingest", "folder", tmp_path, "--out", root, "--size", "64", *local)
+    run(command, "extract", root, "--conditions", "color", "canny", *local)
+    assert "t2i-shards 0.1.0" in run(command, "--version")
+    assert {path.parent.name for path in root.rglob("*.tar")} == {"images", "color", "canny"}
+
+
+def test_it_is_the_wheel_that_runs(command: Path) -> None:
+    python = command.parent / "python"
+    script = "import t2i_shards.jobs.commands as m; print(m.__file__)"
+    done = subprocess.run([python, "-P", "-c", script], capture_output=True, text=True, check=True)
+    assert Path(done.stdout.strip()).is_relative_to(command.parents[1])
