@@ -67,7 +67,15 @@ def read_receipts(dataset: Dataset, columns: Sequence[str]) -> tuple[Receipts, l
     return receipts, [answer for answer in answers if isinstance(answer, str)]
 
 
-TITLES = {"scenes": "Scenes", "folder": "Folder of pictures", "coco": "COCO", "laion": "LAION-Aesthetics"}
+TITLES = {
+    "scenes": "Scenes",
+    "folder": "Folder of pictures",
+    "tars": "WebDataset shards",
+    "table": "Table of pictures",
+    "coco": "COCO",
+    "laion": "LAION-Aesthetics",
+}
+"""Of the kinds that dataset.json has."""
 
 
 def describe_source(source: Mapping[str, Any]) -> tuple[str, str]:

@@ -52,6 +52,7 @@ class Pattern:
     def find(self) -> list[InputFile]:
         """The files, by name. Hidden ones, which a Mac leaves next to others, are ignored. Raises RequestError."""
         fs, place = open_filesystem(self.pattern)
+        fs.invalidate_cache()  # a process may ask again after days
         with translate_errors(self.pattern):
             if _is_wild(self.pattern):
                 found = fs.glob(place, detail=True)

@@ -140,7 +140,7 @@ def may_pass(error: Exception) -> bool:
     if isinstance(error, (FileNotFoundError, FileExistsError, PermissionError, NotADirectoryError)):
         return False
     if isinstance(error, OSError):
-        return error.errno in PASSING
+        return error.errno in PASSING or (error.errno or 0) < 0  # of name servers, which number their own
     # Of Python's own kinds only OSErrors report what happened elsewhere; the others report a wrong call.
     if isinstance(error, (RequestError, IncompleteError, ValueError)) or type(error).__module__ == "builtins":
         return False

@@ -19,7 +19,7 @@ from t2i_shards.pipeline.sources.base import Opener, Original
 from t2i_shards.pipeline.sources.captions import UNREADABLE as CAPTION_UNREADABLE
 from t2i_shards.pipeline.sources.folder_captions import NO_CAPTION, FolderCaptions, caption_of_name
 from t2i_shards.pipeline.sources.row import Row
-from t2i_shards.pipeline.sources.tree import MISSING, UNREADABLE, Tree, open_tree
+from t2i_shards.pipeline.sources.tree import MENDABLE, Tree, open_tree
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +30,8 @@ SUFFIXES = frozenset(
 UNTAKEN = "format not taken"
 NO_PICTURE = "caption without picture"
 BAD_NAME = "name with control characters or not UTF-8"
-MENDABLE = frozenset({MISSING, UNREADABLE, NO_CAPTION, CAPTION_UNREADABLE})
-"""Reasons of drops that the folder's owner can mend, and those that begin with "caption: "."""
+MENDABLE_CAPTIONS = frozenset({NO_CAPTION, CAPTION_UNREADABLE})
+"""Reasons of drops that the folder's owner can mend, as those that begin with "caption: "."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,8 @@ class FolderSource:
         pictures, captions = self._find(Counter())
         there = set(pictures)
         for row, reason in failed:
-            if row.location in there and (reason in MENDABLE or reason.startswith("caption: ")):
+            mendable = reason in MENDABLE | MENDABLE_CAPTIONS or reason.startswith("caption: ")
+            if mendable and row.location in there:
                 found, problem = self._caption(row.location, captions, Counter())
                 if not problem and self._opens(row.location):
                     yield replace(row, captions=found, extra={"problem": None})

@@ -4,17 +4,36 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from t2i_shards.pipeline.errors import Drop, RequestError
 from t2i_shards.pipeline.shards.filesystem import open_filesystem
 from t2i_shards.pipeline.shards.remote_read import read_with_retry, translate_errors
-from t2i_shards.pipeline.sources.inside import find_files, open_inside
+from t2i_shards.pipeline.sources.inside import OUTSIDE, find_files, open_inside
 
 MISSING = "no such file"
 UNREADABLE = "file not readable"
+MENDABLE = frozenset({MISSING, UNREADABLE})
+"""Reasons of drops that whoever has the files can mend."""
+LONGEST_KEY = 1024
+"""Bytes of an object's name in S3 and in the buckets of Google and Azure."""
+
+T = TypeVar("T")
+
+
+def read_or_drop(what: str, read: Callable[[], T], far: bool) -> T:
+    """What `read` gives of a file; far away it is asked again while it fails in a way that may pass.
+
+    Raises Drop("no such file", "file not readable"), and Unreachable.
+    """
+    try:
+        return read_with_retry(what, read) if far else read()
+    except (FileNotFoundError, NotADirectoryError):
+        raise Drop(MISSING) from None
+    except OSError:  # no right to read it, a bad sector, a name that is too long
+        raise Drop(UNREADABLE) from None
 
 
 class Tree(Protocol):
@@ -29,8 +48,8 @@ class Tree(Protocol):
         """The relative names of all files, in no order; folders that are not read are counted in `left_out`."""
 
     def read(self, name: str, most: int = -1) -> bytes:
-        """The file, or its first `most` bytes. Raises Drop: "no such file", "file not readable", and for what a
-        link names "link out of the folder" and "not a regular file".
+        """The file, or its first `most` bytes, whatever text `name` is. Raises Drop: "no such file", "file not
+        readable", "link out of the folder", "not a regular file".
         """
 
 
@@ -54,13 +73,14 @@ class LocalTree:
         return find_files(self.root, left_out)
 
     def read(self, name: str, most: int = -1) -> bytes:
-        try:
+        def load() -> bytes:
             with open_inside(self.root, name) as file:
                 return file.read(most)
-        except (FileNotFoundError, NotADirectoryError):
+
+        try:
+            return read_or_drop(name, load, far=False)
+        except ValueError:  # no file can have a NUL in its name
             raise Drop(MISSING) from None
-        except OSError:  # no right to read it, a bad sector, a name that is too long
-            raise Drop(UNREADABLE) from None
 
 
 class RemoteTree:
@@ -90,13 +110,30 @@ class RemoteTree:
         return (name.removeprefix(prefix) for name in found if name.startswith(prefix) and not name.endswith("/"))
 
     def read(self, name: str, most: int = -1) -> bytes:
+        if name.startswith("/") or ".." in name.split("/"):
+            raise Drop(OUTSIDE)
         fs, prefix = self._open()
+        path = prefix + name
+        if not _can_be_key(path.partition("/")[2]):
+            raise Drop(MISSING)
 
         def load() -> bytes:
             with translate_errors(self.root):
-                return bytes(fs.cat_file(prefix + name, end=None if most < 0 else most))
+                try:
+                    return bytes(fs.cat_file(path, end=None if most < 0 else most))
+                except FileNotFoundError:
+                    raise
+                except Exception:
+                    if most < 0 or fs.info(path)["size"]:
+                        raise
+                    return b""  # of an empty file stores give no range
 
-        try:
-            return read_with_retry(f"{self.root}/{name}", load)
-        except FileNotFoundError:
-            raise Drop(MISSING) from None
+        return read_or_drop(f"{self.root}/{name}", load, far=True)
+
+
+def _can_be_key(name: str) -> bool:
+    """Whether a store can hold an object of this name; asking for another fails as an outage does."""
+    try:
+        return "\0" not in name and len(name.encode()) <= LONGEST_KEY
+    except UnicodeEncodeError:
+        return False

@@ -21,6 +21,7 @@ from t2i_shards.pipeline.image.opened import DAMAGED
 from t2i_shards.pipeline.sources.coco.annotations import annotation_file
 from t2i_shards.pipeline.sources.coco.files import Places, Read, find_panoptic_maps, find_stuff_maps
 from t2i_shards.pipeline.sources.row import Row
+from t2i_shards.pipeline.sources.tree import UNREADABLE
 
 NO_MAP = "not a label map"
 MAP_BYTES = 64
@@ -41,6 +42,8 @@ class LabelMaps:
             data = read(row.extra["label_map"])
         except FileNotFoundError:
             raise Drop("no label map") from None
+        except OSError:
+            raise Drop(UNREADABLE) from None
         size = (row.extra["width"], row.extra["height"])
         if self.kind == "panoptic":
             labels = read_panoptic_map(data, size, row.extra["segments"])

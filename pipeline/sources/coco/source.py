@@ -29,7 +29,7 @@ from t2i_shards.pipeline.sources.coco.labels import find_label_maps
 from t2i_shards.pipeline.sources.coco.schema import Image
 from t2i_shards.pipeline.sources.coco.truth import check_as_annotated, place_people
 from t2i_shards.pipeline.sources.row import Row
-from t2i_shards.pipeline.sources.tree import MISSING, UNREADABLE
+from t2i_shards.pipeline.sources.tree import MENDABLE, read_or_drop
 
 if TYPE_CHECKING:
     from t2i_shards.pipeline.download.shard import Downloads
@@ -152,7 +152,7 @@ class CocoSource:
         if self.downloads:
             return passing(failed)
         there = self._pictures().open()
-        return (row for row, reason in failed if reason == MISSING and _reads(there, row))
+        return (row for row, reason in failed if reason in MENDABLE and _reads(there, row))
 
     def setup(self) -> None:
         if self.downloads:
@@ -219,12 +219,7 @@ class CocoSource:
 
 def read_original(row: Row, read: Read) -> bytes:
     """The file of a row's picture. Raises Drop."""
-    try:
-        data = read(row.location)
-    except FileNotFoundError:
-        raise Drop(MISSING) from None
-    except OSError:
-        raise Drop(UNREADABLE) from None
+    data = read_or_drop(row.location, lambda: read(row.location), far=False)
     check_as_annotated(data, (row.extra["width"], row.extra["height"]))
     return data
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import pyarrow as pa
 
 from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.shards.input_files import InputFile, Pattern
+from t2i_shards.pipeline.sources.files import digest_files, find_files
 from t2i_shards.pipeline.sources.laion.filters import Filters
 from t2i_shards.pipeline.sources.laion.parquet_table import ParquetTable, is_number, is_text, is_texts
 from t2i_shards.pipeline.sources.laion.spellings import find_columns, require
@@ -66,13 +66,9 @@ def open_table(file: InputFile) -> ParquetTable | TextTable:
 
 def find_tables(pattern: str, option: str) -> list[InputFile]:
     """The tables that match the pattern that `option` gave. RequestError where there are none."""
-    found = Pattern(pattern, ENDINGS).find()
-    if not found:
-        raise RequestError(
-            f"{option} must match tables ({' '.join(ENDINGS)}), such as 'DIR/*.parquet', or be a folder of them; "
-            f"none match {pattern!r}"
-        )
-    return found
+    endings = " ".join(ENDINGS)
+    rule = f"{option} must match tables ({endings}), such as 'DIR/*.parquet', or be a folder of them"
+    return find_files(Pattern(pattern, ENDINGS), rule)
 
 
 def find_metadata(
@@ -124,7 +120,6 @@ def _fits(ours: str, kind: Any) -> bool:
     return is_number(kind) and (ours not in TEXTS or ours == "hash")
 
 
-def digest_files(files: Sequence[MetadataFile]) -> str:
+def digest_metadata(files: Sequence[MetadataFile]) -> str:
     """sha256 over names, sizes and footers: other metadata has another one."""
-    lines = (f"{file.name}\0{file.size}\0{file.footer}\n" for file in files)
-    return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
+    return digest_files((file.name, file.size, file.footer) for file in files)

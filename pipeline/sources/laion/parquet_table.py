@@ -94,7 +94,7 @@ def refuse_damage(path: str) -> Iterator[None]:
     except FileNotFoundError:
         raise RequestError(f"{path}: disappeared while it was being read") from None
     except (OSError, pa.ArrowException) as error:
-        if isinstance(error, OSError) and error.errno is not None:
+        if isinstance(error, OSError) and (error.errno is not None or type(error) is not OSError):
             raise  # the disk's or the network's own word, not pyarrow's about the content
         line = " ".join(str(error).split())[:300]
         raise RequestError(f"{path}: must be an undamaged parquet file ({line})") from None

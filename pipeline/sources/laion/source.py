@@ -17,7 +17,7 @@ from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.image.decode import WEB_FORMATS
 from t2i_shards.pipeline.sources.base import Opener, Original, passing
 from t2i_shards.pipeline.sources.laion.filters import REASONS, Filters
-from t2i_shards.pipeline.sources.laion.metadata import Columns, MetadataFile, digest_files, find_metadata
+from t2i_shards.pipeline.sources.laion.metadata import Columns, MetadataFile, digest_metadata, find_metadata
 from t2i_shards.pipeline.sources.laion.rows import make_rows, select
 from t2i_shards.pipeline.sources.laion.sampling import Cut, Tally, buckets_of
 from t2i_shards.pipeline.sources.row import Row
@@ -74,7 +74,7 @@ class LaionSource:
             "seed": self.seed,
             "metadata_files": len(files),
             "metadata_rows": count_rows(files),
-            "metadata_sha256": digest_files(files),
+            "metadata_sha256": digest_metadata(files),
         }
 
     def rows(self, left_out: Counter[str]) -> Iterator[Row]:

@@ -8,6 +8,7 @@ from typing import IO, Any, BinaryIO
 
 import pyarrow.parquet as pq
 
+from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.shards.parquet import choose_batch, load_footer
 from t2i_shards.pipeline.sources.laion.parquet_table import READING, refuse_damage, text_leaves
 from t2i_shards.pipeline.sources.table.columns import ImageColumn
@@ -53,6 +54,8 @@ def collect_pictures(
     wanted = set(rows)
     with refuse_damage(path):
         _, groups = load_footer(stream)
+    if rows[-1] >= sum(group.rows for group in groups):
+        raise RequestError(f"{path}: must have the rows that were planned, and has fewer now")
     with refuse_damage(path), pq.ParquetFile(stream, **READING) as file:
         leaves = text_leaves(file, [column.name])
         with pq.ParquetFile(again, read_dictionary=leaves) as probe:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import posixpath
+import shutil
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +16,26 @@ from t2i_shards.extractors.base import Resources
 from t2i_shards.extractors.budget import WORKER_MEMORY
 from t2i_shards.pipeline.errors import Drop, RequestError
 from t2i_shards.pipeline.image.decode import WEB_FORMATS
+from t2i_shards.pipeline.scratch import make_scratch, temporary_folder
 from t2i_shards.pipeline.shards.input_files import InputFile, Pattern
 from t2i_shards.pipeline.shards.remote_read import read_with_retry
 from t2i_shards.pipeline.sources.base import Opener, Original
-from t2i_shards.pipeline.sources.inside import OUTSIDE, open_inside
+from t2i_shards.pipeline.sources.files import (
+    PICTURE_BYTES,
+    check_base,
+    check_size,
+    digest_files,
+    find_at_work,
+    make_absolute,
+)
 from t2i_shards.pipeline.sources.laion.metadata import BATCH, ENDINGS, find_tables, open_table
 from t2i_shards.pipeline.sources.laion.text import read_captions
 from t2i_shards.pipeline.sources.row import Row
 from t2i_shards.pipeline.sources.table.columns import ImageColumn, find_caption_column, find_image_column, has_urls
 from t2i_shards.pipeline.sources.table.pictures import Pictures, collect_pictures
+from t2i_shards.pipeline.sources.tree import MENDABLE, open_tree
 
-PICTURE_BYTES = 256 << 20
-"""Of a picture's file; a longer one is a named drop."""
-NO_FILE, NO_PICTURE = "no such file", "no picture"
+NO_PICTURE = "no picture"
 
 
 @dataclass(frozen=True)
@@ -42,9 +50,7 @@ class TableSource:
     caption_column: str | None = None
 
     def __post_init__(self) -> None:
-        # A worker of a cluster has another working folder than the command.
-        if "://" not in self.pattern:
-            object.__setattr__(self, "pattern", str(Path.cwd() / self.pattern))
+        object.__setattr__(self, "pattern", make_absolute(self.pattern))
 
     @property
     def repeatable(self) -> bool:
@@ -71,14 +77,13 @@ class TableSource:
     def describe(self) -> Mapping[str, Any]:
         files = find_tables(self.pattern, "the pattern")
         measured = [(file, *open_table(file).measure()) for file in files]
-        lines = "".join(f"{file.name}\0{file.size}\0{digest}\n" for file, _, digest in measured)
         return {
             "kind": "table",
             "image_column": self.image_column,
             "caption_column": self.caption_column,
             "tables": len(files),
             "rows": sum(rows for _, rows, _ in measured),
-            "tables_sha256": hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest(),
+            "tables_sha256": digest_files((file.name, file.size, digest) for file, _, digest in measured),
         }
 
     def rows(self, left_out: Counter[str]) -> Iterator[Row]:
@@ -115,14 +120,17 @@ class TableSource:
                 number += 1
 
     def again(self, failed: Iterable[tuple[Row, str]]) -> Iterator[Row]:
-        """The rows whose picture's file was missing and is there now."""
-        for row, reason in failed:
-            if reason == NO_FILE and row.extra["path"] is not None:
-                try:
-                    self._open(row, {})
-                except Drop:
-                    continue
-                yield row
+        """The rows whose picture's file was missing or not readable, and can be read now."""
+        rows = [row for row, reason in failed if reason in MENDABLE]
+        scratch = make_scratch(temporary_folder())
+        try:
+            with self._collect(rows, scratch) as found:
+                for row in rows:
+                    with suppress(Drop):
+                        self._read(row, found, 1)
+                        yield row
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
 
     def setup(self) -> None:
         """Nothing to get ready."""
@@ -130,53 +138,46 @@ class TableSource:
     @contextmanager
     def gather(self, rows: Sequence[Row], size: int, scratch: Path, pictures: bool = True) -> Iterator[Opener]:
         """The pictures that lie in tables are copied into `scratch` first, those of each table in one go."""
-        by_table: dict[str, list[int]] = defaultdict(list)
-        for row in rows:
-            if pictures and row.extra["path"] is None:
-                by_table[row.extra["table"]].append(row.extra["row"])
-        found: dict[str, Pictures] = {}
-        with open(scratch / "pictures", "w+b") as copy:
-            for table, numbers in by_table.items():
-                found[table] = Pictures(copy)
-                self._collect(table, sorted(numbers), found[table])
+        with self._collect(rows if pictures else [], scratch) as found:
             yield lambda row: self._open(row, found)
 
-    def _collect(self, name: str, numbers: Sequence[int], into: Pictures) -> None:
-        files = [file for file in self._tables.find() if file.name == name]
-        if files:
-            with files[0].open() as stream, files[0].open() as again:
-                collect_pictures(stream, again, files[0].path, self._image_column(files[0]), numbers, into)
+    @contextmanager
+    def _collect(self, rows: Sequence[Row], scratch: Path) -> Iterator[Mapping[str, Pictures]]:
+        """Table -> what these rows hold. RequestError where the tables or their folder are gone."""
+        check_base(self._tables)
+        by_table: dict[str, list[int]] = defaultdict(list)
+        for row in rows:
+            if row.extra["path"] is None:
+                by_table[row.extra["table"]].append(row.extra["row"])
+        files = find_at_work(self._tables, by_table) if by_table else {}
+        with open(scratch / "pictures", "w+b") as copy:
+            found = {table: Pictures(copy) for table in by_table}
+            for table, numbers in by_table.items():
+                file, numbers = files[table], sorted(numbers)
+                read_with_retry(file.path, partial(self._collect_from, file, numbers, found[table]))
+            yield found
+
+    def _collect_from(self, file: InputFile, numbers: Sequence[int], into: Pictures) -> None:
+        with file.open() as stream, file.open() as again:
+            collect_pictures(stream, again, file.path, self._image_column(file), numbers, into)
 
     def _open(self, row: Row, found: Mapping[str, Pictures]) -> Original:
         """The picture of a row. Raises Drop."""
+        content = self._read(row, found, PICTURE_BYTES + 1)
+        check_size(len(content))
+        info = {"table": row.extra["table"], "row": row.extra["row"]}
+        return Original(content, row.captions, info, formats=WEB_FORMATS)
+
+    def _read(self, row: Row, found: Mapping[str, Pictures], most: int) -> bytes:
+        """The picture's bytes, or of a file the first `most`. Raises Drop."""
         table, path = row.extra["table"], row.extra["path"]
         content = found[table].get(row.extra["row"]) if path is None else path
         if content is None or content == "":
             raise Drop(NO_PICTURE)
-        if isinstance(content, str):
-            content = self._read_file(posixpath.join(posixpath.dirname(table), content))
-        return Original(content, row.captions, {"table": table, "row": row.extra["row"]}, formats=WEB_FORMATS)
-
-    def _read_file(self, name: str) -> bytes:
-        """A picture's file, whose path counts from the folder of its table. Raises Drop."""
-        base = self._tables.base
-        try:
-            if "://" in base:
-                if posixpath.isabs(name) or ".." in name.split("/"):
-                    raise Drop(OUTSIDE)
-                content = read_with_retry(name, lambda: self._read_far(name))
-            else:
-                with open_inside(base, name) as file:
-                    content = file.read(PICTURE_BYTES + 1)
-        except FileNotFoundError:
-            raise Drop(NO_FILE) from None
-        if len(content) > PICTURE_BYTES:
-            raise Drop("file too large")
-        return content
-
-    def _read_far(self, name: str) -> bytes:
-        with self._tables.open(name) as file:
-            return file.read(PICTURE_BYTES + 1)
+        if isinstance(content, bytes):
+            return content
+        name = posixpath.normpath(posixpath.join(posixpath.dirname(table), content))
+        return open_tree(self._tables.base).read(name, most)
 
     def truths(self) -> Mapping[str, Mapping[str, Any]]:
         return {}

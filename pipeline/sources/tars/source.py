@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import functools
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,17 +19,21 @@ from t2i_shards.pipeline.image.decode import WEB_FORMATS
 from t2i_shards.pipeline.scratch import make_scratch, temporary_folder
 from t2i_shards.pipeline.shards.input_files import InputFile, Pattern
 from t2i_shards.pipeline.shards.receipt import to_compact_json
-from t2i_shards.pipeline.shards.remote_read import read_with_retry
 from t2i_shards.pipeline.sources.base import Opener, Original
+from t2i_shards.pipeline.sources.files import (
+    check_base,
+    check_size,
+    digest_files,
+    find_files,
+    is_far,
+    make_absolute,
+)
 from t2i_shards.pipeline.sources.row import Row
 from t2i_shards.pipeline.sources.tars.archive import NotATar, read_mark
 from t2i_shards.pipeline.sources.tars.order import INPUT_KEY, RowsOnDisk
 from t2i_shards.pipeline.sources.tars.samples import Choice, TarSample
 from t2i_shards.pipeline.sources.tars.sums import check_sum, read_sums
-
-NO_FILE = "no such file"
-PICTURE_BYTES = 256 << 20
-"""Of a picture's member; a longer one is a named drop and is not read."""
+from t2i_shards.pipeline.sources.tree import MENDABLE, read_or_drop
 
 
 @dataclass(frozen=True)
@@ -40,9 +44,7 @@ class TarsSource:
     choice: Choice = field(default_factory=Choice)
 
     def __post_init__(self) -> None:
-        # A worker of a cluster has another working folder than the command.
-        if "://" not in self.pattern:
-            object.__setattr__(self, "pattern", str(Path.cwd() / self.pattern))
+        object.__setattr__(self, "pattern", make_absolute(self.pattern))
 
     @property
     def repeatable(self) -> bool:
@@ -57,21 +59,19 @@ class TarsSource:
         return Pattern(self.pattern, (".tar",))
 
     def _find(self) -> list[InputFile]:
-        files = self._tars.find()
-        if not files:
-            raise RequestError(
-                f"must be tars, such as 'DIR/*.tar' in quotes, or a folder of them; none are at {self.pattern}"
-            )
-        return files
+        return find_files(self._tars, "must be tars, such as 'DIR/*.tar' in quotes, or a folder of them")
+
+    def _open(self, name: str) -> BinaryIO:
+        """Raises Drop, and Unreachable."""
+        return read_or_drop(name, lambda: self._tars.open(name), is_far(self._tars))
 
     def describe(self) -> Mapping[str, Any]:
         files = self._find()
-        lines = "".join(f"{file.name}\0{file.size}\n" for file in files)
         return {
             "kind": "tars",
             **asdict(self.choice),
             "tars": len(files),
-            "tars_sha256": hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest(),
+            "tars_sha256": digest_files((file.name, file.size) for file in files),
         }
 
     def rows(self, left_out: Counter[str]) -> Iterator[Row]:
@@ -96,9 +96,16 @@ class TarsSource:
             raise RequestError(f"{file.path}: must be a tar, not packed by gzip or the like ({error})") from None
 
     def again(self, failed: Iterable[tuple[Row, str]]) -> Iterator[Row]:
-        """The rows whose tar was missing and is there now."""
-        there = {file.name for file in self._tars.find()}
-        return (row for row, reason in failed if reason == NO_FILE and row.extra["tar"] in there)
+        """The rows whose tar was missing or not readable, and opens now."""
+        opens = functools.cache(self._opens)
+        return (row for row, reason in failed if reason in MENDABLE and opens(row.extra["tar"]))
+
+    def _opens(self, name: str) -> bool:
+        try:
+            self._open(name).close()
+        except Drop:
+            return False
+        return True
 
     def setup(self) -> None:
         """Nothing to get ready."""
@@ -106,19 +113,20 @@ class TarsSource:
     @contextmanager
     def gather(self, rows: Sequence[Row], size: int, scratch: Path, pictures: bool = True) -> Iterator[Opener]:
         """The tars of these rows, each opened once; rows that follow one another are read in one go."""
+        check_base(self._tars)
         with ExitStack() as stack:
-            opened: dict[str, BinaryIO | None] = {}
+            opened: dict[str, BinaryIO | Drop] = {}
 
             def open_row(row: Row) -> Original:
                 name = row.extra["tar"]
                 if name not in opened:
                     try:
-                        opened[name] = stack.enter_context(self._tars.open(name))
-                    except FileNotFoundError:
-                        opened[name] = None
-                if (tar := opened[name]) is None:
-                    raise Drop(NO_FILE)
-                return _read_original(row, tar)
+                        opened[name] = stack.enter_context(self._open(name))
+                    except Drop as drop:
+                        opened[name] = drop
+                if isinstance(tar := opened[name], Drop):
+                    raise Drop(tar.reason)
+                return _read_original(row, tar, is_far(self._tars))
 
             yield open_row
 
@@ -144,12 +152,11 @@ def _make_row(tar: str, sample: TarSample) -> Row:
     )
 
 
-def _read_original(row: Row, tar: BinaryIO) -> Original:
+def _read_original(row: Row, tar: BinaryIO, far: bool) -> Original:
     """The picture of a row. Raises Drop."""
     at, size = row.extra["at"], row.extra["size"]
-    if size > PICTURE_BYTES:
-        raise Drop("file too large")
-    content = read_with_retry(row.location, lambda: _read_member(tar, at, size, row.extra["mark"]))
+    check_size(size)
+    content = read_or_drop(row.location, lambda: _read_member(tar, at, size, row.extra["mark"]), far)
     if content is None:
         raise Drop("tar changed since it was planned")
     known = decode_record(row.extra["json"].encode(), dict[str, Any])

@@ -162,12 +162,57 @@ def test_a_row_without_picture_is_a_named_drop(tmp_path: Path) -> None:
 
 def test_a_file_that_comes_later_is_tried_again(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"image": "x.png", "text": "t"}\n{"image": "y.png", "text": "t"}')
+    struct = [{"bytes": None, "path": "x.png"}, {"bytes": FILES[0], "path": "x.png"}]
+    pq.write_table(pa.table({"image": struct, "caption": ["a"] * 2}), tmp_path / "b.parquet")
     rows, _ = planned(tmp_path)
     source = TableSource(str(tmp_path))
-    assert list(source.again((row, "no such file") for row in rows)) == []
+    failed = [(rows[0], "no such file"), (rows[1], "file not readable"), (rows[2], "no such file")]
+    assert list(source.again(failed)) == []
     (tmp_path / "x.png").write_bytes(FILES[0])
-    assert list(source.again((row, "no such file") for row in rows)) == rows[:1]
+    assert list(source.again(failed)) == [rows[0], rows[2]]
     assert list(source.again((row, "truncated") for row in rows)) == []
+
+
+def write_struct(folder: Path) -> None:
+    """The bytes of the first row lie in the table, those of the second in a file."""
+    struct = [{"bytes": FILES[0], "path": "0.png"}, {"bytes": None, "path": "1.png"}]
+    pq.write_table(pa.table({"image": struct, "caption": ["a", "b"]}), folder / "a.parquet")
+    (folder / "1.png").write_bytes(FILES[1])
+
+
+@pytest.mark.parametrize(("write", "gone"), [(write_struct, "a.parquet"), (write_struct, "."), (write_csv, ".")])
+def test_what_is_gone_at_work_is_no_drop(write: Callable[[Path], None], gone: str, tmp_path: Path) -> None:
+    """Nothing is committed without the pictures, and all of them are there when the tables are."""
+    folder, source = tmp_path / "set", TableSource(str(tmp_path / "set"))
+    folder.mkdir()
+    write(folder)
+    dataset = plan_dataset(str(tmp_path / "root"), source, Geometry(64), 5)
+    stage = Ingest(dataset, source, {})
+    stage.setup()
+    (folder / gone).rename(tmp_path / "aside")
+    with pytest.raises(RequestError, match=r"set(/a\.parquet)?: must exist on every machine that works$"):
+        stage(0)
+    assert dataset.left([IMAGES]) == [0]
+    (tmp_path / "aside").rename(folder / gone)
+    assert stage(0).receipts[IMAGES].drops == {}
+
+
+def test_a_table_that_has_fewer_rows_at_work_is_refused(tmp_path: Path) -> None:
+    write_bytes(tmp_path)
+    rows, _ = planned(tmp_path)
+    pq.write_table(pq.read_table(tmp_path / "a.parquet").slice(0, 2), tmp_path / "a.parquet")
+    assert contents(tmp_path, rows[:2], tmp_path / "s") == FILES[:2]
+    with pytest.raises(RequestError, match=r"a\.parquet: must have the rows that were planned, and has fewer now"):
+        contents(tmp_path, rows[1:], tmp_path / "s")
+
+
+def test_any_text_may_be_the_name_of_a_file(tmp_path: Path) -> None:
+    (tmp_path / "f.png").write_bytes(FILES[0])
+    names = ["f.png/x.png", "n" * 300, "nul\0.png", "./f.png", "sub/../f.png"]
+    (tmp_path / "a.jsonl").write_text("\n".join(json.dumps({"image": name, "text": "t"}) for name in names))
+    rows, _ = planned(tmp_path)
+    reasons = ["no such file", "file not readable", "no such file"]
+    assert contents(tmp_path, rows, tmp_path / "s") == [*reasons, FILES[0], FILES[0]]
 
 
 def test_no_path_leads_out_of_the_tables_folder(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import webdataset as wds
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
 from t2i_shards.pipeline.dataset.tombstones import remove
 from t2i_shards.pipeline.download.shard import _unopened
-from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.errors import RequestError, Unreachable
 from t2i_shards.pipeline.image.geometry import Geometry
 from t2i_shards.pipeline.shards.sample_info import read_info
 from t2i_shards.pipeline.sources.base import Original
@@ -21,6 +22,7 @@ from t2i_shards.pipeline.sources.tars.source import TarsSource
 from t2i_shards.pipeline.stages.ingest import Ingest, plan_dataset
 from tests.conftest import CASES
 from tests.pipeline.sources.tars.toys import JPEG, PNG, originals, planned, write_tar
+from tests.pipeline.weak_line import weak_line
 
 
 def make(root: Path, pattern: Path | str) -> Dataset:
@@ -133,10 +135,41 @@ def test_a_tar_that_is_another_one_now_is_a_named_drop(tmp_path: Path) -> None:
     assert originals(tmp_path, rows, tmp_path) == ["tar changed since it was planned"] * 2
     path.unlink()
     assert originals(tmp_path, rows, tmp_path) == ["no such file"] * 2
-    failed = [(row, "no such file") for row in rows]
+    path.mkdir()
+    assert originals(tmp_path, rows, tmp_path) == ["file not readable"] * 2
+    path.rmdir()
+    failed = [(rows[0], "no such file"), (rows[1], "file not readable")]
     assert list(TarsSource(str(tmp_path)).again(failed)) == []
     write_tar(path, members)
     assert list(TarsSource(str(tmp_path)).again(failed)) == rows
+
+
+def test_a_machine_without_the_folder_drops_nothing(tmp_path: Path) -> None:
+    write_tar(tmp_path / "set/1.tar", {"a.jpg": JPEG, "a.txt": "a"})
+    rows, _ = planned(tmp_path / "set")
+    (tmp_path / "set").rename(tmp_path / "elsewhere")
+    with pytest.raises(RequestError, match=r"set: must exist on every machine that works$"):
+        originals(tmp_path / "set", rows, tmp_path)
+
+
+def test_an_outage_is_no_drop(tmp_path: Path, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither when a tar is opened nor when it is read; and it is waited for."""
+    import boto3
+
+    path = write_tar(tmp_path / "1.tar", {"a.jpg": JPEG, "a.txt": "a"})
+    boto3.client("s3").upload_file(str(path), bucket.removeprefix("s3://"), "1.tar")
+    monkeypatch.setattr("t2i_shards.pipeline.shards.remote_read.WAITS", (0.0,))
+    monkeypatch.setattr("s3fs.S3FileSystem.retries", 1)
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    with weak_line(os.environ["AWS_ENDPOINT_URL"]) as (address, line):
+        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+        rows, _ = planned(bucket)
+        for method in ("HEAD", "GET"):
+            line.fails = lambda asked, path, before, away=method: "500" if asked == away else None
+            with pytest.raises(Unreachable, match=r"cannot read 1\.tar"):
+                originals(bucket, rows, tmp_path)
+        line.fails = lambda asked, path, before: None
+        assert isinstance(originals(bucket, rows, tmp_path)[0], Original)
 
 
 def test_another_set_is_another_source(tmp_path: Path) -> None:
@@ -152,7 +185,7 @@ def test_hidden_files_are_ignored_and_no_tar_is_refused(tmp_path: Path) -> None:
     (tmp_path / "set/._1.tar").write_bytes(b"of a Mac")
     for pattern in ("set", "set/*"):
         assert len(planned(tmp_path / pattern)[0]) == 1
-    with pytest.raises(RequestError, match=r"^must be tars, .* none are at "):
+    with pytest.raises(RequestError, match=r"^must be tars, .*; none match "):
         planned(tmp_path / "*.tar")
     with tarfile.open(tmp_path / "set/2.tar.gz", "w:gz"):
         pass
