@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from t2i_shards.pipeline.errors import RequestError
-from t2i_shards.pipeline.sources.laion.text import MAX_URL, blank
+from t2i_shards.pipeline.sources.tables.text import MAX_URL, blank
 
 REASONS = (
     "language unknown",

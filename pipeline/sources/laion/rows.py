@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from t2i_shards.pipeline.sources.laion.metadata import TEXTS, Columns
-from t2i_shards.pipeline.sources.laion.text import clean_digest, clean_url, read_captions
 from t2i_shards.pipeline.sources.row import Row
+from t2i_shards.pipeline.sources.tables.find import TEXTS, Columns
+from t2i_shards.pipeline.sources.tables.text import clean_digest, clean_url, read_captions
 
 WHOLE = frozenset({"width", "height"})
 PLAN = frozenset({"url", "caption", "digest"})

@@ -17,10 +17,11 @@ from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.image.decode import WEB_FORMATS
 from t2i_shards.pipeline.sources.base import Opener, Original, passing
 from t2i_shards.pipeline.sources.laion.filters import REASONS, Filters
-from t2i_shards.pipeline.sources.laion.metadata import Columns, MetadataFile, digest_metadata, find_metadata
+from t2i_shards.pipeline.sources.laion.metadata import MetadataFile, digest_metadata, find_metadata
 from t2i_shards.pipeline.sources.laion.rows import make_rows, select
 from t2i_shards.pipeline.sources.laion.sampling import Cut, Tally, buckets_of
 from t2i_shards.pipeline.sources.row import Row
+from t2i_shards.pipeline.sources.tables.find import Columns
 
 NOT_SAMPLED = "not sampled"
 

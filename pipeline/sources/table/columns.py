@@ -9,10 +9,10 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from t2i_shards.pipeline.errors import RequestError
-from t2i_shards.pipeline.sources.laion.metadata import check_types
-from t2i_shards.pipeline.sources.laion.parquet_table import ParquetTable, is_text
-from t2i_shards.pipeline.sources.laion.spellings import SPELLINGS, find_columns
-from t2i_shards.pipeline.sources.laion.text_table import TextTable
+from t2i_shards.pipeline.sources.tables.find import check_types
+from t2i_shards.pipeline.sources.tables.parquet_table import ParquetTable, is_text
+from t2i_shards.pipeline.sources.tables.spellings import SPELLINGS, find_columns
+from t2i_shards.pipeline.sources.tables.text_table import TextTable
 
 IMAGES = ("image", "img", "picture", "photo", "jpg", "png", "image_bytes", "bytes")
 PATHS = ("image", "file_name", "filename", "image_path", "path", "filepath", "file")

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 
 from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.shards.parquet import choose_batch, load_footer
-from t2i_shards.pipeline.sources.laion.parquet_table import READING, refuse_damage, text_leaves
 from t2i_shards.pipeline.sources.table.columns import ImageColumn
+from t2i_shards.pipeline.sources.tables.parquet_table import READING, refuse_damage, text_leaves
 
 AT_ONCE = 16
 """Rows that are decoded at once; each may hold a picture of many megabytes."""

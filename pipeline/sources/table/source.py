@@ -28,11 +28,11 @@ from t2i_shards.pipeline.sources.files import (
     find_at_work,
     make_absolute,
 )
-from t2i_shards.pipeline.sources.laion.metadata import BATCH, ENDINGS, find_tables, open_table
-from t2i_shards.pipeline.sources.laion.text import read_captions
 from t2i_shards.pipeline.sources.row import Row
 from t2i_shards.pipeline.sources.table.columns import ImageColumn, find_caption_column, find_image_column, has_urls
 from t2i_shards.pipeline.sources.table.pictures import Pictures, collect_pictures
+from t2i_shards.pipeline.sources.tables.find import BATCH, ENDINGS, find_tables, open_table
+from t2i_shards.pipeline.sources.tables.text import read_captions
 from t2i_shards.pipeline.sources.tree import MENDABLE, open_tree
 
 NO_PICTURE = "no picture"

@@ -14,7 +14,7 @@ import pytest
 from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.sources.laion.filters import REASONS, Filters
 from t2i_shards.pipeline.sources.laion.source import LaionSource
-from t2i_shards.pipeline.sources.laion.text import MAX_URL
+from t2i_shards.pipeline.sources.tables.text import MAX_URL
 from tests.pipeline.laion_tables import planned, table, write
 
 NAN = math.nan

@@ -16,8 +16,8 @@ import pytest
 
 from t2i_shards.pipeline.sources.captions import clean_caption
 from t2i_shards.pipeline.sources.laion.source import LaionSource
-from t2i_shards.pipeline.sources.laion.text import blank, read_caption
 from t2i_shards.pipeline.sources.row import Row
+from t2i_shards.pipeline.sources.tables.text import blank, read_caption
 from tests.pipeline.laion_tables import planned, table, write
 
 DIGEST = "ab" * 32

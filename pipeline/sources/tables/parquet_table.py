@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.parquet_footer import RowGroup
 from t2i_shards.pipeline.shards.parquet import choose_batch, load_footer
-from t2i_shards.pipeline.sources.laion.text_table import parse_number
+from t2i_shards.pipeline.sources.tables.text_table import parse_number
 
 BUFFER = 4 << 20
 READING: dict[str, Any] = {"buffer_size": BUFFER, "pre_buffer": False, "page_checksum_verification": True}
