@@ -321,11 +321,11 @@ def test_what_was_missing_may_be_had_again(coco: Path) -> None:
     gone = coco / SPLIT / rows[2].location
     data = gone.read_bytes()
     gone.unlink()
-    failed = [(rows[2], "no such file"), (rows[3], "truncated")]
+    failed = [(rows[2], "no such file"), (rows[2], "file not readable"), (rows[3], "truncated")]
     source = CocoSource(str(coco), SPLIT)
     assert list(source.again(failed)) == []
     gone.write_bytes(data)
-    assert list(source.again(failed)) == [rows[2]]
+    assert list(source.again(failed)) == [rows[2], rows[2]]
 
 
 @pytest.mark.parametrize(
