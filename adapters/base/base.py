@@ -9,7 +9,11 @@ from typing import Any, Protocol
 
 import torch
 
+from t2i_shards.adapters.base.control import Control
 from t2i_shards.adapters.options import Family
+
+Features = Sequence[torch.Tensor] | Control
+"""What guides a denoiser: an adapter's features, or a ControlNet with what it sees."""
 
 
 @dataclass(frozen=True)
@@ -124,12 +128,12 @@ class Base(Protocol):
         latents: torch.Tensor,
         timesteps: torch.Tensor,
         prompt_embeds: PromptEmbeds,
-        features: Sequence[torch.Tensor] | None,
+        features: Features | None,
         pixels: tuple[int, int],
     ) -> torch.Tensor:
         """What the denoiser predicts of noisy latents, float32 of the same shape.
 
-        features: an adapter's, added on the way down; None for none. pixels: (height, width) of the picture.
+        features: an adapter's are added on the way down; None for none. pixels: (height, width) of the picture.
         """
 
     def make_sampler(self, steps: int) -> Sampler: ...

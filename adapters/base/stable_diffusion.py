@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from t2i_shards.adapters.base.base import PromptEmbeds, Sampler, concat_embeds
+from t2i_shards.adapters.base.base import Features, PromptEmbeds, Sampler, concat_embeds
+from t2i_shards.adapters.base.control import Control
 from t2i_shards.adapters.base.diffusion import Diffusion
 from t2i_shards.adapters.options import Family
 
@@ -160,23 +161,25 @@ class StableDiffusion:
         latents: torch.Tensor,
         timesteps: torch.Tensor,
         prompt_embeds: PromptEmbeds,
-        features: Sequence[torch.Tensor] | None,
+        features: Features | None,
         pixels: tuple[int, int],
     ) -> torch.Tensor:
         """SDXL is given `pixels` as the original and the target size, uncropped."""
         dtype = self.dtype
+        latents, states = latents.to(dtype), prompt_embeds.states.to(dtype)
         added: dict[str, Any] = {}
         if prompt_embeds.pooled is not None:
             sizes = torch.tensor([[*pixels, 0, 0, *pixels]], device=latents.device, dtype=dtype)
             added["text_embeds"] = prompt_embeds.pooled.to(dtype)
             added["time_ids"] = sizes.expand(len(latents), -1)
-        predicted: torch.Tensor = self.unet(
-            latents.to(dtype),
-            timesteps,
-            encoder_hidden_states=prompt_embeds.states.to(dtype),
-            added_cond_kwargs=added or None,
+        guided: dict[str, Any] = {}
+        if isinstance(features, Control):
+            guided = features.residuals(latents, timesteps, states, added or None)
+        elif features is not None:
             # The UNet pops from this list, so it gets its own. SDXL's fourth feature is for the middle block.
-            down_intrablock_additional_residuals=None if features is None else [f.to(dtype) for f in features],
+            guided = {"down_intrablock_additional_residuals": [feature.to(dtype) for feature in features]}
+        predicted: torch.Tensor = self.unet(
+            latents, timesteps, encoder_hidden_states=states, added_cond_kwargs=added or None, **guided
         ).sample
         return predicted.float()
 

@@ -29,7 +29,7 @@ class EvaluateConfig:
     """What the adapter is to follow."""
     base: str
     """A folder in diffusers' layout, a hub id, mini, tiny or tiny-xl: of the family of the adapter."""
-    adapter: Path
+    adapter: Path | None = None
     """The adapter: RUN/adapter, RUN, or a file."""
     out: Path | None = None
     """Folder for the pictures and the table; RUN/evaluation when not given. What is there is not made again."""
@@ -59,6 +59,8 @@ class EvaluateConfig:
     """Whose features the kernel distance is of: mini ships, the others are those of FID and of the CLIP score."""
     quality: bool = True
     """FID and CLIP score, whose networks are fetched where they are missing; --no-quality leaves both out."""
+    controlnet: Path | None = None
+    """In place of --adapter: a ControlNet's folder in diffusers' layout."""
 
     def __post_init__(self) -> None:
         for name in ("batch", "seeds"):
@@ -68,9 +70,18 @@ class EvaluateConfig:
             raise RequestError(
                 f"--samples must be at least 2, as each gets another's condition, not {self.samples}"
             )
+        if (self.adapter is None) == (self.controlnet is None):
+            raise RequestError("evaluate needs --adapter or --controlnet, and not both: what is to be evaluated")
         check_condition(self.condition)
         if self.size is not None and (self.size <= 0 or self.size % SIZE_MULTIPLE):
             raise RequestError(f"--size must be a positive multiple of {SIZE_MULTIPLE}, not {self.size}")
+
+    @property
+    def subject(self) -> Path:
+        """Where that lies which is evaluated."""
+        path = self.adapter or self.controlnet
+        assert path is not None
+        return path
 
     @property
     def columns(self) -> tuple[str, ...]:

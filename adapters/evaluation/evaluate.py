@@ -1,5 +1,5 @@
-"""How far an adapter's pictures follow their condition and how good they are, compared with the same pictures
-without the adapter and with another sample's condition.
+"""How far the pictures of an adapter or a ControlNet follow their condition and how good they are, compared with
+the same pictures without it and with another sample's condition.
 
 All pictures of a sample begin with the same noise and the same caption. The other condition is that of the next
 sample that shows something: a keypose without people asks for nothing. Pictures made with it are measured twice:
@@ -35,9 +35,9 @@ from t2i_shards.adapters.evaluation.report import (
 )
 from t2i_shards.adapters.evaluation.samples import EvalSamples, choose_samples, find_run
 from t2i_shards.adapters.evaluation.sheet import write_sheet
+from t2i_shards.adapters.evaluation.subject import read_subject
 from t2i_shards.adapters.evaluation.variants import EvalExamples, Maker, Pictures, Progress, Way
 from t2i_shards.adapters.inference.sampler import to_pixels
-from t2i_shards.adapters.model.convert import read_adapter
 from t2i_shards.extractors.atomic import write_file, write_json
 from t2i_shards.extractors.base import Extractor
 from t2i_shards.extractors.maps.crop import SIZE_MULTIPLE
@@ -55,19 +55,20 @@ def evaluate(
     config: EvaluateConfig, progress: Progress | None = None, networks: Networks | None = None
 ) -> Evaluation:
     """Make the pictures that are not there yet, measure them, and write the table. Raises RequestError."""
-    run = find_run(config.adapter)
+    run = find_run(config.subject)
     out = config.out or (run and run / "evaluation")
     if out is None:
-        raise RequestError(f"--out must be given, as {config.adapter} does not lie in a RUN")
+        raise RequestError(f"--out must be given, as {config.subject} does not lie in a RUN")
     device = choose_device(config.device)
-    adapter = read_adapter(config.adapter).to(device)
+    subject = read_subject(config, device)
     eval_samples = choose_samples(config)
     variant = config.variant or _variant_of_column(config)
     extractor = load_extractor(config.condition, variant, config.weights, device)
     base = load_base(config.base, device, DTYPES[config.precision])
+    subject.suit(base)
     size = config.size or eval_samples.size or _shortest_side(eval_samples)
     examples = EvalExamples(eval_samples, config.condition, size)
-    maker = Maker(config, base, adapter, examples, out / "pictures", progress or (lambda done, of: None))
+    maker = Maker(config, base, subject, examples, out / "pictures", progress or (lambda done, of: None))
     wrong = choose_wrong(examples, config.condition)
     ways = (
         Way("with", WITH, lambda place: place),
@@ -104,8 +105,9 @@ def evaluate(
         "seeds": config.seeds,
         **config.sampling.record(),
         "extractor": f"{config.condition}, variant {variant}",
-        "adapter": str(config.adapter),
-        "adapter_sha256": maker.adapter_digest,
+        "kind": subject.kind,
+        "adapter": str(subject.path),
+        "adapter_sha256": subject.digest,
         "base": config.base,
         "base_sha256": maker.base_digest,
         "precision": config.precision,
@@ -118,7 +120,7 @@ def evaluate(
         judge.notes.append(
             f"{longer} captions are longer than what the text encoder reads; their ends are left out."
         )
-    verdict = find_verdict(config.condition, counted[WITH], counted[WITHOUT]) if counted else None
+    verdict = find_verdict(config.condition, counted[WITH], counted[WITHOUT], subject.kind) if counted else None
     shown = write_sheet(out, examples, {short: made[title] for short, title in SHOWN.items()})
     evaluation = Evaluation(about, rows, judge.notes, verdict, shown)
     write_json(out / "evaluation.json", evaluation.record())
@@ -138,13 +140,13 @@ def _count(
     return {title: counts.fold(seeds) for title, counts in zip(example, counted, strict=False)}
 
 
-def find_verdict(condition: str, with_adapter: Counts, without: Counts) -> Verdict:
-    """For a condition that has a measure."""
+def find_verdict(condition: str, with_adapter: Counts, without: Counts, kind: str = "adapter") -> Verdict:
+    """For a condition that has a measure. kind: of what is evaluated."""
     fidelity = format_of(condition).fidelity
     assert fidelity is not None
     measure = fidelity.measures[0]
     better, worse = (with_adapter, without) if measure.better == "higher" else (without, with_adapter)
-    return Verdict(condition, measure, estimate_difference(better, worse, measure.name))
+    return Verdict(condition, measure, estimate_difference(better, worse, measure.name), kind)
 
 
 def _variant_of_column(config: EvaluateConfig) -> str:

@@ -51,12 +51,13 @@ class Verdict:
     """Whether the condition is followed.
 
     gain: by how much the measure is better than without the adapter, of which the whole interval must be above 0;
-    None where it is undefined.
+    None where it is undefined. kind: of what is evaluated, an adapter or a ControlNet.
     """
 
     condition: str
     measure: Measure
     gain: Estimate | None
+    kind: str = "adapter"
 
     @property
     def followed(self) -> bool:
@@ -70,7 +71,7 @@ class Verdict:
         bounds = f"{LEVEL:.0%} interval {self.gain.low:+.3f} to {self.gain.high:+.3f}"
         return (
             f"{self.condition} is {'followed' if self.followed else 'NOT followed'}: {name} is "
-            f"{abs(self.gain.value):.3f} {word} than without the adapter ({bounds})"
+            f"{abs(self.gain.value):.3f} {word} than without the {self.kind} ({bounds})"
         )
 
     def record(self) -> dict[str, Any]:
@@ -98,7 +99,7 @@ class Evaluation:
 
 def table_lines(evaluation: Evaluation) -> list[str]:
     """Markdown."""
-    about = evaluation.about
+    about, kind = evaluation.about, str(evaluation.about["kind"])
     fidelity = format_of(about["condition"]).fidelity
     found = {name for row in evaluation.rows for name in row.measures}
     found -= set() if about["quality"] else {"fid", "clip"}
@@ -108,14 +109,17 @@ def table_lines(evaluation: Evaluation) -> list[str]:
         "",
         f"| {' | '.join(['pictures', *(m.title + ARROWS[m.better] for m in measures)])} |",
         f"|{'---|' * (len(measures) + 1)}",
-        *(f"| {' | '.join([row.title, *(_show(m, row) for m in measures)])} |" for row in evaluation.rows),
+        *(
+            f"| {' | '.join([row.title.replace('adapter', kind), *(_show(m, row) for m in measures)])} |"
+            for row in evaluation.rows
+        ),
         "",
         f"{about['samples']} samples of {about['root']}, {_say_held_out(about)}; {about['size']}x{about['size']}, "
         f"cut from the middle; {_say_seeds(about)}; {about['steps']} DDIM steps, guidance {about['guidance']:g}, "
         f"scale {about['scale']:g}, acting {about['acts']}; {about['precision']} on {about['device']}.",
         "",
-        f"- Adapter {about['adapter']} (sha256 {about['adapter_sha256'][:12]}…), base {about['base']} "
-        f"(sha256 {about['base_sha256'][:12]}…), column {about['column']}.",
+        f"- {kind[0].upper()}{kind[1:]} {about['adapter']} (sha256 {about['adapter_sha256'][:12]}…), "
+        f"base {about['base']} (sha256 {about['base_sha256'][:12]}…), column {about['column']}.",
         f"- The condition is extracted again by {about['extractor']}, and compared with the sample's own.",
         f"- In brackets: {LEVEL:.0%} intervals, by bootstrap over the samples.",
         *(f"- {note}" for note in evaluation.notes),
@@ -131,7 +135,7 @@ def _say_seeds(about: Mapping[str, Any]) -> str:
 def _say_held_out(about: Mapping[str, Any]) -> str:
     held_out, samples = about["held_out"], about["samples"]
     if held_out is None:
-        return "of which it is not known whether the adapter was trained on them"
+        return "of which it is not known whether it was trained on them"
     if held_out in (0, samples):
         return f"{'all' if held_out else 'none'} of them held out of the training"
     return f"the first {held_out} of them held out of the training, the others not"

@@ -46,7 +46,7 @@ def find_run(adapter: Path) -> Path | None:
 
 def choose_samples(config: EvaluateConfig) -> EvalSamples:
     """Those that the training held out, and others where more are asked for. Raises RequestError."""
-    run = find_run(config.adapter)
+    run = find_run(config.subject)
     begun = read_record(run / "run.json", Begun) if run else None
     if begun and begun.condition != config.condition:
         raise RequestError(f"{run} was trained on {begun.condition}, and --condition is {config.condition}")

@@ -10,15 +10,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from t2i_shards.adapters.base import Base, digest_base, digest_networks
+from t2i_shards.adapters.base import Base, digest_base
 from t2i_shards.adapters.evaluation.config import EvaluateConfig
 from t2i_shards.adapters.evaluation.example import EvalExample, crop_middle, seed_of
 from t2i_shards.adapters.evaluation.samples import EvalSamples
+from t2i_shards.adapters.evaluation.subject import Subject
 from t2i_shards.adapters.inference.control_images import to_control_image
 from t2i_shards.adapters.inference.image_folder import ImageFolder, digest_array
 from t2i_shards.adapters.inference.sampler import generate
-from t2i_shards.adapters.model.adapter import Adapter
-from t2i_shards.adapters.model.compose import AdapterInput
 
 Progress = Callable[[int, int], Any]
 """Called with the number of pictures made so far, and of all."""
@@ -61,15 +60,15 @@ class Maker:
         self,
         config: EvaluateConfig,
         base: Base,
-        adapter: Adapter,
+        subject: Subject,
         examples: EvalExamples,
         folder: Path,
         said: Progress,
     ) -> None:
-        self._config, self._base, self._adapter, self._examples = config, base, adapter, examples
+        self._config, self._base, self._subject, self._examples = config, base, subject, examples
         self._folder, self._said, self._done = folder, said, 0
         self.seeds = range(config.seed, config.seed + config.seeds)
-        self.base_digest, self.adapter_digest = digest_base(base), digest_networks({"adapter": adapter})
+        self.base_digest = digest_base(base)
 
     def make(self, way: Way) -> Pictures:
         """The pictures of one way; those that are there already are not made again."""
@@ -78,7 +77,7 @@ class Maker:
             self._folder / way.name,
             {
                 "base": self.base_digest,
-                "adapter": self.adapter_digest if way.drawn else None,
+                "adapter": self._subject.digest if way.drawn else None,
                 "size": self._examples.size,
                 "precision": config.precision,
                 "batch": config.batch,
@@ -120,19 +119,17 @@ class Maker:
     def _paint(
         self, examples: list[EvalExample], seeds: list[int], control_images: list[np.ndarray]
     ) -> np.ndarray:
-        channels, condition = self._adapter.config.in_channels, self._config.condition
-        adapter_inputs = []
+        guide: dict[str, Any] = {"adapter_inputs": []}
         if control_images:
-            stacked = torch.cat(
-                [to_control_image(control_image, channels, condition) for control_image in control_images]
-            )
-            adapter_inputs.append(AdapterInput(self._adapter, stacked, name=f"--adapter {self._config.adapter}"))
+            channels, condition = self._subject.channels, self._config.condition
+            stacked = [to_control_image(control_image, channels, condition) for control_image in control_images]
+            guide = self._subject.guide(torch.cat(stacked))
         return generate(
             self._base,
-            adapter_inputs,
-            [example.caption for example in examples],
-            seeds,
-            (self._examples.size, self._examples.size),
-            self._config.sampling,
+            captions=[example.caption for example in examples],
+            seeds=seeds,
+            pixels=(self._examples.size, self._examples.size),
+            sampling=self._config.sampling,
             batch=self._config.batch,
+            **guide,
         )

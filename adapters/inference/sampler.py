@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from t2i_shards.adapters.base import Base, PromptEmbeds, concat_embeds
+from t2i_shards.adapters.base import Base, Control, Features, PromptEmbeds, concat_embeds
 from t2i_shards.adapters.inference.config import Sampling
 from t2i_shards.adapters.inference.inpaint import Inpainting
 from t2i_shards.adapters.model.adapter import Adapter
@@ -47,6 +47,7 @@ def generate(
     pixels: tuple[int, int],
     sampling: Sampling,
     *,
+    control: Control | None = None,
     negative: str = "",
     inpainting: Inpainting | None = None,
     batch: int = 1,
@@ -56,8 +57,9 @@ def generate(
 
     Adapter inputs hold one control image per picture, or one for all. A picture depends on its own caption,
     control image and seed, and not on its neighbours: the UNet always takes `batch` pictures at once, the last
-    batch filled up with repeats, because another number would round otherwise in the last bit. negative: what
-    guidance leads away from. Raises RequestError for adapters that do not fit each other or the base.
+    batch filled up with repeats, because another number would round otherwise in the last bit. control: a
+    ControlNet in place of adapters. negative: what guidance leads away from. Raises RequestError for adapters that
+    do not fit each other or the base.
     """
     check_base(base, adapter_inputs)
     away = base.embed([negative]) if negative else base.negative(1)
@@ -72,6 +74,7 @@ def generate(
         latents = _denoise(
             base,
             some,
+            _choose_control(control, rows, base),
             [captions[row] for row in rows],
             draw_noise(base, [seeds[row] for row in rows], pixels),
             sampling,
@@ -107,6 +110,7 @@ def draw_noise(base: Base, seeds: Sequence[int], pixels: tuple[int, int]) -> tor
 def _denoise(
     base: Base,
     adapter_inputs: Sequence[AdapterInput],
+    control: Control | None,
     captions: Sequence[str],
     noise: torch.Tensor,
     sampling: Sampling,
@@ -121,10 +125,8 @@ def _denoise(
         prompt_embeds = concat_embeds(
             [away.map(lambda tensor: tensor.expand(len(noise), *tensor.shape[1:])), prompt_embeds]
         )
-    acting = [place for place in range(sampling.steps) if adapter_inputs and sampling.is_active(place)]
-    features = compose(adapter_inputs, sampling.scale) if acting else []
-    if guided:  # as the published sampler and diffusers do: both halves feel the adapter
-        features = [torch.cat([feature, feature]) for feature in features]
+    acting = [place for place in range(sampling.steps) if sampling.is_active(place)]
+    features = _guide(adapter_inputs, control, sampling.scale, guided) if acting else None
     latents = noise
     for step, timestep in enumerate(sampler.timesteps):
         if inpainting:
@@ -137,6 +139,24 @@ def _denoise(
             predicted = without + sampling.guidance * (with_ - without)
         latents = sampler.step(predicted, timestep, latents)
     return inpainting.restore(latents, noise, base, None) if inpainting else latents
+
+
+def _guide(
+    adapter_inputs: Sequence[AdapterInput], control: Control | None, scale: float, guided: bool
+) -> Features | None:
+    """With guidance both halves of a batch feel it, as in the published sampler and in diffusers."""
+    times = 2 if guided else 1
+    if control:
+        return replace(control, control_images=torch.cat([control.control_images] * times), scale=scale)
+    if not adapter_inputs:
+        return None
+    return [torch.cat([feature] * times) for feature in compose(adapter_inputs, scale)]
+
+
+def _choose_control(control: Control | None, rows: Sequence[int], base: Base) -> Control | None:
+    if control is None:
+        return None
+    return replace(control, control_images=_choose(control.control_images, rows).to(base.device))
 
 
 def to_pixels(pictures: torch.Tensor) -> np.ndarray:

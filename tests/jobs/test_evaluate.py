@@ -46,6 +46,7 @@ def test_the_spelling() -> None:
         ("--samples 1", "--samples must be at least 2"),
         ("--size 100", "--size must be a positive multiple of 64"),
         ("--out O", "there is no adapter A"),
+        ("--out O --controlnet C", "--adapter or --controlnet, and not both"),
         ("", "--out must be given"),
     ],
 )

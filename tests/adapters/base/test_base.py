@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import pytest
 import torch
 from diffusers import DDPMScheduler
 
-from t2i_shards.adapters.base import Base, PromptEmbeds, Sampler, StableDiffusion, digest_base, load_base
+from t2i_shards.adapters.base import Base, Features, PromptEmbeds, Sampler, StableDiffusion, digest_base, load_base
 from t2i_shards.adapters.inference.config import Sampling
 from t2i_shards.adapters.inference.sampler import generate, sample_pictures
 from t2i_shards.adapters.model.convert import read_adapter
@@ -67,7 +66,7 @@ class Flow:
         latents: torch.Tensor,
         timesteps: torch.Tensor,
         prompt_embeds: PromptEmbeds,
-        features: Sequence[torch.Tensor] | None,
+        features: Features | None,
         pixels: tuple[int, int],
     ) -> torch.Tensor:
         return self.of.denoise(latents, timesteps, prompt_embeds, features, pixels)

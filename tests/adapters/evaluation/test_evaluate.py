@@ -166,7 +166,7 @@ def test_the_table_says_what_was_done(root: str, adapter: Path, obedient: list[l
     assert text.splitlines()[-1].startswith("canny is followed: edge F1 (2 px) is 1.000 better than without")
     assert f"4 samples of {root}" in text
     assert "seed 7" in text
-    assert "not known whether the adapter was trained on them" in text
+    assert "not known whether it was trained on them" in text
     assert "canny, variant default" in text
     assert (tmp_path / "sheet.png").exists()
     shown = read_evaluation(tmp_path)
