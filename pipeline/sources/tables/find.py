@@ -10,13 +10,16 @@ import pyarrow as pa
 from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.shards.input_files import InputFile, Pattern
 from t2i_shards.pipeline.sources.files import find_files
+from t2i_shards.pipeline.sources.tables.packed import open_packed
 from t2i_shards.pipeline.sources.tables.parquet_table import ParquetTable, is_number, is_text, is_texts
 from t2i_shards.pipeline.sources.tables.text_table import TextTable
 
 BATCH = 1 << 16
 TEXTS = frozenset({"url", "caption", "digest", "language", "hash"})
 TEXT_ENDINGS = (".csv", ".tsv", ".jsonl", ".ndjson")
-ENDINGS = (".parquet", *TEXT_ENDINGS)
+PACKED = ".gz"
+"""Behind the ending of texts that gzip has packed."""
+ENDINGS = (".parquet", *TEXT_ENDINGS, *(ending + PACKED for ending in TEXT_ENDINGS))
 """Of the tables that count in a folder."""
 
 Columns = dict[str, pa.Array]
@@ -28,16 +31,19 @@ Captions may be lists of large_binary.
 
 def open_table(file: InputFile) -> ParquetTable | TextTable:
     """The table in a file: of texts by its ending, else parquet."""
-    ending = PurePath(file.path).suffix.lower()
+    name = file.path.lower()
+    ending = PurePath(name.removesuffix(PACKED)).suffix
     if ending in TEXT_ENDINGS:
+        if name.endswith(PACKED):
+            return TextTable(lambda: open_packed(file.open(), file.path, file.size), ending)
         return TextTable(file.open, ending)
     return ParquetTable(file.open, file.path, file.size)
 
 
 def find_tables(pattern: str, option: str) -> list[InputFile]:
     """The tables that match the pattern that `option` gave. RequestError where there are none."""
-    endings = " ".join(ENDINGS)
-    rule = f"{option} must match tables ({endings}), such as 'DIR/*.parquet', or be a folder of them"
+    endings = " ".join(ending for ending in ENDINGS if not ending.endswith(PACKED))
+    rule = f"{option} must match tables ({endings} .csv.gz …), such as 'DIR/*.parquet', or be a folder of them"
     return find_files(Pattern(pattern, ENDINGS), rule)
 
 

@@ -51,7 +51,7 @@ def test_no_file(pattern: str, tmp_path: Path) -> None:
     metadata = f"{tmp_path}/{pattern}"
     line = refusal(metadata)
     assert line.startswith(
-        "--metadata must match tables (.parquet .csv .tsv .jsonl .ndjson), such as 'DIR/*.parquet',"
+        "--metadata must match tables (.parquet .csv .tsv .jsonl .ndjson .csv.gz …), such as 'DIR/*.parquet',"
     )
     assert line.endswith(f"; none match {metadata!r}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import hashlib
 import json
 from collections import Counter
@@ -50,6 +51,17 @@ def write_parquet(path: Path) -> None:
     write(path, pa.table(columns))
 
 
+def pack(write: Callable[[Path], None]) -> Callable[[Path], None]:
+    """The same file packed by gzip, in two members."""
+
+    def write_packed(path: Path) -> None:
+        write(path)
+        data = path.read_bytes()
+        path.write_bytes(gzip.compress(data[:50]) + gzip.compress(data[50:]))
+
+    return write_packed
+
+
 WRITERS: dict[str, Callable[[Path], None]] = {
     "a.csv": write_csv,
     "utf16.csv": lambda path: write_csv(path, encoding="utf-16"),
@@ -57,6 +69,10 @@ WRITERS: dict[str, Callable[[Path], None]] = {
     "a.tsv": write_tsv,
     "a.jsonl": write_jsonl,
     "a.ndjson": write_jsonl,
+    "a.csv.gz": pack(write_csv),
+    "a.TSV.gz": pack(write_tsv),
+    "a.jsonl.GZ": pack(write_jsonl),
+    "utf16.csv.gz": pack(lambda path: write_csv(path, encoding="utf-16")),
     "a.parquet": write_parquet,
 }
 
@@ -80,6 +96,24 @@ def test_every_kind_of_table_gives_the_same_rows(name: str, tmp_path: Path) -> N
         assert not left_out
     _, left_out = planned(LaionSource(str(tmp_path), Filters(min_similarity=0.3)))
     assert left_out == {"similarity unknown": 1, "similarity below minimum": 1}
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda data: data[:-9], "must be a whole gzip file"),
+        (lambda data: b"url,caption\n", "must be a whole gzip file"),
+        (lambda data: data[:40] + b"\xff" * 40 + data[80:], "must be a whole gzip file"),
+        (lambda data: gzip.compress(bytes(65 << 20)), "must unpack to at most 67108864 bytes, 100 times its size"),
+    ],
+)
+def test_a_packed_table_that_is_damaged_or_a_bomb_is_refused(
+    damage: Callable[[bytes], bytes], said: str, tmp_path: Path
+) -> None:
+    pack(write_csv)(tmp_path / "a.csv.gz")
+    (tmp_path / "a.csv.gz").write_bytes(damage((tmp_path / "a.csv.gz").read_bytes()))
+    with pytest.raises(RequestError, match=rf"a\.csv\.gz: {said}"):
+        planned(LaionSource(str(tmp_path)))
 
 
 def test_rows_of_several_files_are_numbered_through(tmp_path: Path) -> None:
