@@ -10,7 +10,7 @@ from typing import Literal
 import tyro
 
 from t2i_shards.jobs.command import EngineOptions, Summary, list_counts, summarise
-from t2i_shards.jobs.progress import show_progress
+from t2i_shards.jobs.progress import show_planning, show_progress
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
 from t2i_shards.pipeline.dataset.download_commit import sweep_drafts
 from t2i_shards.pipeline.dataset.download_yield import measure_yield, yield_table
@@ -214,7 +214,7 @@ def ingest(
 ) -> Summary:
     """Plan, then make every shard that is not done; when all are, do what follows and mark the duplicates."""
     dataset, summary = _fill(source, geometry, options, engine)
-    if after.add_new and not summary.problems and plan_new(dataset, source):
+    if after.add_new and not summary.problems and _plan_new(dataset, source):
         dataset, summary = _fill(source, geometry, options, engine)
     if after.retry_failed and not summary.problems and plan_retry(dataset, source.again):
         dataset, summary = _fill(source, geometry, options, engine)
@@ -223,11 +223,17 @@ def ingest(
     return _finish(dataset, summary)
 
 
+def _plan_new(dataset: Dataset, source: Source) -> bool:
+    with show_planning() as seen:
+        return plan_new(dataset, source, seen) is not None
+
+
 def _fill(
     source: Source, geometry: Geometry, options: IngestOptions, engine: EngineOptions
 ) -> tuple[Dataset, Summary]:
     check_truths(source, options.truth)
-    dataset = plan_dataset(options.out, source, geometry, options.shard_size)
+    with show_planning() as seen:
+        dataset = plan_dataset(options.out, source, geometry, options.shard_size, seen)
     dataset.store.sweep()
     truths = claim_truths(dataset, source, options.truth)
     left = dataset.left((IMAGES, *truths))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from t2i_shards.pipeline.engine.run import Progress
+from t2i_shards.pipeline.sources.base import Seen
 from t2i_shards.pipeline.stages.stage import StageResult
 
 if TYPE_CHECKING:
@@ -87,6 +89,8 @@ def _show_lines(steps: int) -> Iterator[Callable[[LogLine], None]]:
 
 LINE_EVERY = 15.0
 """Seconds between two lines where there is no terminal."""
+REFRESH = 1.0
+"""Seconds between two looks at how far a plan is."""
 
 
 @contextmanager
@@ -120,6 +124,39 @@ def _lines(verb: str, shards: int, total: int) -> Progress:
             print(f"{verb}: {done} of {total} shards, {rate:.1f} samples/s", file=sys.stderr, flush=True)
 
     return advance
+
+
+@contextmanager
+def show_planning() -> Iterator[Seen]:
+    """A callback for the number of rows that were read to make a plan. Before the first one large lists are
+    measured, and the time is shown too."""
+    over, rows, started = threading.Event(), 0, time.monotonic()
+
+    def add(count: int) -> None:
+        nonlocal rows
+        rows += count
+
+    def show() -> None:
+        if terminal:
+            bar.update(rows - bar.n)
+            bar.refresh()
+        else:
+            seconds = time.monotonic() - started
+            print(f"plan: {rows} rows read in {seconds:.0f} s", file=sys.stderr, flush=True)
+
+    def keep_showing() -> None:
+        while not over.wait(REFRESH if terminal else LINE_EVERY):
+            show()
+
+    terminal = sys.stderr.isatty()
+    with tqdm(desc="plan", unit="row", leave=False, disable=not terminal) as bar:
+        thread = threading.Thread(target=keep_showing, daemon=True)
+        thread.start()
+        try:
+            yield add
+        finally:
+            over.set()
+            thread.join()
 
 
 @contextmanager

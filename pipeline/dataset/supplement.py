@@ -12,7 +12,7 @@ from t2i_shards.pipeline.dataset.download_commit import read_seen
 from t2i_shards.pipeline.dataset.outcomes import OK, read_outcomes
 from t2i_shards.pipeline.dataset.plan import Segment, write_segment
 from t2i_shards.pipeline.errors import IncompleteError
-from t2i_shards.pipeline.sources.base import Source, passing
+from t2i_shards.pipeline.sources.base import Seen, Source, passing, unseen
 from t2i_shards.pipeline.sources.row import Row
 
 Again: TypeAlias = Callable[[Iterable[tuple[Row, str]]], Iterable[Row]]
@@ -34,14 +34,14 @@ def plan_retry(dataset: Dataset, again: Again = passing) -> Segment | None:
     return _add(dataset, sorted(chosen, key=lambda row: row.key))
 
 
-def plan_new(dataset: Dataset, source: Source) -> Segment | None:
+def plan_new(dataset: Dataset, source: Source, seen: Seen = unseen) -> Segment | None:
     """Plan shards for the pictures of the source that no plan has yet, by their location; None without any.
 
     Their keys follow the last one.
     """
     rows = [row for shard in dataset.shards for row in dataset.plan(shard)]
     known, last = {row.location for row in rows}, max(int(row.key) for row in rows)
-    new = (row for row in source.rows(Counter()) if row.location not in known)
+    new = (row for row in source.rows(Counter(), seen) if row.location not in known)
     return _add(dataset, (replace(row, key=f"{key:09d}") for key, row in enumerate(new, last + 1)), new=True)
 
 

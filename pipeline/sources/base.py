@@ -36,6 +36,14 @@ class Original:
     http: int | None = None
 
 
+Seen: TypeAlias = Callable[[int], None]
+"""Told, while a plan is made, how many more rows of the input have been read."""
+
+
+def unseen(rows: int) -> None:
+    """For those who do not wait for a plan."""
+
+
 Opener: TypeAlias = Callable[[Row], Original]
 """The picture of a row. Raises Drop with the reason when there is none."""
 
@@ -54,11 +62,11 @@ class Source(Protocol):
     def describe(self) -> Mapping[str, Any]:
         """What dataset.json records: all that decides which rows there are, and their pictures."""
 
-    def rows(self, left_out: Counter[str]) -> Iterator[Row]:
+    def rows(self, left_out: Counter[str], seen: Seen = unseen) -> Iterator[Row]:
         """The rows of the plan, always the same, their keys ascending; never all of them in memory.
 
         What is left out on purpose is counted in `left_out` by its reason, and what of the rows was changed under
-        one of `t2i_shards.pipeline.dataset.plan.NOTES`.
+        one of `t2i_shards.pipeline.dataset.plan.NOTES`. `seen` is told how many rows were read, as they are.
         """
 
     def again(self, failed: Iterable[tuple[Row, str]]) -> Iterator[Row]:

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal
 from t2i_shards.extractors.base import Resources
 from t2i_shards.extractors.budget import WORKER_MEMORY
 from t2i_shards.pipeline.errors import Drop, RequestError
-from t2i_shards.pipeline.sources.base import Opener, Original
+from t2i_shards.pipeline.sources.base import Opener, Original, Seen, unseen
 from t2i_shards.pipeline.sources.captions import UNREADABLE as CAPTION_UNREADABLE
 from t2i_shards.pipeline.sources.folder_captions import NO_CAPTION, FolderCaptions, caption_of_name
 from t2i_shards.pipeline.sources.row import Row
@@ -72,7 +72,7 @@ class FolderSource:
     def resources(self) -> Resources:
         return Resources(memory=WORKER_MEMORY)
 
-    def rows(self, left_out: Counter[str]) -> Iterator[Row]:
+    def rows(self, left_out: Counter[str], seen: Seen = unseen) -> Iterator[Row]:
         """Every file is a row, the caption or the metadata of one, or counted in `left_out` by its reason."""
         pictures, captions = self._find(left_out)
         if self.captions == "files" and pictures and not any(map(captions.known, pictures)):
@@ -85,6 +85,7 @@ class FolderSource:
             log.warning("--captions none: every caption is empty, so training on this dataset sees no text")
         for index, name in enumerate(pictures):
             found, problem = self._caption(name, captions, left_out)
+            seen(1)
             yield Row(f"{index:09d}", name, found, extra={"problem": problem})
 
     def again(self, failed: Iterable[tuple[Row, str]]) -> Iterator[Row]:

@@ -13,7 +13,7 @@ from t2i_shards.extractors.base import Resources
 from t2i_shards.extractors.depth import depth_to_map
 from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.scenes import VERSION, LayoutName, render
-from t2i_shards.pipeline.sources.base import Opener, Original
+from t2i_shards.pipeline.sources.base import Opener, Original, Seen, unseen
 from t2i_shards.pipeline.sources.row import Row
 
 
@@ -47,9 +47,10 @@ class ScenesSource:
     def resources(self) -> Resources:
         return Resources()
 
-    def rows(self, left_out: Counter[str]) -> Iterator[Row]:
+    def rows(self, left_out: Counter[str], seen: Seen = unseen) -> Iterator[Row]:
         prefix = "scene:" if self.world == "full" else f"scene:{self.world}/"
         for index in range(self.samples):
+            seen(1)
             yield Row(f"{index:09d}", f"{prefix}{self.seed}/{index}", extra={"index": index})
 
     def again(self, failed: Iterable[tuple[Row, str]]) -> Iterator[Row]:

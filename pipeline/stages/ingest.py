@@ -6,6 +6,7 @@ import hashlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from t2i_shards.extractors import budget
@@ -23,21 +24,25 @@ from t2i_shards.pipeline.shards.receipt import Receipt, shard_name
 from t2i_shards.pipeline.shards.sample import Sample, digest_keys
 from t2i_shards.pipeline.shards.sample_info import SampleInfo, read_info
 from t2i_shards.pipeline.shards.store import open_store
-from t2i_shards.pipeline.sources.base import Opener, Original, Source, is_crawl
+from t2i_shards.pipeline.sources.base import Opener, Original, Seen, Source, is_crawl, unseen
 from t2i_shards.pipeline.sources.row import Row
 from t2i_shards.pipeline.stages.isolated import Decode, decode_in_child, decode_in_time
 from t2i_shards.pipeline.stages.stage import FailureLimit, StageResult, refuse_total_failure
 
 
-def plan_dataset(root: str, source: Source, geometry: Geometry, shard_size: int) -> Dataset:
-    """Make the plan of a new dataset, or open the one that is there. RequestError when it is another's."""
+def plan_dataset(root: str, source: Source, geometry: Geometry, shard_size: int, seen: Seen = unseen) -> Dataset:
+    """Make the plan of a new dataset, or open the one that is there. RequestError when it is another's.
+
+    seen: told how many rows are read.
+    """
     if shard_size < 1:
         raise RequestError(f"--shard-size must be at least 1, not {shard_size}")
     store = open_store(root)
     if "dataset.json" in store.names(""):
         geometry = geometry.resume(load_geometry(Dataset(store).description.geometry))
     described = source.describe(), geometry.record()
-    return create_dataset(store, source.rows, shard_size, *described, crawl=is_crawl(source))
+    rows = partial(source.rows, seen=seen)
+    return create_dataset(store, rows, shard_size, *described, crawl=is_crawl(source))
 
 
 def check_truths(source: Source, truths: Sequence[str]) -> None:

@@ -16,7 +16,7 @@ from t2i_shards.extractors.base import Resources
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
 from t2i_shards.pipeline.engine import run
 from t2i_shards.pipeline.image.geometry import Geometry
-from t2i_shards.pipeline.sources.base import Opener, Original
+from t2i_shards.pipeline.sources.base import Opener, Original, Seen, unseen
 from t2i_shards.pipeline.sources.row import Row
 from t2i_shards.pipeline.stages.ingest import Ingest, plan_dataset
 
@@ -52,7 +52,7 @@ class Drawn:
     def gather(self, rows: Sequence[Row], size: int, scratch: Path, pictures: bool = True) -> Iterator[Opener]:
         yield self.open
 
-    def rows(self, left_out: Counter[str]) -> Iterator[Row]:
+    def rows(self, left_out: Counter[str], seen: Seen = unseen) -> Iterator[Row]:
         for index in range(self.samples):
             yield Row(f"{index:09d}", str(index), ("drawn",))
 

@@ -21,7 +21,7 @@ from t2i_shards.extractors.registry import EXTRACTORS
 from t2i_shards.pipeline.dataset.dataset import Dataset
 from t2i_shards.pipeline.dataset.status import dataset_status
 from t2i_shards.pipeline.image.geometry import Geometry
-from t2i_shards.pipeline.sources.base import Opener, Original
+from t2i_shards.pipeline.sources.base import Opener, Original, Seen, unseen
 from t2i_shards.pipeline.sources.row import Row
 from t2i_shards.pipeline.stages import Extract, plan_extract
 from t2i_shards.pipeline.stages.ingest import Ingest, claim_truths, plan_dataset
@@ -106,7 +106,7 @@ class Pictures:
     def gather(self, rows: Sequence[Row], size: int, scratch: Path, pictures: bool = True) -> Iterator[Opener]:
         yield self.open
 
-    def rows(self, left_out: Counter[str]) -> Iterator[Row]:
+    def rows(self, left_out: Counter[str], seen: Seen = unseen) -> Iterator[Row]:
         for i in range(self.count):
             yield Row(f"k{i:05d}", f"picture:{i}", (f"number {i}",), extra={"i": i})
 

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from t2i_shards.pipeline.errors import Drop
-from t2i_shards.pipeline.sources.base import Opener, Original
+from t2i_shards.pipeline.sources.base import Opener, Original, Seen, unseen
 from t2i_shards.pipeline.sources.folder import FolderSource
 from t2i_shards.pipeline.sources.row import Row
 
@@ -30,7 +30,7 @@ class Web(FolderSource):
     def repeatable(self) -> bool:
         return False
 
-    def rows(self, left_out: Counter[str]) -> Iterator[Row]:
+    def rows(self, left_out: Counter[str], seen: Seen = unseen) -> Iterator[Row]:
         for index, name in enumerate(self.names):
             location = f"http://{name.split('-')[0]}.example/{name}.png"
             yield Row(f"{index:09d}", location, (name,))

@@ -17,7 +17,7 @@ from t2i_shards.extractors.budget import WORKER_MEMORY
 from t2i_shards.pipeline.errors import Drop, RequestError
 from t2i_shards.pipeline.image.decode import WEB_FORMATS
 from t2i_shards.pipeline.image.geometry import Placement
-from t2i_shards.pipeline.sources.base import Opener, Original, passing
+from t2i_shards.pipeline.sources.base import Opener, Original, Seen, passing, unseen
 from t2i_shards.pipeline.sources.coco.annotations import (
     Annotations,
     annotation_file,
@@ -96,7 +96,7 @@ class CocoSource:
             **{f"{kind}_sha256": digest for kind, digest in digests.items()},
         }
 
-    def rows(self, left_out: Counter[str]) -> Iterator[Row]:
+    def rows(self, left_out: Counter[str], seen: Seen = unseen) -> Iterator[Row]:
         """Key: the image id with 12 digits, as COCO's own files are named."""
         known = read_annotations(self._folder, self.split, left_out, "keypose" in self.asked)
         for licence in self.licenses:
@@ -106,6 +106,7 @@ class CocoSource:
         if not self.downloads:
             self._check_first([image.file_name for image in known.images[:FIRST]])
         for image in known.images:
+            seen(1)
             if reason := self._refuse(image, known):
                 left_out[reason] += 1
             else:

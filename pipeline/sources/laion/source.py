@@ -15,7 +15,7 @@ from t2i_shards.extractors.base import Resources
 from t2i_shards.pipeline.download.shard import Downloads
 from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.image.decode import WEB_FORMATS
-from t2i_shards.pipeline.sources.base import Opener, Original, passing
+from t2i_shards.pipeline.sources.base import Opener, Original, Seen, passing, unseen
 from t2i_shards.pipeline.sources.laion.filters import REASONS, Filters
 from t2i_shards.pipeline.sources.laion.metadata import MetadataFile, digest_metadata, find_metadata
 from t2i_shards.pipeline.sources.laion.rows import make_rows, select
@@ -78,14 +78,14 @@ class LaionSource:
             "metadata_sha256": digest_metadata(files),
         }
 
-    def rows(self, left_out: Counter[str]) -> Iterator[Row]:
+    def rows(self, left_out: Counter[str], seen: Seen = unseen) -> Iterator[Row]:
         """Key: the row's position in the metadata, counted through all files in the order of their names.
 
         Left out are the rows that `filters` names, and with `samples` those that were "not sampled".
         """
         files = self._files()
-        cut = None if self.samples is None else self._find_cut(files, self.samples, left_out)
-        yield from self._passing(files, cut, left_out)
+        cut = None if self.samples is None else self._find_cut(files, self.samples, left_out, seen)
+        yield from self._passing(files, cut, left_out, seen)
 
     def again(self, failed: Iterable[tuple[Row, str]]) -> Iterator[Row]:
         return passing(failed)
@@ -107,23 +107,27 @@ class LaionSource:
     def truths(self) -> Mapping[str, Mapping[str, Any]]:
         return {}
 
-    def _find_cut(self, files: Sequence[MetadataFile], samples: int, left_out: Counter[str]) -> Cut:
+    def _find_cut(self, files: Sequence[MetadataFile], samples: int, left_out: Counter[str], seen: Seen) -> Cut:
         tally = Tally()
         for file in files:
             for start, columns in file.read():
                 verdict = self.filters.judge(columns)
                 count_reasons(verdict, left_out)
                 tally.add(buckets_of(self.seed, start, len(verdict))[verdict < 0])
+                seen(len(verdict))
         if tally.rows > samples:
             left_out[NOT_SAMPLED] += tally.rows - samples
         return tally.cut(samples)
 
-    def _passing(self, files: Sequence[MetadataFile], cut: Cut | None, left_out: Counter[str]) -> Iterator[Row]:
+    def _passing(
+        self, files: Sequence[MetadataFile], cut: Cut | None, left_out: Counter[str], seen: Seen
+    ) -> Iterator[Row]:
         digits = max(9, len(str(count_rows(files))))
         sources = sorted(set().union(*(file.columns for file in files)))
         for file in files:
             for start, columns in file.read():
                 if cut is None:
+                    seen(len(columns["url"]))
                     verdict = self.filters.judge(columns)
                     count_reasons(verdict, left_out)
                     chosen = np.flatnonzero(verdict < 0)

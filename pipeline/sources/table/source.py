@@ -19,7 +19,7 @@ from t2i_shards.pipeline.image.decode import WEB_FORMATS
 from t2i_shards.pipeline.scratch import make_scratch, temporary_folder
 from t2i_shards.pipeline.shards.input_files import InputFile, Pattern
 from t2i_shards.pipeline.shards.remote_read import read_with_retry
-from t2i_shards.pipeline.sources.base import Opener, Original
+from t2i_shards.pipeline.sources.base import Opener, Original, Seen, unseen
 from t2i_shards.pipeline.sources.files import (
     PICTURE_BYTES,
     check_base,
@@ -86,7 +86,7 @@ class TableSource:
             "tables_sha256": digest_files((file.name, file.size, digest) for file, _, digest in measured),
         }
 
-    def rows(self, left_out: Counter[str]) -> Iterator[Row]:
+    def rows(self, left_out: Counter[str], seen: Seen = unseen) -> Iterator[Row]:
         """Key: the row's position, counted through all tables in the order of their names."""
         position = 0
         for file in find_tables(self.pattern, "the pattern"):
@@ -98,6 +98,7 @@ class TableSource:
                 else:
                     left_out["no caption"] += 1
                 position += 1
+                seen(1)
 
     def _read_table(
         self, file: InputFile, notes: Counter[str]

@@ -19,7 +19,7 @@ from t2i_shards.pipeline.image.decode import WEB_FORMATS
 from t2i_shards.pipeline.scratch import make_scratch, temporary_folder
 from t2i_shards.pipeline.shards.input_files import InputFile, Pattern
 from t2i_shards.pipeline.shards.receipt import to_compact_json
-from t2i_shards.pipeline.sources.base import Opener, Original
+from t2i_shards.pipeline.sources.base import Opener, Original, Seen, unseen
 from t2i_shards.pipeline.sources.files import (
     check_base,
     check_size,
@@ -74,7 +74,7 @@ class TarsSource:
             "tars_sha256": digest_files((file.name, file.size) for file in files),
         }
 
-    def rows(self, left_out: Counter[str]) -> Iterator[Row]:
+    def rows(self, left_out: Counter[str], seen: Seen = unseen) -> Iterator[Row]:
         """Keys are those of the tars, where all of them are legal and unique; else the samples are numbered."""
         folder, sums = make_scratch(temporary_folder()), read_sums(self._tars)
         try:
@@ -84,6 +84,7 @@ class TarsSource:
                         check_sum(file, tar, sums)
                         for row in self._read_tar(file, tar, left_out):
                             rows.add(row)
+                            seen(1)
                 yield from rows
         finally:
             shutil.rmtree(folder, ignore_errors=True)

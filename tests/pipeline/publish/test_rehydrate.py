@@ -33,6 +33,7 @@ from t2i_shards.pipeline.shards.folder_store import FolderStore
 from t2i_shards.pipeline.shards.receipt import Receipt
 from t2i_shards.pipeline.shards.store import open_store
 from t2i_shards.pipeline.shards.tar import read_samples
+from t2i_shards.pipeline.sources.base import Seen, unseen
 from t2i_shards.pipeline.sources.row import Row
 from t2i_shards.pipeline.stages import plan_extract
 from t2i_shards.pipeline.stages.ingest import Ingest, plan_dataset
@@ -345,8 +346,8 @@ def test_by_the_guarded_downloader(source: Web, tmp_path: Path) -> None:
     with serve(tmp_path / "web") as port:
 
         class Served(Crawl):
-            def rows(self, left_out: Counter[str]) -> Iterator[Row]:
-                for row in super().rows(left_out):
+            def rows(self, left_out: Counter[str], seen: Seen = unseen) -> Iterator[Row]:
+                for row in super().rows(left_out, seen):
                     yield replace(row, location=f"http://127.0.0.1:{port}/{Path(row.location).name}")
 
         served = Served(str(tmp_path / "web"), NAMES[:3])

@@ -20,7 +20,7 @@ from t2i_shards.pipeline.dataset.duplicates import mark_duplicates
 from t2i_shards.pipeline.engine import RunResult
 from t2i_shards.pipeline.errors import Drop
 from t2i_shards.pipeline.image.geometry import Geometry, Placement
-from t2i_shards.pipeline.sources.base import Opener, Original
+from t2i_shards.pipeline.sources.base import Opener, Original, Seen, unseen
 from t2i_shards.pipeline.sources.row import Row
 from t2i_shards.pipeline.stages import plan_extract
 from t2i_shards.pipeline.stages.ingest import Ingest, claim_truths, plan_dataset
@@ -128,7 +128,7 @@ class Crawl:
     def describe(self) -> Mapping[str, Any]:
         return {"kind": "crawl", "rows": self.count}
 
-    def rows(self, left_out: Counter[str]) -> Iterator[Row]:
+    def rows(self, left_out: Counter[str], seen: Seen = unseen) -> Iterator[Row]:
         left_out.update(UNPLANNED)
         for index in range(self.count):
             yield Row(key(index), f"https://{host(index)}/{index}.png", extra={"index": index})
