@@ -13,19 +13,23 @@ from PIL import AvifImagePlugin, Image
 
 from t2i_shards.extractors import budget
 from t2i_shards.pipeline.errors import Drop
+from t2i_shards.pipeline.image.cicp import make_icc, read_codes
 from t2i_shards.pipeline.image.png import trim_png
 
 CANVAS_BYTES = {"WEBP": 26, "AVIF": 26, "HEIF": 32}
 """Of memory for a pixel, where a codec decodes all at once: its canvases, its own copies, the bytes handed to
 Pillow, its picture, and ours before and after it is turned."""
 
-DAMAGED = (OSError, ValueError, SyntaxError, LookupError, EOFError, TypeError, ArithmeticError, struct.error)
-"""What Pillow raises on damaged files; the last three come seldom, and from EXIF and TIFF headers."""
+DAMAGED = (
+    OSError, ValueError, SyntaxError, LookupError, EOFError, TypeError, ArithmeticError, struct.error, RuntimeError
+)  # fmt: skip
+"""What Pillow raises on damaged files; the last four come seldom, from headers of EXIF, TIFF and AVIF."""
 
 
 @dataclass(frozen=True)
 class Opened:
-    """image: nothing of it decoded. scans: how many a JPEG may have. icc: its colour profile.
+    """image: nothing of it decoded. scans: how many a JPEG may have. icc: its colour profile, also one that it
+    names only by code numbers.
 
     allowance: times the common budget that its decoding may take.
     """
@@ -76,7 +80,10 @@ def open_picture(data: bytes, formats: tuple[str, ...], most: int = budget.PIXEL
     except DAMAGED:
         raise Drop("not a picture") from None
     budget.check_pixels(*image.size, most)  # Pillow's own limit refuses only what is twice as large
-    return Opened(image, scans, profile or image.info.get("icc_profile"), max(1.0, most / budget.PIXELS))
+    profile = profile or image.info.get("icc_profile")
+    if not profile and (codes := read_codes(data, image)):
+        profile = make_icc(*codes)
+    return Opened(image, scans, profile, max(1.0, most / budget.PIXELS))
 
 
 @contextmanager
