@@ -15,6 +15,7 @@ from t2i_shards.extractors.maps.crop import SIZE_MULTIPLE
 from t2i_shards.extractors.registry import conditions, format_of
 from t2i_shards.pipeline.errors import RequestError
 
+Blending = Literal["published", "steady"]
 TIME_STEPS = 1000
 """Of every Stable Diffusion's schedule; DDIM begins at the second."""
 THIRD = Fraction(1, 3)
@@ -119,6 +120,10 @@ class GenerateConfig:
     """A picture, of which the part under --mask is repainted."""
     mask: Path | None = None
     """White where to paint."""
+    blending: Blending = "published"
+    """How --inpaint meets the rest of the picture. published: as TencentARC's script, which repaints the cells of
+    8x8 pixels that the mask half covers, and noises the rest anew at each step. steady: all cells that it touches,
+    one noise."""
     batch: int = 1
     """Pictures at once: faster on a GPU; rounds otherwise in the last bit."""
     precision: Precision = "fp32"

@@ -49,7 +49,7 @@ def generate_images(config: GenerateConfig, progress: Progress | None = None) ->
     base = load_base(config.base, device, DTYPES[config.precision])
     inpainting: Inpainting | None = None
     if inputs.picture is not None and inputs.mask is not None:
-        inpainting = prepare_inpainting(base, inputs.picture, inputs.mask)
+        inpainting = prepare_inpainting(base, inputs.picture, inputs.mask, config.blending)
     unread = {name: base.find_unread(text) for name, text in _texts(config).items()}
     for name, text in unread.items():
         if text:
@@ -145,6 +145,8 @@ def _describe(
         "drawings": {name: digest_array(control_image) for name, control_image in inputs.control_images.items()},
         "inpaint": None if inputs.picture is None else digest_array(inputs.picture),
         "mask": None if inputs.mask is None else digest_array(inputs.mask),
+        # Pictures from before there was a choice were blended steadily.
+        **({"blending": config.blending} if config.inpaint and config.blending != "steady" else {}),
         "height": inputs.pixels[0],
         "width": inputs.pixels[1],
         **config.sampling.record(),

@@ -6,34 +6,65 @@ section 4.3; Blended Latent Diffusion, arXiv 2206.02779); at the end the pixels 
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import repeat
 
+import cv2
 import numpy as np
 import torch
 
 from t2i_shards.adapters.base import Base
+from t2i_shards.adapters.inference.config import Blending
+
+log = logging.getLogger(__name__)
+COVERED = 0.5
+"""Share of the mask's pixels that must lie in cells that are repainted, or there is a warning."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """The picture's part in a batch: clean latents (N, C, h, w), and the noise of each step.
+
+    exact: whether the clean latents are put back at the end, before they are decoded.
+    """
+
+    latents: torch.Tensor
+    hole: torch.Tensor
+    noises: Iterator[torch.Tensor]
+    exact: bool
+
+    def restore(self, latents: torch.Tensor, base: Base, timestep: torch.Tensor) -> torch.Tensor:
+        """`latents` (N, C, h, w), outside the hole the picture's, noised to `timestep`."""
+        noisy = base.add_noise(self.latents, next(self.noises), timestep.expand(len(latents)))
+        return torch.where(self.hole, latents, noisy)
+
+    def finish(self, latents: torch.Tensor) -> torch.Tensor:
+        """What is decoded, of the last step's latents."""
+        return torch.where(self.hole, latents, self.latents) if self.exact else latents
 
 
 @dataclass(frozen=True)
 class Inpainting:
     """picture: uint8 (H, W, 3). mask: bool (H, W), True where it is repainted.
 
-    latents: float32 (1, C, h, w), scaled, the picture's. hole: bool (1, 1, h, w), cells with a pixel of the mask.
+    mean, deviation: float32 (1, C, h, w), scaled, of the picture's latents. hole: bool (1, 1, h, w), the cells
+    that are repainted.
     """
 
     picture: np.ndarray
     mask: np.ndarray
-    latents: torch.Tensor
+    mean: torch.Tensor
+    deviation: torch.Tensor
     hole: torch.Tensor
+    blending: Blending
 
-    def restore(
-        self, latents: torch.Tensor, noise: torch.Tensor, base: Base, timestep: torch.Tensor | None
-    ) -> torch.Tensor:
-        """`latents` (N, C, h, w), outside the hole the picture's, noised to `timestep` (None: clean)."""
-        known = self.latents.expand_as(latents)
-        if timestep is not None:
-            known = base.add_noise(known, noise, timestep.expand(len(latents)))
-        return torch.where(self.hole, latents, known)
+    def begin(self, noise: torch.Tensor, noises: Iterator[torch.Tensor]) -> Known:
+        """noise: (N, C, h, w), which the pictures begin with. noises: more of the same seeds, without end."""
+        if self.blending == "steady":
+            return Known(self.mean.expand_as(noise), self.hole, repeat(noise), exact=True)
+        return Known(self.mean + self.deviation * next(noises), self.hole, noises, exact=False)
 
     def paste(self, pictures: np.ndarray) -> np.ndarray:
         """uint8 (N, H, W, 3) -> the same, with the very pixels of the picture outside the mask."""
@@ -41,11 +72,29 @@ class Inpainting:
 
 
 @torch.no_grad()
-def prepare_inpainting(base: Base, picture: np.ndarray, mask: np.ndarray) -> Inpainting:
-    """picture: uint8 (H, W, 3), sides multiples of 64. mask: bool (H, W), True where to repaint."""
+def prepare_inpainting(
+    base: Base, picture: np.ndarray, mask: np.ndarray, blending: Blending = "published"
+) -> Inpainting:
+    """picture: uint8 (H, W, 3), sides multiples of 64. mask: bool (H, W), True where to repaint.
+
+    Warns where the cells that are repainted miss most of the mask.
+    """
     pixels = torch.tensor(picture).permute(2, 0, 1)[None].to(base.device)
-    mean, _ = base.encode(pixels.float() / 127.5 - 1)
-    cell = picture.shape[0] // mean.shape[2]
-    wanted = torch.from_numpy(mask).to(base.device)[None, None].float()
-    hole = torch.nn.functional.max_pool2d(wanted, cell) > 0
-    return Inpainting(picture, mask, base.scale(mean), hole)
+    mean, deviation = base.encode(pixels.float() / 127.5 - 1)
+    height, width = mean.shape[2:]
+    cell = picture.shape[0] // height
+    touched = mask.reshape(height, cell, width, cell).mean(axis=(1, 3))
+    hole = touched > 0 if blending == "steady" else _cover(mask, height, width)
+    if (touched * hole).sum() < COVERED * touched.sum():
+        log.warning(
+            "--mask is thinner than the cells of %d pixels that are repainted, and most of it is not; "
+            "--blending steady repaints every cell that it touches",
+            cell,
+        )
+    cells = torch.from_numpy(hole).to(base.device)[None, None]
+    return Inpainting(picture, mask, base.scale(mean), base.scale(deviation), cells, blending)
+
+
+def _cover(mask: np.ndarray, height: int, width: int) -> np.ndarray:
+    """bool (height, width): the cells of whose middle half or more is masked, as in the published script."""
+    return np.asarray(cv2.resize(mask.astype(np.uint8) * 255, (width, height)) > 127)

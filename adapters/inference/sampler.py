@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -76,7 +76,7 @@ def generate(
             some,
             _choose_control(control, rows, base),
             [captions[row] for row in rows],
-            draw_noise(base, [seeds[row] for row in rows], pixels),
+            stream_noise(base, [seeds[row] for row in rows], pixels),
             sampling,
             away,
             inpainting,
@@ -101,10 +101,16 @@ def draw_noise(base: Base, seeds: Sequence[int], pixels: tuple[int, int]) -> tor
 
     The same that diffusers' pipelines draw from `generator=[torch.Generator().manual_seed(seed), ...]`.
     """
+    return next(stream_noise(base, seeds, pixels))
+
+
+def stream_noise(base: Base, seeds: Sequence[int], pixels: tuple[int, int]) -> Iterator[torch.Tensor]:
+    """`draw_noise`, and then more of each picture's own seed, without end."""
     channels, rows, _ = base.latent_shape(pixels[0])
     shape = channels, rows, base.latent_shape(pixels[1])[2]
-    noises = [torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
-    return torch.stack(noises).to(base.device)
+    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+    while True:
+        yield torch.stack([torch.randn(shape, generator=generator) for generator in generators]).to(base.device)
 
 
 def _denoise(
@@ -112,25 +118,25 @@ def _denoise(
     adapter_inputs: Sequence[AdapterInput],
     control: Control | None,
     captions: Sequence[str],
-    noise: torch.Tensor,
+    noises: Iterator[torch.Tensor],
     sampling: Sampling,
     away: PromptEmbeds,
     inpainting: Inpainting | None,
     pixels: tuple[int, int],
 ) -> torch.Tensor:
     """float32 (N, channels, h, w): scaled latents without noise."""
-    sampler = base.make_sampler(sampling.steps)
+    sampler, latents = base.make_sampler(sampling.steps), next(noises)
     prompt_embeds, guided = base.embed(captions), sampling.guidance > 1
     if guided:
         prompt_embeds = concat_embeds(
-            [away.map(lambda tensor: tensor.expand(len(noise), *tensor.shape[1:])), prompt_embeds]
+            [away.map(lambda tensor: tensor.expand(len(latents), *tensor.shape[1:])), prompt_embeds]
         )
     acting = [place for place in range(sampling.steps) if sampling.is_active(place)]
     features = _guide(adapter_inputs, control, sampling.scale, guided) if acting else None
-    latents = noise
+    known = inpainting.begin(latents, noises) if inpainting else None
     for step, timestep in enumerate(sampler.timesteps):
-        if inpainting:
-            latents = inpainting.restore(latents, noise, base, timestep)
+        if known:
+            latents = known.restore(latents, base, timestep)
         given = features if step in acting else None
         twice = torch.cat([latents, latents]) if guided else latents
         predicted = base.denoise(twice, timestep.to(base.device), prompt_embeds, given, pixels)
@@ -138,7 +144,7 @@ def _denoise(
             without, with_ = predicted.chunk(2)
             predicted = without + sampling.guidance * (with_ - without)
         latents = sampler.step(predicted, timestep, latents)
-    return inpainting.restore(latents, noise, base, None) if inpainting else latents
+    return known.finish(latents) if known else latents
 
 
 def _guide(
