@@ -113,6 +113,13 @@ def fixed_threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+def best_device() -> str:
+    """The name of this machine's GPU if torch can use one, else of its CPU."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 def find_device(name: str) -> torch.device:
     """The device of this name ("cpu", "cuda"). Raises DeviceUnavailable."""
     import torch

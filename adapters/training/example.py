@@ -127,11 +127,11 @@ def make_example(sample: Sample, crop_config: CropConfig, seed: int, visit: str)
         control_image = form.render_window(condition_map, height, width, window)
     shape = crop_config.channels, *((part.stop - part.start) // crop_config.cell for part in window)
     return Example(
-        picture=None if latent is not None else _to_tensor(crop),  # type: ignore[arg-type]
+        picture=None if latent is not None else to_tensor(crop),  # type: ignore[arg-type]
         latent=latent,
-        control_image=None if control_image is None else _to_tensor(control_image),
+        control_image=None if control_image is None else to_tensor(control_image),
         edge=EDGES[0] + randoms.edge * (EDGES[1] - EDGES[0]) if crop_config.threshold == "visit" else EDGE,
-        caption="" if randoms.empty < crop_config.empty_captions else _choose_caption(sample, randoms.caption),
+        caption="" if randoms.empty < crop_config.empty_captions else choose_caption(sample, randoms.caption),
         u=randoms.u,
         vae_noise=torch.randn(shape, generator=generator),
         noise=torch.randn(shape, generator=generator),
@@ -168,7 +168,7 @@ def read_map(sample: Sample, condition: str, mirrored: bool = False) -> Map:
     return form.mirror(condition_map) if mirrored else condition_map
 
 
-def _choose_caption(sample: Sample, u: float) -> str:
+def choose_caption(sample: Sample, u: float) -> str:
     captions = read_info(sample).captions
     return captions[int(u * len(captions))]
 
@@ -180,6 +180,6 @@ def read_latent(sample: Sample) -> torch.Tensor:
     return torch.from_numpy(np.stack([mean, np.exp(0.5 * logvar)]))
 
 
-def _to_tensor(pixels: np.ndarray) -> torch.Tensor:
+def to_tensor(pixels: np.ndarray) -> torch.Tensor:
     """uint8 (H, W, C) -> uint8 (C, H, W)."""
     return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))

@@ -99,8 +99,8 @@ def _start_twice(options: Mapping[str, Any]) -> None:
             why = (str(error).strip().splitlines() or [type(error).__name__])[0]
             if last:
                 raise IncompleteError(
-                    f"Ray did not start, tried twice: {why}; try again when the machine is less busy, or use "
-                    "--engine local, which needs none"
+                    f"Ray did not start, tried twice: {why}; try again when the machine is less busy, or do "
+                    "without Ray (--engine local; for publish also --readers webdataset datasets)"
                 ) from error
             log.warning("Ray did not start, trying once more: %s", why)
 

@@ -42,6 +42,15 @@ def count_ranks() -> int:
     return int(world) if world.isdecimal() else 1
 
 
+def find_rank() -> int:
+    """The number of this process among those that `count_ranks` counts."""
+    distributed = sys.modules.get("torch.distributed")
+    if distributed is not None and distributed.is_available() and distributed.is_initialized():
+        return int(distributed.get_rank())
+    rank = os.environ.get("RANK", "0")
+    return int(rank) if rank.isdecimal() else 0
+
+
 def find_loader() -> tuple[int, int]:
     """(number of this worker, workers) of a torch DataLoader; (0, 1) outside of one."""
     data = sys.modules.get("torch.utils.data")
