@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
 from t2i_shards.adapters.run_folder import TrainSummary
 from t2i_shards.adapters.training.config import TrainConfig
+from t2i_shards.jobs.launch.meeting import LOOPBACK, describe_world, find_interface, open_store
 from t2i_shards.jobs.launch.restarts import WorkerDied, absolute_config, judge, refuse_more_than, work
 from t2i_shards.pipeline.errors import describe_error
 
@@ -36,19 +40,46 @@ def prepare_on_ray(config: TrainConfig, workers: int) -> TrainConfig:
 def train_on_ray(config: TrainConfig, workers: int) -> TrainSummary:
     """An attempt; see `Attempt`."""
     from ray.train import FailureConfig, RunConfig, ScalingConfig
-    from ray.train.torch import TorchConfig, TorchTrainer
+    from ray.train.torch import TorchTrainer
 
-    from t2i_shards.adapters.training.distributed import TIMEOUT
+    from t2i_shards.jobs.launch.ray_backend import SharedGpus
 
     with tempfile.TemporaryDirectory() as folder:
         trainer = TorchTrainer(
-            partial(work, config),  # type: ignore[arg-type]
-            torch_config=TorchConfig(timeout_s=int(TIMEOUT.total_seconds())),
+            partial(_work_there, config),  # type: ignore[arg-type]
+            torch_config=SharedGpus(),
             scaling_config=ScalingConfig(num_workers=workers, use_gpu=config.compute.device == "cuda"),
             # Ray keeps nothing of the training there: checkpoints are in RUN.
             run_config=RunConfig(name="train", storage_path=folder, failure_config=FailureConfig(max_failures=0)),
         )
         return _fit(trainer)
+
+
+def _work_there(config: TrainConfig) -> TrainSummary:
+    with meet():
+        return work(config)
+
+
+@contextmanager
+def meet() -> Iterator[None]:
+    """In a worker of Ray Train: the world that torch.distributed then joins, for the length of the block.
+
+    Workers of one machine meet on its loopback; those of several, at the addresses that their nodes have in Ray's
+    cluster, and at no other.
+    """
+    from ray.train import get_context
+    from ray.train.collective import broadcast_from_rank_zero
+    from ray.util import get_node_ip_address
+
+    here = get_context()
+    rank, workers = here.get_world_rank(), here.get_world_size()
+    local = here.get_local_rank(), here.get_local_world_size()
+    own = LOOPBACK if local[1] == workers else get_node_ip_address()
+    with ExitStack() as stack:
+        place = (own, stack.enter_context(open_store(own))) if rank == 0 else None
+        address, port = broadcast_from_rank_zero(place)
+        os.environ |= describe_world(rank, workers, address, port, local, find_interface(own))
+        yield
 
 
 def _fit(trainer: Any) -> TrainSummary:

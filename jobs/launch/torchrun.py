@@ -7,7 +7,6 @@ import logging
 import multiprocessing
 import os
 import signal
-import socket
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
@@ -18,6 +17,7 @@ from typing import Any
 
 from t2i_shards.adapters.run_folder import TrainSummary
 from t2i_shards.adapters.training.config import TrainConfig
+from t2i_shards.jobs.launch.meeting import LOOPBACK, describe_world, open_store
 from t2i_shards.jobs.launch.restarts import WorkerDied, absolute_config, judge, refuse_more_than, work
 from t2i_shards.pipeline.errors import IncompleteError, RequestError
 
@@ -28,9 +28,6 @@ IMPORTED = (
     "transformers.models.clip.modeling_clip",
 )
 """What workers find imported, which takes seconds, each of them and after each death."""
-
-
-LOOPBACK = "127.0.0.1"
 
 
 def prepare_here(config: TrainConfig, workers: int) -> TrainConfig:
@@ -49,13 +46,13 @@ def train_here(config: TrainConfig, workers: int) -> TrainSummary:
 
     _silence("torch.distributed.elastic", "torch.multiprocessing")
     multiprocessing.set_forkserver_preload([*IMPORTED])
-    with tempfile.TemporaryDirectory() as folder, _keep_handlers(), open_store() as port:
+    with tempfile.TemporaryDirectory() as folder, _keep_handlers(), open_store(LOOPBACK) as port:
         try:
             started = start_processes(
                 "train",
                 _work_here,
                 args=dict.fromkeys(range(workers), (config,)),
-                envs={rank: describe_world(rank, workers, port) for rank in range(workers)},
+                envs={rank: describe_world(rank, workers, LOOPBACK, port) for rank in range(workers)},
                 logs_specs=DefaultLogsSpecs(log_dir=folder),
                 start_method="forkserver",
             )
@@ -70,40 +67,6 @@ def train_here(config: TrainConfig, workers: int) -> TrainSummary:
             raise judge({**read_deaths(result.failures), **read_ends(Path(folder))})
     summary: TrainSummary = result.return_values[0]
     return summary
-
-
-@contextmanager
-def open_store() -> Iterator[int]:
-    """The store by which workers find each other, on a port of this machine that no other machine can reach.
-
-    torch itself would open it to the network, where anybody may write to it.
-    """
-    from torch.distributed import TCPStore  # type: ignore[attr-defined]  # which it documents
-
-    listening = socket.create_server((LOOPBACK, 0))
-    port: int = listening.getsockname()[1]
-    store = TCPStore(
-        LOOPBACK, port, is_master=True, wait_for_workers=False, master_listen_fd=listening.detach(), use_libuv=True
-    )
-    try:
-        yield port
-    finally:
-        del store  # which closes the port
-
-
-def describe_world(rank: int, workers: int, port: int) -> dict[str, str]:
-    """What a worker's environment tells torch.distributed: who it is, and where the others are."""
-    interfaces = {name: os.environ.get(name, "lo") for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")}
-    return {
-        "RANK": str(rank),
-        "LOCAL_RANK": str(rank),
-        "WORLD_SIZE": str(workers),
-        "LOCAL_WORLD_SIZE": str(workers),
-        "MASTER_ADDR": LOOPBACK,
-        "MASTER_PORT": str(port),
-        "TORCHELASTIC_USE_AGENT_STORE": "True",  # no worker opens a store of its own
-        **interfaces,
-    }
 
 
 def _work_here(config: TrainConfig) -> TrainSummary:
