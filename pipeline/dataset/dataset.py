@@ -24,6 +24,7 @@ from t2i_shards.pipeline.shards.commit import load_receipt
 from t2i_shards.pipeline.shards.read import load_verified
 from t2i_shards.pipeline.shards.receipt import FORMAT, Receipt, digest_json, shard_name, to_json
 from t2i_shards.pipeline.shards.sample import Sample
+from t2i_shards.pipeline.shards.spread_store import SpreadStore
 from t2i_shards.pipeline.shards.store import Store, open_store
 from t2i_shards.pipeline.sources.row import Row
 
@@ -42,6 +43,7 @@ class Description:
     """dataset.json. source: how the rows were made. geometry: what is done to every picture.
 
     crawl: whether the pictures are other people's, by the source's own word; None in files of earlier versions.
+    spread: how many shards a folder of this copy holds, whose folders are divided; see `SpreadStore`.
     """
 
     source: Mapping[str, Any]
@@ -52,6 +54,7 @@ class Description:
     plan: str
     format: int = FORMAT
     crawl: bool | None = None
+    spread: Positive | None = None
 
     @property
     def is_crawl(self) -> bool:
@@ -59,11 +62,9 @@ class Description:
         return self.source["kind"] not in _OWN if self.crawl is None else self.crawl
 
     def encode(self) -> bytes:
-        """The file. One that does not say whether it is a crawl is written without that field."""
-        record = asdict(self)
-        if self.crawl is None:
-            del record["crawl"]
-        return to_json(record)
+        """The file, without the fields that say nothing."""
+        optional = {"crawl", "spread"}
+        return to_json({n: v for n, v in asdict(self).items() if v is not None or n not in optional})
 
     @property
     def recipe(self) -> str:
@@ -98,11 +99,10 @@ class Dataset:
     """An open dataset. Raises RequestError when there is none, or dataset.json is not one we can read."""
 
     def __init__(self, store: Store) -> None:
-        self.store = store
-        self.description = _read_description(store)
-        of = self.description
+        self.description = of = _read_description(store)
+        self.store: Store = store if of.spread is None else SpreadStore(store, of.spread)
         first = Segment(0, of.shards, of.samples, of.plan)
-        self.segments = [first, *read_supplements(store)]
+        self.segments = [first, *read_supplements(self.store)]
         if len(self.segments) > 1 and self.segments[1].first != of.shards:
             raise DamagedShard(f"supplements/000001.json: must begin with shard {of.shards}")
 

@@ -185,11 +185,12 @@ def finish_columns(plan: Plan, segments: Sequence[Segment], card: Mapping[str, b
     described |= {path: data for path, data in card.items() if path not in edited}
     for path, data in described.items():
         replace_draft(to, path, data)
-    create_same(to, "dataset.json", published_description(dataset.description, segments[0]).encode())
+    create_same(to, "dataset.json", published_description(plan, segments[0]).encode())
     _read_back(plan)
     small = {path for files in shard_files(plan) for path in (files.receipt, *files.beside)}
     small |= {*needed_files(plan), *described}
-    sums = {**hash_files(to, small), **{line.name: line.sha256 for line in lines}}
+    digests = {plan.place(path): digest for path, digest in hash_files(to, small).items()}
+    sums = {**digests, **{line.name: line.sha256 for line in lines}}
     sign(to, b"".join(line.encode() for line in lines), sums, lambda: True)
     return lines
 
@@ -230,13 +231,14 @@ def check_shards(plan: Plan) -> bool:
     if damaged or any(of.receipt not in done for of in files):
         unsign(plan.to)
         return False
-    return check_signature(plan.to, {line.name: line.sha256 for line in _lines(plan)}, needed_files(plan))
+    needed = [plan.place(path) for path in needed_files(plan)]
+    return check_signature(plan.to, {line.name: line.sha256 for line in _lines(plan)}, needed)
 
 
 def _lines(plan: Plan) -> tuple[Line, ...]:
     """A line for each shard of each column."""
     return tuple(
-        Line(tar_path(column, shard), column, receipt.samples, receipt.bytes, receipt.sha256, ())
+        Line(plan.place(tar_path(column, shard)), column, receipt.samples, receipt.bytes, receipt.sha256, ())
         for column in plan.columns
         for shard, receipt in sorted(plan.receipts[column].items())
     )

@@ -97,7 +97,7 @@ def collect_facts(
 def collect_standing(plan: Plan, members: Mapping[str, tuple[str, ...]], licences: Mapping[str, int]) -> Facts:
     """The facts of a dataset that is published as it is. members: of every column; the Facts' are images'."""
     lines = [
-        Line(tar_path(IMAGES, shard), IMAGES, r.samples, r.bytes, r.sha256, members[IMAGES])
+        Line(plan.place(tar_path(IMAGES, shard)), IMAGES, r.samples, r.bytes, r.sha256, members[IMAGES])
         for shard, r in sorted(plan.receipts[IMAGES].items())
     ]
     return _facts(plan, members[IMAGES], members, lines, licences)

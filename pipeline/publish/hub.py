@@ -168,12 +168,13 @@ def refuse_beyond_limits(names: Collection[str]) -> None:
     """RequestError when a folder would hold more than the Hub takes."""
     folders = {name.rpartition("/")[0] for name in names}
     entries = Counter(path.rpartition("/")[0] for path in {*names, *folders} if path)
-    for folder, count in entries.items():
-        if count > MOST_ENTRIES:
-            raise RequestError(
-                f"a folder on the Hub holds at most {MOST_ENTRIES} files, and {folder or 'the first'} would hold "
-                f"{count}; publish with --layout packed and a larger --shard-size"
-            )
+    ((folder, count),) = entries.most_common(1)
+    if count > MOST_ENTRIES:
+        raise RequestError(
+            f"a folder on the Hub holds at most {MOST_ENTRIES} files, and {folder or 'the first'} would hold "
+            f"{count}; publish with --layout packed and a larger --shard-size, or, where an earlier version began "
+            "it, with an empty --staging"
+        )
 
 
 def names_of(folder: Path) -> list[str]:

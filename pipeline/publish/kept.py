@@ -60,10 +60,12 @@ def published_segments(plan: Plan) -> list[Segment]:
     ]
 
 
-def published_description(description: Description, first: Segment) -> Description:
+def published_description(plan: Plan, first: Segment) -> Description:
     """dataset.json as others see it. first: the first segment as the copy has it."""
-    source = without_paths(dict(description.source))
-    return replace(description, source=source, samples=first.samples, plan=first.plan)
+    source = without_paths(dict(plan.dataset.description.source))
+    return replace(
+        plan.dataset.description, source=source, samples=first.samples, plan=first.plan, spread=plan.spread
+    )
 
 
 def _digest_plan(dataset: Dataset, shard: int) -> str:

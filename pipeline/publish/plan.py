@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from t2i_shards.extractors.records import BadRecord, Count, convert_record, decode_record
+from t2i_shards.extractors.records import BadRecord, Count, Positive, convert_record, decode_record
 from t2i_shards.pipeline.dataset.aligned import check_current
 from t2i_shards.pipeline.dataset.columns import whole_column
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
@@ -22,12 +22,17 @@ from t2i_shards.pipeline.publish.config import Publication, order_shares
 from t2i_shards.pipeline.publish.pack import DALI, PICTURE, RECEIPTS, Pack, dali_folder
 from t2i_shards.pipeline.publish.survey import Survey, SurveyResult, refuse_collisions, refuse_problems
 from t2i_shards.pipeline.shards.receipt import FORMAT, Receipt, digest_json, digest_receipts, to_json
+from t2i_shards.pipeline.shards.spread_store import SpreadStore, spread_path
 from t2i_shards.pipeline.shards.store import Store
 
 CLAIM = "publish.json"
 MANIFEST = "manifest.jsonl"
 SUMS = "SHA256SUMS"
 """The last file of a publication, and the only sign that it is whole."""
+MOST_TOGETHER = 2_500
+"""Shards of a copy whose columns have a folder each: four files of images, of 10,000 that the Hub takes."""
+SPREAD = 1_000
+"""Shards in a folder of a copy of more."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,7 @@ class Claim:
     layout: str | None = None
     stones: Count | None = None
     dali: str | None = None
+    spread: Positive | None = None
 
 
 @dataclass(frozen=True)
@@ -67,6 +73,16 @@ class Plan:
     def samples_only(self) -> bool:
         """Whether a copy of the columns leaves out the rows that became no sample, as earlier ones do not."""
         return "rows" in self.claim
+
+    @property
+    def spread(self) -> int | None:
+        """How many shards a folder of the copy holds, where its columns are divided into several."""
+        spread: int | None = self.claim.get("spread")
+        return spread
+
+    def place(self, path: str) -> str:
+        """Where a file of the publication is, as others name it."""
+        return spread_path(path, self.spread) if self.spread else path
 
     @property
     def recipe(self) -> str:
@@ -180,10 +196,21 @@ def plan_publish(dataset: Dataset, asked: Publication, to: Store) -> Plan:
     }
     if asked.layout == "columns" and (standing is None or "rows" in standing):
         claim["rows"] = "samples"
+    if asked.layout == "columns" and (spread := _choose_spread(standing, len(dataset.shards))):
+        claim["spread"] = spread
+        to = SpreadStore(to, spread)
     if asked.layout == "packed" and (standing is None or DALI in standing):
         claim[DALI] = DALI
     # As it comes back from JSON, so that the two can be compared.
     return Plan(dataset, to, asked, tuple(columns), shares, receipts, json.loads(to_json(claim)), stones)
+
+
+def _choose_spread(standing: Mapping[str, Any] | None, shards: int) -> int | None:
+    """Shards in a folder. A copy that was begun continues as it is."""
+    if standing is not None:
+        spread: int | None = standing.get("spread")
+        return spread
+    return SPREAD if shards > MOST_TOGETHER else None
 
 
 def choose_columns(dataset: Dataset, asked: Sequence[str]) -> list[str]:

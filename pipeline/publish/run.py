@@ -101,18 +101,19 @@ def _publish_columns(
     copy_columns.check_columns(dataset, asked)
     check_weights(plan)
     if limit:
-        limit([path for of in copy_columns.shard_files(plan) for path in (of.receipt, of.tar, *of.beside)])
+        shards = (path for of in copy_columns.shard_files(plan) for path in (of.receipt, of.tar, *of.beside))
+        limit([plan.place(path) for path in (*shards, *copy_columns.needed_files(plan))])
     plan.begin()
     whole = copy_columns.check_shards(plan)
     counts = {column: sum(r.samples for r in plan.receipts[column].values()) for column in plan.columns}
-    done = {column: {name for name in to.names(column) if name.endswith(".json")} for column in plan.columns}
+    done = {column: {name for name in plan.to.names(column) if name.endswith(".json")} for column in plan.columns}
     left = [s for s in dataset.shards if not all(f"{shard_name(s)}.json" in done[c] for c in plan.columns)]
     told = (plan, counts, dict[str, int](), len(dataset.shards))
     if whole:
         return Published(*told, 0)
     segments = published_segments(plan)
-    recipe = published_description(dataset.description, segments[0]).recipe
-    stage = copy_columns.CopyColumns(dataset, to, plan.columns, recipe, plan.samples_only)
+    recipe = published_description(plan, segments[0]).recipe
+    stage = copy_columns.CopyColumns(dataset, plan.to, plan.columns, recipe, plan.samples_only)
     result = work("publish", stage, left, len(dataset.shards))
     if result.problems:
         return Published(*told, len(result.made), 0, tuple(result.problems))

@@ -10,6 +10,7 @@ from pathlib import Path
 from t2i_shards.extractors.atomic import cache_folder
 from t2i_shards.pipeline.errors import RequestError, describe_error
 from t2i_shards.pipeline.shards.folder_store import FolderStore
+from t2i_shards.pipeline.shards.spread_store import SpreadStore
 from t2i_shards.pipeline.shards.store import Store
 from t2i_shards.pipeline.stream.cache import ShardCache
 from t2i_shards.pipeline.stream.order import cut_blocks
@@ -28,7 +29,7 @@ def open_cache(store: Store, sizes: Iterable[int], folder: Path | None, limit: i
     blocks of shards, or the folder cannot be written, a warning says so and the shards come without a cache.
     Raises RequestError where what was asked for is not possible.
     """
-    if isinstance(store, FolderStore) or limit == 0:
+    if isinstance(store.store if isinstance(store, SpreadStore) else store, FolderStore) or limit == 0:
         return None
     try:
         return _open(store, sorted(sizes), folder, limit)
