@@ -124,6 +124,21 @@ def test_a_worker_names_what_another_attempt_cannot_mend(
     assert caught.type is kind
 
 
+def test_what_a_worker_logs_is_plain(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def train(config: TrainConfig) -> TrainSummary:
+        logging.getLogger("some.library").warning("at %s", "https://a:b@h/\x1b[2J")
+        return _summary(4, 4)
+
+    monkeypatch.setattr("t2i_shards.adapters.training.trainer.train", train)
+    monkeypatch.setattr(logging, "lastResort", logging.StreamHandler())  # as in a process that has just started
+    monkeypatch.setattr(logging.getLogger("t2i_shards"), "handlers", [])
+    monkeypatch.setattr(logging.getLogger("some.library"), "propagate", False)
+    work(_config(tmp_path))
+    assert capsys.readouterr().err == "at https://\u2026@h/\\x1b[2J\n"
+
+
 def test_a_workers_full_disk_is_no_death_to_start_again_from(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import dataclass
+from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
 
@@ -105,3 +108,26 @@ def test_a_child_has_a_limit_on_memory(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_childs_drops_are_those_of_the_decoder(data: Any, reason: str) -> None:
     with decode_in_child() as decode, pytest.raises(Drop, match=f"^{reason}$"):
         decode(data, GEOMETRY, WEB_FORMATS)
+
+
+def test_what_a_child_logs_is_plain() -> None:
+    script = """
+import logging, sys
+from t2i_shards.pipeline.stages import isolated
+
+def answer(request, data):
+    logging.getLogger("some.library").warning("at %s", data.decode())
+    return {"drop": "told"}, None
+
+isolated._answer = answer
+isolated.main(int(sys.argv[1]), 60.0, 1 << 30)
+"""
+    ours, theirs = Pipe()
+    command = [sys.executable, "-c", script, str(theirs.fileno())]
+    with subprocess.Popen(command, pass_fds=[theirs.fileno()], stderr=subprocess.PIPE, text=True) as child:
+        theirs.close()
+        ours.send_bytes(b"{}")
+        ours.send_bytes(b"https://a:b@h/\x1b[2J")
+        ours.recv_bytes()
+        ours.close()
+        assert child.communicate()[1] == "at https://\u2026@h/\\x1b[2J\n"
