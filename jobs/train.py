@@ -74,7 +74,7 @@ class TrainCommand:
                 out=out,
                 base=BaseConfig("mini"),
                 steps=steps,
-                optimizer=OptimizerConfig(batch=16, lr=3e-3, timesteps="uniform"),
+                optimizer=OptimizerConfig(batch=16, lr=3e-3, timesteps="uniform", weighting="snr"),
                 record=RecordConfig(validation=held_out, validate_every=30),
                 compute=ComputeConfig(threads=1),
             ),

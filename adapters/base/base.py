@@ -76,6 +76,10 @@ class Base(Protocol):
         """Timesteps on which the denoiser was trained."""
 
     @property
+    def loss_weights(self) -> torch.Tensor:
+        """float32 (time_steps,): how much a squared error of `denoise` counts at each, in weighted losses."""
+
+    @property
     def objective(self) -> Mapping[str, Any]:
         """What decides `target` beside the networks; empty where it is the noise."""
 

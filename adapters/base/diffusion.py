@@ -28,6 +28,13 @@ DDIM: dict[str, Any] = {
 diffusers then takes suits models of pixels, and clips latents as if they ended at 1."""
 
 
+GAMMA = 5.0
+"""Of min-SNR weighting (Hang et al., arXiv 2303.09556): timesteps with little noise count less."""
+COARSE = 0.5
+"""Exponent by which timesteps with more noise than signal count more. The layout and the colours of a picture are
+decided there, where a large error of the picture is a small error of the noise."""
+
+
 @dataclass(frozen=True)
 class Diffusion:
     """scheduler: the betas, and what the denoiser predicts."""
@@ -37,6 +44,20 @@ class Diffusion:
     @property
     def time_steps(self) -> int:
         return int(self.scheduler.config.num_train_timesteps)
+
+    @property
+    def loss_weights(self) -> torch.Tensor:
+        """float32 (time_steps,): min-SNR, and more for timesteps with more noise than signal.
+
+        That is min(SNR, GAMMA) * max(1, SNR ** -COARSE) of an error of the picture, of which an error of the noise
+        is SNR times as large, and one of the velocity SNR + 1 times.
+        """
+        kept = self.scheduler.alphas_cumprod.double()
+        snr = kept / (1 - kept)
+        of_picture = torch.where(snr < 1, snr ** (1 - COARSE), snr.clamp(max=GAMMA))
+        epsilon = self.scheduler.config.prediction_type == "epsilon"
+        weights: torch.Tensor = of_picture / (snr if epsilon else snr + 1)
+        return weights.float()
 
     @property
     def objective(self) -> dict[str, Any]:

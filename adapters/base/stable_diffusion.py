@@ -60,6 +60,10 @@ class StableDiffusion:
         return self.diffusion.time_steps
 
     @property
+    def loss_weights(self) -> torch.Tensor:
+        return self.diffusion.loss_weights
+
+    @property
     def objective(self) -> dict[str, Any]:
         return self.diffusion.objective
 

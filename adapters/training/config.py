@@ -18,10 +18,11 @@ from t2i_shards.adapters.training.data import DataConfig
 from t2i_shards.pipeline.errors import RequestError
 
 Schedule = Literal["cubic", "uniform"]
+Weighting = Literal["snr"]
 
 DECIDE = (
-    "condition", "adapter", "batch", "lr", "timesteps", "validation", "seed", "flip", "empty_captions",
-    "threshold", "precision", "clip", "ema", "buckets", "live",
+    "condition", "adapter", "batch", "lr", "timesteps", "weighting", "validation", "seed", "flip",
+    "empty_captions", "threshold", "precision", "clip", "ema", "buckets", "live",
 )  # fmt: skip
 """The options that decide the adapter: a run that was begun with others is refused by name."""
 
@@ -81,6 +82,9 @@ class OptimizerConfig:
     """Adam's learning rate; 1e-5 as in the paper, the tiny base takes 3e-3."""
     timesteps: Schedule = "cubic"
     """Which time steps are drawn: more early ones (cubic, as in the paper) or uniform."""
+    weighting: Weighting | None = None
+    """Weight the errors of time steps by their ratio of signal to noise: min-SNR, and more for the noisiest, so
+    that a small base's adapters follow sooner. All count alike when not given, as in the paper."""
     clip: float | None = None
     """Norm to which the gradients of a step are scaled down; 0 scales none, as in the paper. 1 when not given, and
     none in a run that was begun before there was this option."""

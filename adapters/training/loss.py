@@ -12,7 +12,7 @@ from t2i_shards.adapters.base import Base, PromptEmbeds
 from t2i_shards.adapters.base.load import DTYPES
 from t2i_shards.adapters.options import Precision
 from t2i_shards.adapters.training.batch import Batch, scale_control_images, scale_pictures
-from t2i_shards.adapters.training.config import Schedule
+from t2i_shards.adapters.training.config import Schedule, Weighting
 
 
 def cubic(u: torch.Tensor, steps: int) -> torch.Tensor:
@@ -52,7 +52,8 @@ class Objective:
     """How batches become a loss.
 
     embed: captions -> prompt embeddings. extract: pictures, uint8 (N, 3, H, W) -> control images, uint8
-    (N, C, H, W), for conditions that no column holds.
+    (N, C, H, W), for conditions that no column holds. weighting: "snr" weights the errors by the base's
+    `loss_weights` over their mean.
     """
 
     base: Base
@@ -61,6 +62,7 @@ class Objective:
     precision: Precision
     embed: Callable[[Sequence[str]], PromptEmbeds]
     extract: Callable[[torch.Tensor], torch.Tensor] | None = None
+    weighting: Weighting | None = None
 
     def add_noise(self, batch: Batch) -> NoisyLatents:
         """Encode pictures and captions, and noise each latent to its time step.
@@ -87,14 +89,18 @@ class Objective:
         return NoisyLatents(noisy, target, timesteps, self.embed(batch.captions), conditions)
 
     def loss(self, adapter: Network, noisy: NoisyLatents) -> torch.Tensor:
-        """Mean squared error of the prediction, a scalar."""
+        """Mean squared error of the prediction, weighted as asked: a scalar."""
         height, width = noisy.conditions.shape[-2:]
         with self.rounding():
             features = adapter(noisy.conditions)
             predicted = self.base.denoise(
                 noisy.latents, noisy.timesteps, noisy.prompt_embeds, features, (height, width)
             )
-        return torch.nn.functional.mse_loss(predicted.float(), noisy.target)
+        if self.weighting is None:
+            return torch.nn.functional.mse_loss(predicted.float(), noisy.target)
+        weights = self.base.loss_weights
+        errors = (predicted.float() - noisy.target).square().mean(dim=(1, 2, 3))
+        return ((weights / weights.mean()).to(errors.device)[noisy.timesteps] * errors).mean()
 
     def rounding(self) -> AbstractContextManager[object]:
         """Products in the asked precision; weights stay as they are."""

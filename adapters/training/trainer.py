@@ -112,7 +112,13 @@ class Training:
         self.texts = open_texts(config.texts, base)
         embed = self.texts.embed if self.texts else base.embed
         self.objective = Objective(
-            base, config.data.condition, config.optimizer.timesteps, config.base.precision, embed, self.live
+            base,
+            config.data.condition,
+            config.optimizer.timesteps,
+            config.base.precision,
+            embed,
+            self.live,
+            config.optimizer.weighting,
         )
         self._claim()
         micro = self.rank_batch.micro

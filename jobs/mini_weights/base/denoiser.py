@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from t2i_shards.adapters.base.diffusion import Diffusion
 from t2i_shards.jobs.mini_weights.base.latents import mirror_captions
 from t2i_shards.jobs.mini_weights.base.plan import Plan
 from t2i_shards.jobs.mini_weights.base.scenes import CHUNK
@@ -24,11 +25,6 @@ if TYPE_CHECKING:
 NAME = "unet"
 EMPTY = 0.1
 """Share of the captions that are left out, for guidance."""
-GAMMA = 5.0
-"""Of min-SNR weighting (Hang et al., arXiv 2303.09556): time steps with little noise count less."""
-COARSE = 0.5
-"""Exponent by which time steps with more noise than signal count more. Skies and colours are decided there,
-where a large error of the picture is a small error of the noise."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +60,7 @@ def train(
 
     unet, text_encoder = both.train()["unet"], both["text_encoder"]
     optimizer = torch.optim.AdamW(both.parameters(), betas=(0.9, 0.99), weight_decay=0.01, fused=True)
-    ratio = scheduler.alphas_cumprod / (1 - scheduler.alphas_cumprod)  # of signal to noise
-    weights = (GAMMA / ratio).clamp(max=1) * ratio.clamp(max=1) ** -COARSE
+    weights = Diffusion(scheduler).loss_weights
     batch = plan.batch // world.world_size
     course = Course(
         NAME,
@@ -77,7 +72,7 @@ def train(
     )
 
     def loss(step: int) -> Mapping[str, Tensor]:
-        latents, tokens, times = draw_batch(lesson, key := (plan.seed, step, world.rank), batch, len(ratio))
+        latents, tokens, times = draw_batch(lesson, key := (plan.seed, step, world.rank), batch, len(weights))
         noise = torch.from_numpy(np.random.default_rng((*key, 1)).standard_normal(latents.shape, np.float32))
         noisy = scheduler.add_noise(torch.from_numpy(latents), noise, torch.from_numpy(times))
         context = text_encoder(torch.from_numpy(tokens))[0]

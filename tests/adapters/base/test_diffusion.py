@@ -38,6 +38,36 @@ def test_what_is_added_and_what_is_to_be_predicted(tiny: StableDiffusion, predic
     torch.testing.assert_close(diffusion.target(latents, noise, timesteps).double(), target, rtol=0, atol=1e-5)
 
 
+def test_loss_weights_are_min_snr_and_more_where_noise_exceeds_signal(tiny: StableDiffusion) -> None:
+    weights = make_diffusion(tiny, {}).loss_weights.double()
+    kept = tiny.scheduler.alphas_cumprod.double()
+    snr = kept / (1 - kept)
+    clear, noisy = snr >= 1, snr < 1
+    torch.testing.assert_close(weights[clear], (5 / snr[clear]).clamp(max=1), rtol=1e-5, atol=0)
+    torch.testing.assert_close(weights[noisy], snr[noisy] ** -0.5, rtol=1e-5, atol=0)
+
+
+def test_an_error_of_the_picture_counts_alike_whatever_is_predicted(tiny: StableDiffusion) -> None:
+    """A wrong picture makes another error of the noise than of the velocity: the weights make up for it."""
+    timesteps, latents, noise = torch.arange(1000), draw(0)[:1, :1, :1, :1], draw(1)[:1, :1, :1, :1]
+    kept = tiny.scheduler.alphas_cumprod.view(-1, 1, 1, 1)
+    wrong = (kept / (1 - kept)).sqrt(), (1 / (1 - kept)).sqrt()
+    counted = []
+    for prediction, error in zip(("epsilon", "v_prediction"), wrong, strict=True):
+        diffusion = make_diffusion(tiny, {"prediction_type": prediction})
+        shifted = latents + 0.1
+        noisy = diffusion.add_noise(latents, noise, timesteps)
+        other = (noisy - kept.sqrt() * shifted) / (1 - kept).sqrt()
+        difference = diffusion.target(shifted, other, timesteps) - diffusion.target(latents, noise, timesteps)
+        torch.testing.assert_close(difference.abs(), 0.1 * error, rtol=1e-2, atol=1e-5)
+        counted.append(diffusion.loss_weights * difference.square().flatten())
+    torch.testing.assert_close(*counted, rtol=1e-2, atol=1e-6)
+
+
+def test_loss_weights_are_finite_at_pure_noise(tiny: StableDiffusion) -> None:
+    assert make_diffusion(tiny, ZERO_SNR).loss_weights.isfinite().all()
+
+
 @pytest.mark.parametrize("change", [{}, {"prediction_type": "v_prediction"}, ZERO_SNR])
 @pytest.mark.parametrize("steps", [1, 8, 50])
 def test_a_denoiser_that_is_always_right_leads_to_the_latents(

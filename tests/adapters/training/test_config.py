@@ -58,7 +58,8 @@ def test_configuration_needs_no_torch() -> None:
 
 FLAGS = """
 R --condition sketch --out RUN --column c --mix 1 --base b --adapter small --steps 9 --batch 4 --micro-batch 2
---lr 0.5 --timesteps uniform --empty-captions 0.25 --flip --threshold random --clip 2 --ema 0.5 --precision bf16
+--lr 0.5 --timesteps uniform --weighting snr --empty-captions 0.25 --flip --threshold random --clip 2 --ema 0.5
+--precision bf16
 --gradient-checkpointing --compile --no-duplicates --size 128 --variant mini --weights W --validation 7
 --validate-every 8 --sample-every 6 --checkpoint-every 3 --keep 5 --seed 11 --skip-damaged 1 --cache C --cache-gb 2
 --text-cache T --text-cache-gb 3 --lanes 2 --loaders 4 --device cpu --threads 1
@@ -81,7 +82,8 @@ def test_the_flags_are_what_they_always_were() -> None:
         }
     assert asked == {
         "condition": "sketch", "out": Path("RUN"), "column": "c", "mix": (1.0,), "base": "b", "adapter": "small",
-        "steps": 9, "batch": 4, "micro_batch": 2, "lr": 0.5, "timesteps": "uniform", "empty_captions": 0.25,
+        "steps": 9, "batch": 4, "micro_batch": 2, "lr": 0.5, "timesteps": "uniform", "weighting": "snr",
+        "empty_captions": 0.25,
         "flip": True, "threshold": "random", "clip": 2.0, "ema": 0.5, "precision": "bf16",
         "gradient_checkpointing": True, "compile": True, "duplicates": False, "size": 128, "variant": "mini",
         "weights": Path("W"), "validation": 7, "validate_every": 8, "sample_every": 6, "checkpoint_every": 3,
@@ -103,5 +105,5 @@ def test_run_json_is_what_it_always_was(tiny: Base, tmp_path: Path) -> None:
         "condition": "sketch", "adapter": "tiny", "batch": 2, "lr": 0.001, "timesteps": "cubic", "validation": 2,
         "seed": 0, "flip": True, "empty_captions": 0.0, "threshold": "fixed", "precision": "fp32", "clip": 2.0,
         "ema": 0.5, "buckets": False, "live": None, "size": 64, "data": "0" * 64, "base": digest_base(tiny),
-        "threshold_per": None,
+        "threshold_per": None, "weighting": None,
     }  # fmt: skip

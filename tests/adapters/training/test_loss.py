@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from t2i_shards.adapters.base import Base, StableDiffusion
@@ -41,3 +43,19 @@ def test_noise_is_added_by_the_bases_own_schedule(tiny: StableDiffusion) -> None
     expected = kept.sqrt() * clean + (1 - kept).sqrt() * batch.noises
     torch.testing.assert_close(noisy.latents, expected, atol=1e-4, rtol=1e-4)
     assert not noisy.latents.requires_grad
+
+
+def test_a_weighted_loss_counts_each_error_by_its_time_step(tiny: StableDiffusion) -> None:
+    batch = make_batch()
+    plain = make_objective(tiny)
+    noisy = replace(plain.add_noise(batch), timesteps=torch.tensor([100, 900]))
+    adapter = make_adapter(adapter_config_for("base", 1, tiny.widths), seed=0)
+    with torch.no_grad():
+        features, shape = adapter(noisy.conditions), (64, 64)
+        predicted = tiny.denoise(noisy.latents, noisy.timesteps, noisy.prompt_embeds, features, shape)
+        errors = (predicted - noisy.target).square().mean(dim=(1, 2, 3))
+        weights = tiny.loss_weights[noisy.timesteps] / tiny.loss_weights.mean()
+        weighted = replace(plain, weighting="snr").loss(adapter, noisy)
+        torch.testing.assert_close(weighted, (weights * errors).mean())
+        torch.testing.assert_close(plain.loss(adapter, noisy), errors.mean())
+    assert weights[1] > 2 * weights[0]
