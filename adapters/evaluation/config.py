@@ -33,6 +33,9 @@ class EvaluateConfig:
     """The adapter: RUN/adapter, RUN, or a file."""
     out: Path | None = None
     """Folder for the pictures and the table; RUN/evaluation when not given. What is there is not made again."""
+    without: Path | None = None
+    """Folder for the pictures without the adapter, which evaluations of several adapters share; in OUT when not
+    given."""
     column: str | None = None
     """The condition's column, where its name is not the condition's."""
     samples: int | None = None
@@ -45,6 +48,8 @@ class EvaluateConfig:
     """Side of the square cut from the middle; the RUN's, or the pictures' shortest side, when not given."""
     variant: str | None = None
     """Which extractor looks at the pictures; the column's own when not given."""
+    enlarge: int | None = None
+    """Side to which smaller pictures are enlarged for the extractor, whose network knows larger ones."""
     weights: Path | None = None
     """A folder with weight files: of the extractor, of Inception-v3 (FID) and of CLIP."""
     batch: int = 8
@@ -73,8 +78,10 @@ class EvaluateConfig:
         if (self.adapter is None) == (self.controlnet is None):
             raise RequestError("evaluate needs --adapter or --controlnet, and not both: what is to be evaluated")
         check_condition(self.condition)
-        if self.size is not None and (self.size <= 0 or self.size % SIZE_MULTIPLE):
-            raise RequestError(f"--size must be a positive multiple of {SIZE_MULTIPLE}, not {self.size}")
+        for name in ("size", "enlarge"):
+            side = getattr(self, name)
+            if side is not None and (side <= 0 or side % SIZE_MULTIPLE):
+                raise RequestError(f"--{name} must be a positive multiple of {SIZE_MULTIPLE}, not {side}")
 
     @property
     def subject(self) -> Path:

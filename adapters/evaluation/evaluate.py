@@ -18,7 +18,7 @@ from t2i_shards.adapters.base import Base, load_base
 from t2i_shards.adapters.base.load import DTYPES, choose_device
 from t2i_shards.adapters.evaluation.config import EvaluateConfig
 from t2i_shards.adapters.evaluation.example import choose_wrong
-from t2i_shards.adapters.evaluation.fidelity import count_fidelity
+from t2i_shards.adapters.evaluation.fidelity import Extract, count_fidelity, enlarge_for
 from t2i_shards.adapters.evaluation.image_metrics import Judge, Networks
 from t2i_shards.adapters.evaluation.interval import Counts, estimate, estimate_difference
 from t2i_shards.adapters.evaluation.report import (
@@ -39,7 +39,6 @@ from t2i_shards.adapters.evaluation.subject import read_subject
 from t2i_shards.adapters.evaluation.variants import EvalExamples, Maker, Pictures, Progress, Way
 from t2i_shards.adapters.inference.sampler import to_pixels
 from t2i_shards.extractors.atomic import write_file, write_json
-from t2i_shards.extractors.base import Extractor
 from t2i_shards.extractors.maps.crop import SIZE_MULTIPLE
 from t2i_shards.extractors.registry import EXTRACTORS, format_of
 from t2i_shards.pipeline.dataset.dataset import Dataset
@@ -63,7 +62,7 @@ def evaluate(
     subject = read_subject(config, device)
     eval_samples = choose_samples(config)
     variant = config.variant or _variant_of_column(config)
-    extractor = load_extractor(config.condition, variant, config.weights, device)
+    extractor = enlarge_for(load_extractor(config.condition, variant, config.weights, device), config.enlarge)
     base = load_base(config.base, device, DTYPES[config.precision])
     subject.suit(base)
     size = config.size or eval_samples.size or _shortest_side(eval_samples)
@@ -104,7 +103,8 @@ def evaluate(
         "seed": config.seed,
         "seeds": config.seeds,
         **config.sampling.record(),
-        "extractor": f"{config.condition}, variant {variant}",
+        "extractor": f"{config.condition}, variant {variant}"
+        + (f", from pictures enlarged to {config.enlarge} pixels" if config.enlarge else ""),
         "kind": subject.kind,
         "adapter": str(subject.path),
         "adapter_sha256": subject.digest,
@@ -129,7 +129,7 @@ def evaluate(
 
 
 def _count(
-    condition: str, example: Mapping[str, Sequence[Any]], pictures: Pictures, extractor: Extractor, seeds: int
+    condition: str, example: Mapping[str, Sequence[Any]], pictures: Pictures, extractor: Extract, seeds: int
 ) -> dict[str, Counts]:
     """What is counted of each sample, of all seeds together, against each series of maps, by its title.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -73,15 +73,18 @@ class Maker:
     def make(self, way: Way) -> Pictures:
         """The pictures of one way; those that are there already are not made again."""
         config = self._config
+        folder, sampling = self._folder / way.name, config.sampling
+        if not way.drawn:  # how much adapters count changes nothing
+            folder, sampling = config.without or folder, replace(sampling, scale=1.0, active_steps="all")
         image_folder = ImageFolder(
-            self._folder / way.name,
+            folder,
             {
                 "base": self.base_digest,
                 "adapter": self._subject.digest if way.drawn else None,
                 "size": self._examples.size,
                 "precision": config.precision,
                 "batch": config.batch,
-                **config.sampling.record(),
+                **sampling.record(),
                 **self._base.describe_sampler(),
             },
         )

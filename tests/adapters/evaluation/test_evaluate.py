@@ -195,6 +195,25 @@ def test_several_seeds_are_several_pictures_of_the_same_samples(
     assert evaluation.verdict == one.verdict
 
 
+def test_pictures_without_the_adapter_are_shared_by_evaluations_of_others(
+    root: str, adapter: Path, obedient: list[list[str]], tmp_path: Path
+) -> None:
+    first, second, alone = (
+        evaluate(
+            ask(root, adapter, tmp_path / name, without=shared, sampling=Sampling(1, 1, scale)), networks=TOYS
+        )
+        for name, shared, scale in (
+            ("first", tmp_path / "shared", 1.0),
+            ("second", tmp_path / "shared", 1.5),
+            ("alone", None, 1.5),
+        )
+    )
+    assert [len(call) for call in obedient] == [3, 1] * (3 + 2 + 3), "the second made none without the adapter"
+    assert len(list((tmp_path / "shared").glob("*.png"))) == 4
+    assert not (tmp_path / "second" / "pictures" / "without").exists()
+    assert second.rows == alone.rows == first.rows
+
+
 def test_what_is_there_is_not_made_again(
     root: str, adapter: Path, obedient: list[list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

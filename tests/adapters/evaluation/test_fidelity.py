@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from t2i_shards.adapters.evaluation.fidelity import TOGETHER, extract_again, measure_fidelity
+from t2i_shards.adapters.evaluation.fidelity import TOGETHER, enlarge_for, extract_again, measure_fidelity
 from t2i_shards.extractors.depth import to_distance
 from t2i_shards.extractors.maps.people import People
 from t2i_shards.extractors.registry import format_of
@@ -158,3 +158,33 @@ def test_what_few_measures_need_is_not_imported_with_all() -> None:
         [sys.executable, "-c", code], cwd=CHECKOUT, capture_output=True, text=True, check=True, timeout=600
     )
     assert done.stdout == "set()\n"
+
+
+class Enlarges:
+    """Sees in pictures of 128 pixels what `maps` are in pictures of 64."""
+
+    def __init__(self, condition: str, maps: Maps) -> None:
+        self.format, self._maps = format_of(condition), maps
+
+    def __call__(self, pictures: np.ndarray) -> Maps:
+        assert pictures.shape[1:] == (128, 128, 3)
+        if self.format.is_numeric:
+            whole = (slice(0, 128), slice(0, 128))
+            return [self.format.place(condition_map, (128, 128), whole) for condition_map in self._maps]
+        return [condition_map.repeat(2, axis=0).repeat(2, axis=1) for condition_map in self._maps]
+
+
+@pytest.mark.parametrize("condition", ["sketch", "depth", "keypose", "seg"])
+def test_what_is_seen_in_enlarged_pictures_is_of_the_pictures_own_size(condition: str) -> None:
+    maps = maps_of(condition)
+    if condition == "keypose":
+        maps = [People(64, 64, people.keypoints) for people in maps]
+    found = enlarge_for(Enlarges(condition, maps), 128)(PICTURES)  # type: ignore[arg-type]
+    assert all(
+        np.array_equal(a, b) if condition != "keypose" else a == b for a, b in zip(found, maps, strict=True)
+    )
+
+
+def test_pictures_that_are_large_enough_are_seen_as_they_are() -> None:
+    sees = Sees([1, 2, 3])
+    assert enlarge_for(sees, 64)(PICTURES) == [1, 2, 3]  # type: ignore[arg-type]
