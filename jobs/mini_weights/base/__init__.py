@@ -13,8 +13,8 @@ from t2i_shards.jobs.command import Summary
 from t2i_shards.jobs.mini_weights.base.plan import HELD_OUT, Plan
 from t2i_shards.pipeline.errors import RequestError
 
-Part = Literal["autoencoder", "unet"]
-PARTS: tuple[Part, ...] = ("autoencoder", "unet")
+Part = Literal["autoencoder", "decoder", "unet"]
+PARTS: tuple[Part, ...] = ("autoencoder", "decoder", "unet")
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,8 @@ class MiniBaseCommand:
     """
 
     only: tuple[Part, ...] = ()
-    """Which parts are trained; both, or with --continue the UNet. The other is taken as it is."""
+    """Which parts are trained; all, or with --continue the UNet. Others are taken as they are. The decoder is that
+    of the autoencoder, and can be trained further at any time: latents stay as they are."""
     out: Path = Path("runs/mini-base")
     """Where scenes, checkpoints and the folder mini go."""
     further: Annotated[bool, tyro.conf.arg(name="continue")] = False
@@ -80,7 +81,7 @@ class MiniBaseCommand:
 
             plan = replace(plan, seed=1 + max(part["seed"] for part in read_recipe()["parts"]))
         changed = {name: getattr(self, name) for name in ("seed", "scenes", "batch")}
-        changed |= dict.fromkeys(("vae_steps", "steps"), self.steps)
+        changed |= dict.fromkeys(("vae_steps", "decoder_steps", "steps"), self.steps)
         return replace(plan, **{name: value for name, value in changed.items() if value is not None})
 
     def _measure(self) -> Summary:

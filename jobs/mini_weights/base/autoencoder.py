@@ -61,11 +61,7 @@ def train(plan: Plan, vae: AutoencoderKL, scenes: Captioned, folder: Path, say: 
 
 
 def losses(vae: AutoencoderKL, pictures: Tensor, key: tuple[int, ...]) -> Mapping[str, Tensor]:
-    """Absolute and squared error, that of cells' colours and of the differences between neighbours, and a weak
-    divergence.
-
-    The differences are what keeps thin limbs: a limb that is left out costs little in the rest.
-    """
+    """What `compare` finds, and a weak divergence."""
     import torch
 
     with torch.autocast("cpu", torch.bfloat16):
@@ -75,12 +71,21 @@ def losses(vae: AutoencoderKL, pictures: Tensor, key: tuple[int, ...]) -> Mappin
     noise = torch.from_numpy(np.random.default_rng((*key, 1)).standard_normal(mean.shape, np.float32))
     with torch.autocast("cpu", torch.bfloat16):
         again = vae.decode(mean + noise * torch.exp(logvar / 2)).sample.float()
+    divergence = 0.5 * (mean**2 + logvar.exp() - 1 - logvar).mean()
+    return {**compare(again, pictures), "kl": KL * divergence}
+
+
+def compare(again: Tensor, pictures: Tensor) -> Mapping[str, Tensor]:
+    """Absolute and squared error, that of cells' colours and of the differences between neighbours.
+
+    The differences are what keeps thin limbs: a limb that is left out costs little in the rest.
+    """
+    import torch
+
     error = again - pictures
     edges = (error[..., 1:] - error[..., :-1]).abs().mean() + (error[..., 1:, :] - error[..., :-1, :]).abs().mean()
     colour = COLOUR * torch.nn.functional.avg_pool2d(error, STRIDE).abs().mean()
-    parts = {"absolute": error.abs().mean(), "squared": (error**2).mean(), "edges": edges, "colour": colour}
-    divergence = 0.5 * (mean**2 + logvar.exp() - 1 - logvar).mean()
-    return {**parts, "kl": KL * divergence}
+    return {"absolute": error.abs().mean(), "squared": (error**2).mean(), "edges": edges, "colour": colour}
 
 
 def draw_crops(scenes: Captioned, key: tuple[int, ...], batch: int, crop: int) -> np.ndarray:

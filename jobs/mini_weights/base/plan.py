@@ -22,6 +22,9 @@ class Plan:
     """The first of the scenes; crops of more look the same."""
     vae_steps: int = 8000
     vae_batch: int = 8
+    decoder_steps: int = 5200
+    """Of the decoder alone, on whole scenes."""
+    decoder_batch: int = 4
     steps: int = 40000
     """Of the UNet and the text encoder."""
     batch: int = 32

@@ -75,8 +75,8 @@ def _tell(name: str, learnt: Learnt, plan: Plan) -> dict[str, Any]:
     return {
         "part": name,
         "seed": plan.seed,
-        "scenes": plan.scenes if name == "unet" else min(plan.scenes, plan.vae_scenes),
-        "batch": plan.batch if name == "unet" else plan.vae_batch,
+        "scenes": min(plan.scenes, plan.vae_scenes) if name == "autoencoder" else plan.scenes,
+        "batch": {"autoencoder": plan.vae_batch, "decoder": plan.decoder_batch, "unet": plan.batch}[name],
         "steps": learnt.steps,
         "cpu_hours": round(learnt.seconds / 3600, 2),
     }

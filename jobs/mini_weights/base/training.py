@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from t2i_shards.jobs.mini_weights.base import autoencoder, denoiser
+from t2i_shards.jobs.mini_weights.base import autoencoder, decoder, denoiser
 from t2i_shards.jobs.mini_weights.base.first import carry_colours
 from t2i_shards.jobs.mini_weights.base.latents import load_latents, measure_scale
 from t2i_shards.jobs.mini_weights.base.plan import Plan
@@ -51,9 +51,10 @@ def train_base(asked: Asked, say: Say, world: World) -> Path | None:
         base = _begin(asked, scenes)
         done = {
             "autoencoder": _train_vae(asked, base, scenes, say, world),
+            "decoder": _train_decoder(asked, base, scenes, say, world),
             "unet": _train_unet(asked, base, scenes, say, world),
         }
-        if done["unet"] is None:
+        if done["unet"] is None and not asked.further:
             return None
         folder = asked.out / "mini"
         if world.is_main:
@@ -95,6 +96,16 @@ def _train_vae(asked: Asked, base: StableDiffusion, scenes: Captioned, say: Say,
     elif not asked.further:
         raise RequestError(f"there is no autoencoder in {asked.out} yet: train it first, with --only autoencoder")
     return learnt
+
+
+def _train_decoder(
+    asked: Asked, base: StableDiffusion, scenes: Captioned, say: Say, world: World
+) -> Learnt | None:
+    """What is learnt of the encoder's latents does not depend on it."""
+    parts = decoder.parts_of(base.vae)
+    return _part(
+        asked, "decoder", parts, lambda: decoder.train(asked.plan, base.vae, scenes, asked.out, say, world)
+    )
 
 
 def _train_unet(asked: Asked, base: StableDiffusion, scenes: Captioned, say: Say, world: World) -> Learnt | None:

@@ -29,7 +29,18 @@ from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.scenes import labels, render
 from tests.adapters.ranks import run_ranks
 
-MICRO = Plan(seed=7, scenes=4, vae_steps=2, vae_batch=2, steps=2, batch=2, fall=0.5, kept_every=1)
+MICRO = Plan(
+    seed=7,
+    scenes=4,
+    vae_steps=2,
+    vae_batch=2,
+    decoder_steps=2,
+    decoder_batch=1,
+    steps=2,
+    batch=2,
+    fall=0.5,
+    kept_every=1,
+)
 BOTH = ("autoencoder", "unet")
 
 
@@ -93,6 +104,19 @@ def test_it_goes_on_from_the_shipped_weights(tmp_path: Path) -> None:
     assert changed == {"unet/diffusion_pytorch_model.safetensors", "text_encoder/model.safetensors"}
     name = "unet/diffusion_pytorch_model.safetensors"
     old, new = (load_file(place / name) for place in (FOLDER, folder))
+    assert all((old[key].float() - new[key].float()).abs().max() < 0.02 for key in old)
+
+
+def test_a_decoder_that_is_trained_further_leaves_all_else_to_the_bit(tmp_path: Path) -> None:
+    folder = train(tmp_path, ("decoder",), further=True)
+    assert read_recipe(folder)["parts"][-1]["part"] == "decoder"
+    after, before = weights_of(folder), read_sums(FOLDER)
+    name = "vae/diffusion_pytorch_model.safetensors"
+    assert {changed for changed, digest in after.items() if digest != before[changed]} == {name}
+    old, new = (load_file(place / name) for place in (FOLDER, folder))
+    moved = {key for key in old if not torch.equal(old[key], new[key])}
+    assert moved
+    assert all(key.startswith(("decoder.", "post_quant_conv.")) for key in moved)
     assert all((old[key].float() - new[key].float()).abs().max() < 0.02 for key in old)
 
 
