@@ -18,7 +18,15 @@ from t2i_shards.jobs.evaluate import EvaluateCommand
 from t2i_shards.jobs.extract import ExtractCommand
 from t2i_shards.jobs.ingest import IngestOptions, IngestScenes
 from t2i_shards.jobs.mini_weights.base.plan import HELD_OUT
-from t2i_shards.jobs.miniature.recipe import NAMES, SAMPLING, SEED, TRUTHS, Name, plan_evaluation, plan_training
+from t2i_shards.jobs.miniature.recipe import (
+    NAMES,
+    SEED,
+    TRUTHS,
+    Name,
+    describe_recipe,
+    plan_evaluation,
+    plan_training,
+)
 from t2i_shards.jobs.miniature.table import table_lines
 from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.image.geometry import Geometry
@@ -38,7 +46,7 @@ class MiniatureCommand:
     """Which conditions have a row."""
     scenes: int = 4000
     """How many scenes the adapters learn from."""
-    steps: int = 2000
+    steps: int = 1500
     """Training steps of each adapter, of 16 samples."""
     samples: int = 256
     """How many held-out scenes each adapter is evaluated on."""
@@ -83,13 +91,10 @@ class MiniatureCommand:
 
     def _row(self, condition: Name, learnt: Path, held_out: Path) -> dict[str, Any]:
         """Train and evaluate, unless just that was done."""
-        from t2i_shards.adapters.base.mini import read_sums
-
         asked = {
             "condition": condition,
             **{name: getattr(self, name) for name in ("scenes", "steps", "samples", "seeds")},
-            "guidance": SAMPLING.guidance,
-            "base": read_sums()["unet/diffusion_pytorch_model.safetensors"],
+            **describe_recipe(),
         }
         path = self.out / "rows" / f"{condition}.json"
         done = _read(path)

@@ -27,13 +27,15 @@ HEADS = (
 def table_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Markdown: the error of each condition (1 - F1, AbsRel, 1 - PCK, 1 - mIoU, colour error), with intervals."""
     asked = rows[0]["asked"]
+    sampling = asked["sampling"]
     return [
         f"| {' | '.join(HEADS)} |",
         f"|{'---|' * len(HEADS)}",
         *(_line(row) for row in rows),
         "",
         f"{asked['samples']} held-out scenes, {asked['seeds']} seeds each; {asked['steps']:,} steps of 16; "
-        f"guidance {asked['guidance']:g}; 95% intervals by bootstrap over the scenes.",
+        f"{sampling['steps']} DDIM steps, guidance {sampling['guidance']:g}, scale {sampling['scale']:g}; "
+        "95% intervals by bootstrap over the scenes.",
         *(f"- {row['verdict']['line']}" for row in rows),
     ]
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from t2i_shards.adapters.base.mini import read_sums
 from t2i_shards.adapters.evaluation.report import ANOTHER, CEILING, FOLLOWS_ANOTHER, OWN_PICTURE, WITH, WITHOUT
 from t2i_shards.jobs.__main__ import parse
 from t2i_shards.jobs.miniature import MiniatureCommand
+from t2i_shards.jobs.miniature.recipe import describe_recipe
 from t2i_shards.jobs.miniature.table import table_lines
 from t2i_shards.pipeline.errors import RequestError
 
@@ -23,7 +23,7 @@ def row(condition: str, measure: str, *values: float) -> dict[str, Any]:
         {"pictures": title, measure: value, "intervals": {measure: [value - 0.01, value + 0.02]}}
         for title, value in zip(TITLES, values, strict=True)
     ]
-    asked = {"condition": condition, "samples": 8, "seeds": 2, "steps": 100, "guidance": 2.0}
+    asked = {"condition": condition, "samples": 8, "seeds": 2, "steps": 100, **describe_recipe()}
     hours = {"training": 0.5, "evaluation": 0.25}
     return {"asked": asked, "cpu_hours": hours, "rows": rows, "verdict": {"line": f"{condition} is followed"}}
 
@@ -60,8 +60,7 @@ def test_a_row_that_is_done_is_not_made_again(tmp_path: Path, monkeypatch: pytes
         "steps": 7,
         "samples": 8,
         "seeds": 3,
-        "guidance": 2.0,
-        "base": read_sums()["unet/diffusion_pytorch_model.safetensors"],
+        **describe_recipe(),
     }
     (tmp_path / "rows").mkdir()
     (tmp_path / "rows" / "sketch.json").write_text(json.dumps(done))
