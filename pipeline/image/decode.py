@@ -10,7 +10,7 @@ from t2i_shards.pipeline.errors import Drop
 from t2i_shards.pipeline.image.geometry import Geometry
 from t2i_shards.pipeline.image.jpeg import choose_factor, decode_jpeg
 from t2i_shards.pipeline.image.opened import DAMAGED, Opened, open_picture
-from t2i_shards.pipeline.image.orientation import SIDEWAYS, read_orientation, turn_upright
+from t2i_shards.pipeline.image.orientation import SIDEWAYS, TURNED, read_orientation, turn_upright
 from t2i_shards.pipeline.image.profile import Profile, find_profile
 from t2i_shards.pipeline.image.rgb import convert_to_rgb, convert_to_srgb
 from t2i_shards.pipeline.image.stored import Picture
@@ -26,11 +26,13 @@ class Decoded:
     have been decoded at a half, a quarter or an eighth of it.
 
     profile: the name of the colour profile out of which it was converted to sRGB, None where it was not.
+    turned: its pixels are stored another way up, and were turned or mirrored as its EXIF says.
     """
 
     picture: Picture
     size: tuple[int, int]
     profile: str | None = None
+    turned: bool = False
 
 
 def read_picture(data: bytes, formats: tuple[str, ...] = FORMATS, background: int = 255) -> Picture:
@@ -75,21 +77,8 @@ def _decode(data: bytes, geometry: Geometry | None, formats: tuple[str, ...], ba
             # Pillow has turned a TIFF by now, and no other.
             picture = convert_to_rgb(image, background, profile, opaque_bmp=not legacy)
             picture = turn_upright(picture, 1 if image.format == "TIFF" else turn)
-            return Decoded(picture, (picture.shape[1], picture.shape[0]), profile.name if profile else None)
-        except TooCostly as error:
-            raise Drop(error.reason) from None
-        except DAMAGED:
-            raise Drop("truncated") from None
-
-
-def read_header(data: bytes, formats: tuple[str, ...] = FORMATS) -> tuple[tuple[int, int], int]:
-    """(width, height) of a picture of unknown origin as it is stored, and its EXIF orientation. Raises Drop."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            opened = open_picture(data, formats)
-            opened.check_memory()  # the EXIF of a PNG may lie behind its pixels
-            return opened.image.size, read_orientation(opened.image)
+            size = picture.shape[1], picture.shape[0]
+            return Decoded(picture, size, profile.name if profile else None, turn in TURNED)
         except TooCostly as error:
             raise Drop(error.reason) from None
         except DAMAGED:
@@ -109,4 +98,4 @@ def _decode_jpeg(
         return None
     if profile:
         picture = convert_to_srgb(picture, profile)
-    return Decoded(turn_upright(picture, turn), upright, profile.name if profile else None)
+    return Decoded(turn_upright(picture, turn), upright, profile.name if profile else None, turn in TURNED)

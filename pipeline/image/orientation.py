@@ -7,8 +7,10 @@ from PIL import ExifTags, Image
 
 from t2i_shards.pipeline.image.stored import Picture
 
+TURNED = (2, 3, 4, 5, 6, 7, 8)
+"""EXIF orientations (EXIF 2.3, section 4.6.4, tag 0x0112) of pictures that are not stored upright."""
 SIDEWAYS = (5, 6, 7, 8)
-"""EXIF orientations (EXIF 2.3, section 4.6.4, tag 0x0112) that swap width and height."""
+"""Those that swap width and height."""
 
 
 def read_orientation(image: Image.Image) -> int:

@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeAlias
 
 from t2i_shards.extractors.base import Resources
 from t2i_shards.pipeline.download.reasons import kind_of
+from t2i_shards.pipeline.errors import Drop
 from t2i_shards.pipeline.image.decode import FORMATS
 from t2i_shards.pipeline.image.geometry import Placement
 from t2i_shards.pipeline.image.stored import Picture
@@ -26,6 +27,7 @@ class Original:
     truth: condition -> a function from the picture's placement to that condition's exact map, as
     `t2i_shards.extractors.maps.formats` defines it. http: the status of the answer, None where nothing was
     asked.
+    annotated: (width, height) of the stored pixels that the truth is for, None where it is for any picture.
     """
 
     content: bytes | Picture
@@ -34,6 +36,14 @@ class Original:
     truth: Mapping[str, Callable[[Placement], Any]] = field(default_factory=dict)
     formats: tuple[str, ...] = FORMATS
     http: int | None = None
+    annotated: tuple[int, int] | None = None
+
+    def check_annotated(self, size: tuple[int, int], turned: bool = False) -> None:
+        """Raises Drop when the truth is not for a picture of this size, or one that was turned upright."""
+        if self.annotated and turned:
+            raise Drop("turned by its EXIF")
+        if self.annotated not in (None, size):
+            raise Drop("annotated at another size")
 
 
 Seen: TypeAlias = Callable[[int], None]

@@ -191,6 +191,7 @@ class Ingest:
             if seen.get(row.key) not in (None, outcome["sha256"]):
                 raise Drop("changed since it was first seen")
             decoded = self._decode_picture(original.content, self.geometry, original.formats)
+            original.check_annotated(decoded.size, decoded.turned)
         else:
             height, width = original.content.shape[:2]
             decoded = Decoded(original.content, (width, height))
@@ -222,9 +223,10 @@ class Ingest:
             for sample, row in zip(pictures, kept, strict=True):
                 placement = read_info(sample).placement
                 try:
-                    truth = opener(row).truth
+                    original = opener(row)
+                    original.check_annotated(placement.original)
                     for column in truths:
-                        members = format_of(column).encode(truth[column](placement))
+                        members = format_of(column).encode(original.truth[column](placement))
                         made[column].append(Sample(sample.key, members))
                 except Exception as error:
                     raise IncompleteError(

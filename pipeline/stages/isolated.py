@@ -88,7 +88,8 @@ class _Child:
         if "error" in answer:
             raise ValueError(answer["error"])
         pixels = np.frombuffer(self._pipe.recv_bytes(), np.uint8)
-        return Decoded(pixels.reshape(answer["shape"]), tuple(answer["size"]), answer["profile"])
+        picture, size = pixels.reshape(answer["shape"]), tuple(answer["size"])
+        return Decoded(picture, size, answer["profile"], answer["turned"])
 
     def end(self) -> None:
         self._pipe.close()
@@ -125,8 +126,9 @@ def _answer(request: dict[str, Any], data: bytes) -> tuple[dict[str, Any], np.nd
         return {"drop": COSTLY}, None
     except Exception as error:
         return {"error": describe_error(error)}, None
-    answer = {"size": decoded.size, "shape": decoded.picture.shape, "profile": decoded.profile}
-    return answer, decoded.picture
+    picture = decoded.picture
+    answer = {"size": decoded.size, "profile": decoded.profile, "turned": decoded.turned}
+    return {**answer, "shape": picture.shape}, picture
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from t2i_shards.extractors.budget import check_memory
+from t2i_shards.extractors.budget import check_memory, deadline
 from t2i_shards.extractors.maps.coco_classes import COCO_STUFF, PANOPTIC_TO_VALUE
 from t2i_shards.extractors.maps.palette import UNLABELLED
 from t2i_shards.pipeline.errors import Drop
@@ -88,8 +88,9 @@ def read_panoptic_map(data: bytes, size: tuple[int, int], segments: Sequence[Seq
 
 
 def _read_png(data: bytes, size: tuple[int, int], mode: str) -> np.ndarray:
+    """The dearest file of `files.MAX_BYTES` (millions of empty chunks) takes a quarter of the deadline."""
     try:
-        with warnings.catch_warnings():
+        with deadline(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
                 if image.size != size:

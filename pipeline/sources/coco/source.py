@@ -27,7 +27,7 @@ from t2i_shards.pipeline.sources.coco.annotations import (
 from t2i_shards.pipeline.sources.coco.files import Places, Read, find_pictures
 from t2i_shards.pipeline.sources.coco.labels import find_label_maps
 from t2i_shards.pipeline.sources.coco.schema import Image
-from t2i_shards.pipeline.sources.coco.truth import check_as_annotated, place_people
+from t2i_shards.pipeline.sources.coco.truth import place_people
 from t2i_shards.pipeline.sources.row import Row
 from t2i_shards.pipeline.sources.tree import MENDABLE, read_or_drop
 
@@ -181,6 +181,7 @@ class CocoSource:
                     truth=truth,
                     formats=WEB_FORMATS,
                     http=200 if self.downloads and read_picture else None,
+                    annotated=(row.extra["width"], row.extra["height"]),
                 )
 
             yield open_row
@@ -220,9 +221,7 @@ class CocoSource:
 
 def read_original(row: Row, read: Read) -> bytes:
     """The file of a row's picture. Raises Drop."""
-    data = read_or_drop(row.location, lambda: read(row.location), far=False)
-    check_as_annotated(data, (row.extra["width"], row.extra["height"]))
-    return data
+    return read_or_drop(row.location, lambda: read(row.location), far=False)
 
 
 def _reads(read: Read, row: Row) -> bool:

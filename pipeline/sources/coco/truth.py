@@ -1,4 +1,4 @@
-"""COCO's people as a picture was stored, and whether annotations lie on a picture at all."""
+"""COCO's people in the geometry that a picture was stored with."""
 
 from __future__ import annotations
 
@@ -7,25 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from t2i_shards.extractors.maps.people import People
-from t2i_shards.pipeline.errors import Drop
-from t2i_shards.pipeline.image.decode import WEB_FORMATS, read_header
 from t2i_shards.pipeline.image.geometry import Placement
-
-
-def check_as_annotated(data: bytes, size: tuple[int, int]) -> None:
-    """Raises Drop when annotations for a picture of `size` (width, height) would not lie on this one.
-
-    Annotations are for the pixels as they are stored, and pictures are turned upright by their EXIF. What is no
-    picture, or too costly, passes: reading it says why.
-    """
-    try:
-        found, turn = read_header(data, WEB_FORMATS)
-    except Drop:
-        return
-    if found != size:
-        raise Drop("annotated at another size")
-    if turn in range(2, 9):
-        raise Drop("turned by its EXIF")
 
 
 def place_people(people: Sequence[Sequence[float]], placement: Placement) -> People:

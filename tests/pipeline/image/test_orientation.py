@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from t2i_shards.pipeline.image.decode import read_picture
+from t2i_shards.pipeline.image.decode import decode_picture, read_picture
+from t2i_shards.pipeline.image.geometry import Geometry
 from t2i_shards.pipeline.image.stored import decode_rgb
 from tests.pipeline.image.pictures import UPRIGHT, gradient, save
 
@@ -21,7 +22,9 @@ def test_exif_orientation_is_applied(orientation: int, kind: str) -> None:
     lossless: dict[str, dict[str, Any]] = {"JPEG": {"quality": 100, "subsampling": 0}, "WEBP": {"lossless": True}}
     options = lossless.get(kind, {})
     stored = gradient()
-    found = read_picture(save(stored, kind, exif=exif, **options))
+    data = save(stored, kind, exif=exif, **options)
+    found = read_picture(data)
+    assert decode_picture(data, Geometry(64)).turned == (orientation > 1)
     expected = UPRIGHT[orientation](stored)
     assert found.shape == expected.shape
     assert np.abs(found.astype(int) - expected).max() <= (8 if kind == "JPEG" else 0)

@@ -80,7 +80,7 @@ def test_a_child_decodes_the_same(kind: str) -> None:
     expected = decode_picture(data, GEOMETRY, WEB_FORMATS)
     assert np.array_equal(found.picture, expected.picture)
     assert np.array_equal(again.picture, expected.picture)
-    assert found.size == expected.size == (300, 500)
+    assert (found.size, found.turned) == (expected.size, expected.turned) == ((300, 500), True)
 
 
 @pytest.mark.usefixtures("hurry")
