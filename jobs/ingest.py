@@ -28,6 +28,7 @@ from t2i_shards.pipeline.sources.inside import lies_inside
 from t2i_shards.pipeline.sources.laion.source import LaionSource
 from t2i_shards.pipeline.sources.scenes import ScenesSource
 from t2i_shards.pipeline.sources.table.source import TableSource, names_urls_alone
+from t2i_shards.pipeline.sources.tars.maps import parse_columns
 from t2i_shards.pipeline.sources.tars.samples import Choice
 from t2i_shards.pipeline.sources.tars.source import TarsSource
 from t2i_shards.pipeline.stages.ingest import Ingest, check_truths, claim_truths, plan_dataset
@@ -104,6 +105,9 @@ class IngestTars(_Ingest):
     """Ending of the member that holds the picture; the first of jpg, jpeg, png and webp when not given."""
     caption_key: str | None = None
     """Key in the json member that holds the caption, or a list of them; txt, caption or text when not given."""
+    columns: tuple[str, ...] = ()
+    """Conditions whose maps are members too, to become columns: sketch:as-is where lines are white on black,
+    sketch:inverted where they are black on white, depth:as-is where near is white; seg."""
     min_yield: float = MIN_YIELD
     """The job ends with 3 when a smaller share of the planned rows than this became samples."""
     retry_failed: bool = False
@@ -112,9 +116,12 @@ class IngestTars(_Ingest):
     def run(self) -> Summary:
         check_yield(self.min_yield)
         refuse_inside(self.options.out, self.tars)
-        source = TarsSource(self.tars, Choice(self.image_member, self.caption_key))
+        source = TarsSource(
+            self.tars, Choice(self.image_member, self.caption_key), columns=parse_columns(self.columns)
+        )
         after = After(self.retry_failed, min_yield=self.min_yield, where=source.pattern)
-        return ingest(source, self.geometry, self.options, self.engine, after)
+        options = replace(self.options, truth=(*self.options.truth, *source.truths()))
+        return ingest(source, self.geometry, options, self.engine, after)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -51,7 +51,7 @@ class Provenance:
         name = self.recipe.get("extractor", self.recipe.get("made_by", "unknown"))
         parts = [f"{name} {self.recipe.get('version', '')}".strip(), str(self.recipe.get("variant") or "")]
         if "made_by" in self.recipe:
-            parts.append("ground truth of the source")
+            parts.append("as it came" if "member" in self.recipe else "ground truth of the source")
         return ", ".join(filter(None, parts))
 
     @property

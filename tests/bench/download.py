@@ -19,7 +19,7 @@ from tests.bench.measure import Row, in_turns
 from tests.bench.web import make_pictures, serve
 
 PICTURES, ROWS, ROUNDS = 160, 320, 5
-SHARDS = 2 * (ROUNDS + 1)
+SHARDS = 3 * (ROUNDS + 1)
 SIZE = 512
 
 
@@ -28,16 +28,18 @@ def bench(folder: Path) -> list[Row]:
     make_pictures(folder / "pictures", PICTURES)
     with ExitStack() as stack:
         port = stack.enter_context(serve(folder / "pictures"))
-        guarded, unguarded, peer = (
-            stack.enter_context(worker(way, folder / way, port)) for way in ("ours", "unguarded", "img2dataset")
+        guarded, alike, unguarded, peer = (
+            stack.enter_context(worker(way, folder / way, port))
+            for way in ("ours", "ours-420", "unguarded", "img2dataset")
         )
         against = in_turns(
             "download and crop against img2dataset, cubic", "pictures/cpu-s", ">= 1.6", guarded, peer, ROUNDS
         )
+        like = in_turns("the same, both with 4:2:0", "pictures/cpu-s", ">= 1.24", alike, peer, ROUNDS)
         client = in_turns(
             "the same with the guard and without", "pictures/cpu-s", ">= 0.95", guarded, unguarded, ROUNDS
         )
-    return [against, client, *quality(folder)]
+    return [against, like, client, *quality(folder)]
 
 
 @contextmanager

@@ -1,8 +1,8 @@
 """One worker that downloads shard after shard and tells what each cost it.
 
-`python -m tests.bench.download_worker WAY FOLDER PORT ROWS SHARDS PICTURES`, where WAY is ours, unguarded or
-img2dataset. Each line on its input is a shard's number, each "rate" of its output the pictures per CPU second of
-that shard: user and system time of all its threads.
+`python -m tests.bench.download_worker WAY FOLDER PORT ROWS SHARDS PICTURES`, where WAY is ours, ours-420,
+unguarded or img2dataset. Each line on its input is a shard's number, each "rate" of its output the pictures per
+CPU second of that shard: user and system time of all its threads.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import time
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -26,14 +27,16 @@ from t2i_shards.pipeline.stages.ingest import Ingest, plan_dataset
 SIZE, THREADS = 512, 64
 
 
-def ours(folder: Path, urls: list[str], port: int, rows: int, size: int = SIZE) -> Ingest:
+def ours(
+    folder: Path, urls: list[str], port: int, rows: int, size: int = SIZE, chroma: Literal["444", "420"] = "444"
+) -> Ingest:
     """The stage of `ingest laion --fit square`, planned over these URLs and set up."""
     folder.mkdir()
     metadata = str(folder / "metadata.parquet")
     pq.write_table(pa.table({"URL": urls, "TEXT": ["a picture"] * len(urls)}), metadata)
     limits = Limits(ports=(port,), allow_private=("127.0.0.1",), host_connections=THREADS)
     source = LaionSource(metadata, downloads=Downloads(threads=THREADS, limits=limits))
-    geometry = Geometry(size, fit="square")
+    geometry = Geometry(size, fit="square", chroma=chroma)
     stage = Ingest(plan_dataset(str(folder / "root"), source, geometry, rows), source, {})
     stage.setup()
     return stage
@@ -80,9 +83,11 @@ def img2dataset(folder: Path, urls: list[str], rows: int) -> Callable[[int], Non
 def main(way: str, folder: str, port: int, rows: int, shards: int, pictures: int) -> None:
     """Serve shards until the input ends."""
     urls = [f"http://127.0.0.1:{port}/{i}/{i % pictures}.jpg" for i in range(rows * shards)]
-    run: Callable[[int], object] = (
-        img2dataset(Path(folder), urls, rows) if way == "img2dataset" else ours(Path(folder), urls, port, rows)
-    )
+    run: Callable[[int], object]
+    if way == "img2dataset":
+        run = img2dataset(Path(folder), urls, rows)
+    else:
+        run = ours(Path(folder), urls, port, rows, chroma="420" if way == "ours-420" else "444")
     if way == "unguarded":
         urllib.request.install_opener(urllib.request.build_opener())
     for line in sys.stdin:

@@ -29,12 +29,16 @@ DEPTH = 32
 
 @dataclass(frozen=True)
 class TarSample:
-    """key: as in the tar. picture: the member. captions: clean, at least one. known: the rest of its JSON."""
+    """key: as in the tar. picture: the member. captions: clean, at least one. known: the rest of its JSON.
+
+    members: all of them, by their endings.
+    """
 
     key: str
     picture: Member
     captions: tuple[str, ...]
     known: Mapping[str, Any]
+    members: Mapping[str, Member]
 
 
 @dataclass
@@ -69,7 +73,7 @@ class Choice:
             if not captions:
                 left_out["no caption"] += 1
                 continue
-            yield TarSample(key, picture, captions, known)
+            yield TarSample(key, picture, captions, known, found.members)
 
     def _picture(self, found: _Found) -> Member | None:
         if self.image is not None:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -30,6 +31,7 @@ from t2i_shards.pipeline.sources.files import (
 )
 from t2i_shards.pipeline.sources.row import Row
 from t2i_shards.pipeline.sources.tars.archive import NotATar, read_mark
+from t2i_shards.pipeline.sources.tars.maps import MapColumn, png_size
 from t2i_shards.pipeline.sources.tars.order import INPUT_KEY, RowsOnDisk
 from t2i_shards.pipeline.sources.tars.samples import Choice, TarSample
 from t2i_shards.pipeline.sources.tars.sums import check_sum, read_sums
@@ -42,6 +44,8 @@ class TarsSource:
 
     pattern: str
     choice: Choice = field(default_factory=Choice)
+    columns: tuple[MapColumn, ...] = ()
+    """Conditions whose maps are members of the samples too; a sample without one of them is left out."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "pattern", make_absolute(self.pattern))
@@ -70,6 +74,7 @@ class TarsSource:
         return {
             "kind": "tars",
             **asdict(self.choice),
+            **({"columns": [asdict(column) for column in self.columns]} if self.columns else {}),
             "tars": len(files),
             "tars_sha256": digest_files((file.name, file.size) for file in files),
         }
@@ -92,7 +97,11 @@ class TarsSource:
     def _read_tar(self, file: InputFile, tar: BinaryIO, left_out: Counter[str]) -> Iterator[Row]:
         try:
             for sample in self.choice.read_samples(tar, file.size, left_out):
-                yield _make_row(file.name, sample)
+                lacking = next((c.member for c in self.columns if c.member not in sample.members), None)
+                if lacking is None:
+                    yield self._make_row(file.name, sample)
+                else:
+                    left_out[f"no {lacking}"] += 1
         except NotATar as error:
             raise RequestError(f"{file.path}: must be a tar, not packed by gzip or the like ({error})") from None
 
@@ -127,47 +136,58 @@ class TarsSource:
                         opened[name] = drop
                 if isinstance(tar := opened[name], Drop):
                     raise Drop(tar.reason)
-                return _read_original(row, tar, is_far(self._tars))
+                return self._read_original(row, tar)
 
             yield open_row
 
     def truths(self) -> Mapping[str, Mapping[str, Any]]:
-        return {}
+        return {column.condition: column.recipe() for column in self.columns}
 
+    def _make_row(self, tar: str, sample: TarSample) -> Row:
+        picture, url = sample.picture, sample.known.get("url")
+        maps = [sample.members[column.member] for column in self.columns]
+        return Row(
+            key=sample.key,
+            location=f"{tar}/{picture.name}",
+            captions=sample.captions,
+            extra={
+                "tar": tar,
+                "at": picture.at,
+                "size": picture.size,
+                "mark": picture.mark,
+                "url": url if isinstance(url, str) else None,
+                "json": to_compact_json(sample.known).decode(),
+                INPUT_KEY: None,
+                **({"maps": [[of.at, of.size, of.mark] for of in maps]} if maps else {}),
+            },
+        )
 
-def _make_row(tar: str, sample: TarSample) -> Row:
-    picture, url = sample.picture, sample.known.get("url")
-    return Row(
-        key=sample.key,
-        location=f"{tar}/{picture.name}",
-        captions=sample.captions,
-        extra={
-            "tar": tar,
-            "at": picture.at,
-            "size": picture.size,
-            "mark": picture.mark,
-            "url": url if isinstance(url, str) else None,
-            "json": to_compact_json(sample.known).decode(),
-            INPUT_KEY: None,
-        },
-    )
+    def _read_original(self, row: Row, tar: BinaryIO) -> Original:
+        """The picture of a row, and its maps. Raises Drop."""
+        extra, read = row.extra, partial(self._read_member, row.location, tar)
+        content = read(extra["at"], extra["size"], extra["mark"])
+        maps = [read(*place) for place in extra.get("maps", ())]
+        known = decode_record(extra["json"].encode(), dict[str, Any])
+        known.pop("location", None)
+        if extra[INPUT_KEY] is not None:
+            known["key"] = extra[INPUT_KEY]
+        return Original(
+            content,
+            row.captions,
+            {**known, "tar": extra["tar"]},
+            truth={c.condition: partial(c.place, data) for c, data in zip(self.columns, maps, strict=True)},
+            formats=WEB_FORMATS,
+            annotated=png_size(maps[0]) if maps else None,
+        )
 
+    def _read_member(self, location: str, tar: BinaryIO, at: int, size: int, mark: int) -> bytes:
+        """Raises Drop, also where the tar is no longer the one that was planned."""
+        check_size(size)
 
-def _read_original(row: Row, tar: BinaryIO, far: bool) -> Original:
-    """The picture of a row. Raises Drop."""
-    at, size = row.extra["at"], row.extra["size"]
-    check_size(size)
-    content = read_or_drop(row.location, lambda: _read_member(tar, at, size, row.extra["mark"]), far)
-    if content is None:
-        raise Drop("tar changed since it was planned")
-    known = decode_record(row.extra["json"].encode(), dict[str, Any])
-    known.pop("location", None)
-    if row.extra[INPUT_KEY] is not None:
-        known["key"] = row.extra[INPUT_KEY]
-    return Original(content, row.captions, {**known, "tar": row.extra["tar"]}, formats=WEB_FORMATS)
+        def read() -> bytes | None:
+            return tar.read(size) if read_mark(tar, at) == mark else None
 
-
-def _read_member(tar: BinaryIO, at: int, size: int, mark: int) -> bytes | None:
-    """The bytes of a member; None where the tar is no longer the one that was planned."""
-    content = tar.read(size) if read_mark(tar, at) == mark else b""
-    return content if len(content) == size else None
+        content = read_or_drop(location, read, is_far(self._tars))
+        if content is None or len(content) != size:
+            raise Drop("tar changed since it was planned")
+        return content

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import s3fs
 import webdataset as wds
 
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
@@ -163,6 +164,7 @@ def test_an_outage_is_no_drop(tmp_path: Path, bucket: str, monkeypatch: pytest.M
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     with weak_line(os.environ["AWS_ENDPOINT_URL"]) as (address, line):
         monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+        s3fs.S3FileSystem.clear_instance_cache()  # those of earlier tests ask the server without the line
         rows, _ = planned(bucket)
         for method in ("HEAD", "GET"):
             line.fails = lambda asked, path, before, away=method: "500" if asked == away else None
@@ -170,6 +172,7 @@ def test_an_outage_is_no_drop(tmp_path: Path, bucket: str, monkeypatch: pytest.M
                 originals(bucket, rows, tmp_path)
         line.fails = lambda asked, path, before: None
         assert isinstance(originals(bucket, rows, tmp_path)[0], Original)
+    s3fs.S3FileSystem.clear_instance_cache()
 
 
 def test_another_set_is_another_source(tmp_path: Path) -> None:
