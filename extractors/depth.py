@@ -21,7 +21,7 @@ from t2i_shards.extractors.networks.spec import HALF, IMAGENET_MEAN, IMAGENET_ST
 from t2i_shards.extractors.weights.file import WeightFile, shipped
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
 DPT_HYBRID = WeightFile(
     name="midas",
@@ -53,7 +53,12 @@ NETWORKS = {
         stride=14,
     ),
     "mini": Network(
-        "small MiDaS", shipped("depth.safetensors"), "t2i_shards.extractors.depth:load_mini", HALF, HALF, stride=32
+        "small MiDaS",
+        shipped("depth.safetensors"),
+        "t2i_shards.extractors.networks.mini:load_depth",
+        HALF,
+        HALF,
+        stride=32,
     ),
 }
 GPU_BATCH = 8
@@ -148,13 +153,3 @@ def to_grey(values: Tensor) -> Tensor:
     flat = low == high
     scaled = (values - low) / (high - low).masked_fill(flat, 1) * 255
     return scaled.round().to(torch.uint8)
-
-
-def load_mini(path: Path) -> nn.Module:
-    """The network of this project's own weights. Raises NotTensors or RuntimeError."""
-    from t2i_shards.extractors.networks.mini import build_depth
-    from t2i_shards.extractors.weights.checkpoints import read_tensors
-
-    network: nn.Module = build_depth()
-    network.load_state_dict(read_tensors(path), strict=True)
-    return network

@@ -25,7 +25,7 @@ from t2i_shards.extractors.networks.spec import IMAGENET_MEAN, IMAGENET_STD, Net
 from t2i_shards.extractors.weights.file import WeightFile, shipped
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
 SWIN_TINY = WeightFile(
     name="mask2former-swin-tiny-coco-panoptic",
@@ -48,7 +48,7 @@ NETWORKS = {
     "mini": Network(
         "small encoder with a light head",
         shipped("seg.safetensors"),
-        "t2i_shards.extractors.segmentation:load_mini",
+        "t2i_shards.extractors.networks.mini:load_seg",
         IMAGENET_MEAN,
         IMAGENET_STD,
         stride=32,
@@ -133,13 +133,3 @@ def values_of(variant: str) -> Sequence[int]:
 
         return tuple(SEG_LABELS)
     return list(PANOPTIC_TO_VALUE.values())
-
-
-def load_mini(path: Path) -> nn.Module:
-    """The network of this project's own weights. Raises NotTensors or RuntimeError."""
-    from t2i_shards.extractors.networks.mini import build_seg
-    from t2i_shards.extractors.weights.checkpoints import read_tensors
-
-    network: nn.Module = build_seg()
-    network.load_state_dict(read_tensors(path), strict=True)
-    return network

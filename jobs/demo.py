@@ -10,7 +10,8 @@ from t2i_shards.extractors.atomic import write_file
 from t2i_shards.jobs.command import Command, EngineOptions, Summary
 from t2i_shards.jobs.evaluate import EvaluateCommand
 from t2i_shards.jobs.extract import ExtractCommand
-from t2i_shards.jobs.ingest import IngestFolder, IngestOptions, IngestScenes
+from t2i_shards.jobs.ingest import IngestFolder, IngestScenes
+from t2i_shards.jobs.ingest_flow import IngestOptions
 from t2i_shards.jobs.report import ReportCommand
 from t2i_shards.jobs.train import TrainCommand
 from t2i_shards.pipeline.image.geometry import Geometry

@@ -2,51 +2,23 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Literal
 
 import tyro
 
-from t2i_shards.jobs.command import EngineOptions, Summary, list_counts, summarise
-from t2i_shards.jobs.progress import show_planning, show_progress
-from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
-from t2i_shards.pipeline.dataset.download_commit import sweep_drafts
-from t2i_shards.pipeline.dataset.download_yield import measure_yield, yield_table
-from t2i_shards.pipeline.dataset.duplicates import mark_duplicates
-from t2i_shards.pipeline.dataset.plan import read_left_out, read_notes
-from t2i_shards.pipeline.dataset.supplement import plan_new, plan_retry
+from t2i_shards.jobs.command import EngineOptions, Summary
+from t2i_shards.jobs.ingest_flow import After, IngestOptions, ingest, refuse_inside
 from t2i_shards.pipeline.download.shard import MIN_YIELD, Downloads, check_yield
-from t2i_shards.pipeline.engine import run
-from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.image.geometry import Geometry
-from t2i_shards.pipeline.sources.base import Source
 from t2i_shards.pipeline.sources.coco.source import CocoSource
 from t2i_shards.pipeline.sources.folder import FolderSource
-from t2i_shards.pipeline.sources.inside import lies_inside
 from t2i_shards.pipeline.sources.laion.source import LaionSource
 from t2i_shards.pipeline.sources.scenes import ScenesSource
 from t2i_shards.pipeline.sources.table.source import TableSource, names_urls_alone
 from t2i_shards.pipeline.sources.tars.maps import parse_columns
 from t2i_shards.pipeline.sources.tars.samples import Choice
 from t2i_shards.pipeline.sources.tars.source import TarsSource
-from t2i_shards.pipeline.stages.ingest import Ingest, check_truths, claim_truths, plan_dataset
-from t2i_shards.pipeline.stages.verify import verify_plan
-
-
-@dataclass(frozen=True)
-class IngestOptions:
-    """What every ingest needs to know."""
-
-    out: str
-    """ROOT of the dataset: a folder or a URL such as s3://bucket/prefix."""
-    shard_size: int = 1000
-    """Rows per shard."""
-    truth: tuple[str, ...] = ()
-    """Conditions to write as columns from the source's own exact maps."""
-    json: bool = False
-    """Print the summary as JSON."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,95 +170,3 @@ class IngestLaion(_Ingest):
     def run(self) -> Summary:
         after = After(self.retry_failed, min_yield=self.source.downloads.min_yield)
         return ingest(self.source, self.geometry, self.options, self.engine, after)
-
-
-@dataclass(frozen=True)
-class After:
-    """What follows when every shard is done. min_yield: None where none is asked for. where: it was looked."""
-
-    retry_failed: bool = False
-    add_new: bool = False
-    min_yield: float | None = None
-    where: str = ""
-
-
-def refuse_inside(out: str, read: str) -> None:
-    """RequestError where the dataset would be in the folder whose files are read, and become some of them."""
-    if Path(read).is_dir() and lies_inside(out, read):
-        raise RequestError(f"--out must be outside of the folder that is read, {read}, not at {out}")
-
-
-def ingest(
-    source: Source, geometry: Geometry, options: IngestOptions, engine: EngineOptions, after: After = After()
-) -> Summary:
-    """Plan, then make every shard that is not done; when all are, do what follows and mark the duplicates."""
-    dataset, summary = _fill(source, geometry, options, engine)
-    if after.add_new and not summary.problems and _plan_new(dataset, source):
-        dataset, summary = _fill(source, geometry, options, engine)
-    if after.retry_failed and not summary.problems and plan_retry(dataset, source.again):
-        dataset, summary = _fill(source, geometry, options, engine)
-    if after.min_yield is not None:
-        summary = _gate(dataset, summary, after.min_yield, after.where)
-    return _finish(dataset, summary)
-
-
-def _plan_new(dataset: Dataset, source: Source) -> bool:
-    with show_planning() as seen:
-        return plan_new(dataset, source, seen) is not None
-
-
-def _fill(
-    source: Source, geometry: Geometry, options: IngestOptions, engine: EngineOptions
-) -> tuple[Dataset, Summary]:
-    check_truths(source, options.truth)
-    with show_planning() as seen:
-        dataset = plan_dataset(options.out, source, geometry, options.shard_size, seen)
-    dataset.store.sweep()
-    truths = claim_truths(dataset, source, options.truth)
-    left = dataset.left((IMAGES, *truths))
-    if left and (damaged := verify_plan(dataset)):
-        raise RequestError(f"{options.out}: {damaged[0]}; make the dataset again in another --out")
-    with show_progress("ingest", len(left), len(dataset.shards)) as progress:
-        result = run(Ingest(dataset, source, truths), left, engine.engine, engine.workers, progress)
-    sweep_drafts(dataset.store, dataset.done(IMAGES))
-    return dataset, summarise("ingest", result, len(dataset.shards))
-
-
-def _finish(dataset: Dataset, summary: Summary) -> Summary:
-    """Say what was left out, mark the duplicates of a complete images column, and warn of an empty one."""
-    left_out, notes = read_left_out(dataset.store), read_notes(dataset.store)
-    line = summary.line + (f"; left out of the plan: {list_counts(left_out)}" if left_out else "")
-    line += f"; {list_counts(notes)}" if notes else ""
-    summary = replace(summary, line=line, record={**summary.record, "left_out": left_out, "notes": notes})
-    images = dataset.receipts(IMAGES)
-    if len(images) < len(dataset.shards):
-        return summary
-    if not any(receipt.samples for receipt in images.values()):
-        nothing = "no row became a sample; status names the reasons"
-        return replace(summary, problems=(*summary.problems, nothing))
-    kinds = Counter(mark_duplicates(dataset)["kind"].to_pylist())
-    told = ", ".join(f"{count} {kind} duplicates" for kind, count in sorted(kinds.items()))
-    return replace(
-        summary,
-        line=f"{summary.line}; {told}" if told else summary.line,
-        record={**summary.record, "duplicates": dict(kinds)},
-    )
-
-
-def _gate(dataset: Dataset, summary: Summary, least: float, where: str) -> Summary:
-    """Tell the yield of a whole images column; one under the gate is a problem, with a table of the reasons."""
-    if dataset.left((IMAGES,)):
-        return summary
-    found = measure_yield(dataset)
-    summary = replace(
-        summary,
-        line=f"{summary.line}; yield {found.share:.1%} of {found.planned} rows",
-        record={**summary.record, "yield": found.share, "reasons": dict(found.reasons)},
-    )
-    if found.share >= least:
-        return summary
-    gate = (
-        f"yield: {found.samples} of {found.planned} rows became samples, "
-        f"{found.share:.1%} is under --min-yield {least}" + (f"; they were looked for in {where}" if where else "")
-    )
-    return replace(summary, problems=(*summary.problems, gate, *yield_table(found)))

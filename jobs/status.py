@@ -7,10 +7,11 @@ from dataclasses import asdict, dataclass, field
 import tyro
 
 from t2i_shards.jobs.command import EngineOptions, Summary, list_counts
-from t2i_shards.pipeline.dataset.dataset import AT_ONCE, Dataset
+from t2i_shards.pipeline.dataset.dataset import Dataset
 from t2i_shards.pipeline.dataset.plan import read_left_out, read_notes
 from t2i_shards.pipeline.dataset.status import ColumnStatus, dataset_status, list_unplanned
 from t2i_shards.pipeline.engine.run import Engine
+from t2i_shards.pipeline.shards.store import AT_ONCE
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Readers(EngineOptions):
 
 @dataclass(frozen=True)
 class StatusCommand:
-    """What is done, missing and stale, column by column; ends with 3 where a shard belongs to no plan."""
+    """What is done, missing and stale, column by column; ends with 3 where a receipt is damaged or has no plan."""
 
     root: tyro.conf.Positional[str]
     """The dataset."""
@@ -35,7 +36,8 @@ class StatusCommand:
 
     def run(self) -> Summary:
         dataset = Dataset.open(self.root)
-        columns = dataset_status(dataset, self.readers.workers or AT_ONCE)
+        damaged: list[str] = []
+        columns = dataset_status(dataset, self.readers.workers or AT_ONCE, damaged)
         lines = [_table_line(column) for column in columns]
         source = dataset.description.source
         left_out = read_left_out(dataset.store)
@@ -54,7 +56,7 @@ class StatusCommand:
             "notes": notes,
             "columns": {c.column: {**asdict(c), "missing": c.missing} for c in columns},
         }
-        return Summary("\n".join(lines), record, tuple(list_unplanned(Dataset.open(self.root))))
+        return Summary("\n".join(lines), record, (*damaged, *list_unplanned(Dataset.open(self.root))))
 
 
 def _table_line(column: ColumnStatus) -> str:

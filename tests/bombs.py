@@ -52,8 +52,13 @@ def flat_png(width: int, height: int, colour: int = 2, bits: int = 8) -> bytes:
     rows = [deflate.compress(row * min(64, height - top)) for top in range(0, height, 64)]
     body = b"".join([*rows, deflate.flush()])
     palette = png_chunk(b"PLTE", bytes(768)) if colour == 3 else b""
+    return make_png(width, height, bits, colour, body, palette)
+
+
+def make_png(width: int, height: int, bits: int, colour: int, packed: bytes, palette: bytes = b"") -> bytes:
+    """A PNG with these compressed pixels, whatever they are."""
     head = png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + head + palette + png_chunk(b"IDAT", body) + png_chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + head + palette + png_chunk(b"IDAT", packed) + png_chunk(b"IEND", b"")
 
 
 def png_chunk(name: bytes, data: bytes) -> bytes:

@@ -32,11 +32,6 @@ class Found:
         """0..1; NaN when there is no true keypoint."""
         return self.right / self.keypoints if self.keypoints else math.nan
 
-    @property
-    def invented_share(self) -> float:
-        """Of the number of true people; NaN when there are none."""
-        return self.invented / self.people if self.people else math.nan
-
 
 def measure(pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> Found:
     """PCK@0.1 over pictures, each given as the true people (P, 17, 3) and the found ones (Q, 17, 3).

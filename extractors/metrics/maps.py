@@ -27,23 +27,18 @@ def add_counts(count: Callable[[Any, Any], np.ndarray], maps: Iterable[Any], tru
     return np.asarray(sum(counts[1:], counts[0])) if counts else np.zeros(0)
 
 
-def edge_f1(maps: Iterable[np.ndarray], truths: Iterable[np.ndarray]) -> float:
-    """F1 of outlines: uint8 maps (H, W) above 127 and thinned to one pixel, against true outlines one pixel wide.
-
-    Precision is the share of found pixels with a true one within `TOLERANCE`, recall the share of true pixels with
-    a found one; pixels of all pictures are counted together. NaN when nothing is found where nothing is.
-    """
-    return f1_of(add_counts(count_edges, maps, truths))
-
-
 def count_edges(condition_map: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """int64 (4,): found pixels that are right, found pixels, true pixels that were met, true pixels."""
+    """int64 (4,): found pixels that are right, found pixels, true pixels that were found, true pixels.
+
+    condition_map: uint8 (H, W); what is above 127 is thinned to one pixel. truth: outlines one pixel wide. A pixel
+    is right, or was found, when one of the other map lies within `TOLERANCE`.
+    """
     edge, line = thin(condition_map) > 0, truth > 127
     return np.array([(edge & _near(line)).sum(), edge.sum(), (line & _near(edge)).sum(), line.sum()])
 
 
 def f1_of(counts: np.ndarray) -> float:
-    """Of the sum of `count_edges`."""
+    """F1 of the sum of `count_edges`; NaN when nothing is found where nothing is."""
     right, found, met, there = counts.tolist() or [0] * 4
     if not found and not there:
         return math.nan
@@ -63,19 +58,14 @@ def _near(line: np.ndarray) -> np.ndarray:
     return np.asarray(away <= TOLERANCE) & line.any()
 
 
-def abs_rel(maps: Iterable[np.ndarray], depths: Iterable[np.ndarray]) -> float:
-    """Affine-invariant AbsRel: the mean over pictures of the mean of |depth - truth| / truth.
-
-    maps: any scale (H, W), greater is nearer. depths: metres (H, W). As MiDaS is measured (Ranftl et al., TPAMI
-    2022, section 6): scale and shift of the inverse depth are fitted by least squares for each picture, then
-    inverted. The scale may not be negative, because near is white is part of what a map means. A picture in which
-    everything is too far away does not count; NaN when that is all of them.
-    """
-    return mean_of(add_counts(count_abs_rel, maps, depths))
-
-
 def count_abs_rel(condition_map: np.ndarray, depth: np.ndarray) -> np.ndarray:
-    """float64 (2,): the picture's AbsRel and 1, or zeros where it does not count."""
+    """float64 (2,): the picture's affine-invariant AbsRel, the mean of |depth - truth| / truth, and 1.
+
+    condition_map: any scale (H, W), greater is nearer. depth: metres (H, W). As MiDaS is measured (Ranftl et al.,
+    TPAMI 2022, section 6): scale and shift of the inverse depth are fitted by least squares for each picture, then
+    inverted. The scale may not be negative, because near is white is part of what a map means. Zeros for a picture
+    in which everything is too far away.
+    """
     valid = depth <= FARTHEST
     if not valid.any():
         return np.zeros(2)
@@ -93,23 +83,18 @@ def mean_of(counts: np.ndarray) -> float:
     return float(total / count) if count else math.nan
 
 
-def mean_iou(maps: Iterable[np.ndarray], truths: Iterable[np.ndarray]) -> float:
-    """Intersection over union of each class that the truths hold, over all pixels of the set; then the mean.
-
-    Pixels that the truth leaves unlabelled (255) do not count; NaN when it labels none.
-    """
-    return iou_of(add_counts(count_labels, maps, truths))
-
-
 def count_labels(condition_map: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """int64 (768,): pixels of each class that are right, that were found, and that there are."""
+    """int64 (768,): pixels of each class that are right, that were found, and that there are.
+
+    Pixels that the truth leaves unlabelled (255) do not count.
+    """
     labelled = truth != UNLABELLED
     found, there = condition_map[labelled], truth[labelled]
     return np.concatenate([np.bincount(of, minlength=256) for of in (there[found == there], found, there)])
 
 
 def iou_of(counts: np.ndarray) -> float:
-    """Of the sum of `count_labels`."""
+    """The mean IoU of the classes that occur in the truth, of the sum of `count_labels`; NaN when none does."""
     if not counts.any():
         return math.nan
     right, found, there = counts.reshape(3, 256)
@@ -117,14 +102,6 @@ def iou_of(counts: np.ndarray) -> float:
     return float((right[present] / (found + there - right)[present]).mean()) if present.any() else math.nan
 
 
-def color_error(maps: Iterable[np.ndarray], truths: Iterable[np.ndarray]) -> float:
-    """Mean over all cells of the set of |map - truth| / 255, 0..1; NaN for an empty set.
-
-    uint8 (h, w, 3) RGB each.
-    """
-    return mean_of(add_counts(count_colors, maps, truths))
-
-
 def count_colors(condition_map: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """float64 (2,): the sum of |map - truth| / 255, and how many values there are."""
+    """float64 (2,): the sum of |map - truth| / 255 over two uint8 (h, w, 3), and how many values there are."""
     return np.array([np.abs(condition_map.astype(np.int64) - truth).sum() / 255, truth.size])

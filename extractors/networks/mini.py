@@ -7,10 +7,13 @@ the coarsest stage to the finest, doubling the sides.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from t2i_shards.extractors.weights.checkpoints import read_tensors
 
 ENCODER = "mobilenetv3_small_100"
 STRIDE = 32
@@ -122,11 +125,16 @@ def enlarge(x: Tensor, times: int) -> Tensor:
     return F.interpolate(x, scale_factor=float(times), mode="bilinear", align_corners=False)
 
 
-def build_depth() -> SmallDepth:
-    """The depth network, weights drawn from torch's generator."""
-    return SmallDepth()
+def load_depth(path: Path) -> nn.Module:
+    """The depth network of this project's own weights. Raises NotTensors or RuntimeError."""
+    return _load(SmallDepth(), path)
 
 
-def build_seg() -> SmallSeg:
-    """The segmentation network: ImageNet-normalised RGB -> (N, len(SEG_LABELS), H, W) scores."""
-    return SmallSeg()
+def load_seg(path: Path) -> nn.Module:
+    """The segmentation network of this project's own weights. Raises NotTensors or RuntimeError."""
+    return _load(SmallSeg(), path)
+
+
+def _load(network: nn.Module, path: Path) -> nn.Module:
+    network.load_state_dict(read_tensors(path), strict=True)
+    return network

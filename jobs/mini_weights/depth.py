@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from t2i_shards.extractors.networks.mini import build_depth
+from t2i_shards.extractors.networks.mini import SmallDepth
 from t2i_shards.jobs.mini_weights.scenes import Views
 from t2i_shards.jobs.mini_weights.train import Task
 
@@ -53,4 +53,4 @@ def gradients(error: Tensor) -> Tensor:
     return total
 
 
-TASK = Task("depth", build_depth, loss, cycles=(1300, 2000, 5000), batch=8, rate=2e-3)
+TASK = Task("depth", SmallDepth, loss, cycles=(1300, 2000, 5000), batch=8, rate=2e-3)

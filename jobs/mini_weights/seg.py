@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from t2i_shards.extractors.networks.mini import SEG_LABELS, build_seg
+from t2i_shards.extractors.networks.mini import SEG_LABELS, SmallSeg
 from t2i_shards.extractors.networks.spec import IMAGENET_MEAN, IMAGENET_STD
 from t2i_shards.jobs.mini_weights.scenes import Views
 from t2i_shards.jobs.mini_weights.train import Task
@@ -38,4 +38,4 @@ def loss(network: nn.Module, views: Views, step: int) -> Tensor:
     return F.cross_entropy(scores, truth, count.clamp(min=64).rsqrt())
 
 
-TASK = Task("seg", build_seg, loss, cycles=(2400, 3000, 6000), batch=8, rate=2e-3)
+TASK = Task("seg", SmallSeg, loss, cycles=(2400, 3000, 6000), batch=8, rate=2e-3)

@@ -16,7 +16,8 @@ from t2i_shards.extractors.atomic import write_file, write_json
 from t2i_shards.jobs.command import Command, EngineOptions, Summary
 from t2i_shards.jobs.evaluate import EvaluateCommand
 from t2i_shards.jobs.extract import ExtractCommand
-from t2i_shards.jobs.ingest import IngestOptions, IngestScenes
+from t2i_shards.jobs.ingest import IngestScenes
+from t2i_shards.jobs.ingest_flow import IngestOptions
 from t2i_shards.jobs.mini_weights.base.plan import HELD_OUT
 from t2i_shards.jobs.miniature.recipe import (
     NAMES,

@@ -25,7 +25,7 @@ from t2i_shards.pipeline.shards.read import load_verified
 from t2i_shards.pipeline.shards.receipt import FORMAT, Receipt, digest_json, shard_name, to_json
 from t2i_shards.pipeline.shards.sample import Sample
 from t2i_shards.pipeline.shards.spread_store import SpreadStore
-from t2i_shards.pipeline.shards.store import Store, open_store
+from t2i_shards.pipeline.shards.store import AT_ONCE, Store, open_store
 from t2i_shards.pipeline.sources.row import Row
 
 RECEIPT_NAME = re.compile(r"(\d{6,})\.json")
@@ -34,8 +34,6 @@ IMAGES = "images"
 RESERVED = {"plan", "supplements", "drafts", "duplicates", "tombstones", IMAGES}
 _OWN = frozenset({"scenes", "folder", "coco"})
 """Kinds of sources whose files of earlier versions do not say that they are no crawl."""
-AT_ONCE = 16
-"""Receipts that are read at once: from an object store each takes time, but hardly any CPU."""
 
 
 @dataclass(frozen=True)
@@ -182,12 +180,29 @@ class Dataset:
         done = set(self.shards).intersection(*(self.done(column) for column in columns))
         return [shard for shard in self.shards if shard not in done]
 
-    def receipts(self, column: str, at_once: int = AT_ONCE) -> dict[int, Receipt]:
-        """Every receipt of a column, by shard; so many are read at once."""
+    def receipts(
+        self, column: str, at_once: int = AT_ONCE, damaged: list[str] | None = None
+    ) -> dict[int, Receipt]:
+        """Every receipt of a column, by shard; so many are read at once.
+
+        damaged: gets a line for each receipt that cannot be read; without it, the first raises DamagedShard.
+        """
+
+        def read(shard: int) -> Receipt | DamagedShard | None:
+            try:
+                return load_receipt(self.store, column, shard)
+            except DamagedShard as error:
+                return error
+
         shards = sorted(self.done(column))
         with ThreadPoolExecutor(at_once) as threads:
-            found = threads.map(lambda shard: load_receipt(self.store, column, shard), shards)
-        return {shard: receipt for shard, receipt in zip(shards, found, strict=True) if receipt is not None}
+            found = dict(zip(shards, threads.map(read, shards), strict=True))
+        errors = [error for error in found.values() if isinstance(error, DamagedShard)]
+        if damaged is not None:
+            damaged.extend(map(str, errors))
+        elif errors:
+            raise errors[0]
+        return {shard: receipt for shard, receipt in found.items() if isinstance(receipt, Receipt)}
 
     def load(self, column: str, shard: int, receipt: Receipt | None = None) -> list[Sample]:
         """The samples of a shard, none of which is given before all its bytes agree with its receipt.

@@ -11,9 +11,9 @@ Two notes make an attempt that died as good as one that did not:
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -22,6 +22,7 @@ from t2i_shards.pipeline.dataset.dataset import IMAGES
 from t2i_shards.pipeline.dataset.outcomes import OK, count_drops, decode_rows, digest_rows, rows_path
 from t2i_shards.pipeline.errors import DamagedShard
 from t2i_shards.pipeline.shards.commit import Extra, commit
+from t2i_shards.pipeline.shards.drafts import DRAFTS, load_noted
 from t2i_shards.pipeline.shards.receipt import Receipt, shard_name
 from t2i_shards.pipeline.shards.sample import digest_keys
 from t2i_shards.pipeline.shards.store import Store
@@ -53,7 +54,7 @@ def write_seen(store: Store, shard: int, digests: Mapping[str, str]) -> bool:
 
 def draft_path(shard: int, sha256: str) -> str:
     """drafts/000012.81bc01….parquet"""
-    return f"drafts/{shard_name(shard)}.{sha256}.parquet"
+    return f"{DRAFTS}/{shard_name(shard)}.{sha256}.parquet"
 
 
 def commit_attempt(store: Store, tar: Path, receipt: Receipt, extra: Extra) -> Receipt:
@@ -67,35 +68,29 @@ def commit_attempt(store: Store, tar: Path, receipt: Receipt, extra: Extra) -> R
 
 def _adopt(store: Store, path: str, ours: Receipt, _: Extra) -> tuple[Receipt, Extra]:
     """The receipt and rows of the tar that is there, from its maker's draft."""
-    tar = store.load(path)
-    sha256 = hashlib.sha256(tar).hexdigest()
-    draft = draft_path(ours.shard, sha256)
-    try:
-        rows = bytes(store.load(draft))
-    except FileNotFoundError:
-        raise DamagedShard(f"{path} has no receipt, and no attempt noted these bytes; delete it") from None
-    told = decode_rows(rows, draft)
-    keys = [row["key"] for row in told if row["status"] == OK]
-    if [sample.key for sample in read_samples(tar)] != keys:
+    noted = load_noted(store, path, partial(draft_path, ours.shard))
+    rows = decode_rows(noted.note, noted.path)
+    keys = [row["key"] for row in rows if row["status"] == OK]
+    if [sample.key for sample in read_samples(noted.tar)] != keys:
         raise DamagedShard(f"{path}: its keys are not those of its draft; delete both")
     receipt = Receipt(
         column=IMAGES,
         shard=ours.shard,
-        planned=len(told),
+        planned=len(rows),
         samples=len(keys),
-        bytes=len(tar),
-        sha256=sha256,
+        bytes=len(noted.tar),
+        sha256=noted.sha256,
         keys=digest_keys(keys),
         recipe=ours.recipe,
-        drops=count_drops(told),
-        rows=digest_rows(rows),
+        drops=count_drops(rows),
+        rows=digest_rows(noted.note),
     )
-    return receipt, {rows_path(ours.shard): rows}
+    return receipt, {rows_path(ours.shard): noted.note}
 
 
 def sweep_drafts(store: Store, done: set[int]) -> None:
     """Remove the drafts of shards that have a receipt: nobody will need them."""
-    for name in store.names("drafts"):
+    for name in store.names(DRAFTS):
         with suppress(ValueError):
             if int(name.split(".")[0]) in done:
-                store.discard(f"drafts/{name}")
+                store.discard(f"{DRAFTS}/{name}")

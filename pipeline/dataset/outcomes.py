@@ -19,7 +19,7 @@ from t2i_shards.pipeline.shards.commit import load_receipt
 from t2i_shards.pipeline.shards.read import load_verified
 from t2i_shards.pipeline.shards.receipt import Receipt, shard_name
 from t2i_shards.pipeline.shards.sample import digest_keys
-from t2i_shards.pipeline.shards.store import Store
+from t2i_shards.pipeline.shards.store import AT_ONCE, Store
 from t2i_shards.pipeline.shards.table import decode_table, encode_table
 
 log = logging.getLogger(__name__)
@@ -128,7 +128,7 @@ def read_outcomes(dataset: Dataset, columns: Sequence[str]) -> Iterator[tuple[in
         return read_rows(dataset.store, receipt).select(list(columns))
 
     done = sorted(dataset.done(IMAGES))
-    with ThreadPoolExecutor(16) as threads:
+    with ThreadPoolExecutor(AT_ONCE) as threads:
         # A thousand shards at a time: `map` alone would read all of them ahead.
         for start in range(0, len(done), 1000):
             shards = done[start : start + 1000]

@@ -16,7 +16,7 @@ from t2i_shards.extractors.records import BadRecord, Count, decode_record
 from t2i_shards.pipeline.errors import DamagedShard, RequestError
 from t2i_shards.pipeline.shards.receipt import digest_json, shard_name, to_json
 from t2i_shards.pipeline.shards.sample import KEY, is_key
-from t2i_shards.pipeline.shards.store import Store
+from t2i_shards.pipeline.shards.store import AT_ONCE, Store
 from t2i_shards.pipeline.sources.captions import SHORTENED
 from t2i_shards.pipeline.sources.row import Row, decode_plan, decode_plan_table, encode_plan
 from t2i_shards.pipeline.sources.tars.samples import MEMBER_NOTES
@@ -140,7 +140,7 @@ def _read_counts(store: Store, path: str) -> dict[str, int]:
 
 def verify_segment(store: Store, segment: Segment) -> list[str]:
     """A line for each plan file that is gone, and one when the plan is not the one that was written down."""
-    with ThreadPoolExecutor(16) as threads:
+    with ThreadPoolExecutor(AT_ONCE) as threads:
         digests = list(threads.map(lambda shard: _digest(store, plan_path(shard)), segment.numbers))
     pairs = zip(segment.numbers, digests, strict=True)
     errors = [f"{plan_path(shard)}: missing" for shard, found in pairs if found is None]

@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from t2i_shards.pipeline.dataset.dataset import AT_ONCE, IMAGES, Dataset
+from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
 from t2i_shards.pipeline.shards.receipt import Receipt, digest_receipts, shard_name
+from t2i_shards.pipeline.shards.store import AT_ONCE
 
 
 @dataclass(frozen=True)
@@ -33,18 +34,12 @@ class ColumnStatus:
 
 
 def column_status(
-    dataset: Dataset,
-    column: str,
-    images: Mapping[int, Receipt],
-    receipts: Mapping[int, Receipt] | None = None,
-    at_once: int = AT_ONCE,
+    dataset: Dataset, column: str, images: Mapping[int, Receipt], receipts: Mapping[int, Receipt]
 ) -> ColumnStatus:
-    """The state of one column, given the receipts of images and, where they were read already, its own.
+    """The state of one column, given the receipts of images and its own.
 
     Shards that no plan asks for are not counted; `list_unplanned` names them.
     """
-    if receipts is None:
-        receipts = images if column == IMAGES else dataset.receipts(column, at_once)
     receipts = {shard: receipt for shard, receipt in receipts.items() if shard in dataset.shards}
     recipe = dataset.recipe_digest(column)
     stale = sum(
@@ -76,7 +71,12 @@ def list_unplanned(dataset: Dataset) -> list[str]:
     ]
 
 
-def dataset_status(dataset: Dataset, at_once: int = AT_ONCE) -> list[ColumnStatus]:
-    """The state of every column that was begun, images first. at_once: receipts that are read at once."""
-    images = dataset.receipts(IMAGES, at_once)
-    return [column_status(dataset, column, images, at_once=at_once) for column in dataset.columns()]
+def dataset_status(
+    dataset: Dataset, at_once: int = AT_ONCE, damaged: list[str] | None = None
+) -> list[ColumnStatus]:
+    """The state of every column that was begun, images first. at_once, damaged: as `Dataset.receipts` takes them.
+
+    A shard whose receipt is damaged counts as missing.
+    """
+    receipts = {column: dataset.receipts(column, at_once, damaged) for column in dataset.columns()}
+    return [column_status(dataset, column, receipts[IMAGES], of) for column, of in receipts.items()]

@@ -51,11 +51,6 @@ class LocalPool:
         return _Process(process, ours)
 
     @property
-    def pids(self) -> list[int]:
-        """The process ids of the workers alive."""
-        return [w.process.pid for w in self._workers if w.process.pid and w.process.is_alive()]
-
-    @property
     def free(self) -> bool:
         return any(len(worker.shards) < IN_FLIGHT for worker in self._workers)
 

@@ -22,13 +22,12 @@ from t2i_shards.pipeline.publish.manifest import Line
 from t2i_shards.pipeline.publish.plan import CLAIM, Plan
 from t2i_shards.pipeline.publish.signature import (
     ShardFiles,
+    check_shards,
     check_signature,
-    discard_damaged,
     hash_files,
     list_sizes,
     replace_draft,
     sign,
-    unsign,
 )
 from t2i_shards.pipeline.publish.survey import MEMBER, load_keyed
 from t2i_shards.pipeline.shards.commit import Extra, commit, create_same, load_receipt, receipt_path, tar_path
@@ -223,13 +222,11 @@ def needed_files(plan: Plan) -> list[str]:
     return [CLAIM, "dataset.json", *recipes, *beside_shards(plan), *later]
 
 
-def check_shards(plan: Plan) -> bool:
+def check_copied(plan: Plan) -> bool:
     """Whether all shards are there and signed. What a listing shows to be damaged is deleted."""
     done = {f"{column}/{name}" for column in plan.columns for name in plan.to.names(column)}
     files = shard_files(plan)
-    damaged = discard_damaged(plan.to, [of for of in files if of.receipt in done])
-    if damaged or any(of.receipt not in done for of in files):
-        unsign(plan.to)
+    if not check_shards(plan.to, [of for of in files if of.receipt in done], len(files)):
         return False
     needed = [plan.place(path) for path in needed_files(plan)]
     return check_signature(plan.to, {line.name: line.sha256 for line in _lines(plan)}, needed)

@@ -14,7 +14,7 @@ from t2i_shards.pipeline.publish.assignment import Choice, Target
 from t2i_shards.pipeline.publish.index import read_dali_index
 from t2i_shards.pipeline.publish.pack import RECEIPTS, index_paths
 from t2i_shards.pipeline.publish.plan import Plan
-from t2i_shards.pipeline.shards.store import Store
+from t2i_shards.pipeline.shards.store import AT_ONCE, Store
 
 
 def check_order(plan: Plan, choice: Choice) -> None:
@@ -32,7 +32,7 @@ def check_order(plan: Plan, choice: Choice) -> None:
         return found is None or _without(found, removed) == _without(_chosen(plan, choice, target), removed)
 
     known = {f"{target.name}.json" for target in choice.targets}
-    with ThreadPoolExecutor(16) as threads:
+    with ThreadPoolExecutor(AT_ONCE) as threads:
         same = all(threads.map(agrees, choice.targets))
     if not same or not known.issuperset(plan.to.names(RECEIPTS)):
         raise RequestError(

@@ -31,18 +31,17 @@ from t2i_shards.pipeline.publish.readers import Reader, read_back
 from t2i_shards.pipeline.publish.revision import REVISIONS, RemovedSamples, read_revisions
 from t2i_shards.pipeline.publish.signature import (
     ShardFiles,
+    check_shards,
     check_signature,
-    discard_damaged,
     hash_files,
     other_publisher,
     replace_draft,
     sign,
-    unsign,
 )
 from t2i_shards.pipeline.publish.survey import SurveyResult
 from t2i_shards.pipeline.shards.receipt import Receipt
 from t2i_shards.pipeline.shards.sample import Sample
-from t2i_shards.pipeline.shards.store import Store
+from t2i_shards.pipeline.shards.store import AT_ONCE, Store
 
 SHEET, CROISSANT = "contact-sheet.jpg", "croissant.json"
 MARK = b"The name of this folder tells the shards of this revision from others in the cache of mlcroissant.\n"
@@ -117,7 +116,7 @@ def read_receipts(to: Store, targets: Sequence[Target]) -> dict[Target, Receipt]
 
 def find_receipts(to: Store, targets: Sequence[Target]) -> dict[Target, Receipt]:
     """The receipts of those targets that are done."""
-    with ThreadPoolExecutor(16) as threads:
+    with ThreadPoolExecutor(AT_ONCE) as threads:
         found = list(threads.map(lambda target: read_receipt(to, target), targets))
     return {target: receipt for target, receipt in zip(targets, found, strict=True) if receipt is not None}
 
@@ -150,7 +149,7 @@ def _write_webshart(to: Store, receipts: Mapping[Target, Receipt]) -> dict[str, 
         replace_draft(to, path, data)
         return path, hashlib.sha256(data).hexdigest()
 
-    with ThreadPoolExecutor(16) as threads:
+    with ThreadPoolExecutor(AT_ONCE) as threads:
         return dict(threads.map(write, receipts))
 
 
@@ -213,15 +212,12 @@ def sums_of_shards(to: Store, receipts: Mapping[Target, Receipt]) -> dict[str, s
     return {**{data_path(target): receipt.sha256 for target, receipt in held.items()}, **hash_files(to, small)}
 
 
-def check_shards(to: Store, targets: Sequence[Target]) -> bool:
+def check_packed(to: Store, targets: Sequence[Target]) -> bool:
     """Whether all shards are there and signed. What a listing shows to be damaged is deleted."""
     receipts = find_receipts(to, targets)
     held = {target: receipt for target, receipt in receipts.items() if receipt.samples}
-    damaged = discard_damaged(
-        to, [ShardFiles(receipt_path(t), data_path(t), r.bytes, index_paths(t)) for t, r in held.items()]
-    )
-    if damaged or len(receipts) < len(targets):
-        unsign(to)
+    files = [ShardFiles(receipt_path(t), data_path(t), r.bytes, index_paths(t)) for t, r in held.items()]
+    if not check_shards(to, files, len(targets) - (len(receipts) - len(held))):
         return False
     vouched = hash_files(to, [receipt_path(target) for target in receipts])
     return check_signature(to, {**vouched, **{data_path(t): r.sha256 for t, r in held.items()}})

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import pyarrow.compute as pc
 
-from t2i_shards.pipeline.dataset.dataset import AT_ONCE, IMAGES, Dataset, Description
+from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset, Description
 from t2i_shards.pipeline.dataset.outcomes import OK, digest_rows, read_rows, rows_path
 from t2i_shards.pipeline.dataset.plan import Segment, plan_path, read_plan_table
 from t2i_shards.pipeline.dataset.provenance import without_paths
@@ -20,6 +20,7 @@ from t2i_shards.pipeline.errors import DamagedShard
 from t2i_shards.pipeline.publish.plan import Plan
 from t2i_shards.pipeline.shards.commit import load_receipt
 from t2i_shards.pipeline.shards.receipt import Receipt, digest_json
+from t2i_shards.pipeline.shards.store import AT_ONCE
 from t2i_shards.pipeline.shards.table import encode_table
 
 

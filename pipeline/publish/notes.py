@@ -25,11 +25,10 @@ from t2i_shards.pipeline.publish.pack import (
 )
 from t2i_shards.pipeline.publish.signature import list_sizes
 from t2i_shards.pipeline.shards.commit import Extra, commit
+from t2i_shards.pipeline.shards.drafts import DRAFTS, load_noted
 from t2i_shards.pipeline.shards.folder_store import map_file
 from t2i_shards.pipeline.shards.receipt import Receipt
 from t2i_shards.pipeline.shards.store import Store
-
-DRAFTS = "drafts"
 
 
 def draft_path(target: Target, sha256: str) -> str:
@@ -62,16 +61,12 @@ def _adopt(target: Target, to: Store, path: str, ours: Receipt, _: Extra) -> tup
 
 def _read_noted(target: Target, to: Store, path: str, recipe: str) -> tuple[Receipt, Extra]:
     """The receipt that was noted for the target's tar at `path`, and the tar's indexes."""
-    tar = to.load(path)
-    sha256 = hashlib.sha256(tar).hexdigest()
-    draft = draft_path(target, sha256)
-    try:
-        noted = Receipt.decode(to.load(draft), draft)
-    except FileNotFoundError:
-        raise DamagedShard(f"{path} has no receipt, and no attempt noted these bytes; delete it") from None
-    if (noted.column, noted.shard, noted.sha256, noted.recipe) != (target.split, target.number, sha256, recipe):
-        raise DamagedShard(f"{draft}: is not the note of {path}; delete it")
-    return noted, make_indexes(target, scan(tar), len(tar))
+    noted = load_noted(to, path, partial(draft_path, target))
+    receipt = Receipt.decode(noted.note, noted.path)
+    expected = (target.split, target.number, noted.sha256, recipe)
+    if (receipt.column, receipt.shard, receipt.sha256, receipt.recipe) != expected:
+        raise DamagedShard(f"{noted.path}: is not the note of {path}; delete it")
+    return receipt, make_indexes(target, scan(noted.tar), len(noted.tar))
 
 
 def discard_unnoted(to: Store, targets: Collection[Target]) -> None:

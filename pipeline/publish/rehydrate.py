@@ -22,7 +22,7 @@ from t2i_shards.pipeline.image.stored import encode_jpeg, use_threads
 from t2i_shards.pipeline.publish.assignment import Target
 from t2i_shards.pipeline.publish.edits import CARD, is_sealed, keep_edits, seal
 from t2i_shards.pipeline.publish.finish import (
-    check_shards,
+    check_packed,
     discard_empty,
     find_receipts,
     read_receipts,
@@ -168,7 +168,7 @@ def plan_rehydrate(published: Store, to: Store, downloads: Fetching) -> Rehydrat
 
 def find_left(stage: Rehydrate) -> list[int]:
     """The numbers of the shards to be made: those without a receipt, and those that were damaged since."""
-    check_shards(stage.to, stage.targets)
+    check_packed(stage.to, stage.targets)
     done = find_receipts(stage.to, stage.targets)
     discard_unnoted(stage.to, [target for target in stage.targets if target not in done])
     return [number for number, target in enumerate(stage.targets) if target not in done]

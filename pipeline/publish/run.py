@@ -15,7 +15,7 @@ from t2i_shards.pipeline.publish.card import render_cards
 from t2i_shards.pipeline.publish.config import Publication
 from t2i_shards.pipeline.publish.dealt import check_order
 from t2i_shards.pipeline.publish.facts import check_weights, collect_standing
-from t2i_shards.pipeline.publish.finish import Finished, check_shards, finish
+from t2i_shards.pipeline.publish.finish import Finished, check_packed, finish
 from t2i_shards.pipeline.publish.grown import as_claimed
 from t2i_shards.pipeline.publish.kept import published_description, published_segments
 from t2i_shards.pipeline.publish.pack import data_path, index_paths, receipt_path
@@ -78,7 +78,7 @@ def publish(
     check_order(plan, choice)
     removals = heed_removals(plan, choice, purge)
     made_anew = discard_stale(plan, removals)
-    whole = check_shards(to, choice.targets)
+    whole = check_packed(to, choice.targets)
     left = plan.left(choice)
     counts = {split: count - removals.of_split(split) for split, count in choice.counts().items()}
     left_out = Counter(plan.count_left_out(choice))
@@ -104,7 +104,7 @@ def _publish_columns(
         shards = (path for of in copy_columns.shard_files(plan) for path in (of.receipt, of.tar, *of.beside))
         limit([plan.place(path) for path in (*shards, *copy_columns.needed_files(plan))])
     plan.begin()
-    whole = copy_columns.check_shards(plan)
+    whole = copy_columns.check_copied(plan)
     counts = {column: sum(r.samples for r in plan.receipts[column].values()) for column in plan.columns}
     done = {column: {name for name in plan.to.names(column) if name.endswith(".json")} for column in plan.columns}
     left = [s for s in dataset.shards if not all(f"{shard_name(s)}.json" in done[c] for c in plan.columns)]

@@ -15,7 +15,7 @@ from t2i_shards.pipeline.errors import DamagedShard, IncompleteError
 from t2i_shards.pipeline.publish.edits import CARD, EDITABLE, is_sealed
 from t2i_shards.pipeline.publish.plan import MANIFEST, SUMS
 from t2i_shards.pipeline.publish.sums import read_sums, sum_lines
-from t2i_shards.pipeline.shards.store import Store
+from t2i_shards.pipeline.shards.store import AT_ONCE, Store
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def load_sums(to: Store) -> dict[str, str] | None:
 def hash_files(to: Store, paths: Iterable[str]) -> dict[str, str]:
     """Path -> sha256 of what is there."""
     paths = list(paths)
-    with ThreadPoolExecutor(16) as threads:
+    with ThreadPoolExecutor(AT_ONCE) as threads:
         digests = threads.map(lambda path: hashlib.sha256(to.load(path)).hexdigest(), paths)
         return dict(zip(paths, digests, strict=True))
 
@@ -56,19 +56,21 @@ def list_sizes(to: Store, paths: Collection[str]) -> dict[str, int]:
     }
 
 
-def discard_damaged(to: Store, shards: Collection[ShardFiles]) -> int:
-    """Take away the shards whose receipt is there, but whose tar is gone or has another size, or that lack a file.
+def check_shards(to: Store, shards: Collection[ShardFiles], planned: int) -> bool:
+    """Whether all planned shards are whole, of which `shards` have a receipt. If not, the signature is taken away.
 
-    The receipt goes first, so that they count as not made. How many there were.
+    A shard whose tar is gone or has another size, or that lacks a file, is deleted: its receipt first, so that it
+    counts as not made.
     """
     listed = list_sizes(to, [path for shard in shards for path in (shard.tar, *shard.beside)])
     damaged = [s for s in shards if listed.get(s.tar) != s.size or not listed.keys() >= set(s.beside)]
-    if damaged:
+    whole = len(shards) - len(damaged) == planned
+    if not whole:
         unsign(to)
     for shard in damaged:
         for path in (shard.receipt, *shard.beside, shard.tar):
             to.discard(path)
-    return len(damaged)
+    return whole
 
 
 def check_signature(to: Store, vouched: Mapping[str, str], needed: Collection[str] = ()) -> bool:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import pyarrow as pa
 
 from t2i_shards.pipeline.dataset.aligned import open_aligned
-from t2i_shards.pipeline.dataset.dataset import AT_ONCE, IMAGES, Dataset
+from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
 from t2i_shards.pipeline.dataset.download_yield import measure_yield
 from t2i_shards.pipeline.dataset.duplicates import group_duplicates, load_duplicates
 from t2i_shards.pipeline.dataset.exclusion import Exclusion
@@ -39,32 +38,12 @@ from t2i_shards.pipeline.report.samples import (
     describe_duplicates,
     draw_rows,
 )
-from t2i_shards.pipeline.shards.commit import load_receipt
 from t2i_shards.pipeline.shards.read import load_verified
 from t2i_shards.pipeline.shards.receipt import Receipt, digest_json
 from t2i_shards.pipeline.stages.stage import Stage
 
 Receipts = Mapping[str, Mapping[int, Receipt]]
 """column -> shard -> receipt."""
-
-
-def read_receipts(dataset: Dataset, columns: Sequence[str]) -> tuple[Receipts, list[str]]:
-    """All receipts, and a line for each that is damaged: one of them must not hide the others."""
-
-    def read(column: str, shard: int) -> Receipt | str | None:
-        try:
-            return load_receipt(dataset.store, column, shard)
-        except DamagedShard as error:
-            return str(error)
-
-    asked = [(column, shard) for column in columns for shard in sorted(dataset.done(column))]
-    with ThreadPoolExecutor(AT_ONCE) as threads:
-        answers = list(threads.map(lambda one: read(*one), asked))
-    receipts: dict[str, dict[int, Receipt]] = {column: {} for column in columns}
-    for (column, shard), answer in zip(asked, answers, strict=True):
-        if isinstance(answer, Receipt):
-            receipts[column][shard] = answer
-    return receipts, [answer for answer in answers if isinstance(answer, str)]
 
 
 TITLES = {
@@ -113,7 +92,8 @@ def collect_dataset(root: str, rows: int, look: Look | None = None) -> DatasetFa
     dataset = Dataset.open(root)
     found = sort_columns(read_provenance(dataset, column) for column in dataset.columns())
     columns = [of.column for of in found]
-    receipts, problems = read_receipts(dataset, columns)
+    problems: list[str] = []
+    receipts = {column: dataset.receipts(column, damaged=problems) for column in columns}
     statuses = [column_status(dataset, c, receipts[IMAGES], receipts[c]) for c in columns]
     removed = read_tombstones(dataset)
     exclusion = Exclusion(choose_published(found), removed)

@@ -13,6 +13,8 @@ from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.shards.folder_store import FolderStore
 from t2i_shards.pipeline.shards.object_store import ObjectStore
 
+AT_ONCE = 16
+"""Small files that are read at once: each takes a round trip of its own."""
 SINGLE_WRITER = "T2I_SHARDS_SINGLE_WRITER"
 """Where this is in the environment, no other command writes to the stores that are opened (--single-writer)."""
 

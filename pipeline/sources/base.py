@@ -26,8 +26,7 @@ class Original:
     only the truth was asked for. captions: at least one. info: what else is known, for the sample's json.
     truth: condition -> a function from the picture's placement to that condition's exact map, as
     `t2i_shards.extractors.maps.formats` defines it. http: the status of the answer, None where nothing was
-    asked.
-    annotated: (width, height) of the stored pixels that the truth is for, None where it is for any picture.
+    asked. annotated: (width, height) of the stored pixels that the truth is for, None where it is for any picture.
     """
 
     content: bytes | Picture

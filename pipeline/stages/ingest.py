@@ -45,19 +45,19 @@ def plan_dataset(root: str, source: Source, geometry: Geometry, shard_size: int,
     return create_dataset(store, rows, shard_size, *described, crawl=is_crawl(source))
 
 
-def check_truths(source: Source, truths: Sequence[str]) -> None:
-    """Raises RequestError when the source does not know one of these conditions exactly."""
+def choose_truths(source: Source, names: Sequence[str]) -> dict[str, Mapping[str, Any]]:
+    """name -> recipe of these conditions. RequestError when the source does not know one of them exactly."""
     known = source.truths()
-    for name in truths:
+    for name in names:
         if name not in known:
             had = ", ".join(sorted(known)) or "none"
             raise RequestError(f"--truth must name conditions this source knows exactly ({had}), not {name!r}")
+    return {name: known[name] for name in names}
 
 
-def claim_truths(dataset: Dataset, source: Source, truths: Sequence[str]) -> dict[str, str]:
-    """Begin a column for each condition of `truths`: name -> recipe digest. RequestError for one unknown."""
-    check_truths(source, truths)
-    return {name: dataset.claim(name, source.truths()[name]) for name in truths}
+def claim_truths(dataset: Dataset, recipes: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Begin a column for each condition that `choose_truths` gave: name -> recipe digest."""
+    return {name: dataset.claim(name, recipe) for name, recipe in recipes.items()}
 
 
 @dataclass

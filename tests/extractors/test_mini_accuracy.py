@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
-from t2i_shards.extractors.metrics.maps import abs_rel, edge_f1, mean_iou
 from t2i_shards.extractors.networks.mini import SEG_LABELS
 from t2i_shards.extractors.registry import make_extractor
 from t2i_shards.pipeline.scenes import Scene, labels, render
+from tests.extractors.metrics.measures import abs_rel, edge_f1, mean_iou
 
 HELD_OUT = 2_000_000
 """Seed of scenes that no training draws from."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import struct
 import threading
 import time
 import zlib
@@ -14,6 +13,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 from PIL import Image
+
+from tests.bombs import make_png
 
 WAYS = (
     "http 404",
@@ -121,9 +122,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 def _bomb() -> bytes:
     """A PNG of 30000x30000 pixels by its header; of the pixels there are a few."""
-    chunks = (b"IHDR" + struct.pack(">IIBBBBB", 30000, 30000, 8, 2, 0, 0, 0), b"IDAT" + zlib.compress(bytes(99)))
-    sealed = (struct.pack(">I", len(c) - 4) + c + struct.pack(">I", zlib.crc32(c)) for c in chunks)
-    return b"\x89PNG\r\n\x1a\n" + b"".join(sealed)
+    return make_png(30000, 30000, 8, 2, zlib.compress(bytes(99)))
 
 
 def _tiny() -> bytes:

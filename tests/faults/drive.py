@@ -76,7 +76,8 @@ def main() -> int:
 def _execute(options: argparse.Namespace) -> int:
     import t2i_shards.jobs.extract
     from t2i_shards.jobs.command import EngineOptions, execute
-    from t2i_shards.jobs.ingest import IngestFolder, IngestOptions
+    from t2i_shards.jobs.ingest import IngestFolder
+    from t2i_shards.jobs.ingest_flow import IngestOptions
     from t2i_shards.jobs.publish import PublishCommand
     from t2i_shards.jobs.status import StatusCommand
     from t2i_shards.jobs.verify import VerifyCommand

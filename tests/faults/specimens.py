@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from t2i_shards.jobs.__main__ import run
-from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
+from t2i_shards.pipeline.dataset.dataset import IMAGES
 from t2i_shards.pipeline.dataset.duplicates import mark_duplicates
 from t2i_shards.pipeline.dataset.plan import LEFT_OUT
 from t2i_shards.pipeline.dataset.supplement import plan_retry
@@ -27,8 +27,9 @@ from t2i_shards.pipeline.shards.sample import Sample
 from t2i_shards.pipeline.shards.tar import TarWriter, read_samples
 from t2i_shards.pipeline.sources.scenes import ScenesSource
 from t2i_shards.pipeline.stages import plan_extract
-from t2i_shards.pipeline.stages.ingest import Ingest, claim_truths, plan_dataset
+from t2i_shards.pipeline.stages.ingest import plan_dataset
 from t2i_shards.pipeline.stages.stage import Stage
+from tests.faults.toys import fill
 from tests.pipeline.web import Web, put_failure, put_picture
 
 SECONDS, MEGABYTES = 300, 600
@@ -58,13 +59,6 @@ class HerePool:
         """Nothing to end."""
 
 
-def _fill(dataset: Dataset, source: Any, truths: tuple[str, ...] = ()) -> None:
-    stage = Ingest(dataset, source, claim_truths(dataset, source, truths))
-    stage.setup()
-    for shard in dataset.left((IMAGES,)):
-        stage(shard)
-
-
 def make_downloaded(root: Path, folder: Path) -> None:
     """Downloaded pictures with colours: a supplement, a duplicate, a removed sample, rows left out."""
     for number, name in enumerate(NAMES):
@@ -73,10 +67,10 @@ def make_downloaded(root: Path, folder: Path) -> None:
     source = Web(os.fspath(folder), NAMES)
     dataset = plan_dataset(os.fspath(root), source, GEOMETRY, 3)
     dataset.store.create_bytes(LEFT_OUT, to_json({"no caption": 2}))
-    _fill(dataset, source)
+    fill(dataset, source)
     put_picture(folder, "b-1", 3)
     assert plan_retry(dataset)
-    _fill(dataset, source)
+    fill(dataset, source)
     stage = plan_extract(dataset, ["color"])
     stage.setup()
     for shard in dataset.shards:
@@ -89,7 +83,7 @@ def make_scenes(root: Path) -> None:
     """Eight scenes in two shards with keypose and sketch."""
     source = ScenesSource(samples=8)
     dataset = plan_dataset(os.fspath(root), source, GEOMETRY, 4)
-    _fill(dataset, source, ("sketch", "keypose"))
+    fill(dataset, source, ("sketch", "keypose"))
 
 
 @dataclass(frozen=True)

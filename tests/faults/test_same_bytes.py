@@ -14,8 +14,8 @@ from t2i_shards.pipeline.engine import run
 from t2i_shards.pipeline.engine.run import Engine
 from t2i_shards.pipeline.image.geometry import Geometry
 from t2i_shards.pipeline.stages import plan_extract
-from t2i_shards.pipeline.stages.ingest import Ingest, claim_truths, plan_dataset
-from tests.faults.toys import Logged, Pictures
+from t2i_shards.pipeline.stages.ingest import Ingest, choose_truths, claim_truths, plan_dataset
+from tests.faults.toys import Logged, Pictures, run_here
 
 SHARDS, SHARD_SIZE = 5, 11
 SOURCE = Pictures(SHARDS * SHARD_SIZE, cursed=(3, 30))
@@ -24,13 +24,11 @@ SOURCE = Pictures(SHARDS * SHARD_SIZE, cursed=(3, 30))
 def make(root: Path, engine: Engine | None, workers: int, batch: int) -> dict[str, Any]:
     """Ingest and extract; all files of the dataset, receipts without the seconds."""
     dataset = plan_dataset(str(root), SOURCE, Geometry(size=64), SHARD_SIZE)
-    ingest = Ingest(dataset, SOURCE, claim_truths(dataset, SOURCE, ("sketch",)))
+    ingest = Ingest(dataset, SOURCE, claim_truths(dataset, choose_truths(SOURCE, ["sketch"])))
     extract = plan_extract(dataset, ["toy"], variant="raises", batch=batch)
     for stage in (ingest, extract):
         if engine is None:
-            stage.setup()
-            for shard in dataset.shards:
-                stage(shard)
+            run_here(stage, dataset.shards)
         else:
             assert run(Logged(stage, "/dev/null"), dataset.shards, engine, workers).quarantined == {}
     return contents(root)

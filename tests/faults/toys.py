@@ -6,7 +6,7 @@ import os
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,13 +18,13 @@ from t2i_shards.extractors.base import Resources
 from t2i_shards.extractors.batch import Batch, as_batch
 from t2i_shards.extractors.maps.formats import Grey
 from t2i_shards.extractors.registry import EXTRACTORS
-from t2i_shards.pipeline.dataset.dataset import Dataset
+from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
 from t2i_shards.pipeline.dataset.status import dataset_status
 from t2i_shards.pipeline.image.geometry import Geometry
-from t2i_shards.pipeline.sources.base import Opener, Original, Seen, unseen
+from t2i_shards.pipeline.sources.base import Opener, Original, Seen, Source, unseen
 from t2i_shards.pipeline.sources.row import Row
 from t2i_shards.pipeline.stages import Extract, plan_extract
-from t2i_shards.pipeline.stages.ingest import Ingest, claim_truths, plan_dataset
+from t2i_shards.pipeline.stages.ingest import Ingest, choose_truths, claim_truths, plan_dataset
 from t2i_shards.pipeline.stages.stage import Stage, StageResult
 from t2i_shards.pipeline.stages.verify import plan_verify, verify_plan
 
@@ -187,25 +187,31 @@ def begun(log: Path) -> list[int]:
     return [note.shard for note in read_log(log) if note.what == "begin"]
 
 
-def make_images(
-    root: str | Path, source: Pictures, shard_size: int, truths: tuple[str, ...] = (), size: int = 64
-) -> Dataset:
-    """A dataset with its images column (and truths), made in this process without an engine."""
-    geometry = Geometry(size=size)
-    dataset = plan_dataset(os.fspath(root), source, geometry, shard_size)
-    stage = Ingest(dataset, source, claim_truths(dataset, source, truths))
+def run_here(stage: Stage, shards: Iterable[int]) -> list[StageResult]:
+    """What a stage makes of each shard in turn, in this process without an engine."""
     stage.setup()
-    for shard in dataset.shards:
-        stage(shard)
+    return [stage(shard) for shard in shards]
+
+
+def fill(dataset: Dataset, source: Source, truths: tuple[str, ...] = ()) -> list[StageResult]:
+    """Make the shards of images and of these truths that are left."""
+    stage = Ingest(dataset, source, claim_truths(dataset, choose_truths(source, truths)))
+    return run_here(stage, dataset.left((IMAGES, *truths)))
+
+
+def make_images(
+    root: str | Path, source: Source, shard_size: int, truths: tuple[str, ...] = (), size: int = 64
+) -> Dataset:
+    """A dataset with its images column (and truths)."""
+    dataset = plan_dataset(os.fspath(root), source, Geometry(size), shard_size)
+    fill(dataset, source, truths)
     return dataset
 
 
 def extract_here(dataset: Dataset, variant: str = "default", **options: Any) -> Extract:
     """Fill the toy column in this process without an engine. The registry must know the toy."""
     stage = plan_extract(dataset, ["toy"], variant=variant, **options)
-    stage.setup()
-    for shard in dataset.shards:
-        stage(shard)
+    run_here(stage, dataset.shards)
     return stage
 
 

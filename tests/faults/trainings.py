@@ -12,21 +12,14 @@ from typing import Any
 import psutil
 
 from t2i_shards.jobs.launch.torchrun import IMPORTED
-from t2i_shards.pipeline.image.geometry import Geometry
 from t2i_shards.pipeline.runlog import read_log
 from t2i_shards.pipeline.sources.scenes import ScenesSource
-from t2i_shards.pipeline.stages.ingest import Ingest, claim_truths, plan_dataset
+from tests.faults.toys import make_images
 
 
 def make_scenes(root: Path, seed: int = 0) -> Path:
     """24 scenes in 6 shards with their sketches, made in this process."""
-    source = ScenesSource(samples=24, seed=seed)
-    geometry = Geometry(size=64)
-    dataset = plan_dataset(os.fspath(root), source, geometry, 4)
-    stage = Ingest(dataset, source, claim_truths(dataset, source, ("sketch",)))
-    stage.setup()
-    for shard in dataset.shards:
-        stage(shard)
+    make_images(root, ScenesSource(samples=24, seed=seed), 4, ("sketch",))
     return root
 
 

@@ -11,10 +11,9 @@ from PIL import Image
 
 from t2i_shards.jobs.command import EngineOptions, execute
 from t2i_shards.jobs.report import ReportCommand
-from t2i_shards.pipeline.image.geometry import Geometry
 from t2i_shards.pipeline.shards.store import open_store
 from t2i_shards.pipeline.sources.folder import FolderSource
-from t2i_shards.pipeline.stages.ingest import Ingest, plan_dataset
+from tests.faults.toys import make_images
 from tests.pipeline.report.crawl import kept, make_crawl
 
 ONE = EngineOptions("local", 1)
@@ -29,12 +28,7 @@ def root(tmp_path: Path) -> Path:
         pixels = np.random.Generator(np.random.PCG64(i)).integers(0, 256, (64, 64, 3), np.uint8)
         Image.fromarray(pixels).save(pictures / f"{i}.png")
         (pictures / f"{i}.txt").write_text(f"caption {i}")
-    source, geometry = FolderSource(str(pictures)), Geometry(64)
-    dataset = plan_dataset(str(tmp_path / "root"), source, geometry, 2)
-    stage = Ingest(dataset, source, {})
-    stage.setup()
-    for shard in dataset.shards:
-        stage(shard)
+    make_images(tmp_path / "root", FolderSource(str(pictures)), 2)
     return tmp_path / "root"
 
 

@@ -40,9 +40,10 @@ from t2i_shards.pipeline.report.evaluation import read_evaluation
 from t2i_shards.pipeline.shards.sample import Sample
 from t2i_shards.pipeline.sources.scenes import ScenesSource
 from t2i_shards.pipeline.stages import plan_extract
-from t2i_shards.pipeline.stages.ingest import Ingest, plan_dataset
+from t2i_shards.pipeline.stages.ingest import plan_dataset
 from t2i_shards.pipeline.stream import HeldOut, Stream, open_stream
 from tests.adapters.toys import toy_config
+from tests.faults.toys import fill, make_images, run_here
 from tests.pipeline.web import Web, put_failure, put_picture
 
 SAMPLES, SIZE = 8, 128
@@ -51,12 +52,8 @@ SAMPLES, SIZE = 8, 128
 def make_root(folder: Path, seed: int = 0) -> str:
     """Eight scenes with their Canny edges, made in this process."""
     root = str(folder)
-    source, geometry = ScenesSource(SAMPLES, seed=seed), Geometry(SIZE)
-    dataset = plan_dataset(root, source, geometry, 5)
-    for stage in (Ingest(dataset, source, {}), plan_extract(dataset, ["canny"])):
-        stage.setup()
-        for shard in dataset.shards:
-            stage(shard)
+    dataset = make_images(root, ScenesSource(SAMPLES, seed=seed), 5, size=SIZE)
+    run_here(plan_extract(dataset, ["canny"]), dataset.shards)
     return root
 
 
@@ -394,12 +391,9 @@ def test_what_was_held_out_is_known_when_the_dataset_has_grown(tmp_path: Path) -
     put_failure(folder, "b-1", "timed out")
     source = Web(str(folder), names)
     dataset = plan_dataset(str(tmp_path / "root"), source, Geometry(64), 2)
-    stage = Ingest(dataset, source, {})
-    stage.setup()
 
     def ingest() -> Stream:
-        for shard in dataset.left(("images",)):
-            stage(shard)
+        fill(dataset, source)
         return open_stream(dataset.store.root, ())
 
     write_held_out(tmp_path, ingest().hold_out(1)[0].held_out)

@@ -15,11 +15,10 @@ from t2i_shards.adapters.evaluation.image_metrics import Networks
 from t2i_shards.adapters.inference.config import Sampling
 from t2i_shards.adapters.training.trainer import train
 from t2i_shards.extractors.weights.file import WeightsUnavailable
-from t2i_shards.pipeline.image.geometry import Geometry
 from t2i_shards.pipeline.sources.scenes import ScenesSource
 from t2i_shards.pipeline.stages import plan_extract
-from t2i_shards.pipeline.stages.ingest import Ingest, claim_truths, plan_dataset
 from tests.adapters.toys import train_config
+from tests.faults.toys import make_images, run_here
 
 LEARNT, HELD_OUT = 64, 24
 
@@ -28,12 +27,9 @@ LEARNT, HELD_OUT = 64, 24
 def root(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Simple scenes with their edges, and the latents of the base mini."""
     root = str(tmp_path_factory.mktemp("follows") / "root")
-    source, geometry = ScenesSource(LEARNT + HELD_OUT, 20, "simple"), Geometry(128)
-    dataset = plan_dataset(root, source, geometry, LEARNT + HELD_OUT)
-    ingest = Ingest(dataset, source, claim_truths(dataset, source, ["sketch"]))
-    for stage in (ingest, plan_extract(dataset, ["latents"], variant="folder", weights=FOLDER)):
-        stage.setup()
-        stage(0)
+    source = ScenesSource(LEARNT + HELD_OUT, 20, "simple")
+    dataset = make_images(root, source, LEARNT + HELD_OUT, ("sketch",), size=128)
+    run_here(plan_extract(dataset, ["latents"], variant="folder", weights=FOLDER), dataset.shards)
     return root
 
 

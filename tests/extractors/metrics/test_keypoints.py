@@ -52,7 +52,6 @@ def test_a_person_of_whom_nothing_is_known_does_not_count() -> None:
 def test_without_true_people_the_shares_are_undefined(found: np.ndarray) -> None:
     counts = measure([(NOBODY, found), (person(known=0)[None], found)])
     assert math.isnan(counts.pck)
-    assert math.isnan(counts.invented_share)
     assert (counts.people, counts.invented) == (0, 2 * len(found))
 
 

@@ -7,7 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from t2i_shards.extractors.metrics.maps import abs_rel, color_error, edge_f1, mean_iou, thin
+from t2i_shards.extractors.metrics.maps import thin
+from tests.extractors.metrics.measures import abs_rel, color_error, edge_f1, mean_iou
 
 
 def line(column: int, rows: int = 40) -> np.ndarray:

@@ -20,10 +20,9 @@ from t2i_shards.pipeline.dataset.duplicates import (
 )
 from t2i_shards.pipeline.dataset.outcomes import perceive
 from t2i_shards.pipeline.errors import RequestError
-from t2i_shards.pipeline.image.geometry import Geometry
 from t2i_shards.pipeline.sources.folder import FolderSource
-from t2i_shards.pipeline.stages.ingest import Ingest, plan_dataset
 from t2i_shards.pipeline.stream import open_stream
+from tests.faults.toys import make_images
 
 
 def test_every_close_pair_is_found_and_no_other() -> None:
@@ -82,13 +81,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def ingest(folder: Path, root: Path) -> Dataset:
-    source, geometry = FolderSource(str(folder)), Geometry(size=64)
-    dataset = plan_dataset(str(root), source, geometry, 2)
-    stage = Ingest(dataset, source, {})
-    stage.setup()
-    for shard in dataset.shards:
-        stage(shard)
-    return dataset
+    return make_images(root, FolderSource(str(folder)), 2)
 
 
 def test_the_table_of_a_dataset(folder: Path, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 from t2i_shards.jobs.status import StatusCommand
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
 from t2i_shards.pipeline.dataset.status import dataset_status
+from t2i_shards.pipeline.errors import DamagedShard
 from t2i_shards.pipeline.shards.commit import load_receipt
 from t2i_shards.pipeline.shards.receipt import Receipt, digest_receipts
 from tests.faults.specimens import make_downloaded
@@ -80,6 +81,26 @@ def test_what_is_stale(root: Path) -> None:
     images, toy = dataset_status(Dataset.open(str(root)))
     assert (images.stale, toy.stale) == (1, 2)
     assert (images.done, toy.done) == (4, 4)
+
+
+def test_damaged_receipts_are_named_and_hide_no_others(root: Path) -> None:
+    (root / "images/000001.json").write_text("{")
+    (root / "toy/000000.json").unlink()
+    (root / "toy/000000.json").write_bytes((root / "toy/000002.json").read_bytes())
+    (root / "toy/000003.json").write_bytes(b"")
+    summary = StatusCommand(str(root)).run()
+    columns = summary.record["columns"]
+    assert [(columns[name]["done"], columns[name]["missing"]) for name in ("images", "toy")] == [(3, 1), (2, 2)]
+    assert columns["toy"]["stale"] == 1, "it was made from the pictures whose receipt is damaged"
+    named = (
+        "images/000001.json: not a receipt",
+        "toy/000000.json: is the receipt of toy/2",
+        "toy/000003.json: not",
+    )
+    assert len(summary.problems) == 3
+    assert all(map(str.startswith, summary.problems, named)), summary.problems
+    with pytest.raises(DamagedShard, match=r"^images/000001\.json: not a receipt"):
+        Dataset.open(str(root)).receipts(IMAGES)
 
 
 def test_no_tar_is_read(root: Path) -> None:

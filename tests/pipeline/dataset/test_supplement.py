@@ -17,8 +17,7 @@ from t2i_shards.pipeline.download.reasons import kind_of
 from t2i_shards.pipeline.errors import DamagedShard, IncompleteError, RequestError
 from t2i_shards.pipeline.image.geometry import Geometry
 from t2i_shards.pipeline.shards.commit import receipt_path, tar_path
-from t2i_shards.pipeline.stages.ingest import Ingest, plan_dataset
-from tests.faults.toys import problems
+from tests.faults.toys import make_images, problems
 from tests.pipeline.web import Web, put_failure, put_picture
 
 FAILURES = {
@@ -42,13 +41,8 @@ def web(tmp_path: Path) -> Web:
     return Web(str(tmp_path / "web"), names)
 
 
-def fill(root: str, web: Web) -> Dataset:
-    dataset = plan_dataset(root, web, GEOMETRY, 3)
-    stage = Ingest(dataset, web, {})
-    stage.setup()
-    for shard in dataset.left((IMAGES,)):
-        stage(shard)
-    return dataset
+def make(root: str, web: Web) -> Dataset:
+    return make_images(root, web, 3)
 
 
 def passing_in(dataset: Dataset) -> dict[str, int]:
@@ -62,7 +56,7 @@ def keys(dataset: Dataset) -> list[str]:
 
 def test_only_what_may_pass_is_planned_again(web: Web, tmp_path: Path) -> None:
     root = str(tmp_path / "root")
-    dataset = fill(root, web)
+    dataset = make(root, web)
     assert passing_in(dataset) == {"000000001": 0, "000000005": 1}
     segment = plan_retry(dataset)
     assert segment is not None
@@ -76,14 +70,14 @@ def test_only_what_may_pass_is_planned_again(web: Web, tmp_path: Path) -> None:
 
 def test_what_answers_now_is_a_sample_and_the_rest_may_be_tried_again(web: Web, tmp_path: Path) -> None:
     root = str(tmp_path / "root")
-    plan_retry(fill(root, web))
+    plan_retry(make(root, web))
     put_picture(Path(web.folder), "a-1", 1)
-    dataset = fill(root, web)
+    dataset = make(root, web)
     assert sorted(keys(dataset)) == ["0", "1", "2", "7"]
     assert passing_in(dataset) == {"000000005": 3}
     plan_retry(dataset)
     put_picture(Path(web.folder), "b-5", 5)
-    dataset = fill(root, web)
+    dataset = make(root, web)
     assert sorted(keys(dataset)) == ["0", "1", "2", "5", "7"]
     assert (list(dataset.shards), passing_in(dataset)) == ([0, 1, 2, 3, 4], {})
     assert plan_retry(dataset) is None
@@ -91,7 +85,7 @@ def test_what_answers_now_is_a_sample_and_the_rest_may_be_tried_again(web: Web, 
 
 
 def test_a_retry_that_died_while_it_planned_goes_on(web: Web, tmp_path: Path) -> None:
-    dataset = fill(str(tmp_path / "root"), web)
+    dataset = make(str(tmp_path / "root"), web)
     plan_retry(dataset)
     whole = (tmp_path / "root" / plan_path(3)).read_bytes()
     (tmp_path / "root" / supplement_path(1)).unlink()
@@ -102,7 +96,7 @@ def test_a_retry_that_died_while_it_planned_goes_on(web: Web, tmp_path: Path) ->
 
 
 def test_an_unfinished_dataset_is_not_planned_again(web: Web, tmp_path: Path) -> None:
-    dataset = fill(str(tmp_path / "root"), web)
+    dataset = make(str(tmp_path / "root"), web)
     for path in (tar_path(IMAGES, 1), receipt_path(IMAGES, 1), rows_path(1)):
         (tmp_path / "root" / path).unlink()
     with pytest.raises(IncompleteError, match="--retry-failed needs every shard to be done, 1 of 3 are not"):
@@ -111,7 +105,7 @@ def test_an_unfinished_dataset_is_not_planned_again(web: Web, tmp_path: Path) ->
 
 def test_a_picture_that_was_seen_once_is_the_only_one_taken(web: Web, tmp_path: Path) -> None:
     root = str(tmp_path / "root")
-    dataset = fill(root, web)
+    dataset = make(root, web)
     seen = read_seen(dataset.store, 0)
     assert seen is not None
     # A first attempt got the picture and died; the second, whose shard stands, got a 503.
@@ -122,7 +116,7 @@ def test_a_picture_that_was_seen_once_is_the_only_one_taken(web: Web, tmp_path: 
     plan_retry(dataset)
     put_picture(Path(web.folder), "a-1", 1)
     assert dataset.plan(3)[0].digest == "0" * 64
-    assert fill(root, web).receipts(IMAGES)[3].drops == {
+    assert make(root, web).receipts(IMAGES)[3].drops == {
         "not the picture of the metadata's digest": 1,
         "http 429": 1,
     }
@@ -130,8 +124,8 @@ def test_a_picture_that_was_seen_once_is_the_only_one_taken(web: Web, tmp_path: 
 
 def test_a_damaged_supplement_is_named(web: Web, tmp_path: Path) -> None:
     root = tmp_path / "root"
-    plan_retry(fill(str(root), web))
-    fill(str(root), web)
+    plan_retry(make(str(root), web))
+    make(str(root), web)
     plan = root / plan_path(3)
     data = plan.read_bytes()
     plan.unlink()
@@ -145,7 +139,7 @@ def test_a_damaged_supplement_is_named(web: Web, tmp_path: Path) -> None:
 
 
 def test_two_retries_of_other_rows_do_not_mix(web: Web, tmp_path: Path) -> None:
-    dataset = fill(str(tmp_path / "root"), web)
+    dataset = make(str(tmp_path / "root"), web)
     other = Dataset.open(str(tmp_path / "root"))
     plan_retry(dataset)
     (tmp_path / "root" / plan_path(3)).unlink()
@@ -157,7 +151,7 @@ def test_two_retries_of_other_rows_do_not_mix(web: Web, tmp_path: Path) -> None:
 
 def test_the_yield_counts_every_row_once_by_its_last_try(web: Web, tmp_path: Path) -> None:
     root = str(tmp_path / "root")
-    dataset = fill(root, web)
+    dataset = make(root, web)
     found = measure_yield(dataset)
     assert (found.planned, found.samples) == (8, 3)
     assert found.reasons == Counter(FAILURES.values())
@@ -166,7 +160,7 @@ def test_the_yield_counts_every_row_once_by_its_last_try(web: Web, tmp_path: Pat
     plan_retry(dataset)
     put_picture(Path(web.folder), "a-1", 1)
     put_failure(Path(web.folder), "b-5", "http 404")
-    found = measure_yield(fill(root, web))
+    found = measure_yield(make(root, web))
     assert (found.planned, found.samples) == (8, 4)
     assert found.reasons.total() == 4
     assert found.reasons["http 404"] == 2
@@ -174,7 +168,7 @@ def test_the_yield_counts_every_row_once_by_its_last_try(web: Web, tmp_path: Pat
 
 
 def test_the_table_names_hosts_and_kinds(web: Web, tmp_path: Path) -> None:
-    table = yield_table(measure_yield(fill(str(tmp_path / "root"), web)))
+    table = yield_table(measure_yield(make(str(tmp_path / "root"), web)))
     assert "  passing: 2 of 8 rows" in table
     assert "  gone, http 404: 1" in table
     assert table[-2].startswith("  b.example: 3 rows, 1 of them ")

@@ -13,9 +13,9 @@ from t2i_shards.pipeline.dataset.supplement import plan_retry
 from t2i_shards.pipeline.dataset.tombstones import add_tombstones, read_removed, read_tombstones, remove
 from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.image.geometry import Geometry
-from t2i_shards.pipeline.stages.ingest import Ingest, plan_dataset
+from t2i_shards.pipeline.stages.ingest import plan_dataset
 from t2i_shards.pipeline.stream import open_stream
-from tests.faults.toys import Pictures, make_images
+from tests.faults.toys import Pictures, fill, make_images
 from tests.pipeline.web import Web, put_failure, put_picture
 
 NAMES = ("a-0", "a-1", "b-0", "b-1", "b-2")
@@ -35,17 +35,10 @@ def web(tmp_path: Path) -> Dataset:
     put_failure(folder, "b-1", "timed out")
     source = Web(str(folder), NAMES)
     dataset = plan_dataset(str(tmp_path / "root"), source, Geometry(64), 2)
-
-    def ingest() -> None:
-        stage = Ingest(dataset, source, {})
-        stage.setup()
-        for shard in dataset.left(("images",)):
-            stage(shard)
-
-    ingest()
+    fill(dataset, source)
     put_picture(folder, "b-1", 3)
     assert plan_retry(dataset)
-    ingest()
+    fill(dataset, source)
     return Dataset.open(str(tmp_path / "root"))
 
 

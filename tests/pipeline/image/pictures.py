@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
-import struct
 import zlib
 from typing import Any
 
 import numpy as np
 from PIL import Image
+
+from tests.bombs import make_png
 
 
 def gradient(height: int = 48, width: int = 64) -> np.ndarray:
@@ -28,13 +29,7 @@ def png16(channels: int, values: np.ndarray) -> bytes:
     """A 16-bit PNG, which Pillow writes only in grey. values: uint16 (H, W, channels)."""
     height, width = values.shape[:2]
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
-    colour = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
-
-    def chunk(name: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-
-    head = struct.pack(">IIBBBBB", width, height, 16, colour, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return make_png(width, height, 16, {1: 0, 2: 4, 3: 2, 4: 6}[channels], zlib.compress(rows))
 
 
 def smooth(height: int, width: int) -> np.ndarray:

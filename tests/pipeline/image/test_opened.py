@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import struct
 import subprocess
 import sys
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ from t2i_shards.pipeline.errors import Drop, RequestError
 from t2i_shards.pipeline.image.decode import WEB_FORMATS, decode_picture, read_picture
 from t2i_shards.pipeline.image.geometry import Geometry
 from t2i_shards.pipeline.image.opened import prepare_codecs
+from tests.bombs import flat_png
 from tests.pipeline.image.pictures import UPRIGHT, gradient, save, smooth
 from tests.pipeline.image.profiles import make_rgb, to_profile
 
@@ -95,24 +94,13 @@ def test_they_take_no_more_memory_than_is_reckoned(kind: str, limit: int, mode: 
     assert float(run.stdout) < limit
 
 
-def large_png(width: int, height: int) -> bytes:
-    rows = zlib.compressobj(1)
-    packed = b"".join(rows.compress(bytes(1 + width)) for _ in range(height)) + rows.flush()
-
-    def chunk(name: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-
-    head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", packed) + chunk(b"IEND", b"")
-
-
 def test_more_pixels_are_taken_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """With a limit a hundred times lower, so that the pictures are small."""
     monkeypatch.setattr(budget, "PIXELS", 1_000_000)
     monkeypatch.setattr(budget, "MEMORY", 1_000_000 * 10.5)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 900_000)
     for data in (
-        large_png(2000, 1200),
+        flat_png(2000, 1200, 0),
         save(smooth(1200, 2000), "JPEG"),
         save(smooth(1200, 2000), "JPEG", progressive=True),
     ):

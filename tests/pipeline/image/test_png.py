@@ -11,6 +11,7 @@ from PIL import PngImagePlugin
 from t2i_shards.pipeline.image.decode import decode_picture, read_picture
 from t2i_shards.pipeline.image.geometry import Geometry
 from t2i_shards.pipeline.image.png import trim_png
+from tests.bombs import png_chunk
 from tests.pipeline.image.pictures import gradient, save
 from tests.pipeline.image.profiles import make_rgb, to_profile
 
@@ -49,6 +50,5 @@ def test_a_large_profile_is_used() -> None:
 @pytest.mark.parametrize("kind", [b"zTXt", b"iCCP"])
 def test_a_text_that_unpacks_to_very_much_costs_nothing(bomb: bytes, kind: bytes) -> None:
     data = save(gradient(), "PNG")
-    content = b"name\0\0" + bomb
-    chunk = len(content).to_bytes(4, "big") + kind + content + zlib.crc32(kind + content).to_bytes(4, "big")
+    chunk = png_chunk(kind, b"name\0\0" + bomb)
     assert (read_picture(data[:33] + chunk + data[33:]) == gradient()).all()

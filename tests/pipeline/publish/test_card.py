@@ -19,16 +19,13 @@ from huggingface_hub import RepoCard
 from PIL import Image
 
 from t2i_shards.extractors.registry import formats
-from t2i_shards.pipeline.dataset.dataset import Dataset
 from t2i_shards.pipeline.dataset.tombstones import remove
 from t2i_shards.pipeline.errors import DamagedShard, RequestError
-from t2i_shards.pipeline.image.geometry import Geometry
 from t2i_shards.pipeline.publish.card import escape_markdown, list_meanings, size_category
 from t2i_shards.pipeline.publish.croissant import match_member
 from t2i_shards.pipeline.shards.receipt import Receipt, digest_json, to_json
 from t2i_shards.pipeline.shards.sample import Sample
 from t2i_shards.pipeline.sources.scenes import ScenesSource
-from t2i_shards.pipeline.stages.ingest import Ingest, claim_truths, plan_dataset
 from tests.faults.toys import Pictures, make_images
 from tests.pipeline.publish.toys import contents, publish_here, rewrite_images, toy_dataset
 from tests.pipeline.web import Web, put_failure, put_picture
@@ -111,12 +108,8 @@ def test_losses_and_opt_outs_are_counted(tmp_path: Path) -> None:
     put_failure(tmp_path / "web", "a-1", "opted out: robots.txt")
     put_failure(tmp_path / "web", "a-2", "opted out: X-Robots-Tag")
     put_failure(tmp_path / "web", "a-3", "http 404")
-    source = Web(str(tmp_path / "web"), tuple(names))
-    dataset = plan_dataset(str(tmp_path / "root"), source, Geometry(64), 6)
-    stage = Ingest(dataset, source, {})
-    stage.setup()
-    stage(0)
-    publish_here(Dataset.open(str(tmp_path / "root")), tmp_path / "to")
+    dataset = make_images(tmp_path / "root", Web(str(tmp_path / "web"), tuple(names)), 6)
+    publish_here(dataset, tmp_path / "to")
     card = (tmp_path / "to/README.md").read_text()
     assert "| getting pictures | 6 | 3 | http 404 1, opted out: X-Robots-Tag 1, opted out: robots.txt 1 |" in card
     assert "2 pictures were not taken because their hosts say no" in card
@@ -249,11 +242,7 @@ def test_the_cache_of_mlcroissant_gives_no_records_of_another_set(croissant: Any
 
 
 def test_croissant_tells_members_apart_that_end_alike(croissant: Any, tmp_path: Path) -> None:
-    source, geometry = ScenesSource(samples=2), Geometry(64)
-    dataset = plan_dataset(str(tmp_path / "root"), source, geometry, 2)
-    stage = Ingest(dataset, source, claim_truths(dataset, source, ("keypose",)))
-    stage.setup()
-    stage(0)
+    dataset = make_images(tmp_path / "root", ScenesSource(samples=2), 2, ("keypose",))
     publish_here(dataset, tmp_path / "to")
     members = ("jpg", "txt", "json", "keypose.json", "keypose.png")
     assert files_of(croissant, tmp_path / "to") == files_in(tmp_path / "to", members)

@@ -18,9 +18,10 @@ from t2i_shards.pipeline.publish import open_published
 from t2i_shards.pipeline.publish.sums import read_sums
 from t2i_shards.pipeline.shards.store import open_store
 from t2i_shards.pipeline.stages import plan_extract
-from t2i_shards.pipeline.stages.ingest import Ingest, plan_dataset
+from t2i_shards.pipeline.stages.ingest import plan_dataset
 from t2i_shards.pipeline.stages.verify import verify_columns, verify_plan
 from t2i_shards.pipeline.stream import open_stream
+from tests.faults.toys import fill, run_here
 from tests.pipeline.publish.before import ASKED, unpack_before
 from tests.pipeline.publish.toys import contents, keys_of, publish_here
 from tests.pipeline.web import Web, put_failure, put_picture
@@ -29,11 +30,9 @@ NAMES = tuple(f"a-{i}" for i in range(8))
 GEOMETRY = Geometry(64)
 
 
-def fill(dataset: Dataset, web: Web, *columns: str) -> Dataset:
-    for stage in (Ingest(dataset, web, {}), plan_extract(dataset, columns or ["color"])):
-        stage.setup()
-        for shard in dataset.shards:
-            stage(shard)
+def fill_all(dataset: Dataset, web: Web, *columns: str) -> Dataset:
+    fill(dataset, web)
+    run_here(plan_extract(dataset, columns or ["color"]), dataset.shards)
     return dataset
 
 
@@ -41,7 +40,7 @@ def grow(dataset: Dataset, web: Web) -> Dataset:
     """The row that failed is had after all, in a shard of its own."""
     put_picture(Path(web.folder), "a-2", 2)
     assert plan_retry(dataset)
-    return fill(Dataset.open(dataset.store.root), web)
+    return fill_all(Dataset.open(dataset.store.root), web)
 
 
 @pytest.fixture
@@ -54,7 +53,7 @@ def web(tmp_path: Path) -> Web:
 
 @pytest.fixture
 def dataset(web: Web, tmp_path: Path) -> Dataset:
-    return fill(plan_dataset(str(tmp_path / "root"), web, GEOMETRY, 4), web)
+    return fill_all(plan_dataset(str(tmp_path / "root"), web, GEOMETRY, 4), web)
 
 
 def all_but(*gone: int) -> list[str]:
@@ -103,7 +102,7 @@ def test_a_purge_needs_nothing_of_the_new_shards(dataset: Dataset, web: Web, tmp
 
 def test_a_column_that_was_added_later_is_no_part_of_a_purge(dataset: Dataset, web: Web, tmp_path: Path) -> None:
     publish_here(dataset, tmp_path / "to")
-    fill(dataset, web, "canny")
+    fill_all(dataset, web, "canny")
     remove(dataset, "keys", ["000000005"])
     with pytest.raises(RequestError, match="was published with columns"):
         publish_here(dataset, tmp_path / "to")
@@ -115,7 +114,7 @@ def test_a_column_that_was_added_later_is_no_part_of_a_purge(dataset: Dataset, w
 def test_pictures_that_are_others_now_are_refused(dataset: Dataset, web: Web, tmp_path: Path) -> None:
     publish_here(dataset, tmp_path / "to")
     put_picture(tmp_path / "web", "a-7", 70)
-    other = fill(plan_dataset(str(tmp_path / "other"), web, GEOMETRY, 4), web)
+    other = fill_all(plan_dataset(str(tmp_path / "other"), web, GEOMETRY, 4), web)
     with pytest.raises(RequestError, match="was published with columns"):
         publish_here(other, tmp_path / "to", purge=True)
 

@@ -16,10 +16,10 @@ from t2i_shards.pipeline.image.geometry import Geometry
 from t2i_shards.pipeline.publish.check import check_lists, plan_check
 from t2i_shards.pipeline.publish.sums import read_sums
 from t2i_shards.pipeline.stages import plan_extract
-from t2i_shards.pipeline.stages.ingest import Ingest, plan_dataset
+from t2i_shards.pipeline.stages.ingest import plan_dataset
 from t2i_shards.pipeline.stages.verify import verify_columns, verify_tables
 from t2i_shards.pipeline.stream import open_stream
-from tests.faults.toys import digests, problems
+from tests.faults.toys import digests, fill, problems, run_here
 from tests.pipeline.publish.before import unpack_before
 from tests.pipeline.publish.toys import contents, publish_here
 from tests.pipeline.web import Web, put_failure, put_picture
@@ -36,11 +36,9 @@ HIDDEN = (b"shut77", b"away77", b"void77")
 GEOMETRY = Geometry(64)
 
 
-def fill(dataset: Dataset, web: Web) -> Dataset:
-    for stage in (Ingest(dataset, web, {}), plan_extract(dataset, ["color"])):
-        stage.setup()
-        for shard in dataset.shards:
-            stage(shard)
+def fill_all(dataset: Dataset, web: Web) -> Dataset:
+    fill(dataset, web)
+    run_here(plan_extract(dataset, ["color"]), dataset.shards)
     return dataset
 
 
@@ -51,11 +49,11 @@ def make(folder: Path, refused: Mapping[str, str] = WHY, late: bool = True) -> D
     for name, why in {**refused, "late-7": "http 503"}.items():
         put_failure(folder / "web", name, why)
     web = Web(str(folder / "web"), NAMES)
-    dataset = fill(plan_dataset(str(folder / "root"), web, GEOMETRY, 3), web)
+    dataset = fill_all(plan_dataset(str(folder / "root"), web, GEOMETRY, 3), web)
     if late:
         put_picture(folder / "web", "late-7", 7)
     assert plan_retry(dataset)
-    return fill(Dataset.open(dataset.store.root), web)
+    return fill_all(Dataset.open(dataset.store.root), web)
 
 
 def told(folder: Path) -> dict[str, bytes]:

@@ -23,7 +23,6 @@ from t2i_shards.pipeline.dataset.dataset import Dataset
 from t2i_shards.pipeline.download.limits import Limits
 from t2i_shards.pipeline.download.shard import Downloads
 from t2i_shards.pipeline.errors import IncompleteError, RequestError
-from t2i_shards.pipeline.image.geometry import Geometry
 from t2i_shards.pipeline.publish import open_published
 from t2i_shards.pipeline.publish.check import plan_check
 from t2i_shards.pipeline.publish.index import read_dali_index, scan
@@ -36,7 +35,7 @@ from t2i_shards.pipeline.shards.tar import read_samples
 from t2i_shards.pipeline.sources.base import Seen, unseen
 from t2i_shards.pipeline.sources.row import Row
 from t2i_shards.pipeline.stages import plan_extract
-from t2i_shards.pipeline.stages.ingest import Ingest, plan_dataset
+from tests.faults.toys import make_images, run_here
 from tests.pipeline.publish.toys import contents, keys_of, publish_here
 from tests.pipeline.web import Web, put_failure, put_picture
 
@@ -81,11 +80,8 @@ def source(tmp_path: Path) -> Web:
 
 @pytest.fixture
 def dataset(source: Web, tmp_path: Path) -> Dataset:
-    dataset = plan_dataset(str(tmp_path / "root"), source, Geometry(64), 4)
-    for stage in (Ingest(dataset, source, {}), plan_extract(dataset, ["color"])):
-        stage.setup()
-        for shard in dataset.shards:
-            stage(shard)
+    dataset = make_images(tmp_path / "root", source, 4)
+    run_here(plan_extract(dataset, ["color"]), dataset.shards)
     publish_here(dataset, tmp_path / "bare", shard_size=3)
     return dataset
 
@@ -351,10 +347,7 @@ def test_by_the_guarded_downloader(source: Web, tmp_path: Path) -> None:
                     yield replace(row, location=f"http://127.0.0.1:{port}/{Path(row.location).name}")
 
         served = Served(str(tmp_path / "web"), NAMES[:3])
-        dataset = plan_dataset(str(tmp_path / "root"), served, Geometry(64), 4)
-        stage = Ingest(dataset, served, {})
-        stage.setup()
-        stage(0)
+        dataset = make_images(tmp_path / "root", served, 4)
         for name, with_images in (("bare", False), ("with", True)):
             publish_here(dataset, tmp_path / name, with_images=with_images)
         allowed = Limits(allow_private=("127.0.0.0/8",), ports=(port,))

@@ -19,12 +19,12 @@ from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
 from t2i_shards.pipeline.dataset.duplicates import mark_duplicates
 from t2i_shards.pipeline.engine import RunResult
 from t2i_shards.pipeline.errors import Drop
-from t2i_shards.pipeline.image.geometry import Geometry, Placement
+from t2i_shards.pipeline.image.geometry import Placement
 from t2i_shards.pipeline.sources.base import Opener, Original, Seen, unseen
 from t2i_shards.pipeline.sources.row import Row
 from t2i_shards.pipeline.stages import plan_extract
-from t2i_shards.pipeline.stages.ingest import Ingest, claim_truths, plan_dataset
 from t2i_shards.pipeline.stages.stage import Stage
+from tests.faults.toys import make_images, run_here
 
 SPECIAL = {
     0: "</script><script>alert('x')</script> & <!-- \"quotes\"",
@@ -162,19 +162,15 @@ class Crawl:
 
 def make_crawl(root: Path, count: int = 40, shard_size: int = 12, licensed: bool = False) -> Dataset:
     """The images, TRUTHS and color of a crawl, its duplicates marked."""
-    source, geometry = Crawl(count, licensed), Geometry(64)
-    dataset = plan_dataset(str(root), source, geometry, shard_size)
-    ingest = Ingest(dataset, source, claim_truths(dataset, source, TRUTHS))
-    for stage in (ingest, plan_extract(dataset, ["color"])):
-        look_here(stage, dataset.shards)
+    dataset = make_images(root, Crawl(count, licensed), shard_size, TRUTHS)
+    run_here(plan_extract(dataset, ["color"]), dataset.shards)
     mark_duplicates(dataset)
     return dataset
 
 
 def look_here(stage: Stage, shards: Sequence[int]) -> RunResult:
     """Each shard in turn, in this process."""
-    stage.setup()
-    return RunResult(made={shard: stage(shard) for shard in shards})
+    return RunResult(made=dict(zip(shards, run_here(stage, shards), strict=True)))
 
 
 def keys_in(dataset: Dataset, shard: int) -> list[str]:

@@ -14,7 +14,6 @@ from PIL import Image
 
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
 from t2i_shards.pipeline.dataset.exclusion import Exclusion
-from t2i_shards.pipeline.image.geometry import Geometry
 from t2i_shards.pipeline.report import DatasetFacts, Training, collect_dataset, draw_sheet, render_page
 from t2i_shards.pipeline.report.sample_stats import Count
 from t2i_shards.pipeline.report.samples import choose_samples
@@ -22,9 +21,8 @@ from t2i_shards.pipeline.shards.receipt import Receipt
 from t2i_shards.pipeline.shards.sample import Sample
 from t2i_shards.pipeline.sources.folder import FolderSource
 from t2i_shards.pipeline.stages import plan_extract
-from t2i_shards.pipeline.stages.ingest import Ingest, plan_dataset
-from t2i_shards.pipeline.stages.stage import Stage
 from tests.bombs import flat_png
+from tests.faults.toys import make_images, run_here
 from tests.pipeline.publish.toys import rewrite_images
 from tests.pipeline.report.crawl import look_here
 
@@ -32,12 +30,9 @@ CAPTIONS = ['<script>alert("1")</script> & <b>tags</b>', *(f"picture number {i}"
 
 
 def build(root: Path, pictures: Path, columns: tuple[str, ...] = ("color",)) -> Dataset:
-    source, geometry = FolderSource(str(pictures)), Geometry(64)
-    dataset = plan_dataset(str(root), source, geometry, 3)
-    ingest = Ingest(dataset, source, {})
-    stages: list[Stage] = [ingest, *(plan_extract(dataset, ["color"], column=name) for name in columns)]
-    for stage in stages:
-        look_here(stage, dataset.shards)
+    dataset = make_images(root, FolderSource(str(pictures)), 3)
+    for name in columns:
+        run_here(plan_extract(dataset, ["color"], column=name), dataset.shards)
     return dataset
 
 

@@ -22,8 +22,9 @@ from t2i_shards.pipeline.sources.captions import (
     decode_file,
 )
 from t2i_shards.pipeline.sources.folder import FolderSource
-from t2i_shards.pipeline.stages.ingest import Ingest, plan_dataset
+from t2i_shards.pipeline.stages.ingest import plan_dataset
 from tests.conftest import CASES
+from tests.faults.toys import fill
 from tests.pipeline.sources.test_folder import png
 
 READ = {
@@ -121,9 +122,8 @@ def test_what_ingest_takes_publish_takes(tmp_path: Path) -> None:
         (folder / f"{name}.png").write_bytes(png())
     source = FolderSource(str(folder))
     dataset = plan_dataset(str(tmp_path / "out"), source, Geometry(size=64), 100)
-    stage = Ingest(dataset, source, {})
-    stage.setup()
-    assert stage(0).receipts["images"].samples == len(texts)
+    [made] = fill(dataset, source)
+    assert made.receipts["images"].samples == len(texts)
     for sample in dataset.load("images", 0):
         assert caption_problem(sample, read_info(sample)) is None
     assert read_notes(dataset.store) == {SHORTENED: 2}

@@ -14,16 +14,15 @@ from t2i_shards.pipeline.image.geometry import Geometry
 from t2i_shards.pipeline.publish.survey import caption_problem
 from t2i_shards.pipeline.shards.sample_info import SampleInfo, read_info
 from t2i_shards.pipeline.sources.folder import FolderSource
-from t2i_shards.pipeline.stages.ingest import Ingest, plan_dataset
+from t2i_shards.pipeline.stages.ingest import plan_dataset
 from tests.conftest import CASES
+from tests.faults.toys import fill
 from tests.pipeline.sources.mixed_folder import SHAPE, make_mixed
 
 
 def ingest(source: FolderSource, root: Path, size: int = 64) -> Dataset:
     dataset = plan_dataset(str(root), source, Geometry(size, max_upscale=1.5), 10_000)
-    stage = Ingest(dataset, source, {})
-    stage.setup()
-    assert stage(0).errors == ()
+    assert [made.errors for made in fill(dataset, source)] == [()]
     return dataset
 
 

@@ -26,9 +26,9 @@ from t2i_shards.pipeline.image.stored import decode_rgb
 from t2i_shards.pipeline.sources.base import Original
 from t2i_shards.pipeline.sources.folder import FolderSource
 from t2i_shards.pipeline.sources.row import Row
-from t2i_shards.pipeline.stages.ingest import Ingest, claim_truths, plan_dataset
+from t2i_shards.pipeline.stages.ingest import Ingest, choose_truths, claim_truths, plan_dataset
 from t2i_shards.pipeline.stages.stage import StageResult
-from tests.faults.toys import Pictures, make_images, problems
+from tests.faults.toys import Pictures, fill, make_images, problems, run_here
 
 GEOMETRY = Geometry(size=64)
 
@@ -37,9 +37,8 @@ def ingest(
     root: Path, source: Any, shard_size: int = 4, truths: tuple[str, ...] = ()
 ) -> tuple[Dataset, list[StageResult]]:
     dataset = plan_dataset(str(root), source, GEOMETRY, shard_size)
-    stage = Ingest(dataset, source, claim_truths(dataset, source, truths))
-    stage.setup()
-    return dataset, [stage(shard) for shard in dataset.shards]
+    stage = Ingest(dataset, source, claim_truths(dataset, choose_truths(source, truths)))
+    return dataset, run_here(stage, dataset.shards)
 
 
 def outcomes(dataset: Dataset, shard: int) -> list[dict[str, Any]]:
@@ -157,7 +156,7 @@ def test_a_truth_the_source_does_not_know_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
         RequestError, match=r"--truth must name conditions this source knows exactly \(sketch\), not 'seg'"
     ):
-        claim_truths(dataset, source, ("sketch", "seg"))
+        fill(dataset, source, ("sketch", "seg"))
     assert dataset.columns() == [IMAGES], "one was begun before the other was refused"
 
 
@@ -195,7 +194,7 @@ def test_a_store_that_is_away_is_no_drop(
 ) -> None:
     """The pictures are all there once it answers: the shard is not committed without them."""
     dataset = plan_dataset(str(tmp_path / "root"), source := Pictures(6), GEOMETRY, 3)
-    stage = Ingest(dataset, source, claim_truths(dataset, source, ()))
+    stage = Ingest(dataset, source, {})
     stage.setup()
     real = Pictures.open
 
@@ -246,12 +245,10 @@ def test_a_source_that_gives_other_samples_now_is_told(tmp_path: Path) -> None:
     make_images(tmp_path / "root", Moody(6), 3)
     source = Moody(6, bad=(1,))
     dataset = Dataset.open(str(tmp_path / "root"))
-    stage = Ingest(dataset, source, claim_truths(dataset, source, ("sketch",)))
-    stage.setup()
     with pytest.raises(
         IncompleteError, match=r"images/000000 holds k00001, for which its source now gives no truth .KeyError"
     ):
-        stage(0)
+        fill(dataset, source, ("sketch",))
     assert dataset.done("sketch") == set()
 
 

@@ -12,9 +12,9 @@ from t2i_shards.pipeline.dataset.supplement import plan_retry
 from t2i_shards.pipeline.dataset.tombstones import remove
 from t2i_shards.pipeline.errors import BrokenStage
 from t2i_shards.pipeline.image.geometry import Geometry
-from t2i_shards.pipeline.stages.ingest import Ingest, plan_dataset
+from t2i_shards.pipeline.stages.ingest import plan_dataset
 from t2i_shards.pipeline.stream import Extent, Stream, measure_extent, mix_streams, open_stream
-from tests.faults.toys import Pictures, make_images
+from tests.faults.toys import Pictures, fill, make_images
 from tests.pipeline.stream.toys import name
 from tests.pipeline.web import Web, put_failure, put_picture
 
@@ -90,10 +90,7 @@ def test_shards_that_came_later_are_left_alone(tmp_path: Path, duplicates: bool)
     dataset = plan_dataset(str(tmp_path / "root"), source, Geometry(64), 2)
 
     def ingest() -> Stream:
-        stage = Ingest(dataset, source, {})
-        stage.setup()
-        for shard in dataset.left(("images",)):
-            stage(shard)
+        fill(dataset, source)
         mark_duplicates(dataset)
         return open_stream(dataset.store.root, (), duplicates=duplicates)
 

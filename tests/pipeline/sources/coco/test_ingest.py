@@ -25,9 +25,9 @@ from t2i_shards.pipeline.image.stored import decode_rgb
 from t2i_shards.pipeline.sources.coco.labels import place_labels
 from t2i_shards.pipeline.sources.coco.source import CocoSource
 from t2i_shards.pipeline.sources.coco.truth import place_people
-from t2i_shards.pipeline.stages.ingest import Ingest, claim_truths, plan_dataset
+from t2i_shards.pipeline.stages.ingest import plan_dataset
 from tests.conftest import ASSETS
-from tests.faults.toys import problems
+from tests.faults.toys import fill, problems
 from tests.pipeline.coco_toy import SPLIT, ToyPicture, person_record, real_pictures, rendered_pictures, write_coco
 
 GEOMETRY = Geometry(128)
@@ -36,10 +36,7 @@ TRUTHS = ("seg", "keypose")
 
 def ingest(root: Path, source: CocoSource, truths: tuple[str, ...] = TRUTHS) -> Dataset:
     dataset = plan_dataset(str(root), source, GEOMETRY, 4)
-    stage = Ingest(dataset, source, claim_truths(dataset, source, truths))
-    stage.setup()
-    for shard in dataset.shards:
-        assert stage(shard).errors == ()
+    assert not any(made.errors for made in fill(dataset, source, truths))
     return dataset
 
 

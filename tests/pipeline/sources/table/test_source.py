@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from t2i_shards.jobs.ingest import IngestOptions, IngestTable, IngestTars
+from t2i_shards.jobs.ingest import IngestTable, IngestTars
+from t2i_shards.jobs.ingest_flow import IngestOptions
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
 from t2i_shards.pipeline.errors import Drop, RequestError
 from t2i_shards.pipeline.image.geometry import Geometry
@@ -22,6 +23,7 @@ from t2i_shards.pipeline.sources.row import Row
 from t2i_shards.pipeline.sources.table.source import TableSource, names_urls_alone
 from t2i_shards.pipeline.stages.ingest import Ingest, plan_dataset
 from tests.conftest import CASES
+from tests.faults.toys import make_images
 from tests.pipeline.image.pictures import gradient, save
 
 FILES = [save(gradient(70 + i, 80), "PNG") for i in range(5)]
@@ -121,19 +123,15 @@ def test_a_table_in_a_bucket(bucket: str, tmp_path: Path) -> None:
 def test_ingest_makes_a_dataset(tmp_path: Path) -> None:
     (tmp_path / "set").mkdir()
     write_bytes(tmp_path / "set")
-    source, geometry = TableSource(str(tmp_path / "set")), Geometry(64)
-    dataset = plan_dataset(str(tmp_path / "root"), source, geometry, 2)
-    stage = Ingest(dataset, source, {})
-    stage.setup()
-    for shard in dataset.shards:
-        assert stage(shard).receipts[IMAGES].drops == {}
+    dataset = make_images(tmp_path / "root", TableSource(str(tmp_path / "set")), 2)
+    assert not any(receipt.drops for receipt in dataset.receipts(IMAGES).values())
     assert dataset.description.is_crawl
     [sample] = dataset.load(IMAGES, 2)
     assert read_info(sample).captions == ("picture 4",)
     assert read_info(sample).source == {"location": "a.parquet#4", "table": "a.parquet", "row": 4}
     pq.write_table(pa.table({"image": FILES[:1], "caption": ["c"]}), tmp_path / "set/b.parquet")
     with pytest.raises(RequestError, match="was made with rows 5, this asks for 6"):
-        plan_dataset(str(tmp_path / "root"), source, geometry, 2)
+        make_images(tmp_path / "root", TableSource(str(tmp_path / "set")), 2)
 
 
 def test_columns_by_option_and_lists_of_captions(tmp_path: Path) -> None:

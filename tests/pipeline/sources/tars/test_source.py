@@ -16,24 +16,17 @@ from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
 from t2i_shards.pipeline.dataset.tombstones import remove
 from t2i_shards.pipeline.download.shard import _unopened
 from t2i_shards.pipeline.errors import RequestError, Unreachable
-from t2i_shards.pipeline.image.geometry import Geometry
 from t2i_shards.pipeline.shards.sample_info import read_info
 from t2i_shards.pipeline.sources.base import Original
 from t2i_shards.pipeline.sources.tars.source import TarsSource
-from t2i_shards.pipeline.stages.ingest import Ingest, plan_dataset
 from tests.conftest import CASES
+from tests.faults.toys import make_images
 from tests.pipeline.sources.tars.toys import JPEG, PNG, originals, planned, write_tar
 from tests.pipeline.weak_line import weak_line
 
 
 def make(root: Path, pattern: Path | str) -> Dataset:
-    source, geometry = TarsSource(str(pattern)), Geometry(64)
-    dataset = plan_dataset(str(root), source, geometry, 2)
-    stage = Ingest(dataset, source, {})
-    stage.setup()
-    for shard in dataset.shards:
-        stage(shard)
-    return dataset
+    return make_images(root, TarsSource(str(pattern)), 2)
 
 
 def img2dataset_tars(folder: Path) -> None:

@@ -1,0 +1,157 @@
+"""From a source to a filled dataset: plan, make the shards, plan again what is new or failed, mark duplicates."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from t2i_shards.jobs.command import EngineOptions, Summary, list_counts, summarise
+from t2i_shards.jobs.progress import show_planning, show_progress
+from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
+from t2i_shards.pipeline.dataset.download_commit import sweep_drafts
+from t2i_shards.pipeline.dataset.download_yield import measure_yield, yield_table
+from t2i_shards.pipeline.dataset.duplicates import mark_duplicates
+from t2i_shards.pipeline.dataset.plan import read_left_out, read_notes
+from t2i_shards.pipeline.dataset.supplement import plan_new, plan_retry
+from t2i_shards.pipeline.engine import run
+from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.image.geometry import Geometry
+from t2i_shards.pipeline.shards.receipt import Receipt
+from t2i_shards.pipeline.sources.base import Source
+from t2i_shards.pipeline.sources.inside import lies_inside
+from t2i_shards.pipeline.stages.ingest import Ingest, choose_truths, claim_truths, plan_dataset
+from t2i_shards.pipeline.stages.verify import verify_plan
+
+
+@dataclass(frozen=True)
+class IngestOptions:
+    """What every ingest needs to know."""
+
+    out: str
+    """ROOT of the dataset: a folder or a URL such as s3://bucket/prefix."""
+    shard_size: int = 1000
+    """Rows per shard."""
+    truth: tuple[str, ...] = ()
+    """Conditions to write as columns from the source's own exact maps."""
+    json: bool = False
+    """Print the summary as JSON."""
+
+
+@dataclass(frozen=True)
+class After:
+    """What follows when every shard is done. min_yield: None where none is asked for. where: the pictures are."""
+
+    retry_failed: bool = False
+    add_new: bool = False
+    min_yield: float | None = None
+    where: str = ""
+
+
+def refuse_inside(out: str, read: str) -> None:
+    """RequestError where the dataset would be in the folder whose files are read, and become some of them."""
+    if Path(read).is_dir() and lies_inside(out, read):
+        raise RequestError(f"--out must be outside of the folder that is read, {read}, not at {out}")
+
+
+def ingest(
+    source: Source, geometry: Geometry, options: IngestOptions, engine: EngineOptions, after: After = After()
+) -> Summary:
+    """Plan, then make every shard that is not done; when all are, do what follows and mark the duplicates."""
+    recipes = choose_truths(source, options.truth)
+
+    def fill() -> _Filled:
+        return _fill(source, geometry, options, engine, recipes)
+
+    filled = fill()
+    if after.add_new and not filled.summary.problems and _plan_new(filled.dataset, source):
+        filled = fill()
+    if after.retry_failed and not filled.summary.problems and plan_retry(filled.dataset, source.again):
+        filled = fill()
+    summary = filled.summary
+    if filled.whole and after.min_yield is not None:
+        summary = _gate(filled.dataset, summary, after.min_yield, after.where)
+    summary = _tell_counts(filled.dataset, summary)
+    return _mark(filled, summary) if filled.whole else summary
+
+
+def _plan_new(dataset: Dataset, source: Source) -> bool:
+    with show_planning() as seen:
+        return plan_new(dataset, source, seen) is not None
+
+
+@dataclass(frozen=True)
+class _Filled:
+    """A dataset after every shard that was left was tried. images: the receipts that are sound."""
+
+    dataset: Dataset
+    images: Mapping[int, Receipt]
+    summary: Summary
+
+    @property
+    def whole(self) -> bool:
+        """Whether all of images is done."""
+        return self.images.keys() >= set(self.dataset.shards)
+
+
+def _fill(
+    source: Source,
+    geometry: Geometry,
+    options: IngestOptions,
+    engine: EngineOptions,
+    recipes: Mapping[str, Mapping[str, Any]],
+) -> _Filled:
+    with show_planning() as seen:
+        dataset = plan_dataset(options.out, source, geometry, options.shard_size, seen)
+    dataset.store.sweep()
+    truths = claim_truths(dataset, recipes)
+    left = dataset.left((IMAGES, *truths))
+    if left and (damaged := verify_plan(dataset)):
+        raise RequestError(f"{options.out}: {damaged[0]}; make the dataset again in another --out")
+    with show_progress("ingest", len(left), len(dataset.shards)) as progress:
+        result = run(Ingest(dataset, source, truths), left, engine.engine, engine.workers, progress)
+    sweep_drafts(dataset.store, dataset.done(IMAGES))
+    summary, damaged = summarise("ingest", result, len(dataset.shards)), list[str]()
+    images = dataset.receipts(IMAGES, damaged=damaged)
+    return _Filled(dataset, images, replace(summary, problems=(*summary.problems, *damaged)))
+
+
+def _tell_counts(dataset: Dataset, summary: Summary) -> Summary:
+    """Say what the plan leaves out, and what was changed of its rows."""
+    left_out, notes = read_left_out(dataset.store), read_notes(dataset.store)
+    line = summary.line + (f"; left out of the plan: {list_counts(left_out)}" if left_out else "")
+    line += f"; {list_counts(notes)}" if notes else ""
+    return replace(summary, line=line, record={**summary.record, "left_out": left_out, "notes": notes})
+
+
+def _mark(filled: _Filled, summary: Summary) -> Summary:
+    """Mark the duplicates of a whole images column, and warn of an empty one."""
+    if not any(receipt.samples for receipt in filled.images.values()):
+        nothing = "no row became a sample; status names the reasons"
+        return replace(summary, problems=(*summary.problems, nothing))
+    kinds = Counter(mark_duplicates(filled.dataset)["kind"].to_pylist())
+    told = ", ".join(f"{count} {kind} duplicates" for kind, count in sorted(kinds.items()))
+    return replace(
+        summary,
+        line=f"{summary.line}; {told}" if told else summary.line,
+        record={**summary.record, "duplicates": dict(kinds)},
+    )
+
+
+def _gate(dataset: Dataset, summary: Summary, least: float, where: str) -> Summary:
+    """Tell the yield of a whole images column; one under the gate is a problem, with a table of the reasons."""
+    found = measure_yield(dataset)
+    summary = replace(
+        summary,
+        line=f"{summary.line}; yield {found.share:.1%} of {found.planned} rows",
+        record={**summary.record, "yield": found.share, "reasons": dict(found.reasons)},
+    )
+    if found.share >= least:
+        return summary
+    gate = (
+        f"yield: {found.samples} of {found.planned} rows became samples, "
+        f"{found.share:.1%} is under --min-yield {least}" + (f"; they were looked for in {where}" if where else "")
+    )
+    return replace(summary, problems=(*summary.problems, gate, *yield_table(found)))

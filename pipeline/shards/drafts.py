@@ -1,0 +1,41 @@
+"""What an attempt notes before it makes a tar, so that the tar can be finished by another one.
+
+A download gives other bytes each time, so a tar without a receipt cannot be made again. The note is named after
+the sha256 of the tar, and so belongs to these bytes alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from t2i_shards.pipeline.errors import DamagedShard
+from t2i_shards.pipeline.shards.store import Store
+
+DRAFTS = "drafts"
+"""The folder of the notes."""
+
+
+@dataclass(frozen=True)
+class Noted:
+    """A tar without a receipt, and what the attempt that made it noted. path: of the note."""
+
+    tar: memoryview
+    sha256: str
+    path: str
+    note: bytes
+
+
+def load_noted(store: Store, tar_path: str, name_draft: Callable[[str], str]) -> Noted:
+    """The tar and its note. name_draft: the sha256 of the tar -> the path of its note.
+
+    Raises FileNotFoundError where there is no tar, DamagedShard where there is no note for its bytes.
+    """
+    tar = store.load(tar_path)
+    sha256 = hashlib.sha256(tar).hexdigest()
+    path = name_draft(sha256)
+    try:
+        return Noted(tar, sha256, path, bytes(store.load(path)))
+    except FileNotFoundError:
+        raise DamagedShard(f"{tar_path} has no receipt, and no attempt noted these bytes; delete it") from None

@@ -1,0 +1,36 @@
+"""The measures of a set of maps, each summed over its pairs and then taken of the sum."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from t2i_shards.extractors.metrics.maps import (
+    add_counts,
+    count_abs_rel,
+    count_colors,
+    count_edges,
+    count_labels,
+    f1_of,
+    iou_of,
+    mean_of,
+)
+
+Maps = Iterable[np.ndarray]
+
+
+def edge_f1(maps: Maps, truths: Maps) -> float:
+    return f1_of(add_counts(count_edges, maps, truths))
+
+
+def abs_rel(maps: Maps, depths: Maps) -> float:
+    return mean_of(add_counts(count_abs_rel, maps, depths))
+
+
+def mean_iou(maps: Maps, truths: Maps) -> float:
+    return iou_of(add_counts(count_labels, maps, truths))
+
+
+def color_error(maps: Maps, truths: Maps) -> float:
+    return mean_of(add_counts(count_colors, maps, truths))

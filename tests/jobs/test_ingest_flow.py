@@ -1,0 +1,39 @@
+"""Ingest over a dataset that has been damaged since: what is wrong is named, and the rest is still told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from t2i_shards.jobs.command import EngineOptions
+from t2i_shards.jobs.ingest import IngestFolder
+from t2i_shards.jobs.ingest_flow import IngestOptions
+from t2i_shards.pipeline.image.geometry import Geometry
+from t2i_shards.pipeline.sources.folder import FolderSource
+from tests.faults.toys import make_images
+
+
+def test_a_damaged_receipt_is_named_and_nothing_is_decided_without_it(tmp_path: Path) -> None:
+    folder, root = tmp_path / "in", tmp_path / "root"
+    folder.mkdir()
+    for n in range(4):
+        Image.fromarray(np.full((64, 64, 3), 60 * n, np.uint8)).save(folder / f"{n}.png")
+        (folder / f"{n}.txt").write_text("a caption")
+    (folder / "alone.txt").write_text("of no picture")
+    make_images(root, FolderSource(str(folder)), 2)
+    command = IngestFolder(
+        options=IngestOptions(str(root), 2),
+        geometry=Geometry(64),
+        engine=EngineOptions("local", 1),
+        folder=str(folder),
+        retry_failed=True,
+    )
+    (root / "images/000001.json").write_text("{")
+    damaged = command.run()
+    [problem] = damaged.problems
+    assert problem.startswith("images/000001.json: not a receipt")
+    assert damaged.line.endswith("; left out of the plan: caption without picture 1")
+    assert not {"yield", "duplicates"} & damaged.record.keys()
+    assert not (root / "duplicates").exists()
