@@ -1,7 +1,7 @@
 """Files and folders that appear whole or not at all, and never through a link.
 
-What is written goes to a new file in the same folder, which then takes the name. A link of that name, such as a
-folder from somebody else may hold, is replaced; what it points to is not touched.
+What is written goes to a new file in the same folder, which is then renamed. A link of that name, as a received
+folder may hold, is replaced; its target is not touched.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def remove_folder(folder: Path) -> None:
 
 
 def _set_aside(folder: Path) -> Path:
-    """Rename a folder, so that nobody sees it half removed. Its new place."""
+    """Rename a folder, so that no reader sees it half removed. Its new path."""
     aside = folder.with_name(f".{folder.name}.old")
     _remove(aside)
     folder.rename(aside)

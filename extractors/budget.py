@@ -1,7 +1,7 @@
 """What a picture may cost: limits on the memory and the time of decoding, applied to its header before it begins.
 
-A file of a few bytes can ask for gigabytes or for minutes, and a decoder gives them. Every place that decodes a
-picture, a stranger's or one of a received dataset, asks here first.
+A file of a few bytes can ask for gigabytes or minutes, and a decoder takes them. Every place that decodes a
+picture from elsewhere, or one of a received dataset, checks here first.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ STORED_PIXELS = 4096 * 8192
 MEMORY = 1 << 30
 """Bytes that decoding one picture may take; about 40 megapixels of WEBP, more of all others."""
 WORKER_MEMORY = MEMORY + (1 << 29)
-"""Bytes of a worker that decodes strangers' pictures: one of the dearest, the libraries, a shard's samples."""
+"""Bytes of a worker that decodes others' pictures: one of the most expensive, the libraries, a shard's samples."""
 SECONDS = 20.0
-"""Of CPU for one picture. The dearest that the other limits let through takes a fifth of it."""
+"""Of CPU for one picture. The most expensive one within the other limits takes a fifth of it."""
 SCAN_PIXELS = 3_000_000_000
 """A JPEG's pixels times its scans, each of which visits every block again; about three seconds."""
 SEGMENTS = 1000
@@ -130,10 +130,10 @@ def stored_size(data: bytes | memoryview, kind: str) -> tuple[int, int]:
 
 @contextmanager
 def deadline(allowance: float = 1) -> Iterator[None]:
-    """End this process (by SIGPROF) when what is within takes more than `allowance` times SECONDS of CPU.
+    """End this process (by SIGPROF) when the block takes more than `allowance` times SECONDS of CPU.
 
-    A decoder cannot be interrupted, only ended; a process that does this must have someone who looks after its
-    work. To be used in processes of our own alone.
+    A decoder cannot be interrupted, only killed, so this is for worker processes, whose parent continues their
+    work.
     """
     signal.setitimer(signal.ITIMER_PROF, allowance * SECONDS)
     try:

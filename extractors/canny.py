@@ -3,8 +3,8 @@
 The edges are those of the colour picture, as TencentARC and controlnet_aux make them: OpenCV takes the channel
 with the strongest gradient at each pixel. A grey picture lacks the edges between colours of one brightness.
 
-Variant `random` draws both thresholds anew for every picture, so that an adapter is trained on sparse and dense
-edges (AddCannyRandomThreshold in TencentARC's dataset/utils.py). The draw depends on the picture's pixels alone.
+Variant `random` draws both thresholds for every picture, so that an adapter is trained on sparse and dense edges
+(AddCannyRandomThreshold in TencentARC's dataset/utils.py). The draw depends on the picture's pixels alone.
 """
 
 import hashlib

@@ -69,7 +69,7 @@ VARIANTS: dict[str, tuple[Network, Network | None]] = {
     "rtmpose": (RTMO, RTMPOSE),
     "mini": (MINI, None),
 }
-"""Who finds the people and, where that is somebody else, who finds their keypoints.
+"""The network that finds people and, where that is another one, the network that finds their keypoints.
 
 Of RTMO's sizes m: 0.709 AP on COCO against 0.673 (s) and 0.724 (l), for 32 GMAC against 12 and 67, where depth
 takes 235. Its threshold is that of mmpose's demos; the small one, whose scores were trained to be 1, has its own.

@@ -1,7 +1,7 @@
-"""Latents: what Stable Diffusion's autoencoder makes of a picture, so that training need not do it at each visit.
+"""Latents: a picture encoded by Stable Diffusion's autoencoder, so that training need not do it at each visit.
 
-Mean and variance are stored, not a drawn latent: every visit draws its own. No condition: an adapter that is told
-the picture itself has nothing to learn.
+Mean and variance are stored, not a drawn latent: every visit draws its own. This is no condition: an adapter that
+is given the picture itself has nothing to learn.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Opening files that somebody else may have put there: regular files, and no others.
+"""Opening files of received folders: regular files, and no others.
 
-Reading a FIFO or a device may wait for ever or never end, and opening one may do something.
+Reading a FIFO or a device may block or never end, and even opening one may have an effect.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 
 class NotRegular(OSError):
-    """A FIFO, a device, a socket or a folder, where a file is expected."""
+    """A FIFO, a device, a socket or a folder where a file is expected."""
 
     def __init__(self, path: str | Path) -> None:
         super().__init__(errno.EINVAL, "must be a regular file", os.fspath(path))
@@ -28,7 +28,7 @@ def open_regular(path: str | Path) -> BinaryIO:
         raise NotRegular(path)
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     file = open(handle, "rb")  # noqa: SIM115
-    if not stat.S_ISREG(os.fstat(handle).st_mode):  # it was replaced meanwhile
+    if not stat.S_ISREG(os.fstat(handle).st_mode):  # it was replaced in between
         file.close()
         raise NotRegular(path)
     return file

@@ -55,7 +55,7 @@ def open_standard_streams() -> None:
 
 
 def print_summary(line: str, stdout: TextIO) -> str | None:
-    """Print to standard output. What hinders it in words, None if nothing does or nobody reads on (`| head`)."""
+    """Print to standard output. Why that failed, in words; None if not, or if the reader is gone (`| head`)."""
     try:
         print(line, file=stdout, flush=True)
     except BrokenPipeError:

@@ -29,7 +29,7 @@ NAME = re.compile(r"(?P<host>.+)\.(?P<pid>[0-9]+)\.[0-9a-f]{32}")
 def temporary_folder(place: Path | None = None) -> Path:
     """t2i-shards-UID in $TMPDIR (or `place`), for scratch of object stores and Ray's files: this user's alone.
 
-    Raises RequestError where somebody else has taken the name.
+    Raises RequestError where another user has taken the name.
     """
     folder = (place or Path(tempfile.gettempdir())) / f"t2i-shards-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)

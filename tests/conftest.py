@@ -63,7 +63,7 @@ def plain_opener() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def assets() -> Path:
-    """The folder with real photographs, annotations and weights that lies beside some checkouts."""
+    """The folder with real photographs, annotations and weights that some checkouts have next to them."""
     if not ASSETS.is_dir():
         pytest.skip("needs ../shared/assets (real photographs and weights), which is not beside this checkout")
     return ASSETS

@@ -81,7 +81,7 @@ class Base(Protocol):
 
     @property
     def objective(self) -> Mapping[str, Any]:
-        """What decides `target` beside the networks; empty where it is the noise."""
+        """What `target` depends on apart from the networks; empty where the target is the noise."""
 
     @property
     def device(self) -> torch.device: ...

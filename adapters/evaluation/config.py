@@ -92,5 +92,5 @@ class EvaluateConfig:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """What is read besides the pictures."""
+        """The columns that are read in addition to images."""
         return () if format_of(self.condition).from_crop else (self.column or self.condition,)

@@ -150,7 +150,7 @@ def find_verdict(condition: str, with_adapter: Counts, without: Counts, kind: st
 
 
 def _variant_of_column(config: EvaluateConfig) -> str:
-    """The variant that the column's recipe names; default for a column that somebody else made."""
+    """The variant that the column's recipe names; `default` for a column made by another tool."""
     recipe = Dataset.open(config.root).recipe(config.columns[0]) if config.columns else None
     variant = str((recipe or {}).get("variant"))
     return variant if variant in EXTRACTORS[config.condition] else "default"

@@ -1,7 +1,7 @@
 """How certain a measure over a set of samples is: bootstrap intervals (Efron 1979).
 
-The samples are drawn anew, with replacement, many times; the interval lies between the 2.5th and the 97.5th
-percentile of what is then measured. Two sets of pictures of the same samples are compared on the same draws.
+The samples are redrawn many times, with replacement; the interval reaches from the 2.5th to the 97.5th percentile
+of the measure over these draws. Two sets of pictures of the same samples are compared on the same draws.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 A file is placed as ingest places a picture: its short side becomes the size asked for, the aspect is kept, both
 sides are cut from the centre to multiples of 64. One that has this size already is left as it is. Otherwise
 
-- numbers, as of a keypose, are moved and drawn anew, so that lines keep their width;
+- numbers, as of a keypose, are moved and drawn again, so that lines keep their width;
 - labels, the colours of keypose and seg, take the nearest pixel;
 - edges, as of a sketch, become black or white first (over a half), and a pixel is an edge where a quarter of its
   area was one (less below half the size, where lines are thinner than that): of sketches of scenes at 512,

@@ -1,4 +1,4 @@
-"""Pictures from captions, control images and seeds: a frozen base with its own sampler, and adapters beside it."""
+"""Pictures from captions, control images and seeds, by a frozen base, its own sampler, and adapters."""
 
 from __future__ import annotations
 

@@ -102,8 +102,8 @@ def widen_input(found: AdapterFile) -> AdapterFile:
 def recognise(tensors: Mapping[str, torch.Tensor], file: Path) -> list[tuple[AdapterName, AdapterConfig]]:
     """The adapters that tensors of these names (as in `Adapter`) and shapes can hold, the narrowest first.
 
-    More than one where a narrow one may lie in the corner of a wider one's zeros. Raises RequestError when there
-    is none, with the first thing that is in the way.
+    More than one where a narrow one may be padded with zeros to a wider one. Raises RequestError when there is
+    none, with the first difference.
     """
     try:
         candidates = list(_candidates(tensors))
@@ -162,7 +162,7 @@ def _width(tensors: Mapping[str, torch.Tensor], name: str, axis: int) -> int:
 
 
 def _difference(tensors: Mapping[str, torch.Tensor], candidates: list[tuple[AdapterName, AdapterConfig]]) -> str:
-    """The first thing that makes the tensors something else than the widest candidate."""
+    """The first way in which the tensors differ from the widest candidate."""
     if not candidates:
         return f"its input has neither {' nor '.join(map(str, IN_CHANNELS))} channels"
     size, config = candidates[-1]
@@ -176,7 +176,7 @@ def _difference(tensors: Mapping[str, torch.Tensor], candidates: list[tuple[Adap
     for name, shape in expected.items():
         if tensors[name].shape != shape:
             return f"{name} of {what} is {tuple(shape)}, not {tuple(tensors[name].shape)}"
-    raise AssertionError("the same names and shapes were told apart")
+    raise AssertionError("two sets of the same names and shapes differ")
 
 
 def _from_tencentarc(name: str, light: bool) -> str:

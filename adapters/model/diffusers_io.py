@@ -1,8 +1,8 @@
 """Adapters on disk: a folder that `diffusers.T2IAdapter.from_pretrained` loads, nothing missing or unexpected.
 
-diffusers knows one narrowness (4) of its light adapter, and gives the last two features one width. What it cannot
-express is stored inside the next larger thing that it can: with zeros behind the tensors' own values, and with
-a fifth stage of zeros whose feature the UNet has no block for. The features are the same.
+diffusers knows one narrowness (4) of its light adapter, and gives the last two features one width. An adapter that
+it cannot express is stored as the next larger one that it can: padded with zeros, and with a fifth stage of zeros
+whose feature no block of the UNet uses. The features are the same.
 """
 
 from __future__ import annotations

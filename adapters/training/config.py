@@ -1,7 +1,7 @@
 """The configuration of a training. Imports no torch, so that the command line starts fast.
 
-Each group checks itself; those of torch-free modules are beside what they configure (`data.py`). All groups share
-one name space, that of the flags and of RUN/run.json.
+Each group checks itself; those of torch-free modules are defined next to what they configure (`data.py`). All
+groups share one name space, that of the flags and of RUN/run.json.
 """
 
 from __future__ import annotations

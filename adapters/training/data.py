@@ -84,7 +84,7 @@ class DataConfig:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """What is read besides the pictures."""
+        """The columns that are read in addition to images."""
         made = format_of(self.condition).from_crop or self.live
         condition = () if made else (self.column or self.condition,)
         return condition if self.latents is None else (*condition, self.latents)

@@ -75,7 +75,7 @@ def join_world(device: str) -> Iterator[World]:
 
 
 def share_threads() -> int | None:
-    """The cores that each of this machine's workers has to itself; None for a process that nobody launched.
+    """The cores that each of this machine's workers has to itself; None for a process without a launcher.
 
     torchrun and Ray leave a worker one thread, however many cores there are.
     """

@@ -99,7 +99,7 @@ class PeopleFormat(Format):
         return not len(condition_map)
 
     def place(self, condition_map: People, size: tuple[int, int], window: Window) -> People:
-        """Everybody, with points outside the window too: lines lead to them."""
+        """All people, with points outside the window too, as lines lead to them."""
         height, width = (part.stop - part.start for part in window)
         points = condition_map.keypoints.astype(np.float64)
         points[..., 0] = points[..., 0] * size[0] / condition_map.width - window[1].start

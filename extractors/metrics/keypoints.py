@@ -36,9 +36,9 @@ class Found:
 def measure(pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> Found:
     """PCK@0.1 over pictures, each given as the true people (P, 17, 3) and the found ones (Q, 17, 3).
 
-    Strict: every labelled keypoint of every true person counts, hidden ones too; all those of somebody who was
+    Strict: every labelled keypoint of every true person counts, hidden ones too; all those of a person who was
     missed are wrong; so is one whose score is too low to be drawn. The box is that of the labelled keypoints
-    alone, without the flesh around them. People are matched so that the mean distance is least. A true person
+    alone, not of the whole body. People are matched so that the mean distance is least. A true person
     without any labelled keypoint does not count.
     """
     return Found(*sum((count(true, found) for true, found in pairs), np.zeros(5, int)).tolist())

@@ -8,6 +8,6 @@
 
 They have seen nothing but scenes (pipeline/scenes), and are for demonstrations and tests; on photographs they are
 poor. Made by `t2i-shards mini-weights`, on one core, from a seed; the files are licensed as this project is.
-Nobody else's weights went into them. What they reach on 500 scenes that they never saw is measured by
-tests/extractors/test_mini_accuracy.py; depth and seg miss their bars there so far.
+No other weights went into them. tests/extractors/test_mini_accuracy.py measures them on 500 scenes that they never
+saw; depth and seg miss their bars there so far.
 """

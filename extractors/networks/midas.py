@@ -16,7 +16,7 @@ from t2i_shards.extractors.weights.checkpoints import read_tensors
 WIDTH = 256
 PATCH = 16
 TAPPED = (8, 11)
-"""Of these transformer blocks the outputs are reassembled, besides those of the first two ResNet stages."""
+"""The transformer blocks whose outputs are reassembled, with those of the first two ResNet stages."""
 
 
 class Readout(nn.Module):

@@ -48,16 +48,16 @@ class OneStage:
         self.device, self.batch, self.threads = device, batch, threads
 
     def __call__(self, batch: Batch) -> list[Found]:
-        """The people in each picture. Raises ValueError where the network gives a number that is none."""
+        """The people in each picture. Raises ValueError where the network gives a number that is not finite."""
         placed = [view(picture, self.side) for picture in batch.pictures]
         seen = Batch(np.stack([place["img"] for place in placed]), batch.limit)
         rows = run_fixed(self._find, seen, self.device, self.batch, self.threads)
-        if not np.isfinite(rows).all():  # nobody could tell it from a picture without people later
+        if not np.isfinite(rows).all():  # it would look like a picture without people later
             raise ValueError("the network must give finite numbers, some are infinite or NaN")
         return [in_picture(row, place) for row, place in zip(rows, placed, strict=True)]
 
     def _find(self, pictures: Tensor) -> Tensor:
-        """uint8 (n, 3, S, S) RGB -> float32 (n, MOST, _FIELDS): box, score, keypoints; score 0 is nobody."""
+        """uint8 (n, 3, S, S) RGB -> float32 (n, MOST, _FIELDS): box, score, keypoints; score 0: no person."""
         import torch
         from mmpose.structures import PoseDataSample
 

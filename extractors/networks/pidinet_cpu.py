@@ -86,7 +86,7 @@ def _halve_and_narrow(strips: Iterator[Tensor], dilation: Dilation, pooled: Tens
     top, left_over = 0, pooled
     for strip in strips:
         bottom = top + strip.shape[2]
-        if pooled.numel() and bottom // 2 > top // 2:  # the last stage may be a pixel wide; nobody sees it halved
+        if pooled.numel() and bottom // 2 > top // 2:  # the last stage may be a pixel wide; its half is not used
             pairs = torch.cat([left_over, strip], dim=2) if top % 2 else strip
             pooled[:, :, top // 2 : bottom // 2] = F.max_pool2d(pairs, 2)
         left_over = strip[:, :, -1:]

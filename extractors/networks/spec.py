@@ -1,4 +1,4 @@
-"""A network of somebody else's: where its weights are, how it is built, and what it sees of a picture."""
+"""A published network: where its weights are, how it is built, and how a picture is prepared for it."""
 
 from __future__ import annotations
 

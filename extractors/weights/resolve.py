@@ -94,4 +94,4 @@ def check(weight: WeightFile, path: Path) -> str:
 def _lock(weight: WeightFile, path: Path) -> None:
     if not weight.pinned and not weight.locked():
         lock(weight.lock, sha256_of(path))
-        check(weight, path)  # another process may have locked another file meanwhile
+        check(weight, path)  # another process may have locked another file in the meantime

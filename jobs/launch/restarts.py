@@ -93,8 +93,8 @@ def refuse_more_than(slots: int, workers: int, gpu: bool, where: str) -> None:
 def work(config: TrainConfig) -> TrainSummary:
     """What each worker does.
 
-    For what a new attempt would not mend it raises RequestError or IncompleteError itself and no subclass: whoever
-    started it knows them by their names.
+    Where a new attempt would not help, it raises RequestError or IncompleteError itself, no subclass: its starter
+    recognises them by name.
     """
     from t2i_shards.adapters.training.trainer import train
 

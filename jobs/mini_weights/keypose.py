@@ -93,7 +93,7 @@ def train(asked: Training, say: Callable[[str], None] = print) -> Path:
 
 
 def begin(seed: int) -> tuple[Any, torch.optim.Optimizer]:
-    """The untrained network, which sees nobody anywhere, and AdamW without decay of biases and norms."""
+    """The untrained network, which finds no people, and AdamW without decay of biases and norms."""
     import torch
 
     from t2i_shards.extractors.networks.mmpose_models import build_model

@@ -1,8 +1,8 @@
-"""What the mini RTMO is trained with: RTMO's outputs and decoding, but people assigned to cells by place alone.
+"""The loss of the mini RTMO: RTMO's outputs and decoding, but people are assigned to cells by position alone.
 
 mmpose's own loss assigns by how well each cell does already (SimOTA), picture by picture in Python, and learns the
-coordinates by likelihood only. On scenes, where somebody's middle is known exactly, this is simpler, takes a third
-of the time and learns in thousands of steps instead of hundreds of thousands.
+coordinates by likelihood only. On scenes, where the middle of each person is known exactly, this is simpler, takes
+a third of the time and learns in thousands of steps instead of hundreds of thousands.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ _SURE = 0.6  # IoU from which on the coordinates are learnt in the predicted box
 
 @dataclass(frozen=True, eq=False)
 class Targets:
-    """score float32 (N, A): what each of a picture's A cells is to say.
+    """score float32 (N, A): the target of each of a picture's A cells.
 
-    Of the cells that learn about somebody: cell (M, 2) number of picture and of cell, prior (M, 2) its middle;
+    Of the cells that are assigned a person: cell (M, 2) number of picture and of cell, prior (M, 2) its middle;
     keypoints (M, 17, 3), box (M, 4) center and size, side (M,) the longer one of the keypoints' own box.
     """
 

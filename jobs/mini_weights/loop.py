@@ -112,7 +112,7 @@ def average_gradients(network: nn.Module, world_size: int) -> None:
 
 
 def read_learnt(checkpoint: Path) -> Learnt | None:
-    """What a run, finished or not, has come to so far; None before its first checkpoint."""
+    """What a run has learnt so far, finished or not; None before its first checkpoint."""
     import torch
 
     if not checkpoint.is_file():

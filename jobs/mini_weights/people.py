@@ -84,8 +84,9 @@ def draw_batch(
 def cut(
     picture: np.ndarray, people: np.ndarray, size: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A crop around somebody, scaled, perhaps mirrored, darker or lighter. Colours keep their hue: the network is
-    to know red from blue."""
+    """A crop around a person, scaled, perhaps mirrored, darker or lighter. Colours keep their hue, so that the
+    network learns to tell red from blue.
+    """
     scale = np.exp(rng.uniform(*np.log(_SCALES if size < SIZE else _SCALES_WHOLE)))
     room = SIZE * scale - size
     if len(people):

@@ -18,9 +18,9 @@ QUARTER = 4
 
 
 def loss(network: nn.Module, views: Views, step: int) -> Tensor:
-    """Cross-entropy of the scores at a quarter of the sides, each against one of the 16 pixels it stands for.
+    """Cross-entropy of the scores at a quarter of the sides, each against one of the 16 pixels it covers.
 
-    All classes of a batch weigh as the square root of their pixels: things are small compared with walls and
+    Each class of a batch is weighted by the square root of its pixels: objects are small compared with walls and
     skies.
     """
     import torch

@@ -78,7 +78,7 @@ def open_aligned(
 ) -> Aligned[S]:
     """Open a shard in images and these columns. What is wrong with one of them does not hide the others.
 
-    receipts: those that vouch for the shard; read from the store when not given.
+    receipts: those of the shard; read from the store when not given.
     """
     found = Aligned[S](shard)
     keys: list[str] = []

@@ -129,7 +129,7 @@ class Dataset:
     def columns(self) -> list[str]:
         """The names of the columns, images first."""
         folders = [n for n in self.store.names("") if COLUMN_NAME.fullmatch(n) and n not in RESERVED]
-        # A folder without a recipe is somebody else's, or was left by a death before the column was begun.
+        # A folder without a recipe is no column, or a crash left it before the column was begun.
         return [IMAGES, *(n for n in folders if self.recipe(n) is not None)]
 
     def recipe(self, column: str) -> Mapping[str, Any] | None:

@@ -1,12 +1,12 @@
 """Images that cannot be made twice: what a download returned is recorded before it is used.
 
-A server may answer otherwise the next time, so a second attempt at a shard rarely gives the bytes of the first.
-Two notes make an attempt that died as good as one that did not:
+A server may answer differently the next time, so a second attempt at a shard rarely gives the same bytes. Two
+files let the work of an attempt that died be used:
 
-- plan/000012.seen.parquet, written once: the sha256 of every picture that the first attempt got. Whoever comes
-  later (after a crash, or to repair a shard) takes no other picture for these rows.
-- drafts/000012.<sha256 of the tar>.parquet, written before the tar: its rows.parquet. A tar that is there without
-  receipt is adopted with the rows that its own maker noted, and only if its bytes are the ones that maker hashed.
+- plan/000012.seen.parquet, written once: the sha256 of every picture that the first attempt got. Later attempts
+  (after a crash, or to repair a shard) accept no other picture for these rows.
+- drafts/000012.<sha256 of the tar>.parquet, written before the tar: its rows.parquet. A tar without a receipt is
+  adopted with the rows of its own attempt, and only if it has the bytes that this attempt hashed.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def _adopt(store: Store, path: str, ours: Receipt, _: Extra) -> tuple[Receipt, E
 
 
 def sweep_drafts(store: Store, done: set[int]) -> None:
-    """Remove the drafts of shards that have a receipt: nobody will need them."""
+    """Remove the drafts of shards that have a receipt, which need them no more."""
     for name in store.names(DRAFTS):
         with suppress(ValueError):
             if int(name.split(".")[0]) in done:

@@ -118,7 +118,7 @@ def describe_geometry(geometry: Mapping[str, Any]) -> str:
 
 
 def without_paths(record: Any) -> Any:
-    """The record with every absolute path cut to its last part: where things lay is nobody's business."""
+    """The record with every absolute path cut to its last part: a user's folders are private."""
     if isinstance(record, dict):
         return {name: without_paths(value) for name, value in record.items()}
     if isinstance(record, list | tuple):

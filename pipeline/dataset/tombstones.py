@@ -1,7 +1,7 @@
 """Tombstones: samples that were asked to be removed. Streams and publishing skip them from then on.
 
-They are in small tables, numbered and created once: tables add up, and none is ever taken away. The shards stay as
-they are, for their receipts vouch for every byte.
+They are in small tables, numbered and created once: tables add up, and none is ever removed. The shards stay as
+they are, as their receipts cover every byte.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ By = Literal["keys", "urls", "sha256"]
 LeftOut = Mapping[int, AbstractSet[str]]
 """shard -> the keys of samples that are not handed out, though they are there."""
 URLS = ("url", "coco_url", "flickr_url")
-"""The sources' own columns that hold a picture's address, besides its location."""
+"""The sources' own columns that hold a picture's address, in addition to its location."""
 
 
 @dataclass(frozen=True)
 class Removal:
-    """removed: keys with a new stone; before: those that had one. unknown: what of the request is not here."""
+    """removed: keys with a new tombstone; before: those that had one. unknown: requests that match nothing."""
 
     removed: tuple[str, ...]
     before: tuple[str, ...]
@@ -55,7 +55,7 @@ def count_tombstone_tables(store: Store) -> int:
 
 
 def remove(dataset: Dataset, by: By, asked: Collection[str]) -> Removal:
-    """Set a stone for every planned row that one of `asked` names: its key, its URL, or its file's sha256.
+    """Set a tombstone for every planned row that one of `asked` names: its key, its URL, or its file's sha256.
 
     A row is found whether it became a sample or not; by sha256 only where its file was seen.
     """
@@ -126,7 +126,7 @@ def read_removed(store: Store, first: int = 1, last: int | None = None) -> Mappi
 def read_tombstones(dataset: Dataset, first: int = 1, last: int | None = None) -> dict[int, set[str]]:
     """shard -> the keys of its samples that were removed; shards without any are not named.
 
-    A stone holds whatever rows.parquet says: where that is damaged, the shard itself is asked for its keys.
+    A tombstone counts whatever rows.parquet says: where that is damaged, the keys are read from the shard itself.
     first, last: which tables of tombstones count; all of them when not given.
     """
     by_shard: dict[int, set[str]] = defaultdict(set)

@@ -1,1 +1,1 @@
-"""The guarded network client: what a download may reach, how much it may bring, and how long it may take."""
+"""The guarded network client, with limits on what a download may reach, its size and its time."""

@@ -66,7 +66,7 @@ class GuardedClient:
         return body
 
     def forget(self, size: int) -> None:
-        """The body of an answer, of `size` bytes, is no longer held: others may come in its place."""
+        """The body of an answer, of `size` bytes, is no longer in memory, which others may use."""
         self._budget.give_back(size)
 
     def open(self, request: urllib.request.Request | str, timeout: Any = None) -> Response:

@@ -25,7 +25,7 @@ def ask_system(host: str) -> Sequence[str]:
 
 
 class LookUps:
-    """Look-ups in threads of their own, which nobody has to wait for, not even the process at its end."""
+    """Look-ups in daemon threads: a caller can stop waiting for one, and so can the process when it ends."""
 
     def __init__(self, resolver: Resolver = ask_system) -> None:
         self._resolver = resolver

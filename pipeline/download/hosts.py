@@ -41,7 +41,7 @@ class Host:
         return self._robots.setdefault(origin, TtlValue(ROBOTS_SECONDS))
 
     def rest(self, seconds: float, reason: str) -> None:
-        """Leave the host alone for a while, because it answered `reason`."""
+        """Make no requests to the host for a while, because it answered `reason`."""
         until = time.monotonic() + min(seconds, LONGEST_HOLD)
         if until > self._rests_until:
             self._rests_until, self._rests_for = until, reason

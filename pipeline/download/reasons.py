@@ -6,7 +6,7 @@ import re
 from typing import Literal, TypeAlias
 
 Kind: TypeAlias = Literal["refused", "opted out", "passing", "gone", "unusable"]
-"""refused: by the guard, for ever. opted out: the owner says no. passing: may be otherwise next time.
+"""refused: by the guard, always. opted out: the owner says no. passing: may succeed next time.
 gone: the server says that it has no such picture. unusable: what came is no picture for us."""
 
 SCHEME = "refused: scheme"
@@ -45,7 +45,7 @@ REASONS = PASSING | {
     *(SCHEME, URL, CREDENTIALS, HOST, PORT, ADDRESS, TOO_MANY_REDIRECTS, METHOD, ENCODED),
     *(X_ROBOTS_TAG, ROBOTS_TXT, BAD_ANSWER, NOT_A_PICTURE, TOO_LARGE, UNKNOWN),
 }
-"""All of them, besides "http 404" and its like."""
+"""All of them, except "http 404" and the like."""
 
 _HTTP = re.compile(r"http (\d{3})")
 _BAD_HOST = re.compile(r"^netloc .* contains invalid|\bIPv(4|6|Future)\b")

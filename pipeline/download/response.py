@@ -130,7 +130,7 @@ def _read_body(response: Head, connection: Connection, cap: int) -> bytes:
 
 
 def _read_rest(stream: io.BufferedIOBase, cap: int) -> bytes:
-    """All until the server closes: nobody can say whether that is the whole."""
+    """All until the server closes the connection; whether that is the whole body cannot be known."""
     body = io.BytesIO()
     while piece := stream.read(PIECE):
         if body.tell() + len(piece) > cap:

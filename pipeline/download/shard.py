@@ -109,9 +109,9 @@ def _unopened(package: str) -> Iterator[None]:
 
 
 class Fetched:
-    """img2dataset's sample writer, and what came of each URL. Bytes lie one after another in `file`.
+    """img2dataset's sample writer, and the result of each URL. The bytes are concatenated in `file`.
 
-    written: told how many bytes are in the file, and no longer in memory.
+    written: called with the number of bytes that went to the file and are no longer in memory.
     """
 
     def __init__(self, urls: Sequence[str], file: Any, written: Callable[[int], None]) -> None:

@@ -1,8 +1,8 @@
 """Which Ray a command uses: the cluster RAY_ADDRESS names, this user's own on this machine, or one it starts.
 
-The one it starts is for this command alone: all its ports listen on the loopback address, and callers must
-have the user's token, and its files lie in a folder of this user. A Ray of somebody else is never joined unless
-RAY_ADDRESS names it: it could run any code here.
+The one it starts is for this command alone: all its ports listen on the loopback address, callers must have the
+user's token, and its files are in a folder of this user. Another user's Ray is never joined unless RAY_ADDRESS
+names it: it could run any code here.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ def _work(stage: Stage, pipe: Connection) -> None:
         try:
             pipe.send(worker.run(*pipe.recv()))
         except (EOFError, OSError):
-            # The driver is gone (reset, when it left a result unread); nobody reads what we would send.
+            # The driver is gone (reset, when it left a result unread), so there is no reader.
             return
 
 

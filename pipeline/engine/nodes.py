@@ -36,7 +36,7 @@ def describe_needs(needs: Resources) -> str:
 def count_slots(stage: Stage) -> int:
     """How many workers of the stage the nodes of the cluster can hold at once, were they idle.
 
-    RequestError when no node could ever hold one: it would wait for ever.
+    RequestError when no node could ever hold one: it would wait forever.
     """
     connect()
     slots = sum(count_node_slots(node, stage.resources) for node in alive_nodes().values())

@@ -19,7 +19,7 @@ IN_FLIGHT = 2
 class Failure:
     """Why a shard was not made.
 
-    kind: "shard" may be tried again, and with care "death", where the worker died over it; "setup" too, but a
+    kind: "shard" may be tried again, and "death", where the worker died over it, with care; "setup" too, but a
     stage that is never set up ends the run; "request" and "run" end it at once.
     """
 
@@ -31,7 +31,7 @@ class Failure:
 class Event:
     """A shard came back: made, failed, or handed back without a result.
 
-    The last is nobody's fault: its worker died before it began, or the node of its worker is gone.
+    The last is no failure of the shard: its worker died before it began, or the node of its worker is gone.
     """
 
     shard: int

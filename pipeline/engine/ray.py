@@ -101,7 +101,7 @@ class RayPool:
 
     @property
     def free(self) -> bool:
-        # While some are still to come up nobody takes a second shard, so that those who come find work.
+        # While some workers have yet to start, none gets a second shard, so that they find work.
         most = IN_FLIGHT if all(actor.up for actor in self._actors) else 1
         return any(actor.up and len(actor.calls) < most for actor in self._actors)
 

@@ -1,1 +1,1 @@
-"""Pictures: reading what strangers wrote, the geometry of a dataset, and the bytes that are stored."""
+"""Pictures: reading files of unknown origin, the geometry of a dataset, and the bytes that are stored."""

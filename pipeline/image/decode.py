@@ -1,4 +1,4 @@
-"""Pictures of strangers: their bytes become RGB, upright, within the budget, or a drop with its reason."""
+"""Pictures of unknown origin: their bytes become RGB, upright, within the budget, or a drop with its reason."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from t2i_shards.pipeline.image.stored import Picture
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "HEIF")
 WEB_FORMATS = ("JPEG", "PNG", "WEBP")
-"""What is taken from strangers on the web: the decoders that browsers have hardened."""
+"""What is accepted from the web: the formats whose decoders browsers have hardened."""
 
 
 @dataclass(frozen=True)

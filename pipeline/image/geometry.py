@@ -1,4 +1,4 @@
-"""The geometry of a dataset: how large a picture becomes, where it is cut, and where its points come to lie."""
+"""The geometry of a dataset: how large a picture becomes, where it is cropped, and where its points end up."""
 
 from __future__ import annotations
 

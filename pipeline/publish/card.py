@@ -30,7 +30,7 @@ def render_cards(facts: Facts, template: str = "card.md.j2") -> dict[str, bytes]
 
 
 def render_card(facts: Facts, template: str = "card.md.j2") -> bytes:
-    """README.md. Texts come from strangers: what has a meaning in Markdown or HTML is escaped."""
+    """README.md. Texts come from outside: what has a meaning in Markdown or HTML is escaped."""
     meanings = list_meanings()
     environment = Environment(  # Markdown, so HTML's escaping is not it
         loader=FileSystemLoader(Path(__file__).parent),

@@ -24,7 +24,7 @@ class Publication:
     layout: Literal["packed", "columns"] = "packed"
     """All members of a sample side by side in new shards, or the columns as they are."""
     columns: tuple[str, ...] = ()
-    """Columns besides images; all that hold conditions when not given."""
+    """Columns in addition to images; all that hold conditions when not given."""
     shard_size: int = 1000
     """Samples per shard."""
     splits: tuple[str, ...] = ("train=1",)

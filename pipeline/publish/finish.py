@@ -64,9 +64,9 @@ def finish(
     surveyed: Mapping[int, SurveyResult],
     readers: Mapping[str, Reader],
 ) -> Finished:
-    """Describe the shards, all of which are done; read them back; then write what says that they are.
+    """Describe the shards, all of which are done; read them back; then sign them.
 
-    Until SHA256SUMS is written nothing vouches for the files of the whole, so they may still be replaced.
+    Until SHA256SUMS is written the files that describe the whole are not signed, so they may still be replaced.
     Raises IncompleteError when a shard is not done, a reader does not see what was written, or another publisher
     has begun a later revision.
     """
@@ -191,14 +191,14 @@ def find_edited(to: Store, paths: Collection[str]) -> dict[str, bytes]:
 
 
 def _discard_old_marks(to: Store, files: Mapping[str, bytes]) -> None:
-    """Take away the marks of earlier revisions."""
+    """Remove the marks of earlier revisions."""
     for name in to.names(FOLDER):
         if (path := f"{FOLDER}/{name}/mark.txt") not in files:
             to.discard(path)
 
 
 def discard_empty(to: Store, receipts: Mapping[Target, Receipt]) -> None:
-    """Take away what earlier versions, or earlier revisions, left of shards of which nothing is left."""
+    """Remove the files that earlier versions or revisions left of shards without any sample."""
     for target, receipt in receipts.items():
         if not receipt.samples:
             for path in (webshart_path(target.name), *index_paths(target), data_path(target)):

@@ -1,7 +1,7 @@
-"""Sending a publication to the Hugging Face Hub: its claim first, then the shards, what vouches for them last.
+"""Sending a publication to the Hugging Face Hub: its claim first, then the shards, the signature last.
 
-The library's own commits are used, a few hundred files at a time, so that a run that is cut off has something to
-show. What the Hub has already, by its own digests, is not sent again; and by them the whole is checked in the end.
+The library's own commits are used, a few hundred files at a time, so that an interrupted run need not start over.
+Files that the Hub has already, by its own digests, are not sent again, and these digests are checked in the end.
 Files that are not ours are neither replaced nor deleted.
 """
 
@@ -93,7 +93,7 @@ def _send_missing(
     def adds(names: list[str]) -> dict[str, Path]:
         return {name: local[name].path for name in names}
 
-    # What vouched for the old bytes must not be there with new ones.
+    # The signature of the old bytes must not be there with new ones.
     vouching = [name for name in (MANIFEST, SUMS) if name in remote]
     claim = [CLAIM] if CLAIM in missing else []
     body = [name for name in missing if name not in (*LAST, CLAIM)]
@@ -178,7 +178,7 @@ def refuse_beyond_limits(names: Collection[str]) -> None:
 
 
 def names_of(folder: Path) -> list[str]:
-    """Every file of the publication, also those that no sums vouch for; none when it is not whole."""
+    """Every file of the publication, also those that are in no sums; none when it is not whole."""
     if not (folder / SUMS).is_file():
         return []
     edited = [path for path in EDITABLE if (folder / path).is_file()]

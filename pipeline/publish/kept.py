@@ -1,7 +1,7 @@
 """The rows of a copy of the columns: only those that became samples are copied.
 
-The others name pictures that were refused, had failed, or whose owners had opted out; their addresses and captions
-are nobody else's business. The tars stay as they are.
+The others name pictures that were refused, that failed, or whose owners opted out; their addresses and captions
+are not published. The tars stay as they are.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Receipts that are noted before their tar, for shards that another attempt would make with other bytes.
 
-The web answers two attempts at one shard differently, whether they run at the same time or one of them died. Each
-notes its receipt as drafts/train-000012.<sha256 of the tar>.json, then tries to create the tar. The first tar
-stays, and the next run that finds it without a receipt finishes it with the one noted for these bytes.
+The web may answer two attempts at one shard differently. Each attempt notes its receipt as
+drafts/train-000012.<sha256 of the tar>.json, then tries to create the tar. The first tar stays; a later run that
+finds it without a receipt finishes it with the one noted for these bytes.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def commit_noted(to: Store, target: Target, tar: Path, receipt: Receipt) -> Rece
 def finish_noted(to: Store, target: Target, recipe: str) -> Receipt | None:
     """Finish the shard whose tar another attempt has left, by its note; None when there is no tar.
 
-    Returns the receipt that stands. Raises DamagedShard for a tar of which there is no note.
+    Returns the receipt in the store. Raises DamagedShard for a tar without a note.
     """
     try:
         receipt, indexes = _read_noted(target, to, data_path(target), recipe)
@@ -70,9 +70,9 @@ def _read_noted(target: Target, to: Store, path: str, recipe: str) -> tuple[Rece
 
 
 def discard_unnoted(to: Store, targets: Collection[Target]) -> None:
-    """Take away what is left of shards without a receipt that were begun before receipts were noted.
+    """Remove the files of shards without a receipt that were begun before receipts were noted.
 
-    What another attempt is making stays: its draft is older than its tar, and its tar than its indexes.
+    Those that another attempt is making stay: its draft is older than its tar, and its tar than its indexes.
     """
     listed = list_sizes(to, [path for target in targets for path in _paths(target)]).keys()
     for target in targets:
@@ -97,6 +97,6 @@ def _is_noted(to: Store, target: Target) -> bool:
 
 
 def discard_drafts(to: Store) -> None:
-    """Take away all drafts, once every shard has its receipt."""
+    """Remove all drafts, once every shard has its receipt."""
     for name in to.names(DRAFTS):
         to.discard(f"{DRAFTS}/{name}")

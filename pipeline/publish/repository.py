@@ -55,7 +55,7 @@ def parse_repository(to: str, revision: str = MAIN, private: bool = False) -> Re
 
 
 class HubRepository:
-    """The repository as it was when `files` was asked last; a commit after somebody else's is refused.
+    """The repository as it was when `files` was last called; a commit on top of another user's is refused.
 
     Raises ConnectionError when the Hub cannot be reached or refuses.
     """
@@ -100,7 +100,7 @@ class HubRepository:
             return Path(local).read_bytes()
 
     def commit(self, message: str, added: Mapping[str, Path], deleted: Sequence[str] = ()) -> None:
-        """Add (path -> local file) and delete with one commit. IncompleteError when somebody else made one."""
+        """Add (path -> local file) and delete with one commit. IncompleteError when another user made one."""
         from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
         operations = [

@@ -110,9 +110,9 @@ def heed_removals(plan: Plan, choice: Choice, purge: bool) -> RemovedSamples:
 
 
 def discard_stale(plan: Plan, removals: RemovedSamples) -> int:
-    """Take away the shards that still hold a sample that is gone, the receipt first. How many there were.
+    """Remove the shards that still hold a removed sample, the receipt first. How many there were.
 
-    Before the first of them goes, so do the files that vouch for the whole.
+    The files that sign the whole are removed before the first of them.
     """
     stale = [
         target

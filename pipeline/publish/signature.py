@@ -1,6 +1,6 @@
 """The signature of a publication: SHA256SUMS, written last, and the only sign that the publication is whole.
 
-It is created once for each revision and never replaced. One that does not vouch for what is there is taken away.
+It is created once for each revision and never replaced. One that does not fit the files is removed.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def list_sizes(to: Store, paths: Collection[str]) -> dict[str, int]:
 
 
 def check_shards(to: Store, shards: Collection[ShardFiles], planned: int) -> bool:
-    """Whether all planned shards are whole, of which `shards` have a receipt. If not, the signature is taken away.
+    """Whether all planned shards are whole, of which `shards` have a receipt. If not, the signature is removed.
 
     A shard whose tar is gone or has another size, or that lacks a file, is deleted: its receipt first, so that it
     counts as not made.
@@ -74,9 +74,9 @@ def check_shards(to: Store, shards: Collection[ShardFiles], planned: int) -> boo
 
 
 def check_signature(to: Store, vouched: Mapping[str, str], needed: Collection[str] = ()) -> bool:
-    """Whether a signature names these files, and all that it names is there. Otherwise it is taken away.
+    """Whether a signature names these files, and all that it names is there. Otherwise it is removed.
 
-    vouched: path -> sha256 that it must say. needed: more paths that it must name. Of contents only those of the
+    vouched: path -> sha256 that it must have. needed: more paths that it must name. Of contents only those of the
     manifest and of the files that may be edited are read.
     """
     sums = load_sums(to)
@@ -101,14 +101,14 @@ def _names_edited(to: Store, sums: Mapping[str, str]) -> bool:
 
 
 def unsign(to: Store) -> None:
-    """Take the signature away, before anything that it vouches for."""
+    """Remove the signature, before any file that it covers."""
     _discard_old_card(to)
     to.discard(SUMS)
     to.discard(MANIFEST)
 
 
 def _discard_old_card(to: Store) -> None:
-    """Take away a card from before cards were sealed, while the sums still show that it was not edited."""
+    """Remove a card from before cards were sealed, while the sums still show that it was not edited."""
     try:
         card, sums = bytes(to.load(CARD)), read_sums(to.load(SUMS))
     except FileNotFoundError:
@@ -120,7 +120,7 @@ def _discard_old_card(to: Store) -> None:
 def sign(to: Store, manifest: bytes, sums: Mapping[str, str], unchanged: Callable[[], bool]) -> None:
     """Write the manifest, then the signature over it and `sums`; each is created once.
 
-    unchanged: whether what is signed is still what is there; asked before and after, for another publisher may
+    unchanged: whether the files are still those that are signed; called before and after, as another publisher may
     begin a new revision at any moment. Raises IncompleteError when one did, and leaves no signature of ours.
     """
     signature = sum_lines({**sums, MANIFEST: hashlib.sha256(manifest).hexdigest()})
@@ -154,5 +154,5 @@ def replace_draft(to: Store, path: str, data: bytes) -> None:
 
 
 def other_publisher(to: Store) -> IncompleteError:
-    """What to raise when somebody else has changed the publication meanwhile."""
+    """What to raise when another publisher has changed the publication in the meantime."""
     return IncompleteError(f"{to.root}: another publisher is at work there; run again when it has ended")

@@ -25,7 +25,7 @@ PNG_LEVEL = 9
 
 
 def render_page(datasets: Sequence[DatasetFacts], training: Training | None) -> str:
-    """The page. Captions, keys and paths come from strangers: the template escapes all that it prints, and the
+    """The page. Captions, keys and paths come from outside: the template escapes all that it prints, and the
     page's own policy lets the browser run the page's one script and fetch nothing.
     """
     environment = Environment(

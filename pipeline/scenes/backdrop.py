@@ -69,7 +69,7 @@ def _draw_ground(canvas: Canvas, setting: Setting) -> None:
 
 
 def _draw_ridge(canvas: Canvas, ridge: Surface, rng: Rng) -> None:
-    """A silhouette that stands up from the horizon; `x` is the tangent of the angle to the side."""
+    """A silhouette that rises from the horizon; `x` is the tangent of the angle to the side."""
     distance, height = _RIDGE[ridge.label]
     x = canvas.rays.x[0]
     start = rng.between(0, 100)

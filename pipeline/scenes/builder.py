@@ -1,4 +1,4 @@
-"""Building things out of primitives, in the thing's own frame: x its left, y up, z its front, metres."""
+"""Building objects out of primitives, in the object's own frame: x its left, y up, z its front, metres."""
 
 import math
 from collections.abc import Sequence
@@ -96,9 +96,9 @@ class Model:
 
 @dataclass(frozen=True)
 class Thing:
-    """A thing in a scene: `label` its COCO-Stuff pixel value, `noun` what a caption calls it.
+    """An object in a scene: `label` its COCO-Stuff pixel value, `noun` its name in captions.
 
-    `paint` is the material that `colour` names, where that is a small part of the thing.
+    `paint` is the material that `colour` names, where that covers a small part of the object.
     """
 
     noun: str

@@ -17,8 +17,8 @@ class Canvas:
     """Per pixel: depth (S, S) float32 in metres along the optical axis, normal (3, S, S) float32 (any length),
     tint (S, S) float32 0..1, key (S, S) int32 = 8 * number in `surfaces` + face.
 
-    `owners[i]` is the thing that surface i belongs to, -1 for the place; `inks[i]` is equal for surfaces with no
-    line between them.
+    `owners[i]` is the object that surface i belongs to, -1 for the setting; `inks[i]` is equal for surfaces with
+    no line between them.
     """
 
     def __init__(self, camera: Camera) -> None:
@@ -74,7 +74,7 @@ class Canvas:
         np.copyto(self.tint[window], tone, where=nearer)
 
     def _tone(self, material: Material, window: tuple[slice, slice], frame: Frame) -> Single:
-        """The pattern of what is now nearest in the window, in the thing's own space."""
+        """The pattern of the nearest surface so far in the window, in its object's own space."""
         rays, depth = self.rays.window(*window), self.depth[window]
         eye, origin = self.camera.position, frame.origin
         x, y, z = (

@@ -23,7 +23,7 @@ WORN = 0.0008
 
 @dataclass(frozen=True)
 class _Seen:
-    """A thing that is large enough to be named, its materials that are, and the columns that it spans, 0..1."""
+    """An object that is large enough to be named, its materials that are, and the columns that it spans, 0..1."""
 
     thing: Thing
     left: float
@@ -124,7 +124,7 @@ def _subjects(layout: Layout, canvas: Canvas, visibility: Visibility) -> list[_S
 
 
 def _materials(canvas: Canvas, visibility: Visibility, number: int) -> tuple[Material, ...]:
-    """Those of a thing that cover `WORN` of the picture."""
+    """The materials of an object that cover `WORN` of the picture."""
     shares: dict[int, float] = {}
     materials: dict[int, Material] = {}
     for surface, owner, share in zip(canvas.surfaces, canvas.owners, visibility.surface_shares, strict=True):
@@ -167,7 +167,7 @@ def _join(parts: Sequence[str]) -> str:
 def _everybody(subjects: Sequence[_Seen], counted: bool, rng: Rng) -> tuple[str, list[_Seen]]:
     """The head of the sentence and who is left: two people may be counted, or the first two be related.
 
-    `counted`: nobody else is in the picture, not even a foot.
+    `counted`: no other person is in the picture, not even in part.
     """
     first, *rest = subjects
     people = [s for s in subjects if s.person is not None]
@@ -181,7 +181,7 @@ def _everybody(subjects: Sequence[_Seen], counted: bool, rng: Rng) -> tuple[str,
 
 
 def describe(layout: Layout, canvas: Canvas, visibility: Visibility, rng: Rng) -> str:
-    """One sentence without a full stop: who and what is seen, how they stand to each other, and where."""
+    """One sentence without a full stop: people and objects, their relative positions, and the setting."""
     subjects = _subjects(layout, canvas, visibility)
     setting = " ".join(_surroundings(layout, canvas, visibility, rng))
     if not subjects:

@@ -1,6 +1,6 @@
-"""The catalogue: what may stand where, and how often.
+"""The catalogue: which objects occur in which setting, and how often.
 
-A builder stands one thing on the ground at its frame and says what it is.
+A builder places one object on the ground at its frame and describes it.
 """
 
 from collections.abc import Callable

@@ -1,6 +1,6 @@
 """An articulated person: a skeleton posed by `poses.Pose`, dressed with primitives, with COCO's 17 keypoints.
 
-Lengths are metres of somebody 1.74 m tall and scale with the height.
+Lengths are metres for a person 1.74 m tall and scale with the height.
 """
 
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ SEAT_TO_HIP = 0.11
 
 @dataclass(frozen=True)
 class Looks:
-    """What somebody wears; the names are true in captions."""
+    """What a person wears; captions use these names."""
 
     skin: Material
     hair: str
@@ -158,7 +158,7 @@ def _standing(pose: Pose, size: float) -> _Skeleton:
 
 
 def seat_height(pose: Pose, size: float) -> float:
-    """Of the seat on which somebody of that size has the feet on the ground."""
+    """Of the seat on which a person of that size has the feet on the ground."""
     return _standing(pose, size).hip[1] - SEAT_TO_HIP * size
 
 

@@ -1,4 +1,4 @@
-"""Things that stand in rooms."""
+"""Furniture and other objects of rooms."""
 
 from t2i_shards.pipeline.scenes import labels
 from t2i_shards.pipeline.scenes.builder import Model, Thing

@@ -56,7 +56,7 @@ def perpendicular(a: Vector) -> tuple[Vector, Vector]:
 
 @dataclass(frozen=True)
 class Frame:
-    """Where a thing is and which way it faces: its own x is its left, y up, z its front.
+    """Where an object is and which way it faces: its own x is its left, y up, z its front.
 
     At yaw 0 it faces the camera, so that its left is on the picture's right; at 90 it faces the picture's right.
     """
@@ -73,12 +73,12 @@ class Frame:
         return sine(self.yaw), 0.0, -cosine(self.yaw)
 
     def turn(self, v: Vector) -> Vector:
-        """A direction of the thing's own, in the world."""
+        """A direction in the object's frame, in the world's."""
         c, s = cosine(self.yaw), sine(self.yaw)
         return v[0] * c + v[2] * s, v[1], v[0] * s - v[2] * c
 
     def at(self, v: Vector) -> Vector:
-        """A point of the thing's own, in the world."""
+        """A point in the object's frame, in the world's."""
         return add(self.origin, self.turn(v))
 
 

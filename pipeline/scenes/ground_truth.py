@@ -13,8 +13,8 @@ from t2i_shards.pipeline.scenes.layout import Layout
 
 @dataclass(frozen=True)
 class Visibility:
-    """owner (S, S) int64, the number in `Layout.all` of the thing at a pixel, -1 for the place;
-    shares, the part of the picture that each thing covers; surface_shares, the same of each surface."""
+    """owner (S, S) int64, the number in `Layout.all` of the object at a pixel, -1 for the setting;
+    shares, the part of the picture that each object covers; surface_shares, the same of each surface."""
 
     owner: npt.NDArray[np.int64]
     shares: list[float]
@@ -69,10 +69,10 @@ _FACE = 0.06
 
 
 def find_people(layout: Layout, canvas: Canvas, visibility: Visibility) -> People:
-    """Everybody who covers `SEEN` of the picture, nearest first; x, y in pixels, column c spanning c..c+1.
+    """All people who cover `SEEN` of the picture, nearest first; x, y in pixels, column c spanning c..c+1.
 
-    Scores: 1 where the joint's skin or clothes are the nearest thing at its pixel; `HIDDEN` where another thing
-    or part of the body is in front; 0, with x = y = 0, out of the picture and, as in COCO, for nose, eyes and ears
+    Scores: 1 where the joint's skin or clothes are nearest at its pixel; `HIDDEN` where another object or part of
+    the body is in front; 0, with x = y = 0, out of the picture and, as in COCO, for nose, eyes and ears
     that the head itself hides. Coordinates are rounded to 0.01 px: the last bits of a float differ from one
     processor to another, and a scene is the same bytes on every machine.
     """

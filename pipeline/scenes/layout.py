@@ -20,7 +20,7 @@ _SEAT_OF = {"bench": (0.47, 0.05), "chair": (0.48, 0.03), "couch": (0.46, 0.1)}
 
 @dataclass(frozen=True)
 class Layout:
-    """`seats` says which thing a person sits on: number in `people` -> number in `things`."""
+    """`seats`: which object a person sits on, number in `people` -> number in `things`."""
 
     setting: Setting
     camera: Camera
@@ -30,7 +30,7 @@ class Layout:
 
     @property
     def all(self) -> tuple[Thing, ...]:
-        """Everybody, then everything."""
+        """The people, then the objects."""
         return tuple(p.thing for p in self.people) + self.things
 
 
@@ -61,7 +61,7 @@ class FreeGround:
         return None
 
     def whole(self, height: float) -> float:
-        """The depth from which on something of that height is seen up to its top."""
+        """The depth beyond which an object of that height is seen up to its top."""
         rise = (self._half * self._camera.up[1] + self._camera.forward[1]) / (
             self._half * self._camera.up[2] + self._camera.forward[2]
         )

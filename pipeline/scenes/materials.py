@@ -174,7 +174,7 @@ _PATTERNS: dict[str, Callable[[Single, Single, Single], Single]] = {
 
 
 def tint(material: Material, x: Single, y: Single, z: Single) -> Single:
-    """How much of `other` shows at points of the thing's own space in metres; float32, 0..1."""
+    """How much of `other` shows at points of the object's own space in metres; float32, 0..1."""
     grain = np.float32(material.grain)
     return _PATTERNS[material.pattern](x * grain, y * grain, z * grain)
 

@@ -1,4 +1,4 @@
-"""Things that grow, and rocks."""
+"""Plants and rocks."""
 
 from t2i_shards.pipeline.scenes import labels
 from t2i_shards.pipeline.scenes.builder import Model, Thing

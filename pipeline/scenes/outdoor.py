@@ -1,4 +1,4 @@
-"""Things that people leave outdoors."""
+"""Objects that people leave outdoors."""
 
 from t2i_shards.pipeline.scenes import labels
 from t2i_shards.pipeline.scenes.builder import Model, Thing
@@ -18,7 +18,7 @@ from t2i_shards.pipeline.scenes.rng import Rng
 
 
 def umbrella(rng: Rng, frame: Frame) -> Thing:
-    """An open one on its stand."""
+    """An open sunshade on its stand."""
     name, paint, _ = draw_paint(rng)
     model = Model(frame)
     model.tube((0, 0, 0), (0, 0.07, 0), 0.25, DARK)

@@ -48,7 +48,7 @@ def draw_canvas(layout: Layout, rng: Rng) -> Canvas:
 def render(seed: int, index: int, size: int = 256, layout_name: LayoutName = "full") -> Scene:
     """Picture `index` of seed `seed` of a world, `size` pixels square: the same bits on any machine.
 
-    The layout does not depend on `size`; the caption does where a thing is just large enough to be named.
+    The layout does not depend on `size`; the caption does where an object is just large enough to be named.
     """
     layout = LAYOUTS[layout_name](seed, index, size)
     backdrop, words = Rng(seed, index, 1), Rng(seed, index, 2)

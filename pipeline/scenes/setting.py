@@ -1,4 +1,4 @@
-"""Where a scene happens: ground, what is behind it, sky or room, and light; drawn before any thing in it."""
+"""The setting of a scene: ground, what is behind it, sky or room, and light; drawn before any object in it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -47,9 +47,9 @@ class Room:
 
 @dataclass(frozen=True)
 class Setting:
-    """`band` is a second ground between two depths (a road, the sea); `ridge` stands on the horizon.
+    """`band` is a second ground between two depths (a road, the sea); `ridge` rises from the horizon.
 
-    `on` says what things stand on, `by` what is seen behind; both start with a preposition.
+    `on` names the ground, `by` what is seen behind it; both start with a preposition.
     """
 
     on: tuple[str, ...]

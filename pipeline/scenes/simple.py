@@ -1,6 +1,6 @@
-"""The simple world: one ground under one sky, one to three things, and at most one person, who is large.
+"""The simple world: one ground under one sky, one to three objects, and at most one person, who is large.
 
-For networks that are small or have little time to learn. Everything in it may occur in the full world too.
+For networks that are small or are trained for a short time. All of it may occur in the full world too.
 """
 
 from dataclasses import replace

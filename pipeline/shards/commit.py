@@ -48,7 +48,7 @@ Extra: TypeAlias = Mapping[str, bytes]
 Adopt: TypeAlias = Callable[[Store, str, Receipt, Extra], tuple[Receipt, Extra]]
 """What to finish with where a tar is at this path without a receipt: given ours, gives those that fit that tar.
 
-Raises DamagedShard where nobody knows what that tar is.
+Raises DamagedShard for a tar of unknown origin.
 """
 Committer: TypeAlias = Callable[[Store, Path, Receipt, Extra], Receipt]
 """Publishes a tar, the files that go with it and last its receipt. Returns the receipt that counts."""
@@ -114,8 +114,8 @@ def write_shard(samples: Iterable[Sample], path: Path) -> tuple[int, int, str, l
 def adopt_same(store: Store, path: str, receipt: Receipt, extra: Extra) -> tuple[Receipt, Extra]:
     """Ours, for a tar without a receipt that has the very bytes we made; else DamagedShard.
 
-    Its maker stopped before the end, so nobody can vouch for other bytes: they may be made from other input, or
-    damaged since.
+    The attempt that wrote it stopped before the end, so other bytes cannot be trusted: they may be made from other
+    input, or damaged since.
     """
     if hashlib.sha256(store.load(path)).hexdigest() != receipt.sha256:
         raise DamagedShard(f"{path} has no receipt and other bytes than are made now; delete it")
@@ -146,7 +146,7 @@ def commit(
         for name, data in extra.items():
             create_same(store, name, data)
     except DamagedShard:
-        # Another attempt may have finished meanwhile: then its files are the ones that count.
+        # Another attempt may have finished in the meantime: then its files count.
         finished = find_receipt(store, paths, receipt.column, receipt.shard)
         if finished is None:
             raise
@@ -181,7 +181,7 @@ def find_receipt(store: Store, paths: ShardPaths, column: str, shard: int) -> Re
 
 def _read_receipt(store: Store, path: str, column: str, shard: int) -> Receipt:
     receipt = Receipt.decode(store.load(path), path)
-    # A receipt that was copied would vouch for another shard's samples in this one's place.
+    # A copied receipt would make another shard's samples pass for this one's.
     if (receipt.column, receipt.shard) != (column, shard):
         raise DamagedShard(f"{path}: is the receipt of {receipt.column}/{receipt.shard}")
     return receipt

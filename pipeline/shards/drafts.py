@@ -1,4 +1,4 @@
-"""What an attempt notes before it makes a tar, so that the tar can be finished by another one.
+"""Drafts: what an attempt notes before it makes a tar, so that another attempt can finish the tar.
 
 A download gives other bytes each time, so a tar without a receipt cannot be made again. The note is named after
 the sha256 of the tar, and so belongs to these bytes alone.

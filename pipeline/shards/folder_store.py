@@ -18,7 +18,7 @@ from t2i_shards.pipeline.shards.naming import check_path, link_new, rename_new, 
 
 
 def map_file(path: Path) -> memoryview:
-    """The bytes of a local file, mapped, so truncating it meanwhile kills the process. Raises NotRegular."""
+    """The bytes of a local file, mapped: truncating it while it is read kills the process. Raises NotRegular."""
     with open_regular(path) as file:
         if os.fstat(file.fileno()).st_size == 0:
             return memoryview(b"")

@@ -85,7 +85,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def check_path(root: str, path: str) -> str:
-    """The path. Raises RequestError for one that leads out of the store, as a stranger's file may name it."""
+    """The path. Raises RequestError for one that leads out of the store, as a received file may name it."""
     if path.startswith("/") or ".." in path.split("/") or "\0" in path:
         raise RequestError(f"a path in {root} must be relative and without '..', not {path!r}")
     return path

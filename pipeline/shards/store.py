@@ -30,7 +30,7 @@ class Store(Protocol):
     def open(self, path: str) -> BinaryIO:
         """A file to read, that can seek: in a folder the file itself, of other places its bytes in memory.
 
-        What is read of it is a copy, and no harm comes of it when the file is cut meanwhile. Raises as `load`.
+        What is read of it is a copy, so truncating the file does no harm. Raises as `load`.
         """
 
     def names(self, folder: str) -> list[str]:

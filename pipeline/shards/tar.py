@@ -79,7 +79,7 @@ class TarWriter:
 
 def _octal(field: bytes) -> int:
     digits = field.rstrip(b"\0 ")
-    # Not `int` alone: it takes a sign, and a member of negative length would be read for ever.
+    # Not `int` alone: it takes a sign, and a member of negative length would be read forever.
     if not digits or digits.strip(b"01234567"):
         raise TarError(f"a header field is not octal: {field!r}")
     return int(digits, 8)

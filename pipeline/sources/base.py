@@ -62,7 +62,7 @@ class Source(Protocol):
 
     @property
     def repeatable(self) -> bool:
-        """True where a row gives the same picture for ever; what is downloaded may answer otherwise each time."""
+        """True where a row always gives the same picture; a download may answer otherwise each time."""
 
     @property
     def resources(self) -> Resources:

@@ -1,6 +1,6 @@
-"""Files of a folder that others may have filled: what a link in it names outside of it is not read.
+"""Files of a received folder: links that lead out of it are not followed.
 
-A folder that was received could otherwise make any file of its reader a picture or a caption of a dataset.
+Otherwise a received folder could make any file of the reader's a picture or a caption of a dataset.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from t2i_shards.pipeline.sources.inside import OUTSIDE, find_files, open_inside
 MISSING = "no such file"
 UNREADABLE = "file not readable"
 MENDABLE = frozenset({MISSING, UNREADABLE})
-"""Reasons of drops that whoever has the files can mend."""
+"""Reasons of drops that the owner of the files can fix."""
 LONGEST_KEY = 1024
 """Bytes of an object's name in S3 and in the buckets of Google and Azure."""
 

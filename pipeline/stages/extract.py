@@ -128,7 +128,7 @@ class Extract:
     """Stage: images shard -> a shard of every condition that lacks it.
 
     batch: pictures that the extractors share at once, at most; it never changes the result. device: where the
-    networks run ("cpu", "cuda"). compile: compile them. ahead: see AHEAD; 0 does one thing after the other.
+    networks run ("cpu", "cuda"). compile: compile them. ahead: see AHEAD; 0 reads, extracts and writes in turn.
     """
 
     dataset: Dataset

@@ -1,7 +1,7 @@
-"""Decoding in a child process of bounded memory and time: how the rows of a shard are tried whose worker died.
+"""Decoding in a child process of bounded memory and time, for the rows of a shard whose worker died.
 
-A decoder that outruns its budget, or that a file makes crash, takes its process with it. Here that process is a
-child, and so the file is known and dropped, and its neighbours become samples.
+A decoder that exceeds its budget, or crashes on a file, takes its process down. Here that process is a child, so
+the file at fault is known and dropped, and its neighbours become samples.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def decode_in_time(data: bytes, geometry: Geometry, formats: tuple[str, ...]) ->
 
 @contextmanager
 def decode_in_child() -> Iterator[Decode]:
-    """`decode_picture` in a child process. Raises Drop("too costly to decode") for a picture that it dies over."""
+    """`decode_picture` in a child process. Raises Drop("too costly to decode") for a picture that kills it."""
     children: list[_Child] = []
 
     def decode(data: bytes, geometry: Geometry, formats: tuple[str, ...]) -> Decoded:
@@ -65,7 +65,7 @@ def decode_in_child() -> Iterator[Decode]:
 class _Child:
     def __init__(self, allowance: float) -> None:
         self._pipe, theirs = Pipe()
-        # Beside what it may take to decode, the picture itself: once in its memory, once on its way.
+        # In addition to decoding, the picture itself: once in its memory, once in the pipe.
         limits = [str(budget.SECONDS), str(int(allowance * (budget.MEMORY + budget.PIXELS * 3)))]
         self._timeout = TIMEOUT_FACTOR * budget.SECONDS * allowance
         self._process = subprocess.Popen(

@@ -121,7 +121,7 @@ def verify_tables(dataset: Dataset) -> list[str]:
 
 
 def verify_columns(dataset: Dataset) -> list[str]:
-    """A line for each receipt or folder of receipts that nobody reads: there is no recipe or plan for it."""
+    """A line for each receipt or folder of receipts that belongs to no recipe or plan, and so is never read."""
     known, store = dataset.columns(), dataset.store
     strangers = [name for name in store.names("") if name not in (*known, *RESERVED)]
     lines = [f"{n}: has receipts, but {n}/column.json is gone" for n in strangers if dataset.done(n)]

@@ -2,7 +2,7 @@
 
 A file is named by the sha256 of its bytes and appears whole. Who may do what is settled by locks that the kernel
 takes back from the dead (flock): one process fetches a shard while the others wait, and a file that any process
-has open is locked, so that it is never taken away to make room.
+has open is locked, so that it is never removed to make room.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ def open_vouched(store: Store, vouched: Vouched, cache: ShardCache | None = None
 
 
 def _take_away(path: Path) -> bool:
-    """Remove a file that nobody uses; False when somebody does."""
+    """Remove a file that is not in use; False when it is."""
     try:
         with open(path, "rb") as file, locked(file, fcntl.LOCK_EX | fcntl.LOCK_NB):
             path.unlink()

@@ -15,5 +15,5 @@ def locked(file: BinaryIO, how: int = fcntl.LOCK_EX) -> Iterator[None]:
     try:
         yield
     finally:
-        # Not by closing alone: a process that was forked meanwhile has the file open too.
+        # Not by closing alone: a process that was forked since has the file open too.
         fcntl.flock(file, fcntl.LOCK_UN)

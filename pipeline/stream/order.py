@@ -87,7 +87,7 @@ class Order(Protocol):
         """The order of the other samples."""
 
     def describe(self) -> Mapping[str, Any]:
-        """What decides it besides the seed and the shards, as JSON; empty where nothing does."""
+        """What else the order depends on apart from the seed and the shards, as JSON; empty where nothing."""
 
 
 def cut_blocks(shards: Sequence[T]) -> list[Sequence[T]]:

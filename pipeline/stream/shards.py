@@ -68,7 +68,7 @@ class ShardPrefetcher:
 
 
 class Shards:
-    """root: of the dataset. data: digest of the pictures' receipts. cache: where the shards come by.
+    """root: of the dataset. data: digest of the pictures' receipts. cache: through which shards are read.
 
     digest: of all receipts and of `left_out`, so of every byte that can be handed out. removed: samples that have
     a place in the order, and so count in `counts` and in the digest, but are no longer handed out.

@@ -15,8 +15,8 @@ from t2i_shards.pipeline.stream.block import Make
 def check_ranks(rank: int, ranks: int | None) -> int:
     """How many ranks share an epoch.
 
-    Raises RequestError in one of several ranks that does not say which samples are its own: divided by us, what
-    `accelerator.prepare` divides once more would lose samples; divided by nobody, each would come once per rank.
+    Raises RequestError in one of several ranks that does not say which samples are its own: if we divided them and
+    `accelerator.prepare` did so again, samples would be lost; if neither did, each would come once per rank.
     """
     if ranks is None:
         world = count_ranks()

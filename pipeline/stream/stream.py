@@ -62,8 +62,8 @@ class Stream:
     """Samples that hold the members of all asked columns. Made by `open_stream`; can be pickled.
 
     Position p is sample p % len of epoch p // len. digest: of the receipts, so of every byte that can be handed
-    out, and of what decides the order besides the seed. skip_damaged: so many shards may be skipped. short_side:
-    of the pictures, in pixels, where they all have the same.
+    out, and of what the order depends on apart from the seed. skip_damaged: so many shards may be skipped.
+    short_side: of the pictures, in pixels, where they all have the same.
     """
 
     def __init__(

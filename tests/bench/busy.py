@@ -12,7 +12,8 @@ EVERY = 50
 
 
 class Busy:
-    """`share`, after the block: the mean of what nvidia-smi said meanwhile, 0..1; None where nobody can be asked.
+    """`share`, after the block: the mean of what nvidia-smi reported meanwhile, 0..1; None where it is not
+    available.
 
     utilization.gpu is the share of the driver's last sampling period in which a kernel was running.
     """

@@ -1,7 +1,7 @@
 """Five conditions of 256x256 pictures in one pass, against five passes with a picture at a time, on the CPU.
 
 Ours as `extract --workers N` runs it, shard in, five shards out: a worker a core, each with a shard and a thread.
-The others in one process, on all cores as torch does by itself; each pass decodes the pictures anew.
+The others in one process, on all cores as torch does by itself; each pass decodes the pictures again.
 """
 
 from __future__ import annotations

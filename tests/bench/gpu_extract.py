@@ -66,7 +66,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Run:
-    """rate: pictures per second. busy: 0..1, None where nobody tells."""
+    """rate: pictures per second. busy: 0..1, None where it is not known."""
 
     batch: int
     rate: float

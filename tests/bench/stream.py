@@ -1,6 +1,6 @@
 """The stream against the readers people use: the same members, the same decoder, all shuffled, in turns.
 
-Ours reads the columns as they stand and verifies every byte. webdataset and HF datasets read the published tars;
+Ours reads the columns as they are and verifies every byte. webdataset and HF datasets read the published tars;
 litdata and MosaicML streaming read their own formats, written from the same members. One process each, no loader
 workers, pages warm: what is compared is the CPU time of a sample. The last two are measured where they are
 installed (`pip install litdata mosaicml-streaming`).

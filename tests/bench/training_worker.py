@@ -87,7 +87,7 @@ def our_step(base: StableDiffusion, latents: bool) -> Callable[[], object]:
 def script_step(base: StableDiffusion) -> Callable[[], object]:
     """The step of examples/t2i_adapter/train_t2i_adapter_sdxl.py with its defaults, written from its description.
 
-    The UNet is in training mode and wants gradients, which nobody uses or clears.
+    The UNet is in training mode and computes gradients, which are neither used nor cleared.
     """
     from diffusers import T2IAdapter
 

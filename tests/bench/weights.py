@@ -1,6 +1,6 @@
-"""Weights for the comparisons: the real ones where they lie beside this checkout, else drawn at random.
+"""Weights for the comparisons: the real ones where ../shared has them, else drawn at random.
 
-What a network costs does not depend on its weights, but for how many people it finds.
+The cost of a network does not depend on its weights, except for how many people it finds.
 """
 
 from __future__ import annotations

@@ -83,7 +83,7 @@ WRITERS: dict[str, Callable[[Path], None]] = {
 def provide(files: tuple[WeightFile, ...], folder: Path, assets: Path, patch: pytest.MonkeyPatch) -> bool:
     """Put the files into `folder` (those that are not shipped), and say whether any of them is drawn at random.
 
-    Skips where a shipped file is not there yet, or nobody knows how to write one.
+    Skips where a shipped file is not there yet, or no writer of its format is known.
     """
     drawn = False
     for file in files:
@@ -108,7 +108,7 @@ def provide(files: tuple[WeightFile, ...], folder: Path, assets: Path, patch: py
 
 
 def draw(file: WeightFile, path: Path) -> None:
-    """Write `path` with random weights, the same every time. Raises LookupError if nobody knows how."""
+    """Write `path` with random weights, the same every time. Raises LookupError for an unknown format."""
     import torch
 
     writers = [write for start, write in WRITERS.items() if f"{file.name}/{file.filename}".find(start) >= 0]

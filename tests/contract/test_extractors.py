@@ -1,4 +1,4 @@
-"""What every registered extractor must hold, whoever wrote it: runs on each (condition, variant) by itself."""
+"""The contract of every registered extractor, run on each (condition, variant) automatically."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """Adding a condition takes one file, one line and one test: here is all three, for surface normals of a toy kind.
 
-The file is normals.py beside this one (it would lie in extractors/), the line is in the first fixture (it would
-stand in extractors/registry.py), the test is the first one below. All that follows shows that nothing else is
-needed: every command knows the condition. The contract suite runs on a registered condition by itself; here it is
-called by hand.
+The file is normals.py next to this one (it would be in extractors/), the line is in the first fixture (it would be
+in extractors/registry.py), the test is the first one below. The rest shows that nothing else is needed: every
+command knows the condition. The contract suite runs on a registered condition automatically; here it is called by
+hand.
 """
 
 from __future__ import annotations

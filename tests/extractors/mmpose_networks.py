@@ -4,9 +4,9 @@ from typing import Any
 
 
 def settle(model: Any, seen: Any) -> None:
-    """Draw the weights; RTMO's scores come to lie around 0.1, few at 0.3, its boxes take some cells.
+    """Draw the weights, so that RTMO's scores are around 0.1, few at 0.3, and its boxes span some cells.
 
-    Tame, because wild weights also enlarge how kernels differ in rounding.
+    Small ones, because large weights also enlarge the rounding differences between kernels.
     """
     import torch
     from torch import nn

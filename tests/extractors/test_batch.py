@@ -140,7 +140,7 @@ def out_of_memory_in_numpy() -> None:
 
 
 @pytest.mark.parametrize("run_out", [out_of_memory_on_the_cpu, out_of_memory_in_numpy])
-def test_running_out_of_memory_is_told_from_other_errors(run_out: object) -> None:
+def test_running_out_of_memory_is_distinguished_from_other_errors(run_out: object) -> None:
     with pytest.raises(Exception, match=r"memory|allocate") as caught:
         run_out()  # type: ignore[operator]
     assert is_out_of_memory(caught.value)

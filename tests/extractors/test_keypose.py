@@ -73,7 +73,7 @@ def test_weights_are_those_that_mmpose_lists(network: Network) -> None:
 
 
 def write_checkpoint(model: Any, path: Path) -> None:
-    """As mmengine writes one: what lies beside the tensors is no tensor, and some of it no plain type."""
+    """As mmengine writes one: it also holds values that are no tensors, some of no plain type."""
     import torch
     from mmengine.logging import HistoryBuffer
 
@@ -112,7 +112,7 @@ class Reference:
 
 @pytest.fixture(scope="module")
 def photograph(assets: Path) -> np.ndarray:
-    """uint8 (425, 640, 3) RGB: somebody on skis."""
+    """uint8 (425, 640, 3) RGB: a person on skis."""
     bgr = cv2.imread(str(assets / "images" / "mmpose_coco" / "000000000785.jpg"))
     assert bgr is not None
     return np.ascontiguousarray(bgr[..., ::-1])
@@ -237,8 +237,8 @@ def test_a_person_further_on_has_keypoints_as_much_further_on(
         assert np.abs(points - here - step).max() < 1e-3
 
 
-def test_numbers_that_are_none_are_an_error_and_nobody_is_invented(noisy: Any) -> None:
-    """As wild weights give them; JSON cannot hold them, and nobody at all would look like an empty picture."""
+def test_keypoints_that_are_no_numbers_are_an_error(noisy: Any) -> None:
+    """As broken weights give them: JSON cannot hold them, and without them there would seem to be no people."""
     from copy import deepcopy
 
     import torch
@@ -268,7 +268,7 @@ def people_over(threshold: float, model: Any, pictures: np.ndarray) -> list[np.n
     return [found.scores for found in find(Batch(pictures))]
 
 
-def test_nobody_under_the_threshold(noisy: Any) -> None:
+def test_people_under_the_threshold_are_left_out(noisy: Any) -> None:
     pictures = np.random.default_rng(0).integers(0, 255, (3, 96, 128, 3), np.uint8)
     everybody = people_over(0.0, noisy, pictures)
     for threshold in (0.05, float(np.median(everybody[0]))):
@@ -279,7 +279,7 @@ def test_nobody_under_the_threshold(noisy: Any) -> None:
     assert all(len(nobody) == 0 for nobody in people_over(0.999, noisy, pictures))
 
 
-def test_nobody_is_black(noisy: Any) -> None:
+def test_no_people_are_a_black_map(noisy: Any) -> None:
     extractor = Keypose("mini", None)
     extractor.find = OneStage(noisy, find_device("cpu"), 0.999, batch=2, threads=1)
     extractor.look = None

@@ -87,20 +87,20 @@ FLAWS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 @pytest.mark.parametrize("condition", ["sketch", "depth", "seg"])
 @pytest.mark.parametrize("flaw", FLAWS)
-def test_a_map_out_of_place_is_told(condition, flaw, draw, scenes):
+def test_a_shifted_map_is_noticed(condition, flaw, draw, scenes):
     few, flawed = draw(condition)[:FEW], [FLAWS[flaw](condition_map) for condition_map in draw(condition)[:FEW]]
     assert not good(condition, flawed, scenes[:FEW])
     assert spoilt(condition, few, flawed, scenes[:FEW]) > 0.02
 
 
-def test_far_instead_of_near_is_told(draw, scenes):
+def test_an_inverted_depth_map_is_noticed(draw, scenes):
     few, flawed = draw("depth")[:FEW], [255 - condition_map for condition_map in draw("depth")[:FEW]]
     assert not good("depth", flawed, scenes[:FEW])
     assert spoilt("depth", few, flawed, scenes[:FEW]) > 0.1
 
 
 @pytest.mark.parametrize("condition", ["sketch", "depth", "seg"])
-def test_the_wrong_order_of_channels_is_told(condition, draw, scenes):
+def test_the_wrong_order_of_channels_is_noticed(condition, draw, scenes):
     """Depth hardly depends on colour, so there the wrong order need not miss the bar: it must be worse."""
     swapped = extract(condition, [scene.picture[..., ::-1] for scene in scenes[:FEW]])
     assert condition != "sketch" or not good(condition, swapped, scenes[:FEW])

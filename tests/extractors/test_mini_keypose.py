@@ -69,14 +69,14 @@ def left_for_right(points: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("flaw", [sideways, downwards, left_for_right])
-def test_keypoints_out_of_place_are_told(
+def test_shifted_keypoints_are_noticed(
     flaw: Callable[[np.ndarray], np.ndarray], scenes: list[Scene], people: list[People]
 ) -> None:
     assert compare(scenes, [flaw(p.keypoints) for p in people]).pck < BAR
 
 
 @pytest.mark.soak
-def test_the_wrong_order_of_channels_is_told(mini: Keypose, scenes: list[Scene]) -> None:
+def test_the_wrong_order_of_channels_is_noticed(mini: Keypose, scenes: list[Scene]) -> None:
     assert compare(scenes, [p.keypoints for p in find(mini, [s.picture[..., ::-1] for s in scenes])]).pck < BAR
 
 
@@ -104,7 +104,7 @@ def test_measure_counts_what_is_missed_and_what_is_invented() -> None:
     assert of(*(points * [1, 1, 0.05])) == (0, 0, 0)
 
 
-def test_blank_pictures_hold_nobody(mini: Keypose) -> None:
+def test_blank_pictures_have_no_people(mini: Keypose) -> None:
     shades = np.arange(0, 256, 51, dtype=np.uint8)
     blank = np.repeat(shades, 64 * 128 * 3).reshape(-1, 64, 128, 3)
     noise = np.random.default_rng(0).integers(0, 256, (2, 128, 64, 3), np.uint8)

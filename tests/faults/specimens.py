@@ -147,7 +147,7 @@ def _write(files: Mapping[Path, bytes]) -> None:
 def alter_member(root: Path, column: str, member: str, data: bytes) -> dict[Path, bytes]:
     """The files of shard 0 in which its first sample has `data` as a member, with receipts that vouch for it.
 
-    As somebody has made them who knows the format.
+    As an attacker who knows the format would make them.
     """
     tar, receipt = (root / column / f"000000.{end}" for end in ("tar", "json"))
     first, *others = read_samples(memoryview(tar.read_bytes()))

@@ -134,7 +134,7 @@ WRONG: dict[str, Callable[[dict[str, Any]], Any]] = {
 
 @pytest.mark.parametrize("where", WRONG)
 def test_verify_reads_the_members_of_samples(where: str, world: World) -> None:
-    """The shard agrees with its receipt: whoever made them wrote it so."""
+    """The shard agrees with its receipt, because both were written by the attacker."""
     root = world.base / "scenes"
     first = next(read_samples(memoryview((root / "images/000000.tar").read_bytes())))
     data = json.dumps(WRONG[where](json.loads(bytes(first.members["json"])))).encode()

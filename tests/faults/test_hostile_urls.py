@@ -169,7 +169,7 @@ NAMES = {
 
 @dataclass
 class Net:
-    """A canary on every loopback address, a server that stands for the internet, and limits that reach it."""
+    """A canary on every loopback address, a server in place of the internet, and limits that reach it."""
 
     canary: Server
     canary6: Server
@@ -211,7 +211,7 @@ def test_every_hostile_url_has_its_reason_and_reaches_nothing(net: Net, client: 
     assert net.touched == 0
 
 
-def test_urllib_comes_to_the_same_ends(net: Net, client: GuardedClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_urllib_ends_the_same_way(net: Net, client: GuardedClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(urllib.request, "_opener", None)
     client.install()
     for url, reason in CASES:
@@ -241,7 +241,7 @@ def test_a_redirect_to_a_hostile_url_ends_as_the_url_itself(net: Net, client: Gu
 
 
 @pytest.mark.parametrize("status", ["301 M", "302 F", "303 S", "307 T", "308 P"])
-def test_every_kind_of_redirect_is_looked_at_again(net: Net, client: GuardedClient, status: str) -> None:
+def test_every_kind_of_redirect_is_checked_again(net: Net, client: GuardedClient, status: str) -> None:
     start = f"http://public.example:{net.front.port}/start"
     net.front.ways["/start"] = redirect(f"//127.0.0.1:{net.canary.port}/x.jpg", status)
     assert reason_for(client, start) == "refused: address"
@@ -313,7 +313,7 @@ def test_many_requests_for_a_host_are_one_look_up(net: Net) -> None:
     assert net.front.connections == 40
 
 
-def test_nothing_of_the_environment_goes_out(
+def test_nothing_of_the_environment_is_sent(
     net: Net, client: GuardedClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     proxy = f"http://127.0.0.1:{net.canary.port}"

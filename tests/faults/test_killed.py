@@ -182,7 +182,7 @@ def test_a_killed_driver_loses_no_finished_shard(
     assert_whole(root, undisturbed)
 
 
-def test_an_interrupted_driver_says_so_and_goes_on(
+def test_an_interrupted_driver_says_so_and_resumes(
     root: Path, undisturbed: dict[str, str], tmp_path: Path
 ) -> None:
     """Control-C reaches the driver and its workers."""

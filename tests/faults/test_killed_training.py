@@ -50,7 +50,7 @@ def _assert_same(out: Path, undisturbed: Path) -> None:
     assert told[0] == told[1]
 
 
-def test_a_killed_training_goes_on_to_the_same_bits(scenes: Path, tmp_path: Path) -> None:
+def test_a_killed_training_resumes_to_the_same_bits(scenes: Path, tmp_path: Path) -> None:
     assert run(train_words(scenes, tmp_path / "undisturbed", STEPS)) == 0
     words = train_words(scenes, tmp_path / "run", STEPS)
     step = random.randrange(STEPS // 2)
@@ -65,7 +65,7 @@ def test_a_killed_training_goes_on_to_the_same_bits(scenes: Path, tmp_path: Path
 
 
 def test_workers_end_with_the_command(scenes: Path, tmp_path: Path) -> None:
-    """They would go on writing to RUN, beside those of the next command."""
+    """Otherwise they would keep writing to RUN while the workers of the next command do so too."""
     words = [*train_words(scenes, tmp_path, steps=10_000), "--workers", "2", "--engine", "local"]
     command = start_command(words)
     _wait_for(lambda: steps_done(tmp_path) >= 0)
@@ -124,7 +124,7 @@ def test_a_killed_worker_costs_no_bit(
 
 @pytest.mark.soak
 @pytest.mark.parametrize("engine", ["local", "ray"])
-def test_a_worker_that_dies_once_too_often_ends_it_and_the_same_command_goes_on(
+def test_a_worker_that_dies_once_too_often_ends_it_and_the_same_command_resumes(
     engine: str, scenes: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], request: pytest.FixtureRequest
 ) -> None:
     if engine == "ray":

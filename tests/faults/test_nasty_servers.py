@@ -82,7 +82,7 @@ def test_a_byte_over_the_cap_is_too_large(server: Server) -> None:
         assert end_of(client, f"{server.url}/{name}") == "too large"
 
 
-def test_a_cut_nobody_announced_brings_what_came(server: Server) -> None:
+def test_an_unannounced_cut_gives_the_bytes_so_far(server: Server) -> None:
     """Without a length the end of the connection is the end of the picture; its decoder knows better."""
     server.ways["/short"] = answer(PICTURE[:1000], Content_Length="")
     assert guard_for(server).fetch(f"{server.url}/short") == PICTURE[:1000]

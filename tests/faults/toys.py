@@ -127,8 +127,8 @@ class Pictures:
 class Logged:
     """A stage that notes "begin SHARD PID" and "end SHARD PID" in `log`; it works where the toy is unknown.
 
-    With a `meeting`, a folder, no worker begins before two have come there. linger: seconds that every shard takes
-    besides, so that a test which waits for some of them comes in time to end the run.
+    With a `meeting`, a folder, no worker begins before two have arrived there. linger: extra seconds for every
+    shard, so that a test that waits for some of them can end the run in time.
     """
 
     stage: Stage
@@ -161,7 +161,7 @@ class Logged:
 
 
 def await_other(meeting: Path) -> None:
-    """Until two processes have come to the folder; the limit only ends a test that hangs."""
+    """Wait until two processes have arrived in the folder; the limit only ends a test that hangs."""
     (meeting / str(os.getpid())).touch()
     limit = time.monotonic() + 600
     while len(list(meeting.iterdir())) < 2:

@@ -26,7 +26,7 @@ from tests.adapters.toys import train_config
 
 @dataclass(frozen=True)
 class Toy:
-    """A command that ends as it is told to."""
+    """A command that ends in the given way."""
 
     error: BaseException | None = None
     problems: tuple[str, ...] = ()
@@ -106,7 +106,7 @@ def test_problems_end_with_3_and_are_all_named(capsys: pytest.CaptureFixture[str
     assert said.out == "toy: 3 samples\n"
 
 
-def test_json_is_all_that_stands_on_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_is_all_of_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
     assert execute(Toy(json=True)) == 0
     assert json.loads(capsys.readouterr().out) == {"samples": 3, "problems": []}
 

@@ -77,7 +77,7 @@ def test_the_spelling() -> None:
     assert default.config.sampling == Sampling(50, 7.5, 1.0, "all")
 
 
-def test_a_picture_stands_beside_all_that_decided_it(
+def test_each_picture_has_a_record_of_all_that_decided_it(
     here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     line = "--adapter sketch=F/sketch:0.7 --condition sketch=F/map.png --n 2 --seed 8"
@@ -91,7 +91,7 @@ def test_a_picture_stands_beside_all_that_decided_it(
     assert len(list(tmp_path.glob("sketch-*.png"))) == 1
 
 
-def test_the_end_of_a_prompt_that_is_not_read_is_said_and_written_down(
+def test_the_unread_end_of_a_prompt_is_reported_and_recorded(
     here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     for out, words in (("long", 200), ("cut", 75)):

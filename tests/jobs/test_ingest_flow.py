@@ -1,4 +1,4 @@
-"""Ingest over a dataset that has been damaged since: what is wrong is named, and the rest is still told."""
+"""Ingest over a dataset that was damaged since: the damage is named, and the rest of the summary still given."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def captions(root: Path) -> dict[str, str]:
     return {sample.key.lstrip("0") or "0": bytes(sample.members["txt"]).decode() for sample in samples}
 
 
-def test_what_comes_back_is_had_and_what_is_new_is_planned(
+def test_files_that_return_are_retried_and_new_ones_are_planned(
     folder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     root = folder.parent / "root"

@@ -83,7 +83,7 @@ def test_the_hub_gets_what_was_put_together_in_the_staging_folder(
         assert execute(PublishCommand(root, wrong, readers=(), private=True, engine=LOCAL)) == 2
 
 
-def test_a_repository_of_somebody_elses_is_refused_before_anything_is_made(
+def test_another_users_repository_is_refused_before_anything_is_made(
     tmp_path: Path, hub: Hub, capsys: pytest.CaptureFixture[str]
 ) -> None:
     toy_dataset(tmp_path / "root", 8, 8, color=False)

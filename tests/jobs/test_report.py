@@ -123,7 +123,7 @@ def test_a_quick_report_opens_only_the_shards_it_shows(root: Path) -> None:
 @pytest.mark.parametrize("name", ["report.html", "report.png"])
 @pytest.mark.parametrize("kind", ["link", "dangling link", "file", "fifo", "folder"])
 @pytest.mark.parametrize("reported", [False, True])
-def test_what_others_left_at_the_place_of_the_page_is_refused(
+def test_a_foreign_file_with_the_name_of_the_page_is_refused(
     kind: str, name: str, reported: bool, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     victim, place = tmp_path / "authorized_keys", root / name

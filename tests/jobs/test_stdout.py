@@ -1,4 +1,4 @@
-"""Standard output is the summary alone, whoever prints."""
+"""Standard output holds the summary alone, whatever libraries print."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def shell(line: str, **environment: str) -> subprocess.CompletedProcess[bytes]:
         (">/dev/full", 3, ["t2i-shards: cannot write to standard output: No space left on device"]),
     ],
 )
-def test_a_report_whose_end_nobody_hears(streams: str, code: int, said: list[str], root: Path) -> None:
+def test_a_report_whose_output_is_closed(streams: str, code: int, said: list[str], root: Path) -> None:
     ended = shell(f"{JOBS} report {root} --quick --engine local {streams}")
     assert ended.returncode == code
     assert ended.stdout == b""
@@ -57,7 +57,7 @@ def test_a_report_whose_end_nobody_hears(streams: str, code: int, said: list[str
 
 
 @pytest.mark.parametrize("streams", ["2>&-", "2>/dev/full", "2>&1 >&- | true"])
-def test_a_refusal_that_nobody_hears(streams: str, tmp_path: Path) -> None:
+def test_a_refusal_whose_output_is_closed(streams: str, tmp_path: Path) -> None:
     ended = shell(f"{JOBS} status {tmp_path} {streams}")
     assert (ended.returncode, ended.stdout, ended.stderr) == (2, b"", b"")
 

@@ -226,7 +226,7 @@ def test_torchrun_runs_the_command_in_each_process(scenes: Path, tmp_path: Path,
         ("--workers 2 --column none", "has no column 'none'"),
     ],
 )
-def test_what_is_asked_wrongly_is_refused_before_anything_is_started(
+def test_a_wrong_request_is_refused_before_anything_is_started(
     scenes: Path,
     tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
@@ -251,7 +251,7 @@ def test_workers_are_not_started_by_those_that_torchrun_started(monkeypatch: pyt
 
 
 @pytest.mark.parametrize(("rank", "said"), [("0", 1), ("1", 0)])
-def test_of_those_that_torchrun_started_the_first_tells(
+def test_of_those_that_torchrun_started_the_first_prints_the_summary(
     alone: Path,
     scenes: Path,
     rank: str,
@@ -290,7 +290,7 @@ def test_the_help_needs_no_torch() -> None:
 
 
 def _after_removal(scenes: Path, begun: Path, to: Path, keys: list[str]) -> list[str]:
-    """The command that goes on with a copy of the run `begun` after these samples were removed from a copy."""
+    """The command that resumes a copy of the run `begun`, these samples removed from a copy of its data."""
     to.mkdir()
     copytree(scenes, to / "dataset")
     copytree(begun, to / "run")
@@ -341,7 +341,7 @@ def test_a_training_without_its_held_out_samples_is_refused(
     assert "all 2 were removed from the data since this run was begun" in capsys.readouterr().err
 
 
-def test_a_full_disk_is_one_line_and_costs_nothing_old(
+def test_a_full_disk_is_one_line_and_ruins_no_older_file(
     alone: Path, scenes: Path, disk: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     subprocess.run(["mount", "-o", "remount,size=4m", disk], check=True)

@@ -54,7 +54,7 @@ def listed(capsys: pytest.CaptureFixture[str], folder: Path | None = None) -> di
     return {(row["condition"], row["variant"], row["file"]): row for row in json.loads(out)["files"]}
 
 
-def test_list_names_every_file_and_where_it_can_be_had(
+def test_list_names_every_file_and_where_it_comes_from(
     tmp_path: Path, asked: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     rows = listed(capsys)
@@ -118,7 +118,7 @@ def test_a_fetched_file_in_a_folder_of_its_repository_is_found_again(
     assert find(SD15, tmp_path / "to") == fetched
 
 
-def test_fetch_goes_on_after_what_cannot_be_had_and_ends_with_3(
+def test_fetch_continues_after_an_unavailable_file_and_ends_with_3(
     table5: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / TABLE5.filename).write_bytes(table5.read_bytes())

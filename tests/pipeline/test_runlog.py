@@ -16,7 +16,7 @@ def write(tmp_path: Path, text: str) -> Path:
     return path
 
 
-def test_what_a_newer_log_says_besides_is_passed_over(tmp_path: Path) -> None:
+def test_unknown_fields_of_a_newer_log_are_ignored(tmp_path: Path) -> None:
     path = write(tmp_path, '{"step": 1, "loss": 0.5, "temperature": 20}\n\n{"step": 2, "memory": 7}\n{"step": 3')
     assert read_log(path) == [LogLine(1, loss=0.5), LogLine(2, memory=7)]
 

@@ -39,7 +39,7 @@ def test_the_temporary_folder_is_this_users_alone(temporary: Path) -> None:
     assert stat.S_IMODE(temporary_folder().stat().st_mode) == 0o700
 
 
-def test_a_temporary_folder_that_somebody_prepared_is_refused(temporary: Path, tmp_path: Path) -> None:
+def test_a_temporary_folder_that_another_user_made_is_refused(temporary: Path, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     temporary.symlink_to("elsewhere")
     with pytest.raises(RequestError, match=r"must be a folder of this user, and is a link: give another TMPDIR"):

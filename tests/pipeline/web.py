@@ -1,4 +1,4 @@
-"""A source that may answer otherwise each time: a folder that stands for the web, changed between attempts."""
+"""A source whose answers may change: a folder in place of the web, altered between attempts."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ SHARDS, SECONDS = 120_000, 120.0
 
 
 @pytest.mark.parametrize("seed", [1])
-def test_preemption_and_slow_nodes_cost_little_and_lose_nothing(seed: int) -> None:
+def test_preemption_and_slow_nodes_cost_little_and_lose_no_shard(seed: int) -> None:
     cluster = VirtualCluster(seed, nodes=1000, per_node=8, seconds=SECONDS)
     told: list[int] = []
     outcome = drive(cluster, range(SHARDS), lambda shard, _: told.append(shard), cluster.clock)

@@ -67,7 +67,7 @@ class VirtualCluster:
             self._work(number)
 
     def wait(self) -> list[Event]:
-        """Go on to the next thing that happens, at most a second."""
+        """Advance to the next event, at most a second."""
         until = self._now + 1.0
         events: list[Event] = []
         while self._events and self._events[0][0] <= until and not events:

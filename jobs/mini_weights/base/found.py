@@ -93,7 +93,7 @@ def find_person(seen: np.ndarray) -> bool:
 
 
 def find_thing(picture: np.ndarray, seen: np.ndarray, colour: str, label: int) -> bool:
-    """Whether a thing of that label has that colour in it."""
+    """Whether an object of that label shows that colour."""
     there = cv2.resize((seen == label).astype(np.uint8), picture.shape[1::-1], interpolation=cv2.INTER_AREA) > 0
     shown = name_colours(picture)[there]
     return bool((shown == list(COLOURS).index(colour)).sum() >= COLOUR_SHARE * there.size)

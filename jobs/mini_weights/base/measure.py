@@ -35,8 +35,9 @@ SHEET = 64
 
 @dataclass(frozen=True)
 class Shares:
-    """In how many of the pictures that should have it, it was found: shares of 1. nobody: of those whose caption
-    names nobody, in how many nobody was found. distance: of the pictures' features from other true scenes'."""
+    """Shares (0..1) of the pictures in which what the caption names was found. nobody: of those whose caption
+    names no person, the share without one. distance: of the pictures' features from those of other true scenes.
+    """
 
     ground: float
     sky: float

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def ship(base: StableDiffusion, folder: Path, plan: Plan, done: Mapping[str, Learnt], further: bool) -> None:
     """Write the base in diffusers' layout, with recipe and digests. The networks are in half precision after it.
 
-    done: the parts that were trained. further: they began as the shipped ones, whose parts are told first.
+    done: the parts that were trained. further: they began as the shipped ones, whose parts are listed first.
     """
     from diffusers import StableDiffusionPipeline
 

@@ -88,7 +88,7 @@ def read_panoptic_map(data: bytes, size: tuple[int, int], segments: Sequence[Seq
 
 
 def _read_png(data: bytes, size: tuple[int, int], mode: str) -> np.ndarray:
-    """The dearest file of `files.MAX_BYTES` (millions of empty chunks) takes a quarter of the deadline."""
+    """The most expensive file of `files.MAX_BYTES` (millions of empty chunks) takes a quarter of the deadline."""
     try:
         with deadline(), warnings.catch_warnings():
             warnings.simplefilter("ignore")

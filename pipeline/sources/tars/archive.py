@@ -34,7 +34,7 @@ class Member:
 
 
 class _Headers:
-    """The file for tarfile, which reads headers alone through it: no stranger's header makes it read gigabytes."""
+    """The file for tarfile, which reads headers alone through it: no header can make it read gigabytes."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file

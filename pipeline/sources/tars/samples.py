@@ -16,7 +16,7 @@ from t2i_shards.pipeline.sources.tars.archive import DamagedTar, Member, read_me
 PICTURES = ("jpg", "jpeg", "png", "webp", "jfif", "jpe")
 """Endings of pictures that are taken, the one before the other."""
 OTHERS = frozenset({"bmp", "tif", "tiff", "gif", "avif", "heic", "heif", "jxl", "jp2"})
-"""Endings of pictures that are not taken from strangers."""
+"""Endings of pictures that are not read from others' tars."""
 TEXTS = ("txt", "text", "caption")
 CAPTION_KEYS = ("captions", "caption", "text")
 DAMAGED = "tar damaged or cut, the rest of it not read"

@@ -96,7 +96,7 @@ def test_sampling_begins_where_stable_diffusion_does_and_with_zero_snr_at_pure_n
     torch.testing.assert_close(zero.add_noise(draw(0), noise, first), noise, rtol=0, atol=1e-3)
 
 
-def test_what_a_record_of_a_picture_tells_of_the_sampler(tiny: StableDiffusion) -> None:
+def test_what_a_record_of_a_picture_says_about_the_sampler(tiny: StableDiffusion) -> None:
     spacing = {"timestep_spacing": "leading", "clip_sample": False, "set_alpha_to_one": False, "steps_offset": 1}
     plain = {**spacing, "thresholding": False}
     assert make_diffusion(tiny, plain).describe_sampler() == {}

@@ -58,7 +58,7 @@ def test_what_the_denoiser_predicts_decides(change: dict[str, Any], line: str | 
         ({"addition_embed_type": "text_time"}, "sdxl"),
     ],
 )
-def test_the_unet_tells_the_family(unet: dict[str, Any], family: str) -> None:
+def test_the_family_is_read_from_the_unet(unet: dict[str, Any], family: str) -> None:
     assert find_family("m", {"in_channels": 4, **unet}, {}, VAE) == family
 
 

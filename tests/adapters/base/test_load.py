@@ -121,7 +121,7 @@ def test_the_form_of_embeddings_is_that_of_a_caption(base: StableDiffusion) -> N
 
 
 @both
-def test_captions_tell_apart(base: StableDiffusion) -> None:
+def test_different_captions_have_different_embeddings(base: StableDiffusion) -> None:
     prompt_embeds = base.embed(["a red cube", "a blue cube", "x" * 500])
     assert prompt_embeds.states.shape == (3, 77, base.unet.config.cross_attention_dim)
     assert not torch.equal(prompt_embeds.states[0], prompt_embeds.states[1])
@@ -131,7 +131,7 @@ def test_captions_tell_apart(base: StableDiffusion) -> None:
 
 
 @both
-def test_context_does_not_depend_on_the_captions_beside_it(base: StableDiffusion) -> None:
+def test_an_embedding_does_not_depend_on_the_rest_of_its_batch(base: StableDiffusion) -> None:
     alone = concat_embeds([base.embed([caption]) for caption in CAPTIONS])
     together = base.embed(CAPTIONS)
     assert torch.equal(alone.states, together.states)
@@ -178,7 +178,7 @@ def test_weights_stored_in_half_are_used_in_float32(folders: dict[str, Path], tm
     assert {parameter.dtype for n in base.networks.values() for parameter in n.parameters()} == {torch.float32}
 
 
-def test_sdxl_is_told_the_pictures_size(tiny_xl: StableDiffusion) -> None:
+def test_sdxl_gets_the_size_of_the_picture(tiny_xl: StableDiffusion) -> None:
     latents = torch.randn(1, 4, 8, 16, generator=torch.Generator().manual_seed(0))
     prompt_embeds = tiny_xl.embed(["a cube"])
     with torch.no_grad():

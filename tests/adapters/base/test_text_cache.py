@@ -180,7 +180,7 @@ def _change(file: Path, name: str, change: Callable[[torch.Tensor], torch.Tensor
     ],
 )
 @pytest.mark.parametrize("opened_before", [True, False])
-def test_damage_is_noticed_and_made_good(base: Base, tmp_path: Path, damage: Any, opened_before: bool) -> None:
+def test_damage_is_noticed_and_repaired(base: Base, tmp_path: Path, damage: Any, opened_before: bool) -> None:
     _filled(base, tmp_path)
     [file] = _files(tmp_path)
     cache = TextCache(base, tmp_path, PLENTY) if opened_before else None
@@ -200,7 +200,7 @@ def test_file_that_another_process_removed_is_no_error(tiny: Base, tmp_path: Pat
     assert (cache.hits, cache.misses) == (0, 3)
 
 
-def test_folder_that_cannot_be_written_is_said_once_and_left(
+def test_folder_that_cannot_be_written_is_warned_of_once(
     tiny: Base, disk: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A full disk, and a file where the folder should be."""

@@ -237,7 +237,7 @@ def test_what_is_there_is_not_made_again(
     assert len(obedient) == 4
 
 
-def test_what_is_asked_for_otherwise_is_made_anew(
+def test_pictures_of_another_request_are_made_again(
     root: str, adapter: Path, obedient: list[list[str]], tmp_path: Path
 ) -> None:
     """Another seed changes all pictures, another adapter those that it acts in."""
@@ -341,7 +341,7 @@ def test_what_a_training_holds_out_of_a_mix_is_known_of_each_root(
 
 
 @pytest.mark.parametrize("columns", [("canny",), ()])
-def test_held_out_samples_come_first_and_the_table_tells(
+def test_held_out_samples_come_first_and_the_table_says_so(
     root: str, adapter: Path, columns: tuple[str, ...], obedient: list[list[str]], tmp_path: Path
 ) -> None:
     """Those that the run's own stream held out, also when it read no column."""
@@ -376,7 +376,9 @@ def test_what_was_removed_since_is_left_out(root: str, adapter: Path, tmp_path: 
     assert (keys(eval_samples.samples), eval_samples.held_out) == (keys(held_out)[1:], 2)
 
 
-def test_a_run_on_other_data_tells_nothing(root: str, other: str, adapter: Path, tmp_path: Path) -> None:
+def test_a_run_on_other_data_names_no_held_out_samples(
+    root: str, other: str, adapter: Path, tmp_path: Path
+) -> None:
     """The same keys are other pictures there."""
     rest, _ = open_stream(other, []).hold_out(3)
     run = begin_run(tmp_path / "run", adapter, rest.held_out, condition="canny", seed=0, size=128)
@@ -406,7 +408,7 @@ def test_what_was_held_out_is_known_when_the_dataset_has_grown(tmp_path: Path) -
     assert find_held_out(tmp_path, Dataset.open(dataset.store.root)) == known
 
 
-def test_of_a_dataset_mixed_with_itself_only_what_nobody_saw_is_held_out(tmp_path: Path) -> None:
+def test_in_a_dataset_mixed_with_itself_only_unseen_samples_are_held_out(tmp_path: Path) -> None:
     ours = HeldOut("a", "0", ((0, "x"), (1, "y"))), HeldOut("b", "1"), HeldOut("a", "0", ((1, "y"),))
     write_held_out(tmp_path, ours)
     assert read_held_out(tmp_path, "0") == [(1, "y")]

@@ -70,7 +70,7 @@ def standing(*lefts: float) -> People:
 
 
 def test_people_are_chosen_in_the_crop() -> None:
-    """The first two of the whole picture lie beside the middle square, columns 64 to 128."""
+    """The first two of the whole picture are outside the middle square, columns 64 to 128."""
     example = crop_middle(sample("keypose", standing(10, 30, 80, 100)), "keypose", 64)
     assert np.array_equal(example.control_image, format_of("keypose").render(standing(80, 100), *WIDE)[MIDDLE])
     assert np.array_equal(example.map.keypoints[:, 0, 0], [16, 36])

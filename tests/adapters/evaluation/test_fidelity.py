@@ -88,7 +88,7 @@ CONDITIONS = {
 
 @pytest.mark.parametrize(("condition", "name"), CONDITIONS.items())
 @pytest.mark.parametrize("miss", [others, nothing])
-def test_a_picture_that_obeys_is_told_from_one_that_does_not(
+def test_a_picture_that_follows_is_distinguished_from_one_that_does_not(
     condition: str, name: str, miss: Callable[[Any], Any]
 ) -> None:
     maps, fidelity = maps_of(condition), format_of(condition).fidelity
@@ -102,7 +102,7 @@ def test_a_picture_that_obeys_is_told_from_one_that_does_not(
     assert missed < best - 0.2 if higher else missed > best + 0.15
 
 
-def test_near_for_far_is_told() -> None:
+def test_swapped_near_and_far_are_noticed() -> None:
     maps = maps_of("depth")
     assert measured("depth", maps, [inverted(condition_map) for condition_map in maps])["abs_rel"] > 0.3
 
@@ -132,7 +132,7 @@ def test_keypoints_that_were_not_drawn_are_not_asked_for() -> None:
     assert measured("keypose", half, half)["pck"] == 1
 
 
-def test_nobody_to_be_seen_gives_no_pck_but_a_count() -> None:
+def test_without_visible_people_there_is_no_pck_but_a_count() -> None:
     nobody = [People(64, 64, np.zeros((0, 17, 3)))]
     assert measured("keypose", nobody, nobody) == {"people_given": 0, "people_found": 0}
     seen = [People(64, 64, maps_of("keypose")[0].keypoints)]

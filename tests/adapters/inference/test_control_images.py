@@ -94,7 +94,7 @@ def test_labels_keep_their_colours_and_depth_does_not_need_to(tmp_path: Path) ->
     assert len(np.unique(read_control_image("depth", grey, SMALL))) > 2
 
 
-def test_people_are_drawn_anew_at_another_size(tmp_path: Path) -> None:
+def test_people_are_drawn_again_at_another_size(tmp_path: Path) -> None:
     """From the numbers, so that lines are as wide as ever; from a drawing, in its colours."""
     person = a_person()
     members = format_of("keypose").encode(person)

@@ -21,7 +21,7 @@ def test_a_picture_is_kept_as_it_is(tmp_path: Path) -> None:
     assert np.array_equal(ImageFolder(tmp_path / "new", {"prompt": "a disc"}).read("one"), PICTURE)
 
 
-def test_another_request_writes_beside_it(tmp_path: Path) -> None:
+def test_another_request_writes_another_file(tmp_path: Path) -> None:
     first, second = (ImageFolder(tmp_path, {"prompt": "a disc", "steps": steps}) for steps in (1, 2))
     first.write("one", PICTURE)
     assert not second.has("one")
@@ -51,14 +51,14 @@ def test_what_was_begun_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert np.array_equal(image_folder.read("one"), PICTURE)
 
 
-def test_the_record_stands_beside_the_picture(tmp_path: Path) -> None:
+def test_the_record_is_next_to_the_picture(tmp_path: Path) -> None:
     image_folder = ImageFolder(tmp_path, {"prompt": "a disc"})
     path = image_folder.describe("one", seed=3)
     assert path == image_folder.path("one").with_suffix(".json")
     assert json.loads(path.read_text()) == {"prompt": "a disc", "seed": 3}
 
 
-def test_digests_tell_values_shapes_and_types_apart() -> None:
+def test_digests_differ_by_values_shapes_and_types() -> None:
     arrays = [
         PICTURE,
         255 - PICTURE,

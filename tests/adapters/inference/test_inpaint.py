@@ -59,7 +59,7 @@ def test_outside_the_mask_the_pixels_are_the_pictures(
     assert not np.array_equal(generate_images(tiny, inpainting, seed=1)[mask], generated[mask])
 
 
-def test_which_cells_are_painted_anew(steady: Inpainting, published: Inpainting, mask: np.ndarray) -> None:
+def test_which_cells_are_repainted(steady: Inpainting, published: Inpainting, mask: np.ndarray) -> None:
     """All that the mask touches, or those of whose four pixels in the middle it covers half or more."""
     cells = mask.reshape(SIZE // 8, 8, SIZE // 8, 8)
     assert np.array_equal(steady.hole[0, 0].numpy(), cells.any(axis=(1, 3)))

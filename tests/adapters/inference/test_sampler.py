@@ -159,7 +159,7 @@ def test_an_exported_adapter_paints_the_same_in_diffusers(
 
 @pytest.mark.usefixtures("unrounded")
 def test_sdxl_paints_the_same_in_diffusers(tmp_path: Path) -> None:
-    """The empty negative blanked, sizes told, and the adapter only at the beginning, which diffusers can too."""
+    """With zeros for the empty negative, sizes given, and the adapter in the first steps only, as in diffusers."""
     base = load_base("tiny-xl")
     assert isinstance(base, StableDiffusion)
     adapter = make_adapter(adapter_config_for("xl", 1, base.widths), 0)

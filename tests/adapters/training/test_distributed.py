@@ -62,7 +62,7 @@ def test_two_ranks_equal_one(alone: tuple[Path, Visits], tmp_path: Path) -> None
     _assert_close(tmp_path, alone[0])
 
 
-def test_a_run_goes_on_with_another_number_of_ranks(
+def test_a_run_resumes_with_another_number_of_ranks(
     alone: tuple[Path, Visits], tiny: Base, tmp_path: Path
 ) -> None:
     """1, then 2, then 1; the part of 2 ends in the midst of an epoch."""
@@ -114,7 +114,7 @@ def test_a_batch_that_the_ranks_cannot_share_is_refused(tiny: Base, tmp_path: Pa
     assert not any(tmp_path.iterdir())
 
 
-def test_all_ranks_hear_what_the_first_says() -> None:
+def test_all_ranks_get_what_the_first_sends() -> None:
     assert run_ranks(2, broadcast_rank, None) == [{"rank": 0, "wörter": ["é"]}] * 2
     assert World(torch.device("cpu")).broadcast({"a": None}) == {"a": None}
 
@@ -125,7 +125,7 @@ def test_a_gpu_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
         pass
 
 
-def test_a_world_of_one_needs_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_world_of_one_needs_no_process_group(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     with join_world("cpu") as world:
         assert (world.rank, world.world_size, world.is_main) == (0, 1, True)

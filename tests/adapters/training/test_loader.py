@@ -168,7 +168,7 @@ class AwayFrom(MemoryStream):
         raise Unreachable("cannot read s3://b/a: tried 5 times in 28 s; the last error: reset")
 
 
-def test_what_a_loader_cannot_read_is_told_in_one_line() -> None:
+def test_an_error_of_a_loader_is_one_line() -> None:
     batches = iter(ErrorForwarding(MicroBatches(AwayFrom([]), CROP_CONFIG, 0, RankBatch(2, 2), 0)))
     (forwarded,) = batches
     with pytest.raises(Unreachable, match=r"^cannot read s3://b/a: .* reset$"):

@@ -13,7 +13,7 @@ def _line(step: int, seconds: float = 1.0) -> LogLine:
     return LogLine(step, 0.1, None, None, seconds, 2.0)
 
 
-def test_lines_behind_the_checkpoint_are_written_anew(tmp_path: Path) -> None:
+def test_log_lines_after_the_checkpoint_are_rewritten(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
     log = Log(path, step=0)
     for step in range(4):

@@ -180,7 +180,7 @@ def tight(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("tight")
-def test_a_run_of_before_goes_on_to_the_same_bits_by_its_own_rule(tiny: Base, tmp_path: Path) -> None:
+def test_an_earlier_run_resumes_to_the_same_bits_by_its_own_rule(tiny: Base, tmp_path: Path) -> None:
     for out, asked in (("clipped", {}), ("plain", {"clip": 0.0})):
         _run(toy_config(tmp_path / out, **asked), tiny)
     assert _adapter_bytes(tmp_path / "clipped") != _adapter_bytes(tmp_path / "plain"), "nothing was clipped"

@@ -27,7 +27,7 @@ def adapter(seed: int, channels: int = 1) -> Adapter:
     return make_adapter(adapter_config_for("tiny", channels, (32, 32, 32, 64)), seed)
 
 
-def test_a_look_is_the_same_every_time_and_tells_adapters_apart(tiny: Base) -> None:
+def test_a_preview_is_the_same_every_time_and_differs_between_adapters(tiny: Base) -> None:
     first = watch(tiny)
     sheet, fidelity = first.render(adapter(0))
     again, measured = watch(tiny).render(adapter(0))

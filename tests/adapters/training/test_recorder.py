@@ -58,7 +58,7 @@ def test_a_measure_that_fails_costs_no_step(
     assert _adapter_bytes(tmp_path) == _adapter_bytes(straight)
 
 
-def test_a_preview_that_fails_is_said_and_the_training_goes_on(
+def test_a_failed_preview_is_reported_and_the_training_continues(
     tiny: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def look(*_: object) -> None:

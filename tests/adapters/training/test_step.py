@@ -1,4 +1,4 @@
-"""What a step may do differently, and what must come out all the same."""
+"""The ways in which a step may be computed differently, and still give the same result."""
 
 from __future__ import annotations
 

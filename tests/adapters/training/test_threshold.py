@@ -30,7 +30,7 @@ def edges_of(training: Training, steps: int) -> list[list[float]]:
     return [torch.cat([batch.edges for batch in step]).tolist() for step in islice(iter(batches), steps)]
 
 
-def test_a_new_run_draws_one_for_each_batch_and_goes_on_so(tiny: Base, tmp_path: Path) -> None:
+def test_a_new_run_draws_one_for_each_batch_and_resumes_so(tiny: Base, tmp_path: Path) -> None:
     training = begin(tiny, tmp_path / "run")
     expected = [pytest.approx([draw_edge(0, step)] * 2) for step in range(8)]
     assert edges_of(training, 8) == expected
@@ -38,7 +38,7 @@ def test_a_new_run_draws_one_for_each_batch_and_goes_on_so(tiny: Base, tmp_path:
     assert edges_of(begin(tiny, tmp_path / "run"), 8) == expected
 
 
-def test_a_run_of_before_goes_on_with_one_for_each_visit_bit_for_bit(tiny: Base, tmp_path: Path) -> None:
+def test_an_earlier_run_resumes_with_one_for_each_visit_bit_for_bit(tiny: Base, tmp_path: Path) -> None:
     begin(tiny, tmp_path / "run")
     record = dict(read_begun(tmp_path / "run") or {})
     del record["threshold_per"]  # as it was written then

@@ -92,7 +92,7 @@ def test_three_epochs_that_stop_at_every_step_end_with_the_same_bits(tiny: Base,
 
 
 @pytest.mark.parametrize("first", [3, 5])
-def test_more_steps_go_on_from_a_finished_run(
+def test_more_steps_continue_a_finished_run(
     tiny: Base, tmp_path: Path, finished: tuple[Path, TrainSummary], first: int
 ) -> None:
     for steps in (first, 6):
@@ -224,7 +224,7 @@ def test_dataset_that_validation_would_use_up_is_refused(tiny: Base, tmp_path: P
         Training(toy_config(tmp_path), toy_stream(2), tiny)
 
 
-def test_crop_is_the_shortest_side_unless_told(tiny: Base, tmp_path: Path) -> None:
+def test_crop_is_the_shortest_side_by_default(tiny: Base, tmp_path: Path) -> None:
     stream = MemoryStream([toy_sample(index, size=200) for index in range(4)])
     assert Training(toy_config(tmp_path / "a"), stream, tiny).crop_config.size == 192
     assert Training(toy_config(tmp_path / "b", size=64), stream, tiny).crop_config.size == 64

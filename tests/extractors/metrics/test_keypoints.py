@@ -42,7 +42,7 @@ def test_points_that_are_unknown_do_not_count() -> None:
     assert (counts.keypoints, counts.right) == (9, 9)
 
 
-def test_a_person_of_whom_nothing_is_known_does_not_count() -> None:
+def test_a_person_without_labelled_keypoints_does_not_count() -> None:
     true = np.stack([person(known=0), person(300)])
     counts = measure([(true, person(300)[None])])
     assert counts == Found(keypoints=17, right=17, people=1, missed=0, invented=0)

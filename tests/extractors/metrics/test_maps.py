@@ -27,7 +27,7 @@ def test_f1_counts_pixels_of_all_pictures_together() -> None:
     assert edge_f1([line(20), line(0, 0)], [line(20), line(20)]) == pytest.approx(2 / 3)
 
 
-def test_what_nobody_asked_for_and_nothing_shows_is_undefined() -> None:
+def test_measures_of_nothing_against_nothing_are_undefined() -> None:
     empty = line(0, 0)
     assert math.isnan(edge_f1([empty], [empty]))
     assert edge_f1([empty, line(20)], [empty, line(20)]) == 1

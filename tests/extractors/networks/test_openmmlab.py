@@ -59,7 +59,7 @@ def test_model_that_needs_an_operator_says_so() -> None:
         MultiScaleDeformableAttention(embed_dims=8)
 
 
-def test_failed_import_is_told_again_and_not_tried_again() -> None:
+def test_failed_import_is_reported_again_and_not_retried() -> None:
     command = [sys.executable, "-c", BROKEN_AT_FIRST]
     result = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert result.stdout.endswith("refused twice\n"), result.stderr

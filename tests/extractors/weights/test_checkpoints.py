@@ -39,7 +39,7 @@ def bits(tensor: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize("key", ["state_dict", "model", None])
 @pytest.mark.parametrize("zipped", [True, False], ids=["zip", "before torch 1.6"])
-def test_names_and_values_come_as_they_stand_in_the_file(key: str | None, zipped: bool, tmp_path: Path) -> None:
+def test_names_and_values_are_those_of_the_file(key: str | None, zipped: bool, tmp_path: Path) -> None:
     content: Any = {key: OrderedDict(tensors()), "epoch": 19, "meta": {"a": [1]}} if key else tensors()
     torch.save(content, tmp_path / "net.pth", _use_new_zipfile_serialization=zipped)
     assert same(read_tensors(tmp_path / "net.pth"), tensors())

@@ -133,7 +133,7 @@ def processes_at_home(home: Path) -> list[int]:
 
 
 def copy_checkout(folder: Path) -> Path:
-    """The packages as a clone has them, with an environment and runs beside them that are nobody's business."""
+    """The packages as a clone has them, with an environment and runs next to them that must not be uploaded."""
     for package in ("adapters", "extractors", "jobs", "pipeline"):
         shutil.copytree(REPOSITORY / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(REPOSITORY / "t2i_shards", folder / "t2i_shards", symlinks=True)
@@ -288,7 +288,7 @@ def test_no_pod_can_do_more_than_it_must(manifest: dict[str, Any]) -> None:
 
 
 def test_the_stores_secret_is_where_the_store_is_read(manifest: dict[str, Any]) -> None:
-    """The driver runs on the head and workers read and write shards; whoever submits does neither."""
+    """The driver runs on the head, and workers read and write shards; the submitter does neither."""
     holding = {
         name
         for name, pod in pods_of(manifest).items()

@@ -19,7 +19,7 @@ def _write(log: Log, *steps: int) -> None:
         log.append(line)
 
 
-def test_each_line_is_told_once(tmp_path: Path) -> None:
+def test_each_line_is_passed_on_once(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
     follower = Follower(path, 0)
     assert follower.read() == []
@@ -32,7 +32,7 @@ def test_each_line_is_told_once(tmp_path: Path) -> None:
     assert follower.read() == _lines(2)
 
 
-def test_a_line_is_told_when_it_is_whole(tmp_path: Path) -> None:
+def test_a_line_is_passed_on_when_it_is_whole(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
     follower = Follower(path, 0)
     _write(Log(path, 0), 0, 1)
@@ -43,7 +43,7 @@ def test_a_line_is_told_when_it_is_whole(tmp_path: Path) -> None:
     assert follower.read() == _lines(1)
 
 
-def test_steps_that_are_done_again_are_not_told_again(tmp_path: Path) -> None:
+def test_repeated_steps_are_not_passed_on_again(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
     follower = Follower(path, 0)
     _write(Log(path, 0), 0, 1, 2, 3)
@@ -55,7 +55,7 @@ def test_steps_that_are_done_again_are_not_told_again(tmp_path: Path) -> None:
     assert follower.read() == _lines(4)
 
 
-def test_what_an_earlier_command_left_is_no_news(tmp_path: Path) -> None:
+def test_lines_of_an_earlier_command_are_not_passed_on(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
     _write(Log(path, 0), 0, 1, 2, 3)
     follower = Follower(path, 2)
@@ -64,7 +64,7 @@ def test_what_an_earlier_command_left_is_no_news(tmp_path: Path) -> None:
     assert follower.read() == _lines(3, 4)
 
 
-def test_the_last_lines_are_told_before_the_block_is_left(tmp_path: Path) -> None:
+def test_the_last_lines_are_passed_on_before_the_block_ends(tmp_path: Path) -> None:
     told: list[LogLine] = []
     with follow_log(tmp_path / "log.jsonl", 0, told.append):
         _write(Log(tmp_path / "log.jsonl", 0), 0, 1)

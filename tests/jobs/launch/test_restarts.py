@@ -22,7 +22,7 @@ def _config(out: Path) -> TrainConfig:
 
 
 class Attempts:
-    """Ends in turn as told; each leaves a checkpoint ten steps further."""
+    """Ends in the given ways, one after the other; each leaves a checkpoint ten steps further."""
 
     def __init__(self, *ends: Exception | TrainSummary) -> None:
         self._ends, self.made = ends, 0
@@ -63,7 +63,7 @@ def test_what_another_attempt_cannot_mend_ends_it_at_once(tmp_path: Path, error:
     assert attempts.made == 1
 
 
-def test_the_cause_is_told_and_not_what_it_led_to() -> None:
+def test_the_cause_is_reported_and_not_its_consequences() -> None:
     torn, killed = RuntimeError("Connection closed\nby peer"), WorkerDied("SIGKILL")
     wrong, gone = RequestError("wrong"), DamagedShard("gone")
     assert judge({0: torn, 1: wrong}) is wrong

@@ -33,7 +33,7 @@ def test_what_workers_raised_is_read_back(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("code", "line"), [(-signal.SIGKILL, "SIGKILL"), (1, "exit code 1")])
-def test_a_process_that_said_nothing_is_told_of_by_how_it_ended(code: int, line: str) -> None:
+def test_a_silent_process_is_described_by_how_it_ended(code: int, line: str) -> None:
     failures: dict[int, Any] = {1: SimpleNamespace(exitcode=code)}
     assert str(judge(read_deaths(failures))) == f"worker 1 died ({line})"
 

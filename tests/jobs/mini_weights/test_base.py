@@ -1,4 +1,4 @@
-"""mini-base: a seed gives one base, interrupted or not; it goes on from the shipped one; its measures are true."""
+"""mini-base: a seed gives one base, interrupted or not; it can continue the shipped one; its measures hold."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_all_its_networks_are_loaded_in_one_dtype(once: Path) -> None:
     assert {network.dtype for network in networks} == {torch.float32}
 
 
-def test_it_goes_on_from_the_shipped_weights(tmp_path: Path) -> None:
+def test_training_can_continue_from_the_shipped_weights(tmp_path: Path) -> None:
     folder = train(tmp_path, ("unet",), further=True)
     shipped, ours = read_recipe()["parts"], read_recipe(folder)["parts"]
     assert ours[:-1] == shipped

@@ -1,4 +1,4 @@
-"""How the mini RTMO is trained: what it learns from, and that a run goes on where it was."""
+"""How the mini RTMO is trained: its targets and loss, and that an interrupted run resumes."""
 
 from __future__ import annotations
 
@@ -58,14 +58,14 @@ def test_a_person_is_learnt_by_the_cells_around_their_middle() -> None:
     assert sides[1] == pytest.approx(60)
 
 
-def test_rate_does_not_foresee_the_end() -> None:
+def test_the_learning_rate_does_not_depend_on_the_last_step() -> None:
     short, long = Training(steps=2000), Training(steps=3000)
     assert [rate_at(step, short) for step in range(600)] == [rate_at(step, long) for step in range(600)]
     assert rate_at(short.steps - 1, short) < 1e-5
     assert rate_at(short.total - 1, short) < 1e-5
 
 
-def test_an_interrupted_run_goes_on_to_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_run_resumes_to_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(people, "PIECE", 6)
     monkeypatch.setattr(keypose, "SAVED_EVERY", 1)
     monkeypatch.setattr(keypose, "SAID_EVERY", 2)

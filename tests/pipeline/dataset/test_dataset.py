@@ -84,7 +84,7 @@ def test_a_changed_option_is_refused_by_name_and_value(changes: dict[str, Any], 
     assert folder.load("dataset.json") == before
 
 
-def test_a_plan_that_was_cut_short_goes_on(folder: Store, tmp_path: Path) -> None:
+def test_an_interrupted_plan_is_completed(folder: Store, tmp_path: Path) -> None:
     whole = create(open_store(str(tmp_path / "whole")))
 
     def killed() -> Any:
@@ -150,7 +150,7 @@ def test_what_was_left_out_on_purpose_is_counted(store: Store) -> None:
     assert read_left_out(Dataset.open(store.root).store) == {"dull": 1, "loud": 2}
 
 
-def test_a_source_that_leaves_everything_out_tells_why(folder: Store) -> None:
+def test_a_source_that_leaves_everything_out_is_refused_with_the_reasons(folder: Store) -> None:
     def nobody(left_out: Counter[str]) -> Any:
         left_out.update({"dull": 2, "loud": 3})
         return []
@@ -197,7 +197,7 @@ def test_a_column_must_have_a_good_name(name: str, folder: Store) -> None:
 
 
 def test_what_is_no_column(folder: Store, tmp_path: Path) -> None:
-    """A report beside the data, and a folder left by a death before its column was begun."""
+    """A report in the dataset's folder, and a folder left by a crash before its column was begun."""
     dataset = create(folder)
     (tmp_path / "root" / "report").mkdir()
     (tmp_path / "root" / "notes").write_text("mine")

@@ -77,7 +77,7 @@ def test_wrong_rows_lift_no_removal(dataset: Dataset, change: Callable[[Rows], A
 
 
 @pytest.mark.parametrize("damage", [None, b"", b"PAR1 but not much else"])
-def test_nor_do_rows_that_cannot_be_read(dataset: Dataset, damage: bytes | None) -> None:
+def test_unreadable_rows_lift_no_removal(dataset: Dataset, damage: bytes | None) -> None:
     remove(dataset, "keys", ["k00001"])
     path = Path(dataset.store.root, rows_path(0))
     path.unlink()
@@ -89,7 +89,7 @@ def test_nor_do_rows_that_cannot_be_read(dataset: Dataset, damage: bytes | None)
     assert sample_keys(dataset.store, receipt) == [f"k{i:05d}" for i in range(4)]
 
 
-def test_altered_facts_of_a_picture_are_not_taken_for_true(dataset: Dataset) -> None:
+def test_altered_facts_of_a_picture_are_refused(dataset: Dataset) -> None:
     """A removal by digest would not find its picture, and end with 'not in this dataset'."""
     alter(dataset, forge_file)
     said = "its sha256 is not the one in the shard's receipt"
@@ -101,7 +101,7 @@ def test_altered_facts_of_a_picture_are_not_taken_for_true(dataset: Dataset) -> 
         open_stream(dataset.store.root, (), buckets=2)
 
 
-def test_receipts_of_an_earlier_version_are_good_and_verify_tells_of_them(
+def test_receipts_of_an_earlier_version_are_good_and_verify_counts_them(
     dataset: Dataset,
 ) -> None:
     def verify() -> tuple[str, Mapping[str, Any], tuple[str, ...]]:
@@ -118,7 +118,7 @@ def test_receipts_of_an_earlier_version_are_good_and_verify_tells_of_them(
     assert len(open_stream(dataset.store.root, ())) == 8
 
 
-def test_a_lost_table_of_stones_is_no_licence(dataset: Dataset) -> None:
+def test_a_lost_table_of_tombstones_lifts_no_removal(dataset: Dataset) -> None:
     for key in ("k00001", "k00002"):
         remove(dataset, "keys", [key])
     Path(dataset.store.root, "tombstones/000001.parquet").unlink()

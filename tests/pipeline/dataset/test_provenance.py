@@ -1,4 +1,4 @@
-"""Provenance: what a recipe says of a column, whoever wrote it."""
+"""Provenance: what a recipe says about a column, whichever tool wrote it."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ def test_what_answers_now_is_a_sample_and_the_rest_may_be_tried_again(web: Web, 
     assert problems(root) == []
 
 
-def test_a_retry_that_died_while_it_planned_goes_on(web: Web, tmp_path: Path) -> None:
+def test_a_retry_that_died_while_it_planned_is_completed(web: Web, tmp_path: Path) -> None:
     dataset = make(str(tmp_path / "root"), web)
     plan_retry(dataset)
     whole = (tmp_path / "root" / plan_path(3)).read_bytes()

@@ -49,7 +49,7 @@ def test_by_key(dataset: Dataset) -> None:
     assert read_tombstones(dataset) == {0: {"k00001"}, 2: {"k00009"}}
 
 
-def test_they_add_up_and_stay(dataset: Dataset) -> None:
+def test_tombstones_add_up_and_stay(dataset: Dataset) -> None:
     remove(dataset, "keys", ["k00001"])
     again = remove(dataset, "keys", ["k00001", "k00002"])
     assert (again.removed, again.before) == (("k00002",), ("k00001",))
@@ -61,7 +61,7 @@ def test_they_add_up_and_stay(dataset: Dataset) -> None:
     assert read_tombstones(dataset) == {0: {"k00001", "k00002"}}
 
 
-def test_beside_what_is_left_out_for_other_reasons(dataset: Dataset) -> None:
+def test_tombstones_add_to_what_is_left_out_for_other_reasons(dataset: Dataset) -> None:
     assert add_tombstones(dataset, None) is None
     assert add_tombstones(dataset, {1: {"k00004"}}) == {1: {"k00004"}}
     remove(dataset, "keys", ["k00001", "k00005"])
@@ -82,14 +82,14 @@ def test_by_address_and_by_digest(web: Dataset) -> None:
     assert read_tombstones(web) == {0: {"000000001"}, 1: {"000000002"}}
 
 
-def test_a_row_that_was_had_later_is_found_where_its_sample_stands(web: Dataset) -> None:
+def test_a_row_that_succeeded_later_is_found_in_the_shard_of_its_sample(web: Dataset) -> None:
     assert read_tombstones(web) == {}
     assert remove(web, "keys", ["000000003"]).removed == ("000000003",)
     assert read_removed(web.store) == {"000000003": 1}
     assert read_tombstones(web) == {3: {"000000003"}}
 
 
-def test_a_dropped_row_has_a_stone_but_no_sample_to_leave_out(tmp_path: Path) -> None:
+def test_a_dropped_row_has_a_tombstone_but_no_sample_to_leave_out(tmp_path: Path) -> None:
     dataset = make_images(tmp_path / "root", Pictures(4, size=16), 4)
     assert dataset.receipts("images")[0].samples == 0
     assert remove(dataset, "keys", ["k00001"]).removed == ("k00001",)

@@ -18,7 +18,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """What the guard slept, which it now only says; its clock goes on by as much."""
+    """How long the guard slept: it only records that here, and its clock advances by as much."""
     naps: list[float] = []
     clock = time.monotonic
 

@@ -90,7 +90,7 @@ def test_the_whole_host_is_left_alone(server: Server, slept: list[float]) -> Non
     assert sum(slept) >= 20
 
 
-def test_others_go_on_while_one_waits_to_try_again(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_others_continue_while_one_waits_to_try_again(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """A wait holds no connection: with a single one per host, the second picture overtakes the first."""
     waits, enough = threading.Event(), threading.Event()
 

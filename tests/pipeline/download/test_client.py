@@ -81,7 +81,7 @@ def test_a_shard_that_ends_amid_a_download_says_so(server: Server) -> None:
     assert end_of(guard_for(server, shard_seconds=0.3), f"{server.url}/drip-body") == "shard budget spent"
 
 
-def test_a_name_nobody_answers_for_ends_in_time(server: Server) -> None:
+def test_a_name_that_no_server_answers_for_ends_in_time(server: Server) -> None:
     """The system's look-up knows no time-out; ten of them hold neither each other nor other hosts up."""
     hung = threading.Event()
 

@@ -82,7 +82,7 @@ def test_a_value_is_made_once_and_its_error_too() -> None:
     assert len(made) == 2
 
 
-def test_a_maker_whose_time_is_up_speaks_for_itself_only() -> None:
+def test_a_timeout_of_the_maker_is_not_kept_for_others() -> None:
     def fail() -> int:
         raise FetchError(TIMED_OUT)
 

@@ -113,7 +113,7 @@ def test_what_urllib_would_open_by_itself_is_refused(downloads: Downloads, tmp_p
         assert {kind_of(reason(fetched, url)[0]) for url in urls} == {"refused"}
 
 
-def test_a_row_of_which_nothing_is_heard_may_be_tried_again(
+def test_a_row_without_any_result_may_be_tried_again(
     downloads: Downloads, port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     urls = [f"http://127.0.0.1:{port}/{n}.jpg" for n in (0, 1)]

@@ -1,4 +1,4 @@
-"""Which Ray is joined and which is not; nobody else reaches the one that a command starts."""
+"""Which Ray is joined and which is not; only its own command reaches the one that it starts."""
 
 from __future__ import annotations
 

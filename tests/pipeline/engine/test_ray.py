@@ -176,7 +176,7 @@ def test_a_worker_holds_two_shards_and_gives_them_back_in_order(fractions: dict[
     assert fractions["careful"] == ["careful 7"]
 
 
-def test_what_a_worker_logs_is_plain_and_tells_no_secret(fractions: dict[str, Any]) -> None:
+def test_what_a_worker_logs_is_plain_and_holds_no_secret(fractions: dict[str, Any]) -> None:
     assert fractions["told"] == ["at https://…@h/?sig=… \\x1b[2J\n"]
 
 
@@ -257,7 +257,7 @@ cluster.shutdown()
 
 
 @pytest.mark.soak
-def test_a_node_lost_mid_run_costs_only_what_it_was_at(tmp_path: Path) -> None:
+def test_a_node_lost_mid_run_costs_only_its_shards_in_progress(tmp_path: Path) -> None:
     # Two of the three workers die with it, and the two started in their place find no room ever after.
     said = run_script(NODE_LOST, tmp_path)
     assert said["cpus"] == 3

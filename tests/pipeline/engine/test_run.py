@@ -68,7 +68,7 @@ class Telling(Stage):
 
 
 class FakePool:
-    """A pool whose workers answer when told to, to look at the driver alone."""
+    """A pool whose workers answer on command, to test the driver alone."""
 
     def __init__(self, answers: Mapping[int, list[StageResult | Failure | None]]) -> None:
         self.answers = answers
@@ -108,7 +108,7 @@ Drive = Callable[[int, Answers], tuple[RunResult, FakePool, list[tuple[int, bool
 
 @pytest.fixture
 def drive(monkeypatch: pytest.MonkeyPatch) -> Drive:
-    """Runs so many shards on a pool that answers so; (outcome, pool, what was told of progress)."""
+    """Runs so many shards on a pool with these answers; (outcome, pool, reported progress)."""
 
     def go(shards: int, answers: Answers) -> tuple[RunResult, FakePool, list[tuple[int, bool]]]:
         pool = FakePool(answers)
@@ -150,7 +150,7 @@ def test_a_failed_shard_is_tried_again_after_the_others(drive: Drive) -> None:
     assert told[-1] == (1, True)
 
 
-def test_a_poison_shard_is_set_aside_after_three(drive: Drive) -> None:
+def test_a_poison_shard_is_quarantined_after_three_attempts(drive: Drive) -> None:
     result, pool, told = drive(4, {1: [FAILED] * 9})
     assert pool.handed.count(1) == ATTEMPTS == 3
     assert result.quarantined == {1: "it failed"}
@@ -172,7 +172,7 @@ def test_what_ends_the_run(kind: str, error: type[Exception], drive: Drive) -> N
         drive(9, {1: [Failure(kind, "because")]})  # type: ignore[arg-type]
 
 
-def test_what_a_worker_logs_is_plain_and_tells_no_secret(tmp_path: Path) -> None:
+def test_what_a_worker_logs_is_plain_and_holds_no_secret(tmp_path: Path) -> None:
     made = run(Telling(tmp_path), [0], "local", 1).made[0]
     assert made.errors == (2 * "at https://…@h/?sig=…&a=1 \\x1b[2J\\u202e\\x9b\n",)
 

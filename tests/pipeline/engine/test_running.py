@@ -77,7 +77,7 @@ def test_a_copy_that_fails_counts_when_no_other_is_under_way(clock: Clock) -> No
     assert running.end(1, made=True), "tried again, it counts"
 
 
-def test_what_a_late_copy_says_of_a_shard_that_was_made_is_ignored(clock: Clock) -> None:
+def test_the_result_of_a_late_copy_is_ignored(clock: Clock) -> None:
     running = begin(clock, 1)
     running.begin(1)
     assert running.end(1, made=True)

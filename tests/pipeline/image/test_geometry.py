@@ -101,7 +101,7 @@ def test_a_quality_off_its_range_is_refused(quality: int) -> None:
 
 @pytest.mark.parametrize("side", [140, 160, 192, 230, 255, 256, 300, 700])
 def test_a_picture_that_shrinks_is_nearer_to_the_mean_than_a_bicubic_one(side: int) -> None:
-    """Noise, where whoever leaves pixels out is farthest off."""
+    """Noise, on which leaving pixels out gives the largest error."""
     picture = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
     found = apply_placement(picture, Geometry(size=128).place(side, side)).astype(float)
     bicubic = cv2.resize(picture, (128, 128), interpolation=cv2.INTER_CUBIC).astype(float)

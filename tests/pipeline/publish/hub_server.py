@@ -1,4 +1,4 @@
-"""A stand-in for the Hub's API on loopback: branches of files, commits, and its storage of large files."""
+"""A fake of the Hub's API on loopback: branches of files, commits, and its storage of large files."""
 
 from __future__ import annotations
 
@@ -265,7 +265,7 @@ def _commit(sha: str) -> dict[str, Any]:
 
 @contextmanager
 def serve_hub() -> Iterator[Hub]:
-    """The stand-in, for as long as the context lasts."""
+    """The fake Hub, for as long as the context lasts."""
     hub = Hub()
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": hub}))
     hub.address = f"http://127.0.0.1:{server.server_address[1]}"

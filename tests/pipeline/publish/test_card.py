@@ -129,7 +129,7 @@ HOSTILE = (
 @pytest.mark.parametrize(
     "where", ["| a | {} |\n|---|---|\n| {} | b |\n", "- {}: 3 samples\n", "Write to {} please.\n"]
 )
-def test_strangers_texts_mean_nothing_in_it(text: str, where: str) -> None:
+def test_texts_from_outside_mean_nothing_in_markdown(text: str, where: str) -> None:
     """A Markdown parser sees words where they are, and nothing else."""
     markdown_it = pytest.importorskip("markdown_it", reason="needs markdown-it-py, which rich brings")
     parser = markdown_it.MarkdownIt("commonmark").enable(["table", "strikethrough"])
@@ -137,7 +137,7 @@ def test_strangers_texts_mean_nothing_in_it(text: str, where: str) -> None:
     assert html.unescape(parser.render(where.replace("{}", escape_markdown(text)))) == html.unescape(expected)
 
 
-def test_what_steers_or_tells_a_secret_is_shown_as_such() -> None:
+def test_control_characters_and_secrets_are_spelled_out_or_hidden() -> None:
     assert escape_markdown("a\x1b[2J\u202eb\x9bc") == "a&#92;x1b&#91;2J&#92;u202eb&#92;x9bc"
     assert escape_markdown("https://me:pw@h.example/x?sig=abc&n=1") == "https://…@h.example/x?sig=…&amp;n=1"
 

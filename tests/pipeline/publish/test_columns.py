@@ -1,4 +1,4 @@
-"""The layout `columns`: a dataset as it stands, readable as one."""
+"""The layout `columns`: a dataset as it is, readable as one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.faults.toys import Pictures, digests, make_images, problems
 from tests.pipeline.publish.toys import contents, publish_here, toy_dataset
 
 
-def test_the_columns_as_they_stand(tmp_path: Path) -> None:
+def test_the_columns_are_copied_as_they_are(tmp_path: Path) -> None:
     dataset = toy_dataset(tmp_path / "root", 10, 4)
     published = publish_here(dataset, tmp_path / "to", layout="columns")
     assert published.counts == {"images": 10, "sketch": 10, "color": 10}

@@ -36,7 +36,7 @@ def expected(root: Path, layout: str, tmp_path_factory: pytest.TempPathFactory) 
 
 
 def refused(root: Path, to: Path, layout: str, why: str, **options: int) -> dict[str, bytes]:
-    """What stands there after a run that could not write."""
+    """The files that are there after a run that could not write."""
     code, out, err = drive("publish", root, to=to, layout=layout, shard_size=8, **options)
     assert (code, out) == (3, "")
     assert err == f"t2i-shards: cannot write: {why}; nothing that is done is lost\n"

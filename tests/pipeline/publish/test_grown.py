@@ -37,7 +37,7 @@ def fill_all(dataset: Dataset, web: Web, *columns: str) -> Dataset:
 
 
 def grow(dataset: Dataset, web: Web) -> Dataset:
-    """The row that failed is had after all, in a shard of its own."""
+    """The row that failed succeeds after all, in a shard of its own."""
     put_picture(Path(web.folder), "a-2", 2)
     assert plan_retry(dataset)
     return fill_all(Dataset.open(dataset.store.root), web)

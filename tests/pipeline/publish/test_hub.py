@@ -1,4 +1,4 @@
-"""Sending to the Hub, against a stand-in of its API: what vouches comes last, and only what is missing is sent."""
+"""Sending to the Hub, against a fake of its API: the signature is sent last, and only missing files are sent."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def dataset(tmp_path: Path) -> Dataset:
 
 
 def stored(hub: Hub, branch: str = "main") -> dict[str, bytes]:
-    """What is in the repository besides the Hub's own file."""
+    """What is in the repository apart from the Hub's own file."""
     return {path: data for path, (data, _) in hub.branches[branch].items() if path != ".gitattributes"}
 
 
-def test_all_files_are_sent_and_what_vouches_comes_last(
+def test_all_files_are_sent_and_the_signature_last(
     dataset: Dataset, hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub_module, "AT_ONCE", 5)
@@ -55,7 +55,7 @@ def test_a_second_run_sends_only_what_is_missing(dataset: Dataset, hub: Hub, tmp
 
 
 @pytest.mark.parametrize("what", ["/store/", "/commit/"])
-def test_cut_off_it_is_no_publication_and_goes_on(
+def test_an_interrupted_upload_is_no_publication_and_is_completed(
     dataset: Dataset, hub: Hub, tmp_path: Path, what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub_module, "AT_ONCE", 5)
@@ -130,7 +130,7 @@ def test_another_publication_is_refused(dataset: Dataset, hub: Hub, tmp_path: Pa
     assert stored(hub) == before
 
 
-def test_what_an_earlier_version_left_half_sent_is_gone_on_with(
+def test_an_upload_that_an_earlier_version_left_half_sent_is_completed(
     dataset: Dataset, hub: Hub, tmp_path: Path
 ) -> None:
     """It sent the claim among the other files, so that it may be missing: only our own bytes are there."""
@@ -175,7 +175,7 @@ def test_a_card_from_before_cards_were_sealed_is_renewed_unless_edited(
     assert stored(hub)["README.md"] == old + b"edited"
 
 
-def test_a_commit_of_somebody_else_is_not_undone(dataset: Dataset, hub: Hub, tmp_path: Path) -> None:
+def test_a_commit_of_another_user_is_not_undone(dataset: Dataset, hub: Hub, tmp_path: Path) -> None:
     def meddle(method: str, path: str) -> None:
         if "/preupload/" in path:
             hub.edit({"LICENSE": b"mine"})

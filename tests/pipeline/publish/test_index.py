@@ -109,7 +109,7 @@ def test_energon_finds_the_validation_split_by_its_own_name() -> None:
     assert parts("train", "validation", "val") == ["train", "val", "validation"]
 
 
-def test_wids_names_the_shards_of_a_split_beside_it(to: Path) -> None:
+def test_wids_names_the_shards_of_a_split(to: Path) -> None:
     for split in ("train", "a_test"):
         index = json.loads((to / f"wids-{split}.json").read_text())
         assert index["wids_version"] == 1

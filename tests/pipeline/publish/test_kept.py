@@ -72,9 +72,7 @@ def naming(folder: Path) -> list[str]:
     [(WHY, True), ({**WHY, "a-3": "http 404"}, True), (WHY, False)],
     ids=["some", "all of a shard", "all of a supplement"],
 )
-def test_nothing_is_told_of_rows_that_became_no_sample(
-    tmp_path: Path, refused: dict[str, str], late: bool
-) -> None:
+def test_rows_that_became_no_sample_are_not_published(tmp_path: Path, refused: dict[str, str], late: bool) -> None:
     dataset, to = make(tmp_path, refused, late), tmp_path / "to"
     assert naming(tmp_path / "root")
     publish_here(dataset, to, layout="columns")
@@ -99,7 +97,7 @@ def test_nothing_is_told_of_rows_that_became_no_sample(
     assert not plan_retry(copy)
 
 
-def test_a_copy_that_was_cut_off_goes_on(tmp_path: Path) -> None:
+def test_an_interrupted_copy_is_completed(tmp_path: Path) -> None:
     dataset, to = make(tmp_path), tmp_path / "to"
     publish_here(dataset, to, layout="columns")
     before = contents(to)
@@ -111,7 +109,7 @@ def test_a_copy_that_was_cut_off_goes_on(tmp_path: Path) -> None:
     assert publish_here(dataset, to, layout="columns").finished is None
 
 
-def test_a_copy_that_an_earlier_version_began_goes_on_as_it_was(tmp_path: Path) -> None:
+def test_a_copy_that_an_earlier_version_began_is_completed_as_it_was(tmp_path: Path) -> None:
     unpack_before(tmp_path)
     to, root = tmp_path / "columns", Dataset.open(str(tmp_path / "root"))
     before = contents(to)

@@ -69,7 +69,7 @@ def test_every_sample_once_and_whole_in_the_order_of_the_dataset(dataset: Datase
     ]
 
 
-def test_the_same_bytes_whoever_makes_them_and_in_whatever_order(dataset: Dataset, tmp_path: Path) -> None:
+def test_the_same_bytes_by_any_workers_in_any_order(dataset: Dataset, tmp_path: Path) -> None:
     def backwards(verb: str, stage: Stage, shards: Sequence[int], of: int) -> RunResult:
         return here(verb, stage, list(shards)[::-1], of)
 

@@ -100,7 +100,7 @@ def test_a_key_with_a_dot(tmp_path: Path) -> None:
     refused(dataset, tmp_path / "to", r"images/000000: k has the members 00002.jpg.*a key must hold no dot")
 
 
-def test_a_key_that_stands_in_two_shards(tmp_path: Path) -> None:
+def test_a_key_in_two_shards(tmp_path: Path) -> None:
     dataset = make_images(tmp_path / "root", Pictures(8), 4)
     first = dataset.load(IMAGES, 0)
     dataset = rewrite_images(dataset, lambda samples: [*samples[:3], first[1]], shard=1)
@@ -184,7 +184,7 @@ def test_a_claim_that_is_no_claim(tmp_path: Path) -> None:
 
 
 def test_a_size_that_is_not_the_pictures_is_refused(tmp_path: Path) -> None:
-    """Maps are enlarged to the stated size, whose pixels nobody has counted."""
+    """Maps are enlarged to the stated size, which may be any number."""
     dataset = toy_dataset(tmp_path / "root", 4, 4)
     change = [with_known(sample, width=30_000, height=30_000) for sample in dataset.load(IMAGES, 0)[:1]]
     dataset = rewrite_images(dataset, lambda samples: [*change, *samples[1:]])

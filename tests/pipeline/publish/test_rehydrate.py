@@ -51,7 +51,7 @@ class Crawl(Web):
 
 @dataclass(frozen=True)
 class FromFolder:
-    """Fetches as the source does: a folder that stands for the web."""
+    """Fetches as the source does, from a folder that takes the place of the web."""
 
     source: Web
     resources: Resources = Resources()  # noqa: RUF009  (frozen)
@@ -132,7 +132,7 @@ def test_a_stated_geometry_makes_no_picture_grow(
         rehydrate(tmp_path, source)
 
 
-def test_an_attempt_that_died_is_made_anew(dataset: Dataset, source: Web, tmp_path: Path) -> None:
+def test_an_attempt_that_died_is_made_again(dataset: Dataset, source: Web, tmp_path: Path) -> None:
     """The web answers otherwise than to the attempt that left a shard without receipt."""
     put_failure(tmp_path / "web", "a-0", "timed out")
     rehydrate(tmp_path, source)
@@ -273,7 +273,7 @@ def test_a_tar_that_was_left_is_finished_without_a_download(
 def test_an_attempt_that_gets_nothing_is_first(
     dataset: Dataset, source: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its receipt stands, and the tar of the attempt that got the pictures goes."""
+    """Its receipt counts, and the tar of the attempt that got the pictures is removed."""
     out, create = tmp_path / "full", FolderStore.create
     first = "receipts/train-000000.json"
 
@@ -338,7 +338,7 @@ def serve(folder: Path) -> Iterator[int]:
 
 
 def test_by_the_guarded_downloader(source: Web, tmp_path: Path) -> None:
-    """What is not allowed is refused by the guard, with its own reason; what is, is had to the byte."""
+    """The guard refuses what is not allowed, with its own reason; what is allowed arrives to the byte."""
     with serve(tmp_path / "web") as port:
 
         class Served(Crawl):

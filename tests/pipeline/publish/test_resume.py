@@ -75,7 +75,7 @@ def test_death_at_each_step_of_publishing_columns(tmp_path: Path) -> None:
 
 @pytest.mark.soak
 @pytest.mark.parametrize("what", ["pack", "columns"])
-def test_death_in_the_midst_of_writing(tmp_path: Path, what: str) -> None:
+def test_death_in_the_middle_of_writing(tmp_path: Path, what: str) -> None:
     steps = die_at_each_step(str(tmp_path / "to"), tmp_path, what)
     if what == "pack":
         assert sum(step["step"] == "inside a write of a tar" for step in steps[:-1]) > 4
@@ -168,7 +168,7 @@ def test_a_second_run_sends_only_what_is_missing(
     assert contents(to) == before
 
 
-def test_what_somebody_else_left_is_not_taken_for_ours(dataset: Dataset, tmp_path: Path) -> None:
+def test_files_of_others_are_not_taken_for_ours(dataset: Dataset, tmp_path: Path) -> None:
     to = tmp_path / "to"
     publish_here(dataset, to)
     for name in ("receipts/train-000001.json", SUMS):

@@ -46,7 +46,7 @@ def test_a_publication_that_holds_removed_samples_asks_for_a_purge(dataset: Data
     assert contents(tmp_path / "to") == before
 
 
-def test_a_purge_makes_only_the_shards_concerned_anew(dataset: Dataset, tmp_path: Path) -> None:
+def test_a_purge_makes_only_the_shards_concerned_again(dataset: Dataset, tmp_path: Path) -> None:
     to = tmp_path / "to"
     publish_here(dataset, to, splits=SPLITS)
     before = contents(to)
@@ -119,7 +119,7 @@ def test_purges_add_up_and_end_the_same(dataset: Dataset, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("fatal", ["receipts/train-000000.json", "data/train-000000.tar"])
-def test_a_purge_cut_off_is_gone_on_with(
+def test_an_interrupted_purge_is_completed(
     dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fatal: str
 ) -> None:
     """Without --purge too: the revision was begun, and what vouched for the old one is gone."""
@@ -145,7 +145,7 @@ def test_a_purge_cut_off_is_gone_on_with(
     assert contents(tmp_path / "to") == contents(tmp_path / "whole")
 
 
-def test_whoever_comes_second_with_a_revision_is_to_run_again(
+def test_the_second_publisher_of_a_revision_must_run_again(
     dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     to, create = tmp_path / "to", FolderStore.create
@@ -181,7 +181,7 @@ def test_an_empty_tar_of_an_earlier_version_goes_with_the_next_purge(tmp_path: P
 
 @pytest.mark.parametrize("sealed", [True, False], ids=["", "from before cards were sealed"])
 def test_an_edited_card_is_kept_through_a_purge(dataset: Dataset, tmp_path: Path, sealed: bool) -> None:
-    """What loaders read of it is renewed; the sums vouch for it no longer. An unedited card is written anew."""
+    """What loaders read of it is renewed, and the sums no longer cover it. An unedited card is rewritten."""
     for name in ("to", "edited"):
         to = tmp_path / name
         publish_here(dataset, to)

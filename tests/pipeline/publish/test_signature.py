@@ -76,7 +76,7 @@ def test_a_purge_that_overtakes_a_slow_publisher(
 
 
 @pytest.mark.parametrize("at", STEPS)
-def test_a_purge_that_dies_beside_a_slow_publisher(
+def test_a_purge_that_dies_while_another_publishes(
     dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str
 ) -> None:
     """It dies before a file of the old revision is gone; the slow one must not sign what was to go."""
@@ -105,7 +105,7 @@ def test_a_purge_that_dies_beside_a_slow_publisher(
     assert keys_of(to) == [key for key in ALL if key != GONE]
 
 
-def test_a_signature_of_other_shards_is_made_anew(dataset: Dataset, tmp_path: Path) -> None:
+def test_a_signature_of_other_shards_is_replaced(dataset: Dataset, tmp_path: Path) -> None:
     """As two publishers of an earlier version left it: the purged shards, with the sums of those before."""
     to = tmp_path / "to"
     publish_here(dataset, to)

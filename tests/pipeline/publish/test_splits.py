@@ -49,7 +49,7 @@ def test_other_shares_are_another_publication(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("left", ["whole", "begun", "with one shard"])
-def test_what_an_earlier_version_published_goes_on_in_its_own_order(tmp_path: Path, left: str) -> None:
+def test_what_an_earlier_version_published_keeps_its_order(tmp_path: Path, left: str) -> None:
     """Its claim does not tell the order, so what is published has to. Before that, any will do."""
     unpack_before(tmp_path)
     dataset, to = Dataset.open(str(tmp_path / "root")), tmp_path / "packed"

@@ -1,10 +1,10 @@
-"""`python -m tests.pipeline.publish.torn URL LOCAL packed|columns SEED PLACES`: deaths in the midst of writing.
+"""`python -m tests.pipeline.publish.torn URL LOCAL packed|columns SEED PLACES`: crashes in the middle of writing.
 
 An undisturbed run counts the bytes that it writes: to files, or on S3 to its connections. Then, at each of so
-many fresh places, a forked child dies in the write of a random byte, the next one goes on and dies in its turn
-(or ends, for there is less to write), and the third ends the work. One JSON line after each child:
-{"at": byte or null, "torn": [names], "half": bool, "same": bool}. torn: what stood under a final name with other
-bytes than after the undisturbed run. half: it was signed although a file was missing.
+many fresh places, a forked child dies while it writes a random byte, the next one continues and dies in turn (or
+ends, as there is less to write), and the third finishes the work. One JSON line after each child:
+{"at": byte or null, "torn": [names], "half": bool, "same": bool}. torn: files under a final name with other bytes
+than after the undisturbed run. half: it was signed although a file was missing.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Ink:
 
 
 def work(root: str, to: str, layout: str, last: int | None = None, count: Path | None = None) -> None:
-    """Publish in this process, which dies at byte `last`; `count` is told how many were written."""
+    """Publish in this process, which dies at byte `last`; `count` gets the number of bytes written."""
     ink = Ink(last)
     ink.for_connections() if "://" in to else ink.for_files()
     t2i_shards.pipeline.publish.read_columns.CHUNK = 4096
@@ -88,7 +88,7 @@ def work(root: str, to: str, layout: str, last: int | None = None, count: Path |
 
 
 def examine(to: str, expected: dict[str, bytes | None], at: int | None) -> None:
-    """Prints what stands at `to`."""
+    """Prints the state of `to`."""
     found = read(open_store(to), list(expected))
     torn = [name for name, data in found.items() if data is not None and data != expected[name]]
     half = found[SUMS] is not None and None in found.values()

@@ -37,7 +37,7 @@ def publish_here(
     work: Any = here,
     **asked: Any,
 ) -> Published:
-    """Publish with these options, read back by our own stream alone unless told otherwise."""
+    """Publish with these options, by default read back by our own stream alone."""
     options = {"shard_size": 10, **asked}
     return publish(dataset, open_store(os.fspath(to)), Publication(**options), readers or {}, work, purge)
 

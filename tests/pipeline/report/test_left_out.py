@@ -24,7 +24,7 @@ REMOVED = [2, 9, 30]
 
 
 def lack(dataset: Dataset, column: str, dropped: list[int]) -> None:
-    """Make the first shards of a column anew without these samples."""
+    """Make the first shards of a column again without these samples."""
     for shard in dataset.shards:
         images, receipt = dataset.receipts(IMAGES)[shard], dataset.receipts(column)[shard]
         samples = dataset.load(column, shard)

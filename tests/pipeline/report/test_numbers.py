@@ -1,4 +1,4 @@
-"""The numbers of a report: those that are counted by hand, whoever counted them, in whatever order."""
+"""The numbers of a report equal those counted by hand, for any number of workers and any order."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_every_number_is_the_one_counted_by_hand(made: Path) -> None:
     assert not facts.problems
 
 
-def test_the_page_tells_these_numbers(made: Path) -> None:
+def test_the_page_shows_these_numbers(made: Path) -> None:
     html = render_page([collect(made)], None)
     rows = set(re.findall(r"<tr><td>([^<]*)</td><td class=\"number\">([^<]*)</td></tr>", html))
     persons = Counter(i % 3 for i in kept(COUNT))
@@ -124,7 +124,7 @@ def test_the_page_is_the_same_whichever_shard_was_looked_at_first(root: Path) ->
     assert render_page([forwards], None) == render_page([back], None)
 
 
-def test_columns_stand_in_their_order_wherever_they_were_met_first() -> None:
+def test_columns_have_one_order_whichever_shard_came_first() -> None:
     one, other = Tally(), Tally()
     for tally, column in ((one, "b"), (other, "a")):
         tally.add(column, {"edges": {(1,): 1}})
@@ -198,7 +198,7 @@ def test_what_cannot_be_read_is_named_and_the_rest_counted(root: Path) -> None:
 
 
 @pytest.mark.parametrize("known", [b"{", b"[]", b"{}", b'{"captions": 3}', b"\xff"])
-def test_a_json_that_is_none_costs_its_sample_and_no_other(made: Path, known: bytes) -> None:
+def test_an_unreadable_json_costs_its_sample_and_no_other(made: Path, known: bytes) -> None:
     _, *whole = Dataset.open(str(made)).load(IMAGES, 0)
     broken = Sample("broken", {"json": known, "txt": b"its caption"})
     tally, errors = count({IMAGES: [broken, *whole]})
@@ -208,7 +208,7 @@ def test_a_json_that_is_none_costs_its_sample_and_no_other(made: Path, known: by
     assert read_caption(broken).text == "its caption"
 
 
-def test_duplicates_stand_side_by_side_the_least_alike_first(made: Path) -> None:
+def test_duplicates_are_shown_in_pairs_the_least_alike_first(made: Path) -> None:
     duplicates = collect(made).duplicates
     assert duplicates
     assert duplicates.kinds == {"exact": len(crawl.EXACT), "near": len(crawl.NEAR)}

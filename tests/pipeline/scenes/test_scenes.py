@@ -260,7 +260,7 @@ def test_faces_show_from_the_front_and_not_from_behind(scenes: list[Scene]) -> N
     assert min(front, back) >= 3
 
 
-def test_somebody_who_stands_is_upright() -> None:
+def test_standing_people_are_upright() -> None:
     for index in range(80):
         for person in draw_layout(SEED, index, 64).people:
             if person.pose.said.startswith("standing"):
@@ -312,7 +312,7 @@ def test_patterns_draw_no_edge() -> None:
     assert (borders(canvas) == before).all()
 
 
-def test_things_throw_shadows(scenes: list[Scene]) -> None:
+def test_objects_cast_shadows(scenes: list[Scene]) -> None:
     """On floors without a pattern, away from every outline, some of the floor is much darker than most of it."""
     shadowed = []
     for s in scenes:

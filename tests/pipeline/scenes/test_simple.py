@@ -23,7 +23,7 @@ def test_a_scene_is_the_same_bits_on_every_machine(key: tuple[int, int]) -> None
     assert digest(render(*key, 64, "simple")) == DIGESTS[key]
 
 
-def test_one_ground_one_sky_and_few_things() -> None:
+def test_one_ground_one_sky_and_few_objects() -> None:
     for index in range(COUNT):
         layout = draw_simple_layout(SEED, index, SIZE)
         assert layout.setting.sky is not None
@@ -35,7 +35,7 @@ def test_one_ground_one_sky_and_few_things() -> None:
         assert layout.setting.ground.label in GROUNDS
 
 
-def test_whoever_is_there_is_whole_and_fills_a_third_of_the_height() -> None:
+def test_a_person_is_whole_and_fills_a_third_of_the_height() -> None:
     people = 0
     for index in range(COUNT):
         rows = np.flatnonzero((render(SEED, index, SIZE, "simple").labels == labels.PERSON).any(axis=1))

@@ -48,7 +48,7 @@ def with_fs(error: Exception) -> ObjectStore:
     return store
 
 
-def test_a_refused_put_is_no_error_however_it_is_told(tmp_path: Path) -> None:
+def test_a_refused_put_is_no_error_in_any_of_its_forms(tmp_path: Path) -> None:
     for error in (FileExistsError("there"), refused("PreconditionFailed")):
         assert with_fs(error).create_bytes("a", b"1") is False
         assert with_fs(error).create("a", local(tmp_path, b"1")) is False

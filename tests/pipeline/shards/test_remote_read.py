@@ -1,4 +1,4 @@
-"""What may pass is waited for, no longer than a minute; what will not pass is told at once."""
+"""Faults that may pass are retried for at most a minute; others are reported at once."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def start(patch: pytest.MonkeyPatch, faults: int, error: Exception, each: float 
     return clock
 
 
-def test_a_fault_that_passes_is_waited_out_and_told(
+def test_a_passing_fault_is_retried_and_logged(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     clock = start(monkeypatch, len(WAITS), TimeoutError("slow"))
@@ -58,7 +58,7 @@ def test_a_fault_that_passes_is_waited_out_and_told(
     assert len(caplog.messages) == len(WAITS)
 
 
-def test_one_that_stays_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lasting_fault_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = start(monkeypatch, 99, OSError(errno.EBUSY, "Service\nUnavailable"))
     line = r"cannot read s3://b/a: tried 5 times in 28 s; the last error: \[Errno 16\] Service Unavailable"
     with pytest.raises(Unreachable, match=f"^{line}$"):

@@ -84,7 +84,7 @@ def test_a_race_has_one_winner(store: Store, tmp_path: Path) -> None:
         assert bytes(store.load(f"race/{turn}")) == bytes([won[0]]) * 10_000
 
 
-def test_nothing_stands_when_the_source_vanishes(store: Store, tmp_path: Path) -> None:
+def test_no_file_appears_when_the_source_vanishes(store: Store, tmp_path: Path) -> None:
     with pytest.raises(OSError, match="source"):
         store.create("images/000000.tar", tmp_path / "source")
     assert store.names("images") == []

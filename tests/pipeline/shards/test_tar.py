@@ -124,7 +124,7 @@ def test_a_key_that_returns_is_another_sample() -> None:
     assert [s.key for s in read_samples(memoryview(data))] == ["a", "b", "a"]
 
 
-def test_a_member_that_stands_twice_is_an_error() -> None:
+def test_a_repeated_member_is_an_error() -> None:
     data, _ = write([Sample("a", {"jpg": b"1"}), Sample("a", {"jpg": b"2"})])
     with pytest.raises(TarError, match=r"a\.jpg is there twice"):
         list(read_samples(memoryview(data)))

@@ -111,7 +111,7 @@ def drops(folder: Path) -> dict[str, str | None]:
 
 @pytest.fixture
 def secret(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder elsewhere, with a picture and a caption that nobody meant to give away."""
+    """A folder elsewhere, with a private picture and caption."""
     secret = tmp_path_factory.mktemp("home")
     (secret / "private.png").write_bytes(png(1))
     (secret / "private.txt").write_text("aws_secret_access_key = hunter2")

@@ -1,4 +1,4 @@
-"""A dataset that was begun by earlier rules for pictures goes on by them."""
+"""A dataset that was begun under earlier rules for pictures continues under them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def make(dataset: Dataset, source: FolderSource) -> tuple[bytes, dict[str, str]]
     return bytes(sample.members["jpg"]), dict(read_info(sample).source)
 
 
-def test_it_goes_on_bit_for_bit(source: FolderSource, tmp_path: Path) -> None:
+def test_it_continues_bit_for_bit(source: FolderSource, tmp_path: Path) -> None:
     root = str(tmp_path / "out")
     create_dataset(open_store(root), source.rows, 10, source.describe(), FIRST)
     found, known = make(plan_dataset(root, source, Geometry(64), 10), source)

@@ -108,7 +108,7 @@ def column(dataset: Dataset, name: str) -> list[tuple[str, dict[str, bytes]]]:
     ]
 
 
-def test_beside_each_other_or_one_after_the_other_is_the_same(dataset: Dataset, tmp_path: Path) -> None:
+def test_concurrent_and_sequential_extraction_give_the_same(dataset: Dataset, tmp_path: Path) -> None:
     """Bytes, drops, errors and their order; with a picture that no decoder, no extractor, no encoder takes."""
     there = make_images(tmp_path / "again", Pictures(COUNT, cursed=(4, 17)), SHARD)
     made = []
@@ -156,7 +156,7 @@ def test_each_picture_is_decoded_once_and_uploaded_once(dataset: Dataset, monkey
     assert len(places[0]) == len(given) / 2 == len(uploaded)
 
 
-def test_what_waits_before_and_behind_the_networks_is_bounded(
+def test_the_queues_before_and_behind_the_networks_are_bounded(
     dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While the first picture is looked at, and while the first map is encoded, three are begun: not the shard."""
@@ -188,7 +188,7 @@ def test_what_waits_before_and_behind_the_networks_is_bounded(
     assert encoded[0] <= 3
 
 
-def test_a_finished_column_is_not_made_again_beside_one_that_is_missing(
+def test_a_finished_column_is_not_made_again_with_a_missing_one(
     dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     extract(dataset, ["toy"])
@@ -218,7 +218,7 @@ def test_a_picture_that_cannot_be_decoded_leaves_its_neighbours(
     assert made.receipts["toy"].samples == SHARD - 1
 
 
-def test_the_fuse_counts_what_fails_in_a_row_whichever_thread_it_fails_on(tmp_path: Path) -> None:
+def test_failures_in_a_row_are_counted_on_all_threads_together(tmp_path: Path) -> None:
     dataset = make_images(tmp_path / "white", Pictures(120, cursed=tuple(range(120))), 120)
     for ahead in (0, 2):
         stage = plan_extract(dataset, ["other"])
@@ -232,7 +232,7 @@ def test_the_fuse_counts_what_fails_in_a_row_whichever_thread_it_fails_on(tmp_pa
         del caught  # whose frames would have held what goes on beside the stage
 
 
-def test_a_sample_that_goes_well_begins_the_count_anew(tmp_path: Path) -> None:
+def test_a_success_resets_the_count_of_failures(tmp_path: Path) -> None:
     cursed = tuple(i for i in range(150) if i != 75)
     dataset = make_images(tmp_path / "white", Pictures(150, cursed=cursed), 150)
     stage = plan_extract(dataset, ["other"])
@@ -285,7 +285,7 @@ def test_an_error_does_not_hold_the_pictures(dataset: Dataset) -> None:
     assert there() is None
 
 
-def test_out_of_memory_with_a_single_picture_is_said_and_nothing_is_dropped(
+def test_out_of_memory_with_a_single_picture_is_an_error_and_drops_nothing(
     dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Hungry, "most", 0)

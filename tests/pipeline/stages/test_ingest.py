@@ -1,4 +1,4 @@
-"""Ingest: every planned row is a sample or a counted drop, and truth columns stand beside the pictures."""
+"""Ingest: every planned row is a sample or a counted drop, and truth columns are aligned with the pictures."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_webdataset_alone_reads_it(strangers: Path, tmp_path: Path) -> None:
     assert found[0]["jpg"].shape == (64, 64, 3)
 
 
-def test_truth_stands_beside_the_pictures(tmp_path: Path) -> None:
+def test_truth_is_aligned_with_the_pictures(tmp_path: Path) -> None:
     dataset = make_images(tmp_path / "root", Pictures(7), 3, ("sketch",))
     for shard in dataset.shards:
         pictures, maps = dataset.load(IMAGES, shard), dataset.load("sketch", shard)
@@ -180,7 +180,7 @@ class Moody(Pictures):
         return super().open(row)
 
 
-def test_a_row_on_which_the_source_raises_is_counted_and_told(tmp_path: Path) -> None:
+def test_a_row_on_which_the_source_raises_is_counted_and_reported(tmp_path: Path) -> None:
     dataset, made = ingest(tmp_path / "root", Moody(6, bad=(1,), dull=(2, 4)), 3)
     assert made[0].errors == ("k00001: KeyError: 'row 1'",)
     assert made[0].receipts[IMAGES].drops == {"failed (KeyError)": 1, "dull": 1}
@@ -189,7 +189,7 @@ def test_a_row_on_which_the_source_raises_is_counted_and_told(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("error", [Unreachable("cannot read s3://b/a: reset"), RequestError("access is denied")])
-def test_a_store_that_is_away_is_no_drop(
+def test_an_outage_of_the_store_drops_no_picture(
     error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The pictures are all there once it answers: the shard is not committed without them."""
@@ -241,7 +241,7 @@ def test_drops_between_failures_do_not_hide_that_the_stage_is_broken(tmp_path: P
         ingest(tmp_path / "root", source, 250)
 
 
-def test_a_source_that_gives_other_samples_now_is_told(tmp_path: Path) -> None:
+def test_a_source_that_gives_other_samples_now_is_an_error(tmp_path: Path) -> None:
     make_images(tmp_path / "root", Moody(6), 3)
     source = Moody(6, bad=(1,))
     dataset = Dataset.open(str(tmp_path / "root"))

@@ -1,4 +1,4 @@
-"""Samples that cannot be used: another of their block stands in for them, the same one in every world."""
+"""Samples that cannot be used are replaced by another of their block, the same one for any number of ranks."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def expected_of(stream: Stream, position: int) -> tuple[str, int]:
     return next(key for key in keys[own:] + keys[:own] if not is_bad(key)), block.epoch
 
 
-def test_the_next_good_one_of_the_block_stands_in() -> None:
+def test_a_bad_sample_is_replaced_by_the_next_good_one_of_its_block() -> None:
     stream = memory_stream()
     taken = list(stream.take(range(3 * 69), picky))
     assert taken == [(position, expected_of(memory_stream(), position)) for position in range(3 * 69)]
@@ -45,7 +45,7 @@ def test_the_next_good_one_of_the_block_stands_in() -> None:
 
 
 @pytest.mark.parametrize("world", WORLDS)
-def test_every_world_puts_the_same_in_their_place_and_counts_the_same(world: tuple[int, int]) -> None:
+def test_every_world_replaces_and_counts_the_same(world: tuple[int, int]) -> None:
     expected, (alone,) = run_world(memory_stream, STEPS, (1, 0), picky)
     got, streams = run_world(memory_stream, STEPS, world, picky)
     assert got == expected
@@ -80,7 +80,7 @@ def test_what_is_not_the_samples_fault_is_raised(error: type[Exception]) -> None
 
 
 def run_of_bad(length: int, position: int) -> Any:
-    """A `make` that fails on the samples that stand at `position` and the next ones of their block."""
+    """A `make` that fails on the sample at `position` and on the next ones of its block."""
     stream = memory_stream(10, 30)
     block = stream.block(position)
     run = {block.samples[i % 300] for i in range(position, position + length)}

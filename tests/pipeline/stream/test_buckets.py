@@ -80,7 +80,7 @@ def test_epochs_and_seeds_differ_and_leave_out_others() -> None:
 
 
 def test_the_order_will_not_change_with_a_release() -> None:
-    """Golden: whoever goes on with a training months later must get the rest of the same epoch."""
+    """Golden: a training that is resumed months later must get the rest of the same epoch."""
     samples, _ = sequence(make_order(), 1)
     assert (samples[:4], samples[-4:]) == GOLDEN
 
@@ -114,7 +114,7 @@ def test_a_block_needs_few_shards_of_earlier_ones() -> None:
     assert not set(waited) & set(first.samples)
 
 
-def test_what_is_held_out_never_stands_in_the_order() -> None:
+def test_held_out_samples_never_occur_in_the_order() -> None:
     held_out = frozenset(sequence(make_order(), 0)[0][:13])
     order = make_order().without(held_out)
     assert len(order) == (TOTAL - 13) // BATCH * BATCH
@@ -146,7 +146,7 @@ def test_every_world_takes_the_same_sequence_of_the_same_shapes(world: tuple[int
         assert alone.block(position).shape(position) in (None, shape_of(samples[key]))
 
 
-def test_stopping_at_any_position_and_going_on_changes_nothing() -> None:
+def test_stopping_and_resuming_at_any_position_changes_nothing() -> None:
     end = 2 * len(bucket_stream())
     whole = list(bucket_stream().take(range(end), name))
     for position in range(0, end, 3):

@@ -100,7 +100,9 @@ def test_the_least_recently_used_leave_first_and_the_bound_holds(far: Far) -> No
     assert list(far.folder.glob("*.part")) == []
 
 
-def test_what_is_in_use_stays_and_what_finds_no_room_passes_by(far: Far, caplog: pytest.LogCaptureFixture) -> None:
+def test_files_in_use_stay_and_shards_without_room_bypass_the_cache(
+    far: Far, caplog: pytest.LogCaptureFixture
+) -> None:
     used = [far.cache.open(far.vouched[shard]) for shard in (0, 1)]
     for shard in (2, 3, 4):
         far.cache.open(far.vouched[shard])
@@ -144,7 +146,7 @@ def test_a_cut_copy_is_fetched_again(size: int, far: Far) -> None:
     assert far.file(0).stat().st_size == far.size
 
 
-def test_damage_far_away_never_comes_in(far: Far) -> None:
+def test_remote_damage_never_enters_the_cache(far: Far) -> None:
     damage(far.origin._folder / "images" / "000000.tar")
     with pytest.raises(DamagedShard, match=r"^images/000000\.tar: must have sha256"):
         far.cache.open(far.vouched[0])
@@ -240,7 +242,7 @@ def test_one_process_fetches_and_the_others_wait(far: Far, tmp_path: Path, proce
     assert far.loads() == [0]
 
 
-def test_the_death_of_who_fetches_hangs_nobody(far: Far, tmp_path: Path, processes: Processes) -> None:
+def test_the_death_of_the_fetching_process_blocks_no_other(far: Far, tmp_path: Path, processes: Processes) -> None:
     dies = load_elsewhere(far, tmp_path / "never", processes)
     await_load(far)
     waits = load_elsewhere(far, tmp_path, processes)  # its gate is open
@@ -249,7 +251,7 @@ def test_the_death_of_who_fetches_hangs_nobody(far: Far, tmp_path: Path, process
     assert far.loads() == [0, 0]
 
 
-def test_what_another_process_uses_stays(far: Far, tmp_path: Path, processes: Processes) -> None:
+def test_files_that_another_process_uses_stay(far: Far, tmp_path: Path, processes: Processes) -> None:
     user = load_elsewhere(far, tmp_path, processes)
     assert read_line(user) == "k01"
     for shard in (1, 2, 3, 4):
@@ -293,7 +295,7 @@ def test_a_stream_from_s3_comes_by_the_cache(bucket: str, tmp_path: Path) -> Non
         open_stream(far.root, [], cache=cache, cache_bytes=size - 1)
 
 
-def test_a_cache_that_cannot_be_written_is_done_without(
+def test_a_cache_that_cannot_be_written_is_not_used(
     bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Neither a place where no folder can be, nor a folder where nothing may be made."""
@@ -328,7 +330,7 @@ def test_a_cache_that_cannot_be_written_is_done_without(
     assert line.startswith("the cache cannot be written, shards are read without it: OSError: ")
 
 
-def test_a_dataset_in_a_folder_has_no_need_of_it(root: Path, tmp_path: Path) -> None:
+def test_a_dataset_in_a_folder_uses_no_cache(root: Path, tmp_path: Path) -> None:
     stream = open_stream(str(root), [], cache=tmp_path / "cache", cache_bytes=0)
     assert len(list(stream.samples(0))) == len(stream)
     assert not (tmp_path / "cache").exists()

@@ -52,7 +52,7 @@ def cached(folder: Path) -> int:
     return len(list(folder.glob("*.tar")))
 
 
-def test_what_is_far_away_is_loaded_once(opener: Open, loaded: list[str], tmp_path: Path) -> None:
+def test_a_remote_shard_is_loaded_once(opener: Open, loaded: list[str], tmp_path: Path) -> None:
     for epoch in range(2):
         assert len(list(opener().samples(epoch))) == 4
     assert len(loaded) == 2
@@ -89,7 +89,7 @@ def a_full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("lack", [no_home, a_file_in_its_place, a_full_disk])
-def test_a_cache_that_cannot_be_had_is_no_reason_to_stop(
+def test_an_unusable_cache_does_not_stop_the_stream(
     lack: Callable[[pytest.MonkeyPatch], None],
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,

@@ -1,4 +1,4 @@
-"""A stream that goes on with the order of an earlier time, while samples are removed and shards are added."""
+"""A stream that continues with an earlier order, while samples are removed and shards are added."""
 
 from __future__ import annotations
 

@@ -77,13 +77,13 @@ def test_every_period_has_each_dataset_as_often_as_it_weighs() -> None:
 
 
 def test_the_pattern_will_not_change_with_a_release() -> None:
-    """Golden: whoever goes on with a training months later must get the same datasets."""
+    """Golden: a training that is resumed months later must get the same datasets."""
     assert (
         "".join("ABC"[mixture().place(position)[0]] for position in range(30)) == "AABAABCBBAABAABCBBAACACBBACABA"
     )
 
 
-def test_the_position_in_a_dataset_is_how_often_it_stood_before() -> None:
+def test_the_position_in_a_dataset_is_how_often_it_occurred_before() -> None:
     mixed = mixture()
     stood = Counter[int]()
     for position in range(3 * PERIOD):
@@ -121,7 +121,7 @@ def test_every_world_takes_the_same_sequence(world: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("position", [0, 1, 68, 999, 1000, 1001, 2500])
-def test_going_on_at_any_position_changes_nothing(position: int) -> None:
+def test_resuming_at_any_position_changes_nothing(position: int) -> None:
     whole = list(mixture().take(range(3 * PERIOD), tell))
     copy = pickle.loads(pickle.dumps(mixture()))  # noqa: S301  (as a loader sends it to its workers)
     assert list(copy.take(range(position, 3 * PERIOD), tell)) == whole[position:]

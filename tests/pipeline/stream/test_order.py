@@ -34,7 +34,7 @@ def sequence(order: BlockOrder, epoch: int) -> list[SampleIndex]:
 
 
 def test_permutations_will_not_change_with_a_release() -> None:
-    """Golden: whoever goes on with a training months later must get the rest of the same epoch."""
+    """Golden: a training that is resumed months later must get the rest of the same epoch."""
     assert permute(8, 0, 0).tolist() == [3, 2, 1, 6, 0, 7, 4, 5]
     assert permute(8, 7, 3, 1).tolist() == [1, 6, 5, 0, 7, 2, 3, 4]
     assert sorted(permute(1000, 5).tolist()) == list(range(1000))
@@ -52,7 +52,7 @@ GOLDEN = (
 )
 
 
-def test_every_place_stands_once_in_an_epoch() -> None:
+def test_every_sample_occurs_once_in_an_epoch() -> None:
     samples = sorted((shard, index) for shard, count in UNEVEN.items() for index in range(count))
     orders = [sequence(make_order(seed), epoch) for seed in (0, 1) for epoch in (0, 1, 2)]
     assert all(sorted(order) == samples for order in orders)
@@ -100,7 +100,7 @@ def test_a_block_mixes_its_shards_and_epochs_mix_the_blocks() -> None:
     assert order.block(0).shards != order.block(len(order)).shards
 
 
-def test_what_is_held_out_never_stands_in_the_order() -> None:
+def test_held_out_samples_never_occur_in_the_order() -> None:
     held_out = frozenset(sequence(make_order(), 0)[:7])
     order = make_order().without(held_out)
     everything = set(sequence(make_order(), 0))

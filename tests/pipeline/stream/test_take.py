@@ -38,7 +38,7 @@ def test_every_sample_once_in_each_epoch() -> None:
     assert len({tuple(key for key, _ in order) for order in orders}) == EPOCHS
 
 
-def test_stopping_at_any_position_and_going_on_changes_nothing() -> None:
+def test_stopping_and_resuming_at_any_position_changes_nothing() -> None:
     end = EPOCHS * 23 * 3
     whole = list(memory_stream().take(range(end), name))
     for position in range(end):
@@ -68,7 +68,7 @@ def test_positions_are_asked_for_one_by_one() -> None:
         assert len(asked) == number
 
 
-def test_a_position_behind_the_last_one_is_opened_anew() -> None:
+def test_a_position_before_the_last_one_is_opened_again() -> None:
     whole = dict(memory_stream().take(range(200), name))
     assert list(memory_stream().take([150, 3, 199, 0], name)) == [(p, whole[p]) for p in (150, 3, 199, 0)]
 

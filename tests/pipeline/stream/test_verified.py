@@ -68,7 +68,7 @@ def cut(path: Path) -> None:
 
 @pytest.mark.parametrize("change", [flip, cut])
 def test_a_shard_that_changes_after_it_was_verified(root: Path, change: Callable[[Path], None]) -> None:
-    """In a process of its own, for a mapped file that is cut kills whoever reads it."""
+    """In a process of its own, as reading a mapped file that was truncated kills the process."""
     script = (
         "import sys; from pathlib import Path\n"
         "from t2i_shards.pipeline.errors import DamagedShard; from t2i_shards.pipeline.stream import open_stream\n"
@@ -107,7 +107,7 @@ def test_a_file_that_was_touched_is_verified_again(root: Path, read_whole: list[
     assert read_whole == [TAR, TAR]
 
 
-def test_damage_that_no_file_time_tells_of_is_found_and_then_looked_for(root: Path, read_whole: list[str]) -> None:
+def test_damage_that_changes_no_file_time_is_found_and_then_looked_for(root: Path, read_whole: list[str]) -> None:
     """As of a disk: all that the kernel knows of the file is as before, and its bytes are not."""
     receipt = Dataset.open(str(root)).receipts("images")[0]
     vouched = Vouched(TAR, receipt.bytes, receipt.sha256, receipt.samples)
@@ -135,7 +135,7 @@ def test_an_index_that_cannot_be_read_is_made_again(
     assert read_whole == [TAR, TAR]
 
 
-def test_where_nothing_can_be_shared_each_verifies(root: Path, machine: Path, read_whole: list[str]) -> None:
+def test_without_a_shared_folder_each_process_verifies(root: Path, machine: Path, read_whole: list[str]) -> None:
     machine.parent.rmdir() if machine.parent.exists() else None
     machine.parent.write_bytes(b"a file where the folder should be")
     for _ in range(2):

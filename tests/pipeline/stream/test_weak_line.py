@@ -68,7 +68,7 @@ def test_the_stream_over_a_weak_line_is_the_same(
     assert waits.count(1.0) >= len(failed) - 1
 
 
-def test_a_shard_that_stays_away_is_one_line(
+def test_an_unreachable_shard_is_one_line(
     bucket: str, tmp_path: Path, waits: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither damaged, so that it would be skipped, nor gone."""
@@ -87,10 +87,10 @@ def test_a_shard_that_stays_away_is_one_line(
     assert waits == [1, 3, 9, 15]
 
 
-def test_a_put_whose_answer_is_lost_is_not_taken_for_anothers(
+def test_a_put_whose_answer_is_lost_is_recognised_as_our_own(
     bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The client asks again and is refused, as its own object stands there; the receipt is the same."""
+    """The client tries again and is refused, as its own object is there; the receipt is the same."""
 
     def make(store: Store) -> Receipt:
         samples = [Sample("a", {"jpg": b"1" * 2000}), Sample("b", {"jpg": b"2" * 2000})]

@@ -66,7 +66,7 @@ def test_what_is_downloaded_is_as_from_the_folder(port: int, tmp_path: Path) -> 
     assert next(pictures) == next(pictures)
 
 
-def test_the_guard_stands_between(port: int, tmp_path: Path) -> None:
+def test_downloads_go_through_the_guard(port: int, tmp_path: Path) -> None:
     coco = write_downloadable(tmp_path, port)
     limits = Limits(ports=(port,), url_seconds=20)
     dataset = ingest(

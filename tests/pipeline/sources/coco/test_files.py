@@ -104,7 +104,7 @@ def test_a_zip_that_is_not_whole_is_refused(keep: float, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("folder", [ImageFolder(Path("nowhere")), ImageFolder(Path("nowhere.zip"), "a")])
-def test_a_machine_without_the_files_is_told(folder: ImageFolder) -> None:
+def test_a_machine_without_the_files_is_refused(folder: ImageFolder) -> None:
     with pytest.raises(RequestError, match=r"nowhere.*: must exist on every machine that works"):
         folder.open()
 

@@ -154,7 +154,7 @@ def halved(image: Any) -> bytes:
     return file.getvalue()
 
 
-def test_pictures_that_cannot_be_had_are_named_drops(tmp_path: Path) -> None:
+def test_unavailable_pictures_are_named_drops(tmp_path: Path) -> None:
     pictures = rendered_pictures(6)
     coco = write_coco(tmp_path / "coco", pictures)
     files = [coco / SPLIT / picture.name for picture in pictures]

@@ -131,7 +131,7 @@ def test_two_segments_of_one_category_and_ids_of_three_bytes() -> None:
 
 
 @pytest.mark.parametrize("number", [3, 0xFFFFFF])
-def test_a_segment_that_nobody_told_of_is_a_drop(number: int) -> None:
+def test_an_unlisted_segment_is_a_drop(number: int) -> None:
     png = encode_png(np.array([[[number & 255, number >> 8 & 255, number >> 16]]], np.uint8))
     with pytest.raises(Drop, match="not a label map"):
         read_panoptic_map(png, (1, 1), [(5, 1)])

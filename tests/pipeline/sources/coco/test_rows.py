@@ -316,7 +316,7 @@ def test_pictures_that_are_elsewhere_are_refused_before_planning(coco: Path) -> 
         rows_of(coco)
 
 
-def test_what_was_missing_may_be_had_again(coco: Path) -> None:
+def test_pictures_that_were_missing_may_be_tried_again(coco: Path) -> None:
     rows, _ = rows_of(coco)
     gone = coco / SPLIT / rows[2].location
     data = gone.read_bytes()

@@ -79,7 +79,7 @@ def test_other_metadata_is_refused_on_a_rerun(change: str, tmp_path: Path) -> No
 
 
 def test_a_value_that_changed_in_place_shows_in_the_footer(tmp_path: Path) -> None:
-    """Same name, size, and number of rows; least and greatest values stand in the footer."""
+    """Same name, size, and number of rows; the footer holds least and greatest values."""
     path = tmp_path / "m.parquet"
     digests = set()
     for score in (6.5, 6.25):

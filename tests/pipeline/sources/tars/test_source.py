@@ -1,4 +1,4 @@
-"""Tars as a source: every sample of every tar, under its own key where that can be, and what it was told of it."""
+"""Tars as a source: every sample of every tar, under its own key where possible, with all that is known of it."""
 
 from __future__ import annotations
 
