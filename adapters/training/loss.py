@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from t2i_shards.adapters.base import Base, PromptEmbeds
+from t2i_shards.adapters.base import Base, Features, PromptEmbeds
 from t2i_shards.adapters.base.load import DTYPES
 from t2i_shards.adapters.options import Precision
 from t2i_shards.adapters.training.batch import Batch, scale_control_images, scale_pictures
@@ -28,8 +28,8 @@ def uniform(u: torch.Tensor, steps: int) -> torch.Tensor:
 SCHEDULES: dict[Schedule, Callable[[torch.Tensor, int], torch.Tensor]] = {"cubic": cubic, "uniform": uniform}
 
 
-Network = Callable[[torch.Tensor], list[torch.Tensor]]
-"""An adapter, or what wraps it."""
+Network = Callable[[torch.Tensor], Features]
+"""An adapter, or what wraps it: conditions -> what guides the base."""
 
 
 @dataclass(frozen=True)

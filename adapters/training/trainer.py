@@ -60,8 +60,8 @@ IN_A_ROW = 10
 """Steps in a row that could not be taken end a training: no step after them would be taken either."""
 
 
-def train(config: TrainConfig, on_step: OnStep | None = None) -> TrainSummary:
-    """Train to the last step, and prove that the base has not changed.
+def train(config: TrainConfig, on_step: OnStep | None = None, base: Base | None = None) -> TrainSummary:
+    """Train to the last step, and prove that the base has not changed. base: in place of the configuration's own.
 
     Under torchrun, or where torch.distributed has been set up, every worker calls this; `out` must be a folder
     that all of them see. Raises RequestError for a request that cannot be met, DamagedShard for data that is not
@@ -75,7 +75,7 @@ def train(config: TrainConfig, on_step: OnStep | None = None) -> TrainSummary:
         extents = [Extent(**extent) for extent in world.broadcast([asdict(extent) for extent in begun.begun])]
         batch, lanes = config.optimizer.batch, world.broadcast(begun.lanes)
         samples = open_samples(config.data, config.seed, batch, extents, lanes)
-        base = open_base(config.base, world.device)
+        base = base or open_base(config.base, world.device)
         check_latents(config.data, base, config.base.name)
         training = Training(config, samples, base, world)
         if world.is_main:

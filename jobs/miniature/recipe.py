@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from t2i_shards.adapters.evaluation.config import EvaluateConfig
 from t2i_shards.adapters.inference.config import Sampling
+from t2i_shards.adapters.options import AdapterName
 from t2i_shards.adapters.training.config import (
     BaseConfig,
     ComputeConfig,
     OptimizerConfig,
     RecordConfig,
+    Schedule,
     TextCacheConfig,
     TrainConfig,
 )
@@ -38,15 +40,23 @@ def describe_recipe() -> dict[str, Any]:
     return {"sampling": SAMPLING.record(), "optimizer": asdict(OPTIMIZER), "base": networks}
 
 
-def plan_training(condition: Name, root: Path, run: Path, steps: int) -> TrainCommand:
+def plan_training(
+    condition: Name,
+    root: Path,
+    run: Path,
+    steps: int,
+    adapter: AdapterName = "base",
+    timesteps: Schedule = OPTIMIZER.timesteps,
+) -> TrainCommand:
     """Of an adapter, on the scenes in `root`, whose latents are there."""
     return TrainCommand(
         TrainConfig(
             data=DataConfig((str(root),), condition, latents="latents"),
             out=run,
             base=BaseConfig("mini"),
+            adapter=adapter,
             steps=steps,
-            optimizer=OPTIMIZER,
+            optimizer=replace(OPTIMIZER, timesteps=timesteps),
             texts=TextCacheConfig(run.parent / "texts"),
             record=RecordConfig(validate_every=200),
             compute=ComputeConfig(threads=1),

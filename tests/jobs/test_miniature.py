@@ -1,18 +1,31 @@
-"""The miniature's table: errors and their intervals out of evaluations, a row that is done is not made again."""
+"""The miniature's table: errors and their intervals, and that a row that is done is not made again."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from t2i_shards.adapters.evaluation.interval import Counts
 from t2i_shards.adapters.evaluation.report import ANOTHER, CEILING, FOLLOWS_ANOTHER, OWN_PICTURE, WITH, WITHOUT
+from t2i_shards.extractors.registry import format_of
+from t2i_shards.jobs import miniature
 from t2i_shards.jobs.__main__ import parse
 from t2i_shards.jobs.miniature import MiniatureCommand
-from t2i_shards.jobs.miniature.recipe import describe_recipe
+from t2i_shards.jobs.miniature.composition import choose_pairs
+from t2i_shards.jobs.miniature.edit import choose_local
+from t2i_shards.jobs.miniature.finding import Finding, find
+from t2i_shards.jobs.miniature.further_table import further_lines
+from t2i_shards.jobs.miniature.recipe import NAMES, describe_recipe
+from t2i_shards.jobs.miniature.row import Case, Row, each_alone
+from t2i_shards.jobs.miniature.rows import ALL, FURTHER, choose_rows
 from t2i_shards.jobs.miniature.table import table_lines
+from t2i_shards.jobs.miniature.workshop import Workshop
 from t2i_shards.pipeline.errors import RequestError
 
 TITLES = (WITH, WITHOUT, ANOTHER, FOLLOWS_ANOTHER, CEILING, OWN_PICTURE)
@@ -49,28 +62,135 @@ def test_a_measure_that_is_undefined_is_no_traceback() -> None:
     assert "nan" in table_lines([undefined])[2]
 
 
-def test_a_row_that_is_done_is_not_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    command = parse(f"miniature --out {tmp_path} --conditions sketch --samples 8 --scenes 9 --steps 7".split())
+def counts(*hits: int) -> Counts:
+    """Of scenes with ten edges each, of which so many are found and right."""
+    fidelity = format_of("sketch").fidelity
+    assert fidelity is not None
+    edges = np.zeros((8, 8), np.uint8)
+    edges[3] = 255
+    per_sample = [fidelity.count(edges if hit else np.zeros_like(edges), edges) for hit in hits]
+    return Counts(np.stack(per_sample), fidelity.evaluate)
+
+
+def test_a_finding_is_an_error_and_its_share_of_text_alones() -> None:
+    found = find("with", "sketch", counts(1, 1, 1, 0), counts(1, 0, 0, 0), {"parameters": 7})
+    assert found.error is not None
+    assert found.error[0] == pytest.approx(1 / 7)
+    assert found.share is not None
+    assert found.share[0] == pytest.approx(1 / 7 / (3 / 5))
+    assert found.share[1] <= found.share[0] <= found.share[2]
+    nothing = find("text alone", "sketch", counts(0), counts(1))
+    assert (nothing.error, nothing.share) == ((1, 1, 1), None)
+
+
+def test_rows_are_numbers_and_ranges() -> None:
+    assert choose_rows(("1-3", "8")) == {1, 2, 3, 8}
+    assert choose_rows(MiniatureCommand().rows) == ALL == set(range(1, 12))
+    for wrong in (("0",), ("12",), ("3-1",), ("1-",), ("x",), ("-1",), ()):
+        with pytest.raises(RequestError, match="--rows must"):
+            choose_rows(wrong)
+
+
+def test_which_conditions_the_rows_are_about() -> None:
+    assert [each.number for each in FURTHER] == list(range(4, 12))
+    assert choose_pairs(NAMES) == [("depth", "keypose"), ("sketch", "color")]
+    assert choose_pairs(("sketch", "depth", "color")) == [("sketch", "color")]
+    assert choose_local(NAMES) == [("sketch",), ("depth",), ("keypose",), ("seg",)]
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, Case]]:
+    """What was made of two rows that take no time, in order; the scenes are there."""
+    calls: list[tuple[int, Case]] = []
+
+    def toy(number: int) -> Row:
+        def make(workshop: Workshop, case: Case) -> Sequence[Finding]:
+            calls.append((number, case))
+            if len(calls) == 2:
+                raise KeyboardInterrupt
+            return [Finding(f"call {len(calls)}", case[0], (0.5, 0.4, 0.6), None, {"parameters": 1234.0})]
+
+        return Row(number, f"row {number}", each_alone, make)
+
+    monkeypatch.setattr(miniature, "FURTHER", (toy(4), toy(5)))
+    monkeypatch.setattr(Workshop, "prepare", lambda self: None)
+    return calls
+
+
+def test_what_is_done_is_not_made_again_and_stays_in_the_table(
+    made: list[tuple[int, Case]], tmp_path: Path
+) -> None:
+    words = f"miniature --out {tmp_path} --conditions sketch depth --rows 4-5 --samples 8 --steps 7"
+    command = parse(words.split())
     assert isinstance(command, MiniatureCommand)
-    monkeypatch.setattr(MiniatureCommand, "_do", lambda self, asked: None)
-    done = row("sketch", "edge_f1", *[0.5] * 6)
-    done["asked"] = {
-        "condition": "sketch",
-        "scenes": 9,
-        "steps": 7,
-        "samples": 8,
-        "seeds": 3,
-        **describe_recipe(),
+    with pytest.raises(KeyboardInterrupt):
+        command.run()
+    first = (tmp_path / "table.md").read_text()
+    assert "call 1" in first
+    command.run()
+    sketch, depth = ("sketch",), ("depth",)
+    assert made == [(4, sketch), (4, depth), (4, depth), (5, sketch), (5, depth)]
+    table = (tmp_path / "table.md").read_text()
+    replace(command, rows=("5",), conditions=("depth",)).run()
+    assert (tmp_path / "table.md").read_text() == table
+    assert len(made) == 5
+    assert "| sketch | call 1 | 0.500 [0.400, 0.600] | — | parameters 1,234 |" in table
+    assert table.count("call ") == 4
+    assert list(json.loads((tmp_path / "table.json").read_text())["further"]) == ["4", "5"]
+
+
+def test_what_is_asked_for_otherwise_is_made_anew(made: list[tuple[int, Case]], tmp_path: Path) -> None:
+    command = MiniatureCommand(tmp_path, ("4",), ("sketch",), steps=7)
+    command.run()
+    made.append((0, ()))  # the second call is the one that is interrupted
+    replace(command, steps=8).run()
+    replace(command, few=9).run()
+    assert [number for number, _ in made] == [4, 0, 4, 4]
+    part = tmp_path / "rows" / "04-sketch.json"
+    part.write_text(part.read_text()[:40])
+    replace(command, few=9).run()
+    assert len(made) == 5
+
+
+def test_the_lines_of_a_row() -> None:
+    part = {
+        "asked": {"samples": 8, "steps": 1500},
+        "cpu_hours": 0.25,
+        "findings": [Finding("tiny", "sketch", None, (0.5, 0.4, 0.61), {"GFLOP": 1.25}).record()],
     }
-    (tmp_path / "rows").mkdir()
-    (tmp_path / "rows" / "sketch.json").write_text(json.dumps(done))
-    summary = command.run()
-    assert summary.record["rows"] == [done]
-    assert json.loads((tmp_path / "table.json").read_text()) == {"rows": [done]}
-    assert (tmp_path / "table.md").read_text().splitlines() == table_lines([done])
+    lines = further_lines(FURTHER[2], [part, part])
+    assert lines[0] == "### 6. sizes of the adapter"
+    assert lines[4] == lines[5] == "| sketch | tiny | — | 0.500 [0.400, 0.610] | GFLOP 1.25 |"
+    assert "8 held-out scenes, one seed; 1,500 steps; 0.50 CPU hours" in lines[-1]
 
 
-@pytest.mark.parametrize("asked", [{"steps": 0}, {"samples": 1}, {"conditions": ()}])
+@pytest.mark.parametrize(
+    "asked", [{"steps": 0}, {"samples": 1}, {"few": 1}, {"conditions": ()}, {"rows": ("12",)}]
+)
 def test_what_cannot_be_is_refused(asked: dict[str, Any]) -> None:
     with pytest.raises(RequestError):
         MiniatureCommand(**asked)
+
+
+@pytest.mark.soak
+def test_the_whole_command_in_small(tmp_path: Path) -> None:
+    """All rows of two conditions, from nothing to the table; the second time nothing is made."""
+    words = "--conditions sketch color --scenes 24 --steps 2 --samples 4 --few 4 --seeds 1 --engine local"
+    command = parse(["miniature", "--out", str(tmp_path), *words.split()])
+    summary = command.run()
+    assert [each["asked"]["condition"] for each in summary.record["rows"]] == ["sketch", "color"]
+    further = summary.record["further"]
+    assert list(further) == [str(number) for number in range(4, 12)]
+    assert {number for number, parts in further.items() if len(parts) == 1} == {"4", "10"}
+    findings = [finding for parts in further.values() for part in parts for finding in part["findings"]]
+    assert all(finding["error"] for finding in findings)
+    (edited,) = (finding for finding in findings if "pixels changed outside" in finding["more"])
+    assert edited["more"]["pixels changed outside"] == 0
+    controlnet = next(finding for finding in findings if finding["what"] == "ControlNet")
+    alone = next(finding for finding in findings if finding["what"] == "text alone" and finding["more"])
+    assert controlnet["more"]["GFLOP a picture"] > 1.2 * alone["more"]["GFLOP a picture"]
+    sheets = {path.name for path in tmp_path.glob("*.png")}
+    assert sheets >= {"sketch.png", "04-sketch-color.png", "05-color.png", "10-sketch.png", "11-color.png"}
+    files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.png")}
+    assert command.run().record == summary.record
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.png")} == files

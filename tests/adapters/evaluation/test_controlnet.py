@@ -92,6 +92,20 @@ def test_pictures_are_those_of_diffusers_pipeline(mini: StableDiffusion, folder:
     assert np.abs(ours - without).max() > 20
 
 
+@pytest.mark.parametrize("name", ["tiny", "tiny_xl"])
+def test_one_that_has_learnt_nothing_changes_nothing(name: str, request: pytest.FixtureRequest) -> None:
+    """Of both families; where it has learnt something, SDXL's size and pooled caption reach it as well."""
+    base: StableDiffusion = request.getfixturevalue(name)
+    network = ControlNetModel.from_unet(base.unet).requires_grad_(False)
+    check_controlnet(base, network, "--controlnet X")
+    control = Control(network, torch.rand(1, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(1)))
+    asked: Any = [base, [], ["a disc"], [5], (SIZE, SIZE), Sampling(1, 1)]
+    without = generate(*asked)
+    assert np.array_equal(generate(*asked, control=control), without)
+    torch.nn.init.normal_(network.controlnet_mid_block.weight, generator=torch.Generator().manual_seed(0))
+    assert not np.array_equal(generate(*asked, control=control), without)
+
+
 def test_a_controlnet_has_the_table_of_an_adapter(root: str, folder: Path, tmp_path: Path) -> None:
     evaluation = evaluate(ask(root, tmp_path, controlnet=folder), networks=TOYS)
     with_, without = (next(row for row in evaluation.rows if row.title == title) for title in (WITH, WITHOUT))

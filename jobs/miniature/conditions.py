@@ -1,0 +1,52 @@
+"""Rows 1 to 3 of a condition: text alone, with its adapter, and with another scene's condition."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from t2i_shards.extractors.atomic import write_file, write_json
+from t2i_shards.jobs.evaluate import EvaluateCommand
+from t2i_shards.jobs.miniature.recipe import Name, plan_evaluation, plan_training
+from t2i_shards.jobs.miniature.row import read_part
+from t2i_shards.jobs.miniature.workshop import Workshop
+
+
+def find_condition(workshop: Workshop, condition: Name) -> Mapping[str, Any] | None:
+    """What was made as it is asked for now; None where there is none."""
+    found = read_part(_file(workshop, condition))
+    return found if found is not None and found["asked"] == _ask(workshop, condition) else None
+
+
+def make_condition(workshop: Workshop, condition: Name) -> Mapping[str, Any]:
+    """Train and evaluate, unless just that was done."""
+    done = find_condition(workshop, condition)
+    if done is not None:
+        return done
+    run, out = workshop.run_of(condition), workshop.out / condition
+    started = time.process_time()
+    workshop.do(plan_training(condition, workshop.learnt, run, workshop.steps))
+    trained = time.process_time() - started
+    config = plan_evaluation(condition, workshop.held_out, run, out, workshop.samples, workshop.seeds)
+    record = dict(EvaluateCommand(config).run().record)
+    seconds = {"training": trained, "evaluation": time.process_time() - started - trained}
+    hours = {name: value / 3600 for name, value in seconds.items()}
+    row = {"asked": _ask(workshop, condition), "cpu_hours": hours, **record}
+    write_json(_file(workshop, condition), row)
+    write_file(workshop.out / f"{condition}.png", (out / "sheet.png").read_bytes())
+    return row
+
+
+def _file(workshop: Workshop, condition: Name) -> Path:
+    return workshop.out / "rows" / f"{condition}.json"
+
+
+def _ask(workshop: Workshop, condition: Name) -> dict[str, Any]:
+    return {
+        "condition": condition,
+        **workshop.asked(),
+        "samples": workshop.samples,
+        "seeds": workshop.seeds,
+    }

@@ -1,0 +1,120 @@
+"""Row 11: a ControlNet that was trained on the same samples, in the same order, with the same noise."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from t2i_shards.jobs.miniature.finding import Finding, find
+from t2i_shards.jobs.miniature.painting import TEXT_ALONE, Way, count, generate_some, paint, show
+from t2i_shards.jobs.miniature.recipe import Name, plan_training
+from t2i_shards.jobs.miniature.row import Case, Row, each_alone
+from t2i_shards.jobs.miniature.workshop import Workshop
+
+if TYPE_CHECKING:
+    from diffusers import ControlNetModel
+    from torch import Tensor
+
+    from t2i_shards.adapters.training.batch import Batch
+    from t2i_shards.adapters.training.trainer import Training
+
+RATE = 1e-3
+"""Learning rate of the ControlNet: that of the UNet of which it is a copy."""
+TIMED = 4
+"""Pictures of which the cost is measured."""
+
+
+def compare_controlnet(workshop: Workshop, case: Case) -> Sequence[Finding]:
+    (condition,) = case
+    adapter = workshop.train(condition)
+    controlnet = train_controlnet(workshop, condition)
+    ways = {
+        "text alone": (TEXT_ALONE, None),
+        "adapter": (Way({condition: adapter}), adapter),
+        "ControlNet": (Way(controlnet={condition: controlnet}), controlnet),
+    }
+    made = {what: paint(workshop, way) for what, (way, _) in ways.items()}
+    show(workshop, f"11-{condition}", case, made)
+    alone = count(workshop, condition, made["text alone"])
+    findings = []
+    for what, (way, network) in ways.items():
+        parameters = sum(tensor.numel() for tensor in network.parameters()) if network is not None else 0
+        cost = {"parameters": parameters, **measure_cost(workshop, way, condition)}
+        findings.append(find(what, condition, count(workshop, condition, made[what]), alone, cost))
+    return findings
+
+
+def measure_cost(workshop: Workshop, way: Way, condition: Name) -> dict[str, float]:
+    """Of a picture: floating-point operations as torch counts them, and CPU seconds."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter:
+        generate_some(workshop, way, condition, 1)
+    started = time.process_time()
+    generate_some(workshop, way, condition, TIMED)
+    seconds = (time.process_time() - started) / TIMED
+    return {"GFLOP a picture": counter.get_total_flops() / 1e9, "CPU seconds a picture": seconds}
+
+
+def train_controlnet(workshop: Workshop, condition: Name) -> ControlNetModel:
+    """Trained unless it was; it goes on from its checkpoint."""
+    import torch
+    from diffusers import ControlNetModel
+
+    from t2i_shards.adapters.model.controlnet import read_controlnet
+    from t2i_shards.extractors.atomic import commit_folder
+    from t2i_shards.extractors.batch import fixed_threads
+    from t2i_shards.extractors.registry import format_of
+    from t2i_shards.jobs.mini_weights.loop import Course, learn
+
+    run = workshop.run_of(condition, "controlnet")
+    if (run / "controlnet").is_dir():
+        return read_controlnet(run / "controlnet")
+    with fixed_threads(1), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        training = _open_training(workshop, condition)
+        network = ControlNetModel.from_unet(
+            workshop.base.unet, conditioning_channels=format_of(condition).channels
+        ).train()
+        course = Course("ControlNet", run / "controlnet.pt", workshop.steps, lambda step: RATE)
+        optimizer = torch.optim.Adam(network.parameters(), RATE)
+        learn(network, optimizer, _make_loss(training, network), course, workshop.say)
+    with commit_folder(run / "controlnet") as folder:
+        network.save_pretrained(folder)
+    return read_controlnet(run / "controlnet")
+
+
+def _open_training(workshop: Workshop, condition: Name) -> Training:
+    """The adapter's own training, of which the data and the objective are used."""
+    from t2i_shards.adapters.training.data import open_samples
+    from t2i_shards.adapters.training.extents import find_begun
+    from t2i_shards.adapters.training.trainer import Training
+
+    run = workshop.run_of(condition, "controlnet")
+    config = plan_training(condition, workshop.learnt, run, workshop.steps).config
+    lanes = find_begun(config).lanes
+    samples = open_samples(config.data, config.seed, config.optimizer.batch, lanes=lanes)
+    return Training(config, samples, workshop.base)
+
+
+def _make_loss(training: Training, network: ControlNetModel) -> Callable[[int], Mapping[str, Tensor]]:
+    """Of a step: that of the adapter's training in the same step."""
+    from t2i_shards.adapters.base import Control
+    from t2i_shards.adapters.training.loader import MicroBatches, load_batches
+
+    batches: Iterator[Batch] | None = None
+
+    def loss(step: int) -> Mapping[str, Any]:
+        nonlocal batches
+        if batches is None:  # a resumed training begins where it stopped
+            seed = training.config.seed
+            order = MicroBatches(training.stream, training.crop_config, seed, training.rank_batch, step)
+            batches = load_batches(order, 0, training.world)
+        noisy = training.objective.add_noise(next(batches))
+        return {"error": training.objective.loss(lambda seen: Control(network, seen), noisy)}
+
+    return loss
+
+
+CONTROLNET = Row(11, "ControlNet, trained on the same samples", each_alone, compare_controlnet)

@@ -1,0 +1,105 @@
+"""Row 10: an edit inside a mask, by the condition and the caption of another scene."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from t2i_shards.extractors.registry import format_of
+from t2i_shards.jobs.miniature.finding import Finding, find
+from t2i_shards.jobs.miniature.painting import show
+from t2i_shards.jobs.miniature.recipe import SAMPLING, Name
+from t2i_shards.jobs.miniature.row import Case, Row
+from t2i_shards.jobs.miniature.workshop import Workshop
+
+if TYPE_CHECKING:
+    from t2i_shards.adapters.evaluation.interval import Counts
+    from t2i_shards.adapters.model.adapter import Adapter
+
+WINDOW = slice(48, 112), slice(32, 96)
+"""Rows and columns of the mask, where the things of a scene are."""
+
+
+def choose_local(conditions: Sequence[Name]) -> Sequence[Case]:
+    """Colour is left out: its cells are as large as the mask."""
+    return [(condition,) for condition in conditions if not format_of(condition).from_crop]
+
+
+def edit(workshop: Workshop, case: Case) -> Sequence[Finding]:
+    (condition,) = case
+    adapter, examples = workshop.train(condition), workshop.examples(condition)
+    others = _choose_others(condition, [example.map for example in examples])
+    made = {
+        "without": [_repaint(workshop, condition, place, others[place], None) for place in range(len(examples))],
+        "edited": [_repaint(workshop, condition, place, others[place], adapter) for place in range(len(examples))],
+        "given": [examples[other].picture for other in others],
+    }
+    show(workshop, f"10-{condition}", case, made)
+    given = [examples[other].map for other in others]
+    alone, edited = (_count_inside(workshop, condition, made[way], given) for way in ("without", "edited"))
+    changed = sum(
+        _count_outside(example.picture, picture) for example, picture in zip(examples, made["edited"], strict=True)
+    )
+    return [
+        find("inside, caption alone", condition, alone),
+        find("inside, with the adapter", condition, edited, alone, {"pixels changed outside": changed}),
+    ]
+
+
+def _choose_others(condition: Name, maps: Sequence[Any]) -> list[int]:
+    """For each scene the next one whose condition shows something inside."""
+    form, number = format_of(condition), len(maps)
+    shows = [not form.is_blank(form.crop(each, WINDOW)) for each in maps]
+    return [
+        next((other % number for other in range(place + 1, place + number) if shows[other % number]), place)
+        for place in range(number)
+    ]
+
+
+def _repaint(workshop: Workshop, condition: Name, place: int, other: int, adapter: Adapter | None) -> np.ndarray:
+    """uint8 (S, S, 3). adapter: sees the scene's own condition outside the mask and the other's inside."""
+    from t2i_shards.adapters.evaluation.example import seed_of
+    from t2i_shards.adapters.inference.control_images import to_control_image
+    from t2i_shards.adapters.inference.inpaint import prepare_inpainting
+    from t2i_shards.adapters.inference.sampler import generate
+    from t2i_shards.adapters.model.compose import AdapterInput
+
+    own, another = (workshop.examples(condition)[index] for index in (place, other))
+    mask = np.zeros(own.picture.shape[:2], bool)
+    mask[WINDOW] = True
+    inputs = []
+    if adapter is not None:
+        seen = np.where(mask[..., None], another.control_image, own.control_image)
+        inputs.append(AdapterInput(adapter, to_control_image(seen, adapter.config.in_channels, condition)))
+    inpainting = prepare_inpainting(workshop.base, own.picture, mask)
+    size, seeds = own.picture.shape[:2], [seed_of(0, own.key)]
+    (picture,) = generate(workshop.base, inputs, [another.caption], seeds, size, SAMPLING, inpainting=inpainting)
+    return np.asarray(picture)
+
+
+def _count_inside(
+    workshop: Workshop, condition: Name, pictures: Sequence[np.ndarray], given: Sequence[Any]
+) -> Counts:
+    from t2i_shards.adapters.evaluation.fidelity import extract_again
+    from t2i_shards.adapters.evaluation.interval import Counts
+
+    form = format_of(condition)
+    assert form.fidelity is not None
+    found = extract_again(workshop.extract(condition), pictures)
+    rows = [
+        form.fidelity.count(form.crop(one, WINDOW), form.crop(other, WINDOW))
+        for one, other in zip(found, given, strict=True)
+    ]
+    return Counts(np.stack(rows), form.fidelity.evaluate)
+
+
+def _count_outside(before: np.ndarray, after: np.ndarray) -> int:
+    """Pixels outside the mask that are not as they were."""
+    changed = (before != after).any(axis=2)
+    changed[WINDOW] = False
+    return int(changed.sum())
+
+
+EDIT = Row(10, "an edit inside a mask", choose_local, edit)

@@ -1,0 +1,135 @@
+"""Pictures of the held-out scenes, made in one way and kept, and how far they are from their conditions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from t2i_shards.adapters.inference.config import Sampling
+from t2i_shards.jobs.miniature.recipe import SAMPLING, Name
+from t2i_shards.jobs.miniature.workshop import Workshop
+
+if TYPE_CHECKING:
+    from diffusers import ControlNetModel
+
+    from t2i_shards.adapters.base import Base
+    from t2i_shards.adapters.evaluation.interval import Counts
+    from t2i_shards.adapters.model.adapter import Adapter
+
+BATCH = 16
+SHOWN = 8
+"""Scenes on a sheet."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """How pictures are made. adapters: by the condition that each is given; none for text alone.
+
+    controlnet: in place of adapters, by its condition. base: mini when None.
+    """
+
+    adapters: Mapping[Name, Adapter] = field(default_factory=dict)
+    sampling: Sampling = SAMPLING
+    base: Base | None = None
+    controlnet: Mapping[Name, ControlNetModel] = field(default_factory=dict)
+
+
+TEXT_ALONE = Way()
+
+
+def paint(workshop: Workshop, way: Way) -> list[np.ndarray]:
+    """uint8 (S, S, 3) of each held-out scene of the workshop; those that are kept are not made again.
+
+    The noise of each scene is the same in all ways, that of `evaluate` with the seed 0.
+    """
+    from t2i_shards.adapters.base import digest_base, digest_networks
+    from t2i_shards.adapters.inference.image_folder import ImageFolder
+
+    base = way.base or workshop.base
+    conditions: list[Name] = [*way.adapters, *way.controlnet] or ["sketch"]
+    examples = {condition: workshop.examples(condition) for condition in conditions}
+    first = examples[conditions[0]]
+    digests = {
+        condition: digest_networks({"network": network})
+        for condition, network in [*way.adapters.items(), *way.controlnet.items()]
+    }
+    record = {"base": digest_base(base), "networks": digests, "batch": BATCH, **way.sampling.record()}
+    kept = ImageFolder(workshop.out / "pictures", record)
+    names = [example.key for example in first]
+    for start in range(0, len(names), BATCH):
+        places = range(start, min(start + BATCH, len(names)))
+        if all(kept.has(names[place]) for place in places):
+            continue
+        pictures = _generate(base, way, examples, places, BATCH)
+        for place, picture in zip(places, pictures, strict=True):
+            kept.write(names[place], picture)
+    return [kept.read(name) for name in names]
+
+
+def generate_some(workshop: Workshop, way: Way, condition: Name, number: int) -> np.ndarray:
+    """The first scenes' pictures, all at once; they are not kept."""
+    examples = {condition: workshop.examples(condition)}
+    return _generate(way.base or workshop.base, way, examples, range(number), number)
+
+
+def _generate(
+    base: Base, way: Way, examples: Mapping[Name, Sequence[Any]], places: range, batch: int
+) -> np.ndarray:
+    import torch
+
+    from t2i_shards.adapters.base import Control
+    from t2i_shards.adapters.evaluation.example import seed_of
+    from t2i_shards.adapters.inference.control_images import to_control_image
+    from t2i_shards.adapters.inference.sampler import generate
+    from t2i_shards.adapters.model.compose import AdapterInput
+
+    def see(condition: Name, channels: int) -> torch.Tensor:
+        images = [examples[condition][place].control_image for place in places]
+        return torch.cat([to_control_image(image, channels, condition) for image in images])
+
+    first = next(iter(examples.values()))
+    side = first[0].picture.shape[0]
+    inputs = [
+        AdapterInput(adapter, see(condition, adapter.config.in_channels), name=condition)
+        for condition, adapter in way.adapters.items()
+    ]
+    controls = [
+        Control(network, see(condition, int(network.config.conditioning_channels)))
+        for condition, network in way.controlnet.items()
+    ]
+    return generate(
+        base,
+        inputs,
+        [first[place].caption for place in places],
+        [seed_of(0, first[place].key) for place in places],
+        (side, side),
+        way.sampling,
+        control=next(iter(controls), None),
+        batch=batch,
+    )
+
+
+def count(workshop: Workshop, condition: Name, pictures: Sequence[np.ndarray]) -> Counts:
+    """How the pictures of the held-out scenes follow the scenes' own condition."""
+    from t2i_shards.adapters.evaluation.fidelity import count_fidelity
+
+    maps = [example.map for example in workshop.examples(condition)]
+    (counts,) = count_fidelity(condition, [maps], pictures, workshop.extract(condition))
+    return counts
+
+
+def show(workshop: Workshop, name: str, conditions: Sequence[Name], made: Mapping[str, Sequence[Any]]) -> None:
+    """OUT/NAME.png: a row for each of the first scenes, with its conditions, its pictures and its own picture."""
+    from t2i_shards.adapters.evaluation.grid import lay_out
+    from t2i_shards.extractors.atomic import write_file
+    from t2i_shards.extractors.maps import png
+
+    rows = []
+    for place, example in enumerate(workshop.examples(conditions[0])[:SHOWN]):
+        seen = [workshop.examples(condition)[place].control_image for condition in conditions]
+        given = [np.broadcast_to(image, example.picture.shape) for image in seen]
+        rows.append([*given, *(pictures[place] for pictures in made.values()), example.picture])
+    write_file(workshop.out / f"{name}.png", png.encode_rgb(lay_out(rows, [*conditions, *made, "true picture"])))

@@ -1,0 +1,75 @@
+"""A row of the miniature: what it needs, how it is made, and that it is made once."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from t2i_shards.extractors.atomic import write_json
+from t2i_shards.jobs.miniature.finding import Finding
+from t2i_shards.jobs.miniature.recipe import Name
+from t2i_shards.jobs.miniature.workshop import Workshop
+
+Case = tuple[Name, ...]
+"""The conditions that a part of a row is about."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """cases: of the conditions asked for, those that the row has parts about. make: a part's findings."""
+
+    number: int
+    title: str
+    cases: Callable[[Sequence[Name]], Sequence[Case]]
+    make: Callable[[Workshop, Case], Sequence[Finding]]
+
+
+def each_alone(conditions: Sequence[Name]) -> Sequence[Case]:
+    return [(condition,) for condition in conditions]
+
+
+def find_part(row: Row, workshop: Workshop, case: Case) -> Mapping[str, Any] | None:
+    """A part that was made as it is asked for now; None where there is none."""
+    found = read_part(_file(row, workshop, case))
+    return found if found is not None and found["asked"] == _ask(row, workshop, case) else None
+
+
+def make_part(row: Row, workshop: Workshop, case: Case) -> Mapping[str, Any]:
+    """Make a part, unless it was made."""
+    done = find_part(row, workshop, case)
+    if done is not None:
+        return done
+    started = time.process_time()
+    findings = row.make(workshop, case)
+    made = {
+        "asked": _ask(row, workshop, case),
+        "cpu_hours": (time.process_time() - started) / 3600,
+        "findings": [finding.record() for finding in findings],
+    }
+    write_json(_file(row, workshop, case), made)
+    workshop.say(f"row {row.number}, {row.title}: {' + '.join(case)} done")
+    return made
+
+
+def read_part(path: Path) -> dict[str, Any] | None:
+    """What this command wrote; None where there is no file, or another one."""
+    try:
+        part: dict[str, Any] = json.loads(path.read_text())
+    except (FileNotFoundError, ValueError):
+        return None
+    return part if isinstance(part, dict) and "asked" in part else None
+
+
+def _file(row: Row, workshop: Workshop, case: Case) -> Path:
+    return workshop.out / "rows" / f"{row.number:02d}-{'-'.join(case)}.json"
+
+
+def _ask(row: Row, workshop: Workshop, case: Case) -> dict[str, Any]:
+    """JSON-able, and all that decides the part."""
+    asked = {"row": row.number, "case": list(case), **workshop.asked(), "samples": workshop.few}
+    plain: dict[str, Any] = json.loads(json.dumps(asked))
+    return plain

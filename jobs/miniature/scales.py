@@ -1,0 +1,44 @@
+"""Row 8: features for fewer scales of the UNet's way down; adapters are trained and used so."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from t2i_shards.jobs.miniature.finding import Finding, find
+from t2i_shards.jobs.miniature.painting import TEXT_ALONE, Way, count, paint, show
+from t2i_shards.jobs.miniature.recipe import Name, plan_training
+from t2i_shards.jobs.miniature.row import Case, Row, each_alone
+from t2i_shards.jobs.miniature.workshop import Workshop
+
+if TYPE_CHECKING:
+    import numpy as np
+
+SCALES = (4, 3, 2, 1)
+
+
+def compare_scales(workshop: Workshop, case: Case) -> Sequence[Finding]:
+    (condition,) = case
+    alone = count(workshop, condition, paint(workshop, TEXT_ALONE))
+    made, findings = {}, []
+    for scales in SCALES:
+        made[f"{scales} of 4"] = pictures = _paint_with(workshop, condition, scales)
+        findings.append(find(f"{scales} of 4 scales", condition, count(workshop, condition, pictures), alone))
+    show(workshop, f"08-{condition}", case, made)
+    return findings
+
+
+def _paint_with(workshop: Workshop, condition: Name, scales: int) -> Sequence[np.ndarray]:
+    if scales == max(SCALES):
+        return paint(workshop, Way({condition: workshop.train(condition)}))
+    from t2i_shards.adapters.model.convert import read_adapter
+    from t2i_shards.adapters.training.trainer import train
+    from t2i_shards.jobs.miniature.shallow import make_shallow
+
+    base, run = make_shallow(workshop.base, scales), workshop.run_of(condition, f"scales{scales}")
+    summary = train(plan_training(condition, workshop.learnt, run, workshop.steps).config, base=base)
+    workshop.say(f"{run}: {summary.steps} steps, {summary.new_steps} of them now")
+    return paint(workshop, Way({condition: read_adapter(run / "adapter")}, base=base))
+
+
+ENCODER_SCALES = Row(8, "scales of the encoder", each_alone, compare_scales)
