@@ -13,7 +13,8 @@ from PIL import Image
 
 from t2i_shards.extractors.maps.palette import UNLABELLED
 from t2i_shards.extractors.registry import format_of
-from t2i_shards.jobs.ingest import IngestOptions, IngestTars
+from t2i_shards.jobs.ingest import IngestTars
+from t2i_shards.jobs.ingest_flow import IngestOptions
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
 from t2i_shards.pipeline.dataset.provenance import read_provenance
 from t2i_shards.pipeline.errors import RequestError
@@ -21,7 +22,8 @@ from t2i_shards.pipeline.image.geometry import Geometry
 from t2i_shards.pipeline.image.stored import decode_rgb
 from t2i_shards.pipeline.sources.tars.maps import MapColumn, parse_columns, place_map
 from t2i_shards.pipeline.sources.tars.source import TarsSource
-from t2i_shards.pipeline.stages.ingest import Ingest, claim_truths, plan_dataset
+from t2i_shards.pipeline.stages.ingest import plan_dataset
+from tests.faults.toys import fill
 from tests.pipeline.image.pictures import gradient, save
 from tests.pipeline.sources.tars.toys import planned, write_tar
 
@@ -50,9 +52,8 @@ def make(folder: Path, members: dict[str, Any], *columns: str, size: int = 64) -
     write_tar(folder / "in/1.tar", members)
     source = TarsSource(str(folder / "in"), columns=parse_columns(columns))
     dataset = plan_dataset(str(folder / "root"), source, Geometry(size), 10)
-    stage = Ingest(dataset, source, claim_truths(dataset, source, tuple(source.truths())))
-    stage.setup()
-    return dataset, dict(stage(0).receipts)
+    [made] = fill(dataset, source, tuple(source.truths()))
+    return dataset, dict(made.receipts)
 
 
 def test_maps_of_the_pictures_size_are_kept_to_the_bit(tmp_path: Path) -> None:
