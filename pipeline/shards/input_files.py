@@ -7,13 +7,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from t2i_shards.extractors.regular import open_regular
+from t2i_shards.pipeline.plain import hide_secrets
 from t2i_shards.pipeline.shards.filesystem import open_filesystem
 from t2i_shards.pipeline.shards.naming import check_path
 from t2i_shards.pipeline.shards.remote_read import translate_errors
 
+NO_RANGES = "its server must answer requests for parts of a file (Range), and does not; fetch it and name the copy"
+"""Of a file that has to be read from several places."""
 READ_AHEAD = 1 << 20
 """Bytes that are asked for at once where a file lies far away and is read in its order."""
 
@@ -57,7 +60,7 @@ class Pattern:
             if _is_wild(self.pattern):
                 found = fs.glob(place, detail=True)
             elif place.lower().endswith(self.endings):
-                found = {place: fs.info(place)} if fs.exists(place) else {}
+                found = self._find_one(fs, place)
             else:
                 found = fs.find(place, detail=True)
                 found = {path: info for path, info in found.items() if path.lower().endswith(self.endings)}
@@ -69,6 +72,17 @@ class Pattern:
                 files.append(InputFile(name, path, info["size"], partial(fs.open, path, "rb", cache_type="none")))
         return files
 
+    def _find_one(self, fs: Any, place: str) -> dict[str, Any]:
+        try:
+            return {place: fs.info(place)}
+        except FileNotFoundError as error:
+            cause = error.__cause__
+            of_network = isinstance(cause, OSError) or type(cause).__module__.startswith("aiohttp")
+            if of_network and getattr(cause, "status", None) not in (404, 410):
+                # So fsspec reports every failure of a web server.
+                raise ConnectionError(f"cannot reach {hide_secrets(self.pattern)}: {cause}") from error
+            return {}
+
     def open(self, name: str) -> BinaryIO:
         """One of the files, to read in its order. Raises RequestError, OSError."""
         check_path(self.base, name)
@@ -78,6 +92,11 @@ class Pattern:
         with translate_errors(self.base):
             file: BinaryIO = fs.open(f"{base}/{name}", "rb", cache_type="readahead", block_size=READ_AHEAD)
             return file
+
+
+def has_no_ranges(error: Exception) -> bool:
+    """Whether this was raised for a file that can only be read from its start to its end, as fsspec says it."""
+    return isinstance(error, ValueError) and "seek streaming" in str(error)
 
 
 def _is_wild(text: str) -> bool:

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.parquet_footer import RowGroup
+from t2i_shards.pipeline.shards.input_files import NO_RANGES, has_no_ranges
 from t2i_shards.pipeline.shards.parquet import choose_batch, load_footer
 from t2i_shards.pipeline.sources.tables.text_table import parse_number
 
@@ -98,6 +99,10 @@ def refuse_damage(path: str) -> Iterator[None]:
             raise  # the disk's or the network's own word, not pyarrow's about the content
         line = " ".join(str(error).split())[:300]
         raise RequestError(f"{path}: must be an undamaged parquet file ({line})") from None
+    except ValueError as error:
+        if has_no_ranges(error):
+            raise RequestError(f"{path}: {NO_RANGES}") from None
+        raise
 
 
 def is_text(kind: Any) -> bool:

@@ -18,7 +18,7 @@ from t2i_shards.extractors.records import decode_record
 from t2i_shards.pipeline.errors import Drop, RequestError
 from t2i_shards.pipeline.image.decode import WEB_FORMATS
 from t2i_shards.pipeline.scratch import make_scratch, temporary_folder
-from t2i_shards.pipeline.shards.input_files import InputFile, Pattern
+from t2i_shards.pipeline.shards.input_files import NO_RANGES, InputFile, Pattern, has_no_ranges
 from t2i_shards.pipeline.shards.receipt import to_compact_json
 from t2i_shards.pipeline.sources.base import Opener, Original, Seen, unseen
 from t2i_shards.pipeline.sources.files import (
@@ -102,8 +102,13 @@ class TarsSource:
                     yield self._make_row(file.name, sample)
                 else:
                     left_out[f"no {lacking}"] += 1
-        except NotATar as error:
-            raise RequestError(f"{file.path}: must be a tar, not packed by gzip or the like ({error})") from None
+        except ValueError as error:
+            if has_no_ranges(error):
+                raise RequestError(f"{file.path}: {NO_RANGES}") from None
+            if isinstance(error, NotATar):
+                line = f"{file.path}: must be a tar, not packed by gzip or the like ({error})"
+                raise RequestError(line) from None
+            raise
 
     def again(self, failed: Iterable[tuple[Row, str]]) -> Iterator[Row]:
         """The rows whose tar was missing or not readable, and opens now."""

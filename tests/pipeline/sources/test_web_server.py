@@ -1,0 +1,71 @@
+"""Inputs on a web server: lists by name or by a glob of its page, and one line for what it cannot give."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.sources.base import Source
+from t2i_shards.pipeline.sources.laion.source import LaionSource
+from t2i_shards.pipeline.sources.table.source import TableSource
+from t2i_shards.pipeline.sources.tars.source import TarsSource
+from tests.pipeline.sources.tars.toys import JPEG, write_tar
+
+
+class WithoutRanges(SimpleHTTPRequestHandler):
+    """Python's own server knows no parts of files; this one says so."""
+
+    def end_headers(self) -> None:
+        self.send_header("Accept-Ranges", "none")
+        super().end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Quiet."""
+
+
+@pytest.fixture
+def address(tmp_path: Path) -> Iterator[str]:
+    folder = tmp_path / "web"
+    folder.mkdir()
+    pq.write_table(pa.table({"url": ["http://x/0"], "caption": ["a"]}), folder / "a.parquet")
+    for name in ("a.csv", "b.csv"):
+        (folder / name).write_text("url,caption\nhttp://x/0,a\n")
+    write_tar(folder / "a.tar", {"a.jpg": JPEG, "a.txt": "a"})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(WithoutRanges, directory=str(folder)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_lists_of_text_are_read(address: str) -> None:
+    for pattern, rows in (("a.csv", 1), ("*.csv", 2)):
+        assert len(list(LaionSource(f"{address}/{pattern}").rows(Counter()))) == rows
+
+
+@pytest.mark.parametrize(
+    ("make", "name"), [(LaionSource, "a.parquet"), (TableSource, "a.parquet"), (TarsSource, "a.tar")]
+)
+def test_a_server_without_ranges_is_said_in_one_line(
+    make: Callable[[str], Source], name: str, address: str
+) -> None:
+    line = rf"^{address}/{name}: its server must answer requests for parts of a file \(Range\), and does not"
+    with pytest.raises(RequestError, match=line):
+        list(make(f"{address}/{name}").rows(Counter()))
+
+
+@pytest.mark.parametrize("name", ["a.csv", "*.csv"])
+def test_a_server_that_is_down_is_not_one_without_the_file(name: str, address: str) -> None:
+    with pytest.raises(RequestError, match="none match"):
+        list(LaionSource(f"{address}/gone.csv").rows(Counter()))
+    with pytest.raises(OSError, match=r"Cannot connect to host 127\.0\.0\.1:9"):
+        list(LaionSource(f"http://127.0.0.1:9/{name}").rows(Counter()))
