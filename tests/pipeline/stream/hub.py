@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlparse
+from urllib.parse import parse_qs, unquote, urlparse
 
 API, TREE, FILES = "/api/datasets/me/set", "/api/datasets/me/set/tree/main/", "/datasets/me/set/resolve/main/"
 COMMIT = "0" * 40
+RANGE = re.compile(r"bytes=(\d+)-(\d+)")
 
 
 @contextmanager
@@ -26,16 +28,22 @@ def serve_folder(folder: Path) -> Iterator[tuple[str, list[str]]]:
             if path.startswith(FILES):
                 asked.append(path.removeprefix(FILES))
                 self.answer(folder / asked[-1])
-            elif path.startswith(TREE):
-                self.answer(folder / path.removeprefix(TREE))
+            elif f"{path}/".startswith(TREE):
+                self.answer(folder / path.removeprefix(TREE.rstrip("/")).strip("/"))
             elif path == API:
                 self.send({"id": "me/set", "sha": COMMIT, "private": False, "downloads": 0, "siblings": []})
             else:
                 self.send({"error": path}, 404)
 
+        def do_POST(self) -> None:
+            asked_for = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())["paths"]
+            found = [folder / path for path in asked_for if (folder / path).exists()]
+            self.send([describe(path, folder) for path in found])
+
         def answer(self, path: Path) -> None:
             if path.is_dir():
-                self.send([describe(child, folder) for child in sorted(path.glob("[!.]*"))])
+                below = path.rglob if "recursive=true" in self.path.lower() else path.glob
+                self.send([describe(child, folder) for child in sorted(below("[!.]*"))])
             elif path.is_file():
                 self.send(path.read_bytes())
             else:
@@ -43,6 +51,8 @@ def serve_folder(folder: Path) -> Iterator[tuple[str, list[str]]]:
 
         def send(self, content: Any, status: int = 200) -> None:
             data = content if isinstance(content, bytes) else json.dumps(content).encode()
+            if part := RANGE.fullmatch(self.headers.get("Range", "")):
+                status, data = 206, data[int(part[1]) : int(part[2]) + 1]
             self.send_response(status)
             self.send_header("Content-Length", str(len(data)))
             self.send_header("X-Repo-Commit", COMMIT)
