@@ -12,7 +12,6 @@ from t2i_shards.adapters.records import read_record
 from t2i_shards.extractors.atomic import create_file, write_json
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
 from t2i_shards.pipeline.errors import RequestError
-from t2i_shards.pipeline.shards.receipt import digest_receipts
 from t2i_shards.pipeline.stream import HeldOut
 
 SUMMARY = "summary.json"
@@ -70,9 +69,7 @@ def find_held_out(run: Path, dataset: Dataset) -> list[tuple[int, str]] | None:
     """(shard, key) of those of the dataset, whatever shards were added since; None if it was not trained on."""
     images = dataset.receipts(IMAGES)
     for segment in reversed(dataset.segments):
-        known = read_held_out(
-            run, digest_receipts({shard: images[shard] for shard in range(segment.numbers.stop)})
-        )
+        known = read_held_out(run, images.within(0, segment.numbers.stop).digest)
         if known is not None:
             return known
     return None

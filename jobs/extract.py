@@ -11,7 +11,8 @@ import tyro
 from t2i_shards.extractors.batch import DEVICES
 from t2i_shards.jobs.command import EngineOptions, Summary, summarise
 from t2i_shards.jobs.progress import show_progress
-from t2i_shards.pipeline.dataset.dataset import Dataset
+from t2i_shards.jobs.roll_up import roll_up
+from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
 from t2i_shards.pipeline.engine import run
 from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.stages import plan_extract
@@ -55,6 +56,7 @@ class ExtractCommand:
             stage = self._plan(dataset, device)
         with show_progress("extract", len(left), len(dataset.shards)) as progress:
             result = run(stage, left, self.engine.engine, self.engine.workers, progress)
+        roll_up(dataset, (IMAGES, *(made.column for made in stage.conditions)), result, self.engine)
         return summarise("extract", result, len(dataset.shards))
 
     def _plan(self, dataset: Dataset, device: str) -> Extract:

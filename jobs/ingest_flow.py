@@ -10,6 +10,7 @@ from typing import Any
 
 from t2i_shards.jobs.command import EngineOptions, Summary, list_counts, summarise
 from t2i_shards.jobs.progress import show_planning, show_progress
+from t2i_shards.jobs.roll_up import roll_up
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
 from t2i_shards.pipeline.dataset.download_commit import sweep_drafts
 from t2i_shards.pipeline.dataset.download_yield import measure_yield, yield_table
@@ -113,6 +114,7 @@ def _fill(
     with show_progress("ingest", len(left), len(dataset.shards)) as progress:
         result = run(Ingest(dataset, source, truths), left, engine.engine, engine.workers, progress)
     sweep_drafts(dataset.store, dataset.done(IMAGES))
+    roll_up(dataset, (IMAGES, *truths), result, engine)
     summary, damaged = summarise("ingest", result, len(dataset.shards)), list[str]()
     images = dataset.receipts(IMAGES, damaged=damaged)
     return _Filled(dataset, images, replace(summary, problems=(*summary.problems, *damaged)))

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from t2i_shards.extractors.records import BadRecord, Count, Positive, convert_record, decode_record
+from t2i_shards.pipeline.dataset.done import find_done, name_ranges
 from t2i_shards.pipeline.dataset.plan import (
     Segment,
     ShardCount,
@@ -19,16 +19,25 @@ from t2i_shards.pipeline.dataset.plan import (
     write_counts,
     write_segment,
 )
+from t2i_shards.pipeline.dataset.roll_up import (
+    LEAST,
+    THOUSAND,
+    RollUp,
+    choose_listed,
+    list_roll_ups,
+    read_receipts,
+)
 from t2i_shards.pipeline.errors import DamagedShard, RequestError, ShardNotReady
 from t2i_shards.pipeline.shards.commit import load_receipt
+from t2i_shards.pipeline.shards.folder_store import FolderStore
 from t2i_shards.pipeline.shards.read import load_verified
 from t2i_shards.pipeline.shards.receipt import FORMAT, Receipt, digest_json, shard_name, to_json
+from t2i_shards.pipeline.shards.receipt_table import ReceiptTable
 from t2i_shards.pipeline.shards.sample import Sample
 from t2i_shards.pipeline.shards.spread_store import SpreadStore
 from t2i_shards.pipeline.shards.store import AT_ONCE, Store, open_store
 from t2i_shards.pipeline.sources.row import Row
 
-RECEIPT_NAME = re.compile(r"(\d{6,})\.json")
 COLUMN_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 IMAGES = "images"
 RESERVED = {"plan", "supplements", "drafts", "duplicates", "tombstones", IMAGES}
@@ -171,38 +180,37 @@ class Dataset:
         return digest
 
     def done(self, column: str) -> set[int]:
-        """The shards that have a receipt: one listing, nothing is read."""
-        matches = (RECEIPT_NAME.fullmatch(name) for name in self.store.names(column))
-        return {int(match[1]) for match in matches if match}
+        """The shards that have a receipt, by their names alone."""
+        return find_done(self.store, column, name_ranges(self.shards.stop))
 
     def left(self, columns: Iterable[str]) -> list[int]:
-        """The shards for which one of the columns has no receipt yet."""
-        done = set(self.shards).intersection(*(self.done(column) for column in columns))
+        """The shards for which one of the columns has no receipt yet.
+
+        In object stores, which list a thousand names at a time, the word of a roll-up counts for its shards.
+        """
+        done = set(self.shards).intersection(*(self._done_or_rolled_up(column) for column in columns))
         return [shard for shard in self.shards if shard not in done]
 
-    def receipts(
-        self, column: str, at_once: int = AT_ONCE, damaged: list[str] | None = None
-    ) -> dict[int, Receipt]:
-        """Every receipt of a column, by shard; so many are read at once.
+    def _done_or_rolled_up(self, column: str) -> set[int]:
+        roll_ups = [] if isinstance(self.store, FolderStore) else self.roll_ups(column)
+        if not roll_ups:
+            return self.done(column)
+        rolled_up = {shard for one in roll_ups for shard in one.shards}
+        others = sorted({f"{shard // THOUSAND:03d}" for shard in self.shards if shard not in rolled_up})
+        return rolled_up | (find_done(self.store, column, others) if others else set())
+
+    def roll_ups(self, column: str) -> list[RollUp]:
+        """Those of a column, in the order of their shards."""
+        return list_roll_ups(self.store, column) if len(self.shards) >= LEAST else []
+
+    def receipts(self, column: str, at_once: int = AT_ONCE, damaged: list[str] | None = None) -> ReceiptTable:
+        """Every receipt of a column, by shard; so many files are read at once.
 
         damaged: gets a line for each receipt that cannot be read; without it, the first raises DamagedShard.
         """
-
-        def read(shard: int) -> Receipt | DamagedShard | None:
-            try:
-                return load_receipt(self.store, column, shard)
-            except DamagedShard as error:
-                return error
-
-        shards = sorted(self.done(column))
-        with ThreadPoolExecutor(at_once) as threads:
-            found = dict(zip(shards, threads.map(read, shards), strict=True))
-        errors = [error for error in found.values() if isinstance(error, DamagedShard)]
-        if damaged is not None:
-            damaged.extend(map(str, errors))
-        elif errors:
-            raise errors[0]
-        return {shard: receipt for shard, receipt in found.items() if isinstance(receipt, Receipt)}
+        done = self.done(column)
+        roll_ups = choose_listed(self.roll_ups(column), done, self.shards)
+        return read_receipts(self.store, column, sorted(done), roll_ups, at_once, damaged)
 
     def load(self, column: str, shard: int, receipt: Receipt | None = None) -> list[Sample]:
         """The samples of a shard, none of which is given before all its bytes agree with its receipt.

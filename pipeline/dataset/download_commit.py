@@ -12,7 +12,6 @@ files let the work of an attempt that died be used:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -90,7 +89,5 @@ def _adopt(store: Store, path: str, ours: Receipt, _: Extra) -> tuple[Receipt, E
 
 def sweep_drafts(store: Store, done: set[int]) -> None:
     """Remove the drafts of shards that have a receipt, which need them no more."""
-    for name in store.names(DRAFTS):
-        with suppress(ValueError):
-            if int(name.split(".")[0]) in done:
-                store.discard(f"{DRAFTS}/{name}")
+    numbers = ((name, name.split(".")[0]) for name in store.names(DRAFTS))
+    store.discard_all([f"{DRAFTS}/{name}" for name, of in numbers if of.isdecimal() and int(of) in done])

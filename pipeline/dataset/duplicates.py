@@ -16,7 +16,8 @@ import pyarrow as pa
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
 from t2i_shards.pipeline.dataset.outcomes import OK, read_outcomes, rows_path
 from t2i_shards.pipeline.errors import DamagedShard
-from t2i_shards.pipeline.shards.receipt import Receipt, digest_receipts
+from t2i_shards.pipeline.shards.receipt import Receipt
+from t2i_shards.pipeline.shards.receipt_table import digest_receipts
 from t2i_shards.pipeline.shards.store import Store
 from t2i_shards.pipeline.shards.table import encode_table, read_table
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
-from t2i_shards.pipeline.shards.receipt import Receipt, digest_receipts, shard_name
+from t2i_shards.pipeline.shards.receipt import shard_name
+from t2i_shards.pipeline.shards.receipt_table import ReceiptTable
 from t2i_shards.pipeline.shards.store import AT_ONCE
 
 
@@ -33,31 +34,27 @@ class ColumnStatus:
         return self.planned - self.done
 
 
-def column_status(
-    dataset: Dataset, column: str, images: Mapping[int, Receipt], receipts: Mapping[int, Receipt]
-) -> ColumnStatus:
+def column_status(dataset: Dataset, column: str, images: ReceiptTable, receipts: ReceiptTable) -> ColumnStatus:
     """The state of one column, given the receipts of images and its own.
 
     Shards that no plan asks for are not counted; `list_unplanned` names them.
     """
-    receipts = {shard: receipt for shard, receipt in receipts.items() if shard in dataset.shards}
-    recipe = dataset.recipe_digest(column)
-    stale = sum(
-        r.recipe != recipe or (column != IMAGES and (s not in images or r.input != images[s].sha256))
-        for s, r in receipts.items()
-    )
+    planned = receipts.within(0, dataset.shards.stop)
+    stale = set(planned.find_other_recipe(dataset.recipe_digest(column)))
+    if column != IMAGES:
+        stale.update(planned.find_other_input(images))
     drops = Counter[str]()
-    for receipt in receipts.values():
-        drops.update(receipt.drops)
+    for _, counts in planned.counts("drops"):
+        drops.update(counts)
     return ColumnStatus(
         column=column,
         planned=len(dataset.shards),
-        done=len(receipts),
-        stale=stale,
-        samples=sum(r.samples for r in receipts.values()),
-        bytes=sum(r.bytes for r in receipts.values()),
-        seconds=sum(r.seconds for r in receipts.values()),
-        digest=digest_receipts(receipts),
+        done=len(planned),
+        stale=len(stale),
+        samples=int(planned.numbers("samples").sum()),
+        bytes=int(planned.numbers("bytes").sum()),
+        seconds=float(planned.numbers("seconds").sum()),
+        digest=planned.digest,
         drops=dict(drops),
     )
 

@@ -9,7 +9,6 @@ from typing import Any
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
 from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.publish.config import Publication
-from t2i_shards.pipeline.shards.receipt import digest_receipts
 from t2i_shards.pipeline.shards.store import Store
 
 
@@ -49,8 +48,8 @@ def find_claimed(dataset: Dataset, claim: Mapping[str, Any]) -> Dataset:
     receipts = dataset.receipts(IMAGES)
     for count in range(len(dataset.segments), 0, -1):
         earlier = EarlierDataset(dataset, count)
-        had = {shard: receipt for shard, receipt in receipts.items() if shard in earlier.shards}
-        if len(had) == len(earlier.shards) and digest_receipts(had) == _columns(claim).get(IMAGES):
+        had = receipts.within(0, earlier.shards.stop)
+        if len(had) == len(earlier.shards) and had.digest == _columns(claim).get(IMAGES):
             return earlier
     return dataset
 

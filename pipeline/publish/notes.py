@@ -98,5 +98,4 @@ def _is_noted(to: Store, target: Target) -> bool:
 
 def discard_drafts(to: Store) -> None:
     """Remove all drafts, once every shard has its receipt."""
-    for name in to.names(DRAFTS):
-        to.discard(f"{DRAFTS}/{name}")
+    to.discard_all([f"{DRAFTS}/{name}" for name in to.names(DRAFTS)])

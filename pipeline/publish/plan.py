@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from t2i_shards.extractors.records import BadRecord, Count, Positive, convert_record, decode_record
-from t2i_shards.pipeline.dataset.aligned import check_current
 from t2i_shards.pipeline.dataset.columns import whole_column
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
 from t2i_shards.pipeline.dataset.duplicates import group_duplicates, mark_duplicates
@@ -21,7 +20,8 @@ from t2i_shards.pipeline.publish.assignment import Choice
 from t2i_shards.pipeline.publish.config import Publication, order_shares
 from t2i_shards.pipeline.publish.pack import DALI, PICTURE, RECEIPTS, Pack, dali_folder
 from t2i_shards.pipeline.publish.survey import Survey, SurveyResult, refuse_collisions, refuse_problems
-from t2i_shards.pipeline.shards.receipt import FORMAT, Receipt, digest_json, digest_receipts, to_json
+from t2i_shards.pipeline.shards.receipt import FORMAT, Receipt, digest_json, to_json
+from t2i_shards.pipeline.shards.receipt_table import digest_receipts
 from t2i_shards.pipeline.shards.spread_store import SpreadStore, spread_path
 from t2i_shards.pipeline.shards.store import Store
 
@@ -168,10 +168,8 @@ def plan_publish(dataset: Dataset, asked: Publication, to: Store) -> Plan:
     other pictures.
     """
     columns = choose_columns(dataset, asked.columns)
-    receipts = {column: whole_column(dataset, column) for column in columns}
-    for column in columns[1:]:
-        for shard, receipt in receipts[column].items():
-            check_current(receipt, receipts[IMAGES][shard])
+    images = whole_column(dataset, IMAGES)
+    receipts = {c: images if c == IMAGES else whole_column(dataset, c, images=images) for c in columns}
     standing = read_claim(to)
     if standing is None:
         asked.check_split_names()

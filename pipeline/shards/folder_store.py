@@ -6,7 +6,7 @@ import errno
 import mmap
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -47,6 +47,9 @@ class FolderStore:
         except (FileNotFoundError, NotADirectoryError):
             return []
 
+    def names_from(self, folder: str, prefixes: Sequence[str]) -> list[str]:
+        return [name for name in self.names(folder) if name.startswith(tuple(prefixes))]
+
     def sizes(self, folder: str) -> dict[str, int]:
         try:
             with os.scandir(self._place(folder)) as found:
@@ -86,6 +89,10 @@ class FolderStore:
 
     def discard(self, path: str) -> None:
         self._place(path).unlink(missing_ok=True)
+
+    def discard_all(self, paths: Sequence[str]) -> None:
+        for path in paths:
+            self.discard(path)
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar, TypeAlias
@@ -18,6 +19,10 @@ from t2i_shards.pipeline.shards.remote_read import read_with_retry, translate_er
 
 PROBE = ".create-once"
 """An empty object that shows whether a store refuses to replace it."""
+AT_ONCE = 16
+"""Listings that are asked for at once."""
+DELETED_AT_ONCE = 1000
+"""Objects that S3 removes in one request, at most."""
 Put: TypeAlias = Callable[[str, str], Any]
 """(url, mode) -> the object is put there; the mode is "create" or "overwrite"."""
 
@@ -80,6 +85,20 @@ class ObjectStore:
         names = {name.rstrip("/").rsplit("/", 1)[-1] for name in found if name.rstrip("/") != own}
         return sorted(name for name in names if not name.startswith("."))
 
+    def names_from(self, folder: str, prefixes: Sequence[str]) -> list[str]:
+        # Of the other clients not all know of prefixes, and some would list everything for each.
+        if not self.root.startswith("s3://"):
+            return [name for name in self.names(folder) if name.startswith(tuple(prefixes))]
+
+        def find(prefix: str) -> list[str]:
+            with translate_errors(self.root):
+                found: list[str] = read_with_retry(url, lambda: self._fs.find(url, prefix=prefix, maxdepth=1))
+                return found
+
+        url = self._url(folder)
+        with ThreadPoolExecutor(AT_ONCE) as threads:
+            return sorted({name.rsplit("/", 1)[-1] for found in threads.map(find, prefixes) for name in found})
+
     def sizes(self, folder: str) -> dict[str, int]:
         found = self._list(folder, detail=True)
         return {file["name"].rsplit("/", 1)[-1]: file["size"] for file in found if file["type"] == "file"}
@@ -126,6 +145,20 @@ class ObjectStore:
     def discard(self, path: str) -> None:
         with suppress(FileNotFoundError), translate_errors(self.root):
             self._fs.rm_file(self._url(path))
+
+    def discard_all(self, paths: Sequence[str]) -> None:
+        if not self.root.startswith("s3://"):
+            for path in paths:
+                self.discard(path)
+            return
+        for start in range(0, len(paths), DELETED_AT_ONCE):
+            places = [self._fs.split_path(self._url(path)) for path in paths[start : start + DELETED_AT_ONCE]]
+            objects = {"Objects": [{"Key": key} for _, key, _ in places], "Quiet": True}
+            with translate_errors(self.root):
+                # s3fs has a call for this too, which keeps silent about what was not removed.
+                answer = self._fs.call_s3("delete_objects", Bucket=places[0][0], Delete=objects)
+            for error in answer.get("Errors", ()):
+                raise RequestError(f"cannot remove {self.root}: {error.get('Key')}: {error.get('Message')}")
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:

@@ -6,6 +6,7 @@ import builtins
 import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any
@@ -19,6 +20,9 @@ from t2i_shards.pipeline.shards.sample import digest_keys
 FORMAT = 1
 MOST_SAMPLES = 10**7
 """More than a shard can have: orders of samples are made in memory, from receipts alone."""
+SHA256 = re.compile("[0-9a-f]{64}")
+DIGESTS = ("sha256", "keys", "input", "rows")
+"""Fields of a receipt that are digests."""
 SampleCount = Annotated[int, msgspec.Meta(ge=0, le=MOST_SAMPLES)]
 
 
@@ -97,6 +101,14 @@ class Receipt:
             receipt = decode_record(data, cls, closed=True)
         except BadRecord as error:
             raise DamagedShard(f"{name}: not a receipt ({error})") from None
+        for field_name in DIGESTS:
+            digest = getattr(receipt, field_name)
+            if digest is None and field_name in ("input", "rows"):
+                continue
+            if not SHA256.fullmatch(str(digest)):
+                raise DamagedShard(
+                    f"{name}: {field_name} must be 64 hexadecimal digits, not {str(digest)[:100]!r}"
+                )
         dropped = sum(receipt.drops.values())
         if receipt.format != FORMAT:
             raise DamagedShard(f"{name}: a receipt must have format {FORMAT}, has {receipt.format!r}")
@@ -126,8 +138,3 @@ def check_keys(path: str, found: Sequence[str], samples: int, keys: str | None) 
         raise DamagedShard(f"{path}: must have {samples} samples, has {len(found)}")
     if keys not in (None, digest_keys(found)):
         raise DamagedShard(f"{path}: its keys are not those of its receipt")
-
-
-def digest_receipts(receipts: Mapping[int, Receipt]) -> str:
-    """The digest of a column's content: of every shard's number, bytes and keys."""
-    return digest_json([[shard, receipts[shard].sha256, receipts[shard].keys] for shard in sorted(receipts)])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -44,6 +44,9 @@ class SpreadStore:
             found.update(self.store.names(division))
         return sorted(found)
 
+    def names_from(self, folder: str, prefixes: Sequence[str]) -> list[str]:
+        return [name for name in self.names(folder) if name.startswith(tuple(prefixes))]
+
     def sizes(self, folder: str) -> dict[str, int]:
         sizes = self.store.sizes(folder)
         for division in self._divisions(folder, self.store.names(folder)):
@@ -61,6 +64,9 @@ class SpreadStore:
 
     def discard(self, path: str) -> None:
         self.store.discard(spread_path(path, self.shards))
+
+    def discard_all(self, paths: Sequence[str]) -> None:
+        self.store.discard_all([spread_path(path, self.shards) for path in paths])
 
     def scratch(self) -> AbstractContextManager[Any]:
         scratch: AbstractContextManager[Any] = self.store.scratch()

@@ -6,6 +6,7 @@ There is no call that overwrites; what may be discarded are drafts.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -39,6 +40,13 @@ class Store(Protocol):
         Raises Unreachable.
         """
 
+    def names_from(self, folder: str, prefixes: Sequence[str]) -> list[str]:
+        """The sorted names of the files in `folder` that begin with one of these; folders may be among them.
+
+        Where a place lists a thousand names at a time the prefixes are asked for at once, and nothing else is.
+        Raises Unreachable.
+        """
+
     def sizes(self, folder: str) -> dict[str, int]:
         """Name -> bytes of the files in `folder`, hidden ones too; none when there is no such folder.
 
@@ -53,6 +61,9 @@ class Store(Protocol):
 
     def discard(self, path: str) -> None:
         """Remove a draft, if it is there."""
+
+    def discard_all(self, paths: Sequence[str]) -> None:
+        """Remove drafts that are there, a thousand to a request where the place can."""
 
     def scratch(self) -> Any:
         """A context manager: a local folder to work in, removed at the end."""

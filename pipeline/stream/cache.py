@@ -21,7 +21,7 @@ from t2i_shards.pipeline.shards.read import gone
 from t2i_shards.pipeline.shards.receipt import check_keys
 from t2i_shards.pipeline.shards.store import Store
 from t2i_shards.pipeline.stream.index import Vouched, index_shard
-from t2i_shards.pipeline.stream.locks import locked
+from t2i_shards.pipeline.stream.locks import locked, take_away
 from t2i_shards.pipeline.stream.verified import VerifiedShard, note, open_verified
 
 log = logging.getLogger(__name__)
@@ -103,11 +103,11 @@ class ShardCache:
         """A file of the shard's size to write it to, locked while it is open; None when there is no room."""
         with self._lock("room"):
             for left_behind in self._folder.glob("*.part"):
-                _take_away(left_behind)
+                take_away(left_behind)
             files = [(path, path.stat()) for path in self._folder.glob("*.*")]
             excess = sum(found.st_size for _, found in files) + vouched.bytes - self._bound
             for path, found in sorted(files, key=lambda file: file[1].st_mtime_ns):
-                if excess > 0 and _take_away(path):
+                if excess > 0 and take_away(path):
                     excess -= found.st_size
             if excess > 0:
                 return None
@@ -135,13 +135,3 @@ def open_vouched(store: Store, vouched: Vouched, cache: ShardCache | None = None
     keys = [entry.key for entry in found.entries]
     check_keys(vouched.path, keys, vouched.samples, vouched.keys)
     return found
-
-
-def _take_away(path: Path) -> bool:
-    """Remove a file that is not in use; False when it is."""
-    try:
-        with open(path, "rb") as file, locked(file, fcntl.LOCK_EX | fcntl.LOCK_NB):
-            path.unlink()
-            return True
-    except BlockingIOError:
-        return False

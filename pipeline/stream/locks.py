@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import BinaryIO
 
 
@@ -17,3 +18,13 @@ def locked(file: BinaryIO, how: int = fcntl.LOCK_EX) -> Iterator[None]:
     finally:
         # Not by closing alone: a process that was forked since has the file open too.
         fcntl.flock(file, fcntl.LOCK_UN)
+
+
+def take_away(path: Path) -> bool:
+    """Remove a file that is not in use; False when it is."""
+    try:
+        with open(path, "rb") as file, locked(file, fcntl.LOCK_EX | fcntl.LOCK_NB):
+            path.unlink()
+            return True
+    except BlockingIOError:
+        return False

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from t2i_shards.pipeline.dataset.aligned import Receipts, check_current
+import numpy as np
+
 from t2i_shards.pipeline.dataset.columns import whole_column
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
 from t2i_shards.pipeline.dataset.duplicates import read_duplicates
@@ -19,6 +20,7 @@ from t2i_shards.pipeline.stream.lanes import ONE_LANE, Lanes
 from t2i_shards.pipeline.stream.open_files import allow_files
 from t2i_shards.pipeline.stream.order import BLOCK_SHARDS, BlockOrder, Order, SampleIndices
 from t2i_shards.pipeline.stream.shards import Shards
+from t2i_shards.pipeline.stream.shared_receipts import read_shared
 from t2i_shards.pipeline.stream.stream import Stream
 
 
@@ -72,14 +74,13 @@ def open_stream(
     # A dataset that has less than it is to have is another one: its digest will tell.
     extent = Extent(min(extent.shards, now.shards), min(extent.stones, now.stones)) if extent else now
     numbers = range(extent.shards)
-    found = {name: whole_column(dataset, name, numbers) for name in names}
-    receipts = {shard: {name: found[name][shard] for name in names} for shard in numbers}
-    for of_shard in receipts.values():
-        for receipt in of_shard.values():
-            check_current(receipt, of_shard[IMAGES])
-    left_out = _find_left_out(dataset, found[IMAGES], duplicates, extent)
+    images = whole_column(dataset, IMAGES, numbers, read=read_shared)
+    others = {name: whole_column(dataset, name, numbers, images=images, read=read_shared) for name in names[1:]}
+    receipts = {IMAGES: images, **others}
+    left_out = _find_left_out(dataset, images, duplicates, extent)
     removed = read_tombstones(dataset, extent.stones + 1, now.stones) if now.stones > extent.stones else {}
-    kept = open_cache(dataset.store, map(_bytes, receipts.values()), cache, cache_bytes)
+    sizes = np.sum([of.numbers("bytes") for of in receipts.values()], axis=0)
+    kept = open_cache(dataset.store, sizes.tolist(), cache, cache_bytes)
     allow_files(len(lanes) * 4 * BLOCK_SHARDS * len(names))
     shards = Shards(dataset.store, receipts, left_out, kept, _within(numbers, removed))
     keep = SampleIndices(shards.counts(), frozenset())
@@ -110,7 +111,3 @@ def _find_left_out(
                 f"the duplicates of {dataset.store.root} are not marked; run ingest again to have them marked"
             )
     return _within(range(extent.shards), add_tombstones(dataset, marked, extent.stones))
-
-
-def _bytes(columns: Receipts) -> int:
-    return sum(receipt.bytes for receipt in columns.values())

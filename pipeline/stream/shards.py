@@ -7,11 +7,12 @@ from collections.abc import Set as AbstractSet
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Protocol
 
-from t2i_shards.pipeline.dataset.aligned import Receipts, dropped_keys, open_aligned
+from t2i_shards.pipeline.dataset.aligned import open_aligned
 from t2i_shards.pipeline.dataset.dataset import IMAGES
 from t2i_shards.pipeline.dataset.tombstones import LeftOut
 from t2i_shards.pipeline.shards.commit import tar_path
-from t2i_shards.pipeline.shards.receipt import Receipt, digest_json, digest_receipts
+from t2i_shards.pipeline.shards.receipt import Receipt, digest_json
+from t2i_shards.pipeline.shards.receipt_table import ReceiptTable
 from t2i_shards.pipeline.shards.store import Store
 from t2i_shards.pipeline.stream.cache import ShardCache, open_vouched
 from t2i_shards.pipeline.stream.index import Vouched
@@ -70,53 +71,54 @@ class ShardPrefetcher:
 class Shards:
     """root: of the dataset. data: digest of the pictures' receipts. cache: through which shards are read.
 
-    digest: of all receipts and of `left_out`, so of every byte that can be handed out. removed: samples that have
-    a place in the order, and so count in `counts` and in the digest, but are no longer handed out.
+    receipts: by column, images among them, all of the same shards. digest: of all receipts and of `left_out`, so
+    of every byte that can be handed out. removed: samples that have a place in the order, and so count in `counts`
+    and in the digest, but are no longer handed out.
     """
 
     def __init__(
         self,
         store: Store,
-        receipts: Mapping[int, Receipts],
+        receipts: Mapping[str, ReceiptTable],
         left_out: LeftOut | None = None,
         cache: ShardCache | None = None,
         removed: LeftOut | None = None,
     ) -> None:
         self._store, self._receipts = store, receipts
         self._left_out = left_out or {}
+        self._without = _find_dropped(receipts.values())
+        for shard, keys in self._left_out.items():
+            self._without[shard] = self.without(shard) | keys
         self.removed: LeftOut = {shard: keys - self.without(shard) for shard, keys in (removed or {}).items()}
         self.root = store.root
-        self.data = digest_receipts({shard: of[IMAGES] for shard, of in receipts.items()})
+        self.data = receipts[IMAGES].digest
         self._cache = cache
         self.digest = digest_json(self._describe())
 
     def _describe(self) -> Mapping[str, Any]:
-        columns = next(iter(self._receipts.values())).keys()
-        digests: dict[str, Any] = {
-            column: digest_receipts({shard: of[column] for shard, of in self._receipts.items()})
-            for column in columns
-        }
+        digests: dict[str, Any] = {column: of.digest for column, of in self._receipts.items()}
         if self._left_out:
             digests["left out"] = {str(shard): sorted(keys) for shard, keys in self._left_out.items()}
         return digests
 
     def without(self, shard: int) -> AbstractSet[str]:
         """The keys of a shard that are not handed out: some column lacks them, or they are to be left out."""
-        return dropped_keys(self._receipts[shard]) | self._left_out.get(shard, frozenset())
+        return self._without.get(shard, frozenset())
 
     def counts(self) -> dict[int, int]:
         """shard -> how many samples it hands out."""
-        return {
-            shard: receipts[IMAGES].samples - len(self.without(shard))
-            for shard, receipts in self._receipts.items()
-        }
+        images = self._receipts[IMAGES]
+        counts = dict(zip(images, images.numbers("samples").tolist(), strict=True))
+        for shard, keys in self._without.items():
+            counts[shard] -= len(keys)
+        return counts
 
     def open(self, shard: int) -> Opened:
         """The samples of a shard, in the order of images, after all its bytes agreed with their receipts.
 
         Raises DamagedShard.
         """
-        receipts = self._receipts[shard]
+        receipts = {column: of[shard] for column, of in self._receipts.items()}
         zipped = open_aligned(self._store, shard, receipts, self._read, receipts).zip()
         without = self.without(shard)
         handed = [(key, members) for key, members in zipped.items() if key not in without]
@@ -126,3 +128,12 @@ class Shards:
         path = tar_path(receipt.column, receipt.shard)
         vouched = Vouched(path, receipt.bytes, receipt.sha256, receipt.samples, receipt.keys)
         return locate_samples(open_vouched(store, vouched, self._cache))
+
+
+def _find_dropped(receipts: Iterable[ReceiptTable]) -> dict[int, AbstractSet[str]]:
+    """shard -> the keys that one of the columns lacks; shards without any are not named."""
+    found: dict[int, AbstractSet[str]] = {}
+    for of in receipts:
+        for shard, dropped in of.counts("dropped"):
+            found[shard] = found.get(shard, frozenset()) | dropped.keys()
+    return found

@@ -12,6 +12,7 @@ from tests.bench.measure import table
 CASES = (
     "scenes",
     "left",
+    "opening",
     "reading",
     "stream",
     "engine",

@@ -2,69 +2,39 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
-from typing import Any
-from unittest import mock
 
-from t2i_shards.pipeline.dataset.dataset import Dataset, Description
-from t2i_shards.pipeline.shards.receipt import shard_name, to_json
+from t2i_shards.pipeline.dataset.dataset import Dataset
+from t2i_shards.pipeline.dataset.roll_up import THOUSAND, RollUp
+from t2i_shards.pipeline.shards.receipt import shard_name
 from tests.bench.measure import Row
+from tests.scale.synthetic import count, counted_s3, fill, put_in_moto
 
 SHARDS, LEFT = 10_000, 37
 
 
 def bench(folder: Path) -> list[Row]:
     del folder
-    from moto.server import DomainDispatcherApplication, create_backend_app
-    from werkzeug.serving import make_server
-
-    lists = 0
-    app = DomainDispatcherApplication(create_backend_app)
-
-    def counting(environ: dict[str, Any], start: Any) -> Any:
-        nonlocal lists
-        lists += "list-type=2" in environ.get("QUERY_STRING", "")
-        return app(environ, start)
-
-    import logging
-    from threading import Thread
-
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = make_server("127.0.0.1", 0, counting, threaded=True)
-    Thread(target=server.serve_forever, daemon=True).start()
-    settings = {
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{server.server_port}",
-        "AWS_ACCESS_KEY_ID": "bench",
-        "AWS_SECRET_ACCESS_KEY": "bench",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }
-    with mock.patch.dict(os.environ, settings):
-        _fill()
-        dataset = Dataset.open("s3://bench/dataset")
-        lists = 0
-        started = time.perf_counter()
-        left = dataset.left(["sketch"])
-        seconds = time.perf_counter() - started
-    server.shutdown()
-    assert left == list(range(SHARDS - LEFT, SHARDS))
-    return [
-        Row("what is left of 10,000 shards on S3", "s", seconds, None, None, "<= 10"),
-        Row("the same", "LIST calls", float(lists), None, None, "<= 10"),
-    ]
-
-
-def _fill() -> None:
-    """Put the objects straight into the server's memory: 20,000 requests would take minutes."""
-    from moto.core import DEFAULT_ACCOUNT_ID
-    from moto.s3.models import s3_backends
-
-    backend = s3_backends[DEFAULT_ACCOUNT_ID]["aws"]
-    backend.create_bucket("bench", "us-east-1")
-    description = Description({"kind": "none"}, {"size": 64}, 1, SHARDS, SHARDS, "")
-    backend.put_object("bench", "dataset/dataset.json", to_json(description.__dict__))
-    backend.put_object("bench", "dataset/sketch/column.json", b"{}")
-    for shard in range(SHARDS - LEFT):
-        for suffix in ("json", "tar"):
-            backend.put_object("bench", f"dataset/sketch/{shard_name(shard)}.{suffix}", b"")
+    rows = []
+    with counted_s3() as counts:
+        put = put_in_moto("left")
+        fill(put, SHARDS, ())
+        put("sketch/column.json", b"{}")
+        for shard in range(SHARDS - LEFT):
+            for suffix in ("json", "tar"):
+                put(f"sketch/{shard_name(shard)}.{suffix}", b"")
+        for kind in ("without roll-ups", "with roll-ups"):
+            found: list[int] = []
+            started = time.perf_counter()
+            asked = count(
+                counts, lambda found=found: found.extend(Dataset.open("s3://left/root").left(["sketch"]))
+            )
+            seconds = time.perf_counter() - started
+            assert found == list(range(SHARDS - LEFT, SHARDS))
+            goal = "<= 10" if kind == "with roll-ups" else ""
+            rows.append(Row(f"what is left of 10,000 shards on S3, {kind}", "s", seconds, None, None, "<= 10"))
+            rows.append(Row("the same", "LIST calls", float(asked["LIST"]), None, None, goal))
+            for first in range(0, SHARDS - THOUSAND, THOUSAND):  # only their names are read
+                put(RollUp(first, first + THOUSAND - 1, "0" * 64, "sketch").path, b"")
+    return rows

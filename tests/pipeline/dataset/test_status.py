@@ -15,7 +15,8 @@ from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
 from t2i_shards.pipeline.dataset.status import dataset_status
 from t2i_shards.pipeline.errors import DamagedShard
 from t2i_shards.pipeline.shards.commit import load_receipt
-from t2i_shards.pipeline.shards.receipt import Receipt, digest_receipts
+from t2i_shards.pipeline.shards.receipt import Receipt
+from t2i_shards.pipeline.shards.receipt_table import digest_receipts
 from tests.faults.specimens import make_downloaded
 from tests.faults.toys import Pictures, extract_here, make_images
 
@@ -136,6 +137,6 @@ def test_so_many_receipts_are_read_at_once(at_once: int, root: Path, monkeypatch
             here -= 1
         return load_receipt(*of)
 
-    monkeypatch.setattr("t2i_shards.pipeline.dataset.dataset.load_receipt", wait)
+    monkeypatch.setattr("t2i_shards.pipeline.dataset.roll_up.load_receipt", wait)
     assert dataset_status(Dataset.open(str(root)), at_once) == expected
     assert most == at_once

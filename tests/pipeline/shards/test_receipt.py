@@ -10,14 +10,8 @@ from typing import Any
 import pytest
 
 from t2i_shards.pipeline.errors import DamagedShard
-from t2i_shards.pipeline.shards.receipt import (
-    Receipt,
-    digest_json,
-    digest_receipts,
-    shard_name,
-    to_compact_json,
-    to_json,
-)
+from t2i_shards.pipeline.shards.receipt import Receipt, digest_json, shard_name, to_compact_json, to_json
+from t2i_shards.pipeline.shards.receipt_table import digest_receipts
 from t2i_shards.pipeline.shards.sample import digest_keys, is_key
 
 RECEIPT = Receipt(

@@ -142,3 +142,23 @@ def test_no_path_leads_out_of_a_store(path: str, store: Store, tmp_path: Path) -
     with pytest.raises(RequestError, match="must be relative"):
         store.create(path, local(tmp_path, b"1"))
     assert (tmp_path / "secret").read_text() == "secret"
+
+
+def test_names_by_their_beginnings_and_many_discarded_at_once(store: Store) -> None:
+    names = [f"{number:06d}.json" for number in (0, 7, 999, 1000, 12_345)]
+    for name in names:
+        store.create_bytes(f"sketch/{name}", b"1")
+    store.create_bytes("sketch/rollups/000000.parquet", b"1")
+    assert store.names_from("sketch", ("000", "012")) == [*names[:3], names[4]]
+    assert store.names_from("sketch", ("5",)) == store.names_from("nothing", ("0",)) == []
+    store.discard_all([f"sketch/{name}" for name in ("gone.json", *names[:4])])
+    assert store.names("sketch") == [names[4], "rollups"]
+
+
+def test_what_s3_does_not_remove_is_told(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = open_store(f"{bucket}/root")
+    store.create_bytes("drafts/a", b"1")
+    denied = {"Errors": [{"Key": "root/drafts/a", "Code": "AccessDenied", "Message": "Access Denied"}]}
+    monkeypatch.setattr(store._fs, "call_s3", lambda *of, **asked: denied)  # type: ignore[attr-defined]
+    with pytest.raises(RequestError, match="root/drafts/a: Access Denied"):
+        store.discard_all(["drafts/a"])

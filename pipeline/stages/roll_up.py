@@ -1,0 +1,108 @@
+"""Rolling up: the receipts of each finished thousand of shards become one file, which is read in one request."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from t2i_shards.extractors.base import Resources
+from t2i_shards.pipeline.dataset.dataset import Dataset
+from t2i_shards.pipeline.dataset.roll_up import (
+    LEAST,
+    RollUp,
+    find_ranges,
+    read_receipts,
+    read_roll_up,
+    write_roll_up,
+)
+from t2i_shards.pipeline.errors import DamagedShard
+from t2i_shards.pipeline.shards.commit import load_receipt
+from t2i_shards.pipeline.shards.receipt import Receipt, shard_name
+from t2i_shards.pipeline.shards.store import Store
+from t2i_shards.pipeline.stages.stage import StageResult
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class RollUpReceipts:
+    """Stage: number n of `ranges`, (column, shards) -> its roll-up. None is made where a receipt is damaged."""
+
+    store: Store
+    ranges: Sequence[tuple[str, range]]
+    resources: Resources = field(default_factory=Resources)
+
+    def setup(self) -> None:
+        """Nothing to load."""
+
+    def __call__(self, shard: int) -> StageResult:
+        column, shards = self.ranges[shard]
+        try:
+            receipts = read_receipts(self.store, column, shards)
+        except DamagedShard as error:
+            log.warning("no roll-up is made of %s/%s: %s", column, shard_name(shards[0]), error)
+            return StageResult()
+        if len(receipts) == len(shards):
+            write_roll_up(self.store, receipts)
+        return StageResult()
+
+
+def plan_roll_up(dataset: Dataset, columns: Iterable[str], made: Mapping[int, StageResult]) -> RollUpReceipts:
+    """The stage for what has no roll-up yet. made: what this run made, which no roll-up may contradict."""
+    ranges: list[tuple[str, range]] = []
+    for column in columns if len(dataset.shards) >= LEAST else ():
+        receipts = [of.receipts[column] for of in made.values() if column in of.receipts]
+        roll_ups = discard_stale(dataset, column, receipts)
+        ranges += ((column, of) for of in find_ranges(dataset.shards, dataset.left([column]), roll_ups))
+    return RollUpReceipts(dataset.store, ranges)
+
+
+def discard_stale(dataset: Dataset, column: str, made: Sequence[Receipt]) -> list[RollUp]:
+    """The roll-ups of the column, after those that contradict a receipt were named and removed."""
+    kept = []
+    for one in dataset.roll_ups(column):
+        again = [receipt for receipt in made if receipt.shard in one.shards]
+        problem = _contradict(dataset.store, one, again) if again else None
+        if problem is None:
+            kept.append(one)
+        else:
+            log.warning("a roll-up is made again: %s", problem)
+            dataset.store.discard(one.path)
+    return kept
+
+
+def _contradict(store: Store, roll_up: RollUp, receipts: Iterable[Receipt]) -> str | None:
+    """What is wrong with a roll-up; None where it has these very receipts."""
+    try:
+        table = read_roll_up(store, roll_up)
+    except DamagedShard as error:
+        return str(error)
+    for receipt in receipts:
+        if table[receipt.shard] != receipt:
+            return f"{roll_up.path}: has another receipt of {roll_up.column}/{shard_name(receipt.shard)}"
+    return None
+
+
+def verify_roll_ups(dataset: Dataset, made: Mapping[int, StageResult]) -> list[str]:
+    """A line for each roll-up that is damaged or contradicts a receipt. made: receipts that are known already."""
+    return [
+        f"{problem}; delete it, and run extract or ingest again"
+        for column in dataset.columns()
+        for one in dataset.roll_ups(column)
+        if (problem := _verify(dataset.store, one, made)) is not None
+    ]
+
+
+def _verify(store: Store, roll_up: RollUp, made: Mapping[int, StageResult]) -> str | None:
+    receipts = []
+    for shard in roll_up.shards:
+        known = made.get(shard, StageResult()).receipts.get(roll_up.column)
+        try:
+            receipt = known or load_receipt(store, roll_up.column, shard)
+        except DamagedShard:
+            continue  # named by itself
+        if receipt is None:
+            return f"{roll_up.path}: {roll_up.column}/{shard_name(shard)} has no receipt"
+        receipts.append(receipt)
+    return _contradict(store, roll_up, receipts)
