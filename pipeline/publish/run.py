@@ -22,7 +22,7 @@ from t2i_shards.pipeline.publish.pack import data_path, index_paths, receipt_pat
 from t2i_shards.pipeline.publish.plan import Plan, plan_publish, read_claim
 from t2i_shards.pipeline.publish.readers import Reader
 from t2i_shards.pipeline.publish.revision import discard_stale, heed_removals
-from t2i_shards.pipeline.publish.survey import SurveyResult
+from t2i_shards.pipeline.publish.survey import SurveyResult, refuse_unfetchable
 from t2i_shards.pipeline.shards.receipt import shard_name
 from t2i_shards.pipeline.shards.store import Store
 from t2i_shards.pipeline.stages.stage import Stage
@@ -72,6 +72,8 @@ def publish(
     check_weights(plan)
     surveyed = _look(plan, work)
     choice = plan.choose(surveyed)
+    if not plan.pictures and read_claim(to) is None:
+        refuse_unfetchable(dataset, surveyed)
     if limit:
         limit([path for t in choice.targets for path in (data_path(t), receipt_path(t), *index_paths(t))])
     plan.begin()

@@ -42,13 +42,15 @@ class SurveyResult(StageResult):
     """What a look at one shard gave. fates: uint8, and keys: 8 bytes of each key's hash; by sample of images.
 
     members: column -> its members, in their order; empty where the shard has no sample. licences: name (and
-    address) of the pictures' own licences -> samples that are published under it.
+    address) of the pictures' own licences -> samples that are published under it. fetchable: published samples
+    whose pictures others could fetch, and know again.
     """
 
     assignment: bytes = b""
     keys: bytes = b""
     members: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     licences: Mapping[str, int] = field(default_factory=dict)
+    fetchable: int = 0
 
 
 @dataclass
@@ -93,12 +95,12 @@ class Survey:
             if problem and sample.key not in removed:
                 errors.append(f"{IMAGES}/{shard_name(shard)}: {sample.key}: {problem}")
         assignment = bytes(self._assign(key, aligned.receipts, known.get(key)) for key in keys)
-        licences = Counter(
-            licence_name(known[key])
-            for key, assigned in zip(keys, assignment, strict=True)
-            if key in known and assigned < LEFT
-        )
-        return SurveyResult({}, tuple(errors), assignment, hash_keys(keys), members, licences)
+        published = [
+            known[key] for key, assigned in zip(keys, assignment, strict=True) if key in known and assigned < LEFT
+        ]
+        licences = Counter(map(licence_name, published))
+        fetchable = sum(map(is_fetchable, published))
+        return SurveyResult({}, tuple(errors), assignment, hash_keys(keys), members, licences, fetchable)
 
     def _assign(self, key: str, receipts: Receipts, info: SampleInfo | None) -> int:
         reason = self.exclusion.reason(key, receipts, info)
@@ -110,6 +112,11 @@ class Survey:
 def load_keyed(store: Store, receipt: Receipt) -> list[Sample]:
     """The samples, after size, number and keys agreed with the receipt. Packing compares the sha256."""
     return read_keyed(load_tar(store, receipt), receipt)
+
+
+def is_fetchable(info: SampleInfo) -> bool:
+    """Whether `rehydrate` could fetch the picture: it needs a URL, and the digest of the file."""
+    return info.sha256 is not None and info.location.lower().startswith(("http://", "https://"))
 
 
 def choose_split(group: str, shares: Mapping[str, float]) -> int:
@@ -176,6 +183,15 @@ def refuse_problems(surveyed: Mapping[int, SurveyResult]) -> None:
         more = f"; and {len(errors) - SHOWN} more" if len(errors) > SHOWN else ""
         raise RequestError(
             f"{'; '.join(errors[:SHOWN])}{more}; nothing was written; `remove` leaves samples out by their keys"
+        )
+
+
+def refuse_unfetchable(dataset: Dataset, surveyed: Mapping[int, SurveyResult]) -> None:
+    """Raises RequestError when not one picture could be fetched, of a publication without pictures."""
+    if not any(look.fetchable for look in surveyed.values()):
+        raise RequestError(
+            f"{dataset.store.root}: other people's pictures would be left out, and no sample has the URL "
+            "and sha256 to fetch its picture by; --with-images publishes the pictures too; nothing was written"
         )
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -22,7 +23,7 @@ from t2i_shards.pipeline.publish.index import scan
 from t2i_shards.pipeline.publish.survey import choose_split
 from t2i_shards.pipeline.shards.commit import tar_path
 from t2i_shards.pipeline.shards.sample import Sample
-from t2i_shards.pipeline.sources.base import Original
+from t2i_shards.pipeline.sources.base import Original, Seen, unseen
 from t2i_shards.pipeline.sources.row import Row
 from t2i_shards.pipeline.stages.stage import Stage
 from tests.faults.toys import Pictures, extract_here, make_images
@@ -160,6 +161,14 @@ class Crawl(Pictures):
 
     crawl: ClassVar = True
 
+    def rows(self, left_out: Counter[str], seen: Seen = unseen) -> Iterator[Row]:
+        for row in super().rows(left_out, seen):
+            yield replace(row, location=f"https://pictures.example/{row.extra['i']}.png")
+
+    def open(self, row: Row) -> Original:
+        original = super().open(row)
+        return replace(original, content=png.encode_rgb(original.content))
+
     def describe(self) -> dict[str, Any]:
         return {"kind": "laion", "count": self.count, "cursed": [], "min_aesthetic": 6.5}
 
@@ -171,7 +180,7 @@ def test_of_a_crawl_the_pictures_stay_behind_unless_asked_for(tmp_path: Path) ->
     [without], [whole] = (published_samples(tmp_path / name).values() for name in ("without", "with"))
     assert [list(sample.members) for sample in without] == [["txt", "json", "sketch.png"]] * 5
     assert [next(iter(sample.members)) for sample in whole] == ["jpg"] * 5
-    assert json.loads(without[0].members["json"])["source"]["location"] == "picture:0"
+    assert json.loads(without[0].members["json"])["source"]["location"] == "https://pictures.example/0.png"
     card = (tmp_path / "without/README.md").read_text()
     assert "**The pictures are not in here.**" in card
     assert "| min_aesthetic | 6.5 |" in card
@@ -181,9 +190,10 @@ def test_a_source_that_says_nothing_is_a_crawl(tmp_path: Path, monkeypatch: pyte
     monkeypatch.delattr(Pictures, "crawl")
     dataset = make_images(tmp_path / "root", Pictures(3), 3)
     assert json.loads((tmp_path / "root/dataset.json").read_text())["crawl"] is True
-    publish_here(dataset, tmp_path / "to")
-    [samples] = published_samples(tmp_path / "to").values()
-    assert [list(sample.members) for sample in samples] == [["txt", "json"]] * 3
+    with pytest.raises(RequestError, match=r"no sample has the URL and sha256 .*; --with-images publishes"):
+        publish_here(dataset, tmp_path / "to")
+    assert not (tmp_path / "to").exists()
+    publish_here(dataset, tmp_path / "to", with_images=True)
 
 
 def test_no_path_of_this_machine_is_published(tmp_path: Path) -> None:
