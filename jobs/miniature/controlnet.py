@@ -69,11 +69,11 @@ def train_controlnet(workshop: Workshop, condition: Name) -> ControlNetModel:
     from t2i_shards.jobs.mini_weights.loop import Course, learn
 
     run = workshop.run_of(condition, "controlnet")
+    training = _open_training(workshop, condition)  # refuses a folder that was begun with another base or recipe
     if (run / "controlnet").is_dir():
         return read_controlnet(run / "controlnet")
     with fixed_threads(1), torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        training = _open_training(workshop, condition)
         network = ControlNetModel.from_unet(
             workshop.base.unet, conditioning_channels=format_of(condition).channels
         ).train()

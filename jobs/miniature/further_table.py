@@ -20,8 +20,8 @@ def further_lines(row: Row, parts: Sequence[Mapping[str, Any]]) -> list[str]:
         f"|{'---|' * len(HEADS)}",
         *(_line(finding) for part in parts for finding in part["findings"]),
         "",
-        f"{first['samples']} held-out scenes, one seed; {first['steps']:,} steps; {hours:.2f} CPU hours beside "
-        "what was there.",
+        f"{first['samples']} held-out scenes, one seed; {first['steps']:,} steps; {hours:.2f} CPU hours, "
+        "not counting what was there already.",
     ]
 
 

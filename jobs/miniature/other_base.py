@@ -41,10 +41,10 @@ def change_base(workshop: Workshop, case: Case) -> Sequence[Finding]:
 
 
 def fine_tune(workshop: Workshop) -> Path:
-    """The folder of the copy, trained unless it was; it goes on from its checkpoint."""
+    """The folder of the copy, one for each mini; trained unless it was, on from its checkpoint."""
     import torch
 
-    from t2i_shards.adapters.base import StableDiffusion, load_base
+    from t2i_shards.adapters.base import StableDiffusion, digest_base, load_base
     from t2i_shards.adapters.base.mini import SUMS
     from t2i_shards.adapters.training.distributed import World
     from t2i_shards.extractors.batch import fixed_threads
@@ -53,12 +53,12 @@ def fine_tune(workshop: Workshop) -> Path:
     from t2i_shards.jobs.mini_weights.base.scenes import load_scenes
     from t2i_shards.jobs.mini_weights.base.ship import ship
 
-    place = workshop.out / "other-base"
+    plan = replace(PLAN, steps=min(PLAN.steps, workshop.steps), scenes=min(PLAN.scenes, workshop.scenes))
+    place = workshop.out / "-".join(("other-base", str(plan.steps), digest_base(workshop.base)[:8]))
     if (place / "mini" / SUMS).is_file():
         return place / "mini"
     base, world = load_base("mini"), World(torch.device("cpu"))
     assert isinstance(base, StableDiffusion)
-    plan = replace(PLAN, steps=min(PLAN.steps, workshop.steps), scenes=min(PLAN.scenes, workshop.scenes))
     with fixed_threads(1):
         scenes = load_scenes(place, plan.seed, plan.scenes, workshop.say, world)
         scenes = replace(scenes, pictures=[_recolour(pictures) for pictures in scenes.pictures])

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import ControlNetModel, StableDiffusionControlNetPipeline, T2IAdapter
+from safetensors.torch import load_file, save_file
 
 from t2i_shards.adapters.base import Control, StableDiffusion, load_base
 from t2i_shards.adapters.evaluation.config import EvaluateConfig
@@ -181,6 +182,16 @@ def test_folders_without_a_controlnet_are_refused(folder: Path, tmp_path: Path) 
     weights.write_bytes(content[:1000])
     with pytest.raises(RequestError, match="cannot be loaded"):
         read_controlnet(cut)
+    weights.write_bytes(content)
+    tensors = load_file(weights)
+    save_file({name: tensor for name, tensor in tensors.items() if name != "conv_in.bias"}, weights)
+    with pytest.raises(RequestError, match=r"is incomplete: it has no conv_in.bias"):
+        read_controlnet(cut)
+    broken = ControlNetModel.from_pretrained(folder)
+    broken.conv_in.weight.data[0, 0, 0, 0] = torch.nan
+    broken.save_pretrained(tmp_path / "broken")
+    with pytest.raises(RequestError, match=r"conv_in.weight holds numbers that are not finite"):
+        read_controlnet(tmp_path / "broken")
 
 
 def test_a_controlnet_of_another_family_is_refused(tiny: StableDiffusion, folder: Path) -> None:
