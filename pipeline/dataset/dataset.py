@@ -265,7 +265,7 @@ def _read_description(store: Store) -> Description:
         description = convert_record(record, Description, closed=True)
         if not isinstance(description.source.get("kind"), str):
             raise BadRecord("must name the kind of its source")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise RequestError(f"{name}: not there; this is not a dataset (make one with ingest)") from None
     except BadRecord as error:
         raise RequestError(f"{name}: {error}") from None

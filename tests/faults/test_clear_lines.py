@@ -262,6 +262,12 @@ def test_no_dataset(tmp_path: Path) -> None:
     assert not (tmp_path / "nothing").exists()
 
 
+def test_a_file_is_no_dataset(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("text")
+    assert execute(StatusCommand(str(tmp_path / "file"))) == 2
+    assert "file/dataset.json: not there; this is not a dataset" in one_line(capsys.readouterr().err)
+
+
 @pytest.mark.parametrize("record", ["", "{", "[]", '{"column": "toy"}', None])
 def test_a_damaged_receipt(record: str | None, root: Path, toy: str, capsys: pytest.CaptureFixture[str]) -> None:
     dataset = Dataset.open(str(root))
