@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from t2i_shards.extractors.regular import open_regular
+from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.plain import hide_secrets
 from t2i_shards.pipeline.shards.filesystem import open_filesystem
 from t2i_shards.pipeline.shards.naming import check_path
@@ -56,14 +57,17 @@ class Pattern:
         """The files, by name. Hidden ones, which a Mac leaves next to others, are ignored. Raises RequestError."""
         fs, place = open_filesystem(self.pattern)
         fs.invalidate_cache()  # a process may ask again after days
-        with translate_errors(self.pattern):
-            if _is_wild(self.pattern):
-                found = fs.glob(place, detail=True)
-            elif place.lower().endswith(self.endings):
-                found = self._find_one(fs, place)
-            else:
-                found = fs.find(place, detail=True)
-                found = {path: info for path, info in found.items() if path.lower().endswith(self.endings)}
+        try:
+            with translate_errors(self.pattern):
+                if _is_wild(self.pattern):
+                    found = fs.glob(place, detail=True)
+                elif place.lower().endswith(self.endings):
+                    found = self._find_one(fs, place)
+                else:
+                    found = fs.find(place, detail=True)
+                    found = {path: info for path, info in found.items() if path.lower().endswith(self.endings)}
+        except FileNotFoundError as error:  # of a bucket, whose client does not name it
+            raise RequestError(f"cannot read {hide_secrets(self.pattern)}: {error}") from None
         _, base = open_filesystem(self.base)
         files: list[InputFile] = []
         for path, info in sorted(found.items()):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from t2i_shards.pipeline.errors import Drop, RequestError
+from t2i_shards.pipeline.plain import hide_secrets
 from t2i_shards.pipeline.shards.filesystem import open_filesystem
 from t2i_shards.pipeline.shards.remote_read import read_with_retry, translate_errors
 from t2i_shards.pipeline.sources.inside import OUTSIDE, find_files, open_inside
@@ -102,8 +103,11 @@ class RemoteTree:
 
         def find() -> list[str]:
             fs.invalidate_cache()
-            with translate_errors(self.root):
-                return list(fs.find(prefix))
+            try:
+                with translate_errors(self.root):
+                    return list(fs.find(prefix))
+            except FileNotFoundError as error:  # of the bucket, which its client does not name
+                raise RequestError(f"cannot read {hide_secrets(self.root)}: {error}") from None
 
         found = read_with_retry(self.root, find)
         # A console that makes folders leaves empty objects with their names.

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from t2i_shards.pipeline.errors import Drop
+from t2i_shards.pipeline.errors import Drop, RequestError
+from t2i_shards.pipeline.shards.input_files import Pattern
 from t2i_shards.pipeline.sources.tree import Tree, open_tree
 
 FILES = {"a.png": b"picture", "empty.txt": b"", "sub/b.png": b"other"}
@@ -45,6 +47,13 @@ def read(tree: Tree, name: str, most: int = -1) -> bytes | str:
         return tree.read(name, most)
     except Drop as drop:
         return drop.reason
+
+
+def test_a_bucket_that_is_not_there_is_named(bucket: str) -> None:
+    place = "s3://no-such-bucket-of-ours/a"
+    for find in (lambda: open_tree(place).names(Counter()), Pattern(place, (".tar",)).find):
+        with pytest.raises(RequestError, match=f"^cannot read {place}: .*bucket does not exist"):
+            list(find())
 
 
 @pytest.mark.parametrize("place", ["local", "remote"])
