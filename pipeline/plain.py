@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import sys
+from typing import Any
 
 PACKAGE = "t2i_shards"
 _STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -27,6 +29,16 @@ def hide_secrets(text: str) -> str:
     if "://" not in text:
         return text
     return _SECRET.sub(r"\1…", _USER.sub(r"\1…@", text))
+
+
+def escape_markdown(value: Any) -> str:
+    """The value as one line of text that means nothing in Markdown, in a table of it, or in HTML."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return "".join(_ENTITIES.get(sign, sign) for sign in show_plain(" ".join(text.split())))
+
+
+# As entities: a backslash before the text's own backslash would unescape what comes after it.
+_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", **{sign: f"&#{ord(sign)};" for sign in "\\`*#[]|~$"}}
 
 
 class PlainFormatter(logging.Formatter):

@@ -13,7 +13,7 @@ from t2i_shards.adapters.training.config import TrainConfig
 from t2i_shards.pipeline.dataset.dataset import Dataset
 from t2i_shards.pipeline.dataset.provenance import OURS, are_ours, read_provenance
 from t2i_shards.pipeline.errors import RequestError
-from t2i_shards.pipeline.plain import show_plain
+from t2i_shards.pipeline.plain import escape_markdown
 
 CARD = "README.md"
 SHIPPED = ("mini", "tiny", "tiny-xl")
@@ -64,7 +64,7 @@ def render_card(config: TrainConfig, base: Base, summary: TrainSummary) -> str:
             "",
             "| what | made by | licence |",
             "|---|---|---|",
-            *(f"| {' | '.join(map(_escape, row))} |" for row in trail),
+            *(f"| {' | '.join(map(escape_markdown, row))} |" for row in trail),
             "",
             "Those of the pictures, of the networks and of the base may bind what is made of them."
             if not free
@@ -97,7 +97,3 @@ def _trace_data(config: TrainConfig) -> Iterator[tuple[str, str, str]]:
         yield f"pictures of {root}", kind, OURS if kind == "scenes" else "that of each picture"
         for of in made:
             yield f"column {of.column}", of.by, of.terms
-
-
-def _escape(text: str) -> str:
-    return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", show_plain(text))

@@ -6,8 +6,6 @@ Each measure is a function of sums over the pictures, so that it can be taken of
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
-from typing import Any
 
 import cv2
 import numpy as np
@@ -19,12 +17,6 @@ TOLERANCE = 2.0
 FARTHEST = 80.0
 """Metres; MiDaS measures KITTI with this cap. What is farther, such as the sky, counts neither in the fit nor in
 the error, and no pixel is estimated farther than this."""
-
-
-def add_counts(count: Callable[[Any, Any], np.ndarray], maps: Iterable[Any], truths: Iterable[Any]) -> np.ndarray:
-    """The sum of `count` over all pairs; zeros (0,) for no pairs."""
-    counts = [count(condition_map, truth) for condition_map, truth in zip(maps, truths, strict=True)]
-    return np.asarray(sum(counts[1:], counts[0])) if counts else np.zeros(0)
 
 
 def count_edges(condition_map: np.ndarray, truth: np.ndarray) -> np.ndarray:

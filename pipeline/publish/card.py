@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from t2i_shards.extractors.registry import formats
 from t2i_shards.pipeline.dataset.dataset import IMAGES
 from t2i_shards.pipeline.dataset.provenance import describe_geometry
-from t2i_shards.pipeline.plain import show_plain
+from t2i_shards.pipeline.plain import escape_markdown, show_plain
 from t2i_shards.pipeline.publish.edits import CARD, LICENCE, seal
 from t2i_shards.pipeline.publish.facts import Facts
 
@@ -83,16 +82,6 @@ def licence_id(facts: Facts) -> str:
     """The Hub's word for the licence of the whole: apache-2.0 where all of it is ours, else other."""
     ours = all(maker.is_ours for maker, _ in facts.makers)
     return "apache-2.0" if ours and facts.claim["source"]["kind"] == "scenes" else "other"
-
-
-def escape_markdown(value: Any) -> str:
-    """The value as one line of text that means nothing in Markdown, in a table of it, or in HTML."""
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return "".join(_ENTITIES.get(sign, sign) for sign in show_plain(" ".join(text.split())))
-
-
-# As entities, for a backslash before a backslash of the text's own would free what comes after it.
-_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", **{sign: f"&#{ord(sign)};" for sign in "\\`*#[]|~$"}}
 
 
 def _reasons(lost: Mapping[str, int]) -> str:

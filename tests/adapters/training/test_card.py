@@ -60,12 +60,13 @@ def test_pictures_weights_and_bases_of_others_are_named(scenes: str, tiny: Base,
     (tmp_path / "photos" / "a.txt").write_text("a")
     root = str(tmp_path / "[root](http://x)")
     plan_dataset(root, FolderSource(str(tmp_path / "photos")), Geometry(64), 2)
-    for roots, base in (((root,), "mini"), ((scenes,), "somebody/their-model"), (("gone",), "mini")):
+    gone = "~~gone~~ &lt;b"
+    for roots, base in (((root,), "mini"), ((scenes,), "somebody/their-model"), ((gone,), "mini")):
         front = front_matter(card := render_card(toy_config(tmp_path, roots=roots, base=base), tiny, SUMMARY))
         assert front["license"] == "other"
         assert front.get("base_model") == ("somebody/their-model" if base != "mini" else None)
         assert "](http://x)" not in card
-    assert "| pictures of gone | unknown | unknown |" in card
+    assert "| pictures of &#126;&#126;gone&#126;&#126; &amp;lt;b | unknown | unknown |" in card
 
 
 def test_every_run_has_one(tiny: Base, tmp_path: Path) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
 from t2i_shards.extractors.metrics.maps import (
-    add_counts,
     count_abs_rel,
     count_colors,
     count_edges,
@@ -18,6 +17,13 @@ from t2i_shards.extractors.metrics.maps import (
 )
 
 Maps = Iterable[np.ndarray]
+Count = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+def add_counts(count: Count, maps: Maps, truths: Maps) -> np.ndarray:
+    """The sum of `count` over all pairs; zeros (0,) for no pairs."""
+    counts = [count(condition_map, truth) for condition_map, truth in zip(maps, truths, strict=True)]
+    return np.asarray(sum(counts[1:], counts[0])) if counts else np.zeros(0)
 
 
 def edge_f1(maps: Maps, truths: Maps) -> float:

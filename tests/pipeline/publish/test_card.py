@@ -21,7 +21,8 @@ from PIL import Image
 from t2i_shards.extractors.registry import formats
 from t2i_shards.pipeline.dataset.tombstones import remove
 from t2i_shards.pipeline.errors import DamagedShard, RequestError
-from t2i_shards.pipeline.publish.card import escape_markdown, list_meanings, size_category
+from t2i_shards.pipeline.plain import escape_markdown
+from t2i_shards.pipeline.publish.card import list_meanings, size_category
 from t2i_shards.pipeline.publish.croissant import match_member
 from t2i_shards.pipeline.shards.receipt import Receipt, digest_json, to_json
 from t2i_shards.pipeline.shards.sample import Sample
