@@ -5,10 +5,8 @@ from __future__ import annotations
 import errno
 import io
 import logging
-import multiprocessing
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections import deque
@@ -22,11 +20,10 @@ import pytest
 
 from t2i_shards.extractors.base import Resources
 from t2i_shards.pipeline.engine import RunResult, run
-from t2i_shards.pipeline.engine.local import LocalPool
 from t2i_shards.pipeline.engine.pool import IN_FLIGHT, Event, Failure, Worker, classify
 from t2i_shards.pipeline.engine.run import ATTEMPTS, SETUPS
-from t2i_shards.pipeline.errors import BrokenStage, DamagedShard, IncompleteError, RequestError, describe_error
-from t2i_shards.pipeline.stages.stage import FailureLimit, StageResult, refuse_total_failure
+from t2i_shards.pipeline.errors import BrokenStage, DamagedShard, IncompleteError, RequestError
+from t2i_shards.pipeline.stages.stage import StageResult
 
 
 @dataclass
@@ -220,103 +217,3 @@ def test_a_worker_sets_up_once_and_again_only_if_that_failed(tmp_path: Path) -> 
     assert worker.run(0) == Failure("shard", "ValueError: no good")
     assert worker.run(1) == StageResult()
     assert len(list(tmp_path.glob("setup-*"))) == 1
-
-
-def test_the_local_pool_does_all(tmp_path: Path) -> None:
-    stage = Stage(tmp_path, bad=(3,), deadly=(5, 9), until=1)
-    result = run(stage, range(14), "local", 2)
-    assert sorted(result.made) == list(range(14))
-    assert result.attempts == {3: 1, 5: 1, 9: 1}
-    assert {shard: stage.tries(shard) for shard in range(14)} == {s: 2 if s in (3, 5, 9) else 1 for s in range(14)}
-    # Two to begin with, and one for each that died.
-    assert len(list(tmp_path.glob("setup-*"))) <= 4
-    assert result.problems == ["shard 000013: 1 samples failed, the first: bad sample"]
-    assert multiprocessing.active_children() == []
-
-
-def test_an_idle_worker_that_dies_harms_nothing(tmp_path: Path) -> None:
-    pool = LocalPool(Stage(tmp_path), 2)
-    try:
-        for shard in (0, 1):
-            pool.submit(shard)
-        done: list[int] = []
-        while len(done) < 2:
-            done += [event.shard for event in pool.wait()]
-        before = [child.pid for child in multiprocessing.active_children()]
-        os.kill(before[0] or 0, signal.SIGKILL)
-        limit = time.monotonic() + 600
-        while {child.pid for child in multiprocessing.active_children()} <= set(before):
-            assert pool.wait() == []
-            assert time.monotonic() < limit
-        pool.submit(2)
-        pool.submit(3)
-        while len(done) < 4:
-            done += [event.shard for event in pool.wait()]
-        assert sorted(done) == [0, 1, 2, 3]
-    finally:
-        pool.close()
-
-
-def test_a_worker_that_lost_its_driver_says_nothing(tmp_path: Path) -> None:
-    """Its pipe is reset, not closed, when the driver left a result unread."""
-    script = (
-        "import multiprocessing, os, sys, time, pathlib\n"
-        "from tests.pipeline.engine.test_run import Stage\n"
-        "from t2i_shards.pipeline.engine.local import LocalPool\n"
-        "if __name__ == '__main__':\n"
-        "    folder = pathlib.Path(sys.argv[1]); pool = LocalPool(Stage(folder), 1)\n"
-        "    pool.submit(0)\n"
-        "    while not list(folder.glob('shard-0-*')): time.sleep(0.01)\n"
-        "    time.sleep(0.3)\n"
-        "    print(multiprocessing.active_children()[0].pid, flush=True); os.kill(os.getpid(), 9)\n"
-    )
-    path = tmp_path / "driver.py"
-    path.write_text(script)
-    checkout = Path(__file__).parents[3]
-    done = subprocess.run(
-        [sys.executable, path, tmp_path],
-        env=os.environ | {"PYTHONPATH": str(checkout)},
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert done.returncode == -signal.SIGKILL
-    # stderr is whole: it ends when the worker does.
-    assert done.stderr == ""
-
-
-def test_a_broken_stage_ends_the_run_and_its_workers(tmp_path: Path) -> None:
-    with pytest.raises(
-        IncompleteError, match=r"^cannot write: No space left on device; nothing that is done is lost$"
-    ):
-        run(Stage(tmp_path, bad=(2,), error=OSError(errno.ENOSPC, "x")), range(8), "local", 1)
-    assert multiprocessing.active_children() == []
-
-
-def test_workers_must_be_some(tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match="--workers must be at least 1, not 0"):
-        run(Stage(tmp_path), range(3), "local", 0)
-
-
-def test_the_fuse_counts_in_a_row() -> None:
-    failure_limit = FailureLimit(3)
-    for _ in range(4):
-        failure_limit.fail("a")
-        failure_limit.fail("b")
-        failure_limit.succeed()
-    failure_limit.fail("a")
-    failure_limit.fail("b")
-    with pytest.raises(BrokenStage, match=r"^3 samples failed in a row, so the stage is broken; the last: c$"):
-        failure_limit.fail("c")
-
-
-def test_an_error_is_one_line() -> None:
-    assert describe_error(ValueError("two\n  lines")) == "ValueError: two lines"
-    assert describe_error(KeyError()) == "KeyError"
-
-
-def test_total_failure() -> None:
-    refuse_total_failure(0, [])
-    refuse_total_failure(1, ["a"])
-    with pytest.raises(IncompleteError, match="every sample of the shard failed; the first: a"):
-        refuse_total_failure(0, ["a", "b"])

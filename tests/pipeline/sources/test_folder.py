@@ -212,72 +212,6 @@ def test_names_of_screenshots_and_emoji_are_taken(folder: Path) -> None:
     assert left_out["name with control characters or not UTF-8"] == 2
 
 
-@pytest.mark.parametrize("picture", ["c.JPG", "sub/c.JPG"])
-@pytest.mark.parametrize("caption", ["c.txt", "C.TXT", "c.Txt", "c.JPG.txt", "c.jpg.TXT"])
-def test_captions_are_found_in_any_capitals(picture: str, caption: str, tmp_path: Path) -> None:
-    path = tmp_path / picture
-    path.parent.mkdir(exist_ok=True)
-    path.write_bytes(png())
-    (path.parent / caption).write_text("a cat")
-    left_out = Counter[str]()
-    assert [row.captions for row in FolderSource(str(tmp_path)).rows(left_out)] == [("a cat",)]
-    assert not left_out
-
-
-def test_two_pictures_may_differ_in_capitals_alone(tmp_path: Path) -> None:
-    for name in ("a", "A"):
-        (tmp_path / f"{name}.png").write_bytes(png())
-        (tmp_path / f"{name}.txt").write_text(f"this is {name}")
-    rows = {row.location: row.captions for row in FolderSource(str(tmp_path)).rows(Counter())}
-    assert rows == {"a.png": ("this is a",), "A.png": ("this is A",)}
-
-
-@pytest.mark.parametrize(
-    ("extension", "text", "found"),
-    [
-        (".caption", "kohya", ("kohya",)),
-        (".CAPTION", "kohya", ("kohya",)),
-        (".json", '{"caption": "one"}', ("one",)),
-        (".json", '{"text": ["one", " ", "two\\nlines"], "score": 3}', ("one", "two lines")),
-        (".json", '{"score": 3}', "no caption"),
-        (".json", "[1]", "no caption"),
-        (".json", "{", "caption not readable"),
-        (".json", '{"text": "\\ud800"}', "caption not readable"),
-    ],
-)
-def test_caption_files_may_have_another_ending(extension: str, text: str, found: object, tmp_path: Path) -> None:
-    (tmp_path / "a.png").write_bytes(png())
-    (tmp_path / f"a{extension.lower()}").write_text(text)
-    (tmp_path / "a.txt").write_text("not this one")
-    row = next(FolderSource(str(tmp_path), caption_extension=extension).rows(Counter()))
-    assert found in (row.captions, row.extra["problem"])
-
-
-@pytest.mark.parametrize("kind", ["jsonl", "csv"])
-@pytest.mark.parametrize("place", ["", "train/"])
-def test_metadata_as_imagefolder_has_it(kind: str, place: str, tmp_path: Path) -> None:
-    (tmp_path / place / "deep").mkdir(parents=True)
-    for name in ("a.png", "deep/b.png", "c.png", "d.png"):
-        (tmp_path / place / name).write_bytes(png())
-    (tmp_path / place / "c.txt").write_text("the text file is nearer")
-    lines = {
-        "jsonl": '{"file_name": "a.png", "text": ["one", "two"]}\n\n'
-        '{"file_name": "deep/b.png", "text": "b, \\"x\\""}\r\n'
-        '{"file_name": "c.png", "text": "c"}\n{"file_name": "./gone.png", "text": "gone"}',
-        "csv": 'file_name,text\r\na.png,one\r\ndeep/b.png,"b, ""x"""\r\nc.png,c\r\ngone.png,gone\r\n',
-    }
-    (tmp_path / place / f"metadata.{kind}").write_bytes("\ufeff".encode() + lines[kind].encode())
-    left_out = Counter[str]()
-    rows = {row.location: row.captions for row in FolderSource(str(tmp_path)).rows(left_out)}
-    assert rows == {
-        f"{place}a.png": ("one", "two") if kind == "jsonl" else ("one",),
-        f"{place}deep/b.png": ('b, "x"',),
-        f"{place}c.png": ("the text file is nearer",),
-        f"{place}d.png": (),
-    }
-    assert not left_out
-
-
 @pytest.mark.parametrize(
     ("text", "line"),
     [
@@ -291,25 +225,6 @@ def test_metadata_that_is_none_is_a_wrong_request(text: str, line: str, folder: 
     (folder / "metadata.jsonl").write_text(text)
     with pytest.raises(RequestError, match=line):
         next(FolderSource(str(folder)).rows(Counter()))
-
-
-def test_a_folder_without_any_caption_is_refused_before_planning(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    for name in ("a_cat-2.png", "__.png"):
-        (tmp_path / name).write_bytes(png())
-    with pytest.raises(
-        RequestError, match=r"none of its 2 pictures has a caption; put photo.txt .*--captions none"
-    ):
-        next(FolderSource(str(tmp_path)).rows(Counter()))
-    named = FolderSource(str(tmp_path), captions="filename")
-    assert [row.captions for row in named.rows(Counter())] == [(), ("a cat-2",)]
-    empty = FolderSource(str(tmp_path), captions="none")
-    assert [row.captions for row in empty.rows(Counter())] == [("",), ("",)]
-    assert caplog.messages == ["--captions none: every caption is empty, so training on this dataset sees no text"]
-    assert {"captions": "none", "folder": str(tmp_path), "kind": "folder"} == empty.describe()
-    with pytest.raises(RequestError, match=r"--caption-extension must be one such as .caption, not 'caption'"):
-        FolderSource(str(tmp_path), caption_extension="caption")
 
 
 def test_what_may_not_be_read_is_a_named_drop(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
