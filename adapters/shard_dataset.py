@@ -198,7 +198,7 @@ def _keep(sample: Sample, epoch: int, shape: object) -> Sample:
 
 
 def _find_share(split_ranks: bool | None) -> tuple[int, int]:
-    """(rank, ranks) among which the samples are divided. Raises RequestError where nobody said who divides."""
+    """(rank, ranks) among which the samples are divided. RequestError where it is not said who divides them."""
     ranks = count_ranks()
     if ranks == 1 or split_ranks is False:
         return 0, 1

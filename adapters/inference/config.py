@@ -122,8 +122,8 @@ class GenerateConfig:
     """White where to paint."""
     blending: Blending = "published"
     """How --inpaint meets the rest of the picture. published: as TencentARC's script, which repaints the cells of
-    8x8 pixels that the mask half covers, and noises the rest anew at each step. steady: all cells that it touches,
-    one noise."""
+    8x8 pixels that the mask half covers, and adds new noise to the rest at each step. steady: all cells that it
+    touches, one noise."""
     batch: int = 1
     """Pictures at once: faster on a GPU; rounds otherwise in the last bit."""
     precision: Precision = "fp32"

@@ -34,7 +34,7 @@ from t2i_shards.pipeline.image.geometry import Geometry, Placement, apply_placem
 log = logging.getLogger(__name__)
 
 GROW = 1000.0
-"""A map that somebody gives may be enlarged as far as they like."""
+"""A map that is given as a file may be enlarged without a limit."""
 QUARTER = 0.25
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 MARGIN = 0.1
 """A person's box is that of the known keypoints, wider each way by this share of its longer side."""
-_REACH = 1.0  # cells each way from somebody's middle that learn about them
+_REACH = 1.0  # cells each way from a person's middle that learn about them
 _SPREAD = 0.6  # of the score around the best cell, in cells
 _SURE = 0.6  # IoU from which on the coordinates are learnt in the predicted box, as they are read at inference
 

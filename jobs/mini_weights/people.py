@@ -20,7 +20,7 @@ _MIRRORED = np.array([0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15])
 _PEOPLED, _PEOPLED_WHOLE = 0.85, 0.67  # share of crops, and of whole scenes, that are taken where people are
 _SCALES, _SCALES_WHOLE = (0.8, 1.25), (0.95, 1.05)
 _LIGHT = (0.85, 1.15)
-_ENOUGH = 4  # keypoints that must be left of somebody whom a crop cuts
+_ENOUGH = 4  # keypoints that must be left of a person whom a crop cuts
 
 
 @dataclass(frozen=True, eq=False)

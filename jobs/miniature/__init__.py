@@ -21,7 +21,7 @@ from t2i_shards.pipeline.errors import RequestError
 
 @dataclass(frozen=True)
 class MiniatureCommand:
-    """Train adapters on the base mini, evaluate them on scenes that nobody saw, make the table.
+    """Train adapters on the base mini, evaluate them on unseen scenes, make the table.
 
     Rows: 1 text alone, 2 each condition with its adapter, 3 with another scene's condition; 4 two conditions
     composed; 5 on a fine-tuned base; 6 sizes of the adapter; 7 time steps; 8 scales of the encoder; 9 thirds of

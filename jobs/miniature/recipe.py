@@ -33,7 +33,7 @@ SEED = 20
 
 
 def describe_recipe() -> dict[str, Any]:
-    """What decides all rows: another recipe, or another base, makes them anew."""
+    """What decides all rows: with another recipe, or another base, they are made again."""
     from t2i_shards.adapters.base.mini import read_sums
 
     networks = {name: digest for name, digest in read_sums().items() if name.endswith(".safetensors")}

@@ -75,7 +75,7 @@ class Source(Protocol):
         """The rows of the plan, always the same, their keys ascending; never all of them in memory.
 
         What is left out on purpose is counted in `left_out` by its reason, and what of the rows was changed under
-        one of `t2i_shards.pipeline.dataset.plan.NOTES`. `seen` is told how many rows were read, as they are.
+        one of `t2i_shards.pipeline.dataset.plan.NOTES`. `seen` is called with the number of rows read so far.
         """
 
     def again(self, failed: Iterable[tuple[Row, str]]) -> Iterator[Row]:

@@ -33,7 +33,7 @@ from t2i_shards.pipeline.stages.stage import FailureLimit, StageResult, refuse_t
 def plan_dataset(root: str, source: Source, geometry: Geometry, shard_size: int, seen: Seen = unseen) -> Dataset:
     """Make the plan of a new dataset, or open the one that is there. RequestError when it is another's.
 
-    seen: told how many rows are read.
+    seen: called with the number of rows that were read.
     """
     if shard_size < 1:
         raise RequestError(f"--shard-size must be at least 1, not {shard_size}")

@@ -41,7 +41,7 @@ THINGS = {
 SEEN_AT = 256
 """Side to which pictures are enlarged for the segmentation network, which was trained on such."""
 PERSON_SHARE = 0.018
-"""Of the picture, from which on somebody is there."""
+"""Share of the picture from which on a person counts as found."""
 COLOUR_SHARE = 0.003
 """Of the picture that must be a thing and have its colour."""
 SKY_ROWS = 0.25

@@ -94,7 +94,7 @@ def parse_columns(asked: Sequence[str]) -> tuple[MapColumn, ...]:
 
 
 def read_map(data: bytes, form: Format) -> np.ndarray:
-    """uint8 (H, W): the map in a stranger's PNG, as it is stored. Raises Drop.
+    """uint8 (H, W): the map in a PNG of unknown origin, as it is stored. Raises Drop.
 
     Grey may also come as RGB of three equal bands, as annotators of ControlNet write it; labels must have the
     palette of this project, for the ids of other palettes mean other things.
