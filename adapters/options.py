@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal, TypeVar
+
+import tyro
 
 from t2i_shards.extractors.registry import conditions
 from t2i_shards.pipeline.errors import RequestError
+
+T = TypeVar("T")
+Unnamed = Annotated[T, tyro.conf.arg(name="")]
+"""Options that help lists among those of the command, without a group of their own."""
+Root = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="ROOT")]
+Roots = Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="ROOT")]
+"""Datasets, as positional arguments."""
 
 AdapterName = Literal["base", "small", "tiny", "xl"]
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, is_dataclass
-from typing import Annotated, Any
+from dataclasses import dataclass, fields, is_dataclass, replace
+from difflib import get_close_matches
+from types import NoneType, UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
 import tyro
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, OmitSubcommandPrefixes, subcommand
+from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from t2i_shards.jobs.command import Command
 from t2i_shards.jobs.convert_adapter import ConvertAdapterCommand
@@ -66,19 +69,49 @@ Commands = (
 )
 
 
+def _refuse_unknown_word(arguments: Sequence[str]) -> None:
+    """RequestError for a first word that is no command, with the one that was probably meant."""
+    words = [get_args(command)[1].name for command in get_args(Commands)]
+    if arguments and not arguments[0].startswith("-") and arguments[0] not in words:
+        near = get_close_matches(arguments[0], words, 1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(words)}"
+        raise RequestError(f"no command is called {arguments[0]!r}; {hint}")
+
+
+_REGISTRY = ConstructorRegistry()
+
+
+@_REGISTRY.primitive_rule
+def _read_optional(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+    """An option that may be left out is read, and shown by help, as one of its type: not as "{None}|INT"."""
+    kinds = set(get_args(info.type)) - {NoneType}
+    if get_origin(info.type) not in (Union, UnionType) or len(kinds) != 1:
+        return None
+    spec = ConstructorRegistry.get_primitive_spec(PrimitiveTypeInfo.make(kinds.pop(), info.markers))
+    if not isinstance(spec, PrimitiveConstructorSpec):
+        return None
+    return replace(
+        spec,
+        is_instance=lambda value: value is None or spec.is_instance(value),
+        str_from_instance=lambda value: ["none"] if value is None else spec.str_from_instance(value),
+    )
+
+
 def parse_command(arguments: Sequence[str]) -> Command:
     """The command that the arguments ask for; ends the process with 2 and the rule when they ask for none.
 
     Raises RequestError where an option's own rule, or one of all options, says so.
     """
-    command = tyro.cli(
-        Commands,  # type: ignore[arg-type]
-        prog="t2i-shards",
-        description="Pictures into WebDataset shards with T2I-Adapter conditions, and adapters trained from them. "
-        "With -v anywhere, a fault of the program prints its traceback.",
-        args=list(arguments),
-        config=(OmitArgPrefixes, OmitSubcommandPrefixes, FlagCreatePairsOff),
-    )
+    _refuse_unknown_word(arguments)
+    with _REGISTRY:
+        command = tyro.cli(
+            Commands,  # type: ignore[arg-type]
+            prog="t2i-shards",
+            description="Pictures into WebDataset shards with T2I-Adapter conditions, and adapters trained from "
+            "them. With -v anywhere, a fault of the program prints its traceback.",
+            args=list(arguments),
+            config=(OmitArgPrefixes, OmitSubcommandPrefixes, FlagCreatePairsOff),
+        )
     _refuse_not_finite(command)
     if isinstance(command, IngestCommand):
         return command.source

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 class ConvertAdapterCommand:
     """Rewrite a T2I-Adapter so that diffusers, or TencentARC's code and what follows it, can read it."""
 
-    source: tyro.conf.Positional[Path]
+    source: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="SOURCE")]
     """A file of either kind, the folder of an adapter, or a run."""
-    out: tyro.conf.Positional[Path]
+    out: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="OUT")]
     """The new folder (diffusers), or the new .safetensors or .pth file (tencentarc)."""
     layout: Literal["diffusers", "tencentarc"]
     """Whose."""

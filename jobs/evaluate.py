@@ -7,6 +7,7 @@ from pathlib import Path
 
 from t2i_shards.adapters.evaluation.config import EvaluateConfig
 from t2i_shards.adapters.inference.config import Sampling
+from t2i_shards.adapters.options import Unnamed
 from t2i_shards.jobs.command import Summary
 from t2i_shards.jobs.progress import show_pictures
 
@@ -15,7 +16,7 @@ from t2i_shards.jobs.progress import show_pictures
 class EvaluateCommand:
     """Extract the condition again from generated pictures, also from some without adapter or its condition."""
 
-    config: EvaluateConfig
+    config: Unnamed[EvaluateConfig]
     json: bool = False
     """Print the summary as JSON."""
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import tyro
 
+from t2i_shards.adapters.options import Root
 from t2i_shards.extractors.batch import DEVICES
 from t2i_shards.jobs.command import EngineOptions, Summary, summarise
 from t2i_shards.jobs.progress import show_progress
@@ -23,7 +24,7 @@ from t2i_shards.pipeline.stages.extract import Extract
 class ExtractCommand:
     """Fill a column for each condition; shards that have one are left alone."""
 
-    root: tyro.conf.Positional[str]
+    root: Root
     """The dataset."""
     conditions: tuple[str, ...]
     """Which conditions, such as sketch color."""

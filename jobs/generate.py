@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from tqdm import tqdm
 
 from t2i_shards.adapters.inference.config import GenerateConfig
+from t2i_shards.adapters.options import Unnamed
 from t2i_shards.jobs.command import Summary
 
 
@@ -15,7 +16,7 @@ from t2i_shards.jobs.command import Summary
 class GenerateCommand:
     """Pictures from a prompt, with one adapter, several with weights, or none."""
 
-    config: GenerateConfig
+    config: Unnamed[GenerateConfig]
     json: bool = False
     """Print the summary as JSON."""
 

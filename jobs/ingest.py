@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Annotated, Literal
 
 import tyro
 
+from t2i_shards.adapters.options import Unnamed
 from t2i_shards.jobs.command import EngineOptions, Summary
 from t2i_shards.jobs.ingest_flow import After, IngestOptions, ingest, refuse_inside
 from t2i_shards.pipeline.download.shard import MIN_YIELD, Downloads, check_yield
@@ -23,7 +24,7 @@ from t2i_shards.pipeline.sources.tars.source import TarsSource
 
 @dataclass(frozen=True, kw_only=True)
 class _Ingest:
-    options: IngestOptions
+    options: Unnamed[IngestOptions]
     geometry: Geometry = field(default_factory=Geometry)
     engine: EngineOptions = field(default_factory=EngineOptions)
 
@@ -46,7 +47,7 @@ class IngestScenes(_Ingest):
 class IngestFolder(_Ingest):
     """Pictures below a folder, with captions from text files, its metadata or their names, or without any."""
 
-    folder: tyro.conf.Positional[str]
+    folder: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="FOLDER")]
     """Where the pictures are: a folder, or a URL such as s3://bucket/prefix."""
     captions: Literal["files", "filename", "none"] = "files"
     """From files (photo.txt, one caption per line, or metadata.jsonl or metadata.csv with file_name and text),
@@ -71,7 +72,7 @@ class IngestFolder(_Ingest):
 class IngestTars(_Ingest):
     """WebDataset shards of others, such as img2dataset's output: their pictures, captions and JSON."""
 
-    tars: tyro.conf.Positional[str]
+    tars: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="PATTERN")]
     """The tars: a glob in quotes, a folder, or one file, here or at a URL such as hf://datasets/user/name/*.tar."""
     image_member: str | None = None
     """Ending of the member that holds the picture; the first of jpg, jpeg, png and webp when not given."""
@@ -100,7 +101,7 @@ class IngestTars(_Ingest):
 class IngestTable(_Ingest):
     """A table of captions with pictures, their paths or URLs: parquet as `datasets` writes it, CSV, TSV, JSONL."""
 
-    table: tyro.conf.Positional[str]
+    table: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="PATTERN")]
     """The tables: a glob in quotes, a folder, or one file, here or at a URL such as hf://datasets/user/name."""
     image_column: str | None = None
     """Column of the pictures, as bytes, as {bytes, path}, or as paths that count from the table's folder."""

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import tyro
-
+from t2i_shards.adapters.options import Root
 from t2i_shards.jobs.command import EngineOptions, Summary
 from t2i_shards.jobs.progress import show_progress
 from t2i_shards.jobs.readers import NAMES, choose_readers
@@ -24,7 +23,7 @@ from t2i_shards.pipeline.stages.stage import Stage
 class PublishCommand:
     """Pack, index, describe, upload, and read it back with popular readers; continues an earlier run."""
 
-    root: tyro.conf.Positional[str]
+    root: Root
     """The dataset."""
     to: str
     """Where to: a folder, or a URL such as s3://bucket/prefix or hf://datasets/user/name."""

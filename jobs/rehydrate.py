@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Annotated
 
 import tyro
 
@@ -19,7 +20,7 @@ from t2i_shards.pipeline.shards.store import open_store
 class RehydrateCommand:
     """Fetch the pictures again, check their digests, and restore the full dataset for your own use."""
 
-    published: tyro.conf.Positional[str]
+    published: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="PUBLISHED")]
     """A publication without pictures: a folder or a URL."""
     out: str
     """Where the full dataset goes: a folder or a URL."""

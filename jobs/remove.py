@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import tyro
-
+from t2i_shards.adapters.options import Root
 from t2i_shards.jobs.command import Summary
 from t2i_shards.pipeline.dataset.dataset import Dataset
 from t2i_shards.pipeline.dataset.tombstones import By, remove
@@ -17,7 +16,7 @@ from t2i_shards.pipeline.errors import RequestError
 class RemoveCommand:
     """Remove samples: streams skip them at once, and the next publication leaves them out."""
 
-    root: tyro.conf.Positional[str]
+    root: Root
     """The dataset."""
     keys: Path | None = None
     """A file with a key in each line."""

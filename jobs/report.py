@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import tyro
 
+from t2i_shards.adapters.options import Roots
 from t2i_shards.extractors.atomic import write_file
 from t2i_shards.jobs.command import EngineOptions, Summary
 from t2i_shards.jobs.progress import show_progress
@@ -34,7 +35,7 @@ TITLE = b"<title>t2i-shards report</title>"
 class ReportCommand:
     """Samples with their conditions, caption search, histograms, drops, duplicates and throughput, to look at."""
 
-    roots: tyro.conf.Positional[tuple[str, ...]]
+    roots: Roots
     """The datasets, at least one."""
     run_: Annotated[Path | None, tyro.conf.arg(name="run")] = None
     """The folder of a training, for the loss curve."""

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 
-import tyro
-
+from t2i_shards.adapters.options import Root
 from t2i_shards.jobs.command import EngineOptions, Summary, list_counts
 from t2i_shards.pipeline.dataset.dataset import Dataset
 from t2i_shards.pipeline.dataset.plan import read_left_out, read_notes
@@ -28,7 +27,7 @@ class Readers(EngineOptions):
 class StatusCommand:
     """What is done, missing and stale, column by column; ends with 3 where a receipt is damaged or has no plan."""
 
-    root: tyro.conf.Positional[str]
+    root: Root
     """The dataset."""
     readers: Readers = field(default_factory=Readers)
     json: bool = False

@@ -6,7 +6,11 @@ import os
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Annotated
 
+import tyro
+
+from t2i_shards.adapters.options import Unnamed
 from t2i_shards.adapters.run_folder import TrainSummary
 from t2i_shards.adapters.training.config import (
     BaseConfig,
@@ -60,8 +64,8 @@ def launched() -> bool:
 class TrainCommand:
     """Train an adapter; the finished one, which diffusers loads, is in RUN/adapter."""
 
-    config: TrainConfig
-    group: TrainWorkers = field(default_factory=TrainWorkers)
+    config: Unnamed[TrainConfig]
+    group: Annotated[TrainWorkers, tyro.conf.arg(name="workers")] = field(default_factory=TrainWorkers)
     json: bool = False
     """Print the summary as JSON."""
 

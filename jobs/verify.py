@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import tyro
-
+from t2i_shards.adapters.options import Root
 from t2i_shards.jobs.command import EngineOptions, Summary
 from t2i_shards.jobs.progress import show_progress
 from t2i_shards.pipeline.dataset.dataset import Dataset
@@ -24,7 +23,7 @@ class VerifyCommand:
     Of a publication, every file is compared with SHA256SUMS.
     """
 
-    root: tyro.conf.Positional[str]
+    root: Root
     """The dataset or publication: a folder or a URL, such as s3://bucket/prefix or hf://datasets/user/name."""
     engine: EngineOptions = field(default_factory=EngineOptions)
     json: bool = False

@@ -135,7 +135,7 @@ def fetch(weight: WeightFile, to: Path | None) -> Path:
 class WeightsConvert:
     """Turn a torch checkpoint into a safetensors file once; known weights then load from it on this machine."""
 
-    file: tyro.conf.Positional[Path]
+    file: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="FILE")]
     """The checkpoint. One that has the name of known weights must have their sha256."""
     out: Path | None = None
     """The new file; by default next to the checkpoint, with its name and .safetensors."""

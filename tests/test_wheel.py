@@ -1,5 +1,6 @@
 """The wheel, installed where neither the checkout nor anything editable is."""
 
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -15,10 +16,11 @@ REPOSITORY = Path(__file__).parents[1]
 def command(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`t2i-shards` of a new environment that holds the wheel. The packages it needs are read from this one's."""
     folder = tmp_path_factory.mktemp("wheel")
+    source = copy_checkout(folder / "source")  # where the build may leave its files
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
     offline = ["--no-deps", "--no-index"]
     subprocess.run(
-        [*pip, "wheel", *offline, "--no-build-isolation", "--wheel-dir", folder, REPOSITORY],
+        [*pip, "wheel", *offline, "--no-build-isolation", "--wheel-dir", folder, source],
         check=True,
         capture_output=True,
     )
@@ -29,6 +31,16 @@ def command(tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run([*pip, "--python", environment / "bin/python", "install", *offline, wheel], check=True)
     (site / "packages.pth").write_text(sysconfig.get_path("purelib") + "\n")  # whose own .pth files are not read
     return environment / "bin" / "t2i-shards"
+
+
+def copy_checkout(folder: Path) -> Path:
+    """The four packages, the links to them, and what the wheel says of itself."""
+    for name in ("adapters", "extractors", "jobs", "pipeline", "t2i_shards"):
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(REPOSITORY / name, folder / name, symlinks=True, ignore=ignored)
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(REPOSITORY / name, folder)
+    return folder
 
 
 def run(command: Path, *words: str | Path) -> str:

@@ -6,10 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-import tyro
-
 from t2i_shards.adapters.inference.config import Sampling
-from t2i_shards.adapters.options import Precision, check_condition
+from t2i_shards.adapters.options import Precision, Root, check_condition
 from t2i_shards.extractors.maps.crop import SIZE_MULTIPLE
 from t2i_shards.extractors.registry import format_of
 from t2i_shards.pipeline.errors import RequestError
@@ -23,7 +21,7 @@ SAMPLES = 64
 class EvaluateConfig:
     """How closely an adapter's pictures follow the condition, and how good they are."""
 
-    root: tyro.conf.Positional[str]
+    root: Root
     """The dataset whose captions and conditions are used."""
     condition: str
     """What the adapter is to follow."""

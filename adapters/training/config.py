@@ -31,9 +31,10 @@ DECIDE = (
 class BaseConfig:
     """The frozen base."""
 
-    name: Annotated[str, tyro.conf.arg(name="base")] = "tiny"
-    """A folder in diffusers' layout, a hub id, mini, which ships, or tiny or tiny-xl, which are built here."""
-    precision: Precision = "fp32"
+    name: Annotated[str, tyro.conf.arg(name="base", aliases=["--pretrained-model"])]
+    """A folder in diffusers' layout, a hub id such as stable-diffusion-v1-5/stable-diffusion-v1-5, or mini, which
+    ships and paints this project's scenes; tiny and tiny-xl, built here, paint nothing and are for tests."""
+    precision: Annotated[Precision, tyro.conf.arg(aliases=["--mixed-precision"])] = "fp32"
     """Of the frozen base and of the adapter's products; the adapter's own weights stay float32."""
     gradient_checkpointing: bool = False
     """Compute the UNet's activations twice to save memory."""
@@ -74,12 +75,12 @@ class VisitConfig:
 class OptimizerConfig:
     """How the adapter learns."""
 
-    batch: int = 8
+    batch: Annotated[int, tyro.conf.arg(aliases=["--batch-size"])] = 8
     """Samples per step, over all workers together."""
     micro_batch: int | None = None
     """Samples that a worker holds at once; its whole share of the batch when not given."""
-    lr: float = 1e-5
-    """Adam's learning rate; 1e-5 as in the paper, the tiny base takes 3e-3."""
+    lr: Annotated[float, tyro.conf.arg(aliases=["--learning-rate"])] = 1e-5
+    """Adam's learning rate; 1e-5 as in the paper. --base mini takes 3e-3."""
     timesteps: Schedule = "cubic"
     """Which time steps are drawn: more early ones (cubic, as in the paper) or uniform."""
     weighting: Weighting | None = None
@@ -133,12 +134,12 @@ class RecordConfig:
 class ComputeConfig:
     """Where, and by how many processes."""
 
-    loaders: int = 0
+    loaders: Annotated[int, tyro.conf.arg(aliases=["--num-workers"])] = 0
     """Processes that read and decode for each worker; 0 does it between the steps."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to train; auto takes a GPU where there is one."""
     threads: int | None = None
-    """Threads of torch on the CPU for each worker, else their share of the cores; the tiny base needs but one."""
+    """Threads of torch on the CPU for each worker, else their share of the cores; --base mini needs but one."""
 
     def __post_init__(self) -> None:
         check_at_least(self, 0, "loaders")
@@ -150,12 +151,12 @@ class TrainConfig:
     """Train a T2I-Adapter on a frozen Stable Diffusion."""
 
     data: DataConfig
-    out: Path
+    base: BaseConfig
+    out: Annotated[Path, tyro.conf.arg(aliases=["--output-dir"])]
     """Folder of the run; the same command continues from what is there."""
-    base: BaseConfig = field(default_factory=BaseConfig)
     adapter: AdapterName = "base"
     """Size of the adapter; on SD 1.x 77, 19 and 5 million parameters; xl is for SDXL."""
-    steps: int = 1000
+    steps: Annotated[int, tyro.conf.arg(aliases=["--max-steps"])] = 1000
     """Training steps in all; more than a finished run had makes it continue."""
     seed: int = 0
     """Of the adapter's first weights, the order of the samples, crops, captions, time steps and noise."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from t2i_shards.adapters.options import check_above, check_at_least, check_condition
+from t2i_shards.adapters.options import Roots, check_above, check_at_least, check_condition
 from t2i_shards.extractors.atomic import cache_folder
 from t2i_shards.extractors.maps.crop import SIZE_MULTIPLE, fixed_side
 from t2i_shards.extractors.registry import format_of
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class DataConfig:
     """The samples."""
 
-    roots: tyro.conf.Positional[tuple[str, ...]]
+    roots: Roots
     """The dataset, or several that are mixed."""
     condition: str
     """What the adapter is to follow, such as sketch, depth or color."""
@@ -35,7 +35,7 @@ class DataConfig:
     """Share of the samples that each dataset gives; by their sizes when not given."""
     duplicates: bool = True
     """Pictures that are duplicates of others are used too; --no-duplicates leaves them out."""
-    size: int | None = None
+    size: Annotated[int | None, tyro.conf.arg(aliases=["--resolution"])] = None
     """Side of the square crop in pixels, a multiple of 64; the pictures' shortest side when not given."""
     buckets: bool = False
     """Whole pictures, each batch of one size, instead of square crops."""

@@ -103,7 +103,9 @@ def open_published(
     lines = read_manifest(store)
     chosen = [line for line in lines if line.split == split]
     if not any(line.name.startswith(f"{DATA}/") for line in lines):
-        raise RequestError(f"{root} was published with --layout columns; pipeline.stream.open_stream reads it")
+        raise RequestError(
+            f"{root} was published with --layout columns; t2i_shards.pipeline.stream.open_stream reads it"
+        )
     if not chosen:
         had = ", ".join(sorted({line.split for line in lines}))
         raise RequestError(f"{root} has no split {split!r}; it has {had}")

@@ -115,7 +115,7 @@ def toy_config(out: Path, **changes: Any) -> TrainConfig:
 def train_config(**options: Any) -> TrainConfig:
     """The config of a training that was asked for these options, by the names of their flags."""
     data = DataConfig(**_pick(DataConfig, options))
-    base = BaseConfig(**({"name": options.pop("base")} if "base" in options else {}), **_pick(BaseConfig, options))
+    base = BaseConfig(options.pop("base", "tiny"), **_pick(BaseConfig, options))
     groups = {
         "visits": VisitConfig,
         "optimizer": OptimizerConfig,

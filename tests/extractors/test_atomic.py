@@ -149,7 +149,7 @@ def test_files_have_the_mode_that_the_user_asks_for(tmp_path: Path) -> None:
 def test_scratch_of_a_killed_process_is_swept_and_that_of_a_living_one_is_not(tmp_path: Path) -> None:
     path = tmp_path / "file"
     script = (
-        "import os, signal, sys\nfrom pathlib import Path\nfrom extractors.atomic import replace_file\n"
+        "import os, signal, sys\nfrom pathlib import Path\nfrom t2i_shards.extractors.atomic import replace_file\n"
         "with replace_file(Path(sys.argv[1])) as scratch: os.kill(os.getpid(), signal.SIGKILL)"
     )
     killed = subprocess.run([sys.executable, "-c", script, path], cwd=Path(__file__).parents[2])

@@ -26,7 +26,7 @@ def make_scenes(root: Path, seed: int = 0) -> Path:
 def train_words(root: Path, out: Path, steps: int = 4) -> list[str]:
     """The command line of a training with a checkpoint every two steps."""
     fixed = (
-        "--condition sketch --adapter tiny --batch 4 --lr 1e-3 --validation 2 --validate-every 2 "
+        "--condition sketch --base tiny --adapter tiny --batch 4 --lr 1e-3 --validation 2 --validate-every 2 "
         "--checkpoint-every 2 --device cpu --threads 1"
     )
     return ["train", os.fspath(root), *fixed.split(), "--steps", str(steps), "--out", os.fspath(out)]

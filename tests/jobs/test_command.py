@@ -155,7 +155,7 @@ def test_the_spellings_that_scripts_rely_on() -> None:
     assert train.config == wanted
 
 
-@pytest.mark.parametrize("line", ["ingest scenes", "extract R", "nonsense", "status R --unheard-of", ""])
+@pytest.mark.parametrize("line", ["ingest scenes", "extract R", "status R --unheard-of", ""])
 def test_what_cannot_be_parsed_ends_with_2(line: str) -> None:
     with pytest.raises(SystemExit) as ended:
         parse(line.split())
@@ -170,7 +170,7 @@ def test_what_cannot_be_parsed_ends_with_2(line: str) -> None:
         "ingest scenes --out R --quality 0",
         "ingest scenes --out R --workers 0",
         "ingest folder no-such-folder --out R",
-        "train R --condition sketch --out RUN --steps 0",
+        "train R --condition sketch --base mini --out RUN --steps 0",
     ],
 )
 def test_a_wrong_value_is_one_line_and_2(
@@ -194,8 +194,11 @@ def test_the_stores_of_a_command_know_that_it_is_the_only_writer(words: list[str
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("train data --condition sketch --out run --lr nan", "--lr must be a finite number, not nan"),
-        ("train a b --condition sketch --out run --mix 0.5 inf", "--mix must be a finite number, not inf"),
+        ("train data --condition sketch --base mini --out run --lr nan", "--lr must be a finite number, not nan"),
+        (
+            "train a b --condition sketch --base mini --out run --mix 0.5 inf",
+            "--mix must be a finite number, not inf",
+        ),
         ("generate --base tiny --prompt x --out o --guidance nan", "--guidance must be a finite number, not nan"),
         (
             "generate --base tiny --prompt x --out o --adapter sketch=a:nan --condition sketch=m.png",
@@ -211,3 +214,39 @@ def test_numbers_must_be_finite(words: str, said: str, capsys: pytest.CaptureFix
 def test_json_has_null_for_a_number_that_is_not_finite(capsys: pytest.CaptureFixture[str]) -> None:
     assert execute(Toy(json=True, record={"losses": [1.5, float("nan")], "last": float("inf")})) == 0
     assert json.loads(capsys.readouterr().out) == {"losses": [1.5, None], "last": None, "problems": []}
+
+
+@pytest.mark.parametrize(
+    ("word", "hint"),
+    [("trian", "did you mean train?"), ("ingset", "did you mean ingest?"), ("x", "there are demo, ")],
+)
+def test_a_mistyped_command_is_named(word: str, hint: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([word, "data"]) == 2
+    assert f"no command is called {word!r}; {hint}" in capsys.readouterr().err
+
+
+def test_a_training_must_name_its_base(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        parse("train data --condition sketch --out run".split())
+    assert "--base STR" in capsys.readouterr().err
+
+
+def test_familiar_names_are_the_same_options() -> None:
+    ours = (
+        "train data --condition sketch --base mini --out run --lr 1e-4 --steps 9 --batch 4 --size 128 --loaders 2"
+    )
+    familiar = (
+        "train data --condition sketch --pretrained-model mini --output-dir run --learning-rate 1e-4 "
+        "--max-steps 9 --batch-size 4 --resolution 128 --num-workers 2"
+    )
+    assert parse(f"{ours} --precision bf16".split()) == parse(f"{familiar} --mixed-precision bf16".split())
+
+
+@pytest.mark.parametrize("words", ["train", "extract", "ingest folder", "publish", "generate", "evaluate"])
+def test_help_names_what_it_asks_for(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        parse([*words.split(), "--help"])
+    shown = capsys.readouterr().out
+    assert max(map(len, shown.splitlines())) <= 120
+    for riddle in ("{None}", "options options", "config", "[[STR"):
+        assert riddle not in shown

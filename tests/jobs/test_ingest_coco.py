@@ -35,7 +35,8 @@ def test_the_whole_way(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Non
     columns = dataset_status(Dataset.open(str(root)))
     assert {c.column: c.samples for c in columns} == dict.fromkeys(("images", "seg", "keypose", "color"), 6)
     capfd.readouterr()
-    train = ("--adapter", "tiny", "--size", 128, "--steps", 2, "--batch", 2, "--validation", 2, "--threads", 1)
+    train = ("--base", "tiny", "--adapter", "tiny", "--size", 128, "--steps", 2, "--batch", 2)
+    train = (*train, "--validation", 2, "--threads", 1)
     assert cli("train", root, "--condition", "seg", "--out", out, *train, "--json") == 0
     assert json.loads(capfd.readouterr().out)["steps"] == 2
     assert (out / "adapter").is_dir()

@@ -245,7 +245,7 @@ def test_a_wrong_request_is_refused_before_anything_is_started(
 
 def test_workers_are_not_started_by_those_that_torchrun_started(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "4")
-    assert run("train data --condition sketch --out run --workers 2".split()) == 2
+    assert run("train data --condition sketch --base mini --out run --workers 2".split()) == 2
     monkeypatch.setenv("RAY_ADDRESS", "somewhere:6379")
     assert not TrainWorkers().apart
 
@@ -279,7 +279,8 @@ def test_who_trains(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_help_needs_no_torch() -> None:
     code = (
-        "import sys, jobs.__main__ as m\ntry: m.parse(['train', '--help'])\nfinally: print('torch' in sys.modules)"
+        "import sys, t2i_shards.jobs.__main__ as m\n"
+        "try: m.parse(['train', '--help'])\nfinally: print('torch' in sys.modules)"
     )
     ended = subprocess.run(
         [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=False

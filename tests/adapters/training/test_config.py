@@ -52,7 +52,7 @@ def test_senseless_request_is_refused(tmp_path: Path, change: dict[str, Any], li
 
 
 def test_configuration_needs_no_torch() -> None:
-    code = "import sys, adapters.training.config; sys.exit('torch' in sys.modules)"
+    code = "import sys, t2i_shards.adapters.training.config; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
@@ -65,8 +65,8 @@ R --condition sketch --out RUN --column c --mix 1 --base b --adapter small --ste
 --text-cache T --text-cache-gb 3 --lanes 2 --loaders 4 --device cpu --threads 1
 """
 """Every flag that a script may use, but those that exclude one of these: see OTHERS."""
-OTHERS = "R --condition sketch --out RUN --buckets --live"
-LATENTS = "R --condition sketch --out RUN --latents l"
+OTHERS = "R --condition sketch --base b --out RUN --buckets --live"
+LATENTS = "R --condition sketch --base b --out RUN --latents l"
 
 
 def test_the_flags_are_what_they_always_were() -> None:
