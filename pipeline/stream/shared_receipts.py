@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 BOUND = 2 << 30
 """Bytes of all files; one of a hundred thousand shards has about 17 MB."""
 FEW = 1000
-"""Receipts that are as well handed over by value."""
+"""A column with fewer receipts has no file: its receipts are handed over by value."""
 VERSION = 1
 """Of the files' format."""
 
@@ -63,8 +63,9 @@ def read_shared(store: Store, column: str, shards: Sequence[int], roll_ups: Sequ
         return read_receipts(store, column, shards, roll_ups)
     used = [one for one in roll_ups if one.first <= shards[-1] and one.last >= shards[0]]
     if not set(shards).issubset(shard for one in used for shard in one.shards):
+        # Only the content says what is in them: each process reads it, and those that read the same share a file.
         receipts = read_receipts(store, column, shards, roll_ups)
-        return _keep(folder, receipts.digest, receipts)  # where all are known no other process need be asked
+        return _keep(folder, None, receipts)
     key = digest_json([VERSION, shards[0], shards[-1], [one.path for one in used]])
     with _lock(folder, key):
         found = _open(column, folder / f"{key}.arrow")
@@ -74,16 +75,19 @@ def read_shared(store: Store, column: str, shards: Sequence[int], roll_ups: Sequ
         return _keep(folder, key, receipts) if len(receipts) == len(shards) else receipts
 
 
-def _keep(folder: Path, key: str, receipts: ReceiptTable) -> ReceiptTable:
-    """The same receipts in the file of this key; as they are where it cannot be written."""
-    path = folder / f"{key}.arrow"
+def _keep(folder: Path, key: str | None, receipts: ReceiptTable) -> ReceiptTable:
+    """The same receipts in the file of this key, or of their content; as they are where it cannot be written."""
     try:
         sink = pa.BufferOutputStream()
         with pa.ipc.new_file(sink, receipts.table.schema) as writer:
             writer.write_table(receipts.table)
         data = sink.getvalue()
-        write_file(path, b"".join((memoryview(data), hashlib.sha256(data).digest())))
+        digest = hashlib.sha256(data)
+        path = folder / f"{key or digest.hexdigest()}.arrow"
         found = _open(receipts.column, path)
+        if found is None:
+            write_file(path, b"".join((memoryview(data), digest.digest())))
+            found = _open(receipts.column, path)
         _trim(folder)
     except OSError as error:
         log.warning("each process keeps the receipts of %s to itself: %s", receipts.column, describe_error(error))

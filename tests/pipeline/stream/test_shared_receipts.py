@@ -74,7 +74,8 @@ def test_without_roll_ups_each_process_reads_and_all_share_a_file(
     first, second = (read_shared(dataset.store, "sketch", SHARDS) for _ in "ab")
     assert reads == ["sketch"] * 2  # nothing says that the receipts are the same
     assert dict(first) == dict(second) == dict(dataset.receipts("sketch"))
-    assert the_file(machine).stem == first.digest
+    assert the_file(machine)  # one
+    assert all(len(pickle.dumps(of)) < 500 for of in (first, second))
 
 
 def test_another_roll_up_is_read(dataset: Dataset, reads: list[str]) -> None:
