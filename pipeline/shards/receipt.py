@@ -101,6 +101,9 @@ class Receipt:
             receipt = decode_record(data, cls, closed=True)
         except BadRecord as error:
             raise DamagedShard(f"{name}: not a receipt ({error})") from None
+        dropped = sum(receipt.drops.values())
+        if receipt.format != FORMAT:
+            raise DamagedShard(f"{name}: a receipt must have format {FORMAT}, has {receipt.format!r}")
         for field_name in DIGESTS:
             digest = getattr(receipt, field_name)
             if digest is None and field_name in ("input", "rows"):
@@ -109,9 +112,6 @@ class Receipt:
                 raise DamagedShard(
                     f"{name}: {field_name} must be 64 hexadecimal digits, not {str(digest)[:100]!r}"
                 )
-        dropped = sum(receipt.drops.values())
-        if receipt.format != FORMAT:
-            raise DamagedShard(f"{name}: a receipt must have format {FORMAT}, has {receipt.format!r}")
         if receipt.samples + dropped != receipt.planned:
             raise DamagedShard(
                 f"{name}: samples + drops must be what was planned, "

@@ -81,6 +81,13 @@ def test_a_field_of_another_kind_is_no_receipt(wrong: dict[str, Any]) -> None:
         Receipt.decode(to_json(record), "there")
 
 
+@pytest.mark.parametrize("name", ["sha256", "keys", "input", "rows"])
+@pytest.mark.parametrize("digest", ["", "ab", "AB" * 32, "ab" * 33, "ab" * 32 + "\n"])
+def test_a_digest_is_64_digits(name: str, digest: str) -> None:
+    with pytest.raises(DamagedShard, match=f"^there: {name} must be 64 hexadecimal digits, not '"):
+        Receipt.decode(replace(RECEIPT, **{name: digest}).encode(), "there")  # type: ignore[arg-type]
+
+
 def test_another_format_is_refused() -> None:
     with pytest.raises(DamagedShard, match="there: a receipt must have format 1, has 2"):
         Receipt.decode(replace(RECEIPT, format=2).encode(), "there")

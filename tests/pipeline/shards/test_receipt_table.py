@@ -1,0 +1,57 @@
+"""A table of receipts is the receipts it was made of, and its digest is that of their JSON."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from t2i_shards.pipeline.shards.receipt import Receipt, digest_json
+from t2i_shards.pipeline.shards.receipt_table import ReceiptTable, digest_receipts, join_tables, tabulate
+
+FIRST = Receipt("sketch", 3, 5, 5, 100, "ab" * 32, "cd" * 32, "one", "ef" * 32)
+RECEIPTS = {
+    3: FIRST,
+    4: replace(FIRST, shard=4, samples=3, drops={"a": 2}, dropped={"k": "é\n"}, recipe="two", seconds=0.1),
+    9: replace(FIRST, shard=9, sha256="00" * 32, input=None, rows="12" * 32, bytes=2**40),
+    1_000_000: replace(FIRST, shard=1_000_000, keys="34" * 32),
+}
+
+
+@pytest.fixture
+def table() -> ReceiptTable:
+    return tabulate("sketch", RECEIPTS.values())
+
+
+def test_it_is_what_it_was_made_of(table: ReceiptTable) -> None:
+    assert dict(table) == RECEIPTS == dict(pickle.loads(pickle.dumps(table)))  # noqa: S301
+    assert list(table.receipts()) == list(RECEIPTS.values())
+    assert [shard in table for shard in (3, np.int64(9), 5, -1, 10**9, "3")] == [True, True, *[False] * 4]
+    with pytest.raises(KeyError):
+        table[5]
+
+
+def test_its_digest_is_that_of_the_json(table: ReceiptTable) -> None:
+    for of in (RECEIPTS, {}, {3: FIRST}):
+        expected = digest_json([[shard, receipt.sha256, receipt.keys] for shard, receipt in of.items()])
+        assert tabulate("sketch", of.values()).digest == expected == digest_receipts(of)
+    many = {shard: replace(FIRST, shard=shard) for shard in range(10_001)}  # more than are hashed at once
+    assert tabulate("sketch", many.values()).digest == digest_receipts(many)
+
+
+def test_parts_of_it(table: ReceiptTable) -> None:
+    parts = [table.within(4, 10), table.within(0, 4), table.within(5, 9), table.within(10, 2 * 10**6)]
+    assert [list(part) for part in parts] == [[4, 9], [3], [], [1_000_000]]
+    assert dict(join_tables("sketch", parts)) == RECEIPTS
+    assert parts[0].digest == digest_receipts({shard: RECEIPTS[shard] for shard in (4, 9)})
+
+
+def test_what_does_not_belong_is_found(table: ReceiptTable) -> None:
+    assert table.find_other_recipe("one") == [4]
+    images = tabulate("images", [replace(FIRST, shard=shard, sha256="ef" * 32) for shard in (3, 4, 9)])
+    assert table.find_other_input(images) == [9, 1_000_000]
+    assert table.within(3, 5).find_other_input(images.within(3, 5)) == []
+    assert table.find_other_input(images.within(0, 0)) == list(RECEIPTS)
+    assert list(table.counts("drops")) == [(4, {"a": 2})]
