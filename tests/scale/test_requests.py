@@ -15,7 +15,7 @@ from t2i_shards.pipeline.dataset.done import name_ranges
 from t2i_shards.pipeline.dataset.roll_up import RollUp
 from t2i_shards.pipeline.shards.receipt import shard_name
 from t2i_shards.pipeline.stream import open_stream
-from tests.scale.synthetic import count, counted_s3, describe, fill, make_receipt, put_in_moto, roll_up
+from tests.scale.synthetic import count, counted_s3, fill, make_receipt, put_in_moto, roll_up
 
 SHARDS, LEFT = 2_200, 37
 ROOT = "s3://requests/root"
@@ -58,7 +58,7 @@ def test_one_process_of_a_machine_reads_the_roll_ups(
     assert first.digest == second.digest
     assert [first.block(p) for p in (0, 10**6)] == [second.block(p) for p in (0, 10**6)]
     # The receipts of a shard, as they were before they were in a table.
-    assert first._shards._receipts["sketch"][2000] == make_receipt(describe(SHARDS), "sketch", 2000)
+    assert first._shards._receipts["sketch"][2000] == make_receipt(SHARDS, "sketch", 2000)
     # What a loader is given is paths.
     columns = pickle.dumps(first._shards._receipts)
     assert len(columns) < 2000

@@ -43,8 +43,7 @@ def make_roll_ups(dataset: Dataset, made: dict[int, StageResult] | None = None) 
 
 def replace_receipt(root: Path, shard: int, **changes: Any) -> StageResult:
     """As after its files were deleted and it was made again."""
-    dataset = Dataset.open(str(root))
-    receipt = replace(make_receipt(dataset.description, "sketch", shard), **changes)
+    receipt = replace(make_receipt(SHARDS, "sketch", shard), **changes)
     path = root / "sketch" / f"{shard_name(shard)}.json"
     path.unlink()
     path.write_bytes(receipt.encode())
@@ -109,7 +108,7 @@ def test_one_that_would_refuse_the_column_is_not_believed(
     changes: dict[str, str], root: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     dataset = Dataset.open(str(root))
-    wrong = [make_receipt(dataset.description, "sketch", shard) for shard in range(SHARDS)]
+    wrong = [make_receipt(SHARDS, "sketch", shard) for shard in range(SHARDS)]
     wrong[3] = replace(wrong[3], **changes)
     write_roll_up(dataset.store, tabulate("sketch", wrong))
     images = whole_column(dataset, IMAGES)
@@ -180,7 +179,7 @@ def test_shards_that_are_added_get_their_own(root: Path) -> None:
     dataset.supplement(Segment(SHARDS, 2, 2, "", 2))
     assert plan_roll_up(dataset, COLUMNS, {}).ranges == []  # they are not done
     for shard in (SHARDS, SHARDS + 1):
-        receipt = make_receipt(dataset.description, "sketch", shard)
+        receipt = make_receipt(SHARDS, "sketch", shard)
         (root / "sketch" / f"{shard_name(shard)}.json").write_bytes(receipt.encode())
     assert [one.shards for one in make_roll_ups(dataset) if one.column == "sketch"] == [
         range(SHARDS),
