@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from t2i_shards.extractors.records import BadRecord, Count, decode_record
+from t2i_shards.pipeline.shards.arrow_arrays import find_true, from_numbers, from_texts, to_numbers
 from t2i_shards.pipeline.shards.receipt import DIGESTS, MOST_SAMPLES, Receipt, digest_json
 
 SCHEMA = pa.schema(
@@ -43,7 +44,7 @@ class ReceiptTable(Mapping[int, Receipt]):
 
     def __init__(self, column: str, table: pa.Table) -> None:
         self.column, self.table = column, table
-        self.shards: np.ndarray = table["shard"].to_numpy()
+        self.shards = to_numbers(table["shard"])
         """int32 (N,), ascending."""
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -91,13 +92,17 @@ class ReceiptTable(Mapping[int, Receipt]):
 
     def numbers(self, name: str) -> np.ndarray:
         """A column of numbers."""
-        found: np.ndarray = self.table[name].to_numpy()
-        return found
+        return to_numbers(self.table[name])
 
     def find_other_recipe(self, recipe: str) -> list[int]:
         """The shards that were made by another recipe."""
-        other = pc.not_equal(self.table["recipe"].cast(pa.string()), recipe).to_numpy()
-        shards: list[int] = self.shards[other].tolist()
+        other = [
+            np.isin(
+                to_numbers(chunk.indices), [n for n, of in enumerate(chunk.dictionary.to_pylist()) if of != recipe]
+            )
+            for chunk in self.table["recipe"].chunks
+        ]
+        shards: list[int] = self.shards[np.concatenate(other)].tolist() if other else []
         return shards
 
     def find_other_input(self, images: ReceiptTable) -> list[int]:
@@ -107,15 +112,17 @@ class ReceiptTable(Mapping[int, Receipt]):
         at = np.minimum(np.searchsorted(images.shards, self.shards), len(images) - 1)
         there = images.shards[at] == self.shards
         inputs = images.table["sha256"].cast(pa.binary())
-        inputs = inputs if np.array_equal(images.shards, self.shards) else inputs.take(pa.array(at))
-        same = pc.fill_null(pc.equal(self.table["input"], inputs), False).to_numpy()
+        if not np.array_equal(images.shards, self.shards):
+            inputs = inputs.take(from_numbers(at, pa.int64()))
+        same = np.zeros(len(self), bool)
+        same[find_true(pc.equal(self.table["input"], inputs))] = True
         shards: list[int] = self.shards[~(there & same)].tolist()
         return shards
 
     def counts(self, name: str) -> Iterator[tuple[int, dict[str, Any]]]:
         """(shard, `drops` or `dropped`) of the shards that have any."""
         texts = self.table[name]
-        for row in np.flatnonzero(texts.is_valid().to_numpy()).tolist():
+        for row in find_true(texts.is_valid()).tolist():
             yield int(self.shards[row]), msgspec.json.decode(texts[row].as_py())
 
     @cached_property
@@ -144,15 +151,21 @@ def digest_receipts(receipts: Mapping[int, Receipt]) -> str:
 
 def tabulate(column: str, receipts: Iterable[Receipt]) -> ReceiptTable:
     """The table of these receipts, which ascend."""
-    records = []
-    for receipt in receipts:
-        record: dict[str, Any] = {name: getattr(receipt, name) for name in SCHEMA.names}
-        for name in DIGESTS:
-            record[name] = record[name] and bytes.fromhex(record[name])
-        for name in ("drops", "dropped"):
-            record[name] = msgspec.json.encode(record[name]).decode() if record[name] else None
-        records.append(record)
-    return from_table(column, pa.Table.from_pylist(records, SCHEMA))
+    made = list(receipts)
+    arrays = []
+    for field in SCHEMA:
+        values = [getattr(receipt, field.name) for receipt in made]
+        if field.name in DIGESTS:
+            arrays.append(from_texts([value and bytes.fromhex(value) for value in values], field.type))
+        elif field.name in ("drops", "dropped"):
+            arrays.append(
+                from_texts([msgspec.json.encode(value) if value else None for value in values], field.type)
+            )
+        elif field.name == "recipe":
+            arrays.append(from_texts([value.encode() for value in values], field.type))
+        else:
+            arrays.append(from_numbers(np.array(values, field.type.to_pandas_dtype()), field.type))
+    return from_table(column, pa.Table.from_arrays(arrays, schema=SCHEMA))
 
 
 def from_table(column: str, table: pa.Table) -> ReceiptTable:
@@ -170,9 +183,9 @@ def join_tables(column: str, parts: Iterable[ReceiptTable]) -> ReceiptTable:
     """One table of several, whose shards are different ones."""
     tables = [to_table(part) for part in parts if len(part)]
     joined = pa.concat_tables(tables) if tables else SCHEMA.empty_table()
-    shards = joined["shard"].to_numpy()
+    shards = to_numbers(joined["shard"])
     if np.any(shards[1:] < shards[:-1]):
-        joined = joined.take(pa.array(np.argsort(shards, kind="stable")))
+        joined = joined.take(from_numbers(np.argsort(shards, kind="stable"), pa.int64()))
     return from_table(column, joined.combine_chunks())
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -55,3 +58,15 @@ def test_what_does_not_belong_is_found(table: ReceiptTable) -> None:
     assert table.within(3, 5).find_other_input(images.within(3, 5)) == []
     assert table.find_other_input(images.within(0, 0)) == list(RECEIPTS)
     assert list(table.counts("drops")) == [(4, {"a": 2})]
+
+
+def test_no_process_imports_pandas_for_it() -> None:
+    """Which takes half a second and 40 MB, and pyarrow does for its own conversions."""
+    script = (
+        "import sys, tests.pipeline.shards.test_receipt_table as of\n"
+        "table = of.tabulate('sketch', of.RECEIPTS.values())\n"
+        "table.find_other_recipe('one'), table.find_other_input(table), table.digest, dict(table)\n"
+        "of.join_tables('sketch', [table.within(9, 10), table.within(0, 9)])\n"
+        "sys.exit('pandas' in sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=Path(__file__).parents[3])
