@@ -13,6 +13,7 @@ RUN/summary.json           the last to appear: the run is done
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -186,5 +187,13 @@ def _folder_of(run: Path, step: int) -> Path:
 
 
 def _checkpoints(run: Path) -> list[Path]:
-    """Oldest first."""
-    return sorted((run / "checkpoints").glob("[0-9]*"), key=lambda path: int(path.name))
+    """Oldest first. RequestError where their folder is a link, as in a run from somebody else."""
+    folder = run / "checkpoints"
+    if folder.is_symlink():
+        raise RequestError(
+            f"{folder} must be a folder, and is a link to {os.readlink(folder)}: none are made or removed "
+            "there; for another disk, give an --out on it"
+        )
+    return sorted(
+        (path for path in folder.glob("[0-9]*") if path.name.isdecimal()), key=lambda path: int(path.name)
+    )

@@ -116,3 +116,20 @@ def test_another_folder_is_not_taken_for_a_run(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match=r"holds adapter but no run\.json: give another --out"):
         claim_run(tmp_path, {"lr": 1e-5})
     assert os.listdir(tmp_path) == ["adapter"]
+
+
+def test_checkpoints_behind_a_link_are_neither_made_nor_removed(tmp_path: Path) -> None:
+    others, run = tmp_path / "others", tmp_path / "run"
+    run.mkdir()
+    save_checkpoint(others, TrainProgress(1), _trained(1), 2)
+    (run / "checkpoints").symlink_to(others / "checkpoints")
+    with pytest.raises(RequestError, match=r"run/checkpoints must be a folder, and is a link to .*--out on it$"):
+        newest_step(run)
+
+
+def test_folders_that_are_no_checkpoints_are_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "checkpoints" / "100 copy").mkdir(parents=True)
+    assert newest_step(tmp_path) == 0
+    for step in (1, 2, 3):
+        save_checkpoint(tmp_path, TrainProgress(step), _trained(1), 1)
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["000003", "100 copy"]
