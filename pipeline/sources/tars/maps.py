@@ -16,7 +16,7 @@ from PIL import Image
 from t2i_shards.extractors.budget import TooCostly, check_memory, check_pixels, deadline
 from t2i_shards.extractors.format import Format
 from t2i_shards.extractors.maps.formats import Grey, Indexed
-from t2i_shards.extractors.registry import formats
+from t2i_shards.extractors.registry import format_of, formats
 from t2i_shards.pipeline.errors import Drop, RequestError
 from t2i_shards.pipeline.image.geometry import Placement, apply_placement
 from t2i_shards.pipeline.image.opened import DAMAGED
@@ -40,7 +40,7 @@ class MapColumn:
 
     @property
     def form(self) -> Format:
-        return formats()[self.condition]
+        return format_of(self.condition)
 
     @property
     def member(self) -> str:
@@ -71,6 +71,8 @@ class MapColumn:
 
 def parse_columns(asked: Sequence[str]) -> tuple[MapColumn, ...]:
     """The columns of --columns, such as sketch:inverted and seg. Raises RequestError."""
+    if not asked:
+        return ()
     fit = {name: form for name, form in formats().items() if isinstance(form, Grey | Indexed)}
     columns: list[MapColumn] = []
     for text in asked:
