@@ -193,7 +193,7 @@ class Dataset:
 
     def _done_or_rolled_up(self, column: str) -> set[int]:
         roll_ups = [] if isinstance(self.store, FolderStore) else self.roll_ups(column)
-        if not roll_ups:
+        if not roll_ups and (isinstance(self.store, FolderStore) or not name_ranges(self.shards.stop)):
             return self.done(column)
         rolled_up = {shard for one in roll_ups for shard in one.shards}
         others = sorted({f"{shard // THOUSAND:03d}" for shard in self.shards if shard not in rolled_up})
