@@ -85,8 +85,8 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 def trained(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of two steps, with sample pictures after the second."""
     out = tmp_path_factory.mktemp("normals") / "run"
-    words = f"train {dataset.store.root} --condition normals --out {out} --adapter tiny --steps 2 --batch 2"
-    more = "--validation 2 --validate-every 1 --sample-every 2 --flip --threads 1 --device cpu"
+    words = f"train {dataset.store.root} --condition normals --base tiny --out {out} --adapter tiny"
+    more = "--steps 2 --batch 2 --validation 2 --validate-every 1 --sample-every 2 --flip --threads 1 --device cpu"
     assert run(f"{words} {more}".split()) == 0
     return out
 
@@ -166,5 +166,5 @@ def test_publish_and_its_card_know_it(dataset: Dataset, tmp_path: Path) -> None:
 
 def test_a_request_that_names_another_lists_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "normals" in conditions()
-    assert run(f"train ROOT --condition normal --out {tmp_path}/run".split()) == 2
+    assert run(f"train ROOT --condition normal --base tiny --out {tmp_path}/run".split()) == 2
     assert "normals, not normal" in capsys.readouterr().err
