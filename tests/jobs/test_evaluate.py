@@ -23,14 +23,14 @@ def test_the_spelling() -> None:
         "B",
         Path("RUN/adapter"),
         Path("O"),
-        "sketch-pidinet",
-        32,
-        2,
-        Sampling(steps=20),
-        256,
-        "mini",
-        Path("W"),
-        4,
+        column="sketch-pidinet",
+        samples=32,
+        seed=2,
+        sampling=Sampling(steps=20),
+        size=256,
+        variant="mini",
+        weights=Path("W"),
+        batch=4,
     )
     assert command.config.columns == ("sketch-pidinet",)
     default = parse("evaluate ROOT --condition color --base B --adapter A".split())
