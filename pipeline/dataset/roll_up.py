@@ -96,8 +96,8 @@ def read_roll_up(store: Store, roll_up: RollUp) -> ReceiptTable:
 def write_roll_up(store: Store, receipts: ReceiptTable) -> RollUp:
     """Make the roll-up of these receipts, whose shards are a range."""
     data = encode_table(to_table(receipts).combine_chunks())
-    first, *_, last = receipts.shards.tolist()
-    roll_up = RollUp(first, last, hashlib.sha256(data).hexdigest(), receipts.column)
+    shards = receipts.shards.tolist()
+    roll_up = RollUp(shards[0], shards[-1], hashlib.sha256(data).hexdigest(), receipts.column)
     store.create_bytes(roll_up.path, data)
     return roll_up
 

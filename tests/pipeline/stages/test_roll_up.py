@@ -173,19 +173,29 @@ def test_a_strangers_one_is_held_to_the_rules_of_receipts(alter: Change, said: s
     assert dict(dataset.receipts("sketch")) == dict(tabulate("sketch", dataset.receipts("sketch").receipts()))
 
 
-def test_shards_that_are_added_get_their_own(root: Path) -> None:
+@pytest.mark.parametrize("added", [1, 2])
+def test_shards_that_are_added_get_their_own(added: int, root: Path) -> None:
     dataset = Dataset.open(str(root))
     make_roll_ups(dataset)
-    dataset.supplement(Segment(SHARDS, 2, 2, "", 2))
+    dataset.supplement(Segment(SHARDS, added, added, "", added))
     assert plan_roll_up(dataset, COLUMNS, {}).ranges == []  # they are not done
-    for shard in (SHARDS, SHARDS + 1):
+    for shard in range(SHARDS, SHARDS + added):
         receipt = make_receipt(SHARDS, "sketch", shard)
         (root / "sketch" / f"{shard_name(shard)}.json").write_bytes(receipt.encode())
-    assert [one.shards for one in make_roll_ups(dataset) if one.column == "sketch"] == [
-        range(SHARDS),
-        range(SHARDS, SHARDS + 2),
-    ]
-    assert len(whole_column(dataset, "sketch")) == SHARDS + 2
+    found = [one for one in make_roll_ups(dataset) if one.column == "sketch"]
+    assert [one.shards for one in found] == [range(SHARDS), range(SHARDS, SHARDS + added)]
+    assert list(read_roll_up(dataset.store, found[1])) == list(found[1].shards)
+    assert len(whole_column(dataset, "sketch")) == SHARDS + added
+
+
+def test_the_only_shard_of_a_thousand_gets_one(tmp_path: Path) -> None:
+    fill(put_in_folder(tmp_path), 1001, ("sketch",))
+    dataset = Dataset.open(str(tmp_path))
+    stage = plan_roll_up(dataset, ["sketch"], {})
+    assert [shards for _, shards in stage.ranges] == [range(1000), range(1000, 1001)]
+    stage(1)
+    (one,) = dataset.roll_ups("sketch")
+    assert list(read_roll_up(dataset.store, one)) == [1000]
 
 
 def test_which_shards_get_one() -> None:
