@@ -88,7 +88,7 @@ class ShardDataset(IterableDataset[dict[str, Any]]):
 
     def __len__(self) -> int:
         """Samples that this rank is given in an epoch."""
-        whole, rest = divmod(self._stop(), self.batch_size * self.ranks)
+        whole, rest = divmod(self._stop(0), self.batch_size * self.ranks)
         return whole * self.batch_size + min(max(rest - self.rank * self.batch_size, 0), self.batch_size)
 
     def set_epoch(self, epoch: int) -> None:
@@ -143,15 +143,14 @@ class ShardDataset(IterableDataset[dict[str, Any]]):
         epoch, position, begun = self._where()
         if get_worker_info() is not None:
             self._shared[2] = 1
-        # A DataLoader takes its first batch from the first worker, wherever the epoch begins.
-        turn = (worker + begun // (self.batch_size * self.ranks)) % workers
-        part, parts = self.rank + self.ranks * turn, self.ranks * workers
-        first = epoch * len(self._stream)
-        positions = own_positions(position, self._stop(), self.batch_size, part, parts)
-        taken = self._stream.take([first + position for position in positions], _keep)
+        # Batches are dealt out from where this world began: first to the ranks, then to the workers of each.
+        part, parts = self.rank + self.ranks * worker, self.ranks * workers
+        dealt = own_positions(position - begun, self._stop(begun) - begun, self.batch_size, part, parts)
+        first = epoch * len(self._stream) + begun
+        taken = self._stream.take([first + position for position in dealt], _keep)
         try:
             for position, sample in taken:
-                self._position = position - first + 1
+                self._position = position - epoch * len(self._stream) + 1
                 yield self._make(sample, epoch)
             self._resumed = None
         finally:
@@ -169,11 +168,10 @@ class ShardDataset(IterableDataset[dict[str, Any]]):
             made = decode_sample(sample, self._decode, epoch)
         return self._transform(made) if self._transform is not None else made
 
-    def _stop(self) -> int:
-        """Where an epoch ends."""
-        together = self.batch_size * self.ranks
-        even = self._drop_uneven and self.ranks > 1
-        return len(self._stream) // together * together if even else len(self._stream)
+    def _stop(self, begun: int) -> int:
+        """Where an epoch ends for ranks that began at this position of it."""
+        uneven = (len(self._stream) - begun) % (self.batch_size * self.ranks)
+        return len(self._stream) - (uneven if self._drop_uneven and self.ranks > 1 else 0)
 
     def _move(self, epoch: int, position: int) -> None:
         self._shared[0], self._shared[1], self._shared[2] = epoch, position, 0

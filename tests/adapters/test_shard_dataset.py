@@ -153,6 +153,32 @@ def test_a_world_of_another_size_continues_the_same_order(root: Path, monkeypatc
     assert len(used) + len(rest) == len({*used, *rest}) == SAMPLES
 
 
+@pytest.mark.parametrize(("before", "after"), [(3, 2), (2, 3)])
+@pytest.mark.parametrize("workers", [0, 2])
+def test_ranks_may_be_more_or_fewer_each_time(
+    before: int, after: int, workers: int, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One batch in the first world, one in the second, and the rest of the epoch in the third."""
+    used: list[str] = []
+    state = None
+    for ranks, batches in ((before, 1), (after, 1), (before, None)):
+        monkeypatch.setenv("WORLD_SIZE", str(ranks))
+        states, counts = [], []
+        for rank in range(ranks):
+            monkeypatch.setenv("RANK", str(rank))
+            dataset = ShardDataset(root, batch_size=4, split_ranks=True)
+            if state:
+                dataset.load_state_dict(state)
+            found = keys(dataset, workers)[:batches]
+            used += flat(found)
+            counts.append(len(found))
+            states.append(dataset.state_dict(batches=len(found)))
+        assert len(set(counts)) == 1
+        assert all(each == states[0] for each in states)
+        state = states[0]
+    assert len(used) == len(set(used)) > SAMPLES - 4 * before
+
+
 def test_a_state_of_something_else_is_refused(root: Path, tmp_path: Path) -> None:
     state = ShardDataset(root).state_dict()
     with pytest.raises(RequestError, match="the state is of seed 0, and this dataset was made with seed 1"):
