@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from t2i_shards.extractors.records import BadRecord, Count, decode_record
 from t2i_shards.pipeline.errors import DamagedShard, RequestError
-from t2i_shards.pipeline.shards.receipt import digest_json, shard_name, to_json
+from t2i_shards.pipeline.shards.receipt import MOST_SHARDS, digest_json, shard_name, to_json
 from t2i_shards.pipeline.shards.sample import KEY, is_key
 from t2i_shards.pipeline.shards.store import AT_ONCE, Store
 from t2i_shards.pipeline.sources.captions import SHORTENED
@@ -27,8 +27,6 @@ NOTED = "plan/notes.json"
 """How often the source changed something of a row, by what it did."""
 NOTES = frozenset({SHORTENED}) | MEMBER_NOTES
 """What a source counts that leaves no row out."""
-MOST_SHARDS = 10**7
-"""More than a dataset can have: a damaged number must not have anyone count for hours."""
 ShardCount = Annotated[int, msgspec.Meta(ge=1, le=MOST_SHARDS)]
 
 

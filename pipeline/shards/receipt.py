@@ -20,10 +20,13 @@ from t2i_shards.pipeline.shards.sample import digest_keys
 FORMAT = 1
 MOST_SAMPLES = 10**7
 """More than a shard can have: orders of samples are made in memory, from receipts alone."""
+MOST_SHARDS = 10**7
+"""More than a dataset can have: a damaged number must not have anyone count for hours."""
 SHA256 = re.compile("[0-9a-f]{64}")
 DIGESTS = ("sha256", "keys", "input", "rows")
 """Fields of a receipt that are digests."""
 SampleCount = Annotated[int, msgspec.Meta(ge=0, le=MOST_SAMPLES)]
+ShardNumber = Annotated[int, msgspec.Meta(ge=0, lt=MOST_SHARDS)]
 
 
 def shard_name(shard: int) -> str:
@@ -74,7 +77,7 @@ class Receipt:
     """
 
     column: str
-    shard: Count
+    shard: ShardNumber
     planned: SampleCount
     samples: Count
     bytes: Count

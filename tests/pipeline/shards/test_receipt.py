@@ -72,6 +72,7 @@ def test_what_is_no_receipt(data: bytes) -> None:
         {"samples": 10**30, "planned": 10**30 + 2},
         {"planned": None},
         {"bytes": 1.5},
+        {"shard": 10**7},
         {"more": 1},
     ],
 )
