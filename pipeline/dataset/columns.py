@@ -37,7 +37,7 @@ def whole_column(
     """
     shards = dataset.shards if shards is None else shards
     recipe = dataset.recipe_digest(name)
-    missing = [shard for shard in dataset.left([name]) if shard in shards]
+    missing = [shard for shard in dataset.left([name], believe_roll_ups=True) if shard in shards]
     roll_ups = dataset.roll_ups(name)
     receipts = read(dataset.store, name, () if missing else shards, roll_ups)
     problem = _find_problem(receipts, recipe, images)

@@ -183,12 +183,14 @@ class Dataset:
         """The shards that have a receipt, by their names alone."""
         return find_done(self.store, column, name_ranges(self.shards.stop))
 
-    def left(self, columns: Iterable[str]) -> list[int]:
+    def left(self, columns: Iterable[str], believe_roll_ups: bool = False) -> list[int]:
         """The shards for which one of the columns has no receipt yet.
 
-        In object stores, which list a thousand names at a time, the word of a roll-up counts for its shards.
+        believe_roll_ups: in object stores, which list a thousand names at a time, take a shard in a roll-up as
+        done without looking for its receipt. For readers; what makes shards must know which receipts are gone.
         """
-        done = set(self.shards).intersection(*(self._done_or_rolled_up(column) for column in columns))
+        find = self._done_or_rolled_up if believe_roll_ups else self.done
+        done = set(self.shards).intersection(*map(find, columns))
         return [shard for shard in self.shards if shard not in done]
 
     def _done_or_rolled_up(self, column: str) -> set[int]:

@@ -54,7 +54,8 @@ def plan_roll_up(dataset: Dataset, columns: Iterable[str], made: Mapping[int, St
     for column in columns if len(dataset.shards) >= LEAST else ():
         receipts = [of.receipts[column] for of in made.values() if column in of.receipts]
         roll_ups = discard_stale(dataset, column, receipts)
-        ranges += ((column, of) for of in find_ranges(dataset.shards, dataset.left([column]), roll_ups))
+        left = dataset.left([column], believe_roll_ups=True)
+        ranges += ((column, of) for of in find_ranges(dataset.shards, left, roll_ups))
     return RollUpReceipts(dataset.store, ranges)
 
 

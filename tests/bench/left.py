@@ -26,10 +26,12 @@ def bench(folder: Path) -> list[Row]:
                 put(f"sketch/{shard_name(shard)}.{suffix}", b"")
         for kind in ("without roll-ups", "with roll-ups"):
             found: list[int] = []
+
+            def tell(found: list[int] = found) -> None:
+                found += Dataset.open("s3://left/root").left(["sketch"], believe_roll_ups=True)
+
             started = time.perf_counter()
-            asked = count(
-                counts, lambda found=found: found.extend(Dataset.open("s3://left/root").left(["sketch"]))
-            )
+            asked = count(counts, tell)
             seconds = time.perf_counter() - started
             assert found == list(range(SHARDS - LEFT, SHARDS))
             goal = "<= 10" if kind == "with roll-ups" else ""

@@ -20,7 +20,7 @@ def open_all(root: str, columns: Sequence[str]) -> object:
 
 
 def tell_left(root: str, columns: Sequence[str]) -> object:
-    return Dataset.open(root).left((IMAGES, *columns))
+    return Dataset.open(root).left((IMAGES, *columns), believe_roll_ups=True)
 
 
 def tell_status(root: str, columns: Sequence[str]) -> object:
