@@ -58,7 +58,13 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 @pytest.mark.usefixtures("toy")
 @pytest.mark.parametrize(
     ("engine", "workers", "batch"),
-    [("local", 1, 3), ("local", 2, 8), ("local", 3, 1), ("ray", 1, 8), ("ray", 2, 3)],
+    [
+        ("local", 1, 3),
+        ("local", 2, 8),
+        ("local", 3, 1),
+        ("ray", 1, 8),
+        pytest.param("ray", 2, 3, marks=pytest.mark.soak),
+    ],
 )
 def test_workers_batch_and_engine_change_no_byte(
     engine: Engine,
