@@ -109,11 +109,12 @@ def read_receipts(
     roll_ups: Iterable[RollUp] = (),
     at_once: int = AT_ONCE,
     damaged: list[str] | None = None,
+    ignored: list[RollUp] | None = None,
 ) -> ReceiptTable:
     """The receipts of these shards, which ascend: from the roll-ups, and one by one where none has them.
 
     A roll-up that cannot be read is named in a warning and ignored. A shard without a receipt is left out.
-    at_once: files that are read at once. damaged: as `Dataset.receipts` has it.
+    at_once: files that are read at once. damaged: as `Dataset.receipts` has it. ignored: gets those roll-ups.
     """
 
     def read(shard: int) -> Receipt | DamagedShard | None:
@@ -125,7 +126,8 @@ def read_receipts(
     wanted = set(shards)
     used = [one for one in roll_ups if not wanted.isdisjoint(one.shards)]
     with ThreadPoolExecutor(at_once) as threads:
-        tables = [table for table in threads.map(lambda one: _try(store, one), used) if table is not None]
+        tried = threads.map(lambda one: _try(store, one, ignored), used)
+        tables = [table for table in tried if table is not None]
         single = sorted(wanted.difference(*(table.shards.tolist() for table in tables)))
         parts = [_only(table, wanted) for table in tables]
         # A thousand at a time: not all receipts of a large column are in memory as objects.
@@ -140,11 +142,13 @@ def read_receipts(
     return join_tables(column, parts)
 
 
-def _try(store: Store, roll_up: RollUp) -> ReceiptTable | None:
+def _try(store: Store, roll_up: RollUp, ignored: list[RollUp] | None) -> ReceiptTable | None:
     try:
         return read_roll_up(store, roll_up)
     except DamagedShard as error:
         log.warning("a roll-up is ignored: %s", error)
+        if ignored is not None:
+            ignored.append(roll_up)
         return None
 
 

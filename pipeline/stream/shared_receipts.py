@@ -33,8 +33,8 @@ BOUND = 2 << 30
 """Bytes of all files; one of a hundred thousand shards has about 17 MB."""
 FEW = 1000
 """A column with fewer receipts has no file: its receipts are handed over by value."""
-VERSION = 1
-"""Of the files' format."""
+VERSION = 2
+"""Of the files' format, and of what their names vouch for."""
 
 
 class MappedReceipts(ReceiptTable):
@@ -71,8 +71,12 @@ def read_shared(store: Store, column: str, shards: Sequence[int], roll_ups: Sequ
         found = _open(column, folder / f"{key}.arrow")
         if found is not None:
             return found
-        receipts = read_receipts(store, column, shards, roll_ups)
-        return _keep(folder, key, receipts) if len(receipts) == len(shards) else receipts
+        ignored: list[RollUp] = []
+        receipts = read_receipts(store, column, shards, roll_ups, ignored=ignored)
+        if len(receipts) < len(shards):
+            return receipts
+        # A roll-up that is not what its name says vouches for nothing: the name may be that of another dataset's.
+        return _keep(folder, None if ignored else key, receipts)
 
 
 def _keep(folder: Path, key: str | None, receipts: ReceiptTable) -> ReceiptTable:

@@ -13,6 +13,7 @@ import pytest
 import t2i_shards.pipeline.stream.shared_receipts as shared
 from t2i_shards.pipeline.dataset.dataset import Dataset
 from t2i_shards.pipeline.dataset.roll_up import read_receipts, write_roll_up
+from t2i_shards.pipeline.shards.receipt import shard_name
 from t2i_shards.pipeline.shards.receipt_table import ReceiptTable, tabulate
 from t2i_shards.pipeline.stream.shared_receipts import MappedReceipts, read_shared
 from tests.scale.synthetic import fill, make_receipt, put_in_folder, roll_up
@@ -42,9 +43,9 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """A column for each time that its receipts were read from the store."""
     seen: list[str] = []
 
-    def read(store: Any, column: str, *others: Any) -> ReceiptTable:
+    def read(store: Any, column: str, *others: Any, **options: Any) -> ReceiptTable:
         seen.append(column)
-        return read_receipts(store, column, *others)
+        return read_receipts(store, column, *others, **options)
 
     monkeypatch.setattr(shared, "read_receipts", read)
     return seen
@@ -87,6 +88,22 @@ def test_another_roll_up_is_read(dataset: Dataset, reads: list[str]) -> None:
     write_roll_up(dataset.store, tabulate("sketch", receipts))
     assert open_it(dataset)[7] == receipts[7] != before[7]
     assert reads == ["sketch"] * 2
+
+
+def test_roll_ups_of_another_name_leave_nothing_for_the_dataset_that_has_it(
+    dataset: Dataset, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A stranger's dataset, which is opened first, has files of the same names and other receipts."""
+    (one,) = dataset.roll_ups("sketch")
+    put = put_in_folder(tmp_path / "strange")
+    fill(put, len(SHARDS), ("sketch",))
+    path = f"sketch/{shard_name(7)}.json"
+    put(path, replace(make_receipt(len(SHARDS), "sketch", 7), sha256="ab" * 32).encode())
+    put(one.path, b"whatever")
+    strange = Dataset.open(str(tmp_path / "strange"))
+    assert open_it(strange)[7].sha256 == "ab" * 32
+    assert f"a roll-up is ignored: {one.path}" in caplog.text
+    assert dict(open_it(dataset)) == dict(dataset.receipts("sketch"))
 
 
 def test_a_damaged_file_is_made_again(dataset: Dataset, machine: Path, reads: list[str]) -> None:
