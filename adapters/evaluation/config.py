@@ -47,7 +47,8 @@ class EvaluateConfig:
     variant: str | None = None
     """Which extractor looks at the pictures; the column's own when not given."""
     enlarge: int | None = None
-    """Side to which smaller pictures are enlarged for the extractor, whose network knows larger ones."""
+    """Side to which smaller pictures are enlarged for the extractor, whose network knows larger ones; not for
+    color, whose cells have a fixed size."""
     weights: Path | None = None
     """A folder with weight files: of the extractor, of Inception-v3 (FID) and of CLIP."""
     batch: int = 8
@@ -80,6 +81,12 @@ class EvaluateConfig:
             side = getattr(self, name)
             if side is not None and (side <= 0 or side % SIZE_MULTIPLE):
                 raise RequestError(f"--{name} must be a positive multiple of {SIZE_MULTIPLE}, not {side}")
+
+        if self.enlarge is not None and (cell := format_of(self.condition).cell) > 1:
+            raise RequestError(
+                f"--enlarge must be left out for {self.condition}, whose map has a value for each {cell}x{cell} "
+                f"pixels of the picture itself, not {self.enlarge}"
+            )
 
     @property
     def subject(self) -> Path:

@@ -10,14 +10,14 @@ from typing import Any
 from t2i_shards.extractors.atomic import write_file, write_json
 from t2i_shards.jobs.evaluate import EvaluateCommand
 from t2i_shards.jobs.miniature.recipe import Name, plan_evaluation, plan_training
-from t2i_shards.jobs.miniature.row import read_part
+from t2i_shards.jobs.miniature.row import is_same, read_part
 from t2i_shards.jobs.miniature.workshop import Workshop
 
 
 def find_condition(workshop: Workshop, condition: Name) -> Mapping[str, Any] | None:
     """What was made as it is asked for now; None where there is none."""
     found = read_part(_file(workshop, condition))
-    return found if found is not None and found["asked"] == _ask(workshop, condition) else None
+    return found if found is not None and is_same(found["asked"], _ask(workshop, condition)) else None
 
 
 def make_condition(workshop: Workshop, condition: Name) -> Mapping[str, Any]:

@@ -68,7 +68,7 @@ def train_controlnet(workshop: Workshop, condition: Name) -> ControlNetModel:
     from t2i_shards.extractors.registry import format_of
     from t2i_shards.jobs.mini_weights.loop import Course, learn
 
-    run = workshop.run_of(condition, "controlnet")
+    run = workshop.run_of(condition, f"controlnet-{RATE:g}")
     training = _open_training(workshop, condition)  # refuses a folder that was begun with another base or recipe
     if (run / "controlnet").is_dir():
         return read_controlnet(run / "controlnet")
@@ -91,7 +91,7 @@ def _open_training(workshop: Workshop, condition: Name) -> Training:
     from t2i_shards.adapters.training.extents import find_begun
     from t2i_shards.adapters.training.trainer import Training
 
-    run = workshop.run_of(condition, "controlnet")
+    run = workshop.run_of(condition, f"controlnet-{RATE:g}")
     config = plan_training(condition, workshop.learnt, run, workshop.steps).config
     lanes = find_begun(config).lanes
     samples = open_samples(config.data, config.seed, config.optimizer.batch, lanes=lanes)
@@ -117,4 +117,4 @@ def _make_loss(training: Training, network: ControlNetModel) -> Callable[[int], 
     return loss
 
 
-CONTROLNET = Row(11, "ControlNet, trained on the same samples", each_alone, compare_controlnet)
+CONTROLNET = Row(11, "ControlNet, trained on the same samples", each_alone, compare_controlnet, {"rate": RATE})

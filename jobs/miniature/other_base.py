@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ from t2i_shards.jobs.miniature.finding import Finding, find
 from t2i_shards.jobs.miniature.painting import Way, count, paint, show
 from t2i_shards.jobs.miniature.row import Case, Row, each_alone
 from t2i_shards.jobs.miniature.workshop import Workshop
+from t2i_shards.pipeline.shards.receipt import digest_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,7 +42,7 @@ def change_base(workshop: Workshop, case: Case) -> Sequence[Finding]:
 
 
 def fine_tune(workshop: Workshop) -> Path:
-    """The folder of the copy, one for each mini; trained unless it was, on from its checkpoint."""
+    """The folder of the copy, one for each mini and plan; trained unless it was, on from its checkpoint."""
     import torch
 
     from t2i_shards.adapters.base import StableDiffusion, digest_base, load_base
@@ -54,7 +55,8 @@ def fine_tune(workshop: Workshop) -> Path:
     from t2i_shards.jobs.mini_weights.base.ship import ship
 
     plan = replace(PLAN, steps=min(PLAN.steps, workshop.steps), scenes=min(PLAN.scenes, workshop.scenes))
-    place = workshop.out / "-".join(("other-base", str(plan.steps), digest_base(workshop.base)[:8]))
+    digests = digest_base(workshop.base), digest_json(asdict(plan))
+    place = workshop.out / "-".join(("other-base", str(plan.steps), *(digest[:8] for digest in digests)))
     if (place / "mini" / SUMS).is_file():
         return place / "mini"
     base, world = load_base("mini"), World(torch.device("cpu"))
@@ -91,4 +93,4 @@ def _measure_palette(workshop: Workshop, pictures: Sequence[np.ndarray]) -> dict
     }
 
 
-OTHER_BASE = Row(5, "unchanged on a fine-tuned base", each_alone, change_base)
+OTHER_BASE = Row(5, "unchanged on a fine-tuned base", each_alone, change_base, {"fine_tuning": asdict(PLAN)})

@@ -35,9 +35,16 @@ SEED = 20
 def describe_recipe() -> dict[str, Any]:
     """What decides all rows: with another recipe, or another base, they are made again."""
     from t2i_shards.adapters.base.mini import read_sums
+    from t2i_shards.extractors.weights.file import SHIPPED
 
     networks = {name: digest for name, digest in read_sums().items() if name.endswith(".safetensors")}
-    return {"sampling": SAMPLING.record(), "optimizer": asdict(OPTIMIZER), "base": networks}
+    return {
+        "sampling": SAMPLING.record(),
+        "optimizer": asdict(OPTIMIZER),
+        "base": networks,
+        "enlarged": dict(ENLARGED),
+        "extractors": read_sums(SHIPPED),
+    }
 
 
 def plan_training(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,16 @@ Case = tuple[Name, ...]
 
 @dataclass(frozen=True)
 class Row:
-    """cases: of the conditions asked for, those that the row has parts about. make: a part's findings."""
+    """cases: of the conditions asked for, those that the row has parts about. make: a part's findings.
+
+    settings: JSON-able, what decides this row alone; changed, its parts are made again.
+    """
 
     number: int
     title: str
     cases: Callable[[Sequence[Name]], Sequence[Case]]
     make: Callable[[Workshop, Case], Sequence[Finding]]
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 def each_alone(conditions: Sequence[Name]) -> Sequence[Case]:
@@ -35,7 +39,14 @@ def each_alone(conditions: Sequence[Name]) -> Sequence[Case]:
 def find_part(row: Row, workshop: Workshop, case: Case) -> Mapping[str, Any] | None:
     """A part that was made as it is asked for now; None where there is none."""
     found = read_part(_file(row, workshop, case))
-    return found if found is not None and found["asked"] == _ask(row, workshop, case) else None
+    return found if found is not None and is_same(found["asked"], _ask(row, workshop, case)) else None
+
+
+def is_same(asked: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Whether a part that was asked for so is what is asked for now. Parts made before something was recorded
+    were made as it is now.
+    """
+    return {**now, **asked} == now
 
 
 def make_part(row: Row, workshop: Workshop, case: Case) -> Mapping[str, Any]:
@@ -70,6 +81,6 @@ def _file(row: Row, workshop: Workshop, case: Case) -> Path:
 
 def _ask(row: Row, workshop: Workshop, case: Case) -> dict[str, Any]:
     """JSON-able, and all that decides the part."""
-    asked = {"row": row.number, "case": list(case), **workshop.asked(), "samples": workshop.few}
+    asked = {"row": row.number, "case": list(case), **workshop.asked(), **row.settings, "samples": workshop.few}
     plain: dict[str, Any] = json.loads(json.dumps(asked))
     return plain

@@ -48,11 +48,13 @@ def read_codes(data: bytes, image: Image.Image) -> tuple[int, int] | None:
 
 @functools.lru_cache(maxsize=8)
 def make_icc(primaries: int, curve: int) -> bytes | None:
-    """The ICC profile (ICC.1:2022) of these codes; None for sRGB's, and for those that are not known here."""
+    """The ICC profile (ICC.1:2022) of these codes; b"" for sRGB's, None for those that are not known here."""
     of = 1 if primaries == UNSPECIFIED else primaries
     parameters = CURVES.get(curve)
-    if of not in PRIMARIES or parameters is None or (of == 1 and parameters == _SRGB):
+    if of not in PRIMARIES or parameters is None or (primaries == curve == UNSPECIFIED):
         return None
+    if of == 1 and parameters == _SRGB:
+        return b""
     name, chromaticities = PRIMARIES[of]
     kind = 3 if len(parameters) > 1 else 0
     para = b"para" + struct.pack(">4xHxx", kind) + b"".join(map(_fixed, parameters))

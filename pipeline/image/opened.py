@@ -80,10 +80,15 @@ def open_picture(data: bytes, formats: tuple[str, ...], most: int = budget.PIXEL
     except DAMAGED:
         raise Drop("not a picture") from None
     budget.check_pixels(*image.size, most)  # Pillow's own limit refuses only what is twice as large
-    profile = profile or image.info.get("icc_profile")
-    if not profile and (codes := read_codes(data, image)):
-        profile = make_icc(*codes)
-    return Opened(image, scans, profile, max(1.0, most / budget.PIXELS))
+    icc = _find_icc(data, image, profile or image.info.get("icc_profile"))
+    return Opened(image, scans, icc, max(1.0, most / budget.PIXELS))
+
+
+def _find_icc(data: bytes, image: Image.Image, embedded: bytes | None) -> bytes | None:
+    """The embedded profile, or that of the code numbers; in PNG these go first (third edition)."""
+    codes = read_codes(data, image) if image.format == "PNG" or not embedded else None
+    named = make_icc(*codes) if codes else None
+    return embedded if named is None else named
 
 
 @contextmanager

@@ -24,14 +24,15 @@ READ_AHEAD = 1 << 20
 
 @dataclass(frozen=True)
 class InputFile:
-    """name: below the base of its pattern. path: as it is shown. size: in bytes.
+    """name: below the base of its pattern. path: as it is shown. size: in bytes; None where a web server
+    does not say.
 
     open: gives a stream that can seek, and that reads no more than it is asked for.
     """
 
     name: str
     path: str
-    size: int
+    size: int | None
     open: Callable[[], BinaryIO]
 
 

@@ -31,21 +31,32 @@ PASSING = {
 """Of networks and servers. s3fs makes EBUSY of 503, EREMOTEIO of 500, and EIO of what it does not know."""
 
 
+OF_ACCOUNTS = {
+    "AccountProblem", "AllAccessDisabled", "ExpiredToken", "InvalidAccessKeyId", "InvalidSecurity", "NotSignedUp",
+    "RequestTimeTooSkewed", "SignatureDoesNotMatch",
+}  # fmt: skip
+"""S3's codes for a denial that has nothing to do with the object that was asked for."""
 CONFLICT_WAITS = (0.2, 0.4, 0.8, 1.6, 3.2)
 """Seconds before a put is tried again that met another one of the same name (409)."""
+
+
+class Denied(RequestError):
+    """Access is denied, perhaps to this object alone: an archived one, or one with permissions of its own."""
 
 
 @contextmanager
 def translate_errors(root: str) -> Iterator[None]:
     """ConnectionError for what clients raise of a kind of their own: no credentials, no answer.
 
-    RequestError where access is denied, which clients report without the place ("Forbidden"). FileNotFoundError
-    for status 404, which the Hub's client raises for a file that was listed and is gone.
+    RequestError where access is denied, which clients report without the place ("Forbidden"): Denied unless the
+    credentials are to blame. FileNotFoundError for status 404, which the Hub's client raises for a file that was
+    listed and is gone.
     """
     try:
         yield
     except PermissionError as error:
-        raise RequestError(f"access to {root} is denied: {_say(error)}") from error
+        kind = RequestError if _code(error) in OF_ACCOUNTS else Denied
+        raise kind(f"access to {root} is denied: {_say(error)}") from error
     except OSError as error:
         if _http_status(error) == 404:
             raise FileNotFoundError(errno.ENOENT, "not there", hide_secrets(root)) from error
@@ -114,6 +125,13 @@ def _is_taken(error: Exception) -> bool:
         and error.errno == errno.EINVAL
         and "PreconditionFailed" in repr(error.__cause__)
     )
+
+
+def _code(error: Exception) -> str | None:
+    """S3's own code for what botocore's error, of which s3fs made this one, was raised for."""
+    response = getattr(error.__cause__, "response", None) or {}
+    code = response.get("Error", {}).get("Code")
+    return str(code) if code else None
 
 
 def _status(error: Exception) -> int | None:

@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeVar
 from t2i_shards.pipeline.errors import Drop, RequestError
 from t2i_shards.pipeline.plain import hide_secrets
 from t2i_shards.pipeline.shards.filesystem import open_filesystem
-from t2i_shards.pipeline.shards.remote_read import read_with_retry, translate_errors
+from t2i_shards.pipeline.shards.remote_read import Denied, read_with_retry, translate_errors
 from t2i_shards.pipeline.sources.inside import OUTSIDE, find_files, open_inside
 
 MISSING = "no such file"
@@ -27,13 +27,14 @@ T = TypeVar("T")
 def read_or_drop(what: str, read: Callable[[], T], far: bool) -> T:
     """What `read` gives of a file; far away it is asked again while it fails in a way that may pass.
 
-    Raises Drop("no such file", "file not readable"), and Unreachable.
+    Raises Drop("no such file", "file not readable"), Unreachable, and RequestError where the credentials for all
+    files are refused.
     """
     try:
         return read_with_retry(what, read) if far else read()
     except (FileNotFoundError, NotADirectoryError):
         raise Drop(MISSING) from None
-    except OSError:  # no right to read it, a bad sector, a name that is too long
+    except (OSError, Denied):  # no right to read it, an archived object, a bad sector, a name that is too long
         raise Drop(UNREADABLE) from None
 
 
@@ -128,11 +129,19 @@ class RemoteTree:
                 except FileNotFoundError:
                     raise
                 except Exception:
-                    if most < 0 or fs.info(path)["size"]:
+                    if most < 0 or not _is_empty(fs, path):
                         raise
                     return b""  # of an empty file stores give no range
 
         return read_or_drop(f"{self.root}/{name}", load, far=True)
+
+
+def _is_empty(fs: Any, path: str) -> bool:
+    """False too where the store does not say; a web server need not give a size."""
+    try:
+        return bool(fs.info(path)["size"] == 0)
+    except OSError:  # so fsspec reports any failure of a web server, as a missing file
+        return False
 
 
 def _can_be_key(name: str) -> bool:

@@ -18,10 +18,12 @@ from t2i_shards.jobs import miniature
 from t2i_shards.jobs.__main__ import parse
 from t2i_shards.jobs.miniature import MiniatureCommand
 from t2i_shards.jobs.miniature.composition import choose_pairs
+from t2i_shards.jobs.miniature.controlnet import RATE
 from t2i_shards.jobs.miniature.edit import choose_local
 from t2i_shards.jobs.miniature.finding import Finding, find
 from t2i_shards.jobs.miniature.further_table import further_lines
-from t2i_shards.jobs.miniature.recipe import NAMES, describe_recipe
+from t2i_shards.jobs.miniature.other_base import PLAN
+from t2i_shards.jobs.miniature.recipe import ENLARGED, NAMES, describe_recipe
 from t2i_shards.jobs.miniature.row import Case, Row, each_alone
 from t2i_shards.jobs.miniature.rows import ALL, FURTHER, choose_rows
 from t2i_shards.jobs.miniature.table import table_lines
@@ -150,6 +152,38 @@ def test_what_is_asked_for_otherwise_is_made_anew(made: list[tuple[int, Case]], 
     part.write_text(part.read_text()[:40])
     replace(command, few=9).run()
     assert len(made) == 5
+
+
+def test_a_changed_recipe_makes_a_row_anew_but_a_part_from_before_it_was_recorded_counts(
+    made: list[tuple[int, Case]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = MiniatureCommand(tmp_path, ("4",), ("sketch",), steps=7)
+    command.run()
+    made.append((0, ()))  # the second call is the one that is interrupted
+    path = tmp_path / "rows" / "04-sketch.json"
+    part = json.loads(path.read_text())
+    assert {"enlarged", "extractors"} <= part["asked"].keys()
+    for name in ("enlarged", "extractors"):
+        del part["asked"][name]
+    path.write_text(json.dumps(part))
+    command.run()
+    assert len(made) == 2
+    monkeypatch.setattr(miniature, "FURTHER", (replace(miniature.FURTHER[0], settings={"rate": 2.0}),))
+    command.run()
+    assert len(made) == 2
+    path.write_text(json.dumps({**part, "asked": {**part["asked"], "rate": 1.0}}))
+    command.run()
+    assert len(made) == 3
+    monkeypatch.setitem(ENLARGED, "depth", 512)
+    command.run()
+    assert len(made) == 4
+
+
+def test_which_settings_decide_a_row_alone() -> None:
+    settings = {row.number: row.settings for row in FURTHER if row.settings}
+    assert settings.keys() == {5, 11}
+    assert json.loads(json.dumps(settings[5]))["fine_tuning"]["rate"] == PLAN.rate
+    assert settings[11] == {"rate": RATE}
 
 
 def test_the_lines_of_a_row() -> None:

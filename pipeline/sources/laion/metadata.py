@@ -24,7 +24,7 @@ class MetadataFile:
 
     name: str
     path: str
-    size: int
+    size: int | None
     rows: int
     start: int
     columns: dict[str, str]

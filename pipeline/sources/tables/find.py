@@ -37,7 +37,7 @@ def open_table(file: InputFile) -> ParquetTable | TextTable:
         if name.endswith(PACKED):
             return TextTable(lambda: open_packed(file.open(), file.path, file.size), ending)
         return TextTable(file.open, ending)
-    return ParquetTable(file.open, file.path, file.size)
+    return ParquetTable(file.open, file.path)
 
 
 def find_tables(pattern: str, option: str) -> list[InputFile]:

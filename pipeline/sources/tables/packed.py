@@ -18,12 +18,11 @@ FREE = 64 << 20
 
 class Unpacked(io.RawIOBase):
     """The content of a gzip file of `size` bytes. Reading raises RequestError where it is damaged or unpacks to
-    too much. path: as it is shown.
+    too much. path: as it is shown. size: None where it is not known; what has been read of the file then counts.
     """
 
-    def __init__(self, packed: BinaryIO, path: str, size: int) -> None:
-        self._packed, self._path = packed, path
-        self._most = self._left = max(FREE, RATIO * size)
+    def __init__(self, packed: BinaryIO, path: str, size: int | None) -> None:
+        self._packed, self._path, self._size, self._unpacked = packed, path, size, 0
         self._file = gzip.GzipFile(fileobj=io.BufferedReader(cast(io.RawIOBase, packed), BUFFER))
 
     def readable(self) -> bool:
@@ -35,9 +34,10 @@ class Unpacked(io.RawIOBase):
             data = self._file.read(len(view))
         except (gzip.BadGzipFile, EOFError, zlib.error) as error:
             raise RequestError(f"{self._path}: must be a whole gzip file ({error})") from None
-        self._left -= len(data)
-        if self._left < 0:
-            raise RequestError(f"{self._path}: must unpack to at most {self._most} bytes, {RATIO} times its size")
+        self._unpacked += len(data)
+        size = self._packed.tell() if self._size is None else self._size
+        if self._unpacked > (most := max(FREE, RATIO * size)):
+            raise RequestError(f"{self._path}: must unpack to at most {most} bytes, {RATIO} times its size")
         view[: len(data)] = data
         return len(data)
 
@@ -47,6 +47,6 @@ class Unpacked(io.RawIOBase):
         super().close()
 
 
-def open_packed(packed: BinaryIO, path: str, size: int) -> BinaryIO:
+def open_packed(packed: BinaryIO, path: str, size: int | None) -> BinaryIO:
     """The content of a gzip file, to be read once from its start."""
     return cast(BinaryIO, Unpacked(packed, path, size))

@@ -25,11 +25,10 @@ READING: dict[str, Any] = {"buffer_size": BUFFER, "pre_buffer": False, "page_che
 
 @dataclass(frozen=True)
 class ParquetTable:
-    """path: as it is shown. size: of the file in bytes."""
+    """path: as it is shown."""
 
     open: Callable[[], BinaryIO]
     path: str
-    size: int
 
     @cached_property
     def _footer(self) -> tuple[int, pa.Schema, str, list[RowGroup]]:

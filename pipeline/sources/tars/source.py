@@ -95,6 +95,8 @@ class TarsSource:
             shutil.rmtree(folder, ignore_errors=True)
 
     def _read_tar(self, file: InputFile, tar: BinaryIO, left_out: Counter[str]) -> Iterator[Row]:
+        if file.size is None:  # so a server's file that can only be read from its start to its end
+            raise RequestError(f"{file.path}: {NO_RANGES}")
         try:
             for sample in self.choice.read_samples(tar, file.size, left_out):
                 lacking = next((c.member for c in self.columns if c.member not in sample.members), None)

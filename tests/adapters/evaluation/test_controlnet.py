@@ -196,3 +196,9 @@ def test_one_of_the_two_is_evaluated(tmp_path: Path) -> None:
     for both in ({}, {"adapter": tmp_path, "controlnet": tmp_path}):
         with pytest.raises(RequestError, match="needs --adapter or --controlnet, and not both"):
             EvaluateConfig("ROOT", "sketch", "mini", **both)
+
+
+def test_cells_of_a_fixed_size_are_not_enlarged(tmp_path: Path) -> None:
+    """Nothing is painted first, which takes hours."""
+    with pytest.raises(RequestError, match=r"^--enlarge must be left out for color, .* each 64x64 pixels"):
+        EvaluateConfig("ROOT", "color", "mini", tmp_path, enlarge=256)

@@ -76,16 +76,28 @@ def test_a_camera_of_television_has_the_curve_of_screens() -> None:
 @pytest.mark.parametrize("kind", ["PNG", "AVIF"])
 def test_srgb_and_what_is_not_known_change_no_pixel(kind: str, codes: tuple[int, int]) -> None:
     """Those of screens of high brightness among them."""
-    assert make_icc(*codes) is None
+    assert not make_icc(*codes)
     decoded = decode_picture(with_codes(kind, gradient(), *codes), Geometry(64, max_upscale=9))
     assert decoded.profile is None
     if kind == "PNG":
         assert (decoded.picture == gradient()).all()
 
 
-def test_an_embedded_profile_goes_before_codes() -> None:
-    data = with_codes("PNG", gradient(), 9, 14, make_rgb())
-    assert decode_picture(data, Geometry(64, max_upscale=9)).profile == "Display P3"
+@pytest.mark.parametrize(
+    ("kind", "codes", "name"),
+    [
+        ("PNG", (9, 14), "BT.2020 (H.273 9/14)"),
+        ("PNG", (1, 13), None),
+        ("PNG", (9, 16), "Display P3"),
+        ("PNG", (2, 2), "Display P3"),
+        ("HEIF", (9, 14), "Display P3"),
+    ],
+)
+def test_of_codes_and_an_embedded_profile_codes_that_are_known_go_first_in_png(
+    kind: str, codes: tuple[int, int], name: str | None
+) -> None:
+    data = with_codes(kind, gradient(), *codes, make_rgb())
+    assert decode_picture(data, Geometry(64, max_upscale=9)).profile == name
 
 
 def test_grey_has_no_primaries() -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
-from t2i_shards.pipeline.errors import Drop, RequestError
+from t2i_shards.pipeline.errors import Drop, RequestError, Unreachable
+from t2i_shards.pipeline.shards.filesystem import open_filesystem
 from t2i_shards.pipeline.shards.input_files import Pattern
-from t2i_shards.pipeline.sources.tree import Tree, open_tree
+from t2i_shards.pipeline.sources.tree import MENDABLE, UNREADABLE, Tree, open_tree
 
 FILES = {"a.png": b"picture", "empty.txt": b"", "sub/b.png": b"other"}
 NAMES = {
@@ -69,3 +72,60 @@ def test_a_file_is_read_or_has_its_reason(
     assert read(tree, "n" * 300) == ("file not readable" if place == "local" else "no such file")
     assert read(tree, "n" * 1100) == ("file not readable" if place == "local" else "no such file")
     assert read(tree, "sub") == ("not a regular file" if place == "local" else "no such file")
+
+
+def test_an_archived_object_is_a_drop_of_its_own(remote: Tree) -> None:
+    """The others are read; with --retry-failed it is tried again."""
+    import boto3
+
+    bucket = remote.root.removeprefix("s3://").partition("/")[0]
+    boto3.client("s3").put_object(Bucket=bucket, Key="tree/old.png", Body=b"old", StorageClass="GLACIER")
+    assert "old.png" in set(remote.names(Counter()))
+    assert [read(remote, "old.png"), read(remote, "old.png", 2)] == [UNREADABLE] * 2
+    assert UNREADABLE in MENDABLE
+    assert read(remote, "a.png") == b"picture"
+
+
+@pytest.mark.parametrize("code", ["ExpiredToken", "InvalidAccessKeyId", "AccessDenied"])
+def test_credentials_that_are_refused_end_the_run(
+    code: str, remote: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else every object would become a drop; only AccessDenied can be of one object."""
+    from botocore.exceptions import ClientError
+    from s3fs.errors import translate_boto_error
+
+    def refuse(*_: object, **__: object) -> bytes:
+        cause = ClientError({"Error": {"Code": code, "Message": code}}, "GetObject")
+        raise translate_boto_error(cause) from cause
+
+    fs, _ = open_filesystem(remote.root)
+    monkeypatch.setattr(fs, "cat_file", refuse)
+    if code == "AccessDenied":
+        assert read(remote, "a.png") == UNREADABLE
+    else:
+        with pytest.raises(RequestError, match=f"^access to {remote.root} is denied: .*{code}"):
+            remote.read("a.png")
+
+
+@pytest.mark.parametrize("always", [True, False])
+def test_an_outage_is_no_empty_file(always: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a web server that answers requests for parts with 503; with `always` it answers all so."""
+
+    class Away(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self.send_response(503 if always else 200)
+            self.end_headers()
+
+        def do_GET(self) -> None:
+            self.send_response(503 if always or self.headers["Range"] else 200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Quiet."""
+
+    monkeypatch.setattr("t2i_shards.pipeline.shards.remote_read.WAITS", ())
+    with ThreadingHTTPServer(("127.0.0.1", 0), Away) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        with pytest.raises(Unreachable):
+            open_tree(f"http://127.0.0.1:{server.server_port}/tree").read("a.jpg", 100)
+        server.shutdown()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -21,6 +22,17 @@ from t2i_shards.pipeline.sources.tars.source import TarsSource
 from tests.pipeline.sources.tars.toys import JPEG, write_tar
 
 
+class WithoutSizes(SimpleHTTPRequestHandler):
+    """It gives a file as it is made, and cannot say how long it will be."""
+
+    def send_header(self, keyword: str, value: str) -> None:
+        if keyword != "Content-Length":
+            super().send_header(keyword, value)
+
+    def log_message(self, *_: object) -> None:
+        """Quiet."""
+
+
 class WithoutRanges(SimpleHTTPRequestHandler):
     """Python's own server knows no parts of files; this one says so."""
 
@@ -32,19 +44,42 @@ class WithoutRanges(SimpleHTTPRequestHandler):
         """Quiet."""
 
 
-@pytest.fixture
-def address(tmp_path: Path) -> Iterator[str]:
+@pytest.fixture(params=[WithoutRanges])
+def address(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
     folder = tmp_path / "web"
     folder.mkdir()
     pq.write_table(pa.table({"url": ["http://x/0"], "caption": ["a"]}), folder / "a.parquet")
     for name in ("a.csv", "b.csv"):
         (folder / name).write_text("url,caption\nhttp://x/0,a\n")
+    (folder / "a.csv.gz").write_bytes(gzip.compress((folder / "a.csv").read_bytes()))
+    (folder / "bomb.csv.gz").write_bytes(gzip.compress(bytes(65 << 20)))
     write_tar(folder / "a.tar", {"a.jpg": JPEG, "a.txt": "a"})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(WithoutRanges, directory=str(folder)))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(request.param, directory=str(folder)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
     server.server_close()
+
+
+without_sizes = pytest.mark.parametrize("address", [WithoutSizes], indirect=True)
+
+
+@without_sizes
+def test_a_packed_list_of_unknown_size_is_read_within_the_limit(address: str) -> None:
+    assert len(list(LaionSource(f"{address}/a.csv.gz").rows(Counter()))) == 1
+    with pytest.raises(RequestError, match=r"bomb\.csv\.gz: must unpack to at most 67108864 bytes"):
+        list(LaionSource(f"{address}/bomb.csv.gz").rows(Counter()))
+
+
+@without_sizes
+@pytest.mark.parametrize(
+    ("make", "name"), [(LaionSource, "a.parquet"), (TableSource, "a.parquet"), (TarsSource, "a.tar")]
+)
+def test_a_file_of_unknown_size_that_needs_ranges_is_said_in_one_line(
+    make: Callable[[str], Source], name: str, address: str
+) -> None:
+    with pytest.raises(RequestError, match=rf"^{address}/{name}: its server must answer requests for parts"):
+        list(make(f"{address}/{name}").rows(Counter()))
 
 
 def test_lists_of_text_are_read(address: str) -> None:
