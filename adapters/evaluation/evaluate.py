@@ -57,6 +57,8 @@ def evaluate(
     run = find_run(config.subject)
     out = config.out or (run and run / "evaluation")
     if out is None:
+        if not config.subject.exists():
+            raise RequestError(f"there is no adapter {config.subject}: give RUN/adapter, RUN, or a file")
         raise RequestError(f"--out must be given, as {config.subject} does not lie in a RUN")
     device = choose_device(config.device)
     subject = read_subject(config, device)

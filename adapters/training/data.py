@@ -34,7 +34,7 @@ class DataConfig:
     mix: tuple[float, ...] = ()
     """Share of the samples that each dataset gives; by their sizes when not given."""
     duplicates: bool = True
-    """Pictures that are duplicates of others are used too; --no-duplicates leaves them out."""
+    """Leave out pictures that are duplicates of earlier ones. Used when not given."""
     size: Annotated[int | None, tyro.conf.arg(aliases=["--resolution"])] = None
     """Side of the square crop in pixels, a multiple of 64; the pictures' shortest side when not given."""
     buckets: bool = False

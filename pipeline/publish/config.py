@@ -31,7 +31,7 @@ class Publication:
     """Shares that add up to 1, such as train=0.98 validation=0.01 test=0.01, in any order. A picture and its
     near-duplicates fall into one split, and never into another one later."""
     duplicates: bool = True
-    """Pictures that are duplicates of others are published too; --no-duplicates leaves them out."""
+    """Leave out pictures that are duplicates of earlier ones. Published when not given."""
     licenses: tuple[int, ...] = ()
     """Publish only pictures under these of COCO's licence ids; all of them when not given."""
     with_images: bool = False

@@ -47,7 +47,7 @@ def test_the_spelling() -> None:
         ("--size 100", "--size must be a positive multiple of 64"),
         ("--out O", "there is no adapter A"),
         ("--out O --controlnet C", "--adapter or --controlnet, and not both"),
-        ("", "--out must be given"),
+        ("", "there is no adapter A"),
     ],
 )
 def test_a_wrong_request_is_one_line_and_2(
