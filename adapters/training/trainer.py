@@ -203,9 +203,8 @@ class Training:
             return self._finish(progress, progress.step - begun.step, wait, recorder)
 
     def _open_recorder(self, train_state: TrainState, begun: TrainProgress, on_step: OnStep | None) -> Recorder:
-        config = self.config
-        watch = open_preview(config, self.base, self.held_out, self.crop_config, self.rank_batch.micro)
-        return Recorder(config, train_state, self.validation, begun, self.base.device, watch, on_step)
+        watch = open_preview(self.config, self.base, self.held_out, self.crop_config, self.rank_batch.micro)
+        return Recorder(self.config, train_state, self.validation, begun, self.base.device, watch, on_step)
 
     def _learn(self, step: Step, begun: TrainProgress, recorder: Recorder | None) -> tuple[TrainProgress, float]:
         """All steps from `begun` on. Where that leaves the run, and the share of the time it waited for data."""
