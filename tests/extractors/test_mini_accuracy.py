@@ -73,7 +73,8 @@ def spoilt(condition: str, right: Maps, flawed: Maps, scenes: Sequence[Scene]) -
     return -loss if condition == "depth" else loss
 
 
-@pytest.mark.parametrize("condition", [pytest.param("sketch", marks=pytest.mark.soak), "depth", "seg"])
+@pytest.mark.soak
+@pytest.mark.parametrize("condition", ["sketch", "depth", "seg"])
 def test_maps_of_unseen_scenes_are_right(condition, draw, scenes):
     assert good(condition, draw(condition, SCENES), scenes)
 

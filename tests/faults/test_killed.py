@@ -130,7 +130,7 @@ def assert_whole(root: Path, undisturbed: dict[str, str]) -> None:
 
 
 @pytest.mark.usefixtures("toy")
-@pytest.mark.parametrize("engine", ["local", "ray"])
+@pytest.mark.parametrize("engine", ["local", pytest.param("ray", marks=pytest.mark.soak)])
 def test_five_killed_workers_cost_at_most_a_shard_each(
     engine: Engine, root: Path, undisturbed: dict[str, str], tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:

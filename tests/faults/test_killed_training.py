@@ -64,6 +64,7 @@ def test_a_killed_training_resumes_to_the_same_bits(scenes: Path, tmp_path: Path
     _assert_same(tmp_path / "run", tmp_path / "undisturbed")
 
 
+@pytest.mark.soak
 def test_workers_end_with_the_command(scenes: Path, tmp_path: Path) -> None:
     """Otherwise they would keep writing to RUN while the workers of the next command do so too."""
     words = [*train_words(scenes, tmp_path, steps=10_000), "--workers", "2", "--engine", "local"]

@@ -20,6 +20,7 @@ from tests.pipeline.publish.toys import contents, keys_of, publish_here, toy_dat
 LOCAL = EngineOptions("local", 2)
 
 
+@pytest.mark.soak
 def test_both_engines_give_the_bytes_of_this_process(
     tmp_path: Path, ray_address: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -129,6 +129,7 @@ def test_two_workers_of_this_machine_equal_one(
     assert err.count("\n") == 1
 
 
+@pytest.mark.soak
 def test_a_line_that_fails_costs_no_bit_and_one_that_stays_dead_is_one_line(
     alone: Path,
     scenes: Path,

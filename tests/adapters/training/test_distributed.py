@@ -62,6 +62,7 @@ def test_two_ranks_equal_one(alone: tuple[Path, Visits], tmp_path: Path) -> None
     _assert_close(tmp_path, alone[0])
 
 
+@pytest.mark.soak
 def test_a_run_resumes_with_another_number_of_ranks(
     alone: tuple[Path, Visits], tiny: Base, tmp_path: Path
 ) -> None:

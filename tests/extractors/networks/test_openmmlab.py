@@ -59,6 +59,7 @@ def test_model_that_needs_an_operator_says_so() -> None:
         MultiScaleDeformableAttention(embed_dims=8)
 
 
+@pytest.mark.soak
 def test_failed_import_is_reported_again_and_not_retried() -> None:
     command = [sys.executable, "-c", BROKEN_AT_FIRST]
     result = subprocess.run(command, capture_output=True, text=True, timeout=600)

@@ -228,6 +228,7 @@ def test_what_is_left(store: Store) -> None:
     assert sorted(dataset.receipts("sketch")) == [0, 1]
 
 
+@pytest.mark.soak
 def test_what_is_left_of_ten_thousand_shards(tmp_path: Path) -> None:
     store = open_store(str(tmp_path / "root"))
     dataset = create(store, rows=rows(1))

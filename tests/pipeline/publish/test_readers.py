@@ -40,6 +40,7 @@ def test_a_reader_sees_every_sample(to: Path, name: str) -> None:
         assert [sample.key for of, sample in seen if of == split] == keys_of(to, split)
 
 
+@pytest.mark.soak
 def test_ray_data_sees_every_sample(to: Path, ray_address: str) -> None:
     store = open_store(str(to))
     assert read_back(store, read_manifest(store), choose_readers(["ray"])) == []

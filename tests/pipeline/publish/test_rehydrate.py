@@ -205,7 +205,7 @@ def check_whole(out: Path) -> None:
     assert [line for number in range(len(groups.groups)) for line in groups(number).errors] == []
 
 
-@pytest.mark.parametrize("ends", ["goes on", "dies"])
+@pytest.mark.parametrize("ends", [pytest.param("goes on", marks=pytest.mark.soak), "dies"])
 def test_another_attempt_at_any_step(
     ends: str, dataset: Dataset, source: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

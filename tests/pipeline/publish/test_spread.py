@@ -43,6 +43,7 @@ def publish_columns(dataset: Dataset, to: str | Path) -> Published:
     return publish(dataset, open_store(to), asked, {}, here, limit=refuse_beyond_limits)
 
 
+@pytest.mark.soak
 def test_a_copy_of_many_shards_is_taken_by_the_hub(dataset: Dataset, hub: Hub, tmp_path: Path) -> None:
     to = tmp_path / "to"
     assert publish_columns(dataset, to).made == 6

@@ -49,6 +49,7 @@ def load(dataset: Epoch, workers: int) -> list[Sample]:
     return list(DataLoader(dataset, batch_size=None, num_workers=workers, multiprocessing_context="fork"))
 
 
+@pytest.mark.soak
 def test_a_dataloader_gives_each_once(root: Path) -> None:
     """They come through the queue of another process, so nothing in them may be bound to the one that read it."""
     alone = sorted(Epoch(root), key=lambda sample: sample.key)

@@ -48,7 +48,7 @@ def each_fails(way: str, times: int) -> Callable[[str, str, int], str | None]:
     return lambda method, path, before: way if before < times else None
 
 
-@pytest.mark.parametrize("way", ["503", "500", "429", "reset", "cut"])
+@pytest.mark.parametrize("way", ["503", "500", "429", pytest.param("reset", marks=pytest.mark.soak), "cut"])
 def test_the_stream_over_a_weak_line_is_the_same(
     way: str, bucket: str, tmp_path: Path, waits: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
