@@ -81,8 +81,9 @@ class ShardDataset(IterableDataset[dict[str, Any]]):
         extent = measure_extent(Dataset.open(self.root))
         self._open(extent, choose_lanes(batch_size * self.ranks, [extent.shards]))
         # In shared memory, where workers that outlive an epoch see what `set_epoch` says.
-        # epoch, its first position, whether workers read
-        self._shared = torch.zeros(3, dtype=torch.int64).share_memory_()
+        # epoch, its first position, whether workers read, how often the order was changed
+        self._shared = torch.zeros(4, dtype=torch.int64).share_memory_()
+        self._changes = 0
         self._position: int | None = None
         self._resumed: tuple[int, int, int] | None = None
 
@@ -130,6 +131,9 @@ class ShardDataset(IterableDataset[dict[str, Any]]):
             )
         if order != self._order:
             self._open(Extent(order.shards, order.stones), Lanes(*order.lanes))
+            self._changes += 1
+            if get_worker_info() is None:
+                self._shared[3] = self._changes
         if order.digest != self._stream.digest:
             raise RequestError(f"the state is of other data than {self.root} holds, or of other columns")
         if get_worker_info() is None:
@@ -143,6 +147,8 @@ class ShardDataset(IterableDataset[dict[str, Any]]):
         epoch, position, begun = self._where()
         if get_worker_info() is not None:
             self._shared[2] = 1
+            if self._resumed is None and self._changes != self._shared[3]:
+                raise RequestError("a state of another order was loaded while workers ran: make a new DataLoader")
         # Batches are dealt out from where this world began: first to the ranks, then to the workers of each.
         part, parts = self.rank + self.ranks * worker, self.ranks * workers
         dealt = own_positions(position - begun, self._stop(begun) - begun, self.batch_size, part, parts)
@@ -158,7 +164,7 @@ class ShardDataset(IterableDataset[dict[str, Any]]):
 
     def _where(self) -> tuple[int, int, int]:
         """(epoch, position at which to read on, position at which the workers began to take turns)."""
-        epoch, start, _ = self._shared.tolist()
+        epoch, start = self._shared[:2].tolist()
         return self._resumed or (epoch, start, start)
 
     def _make(self, sample: Sample, epoch: int) -> Any:

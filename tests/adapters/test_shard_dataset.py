@@ -17,6 +17,8 @@ from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
 from t2i_shards.pipeline.errors import DamagedShard, RequestError
 from t2i_shards.pipeline.image.stored import decode_rgb
 from t2i_shards.pipeline.stages import plan_extract
+from t2i_shards.pipeline.stream import Extent
+from t2i_shards.pipeline.stream.lanes import ONE_LANE
 from tests.faults.toys import Pictures, extract_here, make_images
 
 SAMPLES, SHARD_SIZE = 46, 2
@@ -177,6 +179,26 @@ def test_ranks_may_be_more_or_fewer_each_time(
         assert all(each == states[0] for each in states)
         state = states[0]
     assert len(used) == len(set(used)) > SAMPLES - 4 * before
+
+
+def test_workers_that_persist_do_not_read_another_order(root: Path) -> None:
+    """A state from before the last shard came: its order is not the one that they have opened."""
+    before = ShardDataset(root, batch_size=4)
+    before._open(Extent(SAMPLES // SHARD_SIZE - 1, 0), ONE_LANE)
+    dataset = ShardDataset(root, batch_size=4)
+    loader = DataLoader(
+        dataset,
+        4,
+        num_workers=1,
+        persistent_workers=True,
+        multiprocessing_context="fork",
+        collate_fn=list_keys,
+    )
+    assert len(flat(list(loader))) == SAMPLES
+    dataset.load_state_dict(before.state_dict())
+    with pytest.raises(RequestError, match="make a new DataLoader"):
+        list(loader)
+    assert keys(dataset, workers=1) == keys(before)
 
 
 def test_a_state_of_something_else_is_refused(root: Path, tmp_path: Path) -> None:

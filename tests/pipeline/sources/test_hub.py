@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tests.pipeline.sources.tars.toys import JPEG, PNG, write_tar
-from tests.pipeline.stream.hub import serve_folder
+from tests.pipeline.stream.hub import run_reader, serve_folder
 
-CHECKOUT = Path(__file__).parents[3]
 READER = """
 import hashlib, json, sys
 from collections import Counter
@@ -46,15 +42,7 @@ def test_a_set_of_the_hub(tmp_path: Path) -> None:
     (folder / "b/a.jsonl").write_text('{"image": "0.png", "text": "a"}')
     (tmp_path / "scratch").mkdir()
     with serve_folder(folder) as (address, _):
-        done = subprocess.run(
-            [sys.executable, "-c", READER, str(tmp_path / "scratch"), "hf://datasets/me/set", str(folder)],
-            cwd=CHECKOUT,
-            env={**os.environ, "HF_ENDPOINT": address, "HF_HUB_DISABLE_TELEMETRY": "1", "NO_PROXY": "127.0.0.1"},
-            capture_output=True,
-            text=True,
-            timeout=600,
-        )
-    assert done.returncode == 0, done.stderr
-    far, here = json.loads(done.stdout).values()
+        printed = run_reader(READER, address, str(tmp_path / "scratch"), "hf://datasets/me/set", str(folder))
+    far, here = json.loads(printed).values()
     assert far == here
     assert [len(rows) for rows in here] == [4, 4, 2, 1]

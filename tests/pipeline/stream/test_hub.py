@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from t2i_shards.pipeline.stream import open_stream
 from tests.faults.toys import Pictures, make_images
-from tests.pipeline.stream.hub import serve_folder
+from tests.pipeline.stream.hub import run_reader, serve_folder
 from tests.pipeline.stream.toys import name
 
-CHECKOUT = Path(__file__).parents[3]
 READER = """
 import json, sys
 from pathlib import Path
@@ -42,16 +38,8 @@ def hub_folder(tmp_path: Path) -> Path:
 
 def test_a_stream_from_the_hub(hub_folder: Path, tmp_path: Path) -> None:
     with serve_folder(hub_folder) as (address, asked):
-        done = subprocess.run(
-            [sys.executable, "-c", READER, str(tmp_path / "cache")],
-            cwd=CHECKOUT,
-            env={**os.environ, "HF_ENDPOINT": address, "HF_HUB_DISABLE_TELEMETRY": "1", "NO_PROXY": "127.0.0.1"},
-            capture_output=True,
-            text=True,
-            timeout=600,
-        )
-    assert done.returncode == 0, done.stderr
-    digest, taken, same, said = json.loads(done.stdout)
+        printed = run_reader(READER, address, str(tmp_path / "cache"))
+    digest, taken, same, said = json.loads(printed)
     here = open_stream(str(hub_folder / "root"), [])
     assert digest == here.digest
     assert [(position, tuple(made)) for position, made in taken] == list(here.take(range(12), name))

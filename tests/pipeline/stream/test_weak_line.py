@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,11 +17,10 @@ from t2i_shards.pipeline.shards.sample import Sample
 from t2i_shards.pipeline.shards.store import Store, open_store
 from t2i_shards.pipeline.stream import open_stream
 from tests.faults.toys import Pictures, make_images
-from tests.pipeline.stream.hub import API, serve_folder
+from tests.pipeline.stream.hub import API, run_reader, serve_folder
 from tests.pipeline.stream.toys import send
 from tests.pipeline.weak_line import weak_line
 
-CHECKOUT = Path(__file__).parents[3]
 SHARDS, SIZE = 3, 2
 
 
@@ -123,14 +120,6 @@ def test_the_hub_over_a_weak_line(tmp_path: Path) -> None:
     make_images(tmp_path / "hub" / "root", Pictures(4), 2)
     with serve_folder(tmp_path / "hub") as (hub, _), weak_line(hub) as (address, line):
         line.fails = lambda method, path, before: ("503", "reset", None)[before] if path == API else None
-        done = subprocess.run(
-            [sys.executable, "-c", HUB_READER],
-            cwd=CHECKOUT,
-            env={**os.environ, "HF_ENDPOINT": address, "HF_HUB_DISABLE_TELEMETRY": "1", "NO_PROXY": "127.0.0.1"},
-            capture_output=True,
-            text=True,
-            timeout=600,
-        )
-    assert done.returncode == 0, done.stderr
+        printed = run_reader(HUB_READER, address)
     keys = [sample.key for sample in open_stream(str(tmp_path / "hub" / "root"), []).samples(0)]
-    assert done.stdout.splitlines() == ["waited 1.0", "waited 3.0", " ".join(keys)]
+    assert printed.splitlines() == ["waited 1.0", "waited 3.0", " ".join(keys)]
