@@ -18,6 +18,7 @@ from t2i_shards.jobs.convert_adapter import ConvertAdapterCommand
 from t2i_shards.jobs.demo import DemoCommand
 from t2i_shards.jobs.evaluate import EvaluateCommand
 from t2i_shards.jobs.extract import ExtractCommand
+from t2i_shards.jobs.find import FindCommand
 from t2i_shards.jobs.generate import GenerateCommand
 from t2i_shards.jobs.ingest import IngestCoco, IngestFolder, IngestLaion, IngestScenes, IngestTable, IngestTars
 from t2i_shards.jobs.mini_weights import MiniWeightsCommand
@@ -60,6 +61,7 @@ Commands = (
     | Annotated[EvaluateCommand, subcommand("evaluate")]
     | Annotated[ConvertAdapterCommand, subcommand("convert-adapter")]
     | Annotated[PublishCommand, subcommand("publish")]
+    | Annotated[FindCommand, subcommand("find")]
     | Annotated[RemoveCommand, subcommand("remove")]
     | Annotated[RehydrateCommand, subcommand("rehydrate")]
     | Annotated[WeightsCommand, subcommand("weights")]

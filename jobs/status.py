@@ -9,7 +9,9 @@ from t2i_shards.jobs.command import EngineOptions, Summary, list_counts
 from t2i_shards.pipeline.dataset.dataset import Dataset
 from t2i_shards.pipeline.dataset.plan import read_left_out, read_notes
 from t2i_shards.pipeline.dataset.status import ColumnStatus, dataset_status, list_unplanned
+from t2i_shards.pipeline.dataset.tombstones import read_removed
 from t2i_shards.pipeline.engine.run import Engine
+from t2i_shards.pipeline.errors import DamagedShard
 from t2i_shards.pipeline.shards.store import AT_ONCE
 
 
@@ -42,10 +44,12 @@ class StatusCommand:
         left_out = read_left_out(dataset.store)
         notes = read_notes(dataset.store)
         told = list_counts(left_out)
+        removed = _count_removed(dataset, damaged)
         lines.append(
             f"status: {source['kind']}, {dataset.planned} rows in {len(dataset.shards)} shards"
             + (f"; left out of the plan: {told}" if told else "")
             + (f"; {list_counts(notes)}" if notes else "")
+            + (f"; {removed} removed" if removed else "")
         )
         record = {
             "command": "status",
@@ -53,9 +57,19 @@ class StatusCommand:
             "rows": dataset.planned,
             "left_out": left_out,
             "notes": notes,
+            "removed": removed,
             "columns": {c.column: {**asdict(c), "missing": c.missing} for c in columns},
         }
         return Summary("\n".join(lines), record, (*damaged, *list_unplanned(Dataset.open(self.root))))
+
+
+def _count_removed(dataset: Dataset, damaged: list[str]) -> int:
+    """How many rows have a tombstone; a table that is gone or damaged is named in `damaged`."""
+    try:
+        return len(read_removed(dataset.store))
+    except DamagedShard as error:
+        damaged.append(str(error))
+        return 0
 
 
 def _table_line(column: ColumnStatus) -> str:

@@ -1,38 +1,52 @@
 """Tombstones: samples that were asked to be removed. Streams and publishing skip them from then on.
 
-They are in small tables, numbered and created once: tables add up, and none is ever removed. The shards stay as
+They are in small tables, numbered and created once: tables add up, and none is ever removed. Taking a removal back
+(`undo`) adds one more table, so what an earlier number of tables removed can always be told. The shards stay as
 they are, as their receipts cover every byte.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import pyarrow as pa
 
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
 from t2i_shards.pipeline.dataset.outcomes import read_outcomes, sample_keys
+from t2i_shards.pipeline.dataset.row_names import list_paths, list_urls
 from t2i_shards.pipeline.errors import DamagedShard, RequestError
 from t2i_shards.pipeline.shards.commit import load_receipt
 from t2i_shards.pipeline.shards.receipt import shard_name
 from t2i_shards.pipeline.shards.store import Store
-from t2i_shards.pipeline.shards.table import encode_table, read_table
+from t2i_shards.pipeline.shards.table import decode_table, encode_table
 from t2i_shards.pipeline.sources.row import Row
 
 FOLDER = "tombstones"
 STONE_NAME = re.compile(r"(\d{6,})\.parquet")
 STONE = pa.schema([("shard", pa.int32()), ("key", pa.string())])
 """shard: one that was asked to hold the key; a later one may hold it too, when the row was tried again."""
-By = Literal["keys", "urls", "sha256"]
+UNDONE = pa.schema([("undone", pa.string())])
+"""Of a table that takes removals back: their keys. Earlier versions refuse it, as they must: they would set no
+tombstone when the same key is to be removed again."""
+SETTLED_NAME = re.compile(r"(\d{6,})\.settled")
+By = Literal["keys", "urls", "sha256", "paths"]
 LeftOut = Mapping[int, AbstractSet[str]]
 """shard -> the keys of samples that are not handed out, though they are there."""
-URLS = ("url", "coco_url", "flickr_url")
-"""The sources' own columns that hold a picture's address, in addition to its location."""
+
+
+@dataclass(frozen=True)
+class Tombstone:
+    """shard: one that was asked to hold the key. table: the number of the table that has the tombstone."""
+
+    shard: int
+    table: int
 
 
 @dataclass(frozen=True)
@@ -54,21 +68,35 @@ def count_tombstone_tables(store: Store) -> int:
     return max((int(match[1]) for name in store.names(FOLDER) if (match := STONE_NAME.fullmatch(name))), default=0)
 
 
-def remove(dataset: Dataset, by: By, asked: Collection[str]) -> Removal:
-    """Set a tombstone for every planned row that one of `asked` names: its key, its URL, or its file's sha256.
+def remove(dataset: Dataset, by: By, asked: Collection[str], dry_run: bool = False) -> Removal:
+    """Set a tombstone for every planned row that one of `asked` names: its key, URL or path, or its file's sha256.
 
-    A row is found whether it became a sample or not; by sha256 only where its file was seen.
+    A row is found whether it became a sample or not; by sha256 only where its file was seen. dry_run: find out
+    what would be removed, and set none.
     """
-    wanted = {text.strip().lower() if by == "sha256" else text.strip() for text in asked} - {""}
+    found, unknown = find_asked(dataset, by, asked)
+    standing = read_removed(dataset.store)
+    new = sorted((shard, key) for key, shard in found.items() if key not in standing)
+    if new and not dry_run:
+        shards, keys = zip(*new, strict=True)
+        create_table(dataset.store, pa.table([list(shards), list(keys)], STONE))
+    removed = tuple(key for _, key in new)
+    return Removal(removed, tuple(sorted(found.keys() - set(removed))), unknown)
+
+
+def find_asked(dataset: Dataset, by: By, asked: Collection[str]) -> tuple[dict[str, int], tuple[str, ...]]:
+    """(key -> a shard that was asked to hold it, of the rows that are named; what of `asked` names none)"""
+    wanted = {_clean(text.strip(), by) for text in asked if text.strip()}
     if not wanted:
         raise RequestError(f"--{by} must name at least one, and the file names none")
     found, met = _find_files(dataset, wanted) if by == "sha256" else _find_rows(dataset, by, wanted)
-    standing = read_removed(dataset.store)
-    new = sorted((shard, key) for key, shard in found.items() if key not in standing)
-    if new:
-        _set(dataset.store, new)
-    removed = tuple(key for _, key in new)
-    return Removal(removed, tuple(sorted(found.keys() - set(removed))), tuple(sorted(wanted - met)))
+    return found, tuple(sorted(wanted - met))
+
+
+def _clean(text: str, by: By) -> str:
+    if by == "paths" and "://" not in text:
+        return os.path.normpath(text)
+    return text.lower() if by == "sha256" else text
 
 
 def _find_rows(dataset: Dataset, by: By, wanted: set[str]) -> tuple[dict[str, int], set[str]]:
@@ -76,17 +104,17 @@ def _find_rows(dataset: Dataset, by: By, wanted: set[str]) -> tuple[dict[str, in
     found, met = dict[str, int](), set[str]()
     for shard in dataset.shards:
         for row in dataset.plan(shard):
-            if hits := wanted.intersection(_names_of(row, by)):
+            if hits := wanted.intersection(_names_of(row, by, dataset.description.source)):
                 found.setdefault(row.key, shard)
                 met |= hits
     return found, met
 
 
-def _names_of(row: Row, by: By) -> tuple[str, ...]:
+def _names_of(row: Row, by: By, source: Mapping[str, Any]) -> tuple[str, ...]:
     """What may name the row."""
     if by == "keys":
         return (row.key,)
-    return (row.location, *(str(row.extra.get(name) or "") for name in URLS))
+    return list_paths(row, source) if by == "paths" else list_urls(row)
 
 
 def _find_files(dataset: Dataset, wanted: set[str]) -> tuple[dict[str, int], set[str]]:
@@ -99,40 +127,78 @@ def _find_files(dataset: Dataset, wanted: set[str]) -> tuple[dict[str, int], set
     return found, met
 
 
-def _set(store: Store, tombstones: list[tuple[int, str]]) -> None:
-    columns = list(zip(*tombstones, strict=True))
-    data = encode_table(pa.table([list(columns[0]), list(columns[1])], STONE))
+def create_table(store: Store, table: pa.Table) -> None:
+    """Add a table behind those that are there."""
+    data = encode_table(table)
     number = count_tombstone_tables(store) + 1
     while not store.create_bytes(stone_path(number), data):
         number += 1  # another removal was first
 
 
-def read_removed(store: Store, first: int = 1, last: int | None = None) -> Mapping[str, int]:
-    """key -> a shard that was asked to hold it, of the tables numbered `first` to `last` (all when None).
+def read_removed(
+    store: Store, first: int = 1, last: int | None = None, kept: Collection[int] = ()
+) -> dict[str, Tombstone]:
+    """key -> its tombstone, of the tables numbered `first` to `last` (all when None).
 
+    kept: numbers of tables; what was removed by then stays removed, whatever is undone later.
     Raises DamagedShard where one of them is gone: no removal is lifted by a lost file.
     """
-    tombstones: dict[str, int] = {}
+    tombstones: dict[str, Tombstone] = {}
+    lasting: set[str] = set()
     for number in range(first, (count_tombstone_tables(store) if last is None else last) + 1):
-        try:
-            table = read_table(store, stone_path(number), STONE, whole=STONE.names)
-        except FileNotFoundError:
-            raise DamagedShard(f"{stone_path(number)}: gone, so the samples it removed are unknown") from None
-        for shard, key in zip(table["shard"].to_pylist(), table["key"].to_pylist(), strict=True):
-            tombstones.setdefault(key, shard)
+        shards, keys = _read_table(store, number)
+        if shards is None:
+            for key in set(keys) - lasting:
+                tombstones.pop(key, None)
+        else:
+            for shard, key in zip(shards, keys, strict=True):
+                tombstones.setdefault(key, Tombstone(shard, number))
+        if number in kept:
+            lasting.update(tombstones)
     return tombstones
 
 
-def read_tombstones(dataset: Dataset, first: int = 1, last: int | None = None) -> dict[int, set[str]]:
+def _read_table(store: Store, number: int) -> tuple[list[int] | None, list[str]]:
+    """(shards, keys) of a table; without shards for one that takes the removal of these keys back."""
+    path = stone_path(number)
+    try:
+        data = store.load(path)
+    except FileNotFoundError:
+        raise DamagedShard(f"{path}: gone, so the samples it removed are unknown") from None
+    try:
+        table = decode_table(data, path, STONE, whole=STONE.names)
+    except DamagedShard:
+        with suppress(DamagedShard):
+            return None, decode_table(data, path, UNDONE, whole=UNDONE.names)["undone"].to_pylist()
+        raise
+    return table["shard"].to_pylist(), table["key"].to_pylist()
+
+
+def settle(store: Store, tables: int) -> None:
+    """Note that someone has acted on the first so many tables: what they removed is not to be taken back."""
+    if tables > count_settled(store):
+        store.create_bytes(f"{FOLDER}/{shard_name(tables)}.settled", b"")
+
+
+def count_settled(store: Store) -> int:
+    """How many tables of tombstones are settled."""
+    return max(
+        (int(match[1]) for name in store.names(FOLDER) if (match := SETTLED_NAME.fullmatch(name))), default=0
+    )
+
+
+def read_tombstones(
+    dataset: Dataset, first: int = 1, last: int | None = None, kept: Collection[int] = ()
+) -> dict[int, set[str]]:
     """shard -> the keys of its samples that were removed; shards without any are not named.
 
     A tombstone counts whatever rows.parquet says: where that is damaged, the keys are read from the shard itself.
-    first, last: which tables of tombstones count; all of them when not given.
+    first, last, kept: which tables of tombstones count, as `read_removed` has it.
     """
     by_shard: dict[int, set[str]] = defaultdict(set)
-    for key, shard in read_removed(dataset.store, first, last).items():
+    for key, stone in read_removed(dataset.store, first, last, kept).items():
         # A row that failed may be in a supplementary shard as well, and the sample there.
-        for number in (shard, *(n for segment in dataset.segments[1:] for n in segment.numbers)):
+        for number in (stone.shard, *(n for segment in dataset.segments[1:] for n in segment.numbers)):
             by_shard[number].add(key)
     done = dataset.done(IMAGES) if by_shard else set()
     removed = {shard: keys & _samples(dataset.store, shard) for shard, keys in by_shard.items() if shard in done}

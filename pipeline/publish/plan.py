@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -13,8 +14,8 @@ from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
 from t2i_shards.pipeline.dataset.duplicates import group_duplicates, mark_duplicates
 from t2i_shards.pipeline.dataset.exclusion import Exclusion
 from t2i_shards.pipeline.dataset.provenance import choose_published, read_provenance, sort_columns, without_paths
-from t2i_shards.pipeline.dataset.tombstones import count_tombstone_tables, read_tombstones
-from t2i_shards.pipeline.errors import DamagedShard, RequestError
+from t2i_shards.pipeline.dataset.tombstones import count_tombstone_tables, read_tombstones, settle
+from t2i_shards.pipeline.errors import DamagedShard, IncompleteError, RequestError
 from t2i_shards.pipeline.image.geometry import Geometry
 from t2i_shards.pipeline.publish.assignment import Choice
 from t2i_shards.pipeline.publish.config import Publication, order_shares
@@ -24,6 +25,8 @@ from t2i_shards.pipeline.shards.receipt import FORMAT, Receipt, digest_json, to_
 from t2i_shards.pipeline.shards.receipt_table import digest_receipts
 from t2i_shards.pipeline.shards.spread_store import SpreadStore, spread_path
 from t2i_shards.pipeline.shards.store import Store
+
+log = logging.getLogger(__name__)
 
 CLAIM = "publish.json"
 MANIFEST = "manifest.jsonl"
@@ -159,6 +162,17 @@ class Plan:
             self.to.create_bytes(CLAIM, to_json(self.claim))
             standing = read_claim(self.to)
         refuse_difference(self.to.root, standing or {}, self.claim)
+        self.settle(self.tombstones)
+
+    def settle(self, tables: int) -> None:
+        """Note in the dataset that this publication has left out what these tables removed.
+
+        A dataset that may only be read is published all the same; the publication keeps to what it left out.
+        """
+        try:
+            settle(self.dataset.store, tables)
+        except (RequestError, IncompleteError, OSError) as error:
+            log.warning("remove --undo will not know of this publication: %s", error)
 
 
 def plan_publish(dataset: Dataset, asked: Publication, to: Store) -> Plan:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -58,14 +58,14 @@ def _read_revision(to: Store, path: str) -> Mapping[str, Any]:
         raise DamagedShard(f"{to.root}/{path}: {error}") from None
 
 
-def count_heeded(plan: Plan, revisions: Sequence[Mapping[str, Any]]) -> int:
-    """How many tables of tombstones the publication has applied so far."""
-    return max([plan.tombstones, *(int(revision["stones"]) for revision in revisions)])
+def find_removals(
+    plan: Plan, choice: Choice, last: int, revision: int, heeded: Collection[int] = ()
+) -> RemovedSamples:
+    """The published samples that the tombstones after the choice, up to table `last`, take out.
 
-
-def find_removals(plan: Plan, choice: Choice, last: int, revision: int) -> RemovedSamples:
-    """The published samples that the tombstones after the choice, up to table `last`, take out."""
-    by_shard = read_tombstones(plan.dataset, first=plan.tombstones + 1, last=last)
+    heeded: the tables up to which each revision has applied them; what it took out is not put back.
+    """
+    by_shard = read_tombstones(plan.dataset, first=plan.tombstones + 1, last=last, kept=heeded)
     keys: dict[Target, list[str]] = {}
     for shard, removed in by_shard.items():
         kept = sample_keys(plan.dataset.store, plan.receipts[IMAGES][shard])
@@ -82,11 +82,11 @@ def heed_removals(plan: Plan, choice: Choice, purge: bool) -> RemovedSamples:
     IncompleteError when another publisher begins the same revision.
     """
     revisions = read_revisions(plan.to)
-    heeded = count_heeded(plan, revisions)
+    heeded = [int(revision["stones"]) for revision in revisions]
     number = len(revisions) + 1
-    removals = find_removals(plan, choice, heeded, len(revisions))
+    removals = find_removals(plan, choice, max([plan.tombstones, *heeded]), len(revisions), heeded)
     tombstones = count_tombstone_tables(plan.dataset.store)
-    newest = find_removals(plan, choice, tombstones, number)
+    newest = find_removals(plan, choice, tombstones, number, heeded)
     new = {t: sorted(set(keys) - set(removals.keys.get(t, ()))) for t, keys in newest.keys.items()}
     new = {target: keys for target, keys in new.items() if keys}
     if not new:
@@ -106,6 +106,7 @@ def heed_removals(plan: Plan, choice: Choice, purge: bool) -> RemovedSamples:
     }
     if not plan.to.create_bytes(f"{REVISIONS}/{shard_name(number)}.json", to_json(record)):
         raise IncompleteError(f"{plan.to.root}: another publisher has begun revision {number}; run again")
+    plan.settle(tombstones)
     return newest
 
 

@@ -132,7 +132,7 @@ def test_remove_takes_one_list(tmp_path: Path, given: tuple[str, ...], capsys: p
     (tmp_path / "list").write_text("k00001\n")
     files = dict.fromkeys(given, tmp_path / "list")
     assert execute(RemoveCommand(str(tmp_path), **files)) == 2
-    assert f"one of --keys, --urls and --sha256, {len(given)} were given" in capsys.readouterr().err
+    assert f"one of --keys, --urls, --sha256 and --paths, {len(given)} were given" in capsys.readouterr().err
 
 
 def test_a_shard_that_is_damaged_ends_with_its_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

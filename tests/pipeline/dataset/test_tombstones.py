@@ -10,7 +10,7 @@ from t2i_shards.pipeline.dataset.dataset import Dataset
 from t2i_shards.pipeline.dataset.duplicates import mark_duplicates
 from t2i_shards.pipeline.dataset.outcomes import read_outcomes
 from t2i_shards.pipeline.dataset.supplement import plan_retry
-from t2i_shards.pipeline.dataset.tombstones import add_tombstones, read_removed, read_tombstones, remove
+from t2i_shards.pipeline.dataset.tombstones import Tombstone, add_tombstones, read_removed, read_tombstones, remove
 from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.image.geometry import Geometry
 from t2i_shards.pipeline.stages.ingest import plan_dataset
@@ -85,7 +85,7 @@ def test_by_address_and_by_digest(web: Dataset) -> None:
 def test_a_row_that_succeeded_later_is_found_in_the_shard_of_its_sample(web: Dataset) -> None:
     assert read_tombstones(web) == {}
     assert remove(web, "keys", ["000000003"]).removed == ("000000003",)
-    assert read_removed(web.store) == {"000000003": 1}
+    assert read_removed(web.store) == {"000000003": Tombstone(shard=1, table=1)}
     assert read_tombstones(web) == {3: {"000000003"}}
 
 

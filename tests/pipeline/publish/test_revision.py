@@ -12,6 +12,7 @@ import webdataset
 
 from t2i_shards.pipeline.dataset.dataset import Dataset
 from t2i_shards.pipeline.dataset.tombstones import remove
+from t2i_shards.pipeline.dataset.undo import undo
 from t2i_shards.pipeline.errors import IncompleteError, RequestError
 from t2i_shards.pipeline.publish import open_published
 from t2i_shards.pipeline.publish.readers import LOCAL
@@ -224,3 +225,42 @@ def test_an_edited_card_that_cannot_be_read_is_named(dataset: Dataset, tmp_path:
 def replace_file(path: Path, data: bytes) -> None:
     path.unlink()
     path.write_bytes(data)
+
+
+def test_a_removal_that_a_publication_has_left_out_is_not_taken_back(dataset: Dataset, tmp_path: Path) -> None:
+    """Whether it did so from the start or by a purge; one that none has is."""
+    remove(dataset, "keys", ["k00003"])
+    publish_here(dataset, tmp_path / "to")
+    with pytest.raises(RequestError, match=r"left out 1 of these samples .*the first k00003"):
+        undo(dataset, "keys", ["k00003"])
+    remove(dataset, "keys", ["k00004"])
+    undo(dataset, "keys", ["k00004"])
+    remove(dataset, "keys", ["k00005"])
+    publish_here(dataset, tmp_path / "to", purge=True)
+    assert keys_of(tmp_path / "to") == everything(3, 5)
+    with pytest.raises(RequestError, match=r"left out 1 of these samples .*the first k00005"):
+        undo(dataset, "keys", ["k00005"])
+
+
+def test_a_publication_keeps_to_what_it_left_out(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of a dataset that could only be read when it was published, where a removal was then taken back."""
+    to = tmp_path / "to"
+    publish_here(dataset, to)
+    remove(dataset, "keys", ["k00003"])
+    with monkeypatch.context() as only_read:
+        only_read.setattr("t2i_shards.pipeline.publish.plan.settle", _refuse)
+        publish_here(dataset, to, purge=True)
+    assert "remove --undo will not know of this publication: cannot write" in caplog.text
+    undo(dataset, "keys", ["k00003"])
+    before = contents(to)
+    assert publish_here(dataset, to).made == 0
+    assert contents(to) == before
+    remove(dataset, "keys", ["k00004"])
+    assert publish_here(dataset, to, purge=True).counts == {"train": 28}
+    assert keys_of(to) == everything(3, 4)
+
+
+def _refuse(store: FolderStore, tables: int) -> None:
+    raise RequestError(f"cannot write to {store.root}")
