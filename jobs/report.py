@@ -6,6 +6,7 @@ import os
 import stat
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -56,7 +57,9 @@ class ReportCommand:
         _refuse_foreign(page, picture)
         training = read_training(self.run_) if self.run_ else None
         datasets = [collect_dataset(root, self.rows, None if self.quick else self._look) for root in self.roots]
-        write_file(page, render_page(datasets, training))  # first: it is what tells that the picture is ours
+        write_file(
+            page, render_page(datasets, training, _today())
+        )  # first: it is what tells that the picture is ours
         write_file(picture, draw_sheet(datasets, training))
         samples = sum(dataset.samples for dataset in datasets)
         line = f"report: {len(datasets)} dataset{'s' * (len(datasets) != 1)}, {samples} samples; open {page}"
@@ -75,6 +78,10 @@ class ReportCommand:
         if self.out is not None and self.out.suffix != ".html":
             raise RequestError(f"--out must end in .html, not {str(self.out)!r}")
         return self.out or Path("." if "://" in self.roots[0] else self.roots[0]) / "report.html"
+
+
+def _today() -> str:
+    return datetime.now(UTC).date().isoformat()
 
 
 def _refuse_foreign(page: Path, picture: Path) -> None:

@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass, field
 
 from t2i_shards.adapters.options import Root
 from t2i_shards.jobs.command import EngineOptions, Summary, list_counts
-from t2i_shards.pipeline.dataset.dataset import Dataset
+from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
+from t2i_shards.pipeline.dataset.losses import Loss, read_column_losses, read_losses
 from t2i_shards.pipeline.dataset.plan import read_left_out, read_notes
 from t2i_shards.pipeline.dataset.status import ColumnStatus, dataset_status, list_unplanned
 from t2i_shards.pipeline.dataset.tombstones import read_removed
@@ -31,6 +32,8 @@ class StatusCommand:
 
     root: Root
     """The dataset."""
+    drops: bool = False
+    """Name each file that was dropped, with the column and the reason."""
     readers: Readers = field(default_factory=Readers)
     json: bool = False
     """Print the summary as JSON."""
@@ -39,7 +42,9 @@ class StatusCommand:
         dataset = Dataset.open(self.root)
         damaged: list[str] = []
         columns = dataset_status(dataset, self.readers.workers or AT_ONCE, damaged)
-        lines = [_table_line(column) for column in columns]
+        lost = _list_losses(dataset, damaged) if self.drops else []
+        lines = [f"{column}: {loss.reason}: {loss.location or loss.key}" for column, loss in lost]
+        lines += [_table_line(column) for column in columns]
         source = dataset.description.source
         left_out = read_left_out(dataset.store)
         notes = read_notes(dataset.store)
@@ -59,6 +64,7 @@ class StatusCommand:
             "notes": notes,
             "removed": removed,
             "columns": {c.column: {**asdict(c), "missing": c.missing} for c in columns},
+            **({"dropped": [{"column": column, **asdict(loss)} for column, loss in lost]} if self.drops else {}),
         }
         return Summary("\n".join(lines), record, (*damaged, *list_unplanned(Dataset.open(self.root))))
 
@@ -70,6 +76,19 @@ def _count_removed(dataset: Dataset, damaged: list[str]) -> int:
     except DamagedShard as error:
         damaged.append(str(error))
         return 0
+
+
+def _list_losses(dataset: Dataset, damaged: list[str]) -> list[tuple[str, Loss]]:
+    """(column, loss) in the order of the columns; what cannot be read is added to `damaged`."""
+    found = list[tuple[str, Loss]]()
+    try:
+        found += [(IMAGES, loss) for loss in read_losses(dataset)[1].values()]
+        for column in dataset.columns()[1:]:
+            receipts = dataset.receipts(column, damaged=[])  # those that are damaged were named before
+            found += [(column, loss) for loss in read_column_losses(dataset, receipts)]
+    except DamagedShard as error:
+        damaged.append(str(error))
+    return found
 
 
 def _table_line(column: ColumnStatus) -> str:

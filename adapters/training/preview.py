@@ -23,6 +23,8 @@ from t2i_shards.pipeline.shards.sample import Sample
 
 WATCHED = 4
 """Held-out samples of which pictures are made."""
+TITLES = ("condition", "with the adapter", "true picture")
+"""Of a sheet's columns."""
 
 
 class SamplePreview:
@@ -57,7 +59,7 @@ class SamplePreview:
         maps = [example.map for example in self._examples]
         fidelity = measure_fidelity(self._condition, maps, pictures, self._extractor)
         rows = [(g.control_image, picture, g.picture) for g, picture in zip(self._examples, pictures, strict=True)]
-        return lay_out(rows), fidelity
+        return lay_out(rows, TITLES), fidelity
 
 
 def open_preview(

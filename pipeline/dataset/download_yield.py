@@ -7,10 +7,8 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from t2i_shards.pipeline.dataset.dataset import Dataset
-from t2i_shards.pipeline.dataset.outcomes import OK, read_outcomes, rows_path
-from t2i_shards.pipeline.dataset.plan import plan_path
+from t2i_shards.pipeline.dataset.losses import Loss, read_losses
 from t2i_shards.pipeline.download.reasons import kind_of
-from t2i_shards.pipeline.errors import DamagedShard
 
 HOSTS = 10
 """Hosts in the table: those that lost most."""
@@ -20,13 +18,14 @@ HOSTS = 10
 class Yield:
     """planned: rows; samples: those that became one; reasons: why the others did not, at their last try.
 
-    hosts: host -> reasons, of the rows that became no sample.
+    hosts: host -> reasons, of the rows that became no sample, which `lost` names.
     """
 
     planned: int = 0
     samples: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     hosts: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    lost: tuple[Loss, ...] = ()
 
     @property
     def share(self) -> float:
@@ -48,22 +47,12 @@ class Yield:
 
 
 def measure_yield(dataset: Dataset) -> Yield:
-    """Count every planned row once, by what became of it at its last try."""
-    found = Yield(planned=dataset.planned)
-    lost: dict[str, tuple[str, str]] = {}
-    for shard, table in read_outcomes(dataset, ("key", "status")):
-        statuses = dict(zip(table["key"].to_pylist(), table["status"].to_pylist(), strict=True))
-        found.samples += sum(status == OK for status in statuses.values())
-        rows = dataset.plan(shard)
-        if [row.key for row in rows] != table["key"].to_pylist():
-            raise DamagedShard(f"{rows_path(shard)}: its keys are not those of {plan_path(shard)}")
-        for row in rows:
-            lost.pop(row.key, None)
-            if statuses[row.key] != OK:
-                lost[row.key] = (statuses[row.key], host_of(row.location))
-    for reason, host in lost.values():
-        found.reasons[reason] += 1
-        found.hosts[host][reason] += 1
+    """Count every planned row once, by what became of it at its last try. Raises DamagedShard."""
+    samples, lost = read_losses(dataset)
+    found = Yield(planned=dataset.planned, samples=samples, lost=tuple(lost.values()))
+    for loss in found.lost:
+        found.reasons[loss.reason] += 1
+        found.hosts[host_of(loss.location)][loss.reason] += 1
     return found
 
 

@@ -11,9 +11,10 @@ import pyarrow as pa
 
 from t2i_shards.pipeline.dataset.aligned import open_aligned
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
-from t2i_shards.pipeline.dataset.download_yield import measure_yield
+from t2i_shards.pipeline.dataset.download_yield import Yield, measure_yield
 from t2i_shards.pipeline.dataset.duplicates import group_duplicates, load_duplicates
 from t2i_shards.pipeline.dataset.exclusion import Exclusion
+from t2i_shards.pipeline.dataset.losses import Loss
 from t2i_shards.pipeline.dataset.plan import read_left_out
 from t2i_shards.pipeline.dataset.provenance import (
     choose_published,
@@ -25,8 +26,15 @@ from t2i_shards.pipeline.dataset.status import column_status
 from t2i_shards.pipeline.dataset.tombstones import read_tombstones
 from t2i_shards.pipeline.engine import RunResult
 from t2i_shards.pipeline.errors import DamagedShard, describe_error
-from t2i_shards.pipeline.report.captions import Captioned, choose_captions, choose_limit
 from t2i_shards.pipeline.report.facts import ColumnFacts, DatasetFacts, Hosts
+from t2i_shards.pipeline.report.sample_index import (
+    MOST_LOST,
+    Entry,
+    SampleIndex,
+    choose_entries,
+    choose_limit,
+    shorten_location,
+)
 from t2i_shards.pipeline.report.sample_stats import Count, Counted, Tally, add_tallies
 from t2i_shards.pipeline.report.samples import (
     Members,
@@ -59,9 +67,13 @@ TITLES = {
 
 def describe_source(source: Mapping[str, Any]) -> tuple[str, str]:
     """(title, the rest)"""
-    rest = ", ".join(f"{name} {value}" for name, value in source.items() if name != "kind")
+    rest = ", ".join(f"{name} {_shorten(value)}" for name, value in source.items() if name != "kind")
     kind = str(source.get("kind", "dataset"))
     return TITLES.get(kind, kind.capitalize()), rest
+
+
+def _shorten(value: Any) -> Any:
+    return shorten_location(value) if isinstance(value, str) else value
 
 
 Look = Callable[[Stage, Sequence[int]], RunResult]
@@ -74,11 +86,12 @@ Removed = Mapping[int, set[str]]
 class _Seen:
     """What a look at every sample gave."""
 
-    captions: Mapping[int, Sequence[Captioned]]
+    entries: Mapping[int, Sequence[Entry]]
     tally: Tally | None = None
     licences: Counter[str] = field(default_factory=Counter)
     thumbnails: Mapping[str, Thumbnail] = field(default_factory=dict)
     hosts: Hosts = ()
+    lost: tuple[Loss, ...] = ()
     problems: tuple[str, ...] = ()
 
 
@@ -105,7 +118,9 @@ def collect_dataset(root: str, rows: int, look: Look | None = None) -> DatasetFa
         stage = _plan_count(dataset, columns, receipts, exclusion, pairs, shown)
         seen = _see(stage, sorted(receipts[IMAGES]), look)
     else:
-        seen = _Seen({0: [Captioned(row.key, row.caption, 0) for row in shown]})
+        seen = _Seen(
+            {0: [Entry(row.key, row.caption, 0, name=row.name, size=(row.width, row.height)) for row in shown]}
+        )
     description = dataset.description
     title, source = describe_source(description.source)
     there = sum(r.samples for r in receipts[IMAGES].values()) - sum(map(len, removed.values()))
@@ -120,7 +135,7 @@ def collect_dataset(root: str, rows: int, look: Look | None = None) -> DatasetFa
         columns=tuple(map(ColumnFacts, statuses, found)),
         rows=tuple(shown),
         problems=tuple(dict.fromkeys((*problems, *damaged, *seen.problems))),
-        captions=choose_captions(seen.captions, [row.key for row in shown], there),
+        index=_make_index(seen, shown, there),
         unplanned=tuple(sorted(read_left_out(dataset.store).items(), key=lambda item: (-item[1], item[0]))),
         tally=seen.tally,
         hosts=seen.hosts,
@@ -154,9 +169,9 @@ def _see(stage: Count, shards: Sequence[int], look: Look) -> _Seen:
     result = look(stage, shards)
     made = cast(Mapping[int, Counted], dict(sorted(result.made.items())))
     problems = [line for counted in made.values() for line in counted.problems] + result.problems
-    hosts: Hosts = ()
+    found = Yield()
     try:
-        hosts = tuple((host, reasons) for host, reasons in measure_yield(stage.dataset).worst_hosts if host)
+        found = measure_yield(stage.dataset)
     except (DamagedShard, KeyError, pa.ArrowException) as error:
         problems.append(
             str(error) if isinstance(error, DamagedShard) else f"rows.parquet: {describe_error(error)}"
@@ -164,11 +179,17 @@ def _see(stage: Count, shards: Sequence[int], look: Look) -> _Seen:
     return _Seen(
         tally=add_tallies((counted.tally for counted in made.values()), stage.columns),
         licences=sum((counted.licences for counted in made.values()), Counter()),
-        captions={shard: counted.captions for shard, counted in made.items()},
+        entries={shard: counted.entries for shard, counted in made.items()},
         thumbnails={key: seen for counted in made.values() for key, seen in counted.thumbnails.items()},
-        hosts=hosts,
+        hosts=tuple((host, reasons) for host, reasons in found.worst_hosts if host),
+        lost=found.lost,
         problems=tuple(problems),
     )
+
+
+def _make_index(seen: _Seen, shown: Sequence[Row], there: int) -> SampleIndex:
+    index = choose_entries(seen.entries, [row.key for row in shown], there)
+    return replace(index, lost=seen.lost[:MOST_LOST], lost_of=len(seen.lost))
 
 
 def _show_rows(dataset: Dataset, receipts: Receipts, rows: int, removed: Removed) -> tuple[list[Row], list[str]]:

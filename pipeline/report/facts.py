@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from t2i_shards.pipeline.dataset.dataset import IMAGES
 from t2i_shards.pipeline.dataset.provenance import Provenance
 from t2i_shards.pipeline.dataset.status import ColumnStatus
-from t2i_shards.pipeline.report.captions import Captions
+from t2i_shards.pipeline.report.sample_index import SampleIndex, shorten_location
 from t2i_shards.pipeline.report.sample_stats import Tally
 from t2i_shards.pipeline.report.samples import Duplicates, Row
 
@@ -50,7 +51,7 @@ class DatasetFacts:
     columns: tuple[ColumnFacts, ...]
     rows: tuple[Row, ...]
     problems: tuple[str, ...]
-    captions: Captions
+    index: SampleIndex
     unplanned: tuple[tuple[str, int], ...] = ()
     tally: Tally | None = None
     hosts: Hosts = ()
@@ -69,6 +70,16 @@ class DatasetFacts:
             (c.status.column, reason, count, c.status.samples + sum(c.status.drops.values()))
             for c in self.columns
             for reason, count in sorted(c.status.drops.items(), key=lambda item: (-item[1], item[0]))
+        ]
+
+    @property
+    def lost_files(self) -> list[tuple[str, str, str, str]]:
+        """(column, file, reason, key): rows that became no sample, then samples that a column lacks."""
+        rows = [(IMAGES, shorten_location(loss.location), loss.reason, loss.key) for loss in self.index.lost]
+        return rows + [
+            (column, entry.name, reason, entry.key)
+            for entry in self.index.entries
+            for column, reason in entry.drops.items()
         ]
 
     @property

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,20 +12,26 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from t2i_shards import __version__
 from t2i_shards.pipeline.dataset.dataset import IMAGES
-from t2i_shards.pipeline.report.captions import Captions
 from t2i_shards.pipeline.report.facts import DatasetFacts
+from t2i_shards.pipeline.report.index_data import encode_index, list_choices
 from t2i_shards.pipeline.report.plots import BOTTOM, HEIGHT, WIDTH, draw_numbers, lay_out
+from t2i_shards.pipeline.report.sample_index import shorten_location
 from t2i_shards.pipeline.report.samples import Cell
 from t2i_shards.pipeline.report.training import Training
 
+LISTED = 500
+"""Dropped files that the page names where it is not searched."""
 JPEG_QUALITY = 88
 PNG_LEVEL = 9
 
 
-def render_page(datasets: Sequence[DatasetFacts], training: Training | None) -> str:
-    """The page. Captions, keys and paths come from outside: the template escapes all that it prints, and the
-    page's own policy lets the browser run the page's one script and fetch nothing.
+def render_page(datasets: Sequence[DatasetFacts], training: Training | None, date: str = "") -> str:
+    """The page. date: of the report, as it is to be shown.
+
+    Captions, keys and paths come from outside: the template escapes all that it prints, and the page's own policy
+    lets the browser run the page's one script and fetch nothing.
     """
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -40,9 +45,19 @@ def render_page(datasets: Sequence[DatasetFacts], training: Training | None) -> 
         "rate": format_rate,
         "megabytes": format_megabytes,
         "seconds": format_seconds,
-        "searchable": to_script,
+        "shorten": shorten_location,
     }
-    environment.globals |= {"cell_uri": cell_uri, "image_uri": image_uri, "plot": (WIDTH, HEIGHT, BOTTOM)}
+    environment.globals |= {
+        "cell_uri": cell_uri,
+        "LISTED": LISTED,
+        "encode_index": encode_index,
+        "image_uri": image_uri,
+        "list_choices": list_choices,
+        "map_uri": map_uri,
+        "sheet_uri": sheet_uri,
+        "plot": (WIDTH, HEIGHT, BOTTOM),
+        "version": __version__,
+    }
     script = Markup(environment.get_template("script.js.j2").render())
     policy = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     numbers = [draw_numbers(dataset.tally) if dataset.tally else ([], []) for dataset in datasets]
@@ -51,23 +66,28 @@ def render_page(datasets: Sequence[DatasetFacts], training: Training | None) -> 
         datasets=list(zip(datasets, numbers, strict=True)),
         training=training,
         chart=chart,
+        date=date,
         script=script,
         policy=policy,
     )
-
-
-def to_script(captions: Captions) -> Markup:
-    """[[key, captions], …] as JSON that is safe in a script element whatever the captions hold."""
-    text = json.dumps([[e.key, e.text] for e in captions.entries], ensure_ascii=False, separators=(",", ":"))
-    for sign in "<>&":  # of "</script>", "<!--" and entities; JSON has them nowhere but in strings
-        text = text.replace(sign, f"\\u{ord(sign):04x}")
-    return Markup(text)
 
 
 def cell_uri(cell: Cell) -> Markup:
     """The cell's image as a data URI: JPEG for the picture, PNG for maps, whose edges must stay sharp."""
     assert cell.image is not None
     return image_uri(cell.image, photograph=cell.column == IMAGES)
+
+
+def map_uri(cell: Cell) -> Markup:
+    """The cell's image as PNG, whatever it is."""
+    assert cell.image is not None
+    return image_uri(cell.image, photograph=False)
+
+
+def sheet_uri(cell: Cell) -> Markup:
+    """The cell's image as JPEG, whatever it is."""
+    assert cell.image is not None
+    return image_uri(cell.image)
 
 
 def image_uri(image: np.ndarray, photograph: bool = True) -> Markup:

@@ -1,13 +1,12 @@
-"""The stage that looks at every sample for the report: counts, captions, and the pictures of duplicates."""
+"""The stage that looks at every sample for the report: counts, the index, and the pictures of duplicates."""
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from t2i_shards.extractors.base import Resources
@@ -20,7 +19,7 @@ from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
 from t2i_shards.pipeline.dataset.exclusion import Exclusion, licence_name
 from t2i_shards.pipeline.errors import DamagedShard, describe_error
 from t2i_shards.pipeline.image.stored import use_threads
-from t2i_shards.pipeline.report.captions import Captioned, rank, read_caption
+from t2i_shards.pipeline.report.sample_index import SCORE, Entry, Place, rank, read_entry, read_score
 from t2i_shards.pipeline.report.samples import Thumbnail, draw_thumbnail
 from t2i_shards.pipeline.shards.read import load_verified
 from t2i_shards.pipeline.shards.sample import Sample
@@ -78,9 +77,9 @@ def measure_known(data: bytes) -> Counts:
         "stored": {(info.width, info.height): 1},
         "original": {(bisect_right(SIDES, side),): 1},
     }
-    score = info.source.get("aesthetic")
-    if isinstance(score, int | float) and math.isfinite(score):
-        counts["aesthetic"] = {(int(score * SCORE_BINS // 1),): 1}
+    score = read_score(info)
+    if score is not None:
+        counts[SCORE] = {(int(score * SCORE_BINS // 1),): 1}
     return counts
 
 
@@ -114,7 +113,7 @@ class Counted(StageResult):
 
     tally: Tally = field(default_factory=Tally)
     licences: Counter[str] = field(default_factory=Counter)
-    captions: tuple[Captioned, ...] = ()
+    entries: tuple[Entry, ...] = ()
     thumbnails: Mapping[str, Thumbnail] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
 
@@ -124,7 +123,7 @@ class Count:
     """Stage: looks at a shard of every column, verified, and writes nothing.
 
     columns: images first. exclusion: what is not published; removed samples are not counted. pictures: keys whose
-    pictures are wanted. limit: the rank (see `captions`) below which captions are handed on; those of the keys
+    pictures are wanted. limit: the rank below which entries of the index are handed on; those of the keys
     `shown` always are.
     """
 
@@ -146,7 +145,7 @@ class Count:
             return Counted(problems=problems)
         removed = self.exclusion.removed.get(shard, ())
         kept = {c: [s for s in samples if s.key not in removed] for c, samples in aligned.samples.items()}
-        tally, errors = count(kept)
+        tally, errors, measured = count(kept)
         images = kept[IMAGES]
         thumbnails, unread = self._thumbnails(images)
         return Counted(
@@ -154,7 +153,11 @@ class Count:
             errors=(*errors, *unread),
             tally=tally,
             licences=self._licences(images, aligned.receipts),
-            captions=tuple(read_caption(sample) for sample in images if self._is_searched(sample.key)),
+            entries=tuple(
+                make_entry(sample, measured.get(sample.key, ()), aligned.receipts)
+                for sample in images
+                if self._is_searched(sample.key)
+            ),
             thumbnails=thumbnails,
             problems=problems,
         )
@@ -183,16 +186,44 @@ class Count:
         return rank(key) < self.limit or key in self.shown
 
 
-def count(columns: Mapping[str, Sequence[Sample]]) -> tuple[Tally, tuple[str, ...]]:
-    """The tally of aligned columns, and a line for each member that cannot be read."""
+Measured = tuple[str, Counts]
+"""(column, what was measured of one of its members)"""
+
+
+def count(
+    columns: Mapping[str, Sequence[Sample]],
+) -> tuple[Tally, tuple[str, ...], dict[str, list[Measured]]]:
+    """(the tally of aligned columns, a line for each member that cannot be read, what was measured by key)"""
     tally, errors, measures = Tally(len(columns[IMAGES])), [], list_measures()
+    measured = defaultdict[str, list[Measured]](list)
     for column, samples in columns.items():
         for sample in samples:
             for member, measure in measures.items():
                 if member not in sample.members:
                     continue
                 try:
-                    tally.add(column, measure(bytes(sample.members[member])))
+                    found = measure(bytes(sample.members[member]))
                 except Exception as error:
                     errors.append(f"{column}: {sample.key}: {member} cannot be read: {describe_error(error)}")
-    return tally, tuple(errors)
+                else:
+                    tally.add(column, found)
+                    measured[sample.key].append((column, found))
+    return tally, tuple(errors), measured
+
+
+def make_entry(sample: Sample, measured: Iterable[Measured], receipts: Receipts) -> Entry:
+    """The sample's line in the index, with the numbers and classes of its maps and the columns that lack it."""
+    entry = read_entry(sample)
+    numbers, classes = dict[Place, float](entry.numbers), dict[Place, Sequence[int]]()
+    for column, counts in measured:
+        for form in formats().values():
+            statistic = form.statistic
+            if statistic is None or statistic.name not in counts:
+                continue
+            if isinstance(statistic, ClassStatistic):
+                pixels = counts[PIXELS.format(statistic.name)]
+                classes[statistic.name, column] = [v for (v,) in sorted(pixels, key=lambda b: (-pixels[b], b))]
+            else:
+                [(numbers[statistic.name, column],)] = counts[statistic.name]
+    drops = {column: of.dropped[sample.key] for column, of in receipts.items() if sample.key in of.dropped}
+    return replace(entry, numbers=numbers, classes=classes, drops=drops)

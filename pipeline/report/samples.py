@@ -15,6 +15,7 @@ import pyarrow as pa
 from t2i_shards.extractors.registry import find_format
 from t2i_shards.pipeline.dataset.dataset import IMAGES
 from t2i_shards.pipeline.image.stored import decode_rgb
+from t2i_shards.pipeline.report.sample_index import read_entry
 from t2i_shards.pipeline.shards.receipt import Receipt
 from t2i_shards.pipeline.shards.sample import Sample
 
@@ -85,8 +86,8 @@ def draw_thumbnail(sample: Sample) -> Thumbnail:
     return Thumbnail(sample.key, shrink(decode_rgb(sample.members["jpg"])), caption)
 
 
-MAX_WIDTH, MAX_HEIGHT = 384, 256
-"""A shown picture is brought inside this; a page of 12 rows then stays a few MB."""
+MAX_WIDTH, MAX_HEIGHT = 768, 512
+"""A shown picture is brought inside this; a page of 12 rows then stays under 10 MB."""
 UNSEEN = (64, 64)
 """Height and width that a row is given whose picture cannot be opened."""
 
@@ -104,13 +105,17 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """One sample. cells: the picture, then the map of each column. width, height: of the stored picture."""
+    """One sample. cells: the picture, then the map of each column. width, height: of the stored picture.
+
+    name: of the original's file, or its URL; "" where none is known.
+    """
 
     key: str
     caption: str
     width: int
     height: int
     cells: tuple[Cell, ...]
+    name: str = ""
 
 
 def choose_samples(receipts: Mapping[str, Mapping[int, Receipt]], rows: int) -> dict[int, list[int]]:
@@ -157,7 +162,7 @@ def draw_rows(
             else:
                 cells.append(Cell(column, None, f"dropped: {reasons.get(sample.key, 'unknown')}"))
         caption = bytes(sample.members["txt"]).decode("utf-8", "replace").strip()
-        rows.append(Row(sample.key, caption, width, height, tuple(cells)))
+        rows.append(Row(sample.key, caption, width, height, tuple(cells), read_entry(sample).name))
     return rows
 
 
@@ -173,12 +178,12 @@ def _draw(column: str, members: Members, height: int, width: int) -> Cell:
         return Cell(column, None, f"cannot be drawn: {error}")
 
 
-def shrink(image: np.ndarray) -> np.ndarray:
+def shrink(image: np.ndarray, most_width: int = MAX_WIDTH, most_height: int = MAX_HEIGHT) -> np.ndarray:
     """uint8 (H, W, 3) or (H, W), inside the limits, as one channel where all channels are the same."""
     if image.ndim == 3 and (image == image[..., :1]).all():
         image = image[..., 0]
     height, width = image.shape[:2]
-    scale = min(1.0, MAX_WIDTH / width, MAX_HEIGHT / height)
+    scale = min(1.0, most_width / width, most_height / height)
     if scale == 1.0:
         return image
     size = max(1, round(width * scale)), max(1, round(height * scale))

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import math
+import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from t2i_shards.extractors.maps import png
+from t2i_shards.extractors.regular import read_regular
 from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.report.evaluation import Evaluation, read_evaluation
+from t2i_shards.pipeline.report.samples import Cell, Row, shrink
 from t2i_shards.pipeline.runlog import LogLine, read_log
 
+MOST_PREVIEWS = 12
+MOST_WIDTH, MOST_HEIGHT = 640, 900
+"""A sheet of sample pictures is brought inside this."""
+_SHEET = re.compile(r"\d{6,9}\.png")
 Points = tuple[tuple[int, float], ...]
 """(step, loss), steps ascending."""
 
@@ -21,7 +30,8 @@ class Training:
 
     loss, validation: those that are finite. mismatched: the last validation loss with each sample under its
     neighbour's condition, None when it was not measured. diverged: the first step with a loss or gradients that
-    are not finite, or None. evaluation: of the adapter, where there was one.
+    are not finite, or None. evaluation: of the adapter, where there was one. previews: sheets of sample pictures,
+    by step.
     """
 
     run: str
@@ -32,6 +42,7 @@ class Training:
     diverged: int | None
     mismatched: float | None = None
     evaluation: Evaluation | None = None
+    previews: tuple[Row, ...] = ()
 
     @property
     def verdict(self) -> str:
@@ -71,8 +82,31 @@ def read_training(run: Path) -> Training:
         mismatched=mismatched[-1][1] if mismatched else None,
         rate=rates[-1] if rates else None,
         evaluation=read_evaluation(run / "evaluation"),
+        previews=_read_previews(run / "samples"),
         diverged=min((line.step for line in lines if not _is_finite(line)), default=None),
     )
+
+
+def _read_previews(folder: Path) -> tuple[Row, ...]:
+    """At most MOST_PREVIEWS of the sheets, the first and the last among them."""
+    try:
+        names = sorted(name for name in os.listdir(folder) if _SHEET.fullmatch(name))
+    except (FileNotFoundError, NotADirectoryError):
+        return ()
+    last = len(names) - 1
+    if last >= MOST_PREVIEWS:
+        names = [names[round(i * last / (MOST_PREVIEWS - 1))] for i in range(MOST_PREVIEWS)]
+    return tuple(_read_preview(folder / name) for name in names)
+
+
+def _read_preview(path: Path) -> Row:
+    title = f"step {int(path.stem):,}"
+    try:
+        cell = Cell("samples", shrink(png.decode_rgb(read_regular(path)), MOST_WIDTH, MOST_HEIGHT))
+    except (OSError, ValueError) as error:
+        return Row(title, title, 1, 1, (Cell("samples", None, f"cannot be drawn: {error}"),))
+    assert cell.image is not None
+    return Row(title, "", cell.image.shape[1], cell.image.shape[0], (cell,))
 
 
 def _is_finite(line: LogLine) -> bool:

@@ -4,7 +4,7 @@ import numpy as np
 
 from t2i_shards.adapters.base import Base
 from t2i_shards.adapters.evaluation.example import seed_of
-from t2i_shards.adapters.evaluation.grid import GAP, lay_out
+from t2i_shards.adapters.evaluation.grid import GAP, TITLE, lay_out
 from t2i_shards.adapters.inference.config import Sampling
 from t2i_shards.adapters.inference.sampler import sample_pictures
 from t2i_shards.adapters.model.adapter import Adapter, make_adapter
@@ -41,9 +41,10 @@ def test_the_sheet_shows_drawing_generated_and_own_picture(tiny: Base) -> None:
     looked = watch(tiny, seed=4)
     sheet, _ = looked.render(adapter(0, 3))
     given = looked._examples[1]
-    top, step = GAP + (SIZE + GAP), SIZE + GAP
+    top, step = TITLE + GAP + (SIZE + GAP), SIZE + GAP
     cells = [sheet[top : top + SIZE, GAP + k * step : GAP + k * step + SIZE] for k in range(3)]
-    assert sheet.shape == (2 * step + GAP, 3 * step + GAP, 3)
+    assert sheet.shape == (TITLE + 2 * step + GAP, 3 * step + GAP, 3)
+    assert (sheet[:TITLE] < 128).any(), "titles"
     assert np.array_equal(cells[0], np.repeat(given.control_image, 3, axis=2))
     assert np.array_equal(cells[2], given.picture)
     from t2i_shards.adapters.inference.control_images import to_control_image

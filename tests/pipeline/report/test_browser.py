@@ -10,9 +10,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 from PIL import Image
+from selenium.webdriver.support.select import Select
+from selenium.webdriver.support.wait import WebDriverWait
 
+from t2i_shards.pipeline.dataset.dataset import Dataset
+from t2i_shards.pipeline.dataset.tombstones import remove
 from t2i_shards.pipeline.report import collect_dataset, render_page
-from tests.pipeline.report.crawl import caption, kept, key, look_here, make_crawl
+from tests.pipeline.report.crawl import caption, host, kept, key, look_here, make_crawl, reason, score
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
@@ -82,12 +86,12 @@ def pressed(browser: Chrome) -> list[str]:
 
 def search(browser: Chrome, text: str, dataset: str = "d1") -> tuple[list[str], list[str], str]:
     """(keys with pictures, keys that are listed, what is said)"""
-    box = browser.find_element("css selector", f"#{dataset} input")
+    box = browser.find_element("css selector", f"#{dataset} input[type='search']")
     box.clear()
     box.send_keys(text)
-    told = browser.find_element("css selector", f"#{dataset} output").text
+    told = browser.find_element("css selector", f"#{dataset} .search output").text
     pictures = seen(browser, dataset, "data-key", ".sheet .card")
-    return pictures, seen(browser, dataset, "textContent", ".hits code"), told
+    return pictures, seen(browser, dataset, "textContent", ".hits li:not(:has(.drop)) code"), told
 
 
 def test_a_click_on_a_condition_hides_the_others(opened: Chrome) -> None:
@@ -113,7 +117,7 @@ def test_a_click_on_a_condition_hides_the_others(opened: Chrome) -> None:
 
 
 def test_the_buttons_are_reached_and_pressed_from_the_keyboard(opened: Chrome) -> None:
-    for button in opened.find_elements("css selector", "#d1 button"):
+    for button in opened.find_elements("css selector", "#d1 .choice button"):
         opened.switch_to.active_element.send_keys("\ue004")  # tab
         while opened.switch_to.active_element.tag_name != "button":
             opened.switch_to.active_element.send_keys("\ue004")
@@ -129,7 +133,12 @@ def test_the_buttons_are_reached_and_pressed_from_the_keyboard(opened: Chrome) -
     [
         ("cat", [i for i in kept(COUNT) if "cat" in caption(i)]),
         ("CAT  number", [i for i in kept(COUNT) if "cat" in caption(i)]),
-        ("second caption 3", [i for i in kept(COUNT) if "3" in f"{key(i)} {caption(i)} {i}"]),
+        ("second caption 3", [3]),
+        ("second caption 3*", [i for i in kept(COUNT) if str(i).startswith("3")]),
+        ("ca", []),
+        ("ca*", kept(COUNT)),
+        ("host1.example/22.png", [22]),
+        ("host 22", [22]),
         ("</script><script>", [0]),
         ('"quotes"', [0]),
         ("'quotes'", [2]),
@@ -157,17 +166,17 @@ def test_each_dataset_is_searched_by_itself(opened: Chrome) -> None:
     pictures, listed, told = search(opened, "second", "d2")
     assert sorted(pictures + listed) == [key(i) for i in kept(7)]
     assert told == "6 of 6 samples: 3 with pictures, 3 as text"
-    assert seen(opened, "d1", "textContent", ".hits code") == []
+    assert seen(opened, "d1", "textContent", ".hits li:not(:has(.drop)) code") == []
 
 
 def test_an_empty_search_shows_all_again(opened: Chrome) -> None:
     before = seen(opened, "d1", "data-key", ".sheet .card")
     assert search(opened, "nowhere")[0] == []
-    box = opened.find_element("css selector", "#d1 input")
+    box = opened.find_element("css selector", "#d1 input[type='search']")
     box.send_keys(7 * "\ue003")  # backspace
     assert seen(opened, "d1", "data-key", ".sheet .card") == before
-    assert seen(opened, "d1", "textContent", ".hits code") == []
-    assert opened.find_element("css selector", "#d1 output").text == ""
+    assert seen(opened, "d1", "textContent", ".hits li:not(:has(.drop)) code") == []
+    assert opened.find_element("css selector", "#d1 .search output").text == ""
 
 
 def test_a_listed_caption_is_text(opened: Chrome) -> None:
@@ -176,7 +185,7 @@ def test_a_listed_caption_is_text(opened: Chrome) -> None:
     shown = seen(opened, "d1", "data-key", ".sheet .card")
     others = [i for i in kept(COUNT) if key(i) not in shown]
     assert [line.find_element("css selector", "span").get_property("textContent") for line in lines] == [
-        f"{caption(i)}\nsecond caption {i}" for i in others
+        f"{caption(i)}\nsecond caption {i}\nhttps://{host(i)}/{i}.png" for i in others
     ]
     assert opened.find_elements("css selector", ".hits script, .card script") == []
 
@@ -191,6 +200,7 @@ def test_every_picture_is_drawn_nothing_is_fetched_and_nothing_complains(opened:
 
 
 def test_the_screen_shows_the_label_maps_and_only_them(opened: Chrome) -> None:
+    opened.execute_script("document.querySelector('#d1-samples').scrollIntoView()")  # type: ignore[no-untyped-call]
     whole = colours(opened)
     press(opened, "seg")
     chosen = colours(opened)
@@ -203,3 +213,113 @@ def colours(browser: Chrome) -> dict[tuple[int, int, int], int]:
     """colour -> pixels of what the screen shows"""
     screen = Image.open(io.BytesIO(browser.get_screenshot_as_png())).convert("RGB")
     return {colour: count for count, colour in screen.getcolors(2**24)}  # type: ignore[misc, union-attr]
+
+
+def field(browser: Chrome, selector: str, value: str) -> None:
+    """Choose what begins so in a select, or type into an input."""
+    found = browser.find_element("css selector", f"#d1 {selector}")
+    filters = browser.find_element("css selector", "#d1 .filters")
+    if not filters.get_attribute("open"):
+        filters.find_element("css selector", "summary").click()
+    if found.tag_name == "select":
+        next(option for option in Select(found).options if option.text.startswith(value)).click()
+    else:
+        found.send_keys(value)
+
+
+def shown_keys(browser: Chrome) -> list[str]:
+    """Keys in the order of the page: samples with pictures, then those that are listed."""
+    return seen(browser, "d1", "data-key", ".sheet .card") + seen(browser, "d1", "textContent", ".hits code")
+
+
+def test_samples_are_filtered_by_score_persons_and_label_at_once(opened: Chrome) -> None:
+    field(opened, "[data-number='0'][data-end='low']", "4.5")
+    scored = [i for i in kept(COUNT) if (score(i) or 0) >= 4.5]
+    assert sorted(shown_keys(opened)) == list(map(key, scored))
+    field(opened, "[data-number='2'][data-end='high']", "1")
+    few = [i for i in scored if i % 3 <= 1]
+    assert sorted(shown_keys(opened)) == list(map(key, few))
+    field(opened, "[data-field='label']", "dog")
+    found = [key(i) for i in few if i % 3 != 0]
+    assert sorted(shown_keys(opened)) == found != []
+    pictures, _, told = search(opened, "")
+    assert (
+        told == f"{len(found)} of 33 samples: {len(pictures)} with pictures, {len(found) - len(pictures)} as text"
+    )
+
+
+def test_samples_are_sorted_those_without_the_number_last(opened: Chrome) -> None:
+    pictures = seen(opened, "d1", "data-key", ".sheet .card")
+    field(opened, "[data-field='sort']", "Aesthetic score, highest")
+    scores = [score(int(k)) or 0.0 for k in seen(opened, "d1", "data-key", ".sheet .card")]
+    assert scores == sorted(scores, reverse=True)
+    listed = [score(int(k)) or 0.0 for k in seen(opened, "d1", "textContent", ".hits code")]
+    assert listed == sorted(listed, reverse=True)
+    assert len(listed) == 33 - ROWS
+    field(opened, "[data-field='sort']", "as in")
+    assert seen(opened, "d1", "data-key", ".sheet .card") == pictures
+
+
+def test_a_drop_reason_and_a_file_name_find_the_dropped_files(opened: Chrome) -> None:
+    field(opened, "[data-field='drop']", "images: http 404")
+    lost = [i for i in range(COUNT) if reason(i) == "http 404"]
+    assert shown_keys(opened) == list(map(key, lost))
+    assert seen(opened, "d1", "textContent", ".hits .drop") == len(lost) * ["dropped, images: http 404"]
+    field(opened, "[data-field='drop']", "or not")
+    assert search(opened, f"{host(17)}/17.png") == ([], [], "0 of 33 samples; 1 dropped files")
+    assert shown_keys(opened) == [key(17)]
+
+
+def test_a_sample_opens_large_from_the_keyboard_and_keeps_the_focus(opened: Chrome) -> None:
+    first, second = opened.find_elements("css selector", "#d1 .card .open")[:2]
+    first.send_keys("\ue007")  # enter
+    dialog = opened.find_element("css selector", "dialog")
+    assert dialog.is_displayed()
+    assert dialog.find_element("css selector", "h2").text == first.text
+    inside = "return document.activeElement === document.body || !!document.activeElement.closest('dialog')"
+    for _ in range(12):
+        opened.switch_to.active_element.send_keys("\ue004")  # tab
+        assert opened.execute_script(inside)  # type: ignore[no-untyped-call]
+    dialog.find_element("css selector", ".close").send_keys("\ue014")  # arrow right
+    assert dialog.find_element("css selector", "h2").text == second.text
+    dialog.send_keys("\ue00c")  # escape
+    assert not dialog.is_displayed()
+    assert opened.switch_to.active_element == first
+
+
+def test_a_click_on_a_map_lays_it_over_the_picture_with_its_legend(opened: Chrome) -> None:
+    card = opened.find_element("css selector", "#d1 .card")
+    index = int(card.get_attribute("data-key") or "")
+    card.find_element("css selector", "[data-column='seg'] img").click()
+    layers = opened.find_elements("css selector", ".frame .crop")
+    assert [layer.get_dom_attribute("style") for layer in layers] == [None, "opacity: 0.6;"]
+    legend = [item.text for item in opened.find_elements("css selector", ".legend-of li")]
+    assert sorted(legend) == sorted(["person", "unlabelled" if index % 3 == 0 else "dog"])
+    slider = opened.find_element("css selector", ".opacity input")
+    slider.send_keys(40 * "\ue014")
+    assert opened.find_elements("css selector", ".frame .crop")[1].value_of_css_property("opacity") == "1"
+    opened.find_element("css selector", ".choices input[value='keypose']").click()
+    assert opened.find_elements("css selector", ".legend-of li") == []
+    facts = opened.find_element("css selector", ".facts-of").text.split("\n")
+    assert facts[facts.index("Persons in a picture") + 1] == str(index % 3)
+    assert facts[facts.index("File") + 1] == f"https://{host(index)}/{index}.png"
+
+
+def test_what_is_marked_is_saved_as_the_list_that_remove_takes(opened: Chrome, tmp_path: Path) -> None:
+    opened.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)})
+    boxes = opened.find_elements("css selector", "#d1 .mark")
+    keys = seen(opened, "d1", "data-key", ".sheet .card")
+    for box in boxes[:3]:
+        box.click()
+    boxes[1].click()
+    opened.find_elements("css selector", "#d1 .open")[4].click()
+    opened.find_element("css selector", ".marking input").click()
+    opened.find_element("css selector", "dialog .close").click()
+    assert boxes[4].is_selected()
+    opened.find_element("css selector", "#d1 .marks button").click()
+    saved = tmp_path / "remove-d1.txt"
+    WebDriverWait(opened, 20).until(lambda _: saved.exists())
+    make_crawl(tmp_path / "root", COUNT)
+    removed = remove(Dataset.open(str(tmp_path / "root")), "keys", saved.read_text().splitlines())
+    assert sorted(removed.removed) == [keys[0], keys[2], keys[4]]
+    assert not removed.unknown

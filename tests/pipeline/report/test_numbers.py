@@ -19,9 +19,9 @@ from t2i_shards.pipeline.dataset.status import ColumnStatus
 from t2i_shards.pipeline.dataset.tombstones import remove
 from t2i_shards.pipeline.engine import RunResult
 from t2i_shards.pipeline.report import DatasetFacts, collect_dataset, render_page
-from t2i_shards.pipeline.report.captions import read_caption
 from t2i_shards.pipeline.report.facts import ColumnFacts, find_bottleneck
 from t2i_shards.pipeline.report.plots import draw_numbers
+from t2i_shards.pipeline.report.sample_index import read_entry
 from t2i_shards.pipeline.report.sample_stats import SIDES, Count, Counted, Tally, add_tallies, count
 from t2i_shards.pipeline.shards.commit import commit_samples
 from t2i_shards.pipeline.shards.sample import Sample
@@ -132,7 +132,7 @@ def test_columns_have_one_order_whichever_shard_came_first() -> None:
 def test_only_receipts_are_read_without_a_look(made: Path) -> None:
     facts = collect_dataset(str(made), 4)
     assert (facts.tally, facts.hosts) == (None, ())
-    assert {entry.key for entry in facts.captions.entries} == {row.key for row in facts.rows}
+    assert {entry.key for entry in facts.index.entries} == {row.key for row in facts.rows}
     assert "the 4 samples shown, of 33" in " ".join(render_page([facts], None).split())
 
 
@@ -143,15 +143,13 @@ def test_removed_samples_are_neither_counted_nor_shown_nor_searched(root: Path) 
     facts = collect(root, 33)
     left = [i for i in kept(COUNT) if i not in gone]
     assert counted(facts) == by_hand(left)
-    assert (
-        [row.key for row in facts.rows] == [entry.key for entry in facts.captions.entries] == list(map(key, left))
-    )
+    assert [row.key for row in facts.rows] == [entry.key for entry in facts.index.entries] == list(map(key, left))
     assert facts.left_out == (("removed", len(gone)), ("duplicate", len(crawl.NEAR)))
     assert facts.duplicates
     assert [(pair.of, pair.key) for pair in facts.duplicates.pairs] == [(key(6), key(30))]
     assert not facts.duplicates.thumbnails.keys() & {key(i) for i in gone}
     for page in (render_page([facts], None), render_page([collect_dataset(str(root), 33)], None)):
-        assert not any(key(i) in page for i in gone)
+        assert not any(f'"{key(i)}"' in page or f">{key(i)}<" in page for i in gone)
 
 
 @pytest.mark.parametrize("damage", ["flip", "gone", "receipt"])
@@ -173,7 +171,7 @@ def test_a_damaged_shard_is_named_and_left_out_of_the_numbers(root: Path, column
     found, whole, less = counted(facts), by_hand(kept(COUNT)), by_hand(outside)
     if column == IMAGES:
         assert found == less
-        assert not inside & {entry.key for entry in facts.captions.entries}
+        assert not inside & {entry.key for entry in facts.index.entries}
     else:
         assert found == {place: (less if place[1] == "seg" else whole)[place] for place in whole}
 
@@ -199,11 +197,11 @@ def test_what_cannot_be_read_is_named_and_the_rest_counted(root: Path) -> None:
 def test_an_unreadable_json_costs_its_sample_and_no_other(made: Path, known: bytes) -> None:
     _, *whole = Dataset.open(str(made)).load(IMAGES, 0)
     broken = Sample("broken", {"json": known, "txt": b"its caption"})
-    tally, errors = count({IMAGES: [broken, *whole]})
+    tally, errors, _ = count({IMAGES: [broken, *whole]})
     assert len(errors) == 1
     assert "images: broken: json cannot be read" in errors[0]
     assert tally.counts == count({IMAGES: whole})[0].counts
-    assert read_caption(broken).text == "its caption"
+    assert read_entry(broken).text == "its caption"
 
 
 def test_duplicates_are_shown_in_pairs_the_least_alike_first(made: Path) -> None:
@@ -262,6 +260,6 @@ def test_a_shard_that_is_not_made_is_no_problem(root: Path) -> None:
     stage = Count(dataset, dataset.columns(), Exclusion([IMAGES]), (), (), 0)
     looked = stage(1)
     assert isinstance(looked, Counted)
-    assert (looked.problems, looked.errors, looked.captions) == ((), (), ())
+    assert (looked.problems, looked.errors, looked.entries) == ((), (), ())
     assert ("persons", "keypose") not in looked.tally.counts
     assert ("edges", "sketch") in looked.tally.counts

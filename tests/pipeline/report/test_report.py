@@ -116,10 +116,10 @@ def test_captions_keys_and_paths_are_shown_and_escaped(made: Path) -> None:
     html = render_page([facts], TRAINING)
     page = Page(html)
     assert sorted(row.caption for row in facts.rows) == sorted(CAPTIONS)
-    assert set(CAPTIONS) | set(shown(facts)) | {"runs/<i>x</i>"} <= set(page.texts)
+    assert set(CAPTIONS) | set(shown(facts)) | {"runs/<i>x</i>", "0.png"} <= set(page.texts)
     assert "<b>" not in html
     assert sorted(re.findall("<script[^>]*>", html)) == [
-        '<script type="application/json" class="captions">',
+        '<script type="application/json" class="index">',
         "<script>",
     ]
 

@@ -1,15 +1,18 @@
 """The training of a report: its log, its verdict, its curve."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from t2i_shards.extractors.maps.png import encode_rgb
 from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.report import Training, draw_sheet, read_training, render_page
 from t2i_shards.pipeline.report.contact_sheet import wrap
 from t2i_shards.pipeline.report.plots import MOST_POINTS, average, lay_out, nice_ticks
+from t2i_shards.pipeline.report.training import MOST_PREVIEWS
 
 
 def write_log(folder: Path, text: str) -> Path:
@@ -97,3 +100,23 @@ def test_the_verdict_says_what_a_wrong_condition_costs(tmp_path: Path) -> None:
     lines = [{"step": 0, "validation": 2.0, "mismatched": 2.0}, {"step": 9, "validation": 1.5, "mismatched": 1.7}]
     (tmp_path / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     assert read_training(tmp_path).verdict.endswith("25.0% less. With another picture's condition it is 1.7.")
+
+
+def test_sample_pictures_are_shown_over_the_steps(tmp_path: Path) -> None:
+    (tmp_path / "log.jsonl").write_text('{"step": 0, "validation": 2.0}\n')
+    samples = tmp_path / "samples"
+    samples.mkdir()
+    for step in range(100, 2100, 100):
+        (samples / f"{step:06d}.png").write_bytes(encode_rgb(np.full((20, 30, 3), step % 255, np.uint8)))
+    (samples / "000300.png").write_bytes(b"no picture")
+    (samples / "notes.png").write_bytes(b"theirs")
+    shown = read_training(tmp_path).previews
+    assert len(shown) == MOST_PREVIEWS
+    assert (shown[0].key, shown[-1].key) == ("step 100", "step 2,000")
+    steps = [int(row.key.removeprefix("step ").replace(",", "")) for row in shown]
+    assert steps == sorted(set(steps))
+    assert [row.cells[0].note[:15] for row in shown if row.cells[0].image is None] == ["cannot be drawn"]
+    html = render_page([], read_training(tmp_path))
+    assert "Sample pictures while it trained" in html
+    assert "step 2,000" in html
+    assert "Sample pictures" not in render_page([], replace(read_training(tmp_path), previews=()))
