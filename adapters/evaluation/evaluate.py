@@ -2,8 +2,8 @@
 the same pictures without it and with another sample's condition.
 
 All pictures of a sample begin with the same noise and the same caption. The other condition is that of the next
-sample that shows something: a keypose without people asks for nothing. Pictures made with it are measured twice:
-against the sample's own condition, which is the chance level, and against the one they were given.
+sample that shows something: a keypose without people asks for nothing. Pictures made with it and pictures made
+without the adapter are measured twice: against the sample's own condition and against the other one.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from t2i_shards.adapters.evaluation.report import (
     OWN_PICTURE,
     WITH,
     WITHOUT,
+    WITHOUT_FOLLOWS_ANOTHER,
     Evaluation,
     Row,
     Verdict,
@@ -48,6 +49,9 @@ from t2i_shards.pipeline.image.stored import decode_rgb
 
 SHOWN = {"without": WITHOUT, "with": WITH, "another's": ANOTHER, "autoencoder": CEILING}
 """Short titles, for above small pictures, in the order in which they are shown."""
+
+AGAINST_ANOTHER = {WITHOUT: WITHOUT_FOLLOWS_ANOTHER, ANOTHER: FOLLOWS_ANOTHER}
+"""Pictures that are also compared with the other sample's condition, and as what."""
 
 
 def evaluate(
@@ -83,8 +87,8 @@ def evaluate(
     counted: dict[str, Counts] = {}
     for title, pictures in made.items():
         given = {title: own}
-        if title == ANOTHER:
-            given[FOLLOWS_ANOTHER] = [own[place] for place in wrong]
+        if title in AGAINST_ANOTHER:
+            given[AGAINST_ANOTHER[title]] = [own[place] for place in wrong]
         seeds = config.seeds if title in (WITH, WITHOUT, ANOTHER) else 1
         counted |= _count(config.condition, given, pictures, extractor, seeds)
     judge = Judge(config, networks or Networks(), device, examples)

@@ -6,6 +6,7 @@ groups share one name space, that of the flags and of RUN/run.json.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ Weighting = Literal["snr"]
 
 DECIDE = (
     "condition", "adapter", "batch", "lr", "timesteps", "weighting", "validation", "seed", "flip",
-    "empty_captions", "threshold", "precision", "clip", "ema", "buckets", "live",
+    "empty_captions", "threshold", "precision", "clip", "ema", "buckets", "live", "noise_offset",
 )  # fmt: skip
 """The options that decide the adapter: a run that was begun with others is refused by name."""
 
@@ -65,8 +66,13 @@ class VisitConfig:
     """Mirror half of the visits, picture and condition together."""
     threshold: Literal["fixed", "random"] = "fixed"
     """From where on a sketch is an edge: 0.5 as for SD 1.x, or 0.3 to 0.8 at random for each batch as for SDXL."""
+    noise_offset: float | None = None
+    """Shift the noise of each channel by a normal number of this standard deviation, so that mean colours must be
+    learnt from the condition and not from the noisy latents, which show them. Off as in the paper."""
 
     def __post_init__(self) -> None:
+        if self.noise_offset is not None and not 0 < self.noise_offset < math.inf:
+            raise RequestError(f"--noise-offset must be above 0, not {self.noise_offset}")
         if not 0 <= self.empty_captions <= 1:
             raise RequestError(f"--empty-captions must be a share, 0 to 1, not {self.empty_captions}")
 

@@ -32,8 +32,9 @@ class CropConfig:
     """What of a sample is used, and how.
 
     size: side of the square crop, pixels; whole pictures, cut to multiples of 64, when None. channels, cell: of
-    the base's latents, and pixels per side of one. flip, empty_captions: as in TrainConfig. latents: read
-    the latent of the fixed crop instead of the picture. live: leave the condition to be computed from the crop.
+    the base's latents, and pixels per side of one. flip, empty_captions, noise_offset: as in
+    TrainConfig. latents: read the latent of the fixed crop instead of the picture. live: leave the condition to
+    be computed from the crop.
     """
 
     condition: str
@@ -45,6 +46,7 @@ class CropConfig:
     threshold: Threshold = "fixed"
     latents: bool = False
     live: bool = False
+    noise_offset: float | None = None
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,8 @@ class Example:
     picture: uint8 (3, H, W) RGB, or None with latents. latent: float32 (2, C, h, w), mean and standard deviation
     before scaling, or None. control_image: uint8 (C, H, W), what the adapter sees before /255 and threshold, or
     None when it is computed from the picture. edge: threshold of a sketch. u: in [0, 1), which the schedule maps
-    to a timestep. vae_noise, noise: standard normal, float32 (C, h, w), for the latent and for its timestep.
+    to a timestep. vae_noise, noise: standard normal, float32 (C, h, w), for the latent and for its timestep; each
+    channel of the latter has an offset where one is asked for.
     """
 
     picture: torch.Tensor | None
@@ -134,8 +137,14 @@ def make_example(sample: Sample, crop_config: CropConfig, seed: int, visit: str)
         caption="" if randoms.empty < crop_config.empty_captions else choose_caption(sample, randoms.caption),
         u=randoms.u,
         vae_noise=torch.randn(shape, generator=generator),
-        noise=torch.randn(shape, generator=generator),
+        noise=draw_noise(shape, crop_config.noise_offset, generator),
     )
+
+
+def draw_noise(shape: tuple[int, int, int], offset: float | None, generator: torch.Generator) -> torch.Tensor:
+    """float32 (C, h, w), standard normal; with an offset, as `--noise_offset` of diffusers' scripts adds it."""
+    noise = torch.randn(shape, generator=generator)
+    return noise if offset is None else noise + offset * torch.randn(shape[0], 1, 1, generator=generator)
 
 
 def choose_window(height: int, width: int, size: int | None, randoms: VisitRandoms, key: str) -> Window:

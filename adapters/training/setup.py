@@ -79,6 +79,7 @@ def make_crop_config(
         threshold="fixed" if visits.threshold == "fixed" else "batch",
         latents=data.latents is not None,
         live=data.live,
+        noise_offset=visits.noise_offset,
     )
 
 

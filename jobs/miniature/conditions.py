@@ -46,7 +46,7 @@ def _file(workshop: Workshop, condition: Name) -> Path:
 def _ask(workshop: Workshop, condition: Name) -> dict[str, Any]:
     return {
         "condition": condition,
-        **workshop.asked(),
+        **workshop.asked((condition,)),
         "samples": workshop.samples,
         "seeds": workshop.seeds,
     }

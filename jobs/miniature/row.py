@@ -81,6 +81,12 @@ def _file(row: Row, workshop: Workshop, case: Case) -> Path:
 
 def _ask(row: Row, workshop: Workshop, case: Case) -> dict[str, Any]:
     """JSON-able, and all that decides the part."""
-    asked = {"row": row.number, "case": list(case), **workshop.asked(), **row.settings, "samples": workshop.few}
+    asked = {
+        "row": row.number,
+        "case": list(case),
+        **workshop.asked(case),
+        **row.settings,
+        "samples": workshop.few,
+    }
     plain: dict[str, Any] = json.loads(json.dumps(asked))
     return plain

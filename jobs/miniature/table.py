@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from t2i_shards.adapters.evaluation.report import ANOTHER, CEILING, FOLLOWS_ANOTHER, OWN_PICTURE, WITH, WITHOUT
+from t2i_shards.adapters.evaluation.report import (
+    ANOTHER,
+    CEILING,
+    FOLLOWS_ANOTHER,
+    OWN_PICTURE,
+    WITH,
+    WITHOUT,
+    WITHOUT_FOLLOWS_ANOTHER,
+)
 from t2i_shards.extractors.metrics.fidelity import Measure
 from t2i_shards.extractors.registry import format_of
 
@@ -18,10 +26,13 @@ HEADS = (
     "share of text alone's",
     "with another's, against its own",
     "with another's, against that one",
+    "text alone, against that one",
     "true scenes through the autoencoder",
     "true scenes",
     "CPU hours",
 )
+OTHERS = (ANOTHER, FOLLOWS_ANOTHER, WITHOUT_FOLLOWS_ANOTHER, CEILING, OWN_PICTURE)
+"""Further columns; in a row that was made by an earlier version, one may be missing."""
 
 
 def table_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -53,7 +64,7 @@ def _line(row: Mapping[str, Any]) -> str:
         _show(errors[WITHOUT]),
         _show(errors[WITH]),
         f"{share:.2f}{'' if share <= GOAL else ' (goal 0.5)'}",
-        *(_show(errors[title]) for title in (ANOTHER, FOLLOWS_ANOTHER, CEILING, OWN_PICTURE)),
+        *(_show(errors[title]) if title in errors else "—" for title in OTHERS),
         f"{sum(row['cpu_hours'].values()):.2f}",
     ]
     return f"| {' | '.join(cells)} |"

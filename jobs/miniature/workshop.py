@@ -14,7 +14,15 @@ from t2i_shards.jobs.extract import ExtractCommand
 from t2i_shards.jobs.ingest import IngestScenes
 from t2i_shards.jobs.ingest_flow import IngestOptions
 from t2i_shards.jobs.mini_weights.base.plan import HELD_OUT
-from t2i_shards.jobs.miniature.recipe import ENLARGED, SEED, TRUTHS, Name, describe_recipe, plan_training
+from t2i_shards.jobs.miniature.recipe import (
+    ENLARGED,
+    NOISE_OFFSETS,
+    SEED,
+    TRUTHS,
+    Name,
+    describe_recipe,
+    plan_training,
+)
 from t2i_shards.pipeline.image.geometry import Geometry
 from t2i_shards.pipeline.sources.scenes import ScenesSource
 
@@ -65,7 +73,8 @@ class Workshop:
 
     def run_of(self, condition: Name, variant: str = "") -> Path:
         """Folder of an adapter's training. variant: how it differs from the adapters of rows 1 to 3."""
-        return self.out / "-".join(filter(None, (condition, str(self.steps), variant)))
+        offset = f"offset{NOISE_OFFSETS[condition]:g}" if condition in NOISE_OFFSETS else ""
+        return self.out / "-".join(filter(None, (condition, str(self.steps), offset, variant)))
 
     def train(self, condition: Name, variant: str = "", **changes: Any) -> Adapter:
         """An adapter, trained unless it was. changes: of `plan_training`, for a variant."""
@@ -118,9 +127,9 @@ class Workshop:
     def _extracts(self) -> dict[str, Extract]:
         return {}
 
-    def asked(self) -> Mapping[str, Any]:
-        """What decides every row."""
-        return {"scenes": self.scenes, "steps": self.steps, **describe_recipe()}
+    def asked(self, conditions: Sequence[Name]) -> Mapping[str, Any]:
+        """What decides every row of these conditions."""
+        return {"scenes": self.scenes, "steps": self.steps, **describe_recipe(conditions)}
 
     def _ingest(self, root: Path, count: int, seed: int) -> IngestScenes:
         from t2i_shards.adapters.base.mini.networks import SIZE

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,15 @@ import numpy as np
 import pytest
 
 from t2i_shards.adapters.evaluation.interval import Counts
-from t2i_shards.adapters.evaluation.report import ANOTHER, CEILING, FOLLOWS_ANOTHER, OWN_PICTURE, WITH, WITHOUT
+from t2i_shards.adapters.evaluation.report import (
+    ANOTHER,
+    CEILING,
+    FOLLOWS_ANOTHER,
+    OWN_PICTURE,
+    WITH,
+    WITHOUT,
+    WITHOUT_FOLLOWS_ANOTHER,
+)
 from t2i_shards.extractors.registry import format_of
 from t2i_shards.jobs import miniature
 from t2i_shards.jobs.__main__ import parse
@@ -23,14 +31,21 @@ from t2i_shards.jobs.miniature.edit import choose_local
 from t2i_shards.jobs.miniature.finding import Finding, find
 from t2i_shards.jobs.miniature.further_table import further_lines
 from t2i_shards.jobs.miniature.other_base import PLAN
-from t2i_shards.jobs.miniature.recipe import ENLARGED, NAMES, describe_recipe
-from t2i_shards.jobs.miniature.row import Case, Row, each_alone
+from t2i_shards.jobs.miniature.recipe import (
+    ENLARGED,
+    NAMES,
+    NOISE_OFFSETS,
+    OPTIMIZER,
+    describe_recipe,
+    plan_training,
+)
+from t2i_shards.jobs.miniature.row import Case, Row, each_alone, is_same
 from t2i_shards.jobs.miniature.rows import ALL, FURTHER, choose_rows
 from t2i_shards.jobs.miniature.table import table_lines
 from t2i_shards.jobs.miniature.workshop import Workshop
 from t2i_shards.pipeline.errors import RequestError
 
-TITLES = (WITH, WITHOUT, ANOTHER, FOLLOWS_ANOTHER, CEILING, OWN_PICTURE)
+TITLES = (WITH, WITHOUT, ANOTHER, FOLLOWS_ANOTHER, CEILING, OWN_PICTURE, WITHOUT_FOLLOWS_ANOTHER)
 
 
 def row(condition: str, measure: str, *values: float) -> dict[str, Any]:
@@ -38,14 +53,14 @@ def row(condition: str, measure: str, *values: float) -> dict[str, Any]:
         {"pictures": title, measure: value, "intervals": {measure: [value - 0.01, value + 0.02]}}
         for title, value in zip(TITLES, values, strict=True)
     ]
-    asked = {"condition": condition, "samples": 8, "seeds": 2, "steps": 100, **describe_recipe()}
+    asked = {"condition": condition, "samples": 8, "seeds": 2, "steps": 100, **describe_recipe(NAMES)}
     hours = {"training": 0.5, "evaluation": 0.25}
     return {"asked": asked, "cpu_hours": hours, "rows": rows, "verdict": {"line": f"{condition} is followed"}}
 
 
 def test_errors_are_1_minus_what_should_be_high_with_the_bounds_turned_round() -> None:
     lines = table_lines(
-        [row("sketch", "edge_f1", 0.7, 0.3, 0.3, 0.7, 0.9, 1.0), row("depth", "abs_rel", *[0.4] * 6)]
+        [row("sketch", "edge_f1", 0.7, 0.3, 0.3, 0.7, 0.9, 1.0, 0.2), row("depth", "abs_rel", *[0.4] * 7)]
     )
     sketch, depth = (line.strip("| ").split(" | ") for line in lines[2:4])
     assert sketch[0] == "sketch (1 - edge F1 (2 px))"
@@ -53,12 +68,32 @@ def test_errors_are_1_minus_what_should_be_high_with_the_bounds_turned_round() -
     assert sketch[2] == "0.300 [0.280, 0.310]"
     assert sketch[3] == "0.43"
     assert (depth[0], depth[1], depth[3]) == ("depth (depth AbsRel)", "0.400 [0.390, 0.420]", "1.00 (goal 0.5)")
+    assert sketch[6] == "0.800 [0.780, 0.810]"
     assert sketch[-1] == "0.75"
     assert lines[-2:] == ["- sketch is followed", "- depth is followed"]
 
 
+def test_a_row_of_an_earlier_version_lacks_what_was_not_measured_then() -> None:
+    earlier = row("sketch", "edge_f1", *[0.5] * 7)
+    del earlier["rows"][-1]
+    assert table_lines([earlier])[2].strip("| ").split(" | ")[6] == "—"
+
+
+def test_a_recipe_of_one_condition_is_nothing_to_the_rows_of_others() -> None:
+    assert describe_recipe(("sketch", "depth"))["optimizer"] == asdict(OPTIMIZER)
+    before = {**describe_recipe(("color",)), "optimizer": asdict(OPTIMIZER)}
+    assert not is_same(before, describe_recipe(("color",)))
+    both = describe_recipe(("sketch", "color"))
+    assert both["optimizer"] == {**asdict(OPTIMIZER), "noise_offset": {"color": NOISE_OFFSETS["color"]}}
+    offsets = {
+        name: plan_training(name, Path("data"), Path("run"), 1).config.visits.noise_offset
+        for name in ("sketch", "color")
+    }
+    assert offsets == {"sketch": None, "color": NOISE_OFFSETS["color"]}
+
+
 def test_a_measure_that_is_undefined_is_no_traceback() -> None:
-    undefined = row("keypose", "pck", *[0.5] * 6)
+    undefined = row("keypose", "pck", *[0.5] * 7)
     for each in undefined["rows"]:
         each["pck"] = None
     assert "nan" in table_lines([undefined])[2]

@@ -135,20 +135,38 @@ def test_obedience_fid_and_score_of_known_pictures(
     root: str, adapter: Path, obedient: list[list[str]], tmp_path: Path
 ) -> None:
     evaluation = evaluate(ask(root, adapter, tmp_path), networks=TOYS)
-    with_, without, wrong, follows, copied, own = numbers(evaluation, "edge_f1")
+    with_, without, unasked, wrong, follows, copied, own = numbers(evaluation, "edge_f1")
     assert with_ == follows == copied == own == 1
-    assert without == 0
+    assert without == unasked == 0
     assert wrong is not None
     assert 0 < wrong < 0.7
     assert numbers(evaluation, "fid")[0] == pytest.approx(0, abs=1e-6)
     # The wrong conditions are the samples' own in another order: the same pictures, as a set.
-    assert numbers(evaluation, "fid")[2] == pytest.approx(0, abs=1e-6)
+    assert numbers(evaluation, "fid")[3] == pytest.approx(0, abs=1e-6)
     assert numbers(evaluation, "fid")[1] > 10  # type: ignore[operator]
     captions = [caption for call in obedient[:2] for caption in call]
     clip = numbers(evaluation, "clip")
-    assert clip.pop(3) is None
+    assert clip.pop(4) is clip.pop(2) is None
     assert clip == pytest.approx([np.mean([len(c) / 100 for c in captions])] * 5)
     assert [len(call) for call in obedient] == [3, 1] * 3
+
+
+def test_pictures_without_the_adapter_are_compared_with_the_condition_that_another_was_given(
+    root: str, adapter: Path, obedient: list[list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next of four samples: pictures that happen to be that one's follow it, and not their own."""
+    asked = ask(root, adapter, tmp_path, batch=4)
+    samples = [decode_rgb(sample.members["jpg"]) for sample in choose_samples(asked).samples]
+    following = np.stack([samples[(place + 1) % 4] for place in range(4)])
+    paint = variants.generate
+
+    def lucky(base: Any, adapter_inputs: Sequence[AdapterInput], *others: Any, **options: Any) -> np.ndarray:
+        return paint(base, adapter_inputs, *others, **options) if adapter_inputs else following
+
+    monkeypatch.setattr(variants, "generate", lucky)
+    rows = {row.title: row.measures["edge_f1"] for row in evaluate(asked, networks=TOYS).rows}
+    assert rows["without the adapter, compared with another sample's condition"] == 1
+    assert rows["without the adapter"] == rows["with another sample's condition"] != 1
 
 
 def test_the_table_says_what_was_done(root: str, adapter: Path, obedient: list[list[str]], tmp_path: Path) -> None:
@@ -261,8 +279,8 @@ def test_without_networks_the_table_has_dashes_and_says_why(
     evaluation = evaluate(
         ask(root, adapter, tmp_path), networks=Networks(missing, lambda w, d: Length(), make_colours)
     )
-    assert numbers(evaluation, "fid") == [None] * 6
-    assert numbers(evaluation, "clip").count(None) == 1
+    assert numbers(evaluation, "fid") == [None] * 7
+    assert numbers(evaluation, "clip").count(None) == 2
     assert "FID was not measured: inception.pth: not in --weights X." in evaluation.notes
     row = next(line for line in table_lines(evaluation) if line.startswith("| with its"))
     assert row.split("|")[4].strip() == "—"
@@ -277,7 +295,7 @@ def test_nothing_is_fetched_where_quality_is_not_asked_for(
     evaluation = evaluate(
         ask(root, adapter, tmp_path, quality=False), networks=Networks(fetch, fetch, make_colours)
     )
-    assert numbers(evaluation, "fid") == numbers(evaluation, "clip") == [None] * 6
+    assert numbers(evaluation, "fid") == numbers(evaluation, "clip") == [None] * 7
     assert "FID" not in "\n".join(table_lines(evaluation))
 
 
@@ -289,7 +307,7 @@ def test_for_real_the_same_twice(
     silent = ask(root, adapter, tmp_path / "a", samples=2, sampling=Sampling(steps=1, guidance=1, scale=0))
     evaluation = evaluate(silent, networks=TOYS)
     rows = [row.measures for row in evaluation.rows]
-    assert rows[0] == rows[1] == rows[2] != rows[4]
+    assert rows[0] == rows[1] == rows[3] != rows[5]
     assert evaluation.verdict is not None
     assert not evaluation.verdict.followed
     assert "canny is NOT followed" in table_lines(evaluation)[-1]

@@ -172,6 +172,21 @@ def test_an_option_moves_no_other_dice() -> None:
                 assert torch.equal(other.picture, plain.picture)  # type: ignore[arg-type]
 
 
+def test_a_noise_offset_shifts_each_channel_and_nothing_else() -> None:
+    sample = toy_sample(1, size=128)
+    plain = make_example(sample, CROP_CONFIG, 0, "0")
+    shifts = []
+    for offset in (0.5, 2.0):
+        shifted = make_example(sample, replace(CROP_CONFIG, noise_offset=offset), 0, "0")
+        assert torch.equal(shifted.vae_noise, plain.vae_noise)
+        assert shifted.u == plain.u
+        by_channel = (shifted.noise - plain.noise).flatten(1)
+        assert torch.allclose(by_channel, by_channel[:, :1].expand_as(by_channel), atol=1e-6)
+        shifts.append(by_channel[:, 0])
+    assert len(set(shifts[0].tolist())) == len(shifts[0]), "each channel its own"
+    assert torch.allclose(shifts[1], 4 * shifts[0], atol=1e-5)
+
+
 def test_thresholds_of_visits_lie_between_those_of_the_published_adapter_as_ever() -> None:
     sample = toy_sample(1)
     crop_config = replace(CROP_CONFIG, threshold="visit")
