@@ -14,13 +14,14 @@ from t2i_shards.jobs.roll_up import roll_up
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
 from t2i_shards.pipeline.dataset.download_commit import sweep_drafts
 from t2i_shards.pipeline.dataset.download_yield import measure_yield, yield_table
-from t2i_shards.pipeline.dataset.duplicates import mark_duplicates
+from t2i_shards.pipeline.dataset.duplicates import choose_near, mark_duplicates
 from t2i_shards.pipeline.dataset.plan import read_left_out, read_notes
 from t2i_shards.pipeline.dataset.supplement import plan_new, plan_retry
 from t2i_shards.pipeline.engine import run
 from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.image.geometry import Geometry
 from t2i_shards.pipeline.shards.receipt import Receipt
+from t2i_shards.pipeline.shards.store import open_store
 from t2i_shards.pipeline.sources.base import Source
 from t2i_shards.pipeline.sources.inside import lies_inside
 from t2i_shards.pipeline.stages.ingest import Ingest, choose_truths, claim_truths, plan_dataset
@@ -37,6 +38,9 @@ class IngestOptions:
     """Rows per shard."""
     truth: tuple[str, ...] = ()
     """Conditions to write as columns from the source's own exact maps."""
+    near: int | None = None
+    """Mark pictures as duplicates whose perceptual hashes differ in at most so many of 64 bits, 0 to 8: 0 for the
+    same file alone, 4 when not given."""
     json: bool = False
     """Print the summary as JSON."""
 
@@ -61,6 +65,7 @@ def ingest(
     source: Source, geometry: Geometry, options: IngestOptions, engine: EngineOptions, after: After = After()
 ) -> Summary:
     """Plan, then make every shard that is not done; when all are, do what follows and mark the duplicates."""
+    choose_near(open_store(options.out), options.near)
     recipes = choose_truths(source, options.truth)
 
     def fill() -> _Filled:
@@ -75,7 +80,7 @@ def ingest(
     if filled.whole and after.min_yield is not None:
         summary = _gate(filled.dataset, summary, after.min_yield, after.where)
     summary = _tell_counts(filled.dataset, summary)
-    return _mark(filled, summary) if filled.whole else summary
+    return _mark(filled, summary, options.near) if filled.whole else summary
 
 
 def _plan_new(dataset: Dataset, source: Source) -> bool:
@@ -128,12 +133,12 @@ def _tell_counts(dataset: Dataset, summary: Summary) -> Summary:
     return replace(summary, line=line, record={**summary.record, "left_out": left_out, "notes": notes})
 
 
-def _mark(filled: _Filled, summary: Summary) -> Summary:
+def _mark(filled: _Filled, summary: Summary, near: int | None) -> Summary:
     """Mark the duplicates of a whole images column, and warn of an empty one."""
     if not any(receipt.samples for receipt in filled.images.values()):
         nothing = "no row became a sample; status names the reasons"
         return replace(summary, problems=(*summary.problems, nothing))
-    kinds = Counter(mark_duplicates(filled.dataset)["kind"].to_pylist())
+    kinds = Counter(mark_duplicates(filled.dataset, near)["kind"].to_pylist())
     told = ", ".join(f"{count} {kind} duplicates" for kind, count in sorted(kinds.items()))
     return replace(
         summary,

@@ -35,12 +35,15 @@ ROWS = pa.schema(
         ("width", pa.int32()),
         ("height", pa.int32()),
         ("phash", pa.string()),
+        ("phash256", pa.string()),
     ]
 )
 """status: "ok" or the reason of the drop. http: what the row's address answered with. The rest is of the original:
-its file's digest and size, its width and height, its perceptual hash; null where unknown."""
+its file's digest and size, its width and height, its perceptual hashes of 64 and 256 bits; null where unknown."""
 KNOWN = ("key", "status")
 """The columns that are never null."""
+LATER = ("phash256",)
+"""The columns that files of earlier versions lack."""
 
 
 def rows_path(shard: int) -> str:
@@ -60,7 +63,7 @@ def digest_rows(data: bytes | memoryview) -> str:
 
 def decode_rows(data: bytes | memoryview, path: str = "rows.parquet") -> list[dict[str, Any]]:
     """What `encode_rows` was given. Raises DamagedShard, which names `path`."""
-    rows: list[dict[str, Any]] = decode_table(data, path, ROWS, whole=KNOWN).to_pylist()
+    rows: list[dict[str, Any]] = decode_table(data, path, ROWS, whole=KNOWN, optional=LATER).to_pylist()
     return rows
 
 
@@ -69,17 +72,21 @@ def count_drops(rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     return dict(Counter(row["status"] for row in rows if row["status"] != OK))
 
 
-def perceive(picture: Picture) -> str:
-    """The 64-bit perceptual hash of a picture (uint8 (H, W, 3) RGB), as 16 hex digits.
+def perceive(picture: Picture) -> dict[str, str]:
+    """The perceptual hashes of a picture (uint8 (H, W, 3) RGB): `phash` as 16 hex digits, `phash256` as 64.
 
-    The signs of the 64 lowest frequencies of the grey picture at 32x32 (imagehash's phash); pictures that look the
-    same differ in few bits, whatever their size and encoding.
+    The signs of the 64 (256) lowest frequencies of the grey picture at 32x32 (64x64), as imagehash's phash has
+    them; pictures that look the same differ in few bits, whatever their size and encoding.
     """
     import imagehash
     from PIL import Image
 
-    small = cv2.resize(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), (32, 32), interpolation=cv2.INTER_AREA)
-    return str(imagehash.phash(Image.fromarray(small)))
+    def phash(side: int) -> str:
+        small = cv2.resize(grey, (4 * side, 4 * side), interpolation=cv2.INTER_AREA)
+        return str(imagehash.phash(Image.fromarray(small), hash_size=side))
+
+    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+    return {"phash": phash(8), "phash256": phash(16)}
 
 
 def read_rows(store: Store, images: Receipt) -> pa.Table:
@@ -93,7 +100,7 @@ def read_rows(store: Store, images: Receipt) -> pa.Table:
         data = store.load(path)
         if images.rows not in (None, digest_rows(data)):
             raise DamagedShard(f"{path}: its sha256 is not the one in the shard's receipt")
-        table = decode_table(data, path, ROWS, whole=KNOWN)
+        table = decode_table(data, path, ROWS, whole=KNOWN, optional=LATER)
     except FileNotFoundError:
         raise DamagedShard(f"{path}: its shard has a receipt, but the file is gone") from None
     drops = Counter(status for status in table["status"].to_pylist() if status != OK)
@@ -119,13 +126,18 @@ def _keys(table: pa.Table) -> list[str]:
 def read_outcomes(dataset: Dataset, columns: Sequence[str]) -> Iterator[tuple[int, pa.Table]]:
     """(shard, these columns of its rows.parquet) of every shard that is done, in order.
 
+    A column that an earlier version did not write is null.
     Raises DamagedShard where a finished shard's file is gone or not what its receipt says.
     """
 
     def read(shard: int) -> pa.Table:
         receipt = load_receipt(dataset.store, IMAGES, shard)
         assert receipt is not None, "the shard is done"
-        return read_rows(dataset.store, receipt).select(list(columns))
+        table = read_rows(dataset.store, receipt)
+        for name in columns:
+            if name not in table.column_names:
+                table = table.append_column(ROWS.field(name), pa.nulls(len(table), ROWS.field(name).type))
+        return table.select(list(columns))
 
     done = sorted(dataset.done(IMAGES))
     with ThreadPoolExecutor(AT_ONCE) as threads:

@@ -26,18 +26,24 @@ def read_table(store: Store, path: str, schema: pa.Schema, whole: Collection[str
 
 
 def decode_table(
-    data: bytes | memoryview, path: str, schema: pa.Schema, whole: Collection[str] = (), more: bool = False
+    data: bytes | memoryview,
+    path: str,
+    schema: pa.Schema,
+    whole: Collection[str] = (),
+    more: bool = False,
+    optional: Collection[str] = (),
 ) -> pa.Table:
     """The columns of `schema` in the parquet file `data`, and with `more` all others behind them.
 
-    whole: columns without nulls. Raises DamagedShard, which names `path`, for what is no parquet file, for a
+    whole: columns without nulls. optional: columns that files of earlier versions lack; they are then missing from
+    the table as well. Raises DamagedShard, which names `path`, for what is no parquet file, for a
     column that is missing or of another type, for a null in `whole`, for text that is not UTF-8, and for one that
     would take far more memory than its bytes are worth.
     """
     try:
         check_table(data)
         with pq.ParquetFile(pa.BufferReader(pa.py_buffer(data))) as file:
-            table = _choose_columns(file, schema, more)
+            table = _choose_columns(file, schema, more, optional)
         table.validate(full=True)
     except (DamagedShard, Unbounded) as error:
         raise DamagedShard(f"{path}: {error}") from None
@@ -50,18 +56,19 @@ def decode_table(
     return table
 
 
-def _choose_columns(file: pq.ParquetFile, schema: pa.Schema, more: bool) -> pa.Table:
+def _choose_columns(file: pq.ParquetFile, schema: pa.Schema, more: bool, optional: Collection[str]) -> pa.Table:
     found = file.schema_arrow
     if len(set(found.names)) != len(found.names):
         raise DamagedShard("it has a column twice")
-    for field in schema:
+    wanted = [field for field in schema if field.name not in optional or field.name in found.names]
+    for field in wanted:
         index = found.get_field_index(field.name)
         if index < 0 or not _fits(found.field(index).type, field.type):
             has = "none" if index < 0 else str(found.field(index).type)[:100]
             raise DamagedShard(f"must have a column {field.name} of type {field.type}, and has {has}")
     others = [name for name in found.names if name not in schema.names] if more else []
     # pyarrow's threads may outlive the interpreter, which then aborts.
-    return file.read(columns=[*schema.names, *others], use_threads=False)
+    return file.read(columns=[*(field.name for field in wanted), *others], use_threads=False)
 
 
 def _fits(found: pa.DataType, wanted: pa.DataType) -> bool:

@@ -163,7 +163,7 @@ class Ingest:
                 info = {**original.info, "profile": decoded.profile} if decoded.profile else original.info
                 sample = self._sample(row, replace(original, info=info), picture, placement, outcome["sha256"])
                 maps = {c: format_of(c).encode(original.truth[c](placement)) for c in truths}
-                outcome["phash"] = perceive(picture)
+                outcome |= perceive(picture)
                 self.failure_limit.succeed()
             except Drop as drop:
                 outcome["status"] = drop.reason

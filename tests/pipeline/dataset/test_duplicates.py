@@ -2,60 +2,30 @@
 
 from __future__ import annotations
 
-import itertools
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from t2i_shards.pipeline.dataset.close_pairs import MOST_NEAR
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
 from t2i_shards.pipeline.dataset.duplicates import (
     NEAR,
+    choose_near,
     find_duplicates,
     mark_duplicates,
-    match,
-    near_hashes,
     read_duplicates,
+    read_marks,
 )
+from t2i_shards.pipeline.dataset.look_alikes import NEAR_256
 from t2i_shards.pipeline.dataset.outcomes import perceive
-from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.errors import DamagedShard, RequestError
+from t2i_shards.pipeline.shards.folder_store import FolderStore
+from t2i_shards.pipeline.shards.table import encode_table
 from t2i_shards.pipeline.sources.folder import FolderSource
 from t2i_shards.pipeline.stream import open_stream
 from tests.faults.toys import make_images
-
-
-def test_every_close_pair_is_found_and_no_other() -> None:
-    random = np.random.default_rng(0)
-    centres = random.integers(0, 1 << 63, 300, dtype=np.uint64)
-    values = list(centres.tolist())
-    for centre in centres[:200].tolist():
-        bits = random.choice(64, random.integers(1, 9), replace=False)
-        values.append(centre ^ sum(1 << int(bit) for bit in bits))
-    found = near_hashes(np.unique(np.array(values, np.uint64)))
-    pairs = {(a, b): n for a, near in found.items() for b, n in near}
-    expected = {}
-    for a, b in itertools.permutations(set(values), 2):
-        if (a ^ b).bit_count() <= NEAR:
-            expected[a, b] = (a ^ b).bit_count()
-    assert pairs == expected
-    assert 100 < len(expected) < 400
-
-
-def test_a_duplicate_belongs_to_one_that_is_none() -> None:
-    hashes = np.array([0, 0b111, 0b1111111, 0xFFFF << 40, 0b1, 0, 0b111], np.uint64)
-    files = ["a", "b", "c", "d", "e", "a", "b"]
-    assert list(match(files, hashes)) == [
-        (1, 0, "near", 3),
-        # Four bits from the one before, which is a duplicate itself, and seven from the first: kept.
-        (4, 0, "near", 1),
-        (5, 0, "exact", 0),
-        (6, 0, "exact", 0),
-    ]
-
-
-def test_pictures_without_file_are_compared_by_looks_alone() -> None:
-    assert list(match([None, None, None], np.array([5, 0xFF << 40, 5], np.uint64))) == [(2, 0, "near", 0)]
 
 
 @pytest.fixture
@@ -111,11 +81,51 @@ def test_a_stream_leaves_duplicates_out(folder: Path, tmp_path: Path) -> None:
     assert all_of_them.digest != without.digest
 
 
-def test_the_hash_is_of_looks_not_of_bytes() -> None:
+def test_the_hashes_are_of_looks_not_of_bytes() -> None:
     y, x = np.mgrid[:300, :400]
     picture = np.stack([x * 255 // 400, y * 255 // 300, (x + y) % 256], axis=2).astype(np.uint8)
     half = picture.reshape(150, 2, 200, 2, 3).mean(axis=(1, 3)).round().astype(np.uint8)
-    one, other = int(perceive(picture), 16), int(perceive(half), 16)
-    assert (one ^ other).bit_count() <= NEAR
-    assert (one ^ int(perceive(np.ascontiguousarray(picture[:, ::-1])), 16)).bit_count() > 16
-    assert len(perceive(picture)) == 16
+    mirrored = np.ascontiguousarray(picture[:, ::-1])
+
+    def differ(other: np.ndarray) -> dict[str, int]:
+        one, two = perceive(picture), perceive(other)
+        return {name: (int(one[name], 16) ^ int(two[name], 16)).bit_count() for name in one}
+
+    assert differ(half)["phash"] <= NEAR
+    assert differ(half)["phash256"] <= NEAR_256
+    assert differ(mirrored)["phash"] > 16
+    assert {name: len(text) for name, text in perceive(picture).items()} == {"phash": 16, "phash256": 64}
+
+
+def test_near_is_chosen_once(folder: Path, tmp_path: Path) -> None:
+    dataset = ingest(folder, tmp_path / "root")
+    table = mark_duplicates(dataset, 0)
+    assert table["kind"].to_pylist() == ["exact"]
+    assert mark_duplicates(dataset).equals(table)
+    assert mark_duplicates(dataset, 0).equals(table)
+    with pytest.raises(
+        RequestError, match=r"were marked with --near 0, not 4; use the same one, or delete .*/root/dupl"
+    ):
+        mark_duplicates(dataset, 4)
+    (path,) = (tmp_path / "root/duplicates").iterdir()
+    path.unlink()
+    assert mark_duplicates(dataset, 4)["kind"].to_pylist() == ["exact", "near"]
+
+
+@pytest.mark.parametrize("near", [-1, MOST_NEAR + 1])
+def test_near_that_is_not_allowed(near: int, folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match=f"--near must be 0 to 8 bits, not {near}"):
+        choose_near(FolderStore(tmp_path), near)
+
+
+def test_a_table_of_an_earlier_version_was_made_with_4(folder: Path, tmp_path: Path) -> None:
+    dataset = ingest(folder, tmp_path / "root")
+    mark_duplicates(dataset)
+    (path,) = (tmp_path / "root/duplicates").iterdir()
+    table = read_marks(dataset.store, f"duplicates/{path.name}")
+    assert table is not None
+    for metadata, said in ((None, "with --near 4, not 3"), ({"near": "99"}, "its `near` must be 0 to 8")):
+        path.unlink()
+        path.write_bytes(encode_table(table.replace_schema_metadata(metadata)))
+        with pytest.raises((RequestError, DamagedShard), match=said):
+            mark_duplicates(dataset, 3)

@@ -1,0 +1,147 @@
+"""Which pictures are duplicates of which earlier ones, by their digests and perceptual hashes.
+
+What is known of each picture is in scratch files, so memory grows with the duplicates alone.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import defaultdict
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+
+from t2i_shards.pipeline.dataset.close_pairs import close_pairs
+from t2i_shards.pipeline.dataset.fingerprints import Fingerprints
+from t2i_shards.pipeline.dataset.scratch_arrays import (
+    CHUNK,
+    chunks,
+    distinct,
+    rank,
+    repeated,
+    scratch_array,
+    write_array,
+)
+
+NEAR_256 = 40
+"""Bits of 256 in which the longer hashes of two pictures that look the same may differ as well. Of 10,000 simple
+scenes, no two of them the same, 97 pairs differ in 4 of 64 bits or fewer, and all of these in 50 or more of 256;
+photographs that are shrunk to a quarter, saved at quality 30, brighter, greyer or warmer differ in 12 or fewer."""
+EXACT = -1
+"""In place of the bits that differ: the files are the same."""
+
+
+def match(prints: Fingerprints, near: int, scratch: Path) -> Iterator[tuple[int, int, int]]:
+    """(index, index of the earlier picture it is a duplicate of, bits that differ or EXACT), indices ascending.
+
+    Each picture is compared with the earlier ones that are no duplicates themselves. It belongs to the one with
+    the same file, or with a duplicate of this file; else to the nearest in at most `near` bits of its hash whose
+    longer hash is near too, and to the earliest of several. near: 0 for the same file alone. scratch: a folder.
+    """
+    files, kept = _Files(prints, scratch), _Kept(prints, near, scratch)
+    for at in range(0, len(prints.hashes), CHUNK):
+        part = slice(at, at + CHUNK)
+        same, looks = rank(prints.files[part, 0], files.starts), rank(prints.hashes[part], kept.hashes)
+        for i in np.flatnonzero((same >= 0) | (looks >= 0)).tolist():
+            index, file, look = at + i, int(same[i]), int(looks[i])
+            of = files.find(index, file) if file >= 0 else None
+            if of is not None:
+                yield index, of, EXACT
+                continue
+            near_to = kept.find(index, look) if look >= 0 else None
+            if near_to:
+                yield index, near_to[1], near_to[0]
+            elif look >= 0:
+                kept.add(index, look)
+            if file >= 0:
+                files.add(index, file, near_to[1] if near_to else index)
+
+
+class _Files:
+    """The files so far, of those whose digest begins as another one's does.
+
+    starts: uint64 (N,), ascending: these beginnings; elsewhere a file is named by the position of its own here.
+    """
+
+    def __init__(self, prints: Fingerprints, scratch: Path) -> None:
+        self._prints = prints
+        ordered = _sort(scratch / "files", chunks(prints.files[:, 0]))
+        starts = write_array(scratch / "starts", distinct(write_array(scratch / "again", repeated(ordered))))
+        self.starts = starts[1:] if len(starts) and starts[0] == 0 else starts
+        self._first = scratch_array(scratch / "first", len(self.starts), 2)
+        """The index + 1 of the first picture whose file begins so, and the index of the one it belongs to."""
+        self._others: dict[bytes, int] = {}
+        """Of other files that begin so, which only comes to be where somebody looks for them."""
+
+    def find(self, index: int, file: int) -> int | None:
+        """The index of the picture to which one of the same file belongs."""
+        first, of = self._first[file].tolist()
+        if first and np.array_equal(self._prints.files[first - 1], self._prints.files[index]):
+            return int(of)
+        return self._others.get(self._prints.files[index].tobytes())
+
+    def add(self, index: int, file: int, of: int) -> None:
+        if self._first[file, 0]:
+            self._others[self._prints.files[index].tobytes()] = of
+        else:
+            self._first[file] = index + 1, of
+
+
+class _Kept:
+    """The pictures so far that are no duplicates, of those whose hash another one has or is near to.
+
+    hashes: uint64 (N,), ascending: these hashes; elsewhere a hash is named by its position here.
+    """
+
+    def __init__(self, prints: Fingerprints, near: int, scratch: Path) -> None:
+        self._prints = prints
+        ordered = _sort(scratch / "ordered", chunks(prints.hashes)) if near else np.zeros(0, np.uint64)
+        every = write_array(scratch / "distinct", distinct(ordered))
+        pairs = write_array(scratch / "pairs", close_pairs(every, near, scratch), 2)
+        looks = _sort(scratch / "looks", chain(chunks(pairs.reshape(-1)), repeated(ordered)))
+        self.hashes = write_array(scratch / "hashes", distinct(looks))
+        self._links = _sort(scratch / "links", self._link(pairs))
+        """(a hash << 32) + one that is near to it, ascending."""
+        self._first = scratch_array(scratch / "kept", len(self.hashes))
+        """The index of the first picture of each hash + 1, or 0; others differ from it in their longer hash."""
+        self._others: dict[int, array[int]] = defaultdict(lambda: array("q"))
+
+    def _link(self, pairs: np.ndarray) -> Iterator[np.ndarray]:
+        for part in chunks(pairs):
+            one, other = rank(part, self.hashes).astype(np.uint64).T
+            yield one << np.uint64(32) | other
+            yield other << np.uint64(32) | one
+
+    def add(self, index: int, look: int) -> None:
+        if self._first[look]:
+            self._others[look].append(index)
+        else:
+            self._first[look] = index + 1
+
+    def find(self, index: int, look: int) -> tuple[int, int] | None:
+        """(bits that differ, index) of the nearest."""
+        found: list[tuple[int, int]] = []
+        begin, end = np.searchsorted(self._links, np.array([look, look + 1], np.uint64) << np.uint64(32))
+        for near in (look, *(self._links[begin:end] & np.uint64(0xFFFFFFFF)).tolist()):
+            if self._first[near]:
+                there = np.array([int(self._first[near]) - 1, *self._others.get(near, ())])
+                there = there[_confirm(self._prints.hashes_256, index, there)]
+                bits = int(np.bitwise_count(self.hashes[look] ^ self.hashes[near]))
+                found += [(bits, int(first)) for first in there[:1]]
+        return min(found, default=None)
+
+
+def _confirm(hashes: np.ndarray, index: int, others: np.ndarray) -> np.ndarray:
+    """bool (n,): whether the longer hashes of a picture and of these others are near, or not known."""
+    mine, theirs = hashes[index], hashes[others]
+    differ = np.bitwise_count(mine ^ theirs).sum(1, dtype=np.int64)
+    near: np.ndarray = (differ <= NEAR_256) | ~theirs.any(1) | ~mine.any()
+    return near
+
+
+def _sort(path: Path, parts: Iterator[np.ndarray]) -> np.ndarray:
+    values = write_array(path, parts)
+    values.sort()
+    return values
