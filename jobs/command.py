@@ -57,7 +57,7 @@ class EngineOptions:
     engine: Engine = "ray"
     """Ray (this machine, or the cluster that RAY_ADDRESS names), or the local worker pool."""
     workers: int | None = None
-    """Workers; as many as the cores carry when not given."""
+    """The most workers there may be; as many as the cores carry when not given."""
     single_writer: bool = False
     """No other command writes at the same time: for object stores that cannot refuse to replace an object."""
 

@@ -77,11 +77,13 @@ def open_pool(stage: Stage, engine: Engine, workers: int | None, shards: int) ->
         from t2i_shards.pipeline.engine.local import LocalPool
 
         return LocalPool(stage, min(workers or len(os.sched_getaffinity(0)), shards))
-    from t2i_shards.pipeline.engine.nodes import count_slots
-    from t2i_shards.pipeline.engine.ray import RayPool
+    from t2i_shards.pipeline.engine.leases import LeasePool
+    from t2i_shards.pipeline.engine.nodes import count_slots, describe_needs
+    from t2i_shards.pipeline.engine.ray import RayCluster
 
     count_slots(stage)
-    return RayPool(stage, min(workers or shards, shards), asked=workers is not None)
+    most = min(workers or shards, shards)
+    return LeasePool(RayCluster(stage), most, workers is not None, describe_needs(stage.resources))
 
 
 def run(

@@ -23,7 +23,9 @@ class Running:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._begun = OrderedDict[int, float]()
+        self._begun: dict[int, float] = {}
+        self._single = OrderedDict[int, None]()
+        """Those in progress once, the longest first."""
         self._copies = Counter[int]()
         self._stale = Counter[int]()
         self._seconds, self._made = 0.0, 0
@@ -35,6 +37,10 @@ class Running:
         """A worker is given the shard, or a second copy of it."""
         self._begun.setdefault(shard, self._clock())
         self._copies[shard] += 1
+        if self._copies[shard] < COPIES:
+            self._single[shard] = None
+        else:
+            self._single.pop(shard, None)
 
     def end(self, shard: int, made: bool) -> bool:
         """A worker has returned the shard. False if that changes nothing: another copy was made before, or this
@@ -44,8 +50,10 @@ class Running:
             return False
         self._copies[shard] -= 1
         if not made and self._copies[shard]:
+            self._single[shard] = None
             return False
         begun = self._begun.pop(shard)
+        self._single.pop(shard, None)
         if left := self._copies.pop(shard):
             self._stale[shard] = left
         if made:
@@ -56,10 +64,6 @@ class Running:
         """The late shard that has been in progress longest and has no second copy yet."""
         if not self._made:
             return None
+        oldest = next(iter(self._single), None)
         late = self._clock() - max(LATE, SLOW * self._seconds / self._made)
-        for shard, begun in self._begun.items():
-            if begun > late:
-                return None
-            if self._copies[shard] < COPIES:
-                return shard
-        return None
+        return oldest if oldest is not None and self._begun[oldest] <= late else None

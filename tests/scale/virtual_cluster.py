@@ -5,25 +5,44 @@ from __future__ import annotations
 import heapq
 import random
 from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
-from t2i_shards.pipeline.engine.pool import IN_FLIGHT, Event
+from t2i_shards.pipeline.engine.agent import BATCH
+from t2i_shards.pipeline.engine.cluster import Lease, Message, NodeLost, Report, Started
+from t2i_shards.pipeline.engine.pool import Event
+from t2i_shards.pipeline.shards.receipt import Receipt
 from t2i_shards.pipeline.stages.stage import StageResult
 
-NEVER = float("inf")
+START = 8.0
+"""Seconds from the room for a worker to its first shard."""
+NOTICE = 25.0
+"""Seconds in which a cluster finds out that a node is gone."""
 
 
 @dataclass
-class Worker:
-    """speed: shards of the usual size per usual time. held: the shard at work first."""
+class Node:
+    """speed: shards of the usual size per usual time. free: room for further workers. at_work: worker -> shard."""
 
-    node: int
     speed: float
-    held: deque[int] = field(default_factory=deque)
+    free: int
+    workers: dict[int, float] = field(default_factory=dict)
+    idle: dict[int, None] = field(default_factory=dict)
+    waiting: deque[int] = field(default_factory=deque)
+    at_work: dict[int, int] = field(default_factory=dict)
+    events: list[Event] = field(default_factory=list)
+    reporting: bool = False
+    lost: bool = False
+
+
+def make_result(shard: int) -> StageResult:
+    digest = f"{shard * 31 % 97:064x}"
+    return StageResult({"toy": Receipt("toy", shard, 4000, 4000, 10**8, digest, digest, digest)})
 
 
 class VirtualCluster:
-    """A Pool. Every worker is where a real one would be: at a shard, with the next one in its hands, or idle.
+    """A Cluster whose workers are where real ones would be: starting, at a shard, or idle.
 
     seconds: that a usual worker needs for a shard; a third of the nodes are half as fast, of the workers 2 % eight
     times slower. A fifth of the nodes are there at first, the others come within ten minutes; a node lives half an
@@ -33,105 +52,130 @@ class VirtualCluster:
     def __init__(self, seed: int, nodes: int, per_node: int, seconds: float) -> None:
         self._rng, self._per_node, self._seconds = random.Random(seed), per_node, seconds
         self._now = 0.0
-        self._events: list[tuple[float, int, str, int]] = []
-        self._workers: dict[int, Worker] = {}
-        self._of_node: dict[int, list[int]] = {}
-        self._by_load: list[dict[int, None]] = [{} for _ in range(IN_FLIGHT)]
-        self._number = self._node = 0
-        self.committed: dict[int, int] = {}
+        self._coming: list[tuple[float, int, Callable[[], None]]] = []
+        self._number = 0
+        self._news: list[Message] = []
+        self._nodes: dict[str, Node] = {}
+        self._where: dict[int, str] = {}
+        self._pending: dict[int, None] = {}
+        self._rooms: dict[str, None] = {}
+        self.committed: dict[int, StageResult] = {}
         self.lost_nodes = 0
-        self._capacity_since, self._speed, self.capacity = 0.0, 0.0, 0.0
+        self.speeds: list[tuple[float, float]] = []
+        """(when, by how much the shards per usual time of all workers that there are rose)"""
         for index in range(nodes):
-            self._schedule(0.0 if index < nodes // 5 else self._rng.uniform(0, 600), "join", 0)
+            self._in(0.0 if index < nodes // 5 else self._rng.uniform(0, 600), self._join)
+        self._advance(0.0)
 
     def clock(self) -> float:
         return self._now
 
-    @property
-    def free(self) -> bool:
-        return any(self._by_load)
+    def count_slots(self) -> int:
+        return self._per_node * len(self._nodes)
 
-    @property
-    def idle(self) -> bool:
-        return bool(self._by_load[0])
+    def start(self, worker: int) -> None:
+        self._pending[worker] = None
+        self._place()
 
-    def submit(self, shard: int, careful: bool = False) -> None:
-        load = next(load for load, workers in enumerate(self._by_load) if workers)
-        number = next(iter(self._by_load[load]))
-        worker = self._workers[number]
-        del self._by_load[load][number]
-        if load + 1 < IN_FLIGHT:
-            self._by_load[load + 1][number] = None
-        worker.held.append(shard)
-        if load == 0:
-            self._work(number)
+    def stop(self, worker: int) -> None:
+        self._pending.pop(worker, None)
 
-    def wait(self) -> list[Event]:
-        """Advance to the next event, at most a second."""
-        until = self._now + 1.0
-        events: list[Event] = []
-        while self._events and self._events[0][0] <= until and not events:
-            self._pass(self._events[0][0])
-            _, _, what, number = heapq.heappop(self._events)
-            events = getattr(self, f"_{what}")(number)
-        if not events:
-            self._pass(until)
-        return events
+    def lease(self, node: str, shards: Lease) -> None:
+        there = self._nodes[node]
+        there.waiting.extend(shard for shard, _ in shards)
+        self._feed(node)
+
+    def wait(self, seconds: float) -> Sequence[Message]:
+        until = self._now + seconds
+        while self._coming and self._coming[0][0] <= until and not self._news:
+            self._advance(self._coming[0][0])
+        if not self._news:
+            self._now = until
+        news, self._news = self._news, []
+        return news
 
     def close(self) -> None:
-        self._pass(self._now)
+        pass
 
-    def _pass(self, now: float) -> None:
-        self.capacity += self._speed * (now - self._capacity_since)
-        self._now = self._capacity_since = now
-
-    def _schedule(self, at: float, what: str, number: int) -> None:
+    def _in(self, seconds: float, act: Callable[[], None]) -> None:
         self._number += 1
-        heapq.heappush(self._events, (at, self._number, what, number))
+        heapq.heappush(self._coming, (self._now + seconds, self._number, act))
 
-    def _join(self, _: int) -> list[Event]:
-        node = self._node = self._node + 1
-        slow = 0.5 if self._rng.random() < 1 / 3 else 1.0
-        self._of_node[node] = []
-        for _ in range(self._per_node):
-            self._number += 1
-            speed = slow / 8 if self._rng.random() < 0.02 else slow
-            self._workers[self._number] = Worker(node, speed)
-            self._of_node[node].append(self._number)
-            self._by_load[0][self._number] = None
-            self._speed += speed
+    def _advance(self, until: float) -> None:
+        """Let happen what happens till then."""
+        while self._coming and self._coming[0][0] <= until:
+            self._now, _, act = heapq.heappop(self._coming)
+            act()
+        self._now = until
+
+    def _join(self) -> None:
+        self._number += 1
+        name = f"node {self._number}"
+        self._nodes[name] = Node(0.5 if self._rng.random() < 1 / 3 else 1.0, self._per_node)
+        self._rooms[name] = None
+        self._place()
         if self._rng.random() < 0.7:
-            self._schedule(self._now + 1800 + self._rng.expovariate(1 / 3600), "leave", node)
-        return []
+            self._in(1800 + self._rng.expovariate(1 / 3600), partial(self._die, name))
 
-    def _leave(self, node: int) -> list[Event]:
-        """The node is gone, and with it what its workers were at."""
+    def _place(self) -> None:
+        """Start the workers that wait on the nodes that have room."""
+        while self._pending and self._rooms:
+            name, worker = next(iter(self._rooms)), next(iter(self._pending))
+            del self._pending[worker]
+            node = self._nodes[name]
+            node.free -= 1
+            if not node.free:
+                del self._rooms[name]
+            self._in(START * self._rng.uniform(0.5, 1.5), partial(self._rise, worker, name))
+
+    def _rise(self, worker: int, name: str) -> None:
+        node = self._nodes[name]
+        if node.lost:
+            return
+        node.workers[worker] = speed = node.speed / 8 if self._rng.random() < 0.02 else node.speed
+        node.idle[worker] = None
+        self.speeds.append((self._now, speed))
+        self._news.append(Started(worker, name))
+
+    def _die(self, name: str) -> None:
+        """The node is gone, and with it what its workers are at. The driver hears of it later."""
         self.lost_nodes += 1
-        back: list[Event] = []
-        for number in self._of_node.pop(node):
-            worker = self._workers.pop(number)
-            self._speed -= worker.speed
-            for workers in self._by_load:
-                workers.pop(number, None)
-            back += [Event(shard, None) for shard in worker.held]
-        self._schedule(self._now + 300, "join", 0)
-        return back
+        node = self._nodes[name]
+        node.lost = True
+        self._rooms.pop(name, None)
+        self.speeds.append((self._now, -sum(node.workers.values())))
+        self._in(NOTICE, partial(self._notice, name))
+        self._in(300, self._join)
 
-    def _work(self, number: int) -> None:
-        worker = self._workers[number]
-        seconds = self._seconds * self._rng.lognormvariate(0, 0.3) / worker.speed
-        self._schedule(self._now + seconds, "finish", number)
+    def _notice(self, name: str) -> None:
+        del self._nodes[name]
+        self._news.append(NodeLost(name))
 
-    def _finish(self, number: int) -> list[Event]:
-        worker = self._workers.get(number)
-        if worker is None:
-            return []
-        shard = worker.held.popleft()
-        load = len(worker.held)
-        if load + 1 < IN_FLIGHT:
-            self._by_load[load + 1].pop(number, None)
-        self._by_load[load][number] = None
-        if worker.held:
-            self._work(number)
-        self.committed.setdefault(shard, shard * 31 % 97)  # the first copy is the one that counts
-        return [Event(shard, StageResult())]
+    def _feed(self, name: str) -> None:
+        node = self._nodes[name]
+        while node.idle and node.waiting and not node.lost:
+            worker = next(iter(node.idle))
+            del node.idle[worker]
+            seconds = self._seconds * self._rng.lognormvariate(0, 0.3) / node.workers[worker]
+            self._in(seconds, partial(self._finish, worker, name, node.waiting.popleft()))
+
+    def _finish(self, worker: int, name: str, shard: int) -> None:
+        node = self._nodes.get(name)
+        if node is None or node.lost:
+            return
+        result = self.committed.setdefault(shard, make_result(shard))  # the first copy is the one that counts
+        node.events.append(Event(shard, result))
+        node.idle[worker] = None
+        self._feed(name)
+        if not node.waiting:
+            self._report(name)
+        elif not node.reporting:
+            node.reporting = True
+            self._in(BATCH, partial(self._report, name))
+
+    def _report(self, name: str) -> None:
+        node = self._nodes.get(name)
+        if node and node.events and not node.lost:
+            self._news.append(Report(name, node.events))
+            node.events = []
+            node.reporting = False

@@ -214,10 +214,11 @@ def test_a_submitted_job_finishes_on_two_nodes(cluster: Cluster, root: Path) -> 
     assert dataset.left(["color"]) == []
     assert len(dataset.receipts("color")) == 4
     assert [len(dataset.load("color", shard)) for shard in dataset.shards] == [2] * 4
-    # One worker for each of the two nodes, which have room for no more.
+    # Each of the two nodes has an agent, and room for one worker at a time.
     token = (Path(cluster.environment["HOME"]) / ".ray" / "auth_token").read_text()
     actors = cluster.ask("/api/v0/actors?detail=1", token)["data"]["result"]["result"]
-    assert len([actor for actor in actors if actor["class_name"] == "NodeWorker"]) == 2
+    agents = [actor["node_id"] for actor in actors if actor["class_name"] == "NodeAgent"]
+    assert len(agents) == len(set(agents)) == 2
     nodes = cluster.ask("/api/v0/nodes", token)["data"]["result"]["result"]
     assert [node["resources_total"]["CPU"] for node in nodes if node["state"] == "ALIVE"] == [1.0, 1.0]
     # .gitignore decides what goes up: the code, not the environment nor the runs.

@@ -113,7 +113,8 @@ def run_script(script: str, folder: Path) -> dict[str, Any]:
 FRACTIONS = """
 from t2i_shards.jobs.command import Summary, execute
 from t2i_shards.pipeline.engine.nodes import count_slots
-from t2i_shards.pipeline.engine.ray import RayPool
+from t2i_shards.pipeline.engine.leases import LeasePool
+from t2i_shards.pipeline.engine.ray import RayCluster
 import contextlib, io, pickle
 
 options = dict(include_dashboard=False, log_to_driver=False, object_store_memory=100_000_000)
@@ -125,7 +126,7 @@ said["made"] = sorted(made)
 said["bytes"] = max(len(pickle.dumps(m)) for m in made.values())
 said["notes"] = [json.loads(f.read_text().splitlines()[0]) for f in folder.glob("*.json")]
 
-pool = RayPool(Toy(Resources(cpus=1)), 1)
+pool = LeasePool(RayCluster(Toy(Resources(cpus=1))), 1)
 while not pool.free:
     pool.wait()
 said["in flight"] = 0
@@ -233,6 +234,16 @@ def test_a_stage_means_the_same_where_a_worker_stands(tmp_path: Path, monkeypatc
 
 NODE_LOST = """
 from ray.cluster_utils import Cluster
+from t2i_shards.pipeline.engine.leases import LeasePool
+from t2i_shards.pipeline.engine.ray import RayCluster
+from t2i_shards.pipeline.engine.run import drive
+
+leased = {}
+
+class Recorded(RayCluster):
+    def lease(self, node, shards):
+        leased.setdefault(node, set()).update(shard for shard, _ in shards)
+        super().lease(node, shards)
 
 small = dict(object_store_memory=100_000_000)
 cluster = Cluster(initialize_head=True, head_node_args=dict(num_cpus=1, include_dashboard=False, **small))
@@ -240,16 +251,22 @@ second = cluster.add_node(num_cpus=2, **small)
 ray.init(address=cluster.address, log_to_driver=False)
 stage = Toy(Resources(cpus=1), together=3, seconds=0.2)
 before = ray.cluster_resources()["CPU"]
+made, held = set(), set()
 
-def lose(shard, made, state={"done": 0}):
-    state["done"] += 1
-    if state["done"] == 6:
+def begun():
+    return {int(file.stem) for file in folder.glob("*.json")}
+
+def lose(shard, result):
+    made.add(shard)
+    lease = leased.get(second.node_id, set())
+    if not held and lease & made and lease - begun():
         cluster.remove_node(second, allow_graceful=False)
+        held.update(lease - made)
 
-outcome = run(stage, range(24), progress=lose)
+outcome = drive(LeasePool(Recorded(stage), 24), range(24), lose)
 notes = [json.loads(line) for f in folder.glob("*.json") for line in f.read_text().splitlines()]
 print(json.dumps({"cpus": before, "made": sorted(outcome.made), "set aside": outcome.quarantined,
-                  "charged": sum(outcome.attempts.values()), "worked": len(notes),
+                  "charged": sum(outcome.attempts.values()), "worked": len(notes), "held": len(held),
                   "nodes": len({note["node"] for note in notes})}))
 ray.shutdown()
 cluster.shutdown()
@@ -257,11 +274,12 @@ cluster.shutdown()
 
 
 @pytest.mark.soak
-def test_a_node_lost_mid_run_costs_only_its_shards_in_progress(tmp_path: Path) -> None:
+def test_a_node_lost_with_its_lease_half_done_charges_no_shard(tmp_path: Path) -> None:
     # Two of the three workers die with it, and the two started in their place find no room ever after.
     said = run_script(NODE_LOST, tmp_path)
     assert said["cpus"] == 3
     assert said["nodes"] == 2
+    assert said["held"] >= 1, "it had shards that were not made"
     assert said["made"] == list(range(24))
     assert said["set aside"] == {}
     assert said["charged"] == 0

@@ -1,0 +1,80 @@
+"""What runs on the nodes of a Ray cluster: the workers, and the agent that hands them the node's shards.
+
+The driver talks to one agent a node instead of to each worker, and an agent tells it of several shards at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import Any
+
+from t2i_shards.pipeline.engine.cluster import Lease
+from t2i_shards.pipeline.engine.pool import Event, Failure, Worker
+
+BATCH = 1.0
+"""Seconds that an agent gathers results before it reports them, as long as its workers have shards left."""
+
+GRACE = 5.0
+"""Seconds that an agent waits before it reports the death of a worker. Where the whole node is dying the agent
+dies as well, and the driver hears of a lost node instead."""
+
+
+class NodeWorker(Worker):
+    """A worker that knows on which node it is."""
+
+    def node(self) -> str:
+        import ray
+
+        node: str = ray.get_runtime_context().get_node_id()
+        return node
+
+
+class NodeAgent:
+    """An asynchronous actor: all its methods run in one event loop. grace: seconds, see GRACE."""
+
+    def __init__(self, grace: float) -> None:
+        self._grace = grace
+        self._waiting = asyncio.Queue[tuple[int, bool]]()
+        self._events: list[Event] = []
+        self._dead: list[int] = []
+        self._news, self._hungry = asyncio.Event(), asyncio.Event()
+        self._loops = set[asyncio.Task[None]]()
+
+    async def adopt(self, number: int, worker: Any) -> None:
+        """Have the worker take part. number: its name in the reports."""
+        self._loops.add(asyncio.create_task(self._feed(number, worker)))
+
+    async def lease(self, shards: Lease) -> None:
+        """Add shards to those that the workers are to do."""
+        self._hungry.clear()
+        for shard in shards:
+            self._waiting.put_nowait(shard)
+
+    async def report(self) -> tuple[list[Event], list[int]]:
+        """(what became of shards, numbers of dead workers) since the last report; waits until there is news."""
+        await self._news.wait()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._hungry.wait(), BATCH)
+        self._news.clear()
+        told = self._events, self._dead
+        self._events, self._dead = [], []
+        return told
+
+    async def _feed(self, number: int, worker: Any) -> None:
+        import ray
+
+        while True:
+            if self._waiting.empty():
+                self._hungry.set()
+            shard, careful = await self._waiting.get()
+            try:
+                result = await worker.run.remote(shard, careful)
+            except ray.exceptions.RayError as error:
+                await asyncio.sleep(self._grace)
+                result = Failure("death", f"the worker died ({type(error).__name__})")
+                self._dead.append(number)
+            self._events.append(Event(shard, result))
+            self._news.set()
+            if number in self._dead:
+                return

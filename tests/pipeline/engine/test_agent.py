@@ -1,0 +1,136 @@
+"""The agent of a node: workers take shards in turn, results are reported together, a death charges one shard."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from ray.exceptions import RayActorError
+
+from t2i_shards.pipeline.engine import agent
+from t2i_shards.pipeline.engine.agent import NodeAgent
+from t2i_shards.pipeline.engine.pool import Failure
+from t2i_shards.pipeline.stages.stage import StageResult
+
+
+class Hands:
+    """What an actor's handle looks like to the agent; a shard is done when the test says so."""
+
+    def __init__(self) -> None:
+        self.run = self
+        self.at: tuple[int, bool] | None = None
+        self._done: asyncio.Future[Any] = asyncio.Future()
+
+    async def remote(self, shard: int, careful: bool) -> Any:
+        assert self.at is None, "one at a time"
+        self.at = shard, careful
+        return await self._done
+
+    async def finish(self, died: bool = False) -> None:
+        assert self.at is not None
+        done, self._done, self.at = self._done, asyncio.Future(), None
+        done.set_exception(RayActorError()) if died else done.set_result(StageResult())
+        await breathe()
+
+
+async def breathe() -> None:
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+async def begin(workers: int, shards: int, grace: float = 0.0) -> tuple[NodeAgent, list[Hands]]:
+    node, hands = NodeAgent(grace), [Hands() for _ in range(workers)]
+    for number, worker in enumerate(hands):
+        await node.adopt(number, worker)
+    await breathe()
+    await node.lease([(shard, shard == 3) for shard in range(shards)])
+    await breathe()
+    return node, hands
+
+
+def run(test: Any) -> None:
+    asyncio.run(asyncio.wait_for(test, 60))
+
+
+def test_a_shard_is_given_to_one_worker_and_the_next_to_the_first_that_is_free() -> None:
+    async def test() -> None:
+        node, (one, two) = await begin(2, 4)
+        assert (one.at, two.at) == ((0, False), (1, False))
+        await two.finish()
+        assert (one.at, two.at) == ((0, False), (2, False))
+        await two.finish()
+        assert (one.at, two.at) == ((0, False), (3, True))
+        await one.finish()
+        await two.finish()
+        events, dead = await node.report()
+        assert ([event.shard for event in events], dead) == ([1, 2, 0, 3], [])
+
+    run(test())
+
+
+def test_results_are_gathered_while_there_is_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agent, "BATCH", 1e6)
+
+    async def test() -> None:
+        node, (one,) = await begin(1, 3)
+        report = asyncio.ensure_future(node.report())
+        await one.finish()
+        assert not report.done(), "a shard still waits"
+        await one.finish()
+        await one.finish()
+        assert [event.shard for event in (await report)[0]] == [0, 1, 2]
+        # None waits, so the driver hears of the next at once.
+        await node.lease([(4, False)])
+        await breathe()
+        report = asyncio.ensure_future(node.report())
+        await breathe()
+        assert not report.done()
+        await one.finish()
+        assert [event.shard for event in (await report)[0]] == [4]
+
+    run(test())
+
+
+def test_results_are_not_gathered_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agent, "BATCH", 0.01)
+
+    async def test() -> None:
+        node, (one,) = await begin(1, 3)
+        await one.finish()
+        assert [event.shard for event in (await node.report())[0]] == [0]
+
+    run(test())
+
+
+def test_a_death_charges_the_shard_at_work_and_leaves_the_others_to_other_workers() -> None:
+    async def test() -> None:
+        node, (one, two) = await begin(2, 3)
+        await one.finish(died=True)
+        await two.finish()
+        await two.finish()
+        events, dead = await node.report()
+        assert dead == [0]
+        assert {event.shard: event.result for event in events} == {
+            0: Failure("death", "the worker died (RayActorError)"),
+            1: StageResult(),
+            2: StageResult(),
+        }
+        await node.lease([(5, False)])
+        await breathe()
+        assert (one.at, two.at) == (None, (5, False)), "the dead one is given nothing"
+
+    run(test())
+
+
+def test_a_death_is_told_only_when_the_node_has_outlived_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agent, "BATCH", 0.0)
+
+    async def test() -> None:
+        node, (one, _) = await begin(2, 2, grace=1e6)
+        await one.finish(died=True)
+        report = asyncio.ensure_future(node.report())
+        await breathe()
+        assert not report.done()
+
+    run(test())
