@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from PIL import Image
 
 from t2i_shards.extractors.maps.coco_classes import COCO_STUFF, PANOPTIC_IDS, PANOPTIC_TO_VALUE
 from t2i_shards.pipeline.scenes import render
+from t2i_shards.pipeline.sources.coco.annotations import annotation_file
+from t2i_shards.pipeline.sources.coco.source import CocoSource
 
 SPLIT = "val2017"
 LICENCES = [
@@ -222,3 +225,17 @@ def write_zip(path: Path, files: dict[str, bytes]) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         for name, data in files.items():
             archive.writestr(name, data)
+
+
+def rows_of(coco: Path, **options: Any) -> tuple[list[Any], Counter[str]]:
+    """(the rows of a plan, why pictures were left out)"""
+    left_out = Counter[str]()
+    return list(CocoSource(str(coco), SPLIT, **options).rows(left_out)), left_out
+
+
+def edit(coco: Path, kind: str, change: Callable[[dict[str, Any]], Any]) -> None:
+    """Change the record of an annotation file in place."""
+    path = annotation_file(coco, kind, SPLIT)
+    record = json.loads(path.read_text())
+    change(record)
+    path.write_text(json.dumps(record))

@@ -1,12 +1,9 @@
-"""One pass over a shard: shared pictures, work side by side that changes no byte, and memory that runs out."""
+"""One pass over a shard: shared pictures, work on several threads that changes no byte."""
 
 from __future__ import annotations
 
-import copy
-import logging
 import threading
 import time
-import weakref
 from pathlib import Path
 from typing import Any
 
@@ -20,92 +17,23 @@ from t2i_shards.extractors.maps.formats import Grey
 from t2i_shards.extractors.registry import EXTRACTORS
 from t2i_shards.extractors.weights.file import WeightsDamaged
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
-from t2i_shards.pipeline.errors import BrokenStage, IncompleteError, RequestError
+from t2i_shards.pipeline.errors import BrokenStage, RequestError
 from t2i_shards.pipeline.image.stored import Picture, decode_rgb
 from t2i_shards.pipeline.shards.sample import Sample
-from t2i_shards.pipeline.stages import Extract, plan_extract
+from t2i_shards.pipeline.stages import plan_extract
 from tests.faults.toys import Pictures, Toy, make_images
-
-COUNT, SHARD = 22, 11
-
-
-class Unencodable(Grey):
-    """Fails on pictures that the map says are cursed."""
-
-    def encode(self, condition_map: np.ndarray) -> dict[str, bytes]:
-        if condition_map.min() >= 250:
-            raise OverflowError("cannot be encoded")
-        return super().encode(condition_map)
-
-
-class Other(Toy):
-    """The red channel, by a format that fails on cursed pictures."""
-
-    condition = "other"
-    format = Unencodable("other.png", "grey", channels=1)
-
-    def __call__(self, given: np.ndarray | Batch) -> list[np.ndarray]:
-        assert isinstance(given, Batch)
-        return [picture[:, :, 0].copy() for picture in given.pictures]
-
-
-class Held:
-    """What a network takes of the memory: it holds itself, as graphs of a network may."""
-
-    def __init__(self) -> None:
-        self.itself = self
-
-
-class Hungry(Toy):
-    """Has memory for `most` pictures at once, and notes how many it was given, and whether it was let go of."""
-
-    condition = "hungry"
-    format = Grey("hungry.png", "grey", channels=1)
-    most = 3
-    error: Exception = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
-    given: list[int]
-    limits: list[int | None]
-    held: list[weakref.ref[Held]]
-    let_go = True
-
-    def __call__(self, given: np.ndarray | Batch) -> list[np.ndarray]:
-        Hungry.given.append(len(given))
-        Hungry.limits.append(given.limit if isinstance(given, Batch) else None)
-        Hungry.let_go &= all(held() is None for held in Hungry.held)
-        if len(given) > self.most:
-            held = Held()
-            Hungry.held.append(weakref.ref(held))
-            raise copy.copy(self.error)
-        return super().__call__(given)
+from tests.pipeline.stages.toys import COUNT, SHARD, Other, Unencodable, extract
 
 
 @pytest.fixture(autouse=True)
 def registered(toy: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(EXTRACTORS, "other", {"default": f"{__name__}:Other", "raises": f"{__name__}:Other"})
-    monkeypatch.setitem(EXTRACTORS, "hungry", {"default": f"{__name__}:Hungry"})
-    Hungry.given, Hungry.limits, Hungry.held, Hungry.let_go = [], [], [], True
+    other = "tests.pipeline.stages.toys:Other"
+    monkeypatch.setitem(EXTRACTORS, "other", {"default": other, "raises": other})
 
 
 @pytest.fixture
 def dataset(tmp_path: Path) -> Dataset:
     return make_images(tmp_path / "root", Pictures(COUNT, cursed=(4, 17)), SHARD)
-
-
-def extract(dataset: Dataset, names: list[str], ahead: int = 2, **options: Any) -> Extract:
-    stage = plan_extract(dataset, names, **options)
-    stage.ahead = ahead
-    stage.setup()
-    for shard in dataset.shards:
-        stage(shard)
-    return stage
-
-
-def column(dataset: Dataset, name: str) -> list[tuple[str, dict[str, bytes]]]:
-    return [
-        (sample.key, {name: bytes(data) for name, data in sample.members.items()})
-        for shard in dataset.shards
-        for sample in dataset.load(name, shard)
-    ]
 
 
 def test_concurrent_and_sequential_extraction_give_the_same(dataset: Dataset, tmp_path: Path) -> None:
@@ -238,65 +166,6 @@ def test_a_success_resets_the_count_of_failures(tmp_path: Path) -> None:
     stage = plan_extract(dataset, ["other"])
     stage.setup()
     assert stage(0).receipts["other"].samples == 1
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
-        RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory"),
-        MemoryError(),
-    ],
-    ids=["gpu", "cpu", "python"],
-)
-def test_out_of_memory_halves_the_batch_and_gives_the_same(
-    error: Exception, dataset: Dataset, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(Hungry, "error", error)
-    with caplog.at_level(logging.WARNING):
-        stage = extract(dataset, ["hungry", "toy"], batch=8)
-    hungry, toy = column(dataset, "hungry"), column(dataset, "toy")
-    assert [(key, members["hungry.png"]) for key, members in hungry] == [
-        (key, members["toy.png"]) for key, members in toy
-    ]
-    assert len(hungry) == COUNT
-    assert Hungry.let_go
-    # 8 pictures, 4, 2; it stays at that and is told once each time.
-    assert stage.limits == {"hungry": 2, "toy": None}
-    assert set(Hungry.limits) == {None, 4, 2}  # which a network on a GPU keeps to as well
-    too_many = [count for count in Hungry.given if count > Hungry.most]
-    assert len(too_many) == 2
-    assert all(count <= 2 for count in Hungry.given[Hungry.given.index(too_many[-1]) + 1 :])
-    assert [record.message for record in caplog.records] == [
-        "hungry: out of memory, from now on at most 4 at once",
-        "hungry: out of memory, from now on at most 2 at once",
-    ]
-
-
-def test_an_error_does_not_hold_the_pictures(dataset: Dataset) -> None:
-    """It waits in the queue to the encoders, and what its frames held would wait with it."""
-    stage = plan_extract(dataset, ["toy"], variant="raises")
-    stage.setup()
-    batch = Batch(np.full((1, 64, 64, 3), 255, np.uint8))
-    there = weakref.ref(batch)
-    (error,) = stage._maps("toy", batch, 1)
-    del batch
-    assert isinstance(error, ValueError)
-    assert there() is None
-
-
-def test_out_of_memory_with_a_single_picture_is_an_error_and_drops_nothing(
-    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Hungry, "most", 0)
-    stage = plan_extract(dataset, ["hungry"])
-    stage.setup()
-    with pytest.raises(
-        IncompleteError,
-        match=r"^hungry: out of memory on cpu with a single picture of \d+x64: OutOfMemoryError: CUDA [^\n]*$",
-    ):
-        stage(0)
-    assert dataset.done("hungry") == set()
 
 
 @pytest.mark.parametrize("error", [DeviceUnavailable("no GPU here"), WeightsDamaged("other bytes")])

@@ -1,4 +1,4 @@
-"""Datasets on disk: pictures, and a toy column that lacks two of them."""
+"""Datasets on disk: pictures, and a toy column that lacks two of them; and a store with a cache before it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 
 from t2i_shards.extractors.registry import EXTRACTORS
 from tests.faults.toys import Pictures, extract_here, make_images
+from tests.pipeline.stream.cached import Far
 
 SHARDS, SHARD_SIZE = 23, 3
 
@@ -27,3 +28,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def small(tmp_path: Path, toy: str) -> Path:
     extract_here(make_images(tmp_path / "root", Pictures(6), 3))
     return tmp_path / "root"
+
+
+@pytest.fixture
+def far(tmp_path: Path) -> Far:
+    return Far(tmp_path)

@@ -1,83 +1,23 @@
-"""The cache: bounded, shared by the processes of a machine, and never believed."""
+"""The cache: bounded, and never believed."""
 
 from __future__ import annotations
 
 import builtins
 import errno
 import pickle
-import signal
-import subprocess
-import sys
-import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import pytest
 
-from t2i_shards.pipeline.dataset.dataset import IMAGES
 from t2i_shards.pipeline.errors import DamagedShard, RequestError
-from t2i_shards.pipeline.shards.commit import commit_samples, tar_path
 from t2i_shards.pipeline.shards.folder_store import FolderStore
-from t2i_shards.pipeline.shards.receipt import Receipt
-from t2i_shards.pipeline.shards.sample import Sample
 from t2i_shards.pipeline.shards.store import open_store
 from t2i_shards.pipeline.stream import open_stream
-from t2i_shards.pipeline.stream.cache import ShardCache
-from t2i_shards.pipeline.stream.index import Vouched
-from t2i_shards.pipeline.stream.verified import VerifiedShard
 from tests.faults.toys import Pictures, make_images
-from tests.pipeline.stream.toys import Origin, name, send
-
-Processes: TypeAlias = list[subprocess.Popen[str]]
-CHECKOUT = Path(__file__).parents[3]
-SHARDS = 6
-
-
-class Far:
-    """An origin with shards of one size, and a cache that holds three of them."""
-
-    def __init__(self, folder: Path) -> None:
-        self.origin = Origin(folder / "origin", folder / "log")
-        self.receipts = [
-            commit_samples(self.origin, samples_of(shard), column="images", shard=shard, planned=2, recipe="")
-            for shard in range(SHARDS)
-        ]
-        self.size = self.receipts[0].bytes
-        assert {receipt.bytes for receipt in self.receipts} == {self.size}
-        self.folder = folder / "cache"
-        self.cache = ShardCache(self.origin, self.folder, 3 * self.size)
-        self.vouched = [vouched_of(receipt) for receipt in self.receipts]
-
-    def cached(self) -> set[int]:
-        """The shards whose files are there, after the sum of all files was held against the bound."""
-        assert sum(path.stat().st_size for path in self.folder.glob("*.*")) <= 3 * self.size
-        return {shard for shard in range(SHARDS) if self.file(shard).exists()}
-
-    def file(self, shard: int) -> Path:
-        return self.folder / f"{self.receipts[shard].sha256}.tar"
-
-    def loads(self) -> list[int]:
-        return [int(path[7:13]) for path in self.origin.loads()]
-
-
-def vouched_of(receipt: Receipt) -> Vouched:
-    return Vouched(tar_path(IMAGES, receipt.shard), receipt.bytes, receipt.sha256, receipt.samples)
-
-
-def read(shard: VerifiedShard) -> list[Sample]:
-    """All samples of a shard."""
-    return [Sample(e.key, {m.name: shard.read(m) for m in e.parts}) for e in shard.entries]
-
-
-def samples_of(shard: int) -> list[Sample]:
-    return [Sample(f"k{shard}{i}", {"jpg": bytes([shard, i]) * 5000}) for i in range(2)]
-
-
-@pytest.fixture
-def far(tmp_path: Path) -> Far:
-    return Far(tmp_path)
+from tests.pipeline.stream.cached import Far, damage, read, samples_of
+from tests.pipeline.stream.toys import name, send
 
 
 def test_what_was_fetched_is_not_fetched_again(far: Far) -> None:
@@ -120,12 +60,6 @@ def test_files_in_use_stay_and_shards_without_room_bypass_the_cache(
     assert 0 not in far.cached()
 
 
-def damage(path: Path) -> None:
-    data = bytearray(path.read_bytes())
-    data[700] ^= 1
-    path.write_bytes(data)
-
-
 def test_a_damaged_copy_is_noticed_and_fetched_again(far: Far, caplog: pytest.LogCaptureFixture) -> None:
     far.cache.open(far.vouched[0])
     damage(far.file(0))
@@ -165,113 +99,6 @@ def test_what_a_dead_process_left_half_written_is_swept(far: Far) -> None:
         assert read(far.cache.open(far.vouched[shard])) == samples_of(shard)
     assert far.cached() == {0, 1, 2}
     assert list(far.folder.glob("*.part")) == []
-
-
-# A process that loads shard 0 and says when; with a gate, the origin answers when that file is there.
-LOADER = """
-import os, sys, time
-from pathlib import Path
-from t2i_shards.pipeline.shards.receipt import Receipt
-from t2i_shards.pipeline.stream.cache import ShardCache
-from t2i_shards.pipeline.stream.index import Vouched
-from tests.pipeline.stream.toys import Origin
-
-folder, gate, child = Path(sys.argv[1]), Path(sys.argv[2]), len(sys.argv) > 3
-
-class Gated(Origin):
-    def load(self, path):
-        data = super().load(path)
-        if child and os.fork() == 0:
-            sys.stdin.read()  # as a loader's worker, for as long as its parent
-            os._exit(0)
-        while not gate.exists():
-            time.sleep(0.01)
-        return data
-
-receipt = Receipt.decode((folder / "origin/images/000000.json").read_bytes(), "")
-shard = Vouched("images/000000.tar", receipt.bytes, receipt.sha256, receipt.samples)
-cache = ShardCache(Gated(folder / "origin", folder / "log"), folder / "cache", 3 * receipt.bytes)
-print("begins", flush=True)
-opened = cache.open(shard)
-print(opened.entries[1].key, flush=True)
-sys.stdin.read()
-"""
-
-
-@pytest.fixture
-def processes() -> Iterator[Processes]:
-    started: Processes = []
-    yield started
-    for process in started:
-        process.kill()
-        process.communicate()
-
-
-def load_elsewhere(far: Far, gate: Path, processes: Processes, *more: str) -> subprocess.Popen[str]:
-    """Another process that begins to load shard 0."""
-    command = [sys.executable, "-c", LOADER, str(far.origin.log.parent), str(gate), *more]
-    pipe = subprocess.PIPE
-    processes.append(subprocess.Popen(command, cwd=CHECKOUT, stdin=pipe, stdout=pipe, text=True))
-    assert read_line(processes[-1]) == "begins"
-    return processes[-1]
-
-
-def read_line(process: subprocess.Popen[str]) -> str:
-    """What it says next; nothing once it is dead, as it is when it hangs for minutes."""
-    assert process.stdout is not None
-    ends = threading.Timer(300, process.kill)
-    ends.start()
-    line = process.stdout.readline().strip()
-    ends.cancel()
-    return line
-
-
-def await_load(far: Far) -> None:
-    limit = time.monotonic() + 600
-    while not far.loads():
-        assert time.monotonic() < limit, "nobody began to fetch"
-        time.sleep(0.01)
-
-
-def test_one_process_fetches_and_the_others_wait(far: Far, tmp_path: Path, processes: Processes) -> None:
-    gate = tmp_path / "gate"
-    loaders = [load_elsewhere(far, gate, processes) for _ in range(3)]
-    await_load(far)
-    gate.touch()
-    assert [read_line(loader) for loader in loaders] == ["k01"] * 3
-    assert far.loads() == [0]
-
-
-def test_the_death_of_the_fetching_process_blocks_no_other(far: Far, tmp_path: Path, processes: Processes) -> None:
-    dies = load_elsewhere(far, tmp_path / "never", processes)
-    await_load(far)
-    waits = load_elsewhere(far, tmp_path, processes)  # its gate is open
-    dies.send_signal(signal.SIGKILL)
-    assert read_line(waits) == "k01"
-    assert far.loads() == [0, 0]
-
-
-def test_files_that_another_process_uses_stay(far: Far, tmp_path: Path, processes: Processes) -> None:
-    user = load_elsewhere(far, tmp_path, processes)
-    assert read_line(user) == "k01"
-    for shard in (1, 2, 3, 4):
-        far.cache.open(far.vouched[shard])
-        assert 0 in far.cached()
-    user.kill()
-    user.wait()
-    for shard in (5, 1):
-        far.cache.open(far.vouched[shard])
-    assert 0 not in far.cached()
-
-
-def test_a_child_that_was_forked_meanwhile_keeps_no_lock(far: Far, tmp_path: Path, processes: Processes) -> None:
-    """A loader forks its workers whenever it likes; they live on with all that was open then."""
-    parent = load_elsewhere(far, tmp_path, processes, "child")
-    assert read_line(parent) == "k01"
-    far.file(0).unlink()
-    other = load_elsewhere(far, tmp_path, processes)
-    assert read_line(other) == "k01"
-    assert far.loads() == [0, 0]
 
 
 def test_a_stream_from_s3_comes_by_the_cache(bucket: str, tmp_path: Path) -> None:
