@@ -69,12 +69,13 @@ class StableDiffusion:
 
     @property
     def device(self) -> torch.device:
-        device: torch.device = self.unet.device
+        """Of the first parameter: diffusers' `unet.device` walks all modules, and a step asks several times."""
+        device: torch.device = next(self.unet.parameters()).device
         return device
 
     @property
     def dtype(self) -> torch.dtype:
-        dtype: torch.dtype = self.unet.dtype
+        dtype: torch.dtype = next(self.unet.parameters()).dtype
         return dtype
 
     def latent_shape(self, size: int) -> tuple[int, int, int]:

@@ -27,6 +27,10 @@ from t2i_shards.pipeline.stream.locks import locked
 
 BOUND = 256 << 20
 """Bytes of all indexes; one of a thousand samples in five columns has about 200 kB."""
+MOST = 4096
+"""Indexes at most. Small shards, of which there may be more, are quickly verified again."""
+TRIM_EVERY = 32
+"""One save in so many looks at all indexes, so that opening a shard does not cost more the more there are."""
 _ENTRIES = msgspec.msgpack.Decoder(list[Entry])
 
 
@@ -102,15 +106,16 @@ def _load(path: Path) -> list[Entry] | None:
 def _save(path: Path, entries: Sequence[Entry]) -> None:
     with suppress(OSError):
         write_file(path, msgspec.msgpack.encode(entries))
-        _trim(path.parent)
+        if int(path.stem[:8], 16) % TRIM_EVERY == 0:  # the name is a digest
+            _trim(path.parent)
 
 
 def _trim(folder: Path) -> None:
-    """Remove the indexes that were used longest ago, down to the bound."""
-    found = [(file.stat().st_mtime_ns, file.stat().st_size, file) for file in folder.glob("*.index")]
+    """Remove the indexes that were used longest ago, down to the bounds."""
+    found = sorted((file.stat().st_mtime_ns, file.stat().st_size, file) for file in folder.glob("*.index"))
     excess = sum(size for _, size, _ in found) - BOUND
-    for _, size, file in sorted(found):
-        if excess <= 0:
+    for place, (_, size, file) in enumerate(found):
+        if excess <= 0 and len(found) - place <= MOST:
             break
         file.unlink(missing_ok=True)
         excess -= size

@@ -143,16 +143,40 @@ def test_without_a_shared_folder_each_process_verifies(root: Path, machine: Path
     assert read_whole == [TAR, TAR]
 
 
-def test_indexes_are_bounded(root: Path, machine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def many(tmp_path: Path) -> str:
+    """A dataset of twelve shards."""
     make_images(tmp_path / "many", Pictures(24), 2)
+    return str(tmp_path / "many")
+
+
+def test_indexes_are_bounded(root: Path, many: str, machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verified, "TRIM_EVERY", 1)
     keys(open_stream(str(root), []))
     (index,) = machine.glob("*.index")
     bound = 2 * index.stat().st_size
     monkeypatch.setattr(verified, "BOUND", bound)
-    assert len(keys(open_stream(str(tmp_path / "many"), []))) == 24
+    assert len(keys(open_stream(many, []))) == 24
     left = [file.stat().st_size for file in machine.glob("*.*")]
     assert 2 <= len(left) < 12
     assert sum(left) <= bound
+
+
+def test_the_number_of_indexes_is_bounded(many: str, machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verified, "TRIM_EVERY", 1)
+    monkeypatch.setattr(verified, "MOST", 5)
+    assert len(keys(open_stream(many, []))) == 24
+    assert len(list(machine.glob("*.*"))) == 5
+
+
+def test_opening_a_shard_does_not_look_at_all_indexes(
+    many: str, machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With tens of thousands of them that took most of a second for each shard."""
+    looks: list[Path] = []
+    monkeypatch.setattr(verified, "_trim", looks.append)
+    assert len(keys(open_stream(many, []))) == 24
+    assert len(looks) < 12
 
 
 READER = """
