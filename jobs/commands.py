@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from difflib import get_close_matches
 from types import NoneType, UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 import tyro
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, OmitSubcommandPrefixes, subcommand
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from t2i_shards.jobs.command import Command
+from t2i_shards.jobs.config_file import add_config, take_config
 from t2i_shards.jobs.convert_adapter import ConvertAdapterCommand
 from t2i_shards.jobs.demo import DemoCommand
 from t2i_shards.jobs.evaluate import EvaluateCommand
@@ -71,6 +72,22 @@ Commands = (
 )
 
 
+def _find_kind(arguments: Sequence[str]) -> tuple[str, type[Any]] | None:
+    """Name of the command that the first words ask for, such as "ingest folder", and its dataclass; or None."""
+    commands: Any = Commands
+    words: list[str] = []
+    for word in arguments:
+        known = {get_args(command)[1].name: get_args(command)[0] for command in get_args(commands)}
+        if word not in known:
+            return None
+        words.append(word)
+        (only, *more) = fields(known[word])
+        commands = get_type_hints(known[word], include_extras=True)[only.name]
+        if more or get_origin(commands) not in (Union, UnionType):
+            return " ".join(words), known[word]
+    return None
+
+
 def _refuse_unknown_word(arguments: Sequence[str]) -> None:
     """RequestError for a first word that is no command, with the one that was probably meant."""
     words = [get_args(command)[1].name for command in get_args(Commands)]
@@ -105,12 +122,19 @@ def parse_command(arguments: Sequence[str]) -> Command:
     Raises RequestError where an option's own rule, or one of all options, says so.
     """
     _refuse_unknown_word(arguments)
+    file, arguments = take_config(arguments)
+    found = _find_kind(arguments) if file else None
+    if file and found:
+        name, kind = found
+        after = len(name.split())
+        arguments = [*arguments[:after], *add_config(file, name, kind, arguments[after:])]
     with _REGISTRY:
         command = tyro.cli(
             Commands,  # type: ignore[arg-type]
             prog="t2i-shards",
             description="Pictures into WebDataset shards with T2I-Adapter conditions, and adapters trained from "
-            "them. With -v anywhere, a fault of the program prints its traceback.",
+            "them. With -v anywhere, a fault of the program prints its traceback. --config FILE takes options "
+            "from a file.",
             args=list(arguments),
             config=(OmitArgPrefixes, OmitSubcommandPrefixes, FlagCreatePairsOff),
         )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import tyro
 
 from t2i_shards.adapters.options import Unnamed
 from t2i_shards.jobs.command import EngineOptions, Summary
-from t2i_shards.jobs.ingest_flow import After, IngestOptions, ingest, refuse_inside
+from t2i_shards.jobs.ingest_flow import After, IngestOptions, ingest, keep_request, refuse_inside
 from t2i_shards.pipeline.download.shard import MIN_YIELD, Downloads, check_yield
 from t2i_shards.pipeline.image.geometry import Geometry
 from t2i_shards.pipeline.sources.coco.source import CocoSource
@@ -27,25 +27,40 @@ class _Ingest:
     options: Unnamed[IngestOptions]
     geometry: Geometry = field(default_factory=Geometry)
     engine: EngineOptions = field(default_factory=EngineOptions)
+    name: ClassVar[str]
 
     @property
     def json(self) -> bool:
         return self.options.json
+
+    def run(self) -> Summary:
+        summary = self.ingest()
+        if summary.record["made"]:  # what is done is left as it is, where nothing may be written too
+            keep_request(self.options.out, f"ingest {self.name}", self)
+        return summary
+
+    def ingest(self) -> Summary:
+        """Make what is not there yet."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True, kw_only=True)
 class IngestScenes(_Ingest):
     """Procedural, captioned scenes with exact ground truth (--truth depth seg keypose sketch)."""
 
+    name = "scenes"
+
     source: ScenesSource = field(default_factory=ScenesSource)
 
-    def run(self) -> Summary:
+    def ingest(self) -> Summary:
         return ingest(self.source, self.geometry, self.options, self.engine)
 
 
 @dataclass(frozen=True, kw_only=True)
 class IngestFolder(_Ingest):
     """Pictures below a folder, with captions from text files, its metadata or their names, or without any."""
+
+    name = "folder"
 
     folder: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="FOLDER")]
     """Where the pictures are: a folder, or a URL such as s3://bucket/prefix."""
@@ -61,7 +76,7 @@ class IngestFolder(_Ingest):
     add_new: bool = False
     """When every shard is done, plan the pictures that came into the folder since."""
 
-    def run(self) -> Summary:
+    def ingest(self) -> Summary:
         check_yield(self.min_yield)
         source = FolderSource(self.folder, captions=self.captions, caption_extension=self.caption_extension)
         after = After(self.retry_failed, self.add_new, self.min_yield, source.folder)
@@ -71,6 +86,8 @@ class IngestFolder(_Ingest):
 @dataclass(frozen=True, kw_only=True)
 class IngestTars(_Ingest):
     """WebDataset shards of others, such as img2dataset's output: their pictures, captions and JSON."""
+
+    name = "tars"
 
     tars: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="PATTERN")]
     """The tars: a glob in quotes, a folder, or one file, here or at a URL such as hf://datasets/user/name/*.tar."""
@@ -86,7 +103,7 @@ class IngestTars(_Ingest):
     retry_failed: bool = False
     """When every shard is done, try the rows again whose tar was missing and is there now."""
 
-    def run(self) -> Summary:
+    def ingest(self) -> Summary:
         check_yield(self.min_yield)
         refuse_inside(self.options.out, self.tars)
         source = TarsSource(
@@ -101,6 +118,8 @@ class IngestTars(_Ingest):
 class IngestTable(_Ingest):
     """A table of captions with pictures, their paths or URLs: parquet as `datasets` writes it, CSV, TSV, JSONL."""
 
+    name = "table"
+
     table: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="PATTERN")]
     """The tables: a glob in quotes, a folder, or one file, here or at a URL such as hf://datasets/user/name."""
     image_column: str | None = None
@@ -114,7 +133,7 @@ class IngestTable(_Ingest):
     """When every shard is done, try the rows again whose picture was missing and is there now, or whose download
     failed in a way that may pass."""
 
-    def run(self) -> Summary:
+    def ingest(self) -> Summary:
         refuse_inside(self.options.out, self.table)
         after = After(self.retry_failed, min_yield=self.downloads.min_yield)
         if self.url_column is None and not (self.image_column is None and names_urls_alone(self.table)):
@@ -134,6 +153,8 @@ class IngestTable(_Ingest):
 class IngestCoco(_Ingest):
     """COCO 2017 in the official layout, with its annotations as exact columns (--truth seg keypose)."""
 
+    name = "coco"
+
     coco: str
     """The folder that holds COCO: annotations/, and the pictures as train2017/ or train2017.zip."""
     split: str = "train2017"
@@ -147,7 +168,7 @@ class IngestCoco(_Ingest):
     """When every shard is done, try the rows again that were missing and are there now, or whose download failed
     in a way that may pass."""
 
-    def run(self) -> Summary:
+    def ingest(self) -> Summary:
         source = CocoSource(
             self.coco,
             self.split,
@@ -164,10 +185,12 @@ class IngestCoco(_Ingest):
 class IngestLaion(_Ingest):
     """Pictures of the web by URL and caption, from the metadata of LAION-Aesthetics and its kin."""
 
+    name = "laion"
+
     source: LaionSource
     retry_failed: bool = False
     """When every shard is done, try the rows again that failed in a way that may pass, in supplementary shards."""
 
-    def run(self) -> Summary:
+    def ingest(self) -> Summary:
         after = After(self.retry_failed, min_yield=self.source.downloads.min_yield)
         return ingest(self.source, self.geometry, self.options, self.engine, after)

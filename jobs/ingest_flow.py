@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from t2i_shards.adapters.config_file import NAME, render_config
 from t2i_shards.jobs.command import EngineOptions, Summary, list_counts, summarise
 from t2i_shards.jobs.progress import show_planning, show_progress
 from t2i_shards.jobs.roll_up import roll_up
@@ -81,6 +82,15 @@ def ingest(
         summary = _gate(filled.dataset, summary, after.min_yield, after.where)
     summary = _tell_counts(filled.dataset, summary)
     return _mark(filled, summary, options.near) if filled.whole else summary
+
+
+HOW = ("out", "json", "engine", "workers", "single-writer", "retry-failed", "add-new", "dry-run")
+"""Flags that decide nothing of what is in the dataset, which is the same wherever and however it is made."""
+
+
+def keep_request(root: str, command: str, request: Any) -> None:
+    """ROOT/config.toml: what the dataset was asked for when it was begun, for --config."""
+    open_store(root).create_bytes(NAME, render_config(command, request, without=HOW))
 
 
 def _plan_new(dataset: Dataset, source: Source) -> bool:

@@ -1,0 +1,58 @@
+"""Files of options in TOML: `name = value` for each flag, without its dashes."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from t2i_shards.adapters.flags import list_flags
+from t2i_shards.extractors.regular import read_regular
+from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.plain import hide_secrets
+
+NAME = "config.toml"
+COMMAND = "command"
+"""Key that names the command that a file is for."""
+
+
+def render_config(command: str, options: Any, without: Collection[str] = ()) -> bytes:
+    """The file with which `t2i-shards COMMAND --config FILE` makes the same request again, defaults included.
+
+    without: names of flags that are left out, as are options that have no value, and the secrets of URLs.
+    """
+    values = {flag.name: (flag.read(options), flag.default) for flag in list_flags(type(options))}
+    given = {
+        name: value
+        for name, (value, default) in values.items()
+        if name not in without and value is not None and (value != () or default)
+    }
+    lines = [
+        f"# t2i-shards {command} --config FILE makes this request again; flags override what is here.",
+        *(f"{name} = {_render(value)}" for name, value in {COMMAND: command, **given}.items()),
+    ]
+    return ("\n".join(lines) + "\n").encode("utf-8", "surrogateescape")
+
+
+def read_config(path: Path) -> Mapping[str, Any]:
+    """Name -> value: a text, a number, a truth value or a list of them. Raises RequestError."""
+    try:
+        found = tomllib.loads(read_regular(path).decode("utf-8", "surrogateescape"))
+    except (OSError, tomllib.TOMLDecodeError, RecursionError) as error:
+        raise RequestError(f"--config {path} cannot be read: {error}") from None
+    for name, value in found.items():
+        several = value if isinstance(value, list) else [value]
+        if not all(isinstance(each, (str, int, float)) for each in several):
+            raise RequestError(f"--config {path}: {name} must be a text, a number, true, false, or a list of them")
+    return found
+
+
+def _render(value: Any) -> str:
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_render, value))}]"
+    if isinstance(value, bool | int | float):
+        return json.dumps(value)
+    # A string of JSON is one of TOML, but for a sign that TOML wants escaped.
+    return json.dumps(hide_secrets(str(value)), ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -1,0 +1,70 @@
+"""The flags of a request, as the fields of its dataclasses define them for tyro."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
+
+import tyro
+
+POSITIONAL = get_args(tyro.conf.Positional[int])[1]
+
+
+@dataclass(frozen=True)
+class Flag:
+    """One option. name: without dashes in front, such as "micro-batch". aliases: its other names.
+
+    path: the attributes that lead to it from the request. default: its value when it is not given. several: it
+    takes any number of values. positional: its value is given without its name.
+    """
+
+    name: str
+    path: tuple[str, ...]
+    default: Any
+    aliases: tuple[str, ...] = ()
+    several: bool = False
+    positional: bool = False
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (self.name, *self.aliases)
+
+    @property
+    def switch(self) -> bool:
+        """Whether it takes no value: --flip, or --no-duplicates for what is on by default."""
+        return isinstance(self.default, bool)
+
+    def read(self, options: Any) -> Any:
+        """Its value in a request."""
+        for name in self.path:
+            options = getattr(options, name)
+        return options
+
+
+def list_flags(kind: type[Any], path: tuple[str, ...] = ()) -> Iterator[Flag]:
+    """The flags of a request of this dataclass, those of its groups included."""
+    hints = get_type_hints(kind, include_extras=True)
+    for each in fields(kind):
+        if not each.init:
+            continue
+        hint, notes = _split(hints[each.name])
+        here = (*path, each.name)
+        if is_dataclass(hint):
+            yield from list_flags(hint, here)  # type: ignore[arg-type]  # a type, as fields' hints are
+            continue
+        named = [note for note in notes if hasattr(note, "aliases")]
+        names = [note.name for note in named if note.name] or [each.name.rstrip("_").replace("_", "-")]
+        aliases = [alias.removeprefix("--") for note in named for alias in note.aliases or ()]
+        default = each.default if each.default_factory is MISSING else each.default_factory()
+        several = get_origin(hint) is tuple
+        yield Flag(names[0], here, default, tuple(aliases), several, POSITIONAL in notes)
+
+
+def _split(hint: Any) -> tuple[Any, list[Any]]:
+    """A type, and what it is annotated with, also where the annotated type is itself annotated."""
+    notes: list[Any] = []
+    while get_origin(hint) is Annotated:
+        hint, *more = get_args(hint)
+        notes += more
+    return hint, notes

@@ -1,0 +1,101 @@
+"""--config FILE: the options of a file, as if they had been given on the command line, which overrides them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from t2i_shards.adapters.config_file import COMMAND, read_config
+from t2i_shards.adapters.flags import Flag, list_flags
+from t2i_shards.pipeline.errors import RequestError
+
+CONFIG = "--config"
+
+
+def take_config(words: Sequence[str]) -> tuple[Path | None, list[str]]:
+    """The value of --config, and the words without it. Raises RequestError."""
+    rest, files, following = list[str](), list[str](), iter(words)
+    for word in following:
+        if word == CONFIG:
+            files.append(next(following, ""))
+        elif word.startswith(f"{CONFIG}="):
+            files.append(word.removeprefix(f"{CONFIG}="))
+        else:
+            rest.append(word)
+    if len(files) > 1 or "" in files:
+        raise RequestError(f"--config must be given one file, not {' '.join(files) or 'none'}")
+    return (Path(files[0]), rest) if files else (None, rest)
+
+
+def add_config(file: Path, command: str, kind: type[Any], words: Sequence[str]) -> list[str]:
+    """The words that follow the name of a command of this dataclass, with the options of the file added.
+
+    A switch that the file sets can be set back: --no-flip, --duplicates. Raises RequestError for what the file
+    holds and the command does not know.
+    """
+    flags = list(list_flags(kind))
+    positional, said, given = _sort(flags, words)
+    added: list[str] = []
+    for flag, value in _match(file, command, flags):
+        if flag.positional:
+            positional = positional or [str(each) for each in (value if isinstance(value, list) else [value])]
+        elif flag.name not in given:
+            added += _spell(file, flag, value)
+    return [*positional, *added, *said]
+
+
+def _match(file: Path, command: str, flags: Sequence[Flag]) -> Iterator[tuple[Flag, Any]]:
+    """The flags that the file names, with their values."""
+    asked = dict(read_config(file))
+    if (other := asked.pop(COMMAND, command)) != command:
+        raise RequestError(f"--config {file} is for {other}, not for {command}")
+    by_name = {name: flag for flag in flags for name in flag.names}
+    seen: dict[str, str] = {}
+    for key, value in asked.items():
+        name = key.replace("_", "-")
+        if name not in by_name:
+            near = get_close_matches(name, by_name, 1)
+            hint = f"did you mean {near[0]}?" if near else f"t2i-shards {command} --help names all"
+            raise RequestError(f"--config {file}: {command} has no option {key!r}; {hint}")
+        flag = by_name[name]
+        if (first := seen.setdefault(flag.name, key)) != key:
+            raise RequestError(f"--config {file}: {first} and {key} are the same option, so leave one out")
+        yield flag, value
+
+
+def _spell(file: Path, flag: Flag, value: Any) -> list[str]:
+    """The words that give the flag this value."""
+    if flag.switch != isinstance(value, bool):
+        wanted = "true or false" if flag.switch else "a value, not true or false"
+        raise RequestError(f"--config {file}: {flag.name} must be {wanted}")
+    if flag.switch:
+        return [] if value == flag.default else [f"--{flag.name}" if value else f"--no-{flag.name}"]
+    if flag.several:
+        return [f"--{flag.name}", *map(str, value if isinstance(value, list) else [value])]
+    if isinstance(value, list):
+        raise RequestError(f"--config {file}: {flag.name} must be one value, not a list")
+    return [f"--{flag.name}={value}"]
+
+
+def _sort(flags: Sequence[Flag], words: Sequence[str]) -> tuple[list[str], list[str], set[str]]:
+    """Positional words, the other ones, and the names of the flags that these give."""
+    known = {f"--{name}": (flag, True) for flag in flags if not flag.positional for name in flag.names}
+    known |= {f"--no-{name}": (flag, False) for flag in flags if flag.switch for name in flag.names}
+    positional, said, given = list[str](), list[str](), set[str]()
+    room = 0.0
+    for word in words:
+        if not word.startswith("--"):
+            (said if room > 0 else positional).append(word)
+            room -= 1
+            continue
+        head, equals, _ = word.partition("=")
+        flag, on = known.get(head.replace("_", "-"), (None, True))
+        given |= {flag.name} if flag else set()
+        if flag is None or not (flag.switch and on == flag.default):
+            said.append(word)
+        takes = math.inf if flag is None or flag.several else 0 if flag.switch else 1
+        room = 0 if equals else takes
+    return positional, said, given

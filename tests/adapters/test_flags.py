@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import pytest
+
+from t2i_shards.adapters.flags import Flag, list_flags
+from t2i_shards.jobs.commands import Commands, parse_command
+from t2i_shards.jobs.extract import ExtractCommand
+from t2i_shards.jobs.train import TrainCommand
+
+GROUPS = ("ingest", "weights")
+KINDS = {note.name: kind for kind, note in map(get_args, get_args(Commands)) if note.name not in GROUPS}
+
+
+def _by_name(kind: type[Any]) -> dict[str, Flag]:
+    flags = list(list_flags(kind))
+    assert len({name for flag in flags for name in flag.names}) == sum(len(flag.names) for flag in flags)
+    return {flag.name: flag for flag in flags}
+
+
+def test_flags_are_what_they_say() -> None:
+    flags = _by_name(TrainCommand)
+    assert flags["lr"] == Flag("lr", ("config", "optimizer", "lr"), 1e-5, ("learning-rate",))
+    assert flags["base"].path == ("config", "base", "name")
+    assert (flags["roots"].positional, flags["roots"].several, flags["out"].positional) == (True, True, False)
+    assert (flags["flip"].switch, flags["duplicates"].default, flags["mix"].several) == (True, True, True)
+    assert _by_name(ExtractCommand)["as"].path == ("as_",)
+    command = parse_command("train data --condition sketch --base mini --out run --lr 2".split())
+    assert flags["lr"].read(command) == 2
+    assert flags["roots"].read(command) == ("data",)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_help_has_the_same_names(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        parse_command([name, "--help"])
+    shown = capsys.readouterr().out
+    for flag in list_flags(KINDS[name]):
+        if not flag.positional:
+            assert f"--{'no-' if flag.default is True else ''}{flag.name}" in shown

@@ -1,0 +1,110 @@
+"""--config: options from a file, which the command line overrides."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from t2i_shards.adapters.config_file import render_config
+from t2i_shards.adapters.training.config import flatten_options
+from t2i_shards.jobs.__main__ import parse, run
+from t2i_shards.jobs.train import TrainCommand
+from tests.adapters.training.test_config import FLAGS
+
+BASIC = """
+roots = ["a", "b"]
+condition = "sketch"
+base = "mini"
+out = "run"
+learning_rate = 0.5
+mix = [0.7, 0.3]
+flip = true
+duplicates = false
+"""
+SAME = "train a b --condition sketch --base mini --out run --lr 0.5 --mix 0.7 0.3 --flip --no-duplicates"
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "f.toml"
+    path.write_text(BASIC)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("given", "same"),
+    [
+        ("", SAME),
+        ("c d", SAME.replace("a b", "c d")),
+        ("--lr 2", SAME.replace("--lr 0.5", "--lr 2")),
+        ("--learning_rate=2 --no-flip", SAME.replace("--lr 0.5", "--lr 2").replace("--flip", "")),
+        ("--duplicates --mix 0.5 0.5 --batch 4", SAME.replace("0.7 0.3", "0.5 0.5")[:-15] + "--batch 4"),
+    ],
+)
+def test_flags_override_the_file(given: str, same: str, file: Path) -> None:
+    assert parse(["train", "--config", str(file), *given.split()]) == parse(same.split())
+    assert parse([f"--config={file}", "train", *given.split()]) == parse(same.split())
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ("lerning_rate = 1", "train has no option 'lerning_rate'; did you mean learning-rate?"),
+        ("zzz = 1", "train has no option 'zzz'; t2i-shards train --help names all"),
+        ("lr = 1", "learning_rate and lr are the same option, so leave one out"),
+        ("seed = true", "seed must be a value, not true or false"),
+        ('live = "yes"', "live must be true or false"),
+        ("seed = [1, 2]", "seed must be one value, not a list"),
+        ('command = "generate"', "is for generate, not for train"),
+    ],
+)
+def test_what_the_command_does_not_know_is_one_line(
+    more: str, said: str, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file.write_text(BASIC + more)
+    assert run(["train", "--config", str(file)]) == 2
+    err = capsys.readouterr().err
+    assert said in err
+    assert err.count("\n") == 1
+
+
+def test_a_value_keeps_the_rules_of_its_flag(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file.write_text(BASIC + "batch = -1")
+    assert run(["train", "--config", str(file)]) == 2
+    assert capsys.readouterr().err == "t2i-shards: --batch must be above 0, not -1\n"
+    for words in (["train", "--config"], ["train", "--config", "a", "--config", "b"]):
+        assert run(words) == 2
+        assert "--config must be given one file" in capsys.readouterr().err
+
+
+def test_commands_of_two_words_have_files_too(tmp_path: Path) -> None:
+    file = tmp_path / "f.toml"
+    file.write_text('command = "ingest folder"\nfolder = "pictures"\nout = "R"\nsize = 64')
+    asked = parse(["ingest", "folder", "--config", str(file), "--fit", "square"])
+    assert asked == parse("ingest folder pictures --out R --size 64 --fit square".split())
+
+
+def test_the_file_of_a_run_repeats_it(tmp_path: Path) -> None:
+    asked = parse(["train", *FLAGS.split()])
+    assert isinstance(asked, TrainCommand)
+    file = tmp_path / "config.toml"
+    file.write_bytes(render_config("train", asked.config))
+    again = parse(["train", "--config", str(file)])
+    assert isinstance(again, TrainCommand)
+    assert list(flatten_options(again.config)) == list(flatten_options(asked.config))
+
+
+def test_a_dataset_is_made_again_by_its_file(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    words = "--samples 2 --size 64 --seed 3 --truth depth --engine local".split()
+    assert run(["ingest", "scenes", "--out", str(first), *words]) == 0
+    file = first / "config.toml"
+    kept = file.read_bytes()
+    assert run(["ingest", "scenes", "--config", str(file), "--out", str(second), "--engine", "local"]) == 0
+    assert (second / "dataset.json").read_bytes() == (first / "dataset.json").read_bytes()
+    assert (second / "config.toml").read_bytes() == kept
+    assert (second / "depth/000000.tar").read_bytes() == (first / "depth/000000.tar").read_bytes()
+    assert run(["ingest", "scenes", "--out", str(first), *words, "--workers", "1"]) == 0
+    assert run(["verify", str(first), "--engine", "local"]) == 0
+    assert file.read_bytes() == kept
