@@ -24,7 +24,8 @@ class TrainSummary:
     first_validation, last_validation: the validation loss before the first step and after the last. samples,
     seconds: of all calls together. wait: share of the time that this call waited for data.
     memory: the most bytes of the GPU that it held, None on the CPU. skipped: steps that were not taken because
-    loss or gradients were not finite.
+    loss or gradients were not finite. best_step: of the checkpoint whose validation loss lies furthest under that
+    with another sample's condition, of those that are kept and were validated.
     """
 
     steps: int
@@ -38,6 +39,7 @@ class TrainSummary:
     wait: float = 0.0
     memory: int | None = None
     skipped: int = 0
+    best_step: int | None = None
 
 
 def read_summary(run: Path) -> TrainSummary | None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
@@ -24,6 +26,10 @@ from t2i_shards.jobs.command import Summary
 from t2i_shards.jobs.progress import show_steps
 from t2i_shards.pipeline.engine.run import Engine
 from t2i_shards.pipeline.errors import RequestError
+
+if TYPE_CHECKING:
+    from t2i_shards.adapters.training.plan import TrainPlan
+    from t2i_shards.pipeline.runlog import LogLine
 
 
 @dataclass(frozen=True)
@@ -92,18 +98,47 @@ class TrainCommand:
             f"train: {summary.steps} steps, {summary.new_steps} of them now; validation loss "
             f"{summary.first_validation:.4f} before, {summary.last_validation:.4f} after; {summary.adapter}; "
             f"{summary.seconds:.1f} s, {summary.wait:.1%} of them waiting for data; the base is unchanged"
-            f"{skipped}"
+            f"{skipped}{self._name_best(summary)}"
         )
         silent = os.environ.get("RANK", "0") != "0" and launched()
         return Summary(line, {"command": "train", **asdict(summary)}, silent=silent)
+
+    def _name_best(self, summary: TrainSummary) -> str:
+        """Where the adapter is that took most from the condition, where it is not the last one."""
+        from t2i_shards.adapters.training.checkpoint import name_checkpoint
+
+        if summary.best_step in (None, summary.steps):
+            return ""
+        place = name_checkpoint(self.config.out, summary.best_step, self.config.optimizer.ema is not None)
+        return f"; step {summary.best_step} took more from the condition, {place}"
 
 
 def train_in_place(config: TrainConfig) -> TrainSummary:
     """The loop in this process: all there is, or one of those that torchrun has started."""
     from t2i_shards.adapters.training.trainer import train
 
-    with show_steps(config.steps) as progress:
-        return train(config, progress)
+    with ShowTraining() as shown:
+        return train(config, shown.advance, on_plan=shown.begin)
+
+
+class ShowTraining(ExitStack):
+    """What is shown of a training: a line that says what it is about to do, and then its steps.
+
+    plan: shown with the first step, where nobody calls `begin`.
+    """
+
+    def __init__(self, plan: TrainPlan | None = None) -> None:
+        super().__init__()
+        self._plan = plan
+
+    def begin(self, plan: TrainPlan) -> None:
+        print(f"train: {plan.describe(datetime.now())}", file=sys.stderr, flush=True)
+        self._plan, self._advance = None, self.enter_context(show_steps(plan.steps))
+
+    def advance(self, line: LogLine) -> None:
+        if self._plan:
+            self.begin(self._plan)
+        self._advance(line)
 
 
 def train_apart(config: TrainConfig, group: TrainWorkers) -> TrainSummary:
@@ -114,16 +149,19 @@ def train_apart(config: TrainConfig, group: TrainWorkers) -> TrainSummary:
     from t2i_shards.adapters.training.data import open_samples
     from t2i_shards.adapters.training.distributed import World
     from t2i_shards.adapters.training.extents import find_begun
+    from t2i_shards.adapters.training.plan import TrainPlan, count_steps
     from t2i_shards.adapters.training.step import make_rank_batch
     from t2i_shards.jobs.launch import keep_trying, prepare_here, prepare_on_ray, train_here, train_on_ray
     from t2i_shards.jobs.launch.follow_log import follow_log
 
     # What these refuse, they refuse before anything is started.
     make_rank_batch(config.optimizer, World(torch.device("cpu"), world_size=group.workers))
-    open_samples(config.data, config.seed, config.optimizer.batch, find_begun(config).begun)
+    stream = open_samples(config.data, config.seed, config.optimizer.batch, find_begun(config).begun)
     place, attempt = (prepare_on_ray, train_on_ray) if group.engine == "ray" else (prepare_here, train_here)
-    config = place(config, group.workers)
-    with ExitStack() as stack:
-        progress = stack.enter_context(show_steps(config.steps))
-        stack.enter_context(follow_log(config.out / "log.jsonl", newest_step(config.out), progress))
-        return keep_trying(attempt, config, group.workers, group.retries)
+    absolute, begun = place(config, group.workers), newest_step(config.out)
+    held_out = config.record.validation
+    samples = max(1, len(stream) - held_out)
+    plan = TrainPlan(config, absolute.compute.device, samples, held_out, count_steps(config, samples), begun)
+    with ShowTraining(plan) as shown:
+        shown.enter_context(follow_log(absolute.out / "log.jsonl", begun, shown.advance))
+        return keep_trying(attempt, absolute, group.workers, group.retries)

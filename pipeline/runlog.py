@@ -22,7 +22,7 @@ class LogLine:
     training began. wait: seconds of this step in which it waited for data. memory: the most bytes of the GPU's
     memory that the training has held, None on the CPU. obedience: how closely sample pictures follow the
     condition, where it was measured. skipped: steps so far that were not taken
-    because loss or gradients were not finite.
+    because loss or gradients were not finite. lr: the learning rate of the step.
     """
 
     step: Count
@@ -35,6 +35,7 @@ class LogLine:
     memory: int | None = None
     obedience: Mapping[str, float] | None = None
     skipped: int = 0
+    lr: float | None = None
 
 
 def parse_line(text: str | bytes, where: str) -> LogLine:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +15,7 @@ from t2i_shards.adapters.base.family import check_autoencoder, check_scheduler, 
 from t2i_shards.adapters.base.mini import find_mini
 from t2i_shards.adapters.base.stable_diffusion import StableDiffusion
 from t2i_shards.adapters.options import Family, Precision
+from t2i_shards.extractors.networks.published import hide_loading_bars
 from t2i_shards.pipeline.errors import RequestError
 
 if TYPE_CHECKING:
@@ -106,7 +109,11 @@ def _read(name: str) -> StableDiffusion:
 
 def _read_network(network: Any, name: str, part: str) -> Any:
     """A network of which nothing is missing: `from_pretrained` warns of a tensor that is, and makes it random."""
-    read, report = network.from_pretrained(name, subfolder=part, use_safetensors=True, output_loading_info=True)
+    downloads = sys.stderr.isatty() and not Path(name).is_dir()
+    with nullcontext() if downloads else hide_loading_bars():
+        read, report = network.from_pretrained(
+            name, subfolder=part, use_safetensors=True, output_loading_info=True
+        )
     for lacking in (*report["missing_keys"], *report["mismatched_keys"]):
         raise RequestError(f"--base {name} is incomplete: {part} has no {lacking} of the right shape")
     return read

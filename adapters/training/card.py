@@ -25,7 +25,7 @@ PIPELINES = {"sd": "StableDiffusionAdapterPipeline", "sdxl": "StableDiffusionXLA
 def render_card(config: TrainConfig, base: Base, summary: TrainSummary) -> str:
     """What it is, how it was trained, whose work it builds on under which licence, and how diffusers loads it."""
     batch, lr, validation = config.optimizer.batch, config.optimizer.lr, config.record.validation
-    trail = [*_trace_data(config), _trace_base(config, summary)]
+    trail = [*_trace_data(config), _trace_base(config, summary), *_trace_start(config)]
     free = all(are_ours(terms) for _, _, terms in trail)
     front = {
         "library_name": "diffusers",
@@ -81,6 +81,11 @@ def _name_base(config: TrainConfig) -> str:
 def _trace_base(config: TrainConfig, summary: TrainSummary) -> tuple[str, str, str]:
     licence = OURS if config.base.name in SHIPPED else "that of its publisher"
     return f"the frozen base {config.base.name}", f"sha256 of its tensors {summary.base_digest[:12]}…", licence
+
+
+def _trace_start(config: TrainConfig) -> Iterator[tuple[str, str, str]]:
+    if config.start is not None:
+        yield f"the adapter that it began from, {Path(config.start).name}", "unknown", "that of its publisher"
 
 
 def _trace_data(config: TrainConfig) -> Iterator[tuple[str, str, str]]:

@@ -2,7 +2,8 @@
 
 RUN/run.json               what decides the result: another command is refused
 RUN/checkpoints/000100/    adapter/ (as diffusers reads it), average/ (with --ema), optimizer.safetensors and
-                           state.json; the newest ones
+                           state.json; the newest ones, and the best of those that were validated
+RUN/config.toml            the newest request, for --config
 RUN/held_out.json          the samples that are not trained on
 RUN/extents.json           how much of each dataset there was at the start, and what was removed since
 RUN/log.jsonl              a line per step
@@ -87,8 +88,10 @@ class TrainState:
         return {name: adapter for name, adapter in adapters.items() if adapter is not None}
 
 
-def save_checkpoint(run: Path, progress: TrainProgress, train_state: TrainState, keep: int) -> None:
-    """Commit a checkpoint, and then remove all but the newest `keep`.
+def save_checkpoint(
+    run: Path, progress: TrainProgress, train_state: TrainState, keep: int, best: int | None = None
+) -> None:
+    """Commit a checkpoint, and then remove all but the newest `keep` and that of step `best`.
 
     Raises IncompleteError, and leaves all as it was, where something that learns is not finite.
     """
@@ -106,7 +109,8 @@ def save_checkpoint(run: Path, progress: TrainProgress, train_state: TrainState,
         save_tensors(moments, folder / "optimizer.safetensors")
         write_json(folder / "state.json", asdict(progress))
     for folder in _checkpoints(run)[:-keep]:
-        shutil.rmtree(folder)
+        if int(folder.name) != best:
+            shutil.rmtree(folder)
 
 
 def discard_not_finite(run: Path) -> None:
@@ -126,7 +130,17 @@ def discard_checkpoints(run: Path) -> None:
 
 def newest_step(run: Path) -> int:
     """Of the newest checkpoint; 0 where there is none."""
-    return max((int(folder.name) for folder in _checkpoints(run)), default=0)
+    return max(list_steps(run), default=0)
+
+
+def list_steps(run: Path) -> list[int]:
+    """Of the checkpoints, in ascending order."""
+    return [int(folder.name) for folder in _checkpoints(run)]
+
+
+def name_checkpoint(run: Path, step: int, ema: bool) -> Path:
+    """The adapter that would be exported at this step."""
+    return _folder_of(run, step) / ("average" if ema else "adapter")
 
 
 def resume(run: Path, train_state: TrainState, step: int) -> TrainProgress:

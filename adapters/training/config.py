@@ -20,6 +20,9 @@ from t2i_shards.pipeline.errors import RequestError
 
 Schedule = Literal["cubic", "uniform"]
 Weighting = Literal["snr"]
+RateSchedule = Literal["constant", "cosine"]
+STEPS = 1000
+"""Of a training that is asked for neither --steps nor --epochs."""
 
 DECIDE = (
     "condition", "adapter", "batch", "lr", "timesteps", "weighting", "validation", "seed", "flip",
@@ -87,6 +90,13 @@ class OptimizerConfig:
     """Samples that a worker holds at once; its whole share of the batch when not given."""
     lr: Annotated[float, tyro.conf.arg(aliases=["--learning-rate"])] = 1e-5
     """Adam's learning rate; 1e-5 as in the paper. --base mini takes 3e-3."""
+    lr_schedule: Annotated[RateSchedule, tyro.conf.arg(aliases=["--lr-scheduler"])] = "constant"
+    """How the learning rate changes after the warm-up: not at all, as in the paper, or along a cosine to 0 at the
+    last step."""
+    warmup_steps: Annotated[int, tyro.conf.arg(aliases=["--lr-warmup-steps"])] = 0
+    """Steps over which the learning rate rises from 0."""
+    weight_decay: Annotated[float, tyro.conf.arg(aliases=["--adam-weight-decay"])] = 0.0
+    """Share of each weight, times the learning rate, that a step takes away (AdamW); none as in the paper."""
     timesteps: Schedule = "cubic"
     """Which time steps are drawn: more early ones (cubic, as in the paper) or uniform."""
     weighting: Weighting | None = None
@@ -101,7 +111,7 @@ class OptimizerConfig:
     def __post_init__(self) -> None:
         check_above(self, 0, "batch", "lr")
         check_at_least(self, 1, "micro_batch")
-        check_at_least(self, 0, "clip")
+        check_at_least(self, 0, "clip", "warmup_steps", "weight_decay")
         if self.ema is not None and not 0 < self.ema < 1:
             raise RequestError(f"--ema must be above 0 and below 1, not {self.ema}")
 
@@ -129,7 +139,7 @@ class RecordConfig:
     checkpoint_every: int = 100
     """Steps between two checkpoints."""
     keep: int = 2
-    """Checkpoints that are kept: the newest ones."""
+    """Checkpoints that are kept: the newest ones. The best of those that were validated is kept as well."""
 
     def __post_init__(self) -> None:
         check_above(self, 0, "validation", "validate_every", "checkpoint_every", "keep")
@@ -162,8 +172,13 @@ class TrainConfig:
     """Folder of the run; the same command continues from what is there."""
     adapter: AdapterName = "base"
     """Size of the adapter; on SD 1.x 77, 19 and 5 million parameters; xl is for SDXL."""
-    steps: Annotated[int, tyro.conf.arg(aliases=["--max-steps"])] = 1000
-    """Training steps in all; more than a finished run had makes it continue."""
+    start: Annotated[str | None, tyro.conf.arg(name="from")] = None
+    """An adapter to begin from, of the same size: a RUN, a folder in diffusers' layout, a file of TencentARC's."""
+    steps: Annotated[int | None, tyro.conf.arg(aliases=["--max-steps"])] = None
+    """Training steps in all, 1000 when neither they nor --epochs are given; more than a finished run had makes it
+    continue."""
+    epochs: Annotated[float | None, tyro.conf.arg(aliases=["--num-train-epochs"])] = None
+    """Visits to each sample, in place of --steps; 10 in the paper."""
     seed: int = 0
     """Of the adapter's first weights, the order of the samples, crops, captions, time steps and noise."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
@@ -174,14 +189,27 @@ class TrainConfig:
     compute: ComputeConfig = field(default_factory=ComputeConfig)
 
     def __post_init__(self) -> None:
-        check_above(self, 0, "steps")
+        for name in ("steps", "epochs"):
+            if getattr(self, name) is not None:
+                check_above(self, 0, name)
+        if self.steps is not None and self.epochs is not None:
+            raise RequestError(f"--epochs {self.epochs:g} says how many steps there are, so leave out --steps")
         if self.data.latents is not None and self.visits.flip:
             raise RequestError("--latents are of a fixed crop, so --flip cannot be asked for as well")
 
     def decisive(self) -> dict[str, Any]:
-        """What decides the adapter, by the names of DECIDE, for RUN/run.json."""
+        """What decides the adapter, by the names of DECIDE, for RUN/run.json.
+
+        What came later than the first runs is None where all is as it was then.
+        """
         options = dict(flatten_options(self))
-        return {name: options[name] for name in DECIDE}
+        optimizer = self.optimizer
+        return {
+            **{name: options[name] for name in DECIDE},
+            "lr_schedule": None if optimizer.lr_schedule == "constant" else optimizer.lr_schedule,
+            "warmup_steps": optimizer.warmup_steps or None,
+            "weight_decay": optimizer.weight_decay or None,
+        }
 
 
 def flatten_options(options: Any) -> Iterator[tuple[str, Any]]:

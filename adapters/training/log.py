@@ -7,6 +7,7 @@ import os
 from dataclasses import asdict
 from pathlib import Path
 
+from t2i_shards.adapters.training.best import find_margins
 from t2i_shards.extractors.atomic import write_file
 from t2i_shards.pipeline.runlog import LogLine, read_log
 from t2i_shards.pipeline.shards.receipt import null_not_finite
@@ -15,13 +16,14 @@ from t2i_shards.pipeline.shards.receipt import null_not_finite
 class Log:
     """Appends to a file from which the lines after `step` are cut: they are about to be written again.
 
-    last: the step of its last line, -1 when it has none.
+    last: the step of its last line, -1 when it has none. margins: see `find_margins`.
     """
 
     def __init__(self, path: Path, step: int) -> None:
         self._path = path
         kept = [line for line in read_log(path) if line.step <= step] if step else []
         self.last = kept[-1].step if kept else -1
+        self.margins = find_margins(kept)
         write_file(path, "".join(map(_text, kept)))
 
     def append(self, line: LogLine) -> None:
@@ -29,6 +31,7 @@ class Log:
         with self._path.open("a") as file:
             file.write(_text(line))
         self.last = line.step
+        self.margins |= find_margins([line])
 
     def sync(self) -> None:
         """All lines are on the disk when this returns: to be called before a checkpoint that counts on them."""

@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 import torch
 
-from t2i_shards.adapters.training.checkpoint import TrainProgress, TrainState, save_checkpoint
+from t2i_shards.adapters.training.best import choose_best
+from t2i_shards.adapters.training.checkpoint import TrainProgress, TrainState, list_steps, save_checkpoint
 from t2i_shards.adapters.training.config import TrainConfig
 from t2i_shards.adapters.training.log import Log
 from t2i_shards.adapters.training.preview import SamplePreview
@@ -23,52 +24,63 @@ log = logging.getLogger(__name__)
 
 
 class Recorder:
-    """Records each step of a training, from `state` on.
+    """Records each step of a training of so many steps, from `progress` on.
 
-    watch: makes the sample pictures, None for none. device: whose memory is measured. progress: is given each line
-    after it is logged. Raises RequestError where the validation loss is not finite before anything was learned.
+    watch: makes the sample pictures, None for none. device: whose memory is measured. Raises RequestError where
+    the validation loss is not finite before anything was learned.
     """
 
     def __init__(
         self,
         config: TrainConfig,
+        steps: int,
         train_state: TrainState,
         validation: Validation,
         progress: TrainProgress,
         device: torch.device,
         watch: SamplePreview | None = None,
-        on_step: Callable[[LogLine], None] | None = None,
     ) -> None:
-        self._config, self._train_state, self._validation = config, train_state, validation
-        self._device, self._sample_preview, self._on_step = device, watch, on_step
+        self._config, self._steps, self._train_state, self._validation = config, steps, train_state, validation
+        self._device, self._sample_preview = device, watch
+        self._on_step: Callable[[LogLine], None] | None = None
+        self._first: LogLine | None = None
         self._log = Log(config.out / "log.jsonl", progress.step)
         self._tensorboard = TensorBoardWriter(config.out, progress.step)
         if self._log.last != progress.step:  # the first of all, or one whose checkpoint was saved and no more
-            self._write(progress, 0.0)
+            self._first = self._write(progress, 0.0)
+
+    def follow(self, on_step: Callable[[LogLine], None] | None) -> None:
+        """Tell `on_step` of each line that is logged, the one from before the first step included."""
+        self._on_step = on_step
+        if on_step and self._first:
+            on_step(self._first)
 
     @property
     def memory(self) -> int | None:
         """The most bytes of the GPU's memory that this process has held; None on the CPU."""
         return torch.cuda.max_memory_allocated(self._device) if self._device.type == "cuda" else None
 
-    def record(self, progress: TrainProgress, waited: float) -> None:
-        """Keep a checkpoint if one is due, then measure what is due and log the step.
+    def record(self, progress: TrainProgress, waited: float, lr: float) -> None:
+        """Keep a checkpoint if one is due, then measure what is due and log the step, taken at the rate `lr`.
 
         In this order nothing that fails while measuring costs what was learned.
         """
         config = self._config
-        if progress.step % config.record.checkpoint_every == 0 or progress.step == config.steps:
+        if progress.step % config.record.checkpoint_every == 0 or progress.step == self._steps:
             self._log.sync()
-            save_checkpoint(config.out, progress, self._train_state, config.record.keep)
-        self._write(progress, waited)
+            best = choose_best(self._log.margins, list_steps(config.out))
+            save_checkpoint(config.out, progress, self._train_state, config.record.keep, best)
+        line = self._write(progress, waited, lr)
+        if self._on_step:
+            self._on_step(line)
 
     def close(self) -> None:
         """Writes what is left, and ends the thread that writes it."""
         self._tensorboard.close()
 
-    def _write(self, progress: TrainProgress, waited: float) -> None:
+    def _write(self, progress: TrainProgress, waited: float, lr: float | None = None) -> LogLine:
         config = self._config
-        due = progress.step % config.record.validate_every == 0 or progress.step == config.steps
+        due = progress.step % config.record.validate_every == 0 or progress.step == self._steps
         line = LogLine(
             step=progress.step,
             loss=progress.loss,
@@ -82,11 +94,11 @@ class Recorder:
             memory=self.memory,
             obedience=self._render_preview(progress.step),
             skipped=progress.skipped,
+            lr=lr,
         )
         self._log.append(line)
         self._tensorboard.add(line)
-        if self._on_step:
-            self._on_step(line)
+        return line
 
     def _validate(self, step: int, mismatched: bool = False) -> float | None:
         """The validation loss; None where it is not finite, which is said."""

@@ -50,15 +50,15 @@ def _join_gradients(adapter: Adapter, device: torch.device) -> DistributedDataPa
 class Step:
     """Takes a step when called, and knows what it took. clip: norm to which gradients are scaled down, or None.
 
-    waited: seconds of the last step in which it waited for data. taken: whether Adam moved the weights; they stay
-    as they are where the loss or the gradients are not finite.
+    lr: the learning rate of the next step. waited: seconds of the last step in which it waited for data. taken:
+    whether Adam moved the weights; they stay as they are where the loss or the gradients are not finite.
     """
 
     def __init__(
         self,
         objective: Objective,
         adapter: Adapter,
-        lr: float,
+        config: OptimizerConfig,
         rank_batch: RankBatch,
         world: World,
         clip: float | None = None,
@@ -66,14 +66,17 @@ class Step:
         self._objective, self._rank_batch, self._world, self._clip = objective, rank_batch, world, clip
         self._parameters = list(adapter.parameters())
         fused = world.device.type == "cuda"
-        self.optimizer = torch.optim.Adam(self._parameters, lr=lr, fused=fused)
+        decay = config.weight_decay
+        self.optimizer = torch.optim.Adam(
+            self._parameters, lr=config.lr, weight_decay=decay, decoupled_weight_decay=decay > 0, fused=fused
+        )
         self.scaler = torch.amp.GradScaler(world.device.type, enabled=objective.precision == "fp16")
         self._network: Network = adapter
         self._alone: Any = nullcontext
         if world.world_size > 1:
             together = _join_gradients(adapter, world.device)
             self._network, self._alone = together, together.no_sync
-        self.waited, self.taken = 0.0, True
+        self.waited, self.taken, self.lr = 0.0, True, config.lr
 
     def __call__(self, batches: Iterator[Batch]) -> float:
         """The mean loss over the global batch, before the weights moved; it need not be finite."""
@@ -95,6 +98,8 @@ class Step:
         # Gradients that a scale made too large are the scaler's business: it takes no step, and lowers the scale.
         self.taken = math.isfinite(loss) and (math.isfinite(norm) or self.scaler.is_enabled())
         if self.taken:
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.lr
             self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad()

@@ -35,6 +35,7 @@ class TensorBoardWriter:
             "loss/step": line.loss,
             "loss/validation": line.validation,
             "loss/another picture's condition": line.mismatched,
+            "learning rate": line.lr,
             "speed/samples per second": line.samples_per_s or None,
             "speed/seconds waiting for data": line.wait,
             "memory/GPU bytes": line.memory,

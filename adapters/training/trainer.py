@@ -6,30 +6,23 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing, nullcontext
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 import torch
 
 from t2i_shards.adapters.base import Base, digest_base
-from t2i_shards.adapters.model.adapter import Adapter, make_adapter
-from t2i_shards.adapters.model.config import adapter_config_for
+from t2i_shards.adapters.model.adapter import Adapter
 from t2i_shards.adapters.model.diffusers_io import save_adapter
-from t2i_shards.adapters.run_folder import (
-    RECORD,
-    SUMMARY,
-    TrainSummary,
-    claim_run,
-    read_begun,
-    read_summary,
-    write_held_out,
-)
+from t2i_shards.adapters.run_folder import SUMMARY, TrainSummary, read_summary
+from t2i_shards.adapters.training.best import choose_best, find_margins
 from t2i_shards.adapters.training.card import CARD, render_card
 from t2i_shards.adapters.training.checkpoint import (
     TrainProgress,
     TrainState,
     discard_checkpoints,
     discard_not_finite,
+    list_steps,
     newest_step,
     resume,
 )
@@ -37,35 +30,38 @@ from t2i_shards.adapters.training.config import TrainConfig
 from t2i_shards.adapters.training.data import open_samples
 from t2i_shards.adapters.training.distributed import World, join_world, share_threads
 from t2i_shards.adapters.training.ema import Ema
-from t2i_shards.adapters.training.example import CropConfig
 from t2i_shards.adapters.training.extents import Noted, find_begun, note_extents
 from t2i_shards.adapters.training.hold import hold_run
+from t2i_shards.adapters.training.identity import choose_clip, claim, decide_schedule, keep_threshold
+from t2i_shards.adapters.training.learning_rate import check_warmup, learning_rate
 from t2i_shards.adapters.training.loader import MicroBatches, SampleStream, load_batches
 from t2i_shards.adapters.training.loss import Objective
+from t2i_shards.adapters.training.plan import TrainPlan, count_steps
 from t2i_shards.adapters.training.preview import open_preview
 from t2i_shards.adapters.training.recorder import Recorder
 from t2i_shards.adapters.training.setup import check_latents, load_live, make_crop_config, open_base, open_texts
+from t2i_shards.adapters.training.start import digest_start, make_start
 from t2i_shards.adapters.training.step import Step, make_rank_batch
 from t2i_shards.adapters.training.validation import Validation
 from t2i_shards.extractors.atomic import commit_folder, write_file, write_json
-from t2i_shards.extractors.registry import format_of
 from t2i_shards.pipeline.errors import IncompleteError, RequestError
 from t2i_shards.pipeline.runlog import LogLine, read_log
 from t2i_shards.pipeline.stream import Extent
 
 OnStep = Callable[[LogLine], None]
-CLIP = 1.0
-"""--clip when it is not given, as in diffusers' scripts. The paper and TencentARC's scripts clip nothing."""
+OnPlan = Callable[[TrainPlan], None]
 IN_A_ROW = 10
 """Steps in a row that could not be taken end a training: no step after them would be taken either."""
 
 
-def train(config: TrainConfig, on_step: OnStep | None = None, base: Base | None = None) -> TrainSummary:
+def train(
+    config: TrainConfig, on_step: OnStep | None = None, base: Base | None = None, on_plan: OnPlan | None = None
+) -> TrainSummary:
     """Train to the last step, and prove that the base has not changed. base: in place of the configuration's own.
 
-    Under torchrun, or where torch.distributed has been set up, every worker calls this; `out` must be a folder
-    that all of them see. Raises RequestError for a request that cannot be met, DamagedShard for data that is not
-    what it was.
+    on_plan: told once, before on_step, where there is something to do. Under torchrun, or where torch.distributed
+    has been set up, every worker calls this; `out` must be a folder that all of them see. Raises RequestError for
+    a request that cannot be met, DamagedShard for data that is not what it was.
     """
     threads = config.compute.threads or share_threads()
     if threads is not None:
@@ -80,7 +76,7 @@ def train(config: TrainConfig, on_step: OnStep | None = None, base: Base | None 
         training = Training(config, samples, base, world)
         if world.is_main:
             note_extents(config.out, begun, training.stream.removed)
-        return training.run(on_step)
+        return training.run(on_step, on_plan)
 
 
 class Training:
@@ -102,11 +98,14 @@ class Training:
                 f"--validation needs samples that are held out, and all {validation} were removed from the "
                 "data since this run was begun; begin another --out"
             )
-        self.crop_config = self._keep_threshold(
-            make_crop_config(config.data, config.visits, base, self.held_out, stream.short_side)
+        self.steps = count_steps(config, len(self.stream))
+        check_warmup(config.optimizer, self.steps)
+        self.crop_config = keep_threshold(
+            config, make_crop_config(config.data, config.visits, base, self.held_out, stream.short_side)
         )
-        self.adapter = self._first_adapter()
-        self.clip = self._choose_clip()
+        self.adapter = make_start(config, base)
+        self.start_digest = digest_start(config, self.adapter)
+        self.clip = choose_clip(config)
         self.ema = Ema(self.adapter, config.optimizer.ema) if config.optimizer.ema else None
         self.live = load_live(config.data, config.extractor, base.device)
         self.texts = open_texts(config.texts, base)
@@ -120,7 +119,7 @@ class Training:
             self.live,
             config.optimizer.weighting,
         )
-        self._claim()
+        claim(config, self.identity(), self.stream, self.world)
         micro = self.rank_batch.micro
         self.validation = Validation(self.objective, self.held_out, self.crop_config, config.seed, micro)
 
@@ -138,6 +137,8 @@ class Training:
         """
         return {
             **self.config.decisive(),
+            **decide_schedule(self.config, self.steps),
+            "from": self.start_digest,
             "live": self.live and self.live.recipe,
             "clip": self.clip,
             "threshold_per": "batch" if self.crop_config.threshold == "batch" else None,
@@ -146,47 +147,17 @@ class Training:
             "base": self.base_digest,
         }
 
-    def _keep_threshold(self, crop_config: CropConfig) -> CropConfig:
-        """A run that was begun when each visit drew its threshold continues to do so."""
-        begun = read_begun(self.config.out)
-        if crop_config.threshold != "batch" or begun is None or begun.get("threshold_per") == "batch":
-            return crop_config
-        return replace(crop_config, threshold="visit")
-
-    def _choose_clip(self) -> float | None:
-        asked, begun = self.config.optimizer.clip, read_begun(self.config.out)
-        if asked is None:  # a run keeps the rule that it was begun with
-            asked = CLIP if begun is None or "clip" in begun else 0.0
-        return asked or None
-
-    def _claim(self) -> None:
-        if self.world.is_main:
-            claim_run(self.config.out, self.identity())
-            write_held_out(self.config.out, self.stream.held_out)
-        self.world.barrier()
-        if not (self.config.out / RECORD).exists():
-            raise RequestError(
-                f"--out must be a folder that all workers see, and worker {self.world.rank} finds nothing in "
-                f"{self.config.out} of what worker 0 has begun there"
-            )
-        claim_run(self.config.out, self.identity())
-
-    def _first_adapter(self) -> Adapter:
-        channels = format_of(self.config.data.condition).channels
-        adapter_config = adapter_config_for(self.config.adapter, channels, self.base.widths)
-        return make_adapter(adapter_config, self.config.seed).to(self.base.device)
-
-    def run(self, on_step: OnStep | None = None) -> TrainSummary:
+    def run(self, on_step: OnStep | None = None, on_plan: OnPlan | None = None) -> TrainSummary:
         """Train to the last step. RequestError where another process is at work on the same run."""
         finished = self.world.broadcast(self._finished())
         if finished:
             return TrainSummary(**{**finished, "new_steps": 0})
         with hold_run(self.config.out) if self.world.is_main else nullcontext():
-            return self._go_on(on_step)
+            return self._go_on(on_step, on_plan)
 
-    def _go_on(self, on_step: OnStep | None) -> TrainSummary:
+    def _go_on(self, on_step: OnStep | None, on_plan: OnPlan | None) -> TrainSummary:
         config = self.config
-        step = Step(self.objective, self.adapter, config.optimizer.lr, self.rank_batch, self.world, self.clip)
+        step = Step(self.objective, self.adapter, config.optimizer, self.rank_batch, self.world, self.clip)
         train_state = TrainState(self.adapter, step.optimizer, self.ema.adapter if self.ema else None)
         if self.world.is_main:
             discard_not_finite(config.out)
@@ -197,14 +168,29 @@ class Training:
         with ExitStack() as stack:
             recorder = None
             if self.world.is_main:
-                recorder = self._open_recorder(train_state, begun, on_step)
-                stack.enter_context(closing(recorder))
+                recorder = stack.enter_context(closing(self._open_recorder(train_state, begun)))
+                if on_plan:
+                    on_plan(self._plan(begun))
+                recorder.follow(on_step)
             progress, wait = self._learn(step, begun, recorder)
             return self._finish(progress, progress.step - begun.step, wait, recorder)
 
-    def _open_recorder(self, train_state: TrainState, begun: TrainProgress, on_step: OnStep | None) -> Recorder:
+    def _open_recorder(self, train_state: TrainState, begun: TrainProgress) -> Recorder:
         watch = open_preview(self.config, self.base, self.held_out, self.crop_config, self.rank_batch.micro)
-        return Recorder(self.config, train_state, self.validation, begun, self.base.device, watch, on_step)
+        return Recorder(self.config, self.steps, train_state, self.validation, begun, self.base.device, watch)
+
+    def _plan(self, begun: TrainProgress) -> TrainPlan:
+        own = self.rank_batch.micro * self.rank_batch.parts
+        pace = begun.seconds / begun.step if begun.step else self.validation.estimate(own)
+        return TrainPlan(
+            self.config,
+            str(self.base.device),
+            len(self.stream),
+            len(self.held_out),
+            self.steps,
+            begun.step,
+            pace * (self.steps - begun.step),
+        )
 
     def _learn(self, step: Step, begun: TrainProgress, recorder: Recorder | None) -> tuple[TrainProgress, float]:
         """All steps from `begun` on. Where that leaves the run, and the share of the time it waited for data."""
@@ -212,7 +198,8 @@ class Training:
         batches = MicroBatches(self.stream, self.crop_config, config.seed, self.rank_batch, progress.step)
         ahead = load_batches(batches, config.compute.loaders, self.world)
         started, waited = time.perf_counter(), 0.0
-        while progress.step < config.steps:
+        while progress.step < self.steps:
+            step.lr = learning_rate(config.optimizer, progress.step, self.steps)
             loss = step(ahead)
             if self.ema and step.taken:
                 self.ema.update(self.adapter, progress.step + 1)
@@ -220,7 +207,7 @@ class Training:
             seconds = begun.seconds + time.perf_counter() - started
             progress = self._advance(progress, loss, step, seconds)
             if recorder:
-                recorder.record(progress, step.waited)
+                recorder.record(progress, step.waited, step.lr)
             if progress.in_a_row >= IN_A_ROW:
                 raise IncompleteError(
                     f"loss or gradients were not finite in {progress.in_a_row} steps in a row, the last was "
@@ -270,15 +257,16 @@ class Training:
     def _finished(self) -> dict[str, Any] | None:
         """The summary of a run that has come as far as it is to; None before that, and on other workers' disks."""
         found = read_summary(self.config.out)
-        whole = found and found.steps >= self.config.steps and (self.config.out / "adapter").is_dir()
+        whole = found and found.steps >= self.steps and (self.config.out / "adapter").is_dir()
         return asdict(found) if found and whole else None
 
     def _summarise(self, progress: TrainProgress, new_steps: int, wait: float, memory: int | None) -> TrainSummary:
-        logged = {line.step: line.validation for line in read_log(self.config.out / "log.jsonl")}
+        lines = read_log(self.config.out / "log.jsonl")
+        logged = {line.step: line.validation for line in lines}
         first, last = logged.get(0), logged.get(progress.step)
         # The log may have been lost, or the run may end at a step that an earlier call had no reason to measure.
         measure = self.validation.measure
-        first = measure(self._first_adapter()) if first is None else first
+        first = measure(make_start(self.config, self.base)) if first is None else first
         last = measure(self.result) if last is None else last
         if not (math.isfinite(first) and math.isfinite(last)):
             raise IncompleteError(
@@ -297,4 +285,5 @@ class Training:
             wait=round(wait, 4),
             memory=memory,
             skipped=progress.skipped,
+            best_step=choose_best(find_margins(lines), list_steps(self.config.out)),
         )

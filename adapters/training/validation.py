@@ -5,6 +5,7 @@ The training loss cannot show progress: it is ruled by the time steps that happe
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -27,7 +28,7 @@ class Validation:
     def __init__(
         self, objective: Objective, samples: Sequence[Sample], crop_config: CropConfig, seed: int, batch: int
     ) -> None:
-        self._objective = objective
+        self._objective, started = objective, time.perf_counter()
         self._batches: list[NoisyLatents] = []
         plain = replace(crop_config, flip=False, empty_captions=0.0, threshold="fixed")
         for first in range(0, len(samples), batch):
@@ -36,10 +37,13 @@ class Validation:
                 for place, sample in enumerate(samples[first : first + batch], first)
             ]
             self._batches.append(objective.add_noise(stack_examples(examples)))
+        self._preparing = (time.perf_counter() - started) / len(samples)
+        self._denoising = 0.0
 
     @torch.no_grad()
     def measure(self, adapter: Network, mismatched: bool = False) -> float:
         """Mean loss over the samples; `mismatched` gives each sample its neighbour's condition."""
+        started = time.perf_counter()
         conditions = torch.cat([noisy.conditions for noisy in self._batches]).roll(int(mismatched), dims=0)
         total, first = 0.0, 0
         for noisy in self._batches:
@@ -47,4 +51,13 @@ class Validation:
             loss = self._objective.loss(adapter, replace(noisy, conditions=conditions[first:last]))
             total += loss.item() * (last - first)
             first = last
+        self._denoising = (time.perf_counter() - started) / len(conditions)
         return total / len(conditions)
+
+    def estimate(self, samples: int) -> float:
+        """Seconds that a training step on so many samples may take, by the time that the last measure took.
+
+        The way back through the frozen base, in which no weight needs a gradient, is about as much work as the way
+        there.
+        """
+        return samples * (self._preparing + 2 * self._denoising)

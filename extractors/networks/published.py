@@ -15,7 +15,7 @@ def load_published(architecture: Any, config: Any, state: dict[str, Tensor]) -> 
 
     Raises RuntimeError for a missing, foreign or misshapen tensor; transformers alone would draw it at random.
     """
-    with _no_progress_bar():
+    with hide_loading_bars():
         network, info = architecture.from_pretrained(
             None,
             config=config,
@@ -31,7 +31,8 @@ def load_published(architecture: Any, config: Any, state: dict[str, Tensor]) -> 
 
 
 @contextmanager
-def _no_progress_bar() -> Iterator[None]:
+def hide_loading_bars() -> Iterator[None]:
+    """Inside the block transformers shows no bar while it reads weights, nor the hub's client for downloads."""
     from transformers.utils import logging
 
     shown = logging.is_progress_bar_enabled()

@@ -77,6 +77,7 @@ def absolute_config(config: TrainConfig, gpu: bool) -> TrainConfig:
         data=replace(data, roots=roots, cache=place(data.cache)),
         base=replace(base, name=os.path.abspath(base.name) if os.path.isdir(base.name) else base.name),
         out=config.out.absolute(),
+        start=os.path.abspath(config.start) if config.start and os.path.exists(config.start) else config.start,
         extractor=replace(extractor, weights=place(extractor.weights)),
         texts=replace(texts, text_cache=place(texts.text_cache)),
         compute=replace(config.compute, device="cuda" if gpu else "cpu"),

@@ -42,7 +42,7 @@ def bench(folder: Path) -> list[Row]:
             folder / name, adapter="base", batch=BATCH, validation=1, latents=latents, text_cache=cache
         )
         training = Training(config, MemoryStream(samples), base)
-        step = Step(training.objective, training.adapter, config, training.rank_batch, training.world)
+        step = Step(training.objective, training.adapter, config.optimizer, training.rank_batch, training.world)
         micro = MicroBatches(training.stream, training.crop_config, 0, training.rank_batch, 0)
         batches = load_batches(micro, 0, training.world)
 

@@ -21,6 +21,7 @@ from t2i_shards.adapters.base.load import freeze_to
 from t2i_shards.adapters.model.adapter import make_adapter
 from t2i_shards.adapters.model.config import adapter_config_for
 from t2i_shards.adapters.training.batch import Batch, scale_control_images, scale_pictures
+from t2i_shards.adapters.training.config import OptimizerConfig
 from t2i_shards.adapters.training.distributed import World
 from t2i_shards.adapters.training.loader import RankBatch
 from t2i_shards.adapters.training.loss import Objective
@@ -79,7 +80,7 @@ def our_step(base: StableDiffusion, latents: bool) -> Callable[[], object]:
     prompt_embeds = base.embed(["a picture"] * BATCH)
     objective = Objective(base, "depth", "cubic", "fp32", lambda captions: prompt_embeds)
     adapter = make_adapter(adapter_config_for("xl", 3, base.widths), 0)
-    step = Step(objective, adapter, 1e-5, RankBatch(BATCH, BATCH), World(base.device))
+    step = Step(objective, adapter, OptimizerConfig(), RankBatch(BATCH, BATCH), World(base.device))
     batch = make_batch(latents)
     return lambda: step(iter([batch]))
 

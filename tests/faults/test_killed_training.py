@@ -119,6 +119,7 @@ def test_a_killed_worker_costs_no_bit(
     assert said.count("\n") == 1, "what Ray prints of a death is no part of the summary"
     lines = [line for line in err.splitlines() if engine == "local" or line.startswith("train: ")]
     told = [line.split(",")[0] for line in lines]
+    assert told.pop(0) == "train: base tiny"
     assert told == [f"train: step {step} of {STEPS}" for step in range(0, STEPS + 1, 2)], "each once, and no more"
     _assert_same(out, tmp_path / "undisturbed")
 

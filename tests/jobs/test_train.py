@@ -117,7 +117,9 @@ def test_two_workers_of_this_machine_equal_one(
     out, err = capfd.readouterr()
     assert out.startswith("train: 4 steps, 4 of them now; ")
     assert out.count("\n") == 1, "one of them tells"
-    assert [line.split(",")[0] for line in err.splitlines()] == [f"train: step {step} of 4" for step in (0, 2, 4)]
+    begun, *steps = err.splitlines()
+    assert begun == "train: base tiny, adapter tiny, cpu, fp32, 22 samples, 2 held out, 4 steps = 0.727 epochs"
+    assert [line.split(",")[0] for line in steps] == [f"train: step {step} of 4" for step in (0, 2, 4)]
     assert _losses(tmp_path / "run")[1:] == pytest.approx(_losses(alone)[1:], abs=1e-5)
 
     # What a worker finds wrong ends as if it had been found here.

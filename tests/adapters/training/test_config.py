@@ -21,6 +21,8 @@ from tests.adapters.toys import toy_config, toy_stream
     ("change", "line"),
     [
         ({"steps": 0}, "--steps must be above 0, not 0"),
+        ({"warmup_steps": -1}, "--warmup-steps must not be below 0, not -1"),
+        ({"weight_decay": -1.0}, "--weight-decay must not be below 0, not -1"),
         ({"batch": -1}, "--batch must be above 0, not -1"),
         ({"lr": 0.0}, "--lr must be above 0"),
         ({"checkpoint_every": 0}, "--checkpoint-every must be above 0"),
@@ -64,11 +66,17 @@ R --condition sketch --out RUN --column c --mix 1 --base b --adapter small --ste
 --precision bf16
 --gradient-checkpointing --compile --no-duplicates --size 128 --variant mini --weights W --validation 7
 --validate-every 8 --sample-every 6 --checkpoint-every 3 --keep 5 --seed 11 --skip-damaged 1 --cache C --cache-gb 2
---text-cache T --text-cache-gb 3 --lanes 2 --loaders 4 --device cpu --threads 1
+--text-cache T --text-cache-gb 3 --lanes 2 --loaders 4 --device cpu --threads 1 --lr-schedule cosine
+--warmup-steps 3 --weight-decay 0.5 --from A
 """
 """Every flag that a script may use, but those that exclude one of these: see OTHERS."""
-OTHERS = "R --condition sketch --base b --out RUN --buckets --live"
+OTHERS = "R --condition sketch --base b --out RUN --buckets --live --epochs 2"
 LATENTS = "R --condition sketch --base b --out RUN --latents l"
+
+
+def _flag(name: str) -> str:
+    """Fields that have another name than their flag."""
+    return {"name": "base", "start": "from"}.get(name, name)
 
 
 def test_the_flags_are_what_they_always_were() -> None:
@@ -79,9 +87,7 @@ def test_the_flags_are_what_they_always_were() -> None:
         options = list(flatten_options(command.config))
         assert len(dict(options)) == len(options), "one name space"
         given = {word[2:].removeprefix("no-").replace("-", "_") for word in words.split() if word.startswith("--")}
-        asked |= {
-            name.replace("name", "base"): value for name, value in options if name.replace("name", "base") in given
-        }
+        asked |= {_flag(name): value for name, value in options if _flag(name) in given}
     assert asked == {
         "condition": "sketch", "out": Path("RUN"), "column": "c", "mix": (1.0,), "base": "b", "adapter": "small",
         "steps": 9, "batch": 4, "micro_batch": 2, "lr": 0.5, "timesteps": "uniform", "weighting": "snr",
@@ -91,9 +97,10 @@ def test_the_flags_are_what_they_always_were() -> None:
         "weights": Path("W"), "validation": 7, "validate_every": 8, "sample_every": 6, "checkpoint_every": 3,
         "keep": 5, "seed": 11, "skip_damaged": 1, "cache": Path("C"), "cache_gb": 2.0, "text_cache": Path("T"),
         "text_cache_gb": 3.0, "lanes": 2, "loaders": 4, "device": "cpu", "threads": 1, "buckets": True,
-        "live": True, "latents": "l",
+        "live": True, "latents": "l", "lr_schedule": "cosine", "warmup_steps": 3, "weight_decay": 0.5, "from": "A",
+        "epochs": 2.0,
     }  # fmt: skip
-    every = {name.replace("name", "base") for name, _ in options}
+    every = {_flag(name) for name, _ in options}
     assert every - {"roots"} == asked.keys(), "a new option is asked for here as well"
     assert options[0] == ("roots", ("R",))
 
@@ -107,5 +114,6 @@ def test_run_json_is_what_it_always_was(tiny: Base, tmp_path: Path) -> None:
         "condition": "sketch", "adapter": "tiny", "batch": 2, "lr": 0.001, "timesteps": "cubic", "validation": 2,
         "seed": 0, "flip": True, "empty_captions": 0.0, "threshold": "fixed", "precision": "fp32", "clip": 2.0,
         "ema": 0.5, "buckets": False, "live": None, "size": 64, "data": "0" * 64, "base": digest_base(tiny),
-        "threshold_per": None, "weighting": None, "noise_offset": None,
+        "threshold_per": None, "weighting": None, "noise_offset": None, "lr_schedule": None, "warmup_steps": None,
+        "weight_decay": None, "steps": None, "from": None,
     }  # fmt: skip

@@ -176,7 +176,7 @@ def _as_it_was_before(run: Path) -> None:
 @pytest.fixture
 def tight(monkeypatch: pytest.MonkeyPatch) -> None:
     """A default bound that every step of a toy is above."""
-    monkeypatch.setattr("t2i_shards.adapters.training.trainer.CLIP", 1e-4)
+    monkeypatch.setattr("t2i_shards.adapters.training.identity.CLIP", 1e-4)
 
 
 @pytest.mark.usefixtures("tight")

@@ -1,0 +1,65 @@
+"""What a training is about to do: how many steps these are, and how long they may take."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from t2i_shards.adapters.training.config import STEPS, TrainConfig
+
+MINUTE, HOUR = 60, 3600
+
+
+@dataclass(frozen=True)
+class TrainPlan:
+    """samples: to train on. steps: in all. begun: how many of them are done. seconds: an estimate for the others,
+    None where there is nothing to go by.
+    """
+
+    config: TrainConfig
+    device: str
+    samples: int
+    held_out: int
+    steps: int
+    begun: int = 0
+    seconds: float | None = None
+
+    @property
+    def epochs(self) -> float:
+        """Visits to each sample in all."""
+        return self.steps * self.config.optimizer.batch / self.samples
+
+    def describe(self, now: datetime) -> str:
+        """One line."""
+        config = self.config
+        parts = [
+            f"base {config.base.name}",
+            f"adapter {config.adapter}" + (f" from {config.start}" if config.start else ""),
+            self.device,
+            config.base.precision,
+            f"{self.samples} samples",
+            f"{self.held_out} held out",
+            f"{self.steps} steps = {self.epochs:.3g} epochs",
+        ]
+        if self.begun:
+            parts.append(f"{self.begun} of them done")
+        if self.seconds is not None:
+            end = now + timedelta(seconds=self.seconds)
+            day = "" if end.date() == now.date() else f"{end:%Y-%m-%d} "
+            parts.append(f"about {tell_duration(self.seconds)}, until {day}{end:%H:%M}")
+        return ", ".join(parts)
+
+
+def count_steps(config: TrainConfig, samples: int) -> int:
+    """Steps of a training on so many samples; a last one that --epochs fill in part is taken as well."""
+    if config.epochs is None:
+        return STEPS if config.steps is None else config.steps
+    return math.ceil(config.epochs * samples / config.optimizer.batch)
+
+
+def tell_duration(seconds: float) -> str:
+    """40 s, 35 min, 2.5 h"""
+    if seconds < 2 * MINUTE:
+        return f"{seconds:.0f} s"
+    return f"{seconds / MINUTE:.0f} min" if seconds < 2 * HOUR else f"{seconds / HOUR:.1f} h"

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from t2i_shards.adapters.base import Base
+from t2i_shards.adapters.model.diffusers_io import WEIGHTS
+from t2i_shards.adapters.training.trainer import Training
+from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.runlog import LogLine
+from tests.adapters.toys import toy_config, toy_stream
+
+CHANGES: list[dict[str, Any]] = [
+    {"warmup_steps": 2},
+    {"weight_decay": 0.1},
+    {"lr_schedule": "cosine", "warmup_steps": 1, "weight_decay": 0.1, "ema": 0.5},
+]
+
+
+@pytest.fixture(scope="module")
+def plain(tiny: Base, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("plain") / "run"
+    Training(toy_config(out, steps=4), toy_stream(), tiny).run()
+    return out
+
+
+def _bytes(run: Path) -> bytes:
+    return (run / "adapter" / WEIGHTS).read_bytes()
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_each_option_changes_the_adapter_and_resumes_to_the_same_bits(
+    change: dict[str, Any], plain: Path, tiny: Base, tmp_path: Path
+) -> None:
+    def stop(line: LogLine) -> None:
+        if line.step == 3:
+            raise KeyboardInterrupt
+
+    straight, stopped = (toy_config(tmp_path / name, steps=4, **change) for name in ("straight", "stopped"))
+    Training(straight, toy_stream(), tiny).run()
+    with pytest.raises(KeyboardInterrupt):
+        Training(stopped, toy_stream(), tiny).run(stop)
+    assert Training(stopped, toy_stream(), tiny).run().new_steps == 2
+    assert _bytes(stopped.out) == _bytes(straight.out) != _bytes(plain)
+    name = next(iter(change))
+    with pytest.raises(RequestError, match=f"begun with {name} {change[name]}, and this command asks for None"):
+        Training(toy_config(straight.out, steps=4, ema=change.get("ema")), toy_stream(), tiny)
+
+
+def test_a_cosine_ends_where_it_was_begun_to_end(tiny: Base, tmp_path: Path) -> None:
+    """The rate of every step depends on the last one."""
+    Training(toy_config(tmp_path, steps=2, lr_schedule="cosine"), toy_stream(), tiny).run()
+    with pytest.raises(RequestError, match="was begun with steps 2, and this command asks for 4"):
+        Training(toy_config(tmp_path, steps=4, lr_schedule="cosine"), toy_stream(), tiny)
+    same = toy_config(tmp_path, steps=None, epochs=0.4, lr_schedule="cosine")
+    assert Training(same, toy_stream(), tiny).run().new_steps == 0
+
+
+def test_a_run_of_before_these_options_continues(plain: Path, tiny: Base) -> None:
+    record = json.loads((plain / "run.json").read_text())
+    for name in ("lr_schedule", "warmup_steps", "weight_decay", "steps", "from"):
+        assert record.pop(name, "missing") is None
+    (plain / "run.json").write_text(json.dumps(record))
+    assert Training(toy_config(plain, steps=5), toy_stream(), tiny).run().new_steps == 1
+    with pytest.raises(RequestError, match=r"begun with weight_decay None, and this command asks for 0\.1"):
+        Training(toy_config(plain, steps=5, weight_decay=0.1), toy_stream(), tiny)

@@ -1,0 +1,81 @@
+"""--from: a training that begins from an adapter."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from t2i_shards.adapters.base import Base
+from t2i_shards.adapters.model.convert import open_adapter, read_adapter, write_tencentarc
+from t2i_shards.adapters.model.diffusers_io import WEIGHTS
+from t2i_shards.adapters.training.start import make_start
+from t2i_shards.adapters.training.trainer import Training
+from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.runlog import LogLine
+from tests.adapters.toys import toy_config, toy_stream
+
+
+@pytest.fixture(scope="module")
+def trained(tiny: Base, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("trained") / "run"
+    Training(toy_config(out, steps=2), toy_stream(), tiny).run()
+    return out
+
+
+def test_every_form_of_an_adapter_is_the_same_start(tiny: Base, trained: Path, tmp_path: Path) -> None:
+    found = open_adapter(trained)
+    files = [tmp_path / "theirs.safetensors", tmp_path / "theirs.pth"]
+    for file in files:
+        write_tencentarc(found.config, found.tensors, file)
+    expected = read_adapter(trained / "adapter").state_dict()
+    for start in (trained, trained / "adapter", trained / "adapter" / WEIGHTS, *files):
+        begun = make_start(toy_config(tmp_path, start=str(start)), tiny).state_dict()
+        assert all(torch.equal(begun[name], tensor) for name, tensor in expected.items())
+
+
+def test_it_begins_where_the_other_ended_and_resumes_to_the_same_bits(
+    tiny: Base, trained: Path, tmp_path: Path
+) -> None:
+    config = toy_config(tmp_path / "straight", start=str(trained), steps=4)
+    summary = Training(config, toy_stream(), tiny).run()
+    before = json.loads((trained / "summary.json").read_text())
+    assert summary.first_validation == before["last_validation"] != before["first_validation"]
+
+    def stop(line: LogLine) -> None:
+        if line.step == 3:
+            raise KeyboardInterrupt
+
+    again = replace(config, out=tmp_path / "stopped")
+    with pytest.raises(KeyboardInterrupt):
+        Training(again, toy_stream(), tiny).run(stop)
+    assert Training(again, toy_stream(), tiny).run().new_steps == 2
+    assert (again.out / "adapter" / WEIGHTS).read_bytes() == (config.out / "adapter" / WEIGHTS).read_bytes()
+    with pytest.raises(RequestError, match=r"was begun with from [0-9a-f]{64}, and this command asks for None"):
+        Training(replace(config, start=None), toy_stream(), tiny)
+    with pytest.raises(RequestError, match="was begun with from None"):
+        Training(toy_config(trained, start=str(trained), steps=4), toy_stream(), tiny)
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ({"adapter": "small"}, "must be of the size small, with 1 channels in .*, and it is of the size tiny"),
+        ({"condition": "color"}, "must be of the size tiny, with 3 channels in"),
+    ],
+)
+def test_another_kind_of_adapter_is_refused(
+    change: dict[str, Any], line: str, tiny: Base, trained: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(RequestError, match=line):
+        make_start(toy_config(tmp_path, start=str(trained), **change), tiny)
+
+
+def test_a_start_that_is_not_there_is_refused_before_a_run_is_begun(tiny: Base, tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="there is no adapter"):
+        Training(toy_config(tmp_path / "run", start=str(tmp_path / "nowhere")), toy_stream(), tiny)
+    assert not (tmp_path / "run").exists()
