@@ -61,14 +61,17 @@ def create_file(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def commit_folder(final: Path) -> Iterator[Path]:
-    """A folder to fill, which takes the final name once all in it is on the disk. Replaces an older one."""
+def commit_folder(final: Path, sync: bool = True) -> Iterator[Path]:
+    """A folder to fill, which takes the final name once all in it is on the disk. Replaces an older one.
+
+    sync: False for many files that are quickly made again, which a loss of power may leave empty.
+    """
     scratch = final.with_name(f".{final.name}.part")
     _remove(scratch)
     scratch.mkdir(parents=True)
     try:
         yield scratch
-        for path in (scratch, *scratch.rglob("*")):
+        for path in (scratch, *scratch.rglob("*")) if sync else ():
             _sync(path)
     except BaseException:
         shutil.rmtree(scratch, ignore_errors=True)

@@ -7,13 +7,14 @@ import stat
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
 from t2i_shards.adapters.options import Roots
-from t2i_shards.extractors.atomic import write_file
+from t2i_shards.extractors.atomic import remove_folder, write_file
 from t2i_shards.jobs.command import EngineOptions, Summary
 from t2i_shards.jobs.progress import show_progress
 from t2i_shards.pipeline.engine import RunResult, run
@@ -26,7 +27,9 @@ from t2i_shards.pipeline.report import (
     read_training,
     render_page,
 )
-from t2i_shards.pipeline.stages.stage import Stage
+from t2i_shards.pipeline.report.sample_stats import Counted
+from t2i_shards.pipeline.report.strips import folder_of, is_ours, replace_strips, write_strips
+from t2i_shards.pipeline.stages.stage import Stage, StageResult
 
 TITLE = b"<title>t2i-shards report</title>"
 """What every page of a report has near its start."""
@@ -45,6 +48,9 @@ class ReportCommand:
     ROOT is not a folder."""
     rows: int = 12
     """Samples shown of each dataset."""
+    all_: Annotated[bool, tyro.conf.arg(name="all")] = False
+    """Show every sample, page by page: small pictures of them go into a folder next to the page (report_files), of
+    at most about 20,000 samples of a dataset."""
     quick: bool = False
     """Read receipts and the samples shown, and nothing else: no histograms, no search beyond those samples."""
     engine: EngineOptions = field(default_factory=EngineOptions)
@@ -56,7 +62,7 @@ class ReportCommand:
         picture = page.with_suffix(".png")
         _refuse_foreign(page, picture)
         training = read_training(self.run_) if self.run_ else None
-        datasets = [collect_dataset(root, self.rows, None if self.quick else self._look) for root in self.roots]
+        datasets = self._collect_all(folder_of(page)) if self.all_ else self._collect(folder_of(page))
         write_file(
             page, render_page(datasets, training, _today())
         )  # first: it is what tells that the picture is ours
@@ -66,13 +72,43 @@ class ReportCommand:
         problems = [f"{dataset.root}: {problem}" for dataset in datasets for problem in dataset.problems]
         return Summary(line, _record(page, picture, datasets, training), tuple(problems))
 
-    def _look(self, stage: Stage, shards: Sequence[int]) -> RunResult:
+    def _collect(self, folder: Path) -> list[DatasetFacts]:
+        """The datasets; the strips of an earlier page are removed."""
+        look = None if self.quick else self._look
+        datasets = [collect_dataset(root, self.rows, look) for root in self.roots]
+        if is_ours(folder):
+            remove_folder(folder)
+        return datasets
+
+    def _collect_all(self, folder: Path) -> list[DatasetFacts]:
+        """The datasets, with the strips of each in a folder d1, d2 … of `folder`."""
+        if os.path.lexists(folder) and not is_ours(folder):
+            raise RequestError(
+                f"{folder} was not made by report, and is not replaced: move it away, or give another --out"
+            )
+        with replace_strips(folder) as scratch:
+            return [
+                collect_dataset(
+                    root, self.rows, partial(self._look, strips=scratch / f"d{number}"), f"{folder.name}/d{number}"
+                )
+                for number, root in enumerate(self.roots, 1)
+            ]
+
+    def _look(self, stage: Stage, shards: Sequence[int], strips: Path | None = None) -> RunResult:
         with show_progress("report", len(shards), len(shards)) as progress:
-            return run(stage, shards, self.engine.for_reading(len(shards)), self.engine.workers, progress)
+
+            def keep(shard: int, made: StageResult | None) -> None:
+                if strips and isinstance(made, Counted):
+                    write_strips(strips, shard, made.strips)
+                progress(shard, made)
+
+            return run(stage, shards, self.engine.for_reading(len(shards)), self.engine.workers, keep)
 
     def _page(self) -> Path:
         if not self.roots:
             raise RequestError("report needs at least one ROOT, none was given")
+        if self.all_ and self.quick:
+            raise RequestError("--all looks at every sample and --quick at few: give one of them")
         if self.rows < 1:
             raise RequestError(f"--rows must be at least 1, not {self.rows}")
         if self.out is not None and self.out.suffix != ".html":

@@ -36,6 +36,7 @@ BY_HAND_IN = {
     "extractors/weights/digest_lock.py": "fills what create_file gives it",
     "pipeline/engine/connect.py": "fills what create_file gives it",
     "adapters/model/diffusers_io.py": "fills what commit_folder gives it",
+    "pipeline/report/strips.py": "fills what commit_folder gives it",
     "pipeline/shards/folder_store.py": "a Store has its own protocol",
     "pipeline/shards/naming.py": "a Store's files are created, not replaced",
     "pipeline/stream/cache.py": "its files are locked from before they have a name",

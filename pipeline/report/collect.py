@@ -37,15 +37,15 @@ from t2i_shards.pipeline.report.sample_index import (
 )
 from t2i_shards.pipeline.report.sample_stats import Count, Counted, Tally, add_tallies
 from t2i_shards.pipeline.report.samples import (
-    Members,
     Pair,
     Row,
     Thumbnail,
     choose_pairs,
     choose_samples,
     describe_duplicates,
-    draw_rows,
+    draw_aligned,
 )
+from t2i_shards.pipeline.report.strips import MOST_STRIPS
 from t2i_shards.pipeline.shards.read import load_verified
 from t2i_shards.pipeline.shards.receipt import Receipt, digest_json
 from t2i_shards.pipeline.stages.stage import Stage
@@ -95,12 +95,13 @@ class _Seen:
     problems: tuple[str, ...] = ()
 
 
-def collect_dataset(root: str, rows: int, look: Look | None = None) -> DatasetFacts:
+def collect_dataset(root: str, rows: int, look: Look | None = None, strips: str = "") -> DatasetFacts:
     """The facts of the dataset at `root`, with `rows` samples spread evenly over it.
 
     Every sample is looked at, shard by shard, and counted. Without `look` all numbers come from receipts, and at
     most `rows` shards of a column are opened. What is shown or counted was verified before; removed samples are
-    neither. Raises RequestError when there is no dataset.
+    neither. strips: the folder to which `look` writes a strip of every sample, as the page finds it; "" for none.
+    Raises RequestError when there is no dataset.
     """
     dataset = Dataset.open(root)
     found = sort_columns(read_provenance(dataset, column) for column in dataset.columns())
@@ -116,6 +117,7 @@ def collect_dataset(root: str, rows: int, look: Look | None = None) -> DatasetFa
     shown, damaged = _show_rows(dataset, receipts, rows, removed)
     if look:
         stage = _plan_count(dataset, columns, receipts, exclusion, pairs, shown)
+        stage.strips = choose_limit(count_samples(receipts), MOST_STRIPS) if strips else 0
         seen = _see(stage, sorted(receipts[IMAGES]), look)
     else:
         seen = _Seen(
@@ -123,7 +125,7 @@ def collect_dataset(root: str, rows: int, look: Look | None = None) -> DatasetFa
         )
     description = dataset.description
     title, source = describe_source(description.source)
-    there = sum(r.samples for r in receipts[IMAGES].values()) - sum(map(len, removed.values()))
+    there = count_samples(receipts) - sum(map(len, removed.values()))
     return DatasetFacts(
         root=dataset.store.root,
         title=title,
@@ -135,7 +137,7 @@ def collect_dataset(root: str, rows: int, look: Look | None = None) -> DatasetFa
         columns=tuple(map(ColumnFacts, statuses, found)),
         rows=tuple(shown),
         problems=tuple(dict.fromkeys((*problems, *damaged, *seen.problems))),
-        index=_make_index(seen, shown, there),
+        index=replace(_make_index(seen, shown, there), strips=strips),
         unplanned=tuple(sorted(read_left_out(dataset.store).items(), key=lambda item: (-item[1], item[0]))),
         tally=seen.tally,
         hosts=seen.hosts,
@@ -160,8 +162,13 @@ def _plan_count(
         exclusion,
         pictures=frozenset(key for pair in pairs for key in (pair.key, pair.of)),
         shown=frozenset(row.key for row in shown),
-        limit=choose_limit(sum(receipt.samples for receipt in receipts[IMAGES].values())),
+        limit=choose_limit(count_samples(receipts)),
     )
+
+
+def count_samples(receipts: Receipts) -> int:
+    """Of images, removed ones among them."""
+    return sum(receipt.samples for receipt in receipts[IMAGES].values())
 
 
 def _see(stage: Count, shards: Sequence[int], look: Look) -> _Seen:
@@ -208,10 +215,7 @@ def _open_rows(
     """The samples at `indices` of one images shard with the maps of every column, and what is damaged."""
     aligned = open_aligned(dataset.store, shard, columns, load_verified)
     problems = tuple(map(str, aligned.problems.values()))
-    pictures = aligned.samples.pop(IMAGES, None)
+    pictures = aligned.samples.get(IMAGES)
     if pictures is None:
         return [], problems
-    found: dict[str, Mapping[str, Members] | str] = dict.fromkeys(aligned.problems, "damaged")
-    found |= {column: {s.key: s.members for s in samples} for column, samples in aligned.samples.items()}
-    dropped = {c: aligned.receipts[c].dropped if c in aligned.receipts else {} for c in columns if c != IMAGES}
-    return draw_rows([pictures[i] for i in indices], found, dropped), problems
+    return list(draw_aligned(aligned, columns, [pictures[i] for i in indices])), problems

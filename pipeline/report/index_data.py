@@ -15,6 +15,7 @@ from t2i_shards.extractors.maps.statistics import ClassStatistic, NumberStatisti
 from t2i_shards.extractors.registry import formats
 from t2i_shards.pipeline.dataset.dataset import IMAGES
 from t2i_shards.pipeline.report.sample_index import Place, SampleIndex, shorten_location
+from t2i_shards.pipeline.shards.receipt import shard_name
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ def encode_index(index: SampleIndex, columns: Sequence[str]) -> Markup:
             ],
             "classes": [{"column": place[1], "names": _name_classes(index, place)} for place in classes],
             "reasons": reasons,
+            "strips": index.strips,
             "samples": [
                 [
                     entry.key,
@@ -64,6 +66,8 @@ def encode_index(index: SampleIndex, columns: Sequence[str]) -> Markup:
                     [entry.numbers.get(place) for place in numbers],
                     [entry.classes.get(place, ()) for place in classes],
                     [at[f"{column}: {reason}"] for column, reason in entry.drops.items()],
+                    None if entry.strip is None else shard_name(entry.strip),
+                    {columns.index(column): note for column, note in entry.notes.items()},
                 ]
                 for entry in index.entries
             ],

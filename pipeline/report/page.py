@@ -31,7 +31,7 @@ def render_page(datasets: Sequence[DatasetFacts], training: Training | None, dat
     """The page. date: of the report, as it is to be shown.
 
     Captions, keys and paths come from outside: the template escapes all that it prints, and the page's own policy
-    lets the browser run the page's one script and fetch nothing.
+    lets the browser run the page's one script and fetch nothing but strips, where there are any.
     """
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -67,6 +67,7 @@ def render_page(datasets: Sequence[DatasetFacts], training: Training | None, dat
         training=training,
         chart=chart,
         date=date,
+        beside=any(dataset.index.strips for dataset in datasets),
         script=script,
         policy=policy,
     )

@@ -39,7 +39,8 @@ class Entry:
 
     name: of the original's file, or its URL; "" where the source has none. size: width and height of the stored
     picture. numbers: place -> number; classes: place -> the classes shown, the largest first. drops: the columns
-    that lack it, with the reason.
+    that lack it, with the reason. strip: the shard under whose number its strip is; None where there is none.
+    notes: the columns without a picture in the strip, and why.
     """
 
     key: str
@@ -51,13 +52,16 @@ class Entry:
     numbers: Mapping[Place, float] = field(default_factory=dict)
     classes: Mapping[Place, Sequence[int]] = field(default_factory=dict)
     drops: Mapping[str, str] = field(default_factory=dict)
+    strip: int | None = None
+    notes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class SampleIndex:
     """The samples in the dataset's order. of: samples there are. cut: those whose text was too long.
 
-    lost: planned rows that became no sample, at most MOST_LOST of `lost_of`.
+    lost: planned rows that became no sample, at most MOST_LOST of `lost_of`. strips: the folder of the strips, as
+    the page finds it; "" where there are none.
     """
 
     entries: tuple[Entry, ...]
@@ -65,6 +69,12 @@ class SampleIndex:
     cut: int
     lost: tuple[Loss, ...] = ()
     lost_of: int = 0
+    strips: str = ""
+
+    @property
+    def pictured(self) -> int:
+        """Samples that have a strip."""
+        return sum(entry.strip is not None for entry in self.entries)
 
     @property
     def number_places(self) -> list[Place]:
@@ -87,9 +97,10 @@ class SampleIndex:
         return Counter(drop for entry in self.entries for drop in entry.drops.items())
 
 
-def choose_limit(samples: int) -> int:
-    """The rank below which a worker hands entries on, so that it never hands on far too many."""
-    return 2**64 if samples <= MOST_SAMPLES else 2**64 * MOST_SAMPLES // samples
+def choose_limit(samples: int, most: int | None = None) -> int:
+    """The rank below which a worker hands on so many of the samples, about; MOST_SAMPLES when not given."""
+    most = MOST_SAMPLES if most is None else most
+    return 2**64 if samples <= most else 2**64 * most // samples
 
 
 def read_entry(sample: Sample) -> Entry:

@@ -14,13 +14,14 @@ from t2i_shards.extractors.format import Format
 from t2i_shards.extractors.maps.statistics import ClassStatistic
 from t2i_shards.extractors.records import decode_record
 from t2i_shards.extractors.registry import formats
-from t2i_shards.pipeline.dataset.aligned import Receipts, open_aligned
+from t2i_shards.pipeline.dataset.aligned import Aligned, Receipts, open_aligned
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
 from t2i_shards.pipeline.dataset.exclusion import Exclusion, licence_name
 from t2i_shards.pipeline.errors import DamagedShard, describe_error
 from t2i_shards.pipeline.image.stored import use_threads
 from t2i_shards.pipeline.report.sample_index import SCORE, Entry, Place, rank, read_entry, read_score
-from t2i_shards.pipeline.report.samples import Thumbnail, draw_thumbnail
+from t2i_shards.pipeline.report.samples import Thumbnail, draw_aligned, draw_thumbnail
+from t2i_shards.pipeline.report.strips import encode_strip, fits
 from t2i_shards.pipeline.shards.read import load_verified
 from t2i_shards.pipeline.shards.sample import Sample
 from t2i_shards.pipeline.shards.sample_info import SampleInfo, read_info
@@ -105,7 +106,7 @@ def list_measures() -> Mapping[str, Callable[[bytes], Counts]]:
 
 @dataclass(frozen=True)
 class Counted(StageResult):
-    """What a look at one shard gave. thumbnails: key -> the picture, of those that were asked for.
+    """What a look at one shard gave. thumbnails, strips: key -> picture or file, of those that were asked for.
 
     licences: of the pictures that would be published, name -> samples. problems: a line for each shard that is
     damaged, and so left out.
@@ -114,6 +115,7 @@ class Counted(StageResult):
     tally: Tally = field(default_factory=Tally)
     licences: Counter[str] = field(default_factory=Counter)
     entries: tuple[Entry, ...] = ()
+    strips: dict[str, bytes] = field(default_factory=dict)
     thumbnails: Mapping[str, Thumbnail] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
 
@@ -124,7 +126,7 @@ class Count:
 
     columns: images first. exclusion: what is not published; removed samples are not counted. pictures: keys whose
     pictures are wanted. limit: the rank below which entries of the index are handed on; those of the keys
-    `shown` always are.
+    `shown` always are. strips: the rank below which samples get a strip.
     """
 
     dataset: Dataset
@@ -133,6 +135,7 @@ class Count:
     pictures: Collection[str]
     shown: Collection[str]
     limit: int
+    strips: int = 0
     resources: Resources = field(default_factory=Resources)
 
     def setup(self) -> None:
@@ -148,16 +151,22 @@ class Count:
         tally, errors, measured = count(kept)
         images = kept[IMAGES]
         thumbnails, unread = self._thumbnails(images)
+        strips, notes = self._draw_strips(aligned, images)
         return Counted(
             receipts={IMAGES: aligned.receipts[IMAGES]},
             errors=(*errors, *unread),
             tally=tally,
             licences=self._licences(images, aligned.receipts),
             entries=tuple(
-                make_entry(sample, measured.get(sample.key, ()), aligned.receipts)
+                replace(
+                    make_entry(sample, measured.get(sample.key, ()), aligned.receipts),
+                    strip=shard if sample.key in strips else None,
+                    notes=notes.get(sample.key, {}),
+                )
                 for sample in images
                 if self._is_searched(sample.key)
             ),
+            strips=strips,
             thumbnails=thumbnails,
             problems=problems,
         )
@@ -181,6 +190,17 @@ class Count:
                 except ValueError as error:
                     unread.append(f"{IMAGES}: {sample.key}: jpg cannot be read: {describe_error(error)}")
         return drawn, unread
+
+    def _draw_strips(
+        self, aligned: Aligned[Sample], images: Sequence[Sample]
+    ) -> tuple[dict[str, bytes], dict[str, Mapping[str, str]]]:
+        """(key -> file, key -> what is missing in it and why)"""
+        strips, notes = dict[str, bytes](), dict[str, Mapping[str, str]]()
+        wanted = [sample for sample in images if rank(sample.key) < self.strips and fits(sample.key)]
+        for row in draw_aligned(aligned, self.columns, wanted):
+            strips[row.key] = encode_strip(row)
+            notes[row.key] = {cell.column: cell.note for cell in row.cells if cell.image is None}
+        return strips, notes
 
     def _is_searched(self, key: str) -> bool:
         return rank(key) < self.limit or key in self.shown

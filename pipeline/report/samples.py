@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from t2i_shards.extractors.registry import find_format
+from t2i_shards.pipeline.dataset.aligned import Aligned
 from t2i_shards.pipeline.dataset.dataset import IMAGES
 from t2i_shards.pipeline.image.stored import decode_rgb
 from t2i_shards.pipeline.report.sample_index import read_entry
@@ -137,16 +138,23 @@ def choose_samples(receipts: Mapping[str, Mapping[int, Receipt]], rows: int) -> 
     return dict(chosen)
 
 
+def draw_aligned(aligned: Aligned[Sample], columns: Collection[str], samples: Iterable[Sample]) -> Iterator[Row]:
+    """The rows of these samples of a shard's images, which are sound, with the maps of all columns."""
+    found: dict[str, Mapping[str, Members] | str] = dict.fromkeys(aligned.problems, "damaged")
+    found |= {column: {s.key: s.members for s in there} for column, there in aligned.samples.items()}
+    dropped = {c: aligned.receipts[c].dropped if c in aligned.receipts else {} for c in columns if c != IMAGES}
+    return draw_rows(samples, found, dropped)
+
+
 def draw_rows(
-    samples: Sequence[Sample],
+    samples: Iterable[Sample],
     columns: Mapping[str, Mapping[str, Members] | str],
     dropped: Mapping[str, Mapping[str, str]],
-) -> list[Row]:
-    """The rows of these samples of images.
+) -> Iterator[Row]:
+    """The rows of these samples of images, one at a time.
 
     columns: column -> key -> members, or a word that says why there are none. dropped: column -> key -> reason.
     """
-    rows = []
     for sample in samples:
         try:
             picture = decode_rgb(sample.members["jpg"])
@@ -162,8 +170,7 @@ def draw_rows(
             else:
                 cells.append(Cell(column, None, f"dropped: {reasons.get(sample.key, 'unknown')}"))
         caption = bytes(sample.members["txt"]).decode("utf-8", "replace").strip()
-        rows.append(Row(sample.key, caption, width, height, tuple(cells), read_entry(sample).name))
-    return rows
+        yield Row(sample.key, caption, width, height, tuple(cells), read_entry(sample).name)
 
 
 def _draw(column: str, members: Members, height: int, width: int) -> Cell:

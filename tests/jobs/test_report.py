@@ -11,6 +11,8 @@ from PIL import Image
 
 from t2i_shards.jobs.command import EngineOptions, execute
 from t2i_shards.jobs.report import ReportCommand
+from t2i_shards.pipeline.dataset.tombstones import remove
+from t2i_shards.pipeline.report import collect
 from t2i_shards.pipeline.shards.store import open_store
 from t2i_shards.pipeline.sources.folder import FolderSource
 from tests.faults.toys import make_images
@@ -69,6 +71,7 @@ def test_a_damaged_shard_ends_with_3_and_is_named(root: Path, capsys: pytest.Cap
     [
         (ReportCommand(()), "at least one ROOT"),
         (ReportCommand(("ROOT",), rows=0), "--rows must be at least 1, not 0"),
+        (ReportCommand(("ROOT",), all_=True, quick=True), "give one of them"),
         (ReportCommand(("ROOT",), out=Path("report.png")), "--out must end in .html, not 'report.png'"),
         (ReportCommand(("nowhere",)), "nowhere/dataset.json: not there"),
         (ReportCommand(("ROOT",), run_=Path("nowhere")), "--run must be the folder of a training"),
@@ -183,3 +186,67 @@ def test_a_full_disk_is_one_line_and_the_older_page_stays(
     )
     assert (page.read_bytes(), picture.read_bytes()) == before
     assert sorted(path.name for path in disk.iterdir()) == ["ballast", "page.html", "page.png"]
+
+
+def files_in(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*.*")}
+
+
+def test_all_puts_small_pictures_of_every_sample_next_to_the_page(root: Path) -> None:
+    make_crawl(root.parent / "crawl")
+    roots, out = (str(root), str(root.parent / "crawl")), root.parent / "look.html"
+    assert execute(ReportCommand(roots, out=out, all_=True, rows=2, engine=ONE)) == 0
+    folder = out.with_name("look_files")
+    keys = {path.stem for path in folder.glob("d2/*/*.webp")}
+    assert keys == {f"{i:06d}" for i in kept(40)}
+    assert len(list(folder.glob("d1/*/*.webp"))) == 4
+    assert Image.open(folder / "d2/000000/000000.webp").size[0] % 5 == 0
+    html = out.read_text()
+    assert '"strips":"look_files/d1"' in html
+    assert "img-src data: 'self' file:;" in html
+    before = files_in(folder)
+    assert execute(ReportCommand(roots, out=out, all_=True, rows=2, engine=EngineOptions("local", 3))) == 0
+    assert files_in(folder) == before
+    assert execute(ReportCommand(roots[:1], out=out, quick=True)) == 0
+    assert not folder.exists(), "no page shows them any longer"
+    assert "img-src data:;" in out.read_text()
+
+
+def test_removed_samples_and_those_over_the_limit_get_no_small_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = make_crawl(tmp_path / "root")
+    remove(dataset, "keys", [f"{i:06d}" for i in kept(40)[:10]])
+    monkeypatch.setattr(collect, "MOST_STRIPS", 12)
+    facts = ReportCommand((str(tmp_path / "root"),), all_=True, engine=ONE).run()
+    found = {path.stem for path in tmp_path.glob("root/report_files/*/*/*.webp")}
+    assert not found & {f"{i:06d}" for i in kept(40)[:10]}
+    assert 1 <= len(found) <= 20
+    assert not facts.problems
+    html = (tmp_path / "root" / "report.html").read_text()
+    assert f">{len(found)} of 23 samples<" in html
+
+
+@pytest.mark.parametrize("kind", ["file", "folder", "link"])
+def test_a_foreign_folder_with_the_name_of_the_small_pictures_stays(
+    kind: str, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert execute(ReportCommand((str(root),), quick=True)) == 0
+    folder, theirs = root / "report_files", tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "mine.txt").write_text("mine")
+    match kind:
+        case "file":
+            folder.write_text("mine")
+        case "folder":
+            theirs.rename(folder)
+        case "link":
+            folder.symlink_to(theirs)
+    before = sorted(root.rglob("*"))
+    capsys.readouterr()
+    assert execute(ReportCommand((str(root),), all_=True, engine=ONE)) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert f"{folder} was not made by report" in line
+    assert execute(ReportCommand((str(root),), quick=True)) == 0
+    assert sorted(root.rglob("*")) == before
+    assert (theirs if kind != "folder" else folder).is_dir() or kind == "file"
