@@ -11,7 +11,7 @@ from typing import Any
 from t2i_shards.adapters.config_file import NAME, render_config
 from t2i_shards.jobs.command import EngineOptions, Summary, list_counts, summarise
 from t2i_shards.jobs.progress import show_planning, show_progress
-from t2i_shards.jobs.roll_up import roll_up
+from t2i_shards.jobs.roll_up import index_names, roll_up
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
 from t2i_shards.pipeline.dataset.download_commit import sweep_drafts
 from t2i_shards.pipeline.dataset.download_yield import measure_yield, yield_table
@@ -21,7 +21,7 @@ from t2i_shards.pipeline.dataset.supplement import plan_new, plan_retry
 from t2i_shards.pipeline.engine import run
 from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.image.geometry import Geometry
-from t2i_shards.pipeline.shards.receipt import Receipt
+from t2i_shards.pipeline.shards.receipt_table import ReceiptTable
 from t2i_shards.pipeline.shards.store import open_store
 from t2i_shards.pipeline.sources.base import Source
 from t2i_shards.pipeline.sources.inside import lies_inside
@@ -78,6 +78,7 @@ def ingest(
     if after.retry_failed and not filled.summary.problems and plan_retry(filled.dataset, source.again):
         filled = fill()
     summary = filled.summary
+    index_names(filled.dataset, filled.images, engine)
     if filled.whole and after.min_yield is not None:
         summary = _gate(filled.dataset, summary, after.min_yield, after.where)
     summary = _tell_counts(filled.dataset, summary)
@@ -103,7 +104,7 @@ class _Filled:
     """A dataset after every shard that was left was tried. images: the receipts that are sound."""
 
     dataset: Dataset
-    images: Mapping[int, Receipt]
+    images: ReceiptTable
     summary: Summary
 
     @property

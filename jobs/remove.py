@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from t2i_shards.adapters.options import Root
+from t2i_shards.extractors.regular import read_regular
 from t2i_shards.jobs.command import Summary
 from t2i_shards.pipeline.dataset.dataset import Dataset
 from t2i_shards.pipeline.dataset.tombstones import By, remove
@@ -83,6 +84,6 @@ class RemoveCommand:
 
 def _read_list(by: By, file: Path) -> list[str]:
     try:
-        return file.read_text("utf-8").splitlines()
+        return read_regular(file).decode("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise RequestError(f"--{by} must be a text file with one in each line, {file}: {error}") from None

@@ -12,6 +12,7 @@ from t2i_shards.pipeline.engine import run
 from t2i_shards.pipeline.errors import IncompleteError
 from t2i_shards.pipeline.publish.check import check_lists, is_publication, plan_check
 from t2i_shards.pipeline.shards.store import Store, open_store
+from t2i_shards.pipeline.stages.index_names import verify_index
 from t2i_shards.pipeline.stages.roll_up import verify_roll_ups
 from t2i_shards.pipeline.stages.verify import count_older, plan_verify, verify_columns, verify_plan, verify_tables
 
@@ -65,6 +66,7 @@ class VerifyCommand:
             result = run(stage, dataset.shards, engine, self.engine.workers, progress)
         problems = [*verify_plan(dataset), *verify_tables(dataset), *verify_columns(dataset)]
         problems += verify_roll_ups(dataset, result.made)
+        problems += verify_index(dataset)
         for made in result.made.values():
             problems += made.errors
         problems += [f"shard {shard:06d} could not be read: {why}" for shard, why in result.quarantined.items()]

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
+from t2i_shards.pipeline.dataset.name_index import find_shards
 from t2i_shards.pipeline.dataset.outcomes import OK, read_rows
-from t2i_shards.pipeline.dataset.row_names import list_paths, list_urls
+from t2i_shards.pipeline.dataset.row_names import list_locations, list_paths, list_urls
 from t2i_shards.pipeline.dataset.tombstones import read_removed
 from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.shards.commit import load_receipt
@@ -62,16 +63,26 @@ class FoundRow:
 
 def find(dataset: Dataset, query: Query) -> list[FoundRow]:
     """The rows that the query names, in the order of their keys. Raises DamagedShard."""
-    done = dataset.done(IMAGES)
+    done, shards = dataset.done(IMAGES), _choose_shards(dataset, query)
     found: dict[str, FoundRow] = {}
     with ThreadPoolExecutor(AT_ONCE) as threads:
-        for rows in threads.map(lambda shard: _find_in(dataset, shard, shard in done, query), dataset.shards):
+        for rows in threads.map(lambda shard: _find_in(dataset, shard, shard in done, query), shards):
             for row in rows:
                 # One that was tried again is in several shards, and its sample in one of them.
                 if row.key not in found or found[row.key].state != SAMPLE:
                     found[row.key] = row
     removed = read_removed(dataset.store)
     return [replace(found[key], state=REMOVED) if key in removed else found[key] for key in sorted(found)]
+
+
+def _choose_shards(dataset: Dataset, query: Query) -> Sequence[int]:
+    """Those that may hold such a row: all, where nothing is asked for by a whole name."""
+    source = dataset.description.source
+    places = [place for path in query.path for place in list_locations(_clean_path(path), source)]
+    for names in (query.key, [text.lower() for text in query.sha256], query.url, places):
+        if names and not any(sign in name for name in names for sign in "*?["):
+            return find_shards(dataset, names)
+    return dataset.shards
 
 
 def _find_in(dataset: Dataset, shard: int, done: bool, query: Query) -> list[FoundRow]:

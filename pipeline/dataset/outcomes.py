@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -123,10 +123,12 @@ def _keys(table: pa.Table) -> list[str]:
     return [str(key) for key, status in pairs if status == OK]
 
 
-def read_outcomes(dataset: Dataset, columns: Sequence[str]) -> Iterator[tuple[int, pa.Table]]:
+def read_outcomes(
+    dataset: Dataset, columns: Sequence[str], shards: Collection[int] | None = None
+) -> Iterator[tuple[int, pa.Table]]:
     """(shard, these columns of its rows.parquet) of every shard that is done, in order.
 
-    A column that an earlier version did not write is null.
+    shards: which of them; all when None. A column that an earlier version did not write is null.
     Raises DamagedShard where a finished shard's file is gone or not what its receipt says.
     """
 
@@ -139,7 +141,7 @@ def read_outcomes(dataset: Dataset, columns: Sequence[str]) -> Iterator[tuple[in
                 table = table.append_column(ROWS.field(name), pa.nulls(len(table), ROWS.field(name).type))
         return table.select(list(columns))
 
-    done = sorted(dataset.done(IMAGES))
+    done = sorted(dataset.done(IMAGES) if shards is None else dataset.done(IMAGES).intersection(shards))
     with ThreadPoolExecutor(AT_ONCE) as threads:
         # A thousand shards at a time: `map` alone would read all of them ahead.
         for start in range(0, len(done), 1000):

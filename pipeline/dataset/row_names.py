@@ -27,3 +27,12 @@ def list_paths(row: Row, source: Mapping[str, Any]) -> tuple[str, ...]:
         return (row.location,)
     whole = f"{folder.rstrip('/')}/{row.location}"
     return (row.location, whole) if "://" in folder else (row.location, whole, os.path.relpath(whole))
+
+
+def list_locations(path: str, source: Mapping[str, Any]) -> tuple[str, ...]:
+    """The locations that a row may have for which `list_paths` gives this path."""
+    folder = source.get("folder")
+    if not isinstance(folder, str):
+        return (path,)
+    within = path.removeprefix(f"{folder.rstrip('/')}/")
+    return (path, within) if "://" in folder else (path, within, os.path.relpath(path, folder))

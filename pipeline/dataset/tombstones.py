@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,8 +19,9 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
+from t2i_shards.pipeline.dataset.name_index import find_shards
 from t2i_shards.pipeline.dataset.outcomes import read_outcomes, sample_keys
-from t2i_shards.pipeline.dataset.row_names import list_paths, list_urls
+from t2i_shards.pipeline.dataset.row_names import list_locations, list_paths, list_urls
 from t2i_shards.pipeline.errors import DamagedShard, RequestError
 from t2i_shards.pipeline.shards.commit import load_receipt
 from t2i_shards.pipeline.shards.receipt import shard_name
@@ -89,7 +90,13 @@ def find_asked(dataset: Dataset, by: By, asked: Collection[str]) -> tuple[dict[s
     wanted = {_clean(text.strip(), by) for text in asked if text.strip()}
     if not wanted:
         raise RequestError(f"--{by} must name at least one, and the file names none")
-    found, met = _find_files(dataset, wanted) if by == "sha256" else _find_rows(dataset, by, wanted)
+    names = wanted
+    if by == "paths":
+        names = {place for path in wanted for place in list_locations(path, dataset.description.source)}
+    shards = find_shards(dataset, names)
+    found, met = (
+        _find_files(dataset, wanted, shards) if by == "sha256" else _find_rows(dataset, by, wanted, shards)
+    )
     return found, tuple(sorted(wanted - met))
 
 
@@ -99,10 +106,12 @@ def _clean(text: str, by: By) -> str:
     return text.lower() if by == "sha256" else text
 
 
-def _find_rows(dataset: Dataset, by: By, wanted: set[str]) -> tuple[dict[str, int], set[str]]:
+def _find_rows(
+    dataset: Dataset, by: By, wanted: set[str], shards: Iterable[int]
+) -> tuple[dict[str, int], set[str]]:
     """(key -> a shard that was asked to hold it, what of `wanted` was met)"""
     found, met = dict[str, int](), set[str]()
-    for shard in dataset.shards:
+    for shard in shards:
         for row in dataset.plan(shard):
             if hits := wanted.intersection(_names_of(row, by, dataset.description.source)):
                 found.setdefault(row.key, shard)
@@ -117,9 +126,9 @@ def _names_of(row: Row, by: By, source: Mapping[str, Any]) -> tuple[str, ...]:
     return list_paths(row, source) if by == "paths" else list_urls(row)
 
 
-def _find_files(dataset: Dataset, wanted: set[str]) -> tuple[dict[str, int], set[str]]:
+def _find_files(dataset: Dataset, wanted: set[str], shards: Collection[int]) -> tuple[dict[str, int], set[str]]:
     found, met = dict[str, int](), set[str]()
-    for shard, table in read_outcomes(dataset, ("key", "sha256")):
+    for shard, table in read_outcomes(dataset, ("key", "sha256"), shards):
         for key, sha256 in zip(table["key"].to_pylist(), table["sha256"].to_pylist(), strict=True):
             if sha256 in wanted:
                 found.setdefault(key, shard)

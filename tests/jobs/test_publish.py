@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -133,6 +134,20 @@ def test_remove_takes_one_list(tmp_path: Path, given: tuple[str, ...], capsys: p
     files = dict.fromkeys(given, tmp_path / "list")
     assert execute(RemoveCommand(str(tmp_path), **files)) == 2
     assert f"one of --keys, --urls, --sha256 and --paths, {len(given)} were given" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("by", ["keys", "urls", "sha256", "paths"])
+@pytest.mark.parametrize("place", ["/dev/zero", "fifo"])
+def test_a_list_is_no_device_and_no_pipe(
+    tmp_path: Path, by: str, place: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They may have no end, or none who writes."""
+    toy_dataset(tmp_path / "root", 2, 2, color=False)
+    os.mkfifo(tmp_path / "fifo")
+    assert execute(RemoveCommand(str(tmp_path / "root"), **{by: tmp_path / place})) == 2
+    said = capsys.readouterr().err
+    assert f"--{by} must be a text file with one in each line" in said
+    assert "must be a regular file" in said
 
 
 def test_a_shard_that_is_damaged_ends_with_its_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from t2i_shards.pipeline.dataset import look_alikes
+from t2i_shards.pipeline.dataset import close_pairs, look_alikes, scratch_arrays
 from t2i_shards.pipeline.dataset.fingerprints import Fingerprints
 from t2i_shards.pipeline.dataset.look_alikes import EXACT, NEAR_256, match
 from t2i_shards.pipeline.dataset.outcomes import perceive
@@ -90,6 +91,33 @@ def test_a_duplicate_belongs_to_one_that_is_none(tmp_path: Path) -> None:
 def test_no_pictures(tmp_path: Path) -> None:
     none = np.zeros((0, 4), np.uint64)
     assert list(match(Fingerprints(none, none[:, 0], none), 4, tmp_path)) == []
+
+
+@pytest.mark.parametrize("near", [0, 4])
+def test_memory_does_not_grow_with_the_pictures(
+    near: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 8 and of 32 chunks; the arrays in files are not counted."""
+    for module in (look_alikes, close_pairs, scratch_arrays):
+        monkeypatch.setattr(module, "CHUNK", 2048)
+
+    def peak(count: int) -> int:
+        folder = tmp_path / f"{count}"
+        folder.mkdir()
+        random = np.random.default_rng(count)
+        draw = (random.integers(0, 1 << 63, (2048, 9), dtype=np.uint64) for _ in range(count // 2048))
+        rows = scratch_arrays.write_array(folder / "rows", draw, 9)
+        rows[-50:] = rows[:50]
+        prints = Fingerprints(rows[:, :4], rows[:, 4], rows[:, 5:])
+        tracemalloc.start()
+        marks = sum(1 for _ in match(prints, near, folder))
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert marks == 50
+        return peak
+
+    peak(2048)  # what is imported late
+    assert peak(32 * 2048) < 1.1 * peak(8 * 2048)
 
 
 def fingerprint(pictures: list[np.ndarray], longer: bool = True) -> Fingerprints:

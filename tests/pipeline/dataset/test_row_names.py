@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from t2i_shards.pipeline.dataset.row_names import list_paths, list_urls
+from t2i_shards.pipeline.dataset.row_names import list_locations, list_paths, list_urls
 from t2i_shards.pipeline.sources.row import Row
 
 
@@ -26,3 +26,13 @@ def test_an_object_has_no_path_from_here() -> None:
 def test_addresses_are_the_location_and_those_that_the_source_names() -> None:
     row = Row("k", "9.jpg", extra={"coco_url": "http://c.example/9.jpg", "flickr_url": None})
     assert [url for url in list_urls(row) if url] == ["9.jpg", "http://c.example/9.jpg"]
+
+
+@pytest.mark.parametrize("folder", ["pictures", "./pictures/", "s3://bucket/pictures/"])
+def test_every_path_leads_to_its_location(folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    source = {"folder": folder}
+    paths = list_paths(Row("k", "a/b.jpg"), source)
+    assert len(set(paths)) >= 2
+    assert all("a/b.jpg" in list_locations(path, source) for path in paths)
+    assert list_locations("a/b.jpg", {"kind": "coco"}) == ("a/b.jpg",)
