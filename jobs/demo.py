@@ -12,6 +12,7 @@ from t2i_shards.jobs.evaluate import EvaluateCommand
 from t2i_shards.jobs.extract import ExtractCommand
 from t2i_shards.jobs.ingest import IngestFolder, IngestScenes
 from t2i_shards.jobs.ingest_flow import IngestOptions
+from t2i_shards.jobs.progress import part_of
 from t2i_shards.jobs.report import ReportCommand
 from t2i_shards.jobs.train import TrainCommand
 from t2i_shards.pipeline.image.geometry import Geometry
@@ -70,13 +71,14 @@ class DemoCommand:
             EvaluateCommand.short(simple, run),
             ReportCommand((str(scenes), str(photographs)), run_=run, out=page, engine=self.engine),
         ]
-        summaries = [self._step(command) for command in commands]
+        summaries = [self._step(command, n, len(commands)) for n, command in enumerate(commands, 1)]
         problems = tuple(problem for summary in summaries for problem in summary.problems)
         record = {"command": "demo", "steps": [dict(summary.record) for summary in summaries]}
         return Summary(f"demo: open {page}", record, problems)
 
-    def _step(self, command: Command) -> Summary:
-        summary = command.run()
+    def _step(self, command: Command, number: int, of: int) -> Summary:
+        with part_of("demo", number, of):
+            summary = command.run()
         self._say(summary.line)
         return summary
 

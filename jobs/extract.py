@@ -55,7 +55,7 @@ class ExtractCommand:
         # Which devices there are is asked of Ray, and where nothing is left none is started.
         if left and self.device == "auto" and (device := choose_device("auto", self.engine)) != "cpu":
             stage = self._plan(dataset, device)
-        with show_progress("extract", len(left), len(dataset.shards)) as progress:
+        with show_progress("extract", len(left), len(dataset.shards), with_drops=True) as progress:
             result = run(stage, left, self.engine.engine, self.engine.workers, progress)
         roll_up(dataset, (IMAGES, *(made.column for made in stage.conditions)), result, self.engine)
         return summarise("extract", result, len(dataset.shards))

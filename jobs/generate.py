@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
-
-from tqdm import tqdm
 
 from t2i_shards.adapters.inference.config import GenerateConfig
 from t2i_shards.adapters.options import Unnamed
 from t2i_shards.jobs.command import Summary
+from t2i_shards.jobs.progress import show_pictures
 
 
 @dataclass(frozen=True)
@@ -23,10 +21,8 @@ class GenerateCommand:
     def run(self) -> Summary:
         from t2i_shards.adapters.inference.generate import generate_images
 
-        with tqdm(
-            total=self.config.n, desc="generate", unit="picture", leave=False, disable=not sys.stderr.isatty()
-        ) as bar:
-            generated = generate_images(self.config, lambda done: bar.update(done - bar.n))
+        with show_pictures("generate") as progress:
+            generated = generate_images(self.config, progress)
         first = generated.pictures[0]
         line = f"generate: {len(generated.pictures)} pictures, {generated.new} of them now; the first is {first}"
         record = {

@@ -127,7 +127,7 @@ def _fill(
     left = dataset.left((IMAGES, *truths))
     if left and (damaged := verify_plan(dataset)):
         raise RequestError(f"{options.out}: {damaged[0]}; make the dataset again in another --out")
-    with show_progress("ingest", len(left), len(dataset.shards)) as progress:
+    with show_progress("ingest", len(left), len(dataset.shards), with_drops=True) as progress:
         result = run(Ingest(dataset, source, truths), left, engine.engine, engine.workers, progress)
     sweep_drafts(dataset.store, dataset.done(IMAGES))
     roll_up(dataset, (IMAGES, *truths), result, engine)

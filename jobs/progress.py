@@ -1,12 +1,15 @@
-"""Progress of a job over shards: a bar on a terminal, a line now and then elsewhere."""
+"""Progress of a job: a bar on a terminal, and elsewhere a line now and then, also while nothing is finished."""
 
 from __future__ import annotations
 
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tqdm import tqdm
@@ -17,6 +20,193 @@ from t2i_shards.pipeline.stages.stage import StageResult
 
 if TYPE_CHECKING:
     from t2i_shards.pipeline.runlog import LogLine
+
+LINE_EVERY = 15.0
+"""Seconds between two lines where there is no terminal."""
+STEPS_EVERY = 60.0
+"""And between two of a training, which takes hours."""
+REFRESH = 1.0
+"""Seconds between two looks of a bar at the clock."""
+_PART: ContextVar[str] = ContextVar("part", default="")
+
+
+@contextmanager
+def part_of(command: str, number: int, of: int) -> Iterator[None]:
+    """Name what is shown in the block as part `number` of a command: "demo 3 of 9, extract"."""
+    token = _PART.set(f"{command} {number} of {of}, ")
+    try:
+        yield
+    finally:
+        _PART.reset(token)
+
+
+def describe_left(seconds: float) -> str:
+    """20 s left, 3 min left, 1.5 h left"""
+    if seconds < 120:
+        return f"{seconds:.0f} s left"
+    return f"{seconds / 60:.0f} min left" if seconds < 7200 else f"{seconds / 3600:.1f} h left"
+
+
+@contextmanager
+def _keep_showing(show: Callable[[], object], every: float) -> Iterator[None]:
+    """Call `show` every so many seconds, in a thread, until the block ends."""
+    over = threading.Event()
+
+    def work() -> None:
+        while not over.wait(every):
+            show()
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+@dataclass
+class ShardCount:
+    """How far a job over shards is. before: those that were done when it began, of `total`.
+
+    with_drops: whether the receipts that come are new ones, so that their drops are news.
+    """
+
+    total: int
+    before: int = 0
+    with_drops: bool = False
+    done: int = 0
+    samples: int = 0
+    drops: Counter[str] = field(default_factory=Counter)
+    started: float = field(default_factory=time.monotonic)
+    last: float = 0.0
+
+    def add(self, made: StageResult | None) -> None:
+        """Count a shard: what was made of it, or None where it was set aside."""
+        self.done += 1
+        self.last = time.monotonic()
+        if made is not None:
+            self.samples += max((receipt.samples for receipt in made.receipts.values()), default=0)
+            for receipt in made.receipts.values() if self.with_drops else ():
+                self.drops.update(receipt.drops)
+
+    def describe(self) -> str:
+        """11,800 samples, 37 dropped (http 404 30, too small 7), 85.3 samples/s; "" before a shard is done."""
+        parts = [f"{self.samples:,} samples"] if self.samples else []
+        if self.drops:
+            reasons = ", ".join(f"{reason} {count:,}" for reason, count in self.drops.most_common(3))
+            more = ", …" if len(self.drops) > 3 else ""
+            parts.append(f"{self.drops.total():,} dropped ({reasons}{more})")
+        if self.samples and self.last > self.started:
+            parts.append(f"{self.samples / (self.last - self.started):.1f} samples/s")
+        return ", ".join(parts)
+
+    def describe_all(self) -> str:
+        """12 of 40 shards after 60 s, what `describe` says, 3 min left"""
+        now = time.monotonic()
+        parts = [f"{self.before + self.done:,} of {self.total:,} shards after {now - self.started:.0f} s"]
+        left = self.total - self.before - self.done
+        if self.done and left:
+            pace = (self.last - self.started) / self.done
+            parts += [self.describe(), describe_left(max(0.0, left * pace - (now - self.last)))]
+        else:
+            parts.append(self.describe())
+        return ", ".join(filter(None, parts))
+
+
+@contextmanager
+def show_progress(verb: str, shards: int, total: int, with_drops: bool = False) -> Iterator[Progress]:
+    """A progress callback for `shards` shards that are left of `total`. with_drops: see `ShardCount`."""
+    name, count = _PART.get() + verb, ShardCount(total, total - shards, with_drops)
+    if not sys.stderr.isatty():
+        with _keep_showing(lambda: _say(f"{name}: {count.describe_all()}"), LINE_EVERY):
+            yield lambda shard, made: count.add(made)
+        return
+    with tqdm(total=total, initial=total - shards, desc=name, unit="shard", leave=False) as bar:
+
+        def advance(shard: int, made: StageResult | None) -> None:
+            count.add(made)
+            bar.set_postfix_str(count.describe(), refresh=False)
+            bar.update()
+            if made is None:
+                bar.write(f"{name}: shard {shard:06d} set aside", file=sys.stderr)
+
+        with _keep_showing(bar.refresh, REFRESH):
+            yield advance
+
+
+@contextmanager
+def show_planning() -> Iterator[Seen]:
+    """A callback for the number of rows that were read to make a plan. Before the first one large lists are
+    measured, and the time is shown too."""
+    name, rows, started = _PART.get() + "plan", 0, time.monotonic()
+    terminal = sys.stderr.isatty()
+
+    def add(count: int) -> None:
+        nonlocal rows
+        rows += count
+
+    def show() -> None:
+        if terminal:
+            bar.update(rows - bar.n)
+            bar.refresh()
+        else:
+            _say(f"{name}: {rows} rows read in {time.monotonic() - started:.0f} s")
+
+    with (
+        tqdm(desc=name, unit="row", leave=False, disable=not terminal) as bar,
+        _keep_showing(show, REFRESH if terminal else LINE_EVERY),
+    ):
+        yield add
+
+
+@contextmanager
+def show_pictures(verb: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress callback for the number of pictures done, and of all."""
+    name = _PART.get() + verb
+    if sys.stderr.isatty():
+        with tqdm(desc=name, unit="picture", leave=False) as bar, _keep_showing(bar.refresh, REFRESH):
+
+            def advance(done: int, total: int) -> None:
+                bar.total = total
+                bar.update(done - bar.n)
+
+            yield advance
+        return
+    lines = _PictureLines(name)
+    with _keep_showing(lines.show, LINE_EVERY):
+        yield lines.advance
+
+
+class _PictureLines:
+    """A line now and then, and one for the last picture."""
+
+    def __init__(self, name: str) -> None:
+        self._name, self._started = name, time.monotonic()
+        self._done = self._total = 0
+        self._last, self._said = self._started, False
+
+    def advance(self, done: int, total: int) -> None:
+        self._done, self._total, self._last = done, total, time.monotonic()
+        if done == total:
+            self.show()
+
+    def show(self) -> None:
+        now = time.monotonic()
+        if not self._done:
+            _say(f"{self._name}: no picture after {now - self._started:.0f} s")
+            return
+        if self._said:
+            _say(f"{self._name}: {self._total} pictures, measured for {now - self._last:.0f} s")
+            return
+        self._said = self._done == self._total
+        rate = self._done / max(self._last - self._started, 1e-9)
+        left = f", {describe_left((self._total - self._done) / rate)}" if self._done < self._total else ""
+        _say(f"{self._name}: {self._done} of {self._total} pictures, {rate:.1f} pictures/s{left}")
 
 
 PACE_EVERY = 20
@@ -38,8 +228,11 @@ class Pace:
             self._waited += line.wait
         self._last = line
 
-    def take(self) -> str:
-        """steps/s, the share of the time that was spent waiting for data, memory; "" before the second step."""
+    def take(self, steps: int) -> str:
+        """steps/s, the share of the time that was spent waiting for data, memory, and how long so many steps take.
+
+        "" before the second step.
+        """
         first, last, waited = self._first, self._last, self._waited
         self._first, self._waited = last, 0.0
         if first is None or last is None or last.step <= first.step or last.seconds <= first.seconds:
@@ -48,6 +241,8 @@ class Pace:
         parts = [f"{(last.step - first.step) / seconds:.2f} steps/s", f"{waited / seconds:.0%} waiting for data"]
         if last.memory:
             parts.append(f"{last.memory / 1e9:.1f} GB of GPU memory")
+        if steps > last.step:
+            parts.append(describe_left((steps - last.step) * seconds / (last.step - first.step)))
         return ", ".join(parts)
 
 
@@ -58,7 +253,7 @@ def show_steps(steps: int) -> Iterator[Callable[[LogLine], None]]:
 
 
 def _show_bar(steps: int) -> Iterator[Callable[[LogLine], None]]:
-    with tqdm(total=steps, desc="train", unit="step", leave=False) as bar:
+    with tqdm(total=steps, desc=f"{_PART.get()}train", unit="step", leave=False) as bar:
         pace, validation = Pace(), ""
 
         def advance(line: LogLine) -> None:
@@ -70,119 +265,28 @@ def _show_bar(steps: int) -> Iterator[Callable[[LogLine], None]]:
             if line.validation is not None:
                 validation = f"validation loss {line.validation:.4f}"
             if line.validation is not None or line.step % PACE_EVERY == 0:
-                bar.set_postfix_str(", ".join(filter(None, (validation, pace.take()))))
+                bar.set_postfix_str(", ".join(filter(None, (validation, pace.take(steps)))))
 
         yield advance
 
 
 def _show_lines(steps: int) -> Iterator[Callable[[LogLine], None]]:
-    pace = Pace()
+    """A line for each validation, and one now and then between them."""
+    name, pace, last = f"{_PART.get()}train", Pace(), None
+
+    def say(line: LogLine, found: str) -> None:
+        _say(", ".join(filter(None, (f"{name}: step {line.step} of {steps}", found, pace.take(steps)))))
 
     def advance(line: LogLine) -> None:
+        nonlocal last
+        last = line
         pace.add(line)
         if line.validation is not None:
-            said = f"train: step {line.step} of {steps}, validation loss {line.validation:.4f}"
-            print(", ".join(filter(None, (said, pace.take()))), file=sys.stderr, flush=True)
-
-    yield advance
-
-
-LINE_EVERY = 15.0
-"""Seconds between two lines where there is no terminal."""
-REFRESH = 1.0
-"""Seconds between two looks at how far a plan is."""
-
-
-@contextmanager
-def show_progress(verb: str, shards: int, total: int) -> Iterator[Progress]:
-    """A progress callback for `shards` shards that are left of `total`."""
-    if not sys.stderr.isatty():
-        yield _lines(verb, shards, total)
-        return
-    with tqdm(total=total, initial=total - shards, desc=verb, unit="shard", leave=False) as bar:
-
-        def advance(shard: int, made: StageResult | None) -> None:
-            bar.update()
-            if made is None:
-                bar.write(f"{verb}: shard {shard:06d} set aside", file=sys.stderr)
-
-        yield advance
-
-
-def _lines(verb: str, shards: int, total: int) -> Progress:
-    done, samples, started = total - shards, 0, time.monotonic()
-    said = started
-
-    def advance(shard: int, made: StageResult | None) -> None:
-        nonlocal done, samples, said
-        done += 1
-        if made is not None:
-            samples += max((receipt.samples for receipt in made.receipts.values()), default=0)
-        if time.monotonic() - said > LINE_EVERY:
-            said = time.monotonic()
-            rate = samples / (said - started)
-            print(f"{verb}: {done} of {total} shards, {rate:.1f} samples/s", file=sys.stderr, flush=True)
-
-    return advance
-
-
-@contextmanager
-def show_planning() -> Iterator[Seen]:
-    """A callback for the number of rows that were read to make a plan. Before the first one large lists are
-    measured, and the time is shown too."""
-    over, rows, started = threading.Event(), 0, time.monotonic()
-
-    def add(count: int) -> None:
-        nonlocal rows
-        rows += count
+            say(line, f"validation loss {line.validation:.4f}")
 
     def show() -> None:
-        if terminal:
-            bar.update(rows - bar.n)
-            bar.refresh()
-        else:
-            seconds = time.monotonic() - started
-            print(f"plan: {rows} rows read in {seconds:.0f} s", file=sys.stderr, flush=True)
+        if last is not None:
+            say(last, "" if last.loss is None else f"loss {last.loss:.4f}")
 
-    def keep_showing() -> None:
-        while not over.wait(REFRESH if terminal else LINE_EVERY):
-            show()
-
-    terminal = sys.stderr.isatty()
-    with tqdm(desc="plan", unit="row", leave=False, disable=not terminal) as bar:
-        thread = threading.Thread(target=keep_showing, daemon=True)
-        thread.start()
-        try:
-            yield add
-        finally:
-            over.set()
-            thread.join()
-
-
-@contextmanager
-def show_pictures(verb: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress callback for the number of pictures done, and of all."""
-    if sys.stderr.isatty():
-        with tqdm(desc=verb, unit="picture", leave=False) as bar:
-
-            def advance(done: int, total: int) -> None:
-                bar.total = total
-                bar.update(done - bar.n)
-
-            yield advance
-    else:
-        yield _picture_lines(verb)
-
-
-def _picture_lines(verb: str) -> Callable[[int, int], None]:
-    started = said = time.monotonic()
-
-    def advance(done: int, total: int) -> None:
-        nonlocal said
-        now = time.monotonic()
-        if done == total or now - said > LINE_EVERY:
-            said, rate = now, done / max(now - started, 1e-9)
-            left = f", {(total - done) / rate:.0f} s left" if done < total else ""
-            print(f"{verb}: {done} of {total} pictures, {rate:.1f} pictures/s{left}", file=sys.stderr, flush=True)
-
-    return advance
+    with _keep_showing(show, STEPS_EVERY):
+        yield advance

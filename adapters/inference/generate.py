@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from t2i_shards.adapters.inference.control_images import (
 from t2i_shards.adapters.inference.image_folder import ImageFolder, digest_array
 from t2i_shards.adapters.inference.inpaint import Inpainting, prepare_inpainting
 from t2i_shards.adapters.inference.map_file import load_picture
-from t2i_shards.adapters.inference.sampler import Progress, generate
+from t2i_shards.adapters.inference.sampler import generate
 from t2i_shards.adapters.model.compose import AdapterInput
 from t2i_shards.adapters.model.convert import read_adapter
 from t2i_shards.pipeline.errors import RequestError
@@ -41,8 +41,11 @@ class GeneratedImages:
     new: int
 
 
-def generate_images(config: GenerateConfig, progress: Progress | None = None) -> GeneratedImages:
-    """Make the pictures of a request that are not there yet. Raises RequestError."""
+def generate_images(config: GenerateConfig, progress: Callable[[int, int], Any] | None = None) -> GeneratedImages:
+    """Make the pictures of a request that are not there yet. Raises RequestError.
+
+    progress: called with how many of them are made, and how many there are.
+    """
     device = choose_device(config.device)
     inputs = read_inputs(config, device)
     adapter_inputs = [_read_adapter_input(spec, inputs).to(device) for spec in config.adapters]
@@ -75,7 +78,7 @@ def generate_images(config: GenerateConfig, progress: Progress | None = None) ->
             image_folder.describe(_name(seed), seed=seed, **more)
             image_folder.write(_name(seed), picture)
         if progress:
-            progress(first + len(seeds))
+            progress(first + len(seeds), len(missing))
     for condition, control_image in inputs.control_images.items():
         image_folder.write(condition, control_image.repeat(3 // control_image.shape[2], axis=2))
     return GeneratedImages([image_folder.path(_name(seed)) for seed in wanted], len(missing))
