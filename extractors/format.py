@@ -102,6 +102,10 @@ class Format(Protocol):
         """Whether the map asks for nothing, as a keypose without people does."""
         return False
 
+    def blank(self, condition_map: Map) -> Map:
+        """A map of the same size that shows nothing: what is left of an erased one."""
+        return np.zeros_like(condition_map)
+
     def place(self, condition_map: Map, size: tuple[int, int], window: Window) -> Map:
         """A numeric map scaled to `size` (width, height), then cut to the window."""
         raise ValueError(f"{self.members[0]} holds no numbers")

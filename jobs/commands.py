@@ -17,6 +17,7 @@ from t2i_shards.jobs.command import Command
 from t2i_shards.jobs.config_file import add_config, take_config
 from t2i_shards.jobs.convert_adapter import ConvertAdapterCommand
 from t2i_shards.jobs.demo import DemoCommand
+from t2i_shards.jobs.erase import EraseCommand
 from t2i_shards.jobs.evaluate import EvaluateCommand
 from t2i_shards.jobs.extract import ExtractCommand
 from t2i_shards.jobs.find import FindCommand
@@ -64,6 +65,7 @@ Commands = (
     | Annotated[PublishCommand, subcommand("publish")]
     | Annotated[FindCommand, subcommand("find")]
     | Annotated[RemoveCommand, subcommand("remove")]
+    | Annotated[EraseCommand, subcommand("erase")]
     | Annotated[RehydrateCommand, subcommand("rehydrate")]
     | Annotated[WeightsCommand, subcommand("weights")]
     | Annotated[MiniWeightsCommand, subcommand("mini-weights")]

@@ -31,8 +31,8 @@ class RemoveCommand:
     paths: Path | None = None
     """A file with a picture's path in each line: as its source has it, or of a file of this machine."""
     undo: bool = False
-    """Take removals back, those of the list or, without one, the newest; not once a publication has left the
-    samples out."""
+    """Take removals back, those of the list or, without one, the newest; not once the samples were
+    erased, or left out of a publication."""
     dry_run: bool = False
     """Say what would be removed or taken back, and write nothing."""
     single_writer: bool = False

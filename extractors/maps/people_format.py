@@ -83,6 +83,9 @@ class PeopleFormat(Format):
     def size(self, condition_map: People) -> tuple[int, int]:
         return condition_map.height, condition_map.width
 
+    def blank(self, condition_map: People) -> People:
+        return People(condition_map.height, condition_map.width, np.zeros((0, 17, 3), np.float32))
+
     def crop(self, condition_map: People, window: Window) -> People:
         """Those who are drawn in the window, with the keypoints they have inside it."""
         height, width = (part.stop - part.start for part in window)

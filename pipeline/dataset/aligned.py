@@ -109,10 +109,10 @@ def dropped_keys(receipts: Receipts) -> AbstractSet[str]:
 
 def check_current(receipt: Receipt, images: Receipt) -> None:
     """Raises DamagedShard when a column's shard was made from another images shard than is there now."""
-    if receipt.column != IMAGES and receipt.input != images.sha256:
+    if receipt.column != IMAGES and receipt.input != images.identity:
         raise DamagedShard(
             f"{receipt.column}/{shard_name(receipt.shard)} was made from an images shard with sha256 "
-            f"{str(receipt.input)[:12]}…, but images/{shard_name(receipt.shard)} has {images.sha256[:12]}…"
+            f"{str(receipt.input)[:12]}…, but images/{shard_name(receipt.shard)} has {images.identity[:12]}…"
         )
 
 

@@ -21,7 +21,7 @@ from t2i_shards.pipeline.shards.sample_info import read_info
 from t2i_shards.pipeline.shards.store import AT_ONCE
 from t2i_shards.pipeline.sources.row import Row
 
-NOT_MADE, SAMPLE, REMOVED = "not made yet", "sample", "removed"
+NOT_MADE, SAMPLE, REMOVED, ERASED = "not made yet", "sample", "removed", "erased"
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,8 @@ class Query:
 class FoundRow:
     """shard: the one that has the sample, else the last that was asked for it. location: of the picture.
 
-    state: "sample", "removed", "not made yet", or "dropped: " and the reason. sha256: of the original file, None
-    where it was not seen.
+    state: "sample", "removed", "erased", "not made yet", or "dropped: " and the reason. sha256: of the original
+    file, None where it was not seen.
     """
 
     key: str
@@ -69,10 +69,13 @@ def find(dataset: Dataset, query: Query) -> list[FoundRow]:
         for rows in threads.map(lambda shard: _find_in(dataset, shard, shard in done, query), shards):
             for row in rows:
                 # One that was tried again is in several shards, and its sample in one of them.
-                if row.key not in found or found[row.key].state != SAMPLE:
+                if row.key not in found or found[row.key].state not in (SAMPLE, ERASED):
                     found[row.key] = row
     removed = read_removed(dataset.store)
-    return [replace(found[key], state=REMOVED) if key in removed else found[key] for key in sorted(found)]
+    return [
+        replace(row, state=REMOVED) if key in removed and row.state != ERASED else row
+        for key, row in sorted(found.items())
+    ]
 
 
 def _choose_shards(dataset: Dataset, query: Query) -> Sequence[int]:
@@ -124,7 +127,8 @@ def _read_outcomes(dataset: Dataset, shard: int) -> dict[str, tuple[str, str | N
     assert receipt is not None, "the shard is done"
     table = read_rows(dataset.store, receipt)
     columns = (table[name].to_pylist() for name in ("key", "status", "sha256"))
-    return {key: (status, sha256) for key, status, sha256 in zip(*columns, strict=True)}
+    known = {key: (status, sha256) for key, status, sha256 in zip(*columns, strict=True)}
+    return known | {key: (ERASED, known[key][1]) for key in known.keys() & set(receipt.erased)}
 
 
 def _read_captions(dataset: Dataset, shard: int) -> dict[str, tuple[str, ...]]:
@@ -134,7 +138,8 @@ def _read_captions(dataset: Dataset, shard: int) -> dict[str, tuple[str, ...]]:
 
 def _describe(row: Row, shard: int, outcome: tuple[str, str | None] | None, captions: tuple[str, ...]) -> FoundRow:
     status, sha256 = outcome or (None, None)
-    state = NOT_MADE if status is None else SAMPLE if status == OK else f"dropped: {status}"
+    states = {None: NOT_MADE, OK: SAMPLE, ERASED: ERASED}
+    state = states.get(status, f"dropped: {status}")
     return FoundRow(row.key, shard, state, row.location, row.captions or captions, sha256 or row.digest)
 
 

@@ -20,12 +20,13 @@ from t2i_shards.pipeline.shards.commit import load_receipt
 from t2i_shards.pipeline.shards.receipt import Receipt, shard_name
 from t2i_shards.pipeline.shards.receipt_table import (
     NEVER_NULL,
-    SCHEMA,
+    STORED,
     ReceiptTable,
     check_rows,
+    from_stored,
     join_tables,
     tabulate,
-    to_table,
+    to_stored,
 )
 from t2i_shards.pipeline.shards.store import AT_ONCE, Store
 from t2i_shards.pipeline.shards.table import decode_table, encode_table
@@ -86,16 +87,16 @@ def read_roll_up(store: Store, roll_up: RollUp) -> ReceiptTable:
         raise DamagedShard(f"{roll_up.path}: gone") from None
     if hashlib.sha256(data).hexdigest() != roll_up.sha256:
         raise DamagedShard(f"{roll_up.path}: its bytes are not those of its name")
-    table = decode_table(data, roll_up.path, SCHEMA, whole=NEVER_NULL)
+    table = decode_table(data, roll_up.path, STORED, whole=NEVER_NULL, more=True)
     try:
-        return check_rows(roll_up.column, table, roll_up.shards)
+        return check_rows(roll_up.column, from_stored(table), roll_up.shards)
     except BadRecord as error:
         raise DamagedShard(f"{roll_up.path}: {error}") from None
 
 
 def write_roll_up(store: Store, receipts: ReceiptTable) -> RollUp:
     """Make the roll-up of these receipts, whose shards are a range."""
-    data = encode_table(to_table(receipts).combine_chunks())
+    data = encode_table(to_stored(receipts).combine_chunks())
     shards = receipts.shards.tolist()
     roll_up = RollUp(shards[0], shards[-1], hashlib.sha256(data).hexdigest(), receipts.column)
     store.create_bytes(roll_up.path, data)

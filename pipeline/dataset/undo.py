@@ -1,4 +1,4 @@
-"""Taking removals back, as long as nobody has acted on them."""
+"""Taking removals back, as long as no publication or erasure has acted on them."""
 
 from __future__ import annotations
 
@@ -55,9 +55,9 @@ def _take_back(dataset: Dataset, removed: dict[str, Tombstone], dry_run: bool) -
     settled = count_settled(dataset.store)
     if final := sorted(key for key, stone in removed.items() if stone.table <= settled):
         raise RequestError(
-            f"{dataset.store.root}: a publication has left out {len(final)} of these samples since they were "
-            f"removed (the first {final[0]}), and only a removal that none has taken up can be undone; to have a "
-            "picture again, ingest it into another dataset"
+            f"{dataset.store.root}: {len(final)} of these samples (the first {final[0]}) were erased, or left out "
+            "of a publication, since they were removed, so that cannot be undone; to have a picture again, ingest "
+            "it into another dataset"
         )
     undone = tuple(sorted(removed))
     if undone and not dry_run:

@@ -42,7 +42,7 @@ class Loaded:
         except Exception:
             self.check()  # what is damaged is to be called so
             raise
-        self.digest = digest_json({column: receipt.sha256 for column, receipt in aligned.receipts.items()})
+        self.digest = digest_json({column: receipt.identity for column, receipt in aligned.receipts.items()})
         self.samples = [Sample(s.key, whole.get(s.key, s.members)) for s in aligned.samples[IMAGES]]
 
     def check(self) -> None:

@@ -87,6 +87,21 @@ class FolderStore:
             source.write_bytes(data)
             return self.create(path, source)
 
+    def replace(self, path: str, source: Path) -> None:
+        final = self._place(path)
+        with self.scratch() as scratch:
+            copy = Path(shutil.copyfile(source, scratch / "copy"))
+            with open(copy, "rb") as file:
+                os.fsync(file.fileno())
+            os.replace(copy, final)
+        sync_folder(final.parent)
+
+    def replace_bytes(self, path: str, data: bytes) -> None:
+        with self.scratch() as scratch:
+            source = scratch / "data"
+            source.write_bytes(data)
+            self.replace(path, source)
+
     def discard(self, path: str) -> None:
         self._place(path).unlink(missing_ok=True)
 

@@ -128,6 +128,18 @@ class ObjectStore:
             self._check_creating()
             return write_once(url, lambda: put(url, "create"))
 
+    def replace(self, path: str, source: Path) -> None:
+        os.stat(source)
+        self._replace(path, lambda url, mode: self._fs.put_file(os.fspath(source), url, mode=mode))
+
+    def replace_bytes(self, path: str, data: bytes) -> None:
+        self._replace(path, lambda url, mode: self._fs.pipe_file(url, data, mode=mode))
+
+    def _replace(self, path: str, put: Put) -> None:
+        url = self._url(path)
+        with translate_errors(self.root):
+            write_once(url, lambda: put(url, "overwrite"))
+
     def _check_creating(self) -> None:
         """Raises RequestError where a put that must not replace anything does; asked once per process tree."""
         if self.root in self._creating:

@@ -23,8 +23,8 @@ MOST_SAMPLES = 10**7
 MOST_SHARDS = 10**7
 """More than a dataset can have: a damaged number must not have anyone count for hours."""
 SHA256 = re.compile("[0-9a-f]{64}")
-DIGESTS = ("sha256", "keys", "input", "rows")
-"""Fields of a receipt that are digests."""
+DIGESTS = ("sha256", "keys", "input", "rows", "first")
+"""Fields of a receipt that are digests; those from `input` on may be None."""
 SampleCount = Annotated[int, msgspec.Meta(ge=0, le=MOST_SAMPLES)]
 ShardNumber = Annotated[int, msgspec.Meta(ge=0, lt=MOST_SHARDS)]
 
@@ -70,10 +70,12 @@ class Receipt:
     """What shard `shard` of `column` holds. `samples + sum(drops.values()) == planned`, always.
 
     bytes, sha256: of the tar. keys: digest of the keys in order (`digest_keys`). recipe: digest of the
-    column's recipe. input: sha256 of the images shard it was made from, None for images themselves.
+    column's recipe. input: identity of the images shard it was made from, None for images themselves.
     dropped: the samples of the images shard that this column lacks, with the reason of each; readers may
     skip these keys and no others. rows: sha256 of the images shard's rows.parquet; None in other columns, and in
     receipts of earlier versions. seconds: the worker's time, for the report; it is part of no digest.
+    first: of a tar from which samples were erased, the sha256 of the first tar that had this name. erased: their
+    keys; the samples are there, but blank.
     """
 
     column: str
@@ -89,13 +91,19 @@ class Receipt:
     dropped: Mapping[str, str] = field(default_factory=dict)
     rows: str | None = None
     seconds: float = 0.0
+    first: str | None = None
+    erased: tuple[str, ...] = ()
     format: int = FORMAT
 
+    @property
+    def identity(self) -> str:
+        """What the shard goes by in digests of content and of order, which erasing samples does not change."""
+        return self.first or self.sha256
+
     def encode(self) -> builtins.bytes:
-        record = asdict(self)
-        if self.rows is None:  # as earlier versions wrote it
-            del record["rows"]
-        return to_json(record)
+        # As earlier versions wrote it.
+        unsaid = {name for name in ("rows", "first", "erased") if getattr(self, name) in (None, ())}
+        return to_json({name: value for name, value in asdict(self).items() if name not in unsaid})
 
     @classmethod
     def decode(cls, data: builtins.bytes | memoryview, name: str) -> Receipt:
@@ -109,12 +117,14 @@ class Receipt:
             raise DamagedShard(f"{name}: a receipt must have format {FORMAT}, has {receipt.format!r}")
         for field_name in DIGESTS:
             digest = getattr(receipt, field_name)
-            if digest is None and field_name in ("input", "rows"):
+            if digest is None and field_name in DIGESTS[2:]:
                 continue
             if not SHA256.fullmatch(str(digest)):
                 raise DamagedShard(
                     f"{name}: {field_name} must be 64 hexadecimal digits, not {str(digest)[:100]!r}"
                 )
+        if (receipt.first is None) != (not receipt.erased):
+            raise DamagedShard(f"{name}: a receipt must have both of first and erased, or none of them")
         if receipt.samples + dropped != receipt.planned:
             raise DamagedShard(
                 f"{name}: samples + drops must be what was planned, "

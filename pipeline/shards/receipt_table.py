@@ -30,9 +30,15 @@ SCHEMA = pa.schema(
         ("dropped", pa.string()),
         ("rows", pa.binary()),
         ("seconds", pa.float64()),
+        ("first", pa.binary()),
+        ("erased", pa.string()),
     ]
 )
-"""The fields of Receipt, digests as 32 bytes. drops, dropped: as JSON, null where there are none."""
+"""The fields of Receipt, digests as 32 bytes. drops, dropped, erased: as JSON, null where there are none."""
+ERASURE = ("first", "erased")
+"""Columns that a file has only where samples were erased."""
+STORED = pa.schema([field for field in SCHEMA if field.name not in ERASURE])
+"""The columns that every file has."""
 NEVER_NULL = ("shard", "planned", "samples", "bytes", "sha256", "keys", "recipe", "seconds")
 
 
@@ -81,6 +87,7 @@ class ReceiptTable(Mapping[int, Receipt]):
                 record[name] = record[name].hex()
         for name in ("drops", "dropped"):
             record[name] = msgspec.json.decode(record[name]) if record[name] else {}
+        record["erased"] = tuple(msgspec.json.decode(record["erased"])) if record["erased"] else ()
         return Receipt(column=self.column, **record)
 
     def within(self, first: int, stop: int) -> ReceiptTable:
@@ -111,7 +118,7 @@ class ReceiptTable(Mapping[int, Receipt]):
             return list(self)
         at = np.minimum(np.searchsorted(images.shards, self.shards), len(images) - 1)
         there = images.shards[at] == self.shards
-        inputs = images.table["sha256"].cast(pa.binary())
+        inputs = images.identities
         if not np.array_equal(images.shards, self.shards):
             inputs = inputs.take(from_numbers(at, pa.int64()))
         same = np.zeros(len(self), bool)
@@ -125,16 +132,22 @@ class ReceiptTable(Mapping[int, Receipt]):
         for row in find_true(texts.is_valid()).tolist():
             yield int(self.shards[row]), msgspec.json.decode(texts[row].as_py())
 
+    @property
+    def identities(self) -> pa.ChunkedArray:
+        """Those of the receipts, 32 bytes each, as pa.binary()."""
+        return pc.coalesce(self.table["first"], self.table["sha256"].cast(pa.binary()))
+
     @cached_property
     def digest(self) -> str:
         """`digest_receipts` of all, without a list of them: sha256 of JSON as `to_json` writes it."""
         if not len(self):
             return digest_json([])
         hashing, before = hashlib.sha256(b"["), "\n"
-        for batch in self.table.select(["shard", "sha256", "keys"]).to_batches(max_chunksize=10_000):
+        named = pa.table([self.table["shard"], self.identities, self.table["keys"]], ["shard", "identity", "keys"])
+        for batch in named.to_batches(max_chunksize=10_000):
             lines = [
-                f' [\n  {shard},\n  "{sha256.hex()}",\n  "{keys.hex()}"\n ]'
-                for shard, sha256, keys in zip(*(column.to_pylist() for column in batch), strict=True)
+                f' [\n  {shard},\n  "{identity.hex()}",\n  "{keys.hex()}"\n ]'
+                for shard, identity, keys in zip(*(column.to_pylist() for column in batch), strict=True)
             ]
             hashing.update((before + ",\n".join(lines)).encode())
             before = ",\n"
@@ -143,10 +156,10 @@ class ReceiptTable(Mapping[int, Receipt]):
 
 
 def digest_receipts(receipts: Mapping[int, Receipt]) -> str:
-    """The digest of a column's content: of every shard's number, bytes and keys."""
+    """The digest of a column's content: of every shard's number, identity and keys."""
     if isinstance(receipts, ReceiptTable):
         return receipts.digest
-    return digest_json([[shard, receipts[shard].sha256, receipts[shard].keys] for shard in sorted(receipts)])
+    return digest_json([[shard, receipts[shard].identity, receipts[shard].keys] for shard in sorted(receipts)])
 
 
 def tabulate(column: str, receipts: Iterable[Receipt]) -> ReceiptTable:
@@ -157,7 +170,7 @@ def tabulate(column: str, receipts: Iterable[Receipt]) -> ReceiptTable:
         values = [getattr(receipt, field.name) for receipt in made]
         if field.name in DIGESTS:
             arrays.append(from_texts([value and bytes.fromhex(value) for value in values], field.type))
-        elif field.name in ("drops", "dropped"):
+        elif field.name in ("drops", "dropped", "erased"):
             arrays.append(
                 from_texts([msgspec.json.encode(value) if value else None for value in values], field.type)
             )
@@ -179,6 +192,24 @@ def to_table(receipts: ReceiptTable) -> pa.Table:
     return receipts.table.cast(SCHEMA)
 
 
+def to_stored(receipts: ReceiptTable) -> pa.Table:
+    """The table as it is stored: as earlier versions had it where nothing was erased."""
+    table = to_table(receipts)
+    return table.drop_columns(list(ERASURE)) if table["first"].null_count == len(table) else table
+
+
+def from_stored(table: pa.Table) -> pa.Table:
+    """A stored table with all columns of SCHEMA. Raises BadRecord for one of another type."""
+    arrays = [table[n] if n in table.column_names else pa.nulls(len(table), SCHEMA.field(n).type) for n in ERASURE]
+    try:
+        whole = table.select(STORED.names)
+        for name, array in zip(ERASURE, arrays, strict=True):
+            whole = whole.append_column(SCHEMA.field(name), array.cast(SCHEMA.field(name).type))
+    except pa.ArrowException as error:
+        raise BadRecord(str(error)) from None
+    return whole
+
+
 def join_tables(column: str, parts: Iterable[ReceiptTable]) -> ReceiptTable:
     """One table of several, whose shards are different ones."""
     tables = [to_table(part) for part in parts if len(part)]
@@ -194,7 +225,7 @@ def check_rows(column: str, table: pa.Table, shards: range) -> ReceiptTable:
     found = from_table(column, table)
     if found.shards.tolist() != list(shards):
         raise BadRecord(f"must have the shards {shards.start} to {shards.stop - 1}")
-    for name in ("input", "rows"):
+    for name in ("input", "rows", "first"):
         if set(pc.unique(pc.binary_length(table[name])).to_pylist()) - {32, None}:
             raise BadRecord(f"{name} must be a digest")
     planned, samples = found.numbers("planned").astype(np.int64), found.numbers("samples").astype(np.int64)
@@ -205,6 +236,8 @@ def check_rows(column: str, table: pa.Table, shards: range) -> ReceiptTable:
             dropped[row] = sum(decode_record(text.encode(), dict[str, Count]).values())
     for text in table["dropped"].drop_null().to_pylist():
         decode_record(text.encode(), dict[str, str])
+    for text in table["erased"].drop_null().to_pylist():
+        decode_record(text.encode(), list[str])
     if min(planned.min(), samples.min(), found.numbers("bytes").min()) < 0 or planned.max() > MOST_SAMPLES:
         raise BadRecord("must have counts in their range")
     if not np.array_equal(samples + dropped, planned):

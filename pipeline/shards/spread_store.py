@@ -62,6 +62,12 @@ class SpreadStore:
     def create_bytes(self, path: str, data: bytes) -> bool:
         return self.store.create_bytes(spread_path(path, self.shards), data)
 
+    def replace(self, path: str, source: Path) -> None:
+        self.store.replace(spread_path(path, self.shards), source)
+
+    def replace_bytes(self, path: str, data: bytes) -> None:
+        self.store.replace_bytes(spread_path(path, self.shards), data)
+
     def discard(self, path: str) -> None:
         self.store.discard(spread_path(path, self.shards))
 

@@ -1,6 +1,6 @@
 """Where a dataset lies: a folder, or any place that fsspec knows. Files appear whole, once, or not at all.
 
-There is no call that overwrites; what may be discarded are drafts.
+One call overwrites, `replace`, for shards of which samples are erased; what may be discarded are drafts.
 """
 
 from __future__ import annotations
@@ -58,6 +58,12 @@ class Store(Protocol):
 
     def create_bytes(self, path: str, data: bytes) -> bool:
         """Make `path` with these bytes, unless it is there: then False."""
+
+    def replace(self, path: str, source: Path) -> None:
+        """Put the bytes of the local file `source` in the place of the file, at once."""
+
+    def replace_bytes(self, path: str, data: bytes) -> None:
+        """Put these bytes in the place of the file, at once."""
 
     def discard(self, path: str) -> None:
         """Remove a draft, if it is there."""

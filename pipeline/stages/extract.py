@@ -239,7 +239,7 @@ class Extract:
             shard=images.shard,
             planned=images.samples,
             recipe=made.recipe,
-            input_digest=images.sha256,
+            input_digest=images.identity,
             drops=dict(Counter(column.dropped.values())),
             dropped=column.dropped,
             seconds=column.seconds,

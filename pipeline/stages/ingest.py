@@ -243,5 +243,5 @@ class Ingest:
             shard=images.shard,
             planned=images.samples,
             recipe=self.truths[column],
-            input_digest=images.sha256,
+            input_digest=images.identity,
         )

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, Protocol
 
-from t2i_shards.pipeline.dataset.aligned import open_aligned
+from t2i_shards.pipeline.dataset.aligned import Receipts, open_aligned
 from t2i_shards.pipeline.dataset.dataset import IMAGES
 from t2i_shards.pipeline.dataset.tombstones import LeftOut
-from t2i_shards.pipeline.shards.commit import tar_path
+from t2i_shards.pipeline.errors import DamagedShard
+from t2i_shards.pipeline.shards.commit import load_receipt, tar_path
 from t2i_shards.pipeline.shards.receipt import Receipt, digest_json
 from t2i_shards.pipeline.shards.receipt_table import ReceiptTable
 from t2i_shards.pipeline.shards.store import Store
@@ -119,10 +121,30 @@ class Shards:
         Raises DamagedShard.
         """
         receipts = {column: of[shard] for column, of in self._receipts.items()}
+        try:
+            return self._open(shard, receipts)
+        except DamagedShard:
+            newer = self._reload(receipts)
+            if newer == receipts:
+                raise
+        return self._open(shard, newer)
+
+    def _open(self, shard: int, receipts: Receipts) -> Opened:
         zipped = open_aligned(self._store, shard, receipts, self._read, receipts).zip()
         without = self.without(shard)
         handed = [(key, members) for key, members in zipped.items() if key not in without]
-        return open_samples(handed, self.removed.get(shard, frozenset()))
+        erased = frozenset(key for receipt in receipts.values() for key in receipt.erased)
+        return open_samples(handed, self.removed.get(shard, frozenset()) | erased)
+
+    def _reload(self, receipts: Receipts) -> Receipts:
+        """The receipts with those in their places that were written since, when samples were erased."""
+        newer = dict(receipts)
+        for column, receipt in receipts.items():
+            with suppress(DamagedShard):
+                found = load_receipt(self._store, column, receipt.shard)
+                if found is not None and found.identity == receipt.identity:
+                    newer[column] = found
+        return newer
 
     def _read(self, store: Store, receipt: Receipt) -> list[LocatedSample]:
         path = tar_path(receipt.column, receipt.shard)

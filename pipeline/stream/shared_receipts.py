@@ -33,7 +33,7 @@ BOUND = 2 << 30
 """Bytes of all files; one of a hundred thousand shards has about 17 MB."""
 FEW = 1000
 """A column with fewer receipts has no file: its receipts are handed over by value."""
-VERSION = 2
+VERSION = 3
 """Of the files' format, and of what their names vouch for."""
 
 

@@ -86,6 +86,8 @@ def tabulate_receipts(shards: int, column: str, of: range) -> ReceiptTable:
         "dropped": nothing,
         "rows": draw("rows") if column == IMAGES else nothing,
         "seconds": pa.array([shard / 7 for shard in of]),
+        "first": nothing,
+        "erased": nothing,
     }
     return from_table(column, pa.table(columns).cast(SCHEMA))
 

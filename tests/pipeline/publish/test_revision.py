@@ -231,14 +231,14 @@ def test_a_removal_that_a_publication_has_left_out_is_not_taken_back(dataset: Da
     """Whether it did so from the start or by a purge; one that none has is."""
     remove(dataset, "keys", ["k00003"])
     publish_here(dataset, tmp_path / "to")
-    with pytest.raises(RequestError, match=r"left out 1 of these samples .*the first k00003"):
+    with pytest.raises(RequestError, match=r": 1 of these samples .the first k00003"):
         undo(dataset, "keys", ["k00003"])
     remove(dataset, "keys", ["k00004"])
     undo(dataset, "keys", ["k00004"])
     remove(dataset, "keys", ["k00005"])
     publish_here(dataset, tmp_path / "to", purge=True)
     assert keys_of(tmp_path / "to") == everything(3, 5)
-    with pytest.raises(RequestError, match=r"left out 1 of these samples .*the first k00005"):
+    with pytest.raises(RequestError, match=r": 1 of these samples .the first k00005"):
         undo(dataset, "keys", ["k00005"])
 
 

@@ -9,10 +9,22 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
+from t2i_shards.extractors.records import BadRecord
 from t2i_shards.pipeline.shards.receipt import Receipt, digest_json
-from t2i_shards.pipeline.shards.receipt_table import ReceiptTable, digest_receipts, join_tables, tabulate
+from t2i_shards.pipeline.shards.receipt_table import (
+    STORED,
+    ReceiptTable,
+    check_rows,
+    digest_receipts,
+    from_stored,
+    join_tables,
+    tabulate,
+    to_stored,
+    to_table,
+)
 
 FIRST = Receipt("sketch", 3, 5, 5, 100, "ab" * 32, "cd" * 32, "one", "ef" * 32)
 RECEIPTS = {
@@ -58,6 +70,26 @@ def test_what_does_not_belong_is_found(table: ReceiptTable) -> None:
     assert table.within(3, 5).find_other_input(images.within(3, 5)) == []
     assert table.find_other_input(images.within(0, 0)) == list(RECEIPTS)
     assert list(table.counts("drops")) == [(4, {"a": 2})]
+
+
+def test_erasing_samples_changes_neither_the_digest_nor_what_was_made_of_them(table: ReceiptTable) -> None:
+    erased = replace(FIRST, sha256="99" * 32, bytes=1, first=FIRST.sha256, erased=("k", "l"))
+    after = tabulate("sketch", (RECEIPTS | {3: erased}).values())
+    assert after[3] == erased
+    assert after.digest == table.digest == digest_receipts(RECEIPTS | {3: erased})
+    images = tabulate("images", [replace(erased, first="ef" * 32)])
+    assert tabulate("sketch", [FIRST]).find_other_input(images) == []
+
+
+def test_it_is_stored_as_before_unless_samples_were_erased(table: ReceiptTable) -> None:
+    """So roll-ups keep their names, and those of earlier versions are read."""
+    assert to_stored(table).column_names == STORED.names
+    assert from_stored(to_stored(table)) == to_table(table)
+    erased = tabulate("sketch", [replace(FIRST, first="99" * 32, erased=("k",))])
+    assert from_stored(to_stored(erased)) == to_table(erased)
+    wrong = to_stored(table).append_column("erased", pa.array([b"\xff"] * len(table), pa.binary()))
+    with pytest.raises(BadRecord):
+        check_rows("sketch", from_stored(wrong), range(3, 4))
 
 
 def test_no_process_imports_pandas_for_it() -> None:

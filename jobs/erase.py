@@ -1,0 +1,62 @@
+"""erase: the bytes of removed samples leave the dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from t2i_shards.adapters.options import Root
+from t2i_shards.jobs.command import EngineOptions, Summary
+from t2i_shards.jobs.progress import show_progress
+from t2i_shards.jobs.roll_up import roll_up
+from t2i_shards.pipeline.dataset.dataset import Dataset
+from t2i_shards.pipeline.engine import run
+from t2i_shards.pipeline.stages.erase import Erase, begin_erasing, count_later, plan_erase, record_erasure
+
+
+@dataclass(frozen=True)
+class EraseCommand:
+    """Erase what was removed: the shards concerned are written again, with blank samples in its place, in every
+    column. This cannot be undone; run it while nothing else writes to the dataset."""
+
+    root: Root
+    """The dataset."""
+    engine: EngineOptions = field(default_factory=EngineOptions)
+    dry_run: bool = False
+    """Say how much would be erased, and write nothing."""
+    json: bool = False
+    """Print the summary as JSON."""
+
+    def run(self) -> Summary:
+        dataset = Dataset.open(self.root)
+        stage = plan_erase(dataset)
+        shards = sorted(stage.removed)
+        if self.dry_run or not shards:
+            return self._tell(stage, shards, "would be erased; nothing was written")
+        dataset.store.sweep()
+        begin_erasing(stage)
+        engine = self.engine.for_reading(len(shards))
+        with show_progress("erase", len(shards), len(shards)) as progress:
+            result = run(stage, shards, engine, self.engine.workers, progress)
+        roll_up(dataset, stage.columns, result, self.engine)
+        if result.problems:
+            return self._tell(stage, sorted(result.made), "are erased; run again for the rest", result.problems)
+        done = f"are erased; {record_erasure(stage)} says which"
+        later = count_later(stage)
+        return self._tell(
+            stage, shards, done, [f"{later} samples were removed meanwhile; run erase again"] if later else ()
+        )
+
+    def _tell(self, stage: Erase, shards: Sequence[int], done: str, problems: Sequence[str] = ()) -> Summary:
+        samples = sum(len(stage.removed[shard]) for shard in shards)
+        line = f"erase: {samples} samples of {len(shards)} shards, in {', '.join(stage.columns)}, {done}"
+        if not stage.removed:
+            line = "erase: no sample was removed, so there is nothing to erase"
+        record = {
+            "command": "erase",
+            "dry_run": self.dry_run,
+            "samples": samples,
+            "shards": len(shards),
+            "columns": list(stage.columns),
+        }
+        return Summary(line, record, tuple(problems))
