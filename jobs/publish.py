@@ -36,7 +36,8 @@ class PublishCommand:
     private: bool = False
     """For hf://: a repository that has to be made is made private."""
     purge: bool = False
-    """Take out what was removed since; only the shards concerned are made again."""
+    """Take out what was removed since; only the shards concerned are made again. Options that are not given are
+    those of publish.json."""
     readers: tuple[str, ...] = NAMES
     """Which readers read it back, besides our own stream."""
     engine: EngineOptions = field(default_factory=EngineOptions)
@@ -94,6 +95,6 @@ class PublishCommand:
             "left_out": dict(left_out),
             "pictures": published.plan.pictures,
             "unchecked": list(unchecked),
-            "options": asdict(self.publication),
+            "options": asdict(published.plan.asked),
         }
         return Summary(line, record, published.problems)

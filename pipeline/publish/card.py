@@ -46,6 +46,7 @@ def render_card(facts: Facts, template: str = "card.md.j2") -> bytes:
         "dtype": lambda member: DTYPES.get(member.rpartition(".")[2], "binary"),
         "holds": lambda member, column: meanings.get(member, column),
         "reasons": _reasons,
+        "block": lambda text: "\n".join(f"    {show_plain(line)}" for line in text.splitlines()),
     }
     text: str = environment.get_template(template).render(
         facts=facts,
@@ -79,7 +80,12 @@ def size_category(samples: int) -> str:
 
 
 def licence_id(facts: Facts) -> str:
-    """The Hub's word for the licence of the whole: apache-2.0 where all of it is ours, else other."""
+    """The Hub's word for the licence of the whole: other where a part has narrower terms, else the one that was
+    asked for, and apache-2.0 where all of it is ours."""
+    if any(maker.research_only for maker, _ in facts.makers):
+        return "other"
+    if asked := facts.claim.get("license"):
+        return str(asked)
     ours = all(maker.is_ours for maker, _ in facts.makers)
     return "apache-2.0" if ours and facts.claim["source"]["kind"] == "scenes" else "other"
 

@@ -11,8 +11,12 @@ from typing import Literal
 from t2i_shards.pipeline.errors import RequestError
 
 SPLIT = re.compile(r"[a-z][a-z0-9_]*")
+LICENSE = re.compile(r"[a-z0-9][a-z0-9.-]*")
+LANGUAGE = re.compile(r"[a-z]{2,3}(-[0-9A-Za-z]{2,8})*")
 MOST_SPLITS = 32
 FIRST_SPLITS = ("train", "validation", "val", "test")
+OPTIONAL = ("license", "language", "description", "citation")
+"""Options that publish.json names only where they were given, as earlier versions had none of them."""
 TAKEN = frozenset({"all", "false", "n", "no", "null", "off", "on", "true", "y", "yes"})
 """Names that others take for something else: `datasets` for all splits, YAML 1.1 for a boolean or nothing."""
 
@@ -41,14 +45,32 @@ class Publication:
     """The dataset's name on its card."""
     contact: str = ""
     """Where people write who want a picture removed: an address or a URL, for the card."""
+    license: str = ""
+    """The licence of pictures and captions by the Hub's name, such as cc-by-4.0 or cc0-1.0, for the card."""
+    language: tuple[str, ...] = ()
+    """The languages of the captions, such as en or de, for the card."""
+    description: str = ""
+    """What the dataset is, in a sentence or two, for the card."""
+    citation: str = ""
+    """How to cite it, such as a BibTeX entry of several lines, for the card."""
 
     def __post_init__(self) -> None:
         if self.shard_size < 1:
             raise RequestError(f"--shard-size must be at least 1, not {self.shard_size}")
         self.shares()
-        for name in ("title", "contact"):
+        for name in ("title", "contact", "description"):
             if not getattr(self, name).isprintable():
                 raise RequestError(f"--{name} must be one line of printable text, not {getattr(self, name)!r}")
+        if not all(line.isprintable() for line in self.citation.replace("\t", " ").splitlines()):
+            raise RequestError(f"--citation must be lines of printable text, not {self.citation!r}")
+        if self.license and not LICENSE.fullmatch(self.license):
+            raise RequestError(
+                "--license must be one of the Hub's names, such as cc-by-4.0 "
+                f"(https://huggingface.co/docs/hub/repositories-licenses), not {self.license!r}"
+            )
+        for code in self.language:
+            if not LANGUAGE.fullmatch(code):
+                raise RequestError(f"--language must be codes such as en, de or pt-BR, not {code!r}")
 
     def shares(self) -> dict[str, float]:
         """split -> its share, as given. Raises RequestError."""

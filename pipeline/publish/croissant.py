@@ -76,13 +76,16 @@ def describe(facts: Facts, licence: str) -> bytes:
         for line in facts.lines
     ]
     held = [{"@id": line.name} for line in facts.lines]
+    asked = {"inLanguage": facts.claim.get("language"), "citeAs": facts.claim.get("citation")}
     return to_json(
         {
             "@context": CONTEXT,
             "@type": "sc:Dataset",
             "conformsTo": "http://mlcommons.org/croissant/1.0",
             "name": facts.title,
-            "description": f"{facts.samples} samples of text and image conditions, in WebDataset shards.",
+            "description": facts.claim.get("description")
+            or f"{facts.samples} samples of text and image conditions, in WebDataset shards.",
+            **{name: value for name, value in asked.items() if value},
             "license": licence,
             "url": facts.contact if facts.contact.startswith(("https://", "http://")) else "README.md",
             "version": f"1.{len(facts.revisions)}.0",

@@ -130,7 +130,10 @@ def _describe(to: Store, facts: Facts) -> dict[str, bytes]:
     files |= energon_meta({split: [(name, count) for name, count, _ in s] for split, s in listed.items()})
     files[SHEET] = draw_contact_sheet(_first_samples(to, facts.lines))
     files[mark_path(facts)] = MARK
-    files[CROISSANT] = describe(facts, "Apache-2.0" if licence_id(facts) == "apache-2.0" else "see README.md")
+    licence = licence_id(facts)
+    files[CROISSANT] = describe(
+        facts, {"apache-2.0": "Apache-2.0", "other": "see README.md"}.get(licence, licence)
+    )
     return {**files, **render_cards(facts)}
 
 

@@ -18,7 +18,7 @@ from t2i_shards.pipeline.dataset.tombstones import count_tombstone_tables, read_
 from t2i_shards.pipeline.errors import DamagedShard, IncompleteError, RequestError
 from t2i_shards.pipeline.image.geometry import Geometry
 from t2i_shards.pipeline.publish.assignment import Choice
-from t2i_shards.pipeline.publish.config import Publication, order_shares
+from t2i_shards.pipeline.publish.config import OPTIONAL, Publication, order_shares
 from t2i_shards.pipeline.publish.pack import DALI, PICTURE, RECEIPTS, Pack, dali_folder
 from t2i_shards.pipeline.publish.survey import Survey, SurveyResult, refuse_collisions, refuse_problems
 from t2i_shards.pipeline.shards.receipt import FORMAT, Receipt, digest_json, to_json
@@ -202,7 +202,7 @@ def plan_publish(dataset: Dataset, asked: Publication, to: Store) -> Plan:
         "columns": {column: digest_receipts(receipts[column]) for column in columns},
         "pictures": asked.with_images or not description.is_crawl,
         "stones": stones,
-        **{name: value for name, value in asdict(asked).items() if name not in ("columns", "with_images")},
+        **_describe(asked),
         "licenses": sorted(set(asked.licenses)),
         "splits": shares if unordered else list(shares.items()),
     }
@@ -215,6 +215,13 @@ def plan_publish(dataset: Dataset, asked: Publication, to: Store) -> Plan:
         claim[DALI] = DALI
     # As it comes back from JSON, so that the two can be compared.
     return Plan(dataset, to, asked, tuple(columns), shares, receipts, json.loads(to_json(claim)), stones)
+
+
+def _describe(asked: Publication) -> dict[str, Any]:
+    """The options as the claim has them; which columns and whether with pictures it tells in its own way."""
+    told = asdict(asked)
+    unsaid = {"columns", "with_images", *(name for name in OPTIONAL if not told[name])}
+    return {name: value for name, value in told.items() if name not in unsaid}
 
 
 def _choose_spread(standing: Mapping[str, Any] | None, shards: int) -> int | None:

@@ -66,13 +66,15 @@ def publish(
     Raises RequestError, IncompleteError.
     """
     to.sweep()
+    if (claim := read_claim(to)) is not None:
+        dataset, asked = as_claimed(dataset, asked, to, claim, purge)
     if asked.layout == "columns":
-        return _publish_columns(dataset, to, asked, work, purge, limit)
-    plan = _plan(dataset, asked, to, purge)
+        return _publish_columns(dataset, to, asked, work, limit)
+    plan = plan_publish(dataset, asked, to)
     check_weights(plan)
     surveyed = _look(plan, work)
     choice = plan.choose(surveyed)
-    if not plan.pictures and read_claim(to) is None:
+    if not plan.pictures and claim is None:
         refuse_unfetchable(dataset, surveyed)
     if limit:
         limit([path for t in choice.targets for path in (data_path(t), receipt_path(t), *index_paths(t))])
@@ -96,10 +98,9 @@ def publish(
 
 
 def _publish_columns(
-    dataset: Dataset, to: Store, asked: Publication, work: Work, purge: bool, limit: Limit | None
+    dataset: Dataset, to: Store, asked: Publication, work: Work, limit: Limit | None
 ) -> Published:
-    plan = _plan(dataset, asked, to, purge)
-    dataset = plan.dataset
+    plan = plan_publish(dataset, asked, to)
     copy_columns.check_columns(dataset, asked)
     check_weights(plan)
     if limit:
@@ -123,13 +124,6 @@ def _publish_columns(
     card = render_cards(collect_standing(plan, copy_columns.read_members(plan), licences), "columns.md.j2")
     lines = copy_columns.finish_columns(plan, segments, card)
     return Published(*told, len(result.made), 0, (), Finished(lines, ()))
-
-
-def _plan(dataset: Dataset, asked: Publication, to: Store, purge: bool) -> Plan:
-    """The plan of a publication, of the rest of one that was begun at `to`, or of its next revision."""
-    if (claim := read_claim(to)) is not None:
-        dataset, asked = as_claimed(dataset, asked, to, claim, purge)
-    return plan_publish(dataset, asked, to)
 
 
 def _look(plan: Plan, work: Work) -> Mapping[int, SurveyResult]:

@@ -22,6 +22,7 @@ from t2i_shards.extractors.registry import formats
 from t2i_shards.pipeline.dataset.tombstones import remove
 from t2i_shards.pipeline.errors import DamagedShard, RequestError
 from t2i_shards.pipeline.plain import escape_markdown
+from t2i_shards.pipeline.publish import Publication
 from t2i_shards.pipeline.publish.card import list_meanings, size_category
 from t2i_shards.pipeline.publish.croissant import match_member
 from t2i_shards.pipeline.shards.receipt import Receipt, digest_json, to_json
@@ -278,3 +279,70 @@ def test_the_contact_sheet_shows_the_first_samples(to: Path) -> None:
 def test_every_member_of_a_known_format_is_explained() -> None:
     meanings = list_meanings()
     assert all(meanings[member] for form in formats().values() for member in form.members)
+
+
+CITATION = "@misc{toys,\n  title = {Toys},\n```\n}"
+
+
+@pytest.mark.parametrize("layout", ["packed", "columns"])
+def test_the_card_says_what_its_owner_asked_for(tmp_path: Path, layout: str) -> None:
+    dataset = make_images(tmp_path / "root", Pictures(4), 4, ("sketch",))
+    asked = {
+        "license": "cc-by-4.0",
+        "language": ("en", "pt-BR"),
+        "description": "Toys *in* a row.",
+        "citation": CITATION,
+    }
+    publish_here(dataset, tmp_path / "to", layout=layout, **asked)
+    card = (tmp_path / "to/README.md").read_text()
+    data = RepoCard(card).data
+    assert (data["license"], data["language"]) == ("cc-by-4.0", ["en", "pt-BR"])
+    assert escape_markdown("Toys *in* a row.") in card
+    assert "Pictures and captions are published under cc-by-4.0." in card
+    assert "## Citation\n\n    @misc{toys,\n      title = {Toys},\n    ```\n    }\n" in card
+    assert "LICENSE.md" not in contents(tmp_path / "to")
+    if layout == "packed":
+        croissant = json.loads((tmp_path / "to/croissant.json").read_text())
+        assert (croissant["license"], croissant["citeAs"]) == ("cc-by-4.0", CITATION)
+        assert (croissant["inLanguage"], croissant["description"]) == (["en", "pt-BR"], "Toys *in* a row.")
+    assert publish_here(dataset, tmp_path / "to", layout=layout, **asked).made == 0
+    with pytest.raises(RequestError, match=r"published with license .cc-by-4.0., this asks for null"):
+        publish_here(dataset, tmp_path / "to", layout=layout, **{**asked, "license": ""})
+
+
+def test_what_nobody_said_is_not_on_the_card(to: Path) -> None:
+    card = (to / "README.md").read_text()
+    assert "language" not in RepoCard(card).data
+    assert "No licence is named for the pictures: ask whoever published them" in card
+    assert "told of no licence" not in card
+    assert (
+        not {"license", "language", "description", "citation"}
+        & json.loads((to / "publish.json").read_text()).keys()
+    )
+
+
+def test_research_only_weights_outweigh_the_licence_of_the_pictures(tmp_path: Path) -> None:
+    dataset = make_images(tmp_path / "root", Pictures(4), 4, ("sketch",))
+    folder = tmp_path / "root/sketch"
+    (folder / "column.json").write_bytes(to_json(PIDINET))
+    receipt = Receipt.decode((folder / "000000.json").read_bytes(), "")
+    (folder / "000000.json").write_bytes(dataclasses.replace(receipt, recipe=digest_json(PIDINET)).encode())
+    publish_here(dataset, tmp_path / "to", license="cc-by-4.0")
+    assert RepoCard((tmp_path / "to/README.md").read_text()).data["license"] == "other"
+    terms = (tmp_path / "to/LICENSE.md").read_text()
+    assert "published under cc-by-4.0." in terms
+    assert "**sketch: research only.**" in terms
+
+
+@pytest.mark.parametrize(
+    ("asked", "rule"),
+    [
+        ({"license": "CC BY 4.0"}, "--license must be one of the Hub's names"),
+        ({"language": ("english",)}, "--language must be codes such as en"),
+        ({"description": "a\nb"}, "--description must be one line"),
+        ({"citation": "a\x00"}, "--citation must be lines of printable text"),
+    ],
+)
+def test_what_a_card_cannot_say_is_refused(asked: dict[str, Any], rule: str) -> None:
+    with pytest.raises(RequestError, match=rule):
+        Publication(**asked)

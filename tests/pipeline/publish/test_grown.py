@@ -12,9 +12,10 @@ from t2i_shards.pipeline.dataset.duplicates import load_duplicates, mark_duplica
 from t2i_shards.pipeline.dataset.status import dataset_status
 from t2i_shards.pipeline.dataset.supplement import plan_retry
 from t2i_shards.pipeline.dataset.tombstones import remove
-from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.errors import DamagedShard, RequestError
 from t2i_shards.pipeline.image.geometry import Geometry
-from t2i_shards.pipeline.publish import open_published
+from t2i_shards.pipeline.publish import Publication, open_published, publish
+from t2i_shards.pipeline.publish.grown import take_options
 from t2i_shards.pipeline.publish.sums import read_sums
 from t2i_shards.pipeline.shards.store import open_store
 from t2i_shards.pipeline.stages import plan_extract
@@ -23,7 +24,7 @@ from t2i_shards.pipeline.stages.verify import verify_columns, verify_plan
 from t2i_shards.pipeline.stream import open_stream
 from tests.faults.toys import fill, run_here
 from tests.pipeline.publish.before import ASKED, unpack_before
-from tests.pipeline.publish.toys import contents, keys_of, publish_here
+from tests.pipeline.publish.toys import contents, here, keys_of, publish_here
 from tests.pipeline.web import Web, put_failure, put_picture
 
 NAMES = tuple(f"a-{i}" for i in range(8))
@@ -174,3 +175,26 @@ def test_verify_names_the_shards_of_a_supplement_that_is_gone(dataset: Dataset, 
     assert [line.partition(",")[0] for line in verify_columns(left)] == [
         f"{column}/000002: has a receipt" for column in ("images", "color")
     ]
+
+
+def test_a_purge_takes_its_options_from_the_publication(dataset: Dataset, tmp_path: Path) -> None:
+    """So that the documented command works, whatever the publication was made with."""
+    asked = {"splits": ("validation=0.5", "train=0.5"), "title": "Mine", "license": "cc0-1.0", "with_images": True}
+    publish_here(dataset, tmp_path / "to", shard_size=3, **asked)
+    remove(dataset, "keys", ["000000001"])
+    with pytest.raises(RequestError, match=r"published with \w+"):
+        publish(dataset, open_store(str(tmp_path / "to")), Publication(), {}, here)
+    done = publish(dataset, open_store(str(tmp_path / "to")), Publication(), {}, here, purge=True)
+    assert (done.made, done.plan.asked.title, done.plan.asked.shard_size) == (1, "Mine", 3)
+    card = (tmp_path / "to/README.md").read_text()
+    assert "Revision 1: 1 samples went" in card
+    with pytest.raises(RequestError, match=r"published with title .Mine., this asks for .Yours."):
+        publish(dataset, open_store(str(tmp_path / "to")), Publication(title="Yours"), {}, here, purge=True)
+
+
+def test_options_that_are_none_are_the_fault_of_the_publication(dataset: Dataset, tmp_path: Path) -> None:
+    publish_here(dataset, tmp_path / "to", with_images=True)
+    for wrong in ({"shard_size": -1}, {"splits": [["train"]]}, {"title": 3}):
+        claim = json.loads((tmp_path / "to/publish.json").read_text()) | wrong
+        with pytest.raises(DamagedShard, match=r"to/publish\.json: "):
+            take_options(Publication(), claim, "to/publish.json")
