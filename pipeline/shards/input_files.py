@@ -79,13 +79,9 @@ class Pattern:
 
     def _find_one(self, fs: Any, place: str) -> dict[str, Any]:
         try:
-            return {place: fs.info(place)}
-        except FileNotFoundError as error:
-            cause = error.__cause__
-            of_network = isinstance(cause, OSError) or type(cause).__module__.startswith("aiohttp")
-            if of_network and getattr(cause, "status", None) not in (404, 410):
-                # So fsspec reports every failure of a web server.
-                raise ConnectionError(f"cannot reach {hide_secrets(self.pattern)}: {cause}") from error
+            with translate_errors(self.pattern):
+                return {place: fs.info(place)}
+        except FileNotFoundError:
             return {}
 
     def open(self, name: str) -> BinaryIO:

@@ -31,6 +31,9 @@ PASSING = {
 """Of networks and servers. s3fs makes EBUSY of 503, EREMOTEIO of 500, and EIO of what it does not know."""
 
 
+GONE = (404, 410)
+PASSING_REFUSALS = (408, 425, 429)
+"""HTTP statuses below 500 after which the same request may succeed."""
 OF_ACCOUNTS = {
     "AccountProblem", "AllAccessDisabled", "ExpiredToken", "InvalidAccessKeyId", "InvalidSecurity", "NotSignedUp",
     "RequestTimeTooSkewed", "SignatureDoesNotMatch",
@@ -54,6 +57,10 @@ def translate_errors(root: str) -> Iterator[None]:
     """
     try:
         yield
+    except FileNotFoundError as error:
+        if (cause := _find_fault(error)) is None:
+            raise
+        raise _translate(cause, root) from error
     except PermissionError as error:
         kind = RequestError if _code(error) in OF_ACCOUNTS else Denied
         raise kind(f"access to {root} is denied: {_say(error)}") from error
@@ -64,7 +71,24 @@ def translate_errors(root: str) -> Iterator[None]:
     except (RequestError, IncompleteError):
         raise
     except Exception as error:
-        raise ConnectionError(f"cannot reach {hide_secrets(root)}: {_say(error)}") from error
+        raise _translate(error, root) from error
+
+
+def _find_fault(error: FileNotFoundError) -> BaseException | None:
+    """What fsspec reports as a missing file of a web server, as it does any failure; None for a missing file."""
+    cause = error.__cause__
+    of_network = isinstance(cause, (ConnectionError, TimeoutError)) or type(cause).__module__.startswith("aiohttp")
+    return cause if of_network and getattr(cause, "status", None) not in GONE else None
+
+
+def _translate(error: BaseException, root: str) -> Exception:
+    """What to raise for an error of a client's own kind. A web server's refusal of a file is its last word."""
+    status, place = getattr(error, "status", None), hide_secrets(root)
+    if status in GONE:
+        return FileNotFoundError(errno.ENOENT, "not there", place)
+    if isinstance(status, int) and 400 <= status < 500 and status not in PASSING_REFUSALS:
+        return Denied(f"access to {place} is denied: {_say(error)}")
+    return ConnectionError(f"cannot reach {place}: {_say(error)}")
 
 
 def read_with_retry(what: str, read: Callable[[], T]) -> T:
@@ -154,7 +178,7 @@ def may_pass(error: Exception) -> bool:
     """
     status = _http_status(error)
     if status is not None:
-        return status in (408, 429) or status >= 500
+        return status in PASSING_REFUSALS or status >= 500
     if isinstance(error, (FileNotFoundError, FileExistsError, PermissionError, NotADirectoryError)):
         return False
     if isinstance(error, OSError):
@@ -167,5 +191,5 @@ def may_pass(error: Exception) -> bool:
     return "BotoCoreError" not in kinds or bool(kinds & {"ConnectionError", "HTTPClientError"})
 
 
-def _say(error: Exception) -> str:
+def _say(error: BaseException) -> str:
     return hide_secrets(" ".join(str(error).split())) or type(error).__name__

@@ -12,7 +12,7 @@ import pytest
 from t2i_shards.pipeline.errors import Drop, RequestError, Unreachable
 from t2i_shards.pipeline.shards.filesystem import open_filesystem
 from t2i_shards.pipeline.shards.input_files import Pattern
-from t2i_shards.pipeline.sources.tree import MENDABLE, UNREADABLE, Tree, open_tree
+from t2i_shards.pipeline.sources.tree import MENDABLE, MISSING, UNREADABLE, Tree, open_tree
 
 FILES = {"a.png": b"picture", "empty.txt": b"", "sub/b.png": b"other"}
 NAMES = {
@@ -105,6 +105,35 @@ def test_credentials_that_are_refused_end_the_run(
     else:
         with pytest.raises(RequestError, match=f"^access to {remote.root} is denied: .*{code}"):
             remote.read("a.png")
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"), [(403, UNREADABLE), (401, UNREADABLE), (451, UNREADABLE), (404, MISSING), (410, MISSING)]
+)
+def test_what_a_web_server_refuses_is_dropped_at_once(
+    status: int, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As an object of a bucket that may not be read is; it is not waited for as an outage is."""
+
+    class Refuses(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.end_headers()
+
+        do_HEAD = do_GET
+
+        def log_message(self, *_: object) -> None:
+            """Quiet."""
+
+    def wait(seconds: float) -> None:
+        raise AssertionError(f"waited for {seconds} s")
+
+    monkeypatch.setattr("t2i_shards.pipeline.shards.remote_read.time.sleep", wait)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refuses) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        tree = open_tree(f"http://127.0.0.1:{server.server_port}/tree")
+        assert [read(tree, "a.jpg"), read(tree, "a.jpg", 1)] == [reason, reason]
+        server.shutdown()
 
 
 @pytest.mark.parametrize("always", [True, False])

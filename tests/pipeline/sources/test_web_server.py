@@ -98,6 +98,22 @@ def test_a_server_without_ranges_is_said_in_one_line(
         list(make(f"{address}/{name}").rows(Counter()))
 
 
+class Forbids(WithoutRanges):
+    """It gives nothing away."""
+
+    def do_GET(self) -> None:
+        self.send_error(403)
+
+    do_HEAD = do_GET
+
+
+@pytest.mark.parametrize("address", [Forbids], indirect=True)
+@pytest.mark.parametrize("name", ["a.csv", "*.csv", "a.parquet"])
+def test_a_list_that_is_forbidden_is_no_outage(name: str, address: str) -> None:
+    with pytest.raises(RequestError, match=rf"access to {address}/.* is denied: 403"):
+        list(LaionSource(f"{address}/{name}").rows(Counter()))
+
+
 @pytest.mark.parametrize("name", ["a.csv", "*.csv"])
 def test_a_server_that_is_down_is_not_one_without_the_file(name: str, address: str) -> None:
     with pytest.raises(RequestError, match="none match"):
