@@ -14,7 +14,14 @@ from t2i_shards.pipeline.publish.check import check_lists, is_publication, plan_
 from t2i_shards.pipeline.shards.store import Store, open_store
 from t2i_shards.pipeline.stages.index_names import verify_index
 from t2i_shards.pipeline.stages.roll_up import verify_roll_ups
-from t2i_shards.pipeline.stages.verify import count_older, plan_verify, verify_columns, verify_plan, verify_tables
+from t2i_shards.pipeline.stages.verify import (
+    count_older,
+    plan_verify,
+    tell_repairs,
+    verify_columns,
+    verify_plan,
+    verify_tables,
+)
 
 
 @dataclass(frozen=True)
@@ -85,4 +92,4 @@ class VerifyCommand:
             "samples": samples,
             "older": older,
         }
-        return Summary(line, record, tuple(sorted(problems)))
+        return Summary("\n".join([*tell_repairs(dataset, problems), line]), record, tuple(sorted(problems)))

@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from t2i_shards.pipeline.dataset.aligned import check_current
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
+from t2i_shards.pipeline.dataset.extract_command import extract_command
 from t2i_shards.pipeline.dataset.roll_up import RollUp, read_receipts
 from t2i_shards.pipeline.errors import DamagedShard, RequestError
 from t2i_shards.pipeline.shards.receipt import shard_name
@@ -47,9 +48,10 @@ def whole_column(
         problem = _find_problem(receipts, recipe, images)
     missing = missing or sorted(set(shards).difference(receipts.shards.tolist()))
     if missing:
+        command = extract_command(dataset.store.root, name, dataset.recipe(name)) if name != IMAGES else None
         raise RequestError(
             f"{name} lacks {len(missing)} of {len(shards)} shards, the first {shard_name(missing[0])}; "
-            f"run {'ingest' if name == IMAGES else 'extract'} again to continue"
+            f"run {command or 'ingest'} again to continue"
         )
     if problem:
         raise DamagedShard(problem)

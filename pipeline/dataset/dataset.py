@@ -10,6 +10,7 @@ from typing import Any
 
 from t2i_shards.extractors.records import BadRecord, Count, Positive, convert_record, decode_record
 from t2i_shards.pipeline.dataset.done import find_done, name_ranges
+from t2i_shards.pipeline.dataset.extract_command import extract_command
 from t2i_shards.pipeline.dataset.plan import (
     Segment,
     ShardCount,
@@ -159,8 +160,14 @@ class Dataset:
             return self.description.recipe
         recipe = self.recipe(column)
         if recipe is None:
-            raise RequestError(f"{self.store.root} has no column {column!r}; it has {', '.join(self.columns())}")
+            raise self.no_column(column)
         return digest_json(recipe)
+
+    def no_column(self, column: str) -> RequestError:
+        """What to raise where a column is asked for that was not begun."""
+        command = extract_command(self.store.root, column)
+        way = f"; make it with {command}" if command else ""
+        return RequestError(f"{self.store.root} has no column {column!r}; it has {', '.join(self.columns())}{way}")
 
     def claim(self, column: str, recipe: Mapping[str, Any]) -> str:
         """Begin or continue a column under this recipe. Its digest; RequestError when it has another recipe."""

@@ -240,7 +240,7 @@ def choose_columns(dataset: Dataset, asked: Sequence[str]) -> list[str]:
     known = dataset.columns()
     for name in asked:
         if name not in known:
-            raise RequestError(f"{dataset.store.root} has no column {name!r}; it has {', '.join(known)}")
+            raise dataset.no_column(name)
     return choose_published(sort_columns(read_provenance(dataset, name) for name in known), asked)
 
 

@@ -11,6 +11,7 @@ from t2i_shards.extractors.networks.compiled import compiled_recipe
 from t2i_shards.extractors.registry import UnknownCondition, make_extractor
 from t2i_shards.extractors.weights.file import WeightsDamaged, WeightsUnavailable
 from t2i_shards.pipeline.dataset.dataset import Dataset
+from t2i_shards.pipeline.dataset.extract_command import extract_command
 from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.stages.extract import Condition, Extract
 
@@ -53,6 +54,7 @@ def plan_extract(
             extractor = make_extractor(name, variant, weights)
             recipe = extractor.recipe()
         except (UnknownCondition, WeightsUnavailable, WeightsDamaged) as error:
+            _refuse_other_variant(dataset, column or name, variant)
             raise RequestError(str(error)) from None
         recipes[name] = compiled_recipe(recipe) if compiled else recipe
         resources.append(extractor.resources)
@@ -64,3 +66,14 @@ def plan_extract(
     # A worker of a cluster runs in another folder than the command.
     weights = weights and weights.absolute()
     return Extract(dataset, conditions, combine(resources, device), weights, batch, device, compiled)
+
+
+def _refuse_other_variant(dataset: Dataset, column: str, variant: str) -> None:
+    """RequestError where the column was made by another variant: then its weights are the ones to ask for."""
+    recipe = dataset.recipe(column) or {}
+    command = extract_command(dataset.store.root, column, recipe)
+    if command and recipe.get("variant") not in (None, variant):
+        raise RequestError(
+            f"{column} was made with --variant {recipe['variant']}, this asks for {variant}: {command} continues "
+            "it, --as writes another column"
+        )

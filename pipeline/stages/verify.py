@@ -16,11 +16,13 @@ from t2i_shards.pipeline.dataset.aligned import open_aligned
 from t2i_shards.pipeline.dataset.dataset import IMAGES, RESERVED, Dataset
 from t2i_shards.pipeline.dataset.download_commit import read_seen
 from t2i_shards.pipeline.dataset.duplicates import read_marks
+from t2i_shards.pipeline.dataset.extract_command import extract_command
 from t2i_shards.pipeline.dataset.outcomes import read_rows, rows_path
 from t2i_shards.pipeline.dataset.plan import plan_path, read_left_out, read_notes, verify_segment
 from t2i_shards.pipeline.dataset.status import list_unplanned
 from t2i_shards.pipeline.dataset.tombstones import read_removed
 from t2i_shards.pipeline.errors import DamagedShard
+from t2i_shards.pipeline.shards.drafts import DRAFTS
 from t2i_shards.pipeline.shards.read import load_verified
 from t2i_shards.pipeline.shards.receipt import Receipt, shard_name
 from t2i_shards.pipeline.shards.sample import Sample
@@ -126,3 +128,21 @@ def verify_columns(dataset: Dataset) -> list[str]:
     strangers = [name for name in store.names("") if name not in (*known, *RESERVED)]
     lines = [f"{n}: has receipts, but {n}/column.json is gone" for n in strangers if dataset.done(n)]
     return lines + list_unplanned(dataset)
+
+
+def tell_repairs(dataset: Dataset, problems: Iterable[str]) -> list[str]:
+    """For each column that a problem names: how its damaged or missing shards are made again."""
+    named = {line.partition("/")[0] for line in problems}
+    return [_tell_repair(dataset, column) for column in dataset.columns() if column in named]
+
+
+def _tell_repair(dataset: Dataset, column: str) -> str:
+    if any(name.startswith(f"{column}-") for name in dataset.store.names(DRAFTS)):
+        return f"{column}: an erasure was interrupted; run `t2i-shards erase {dataset.store.root}` again"
+    command = None if column == IMAGES else extract_command(dataset.store.root, column, dataset.recipe(column))
+    if command:
+        return f"{column}: delete the .tar and .json of a damaged shard, then {command} makes it again"
+    return (
+        f"{column}: restore a damaged shard from a copy, as its source may have changed since; a missing one is "
+        "made by the same ingest"
+    )
