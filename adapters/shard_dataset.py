@@ -21,7 +21,7 @@ from t2i_shards.pipeline.stream.share import count_ranks, find_loader, find_rank
 
 @dataclass(frozen=True)
 class Order:
-    """What decides the order of the samples, as it stands in a state. digest: of the data."""
+    """What decides the order of the samples, as a state records it. digest: of the data."""
 
     seed: int
     shards: int
@@ -202,7 +202,8 @@ def _keep(sample: Sample, epoch: int, shape: object) -> Sample:
 
 
 def _find_share(split_ranks: bool | None) -> tuple[int, int]:
-    """(rank, ranks) among which the samples are divided. RequestError where it is not said who divides them."""
+    """(rank, ranks) among which the samples are divided. RequestError where `split_ranks` is needed and not
+    given."""
     ranks = count_ranks()
     if ranks == 1 or split_ranks is False:
         return 0, 1

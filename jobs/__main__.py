@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from t2i_shards.jobs.command import Command
 
 VERBOSE = "-v"
-"""Taken out before a command is parsed, for it belongs to no command and is allowed in any place."""
+"""Removed before a command is parsed: it belongs to no command and may be given anywhere."""
 QUIET = {"NO_ALBUMENTATIONS_UPDATE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "RAY_USAGE_STATS_ENABLED": "0"}
 """Settings that keep libraries from calling home."""
 
 
 def parse(arguments: Sequence[str]) -> Command:
-    """The command that the arguments ask for; ends the process with 2 and the rule when they ask for none."""
+    """The command that the arguments name. Ends the process with exit code 2 and the rule when they name none."""
     from t2i_shards.jobs.commands import parse_command
 
     return parse_command(arguments)
@@ -60,9 +60,9 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.stderr.write("t2i-shards: interrupted; the same command continues from here\n")
         code = 130
-    # What is still to be ended, such as a Ray, ends by itself if Control-C cuts it short.
+    # What is still shutting down, such as Ray, ends by itself if Control-C interrupts it here.
     signal.signal(signal.SIGINT, lambda *_: os._exit(code))
-    sys.stdout = sys.stderr  # for what is printed on the way out
+    sys.stdout = sys.stderr  # for what is printed while the process exits
     sys.exit(code)
 
 

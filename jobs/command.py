@@ -32,7 +32,7 @@ DONE, FAULT, WRONG, INCOMPLETE, INTERRUPTED = 0, 1, 2, 3, 130
 class Summary:
     """How a command ended. line: the last line of its output; record: the same as JSON for --json.
 
-    problems: what is missing, a line each; with any, the command ends with 3. silent: another process says it.
+    problems: what is missing, a line each; with any, the command ends with 3. silent: another process prints it.
     """
 
     line: str
@@ -57,7 +57,7 @@ class EngineOptions:
     engine: Engine = "ray"
     """Ray (this machine, or the cluster that RAY_ADDRESS names), or the local worker pool."""
     workers: int | None = None
-    """The most workers there may be; as many as the cores carry when not given."""
+    """The largest number of workers; as many as the cores allow when not given."""
     single_writer: bool = False
     """No other command writes at the same time: for object stores that cannot refuse to replace an object."""
 
@@ -71,9 +71,9 @@ class EngineOptions:
 
 
 def execute(command: Command, verbose: bool = False) -> int:
-    """Run a command and say how it ended. The exit code.
+    """Run a command and print how it ended. Returns the exit code.
 
-    verbose: print the traceback of an error that no one foresaw.
+    verbose: print the traceback of an unexpected error.
     """
     with divert_prints() as stdout:
         try:
@@ -104,7 +104,7 @@ def execute(command: Command, verbose: bool = False) -> int:
 
 @contextmanager
 def single_writer(command: Command) -> Iterator[None]:
-    """Have the stores that the command opens know of its --single-writer, and the processes that it starts."""
+    """Pass the command's --single-writer on to the stores that it opens and the processes that it starts."""
     fields = (command, *vars(command).values())
     if not any(getattr(field, "single_writer", False) for field in fields) or SINGLE_WRITER in os.environ:
         yield
@@ -117,13 +117,13 @@ def single_writer(command: Command) -> Iterator[None]:
 
 
 def refuse(line: str, code: int) -> int:
-    """Say in one line why a command ends, and give its exit code back."""
+    """Print in one line why a command ends. Returns its exit code."""
     print(f"t2i-shards: {show_plain(line)}", file=sys.stderr)
     return code
 
 
 def report_fault(error: Exception, verbose: bool) -> int:
-    """Say that an error is the program's own, and give its exit code. verbose: the traceback comes first."""
+    """Report an error that is the program's own. Returns the exit code. verbose: print the traceback first."""
     if verbose:
         traceback.print_exception(error)
     where = traceback.extract_tb(error.__traceback__)[-1]
@@ -138,7 +138,7 @@ def list_counts(counts: Mapping[str, int]) -> str:
 
 
 def summarise(verb: str, result: RunResult, shards: int) -> Summary:
-    """The end of a job over shards: `shards` of them there are, `outcome` is what this run did."""
+    """The summary of a job over `shards` shards; `outcome` is what this run did."""
     dropped = {column: dict(reasons) for column, reasons in result.drops.items() if reasons}
     parts = [f"{column} {count} samples" for column, count in result.samples.items()]
     for column, reasons in dropped.items():

@@ -104,7 +104,7 @@ _REGISTRY = ConstructorRegistry()
 
 @_REGISTRY.primitive_rule
 def _read_optional(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
-    """An option that may be left out is read, and shown by help, as one of its type: not as "{None}|INT"."""
+    """An option without a default is parsed, and shown by help, as its own type, not as "{None}|INT"."""
     kinds = set(get_args(info.type)) - {NoneType}
     if get_origin(info.type) not in (Union, UnionType) or len(kinds) != 1:
         return None
@@ -119,7 +119,7 @@ def _read_optional(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | N
 
 
 def parse_command(arguments: Sequence[str]) -> Command:
-    """The command that the arguments ask for; ends the process with 2 and the rule when they ask for none.
+    """The command that the arguments name. Ends the process with exit code 2 and the rule when they name none.
 
     Raises RequestError where an option's own rule, or one of all options, says so.
     """

@@ -25,7 +25,7 @@ class ConvertAdapterCommand:
     out: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="OUT")]
     """The new folder (diffusers), or the new .safetensors or .pth file (tencentarc)."""
     layout: Literal["diffusers", "tencentarc"]
-    """Whose."""
+    """Whose layout the new adapter has: diffusers', or TencentARC's."""
     channels: Literal[3] | None = None
     """3 makes an adapter of one channel take a grey condition as RGB, as webui gives it to light adapters."""
     json: bool = False

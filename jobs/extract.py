@@ -52,7 +52,7 @@ class ExtractCommand:
         device = choose_device(self.device, self.engine) if self.device == "cuda" else "cpu"
         stage = self._plan(dataset, device)
         left = dataset.left(made.column for made in stage.conditions)
-        # Which devices there are is asked of Ray, and where nothing is left none is started.
+        # Ray is asked which devices there are; where nothing is left to do, none is started.
         if left and self.device == "auto" and (device := choose_device("auto", self.engine)) != "cpu":
             stage = self._plan(dataset, device)
         with show_progress("extract", len(left), len(dataset.shards), with_drops=True) as progress:

@@ -48,7 +48,7 @@ class IngestOptions:
 
 @dataclass(frozen=True)
 class After:
-    """What follows when every shard is done. min_yield: None where none is asked for. where: the pictures are."""
+    """What to do when every shard is done. min_yield: None for no bound. where: the place of the pictures."""
 
     retry_failed: bool = False
     add_new: bool = False
@@ -137,7 +137,7 @@ def _fill(
 
 
 def _tell_counts(dataset: Dataset, summary: Summary) -> Summary:
-    """Say what the plan leaves out, and what was changed of its rows."""
+    """Print what the plan leaves out, and what was changed in its rows."""
     left_out, notes = read_left_out(dataset.store), read_notes(dataset.store)
     line = summary.line + (f"; left out of the plan: {list_counts(left_out)}" if left_out else "")
     line += f"; {list_counts(notes)}" if notes else ""
@@ -159,7 +159,8 @@ def _mark(filled: _Filled, summary: Summary, near: int | None) -> Summary:
 
 
 def _gate(dataset: Dataset, summary: Summary, least: float, where: str) -> Summary:
-    """Tell the yield of a whole images column; one under the gate is a problem, with a table of the reasons."""
+    """Print the yield of a complete images column; below min_yield it is a problem, with the reasons in a
+    table."""
     found = measure_yield(dataset)
     summary = replace(
         summary,

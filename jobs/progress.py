@@ -214,7 +214,7 @@ PACE_EVERY = 20
 
 
 class Pace:
-    """How fast it goes, over the steps since it was last asked."""
+    """The speed over the steps since the last call."""
 
     def __init__(self) -> None:
         self._first: LogLine | None = None
@@ -259,7 +259,7 @@ def _show_bar(steps: int) -> Iterator[Callable[[LogLine], None]]:
         def advance(line: LogLine) -> None:
             nonlocal validation
             if not bar.n:
-                bar.initial = bar.n = line.step  # where an earlier command stopped: not done at today's pace
+                bar.initial = bar.n = line.step  # where an earlier command stopped: not part of this run's pace
             bar.update(line.step - bar.n)
             pace.add(line)
             if line.validation is not None:

@@ -49,5 +49,5 @@ class RehydrateCommand:
         line = f"rehydrate: {samples} of {planned} samples have their pictures; left out: {told}; {self.out}"
         record = {"command": "rehydrate", "samples": samples, "planned": planned, "drops": dict(finished.drops)}
         few = samples < self.downloads.min_yield * planned
-        rule = f"--min-yield {self.downloads.min_yield}: only {samples} of {planned} pictures were had"
+        rule = f"--min-yield {self.downloads.min_yield}: only {samples} of {planned} pictures were obtained"
         return Summary(line, record, (rule,) if few else ())

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 def roll_up(dataset: Dataset, columns: Sequence[str], result: RunResult, engine: EngineOptions) -> None:
-    """Make the roll-ups that these columns lack. What keeps one from being made is named; the receipts suffice."""
+    """Make the roll-ups that these columns lack. What prevents one is logged: the receipts suffice without it."""
 
     def plan() -> tuple[Stage, int]:
         stage = plan_roll_up(dataset, columns, result.made)

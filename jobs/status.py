@@ -18,7 +18,7 @@ from t2i_shards.pipeline.shards.store import AT_ONCE
 
 @dataclass(frozen=True)
 class Readers(EngineOptions):
-    """Who reads receipts."""
+    """How receipts are read."""
 
     engine: Engine = "ray"
     """Either is the same here: receipts are a few hundred bytes each, and read by threads of this process."""

@@ -1,6 +1,6 @@
 """Standard output holds the summary alone, for programs that read it: what else is printed goes to standard error.
 
-Ray's driver prints of workers that died, NCCL its version, some library always something.
+Ray's driver prints when a worker dies, NCCL prints its version, and other libraries print too.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from typing import Any, TextIO
 
 @contextmanager
 def divert_prints() -> Iterator[TextIO]:
-    """What Python code prints inside the block goes to standard error. Gives standard output."""
+    """What Python code prints inside the block goes to standard error. Yields standard output."""
     stdout = sys.stdout
     with redirect_stdout(sys.stderr):
         yield stdout
 
 
 def divert_others() -> None:
-    """What C code prints, and processes that are started from now on, goes to standard error till the end."""
+    """What C code and processes started from now on print goes to standard error until the process ends."""
     sys.stdout.flush()
     encoding = sys.stdout.encoding  # a path may hold what it cannot express
     sys.stdout = open(os.dup(1), "w", buffering=1, encoding=encoding, errors="backslashreplace")  # noqa: SIM115
@@ -55,7 +55,7 @@ def open_standard_streams() -> None:
 
 
 def print_summary(line: str, stdout: TextIO) -> str | None:
-    """Print to standard output. Why that failed, in words; None if not, or if the reader is gone (`| head`)."""
+    """Print to standard output. Returns why that failed; None if it did not, or the reader is gone (`| head`)."""
     try:
         print(line, file=stdout, flush=True)
     except BrokenPipeError:

@@ -24,7 +24,7 @@ from t2i_shards.pipeline.errors import RequestError
 
 @dataclass(frozen=True)
 class WeightsList:
-    """Every weight file: for which condition, from where, how big, its sha256 and licence, and where it lies."""
+    """Every weight file: for which condition, from where, how big, its sha256 and licence, and where it is."""
 
     weights: Path | None = None
     """A folder with weight files, looked into before the cache."""
@@ -52,7 +52,7 @@ def registered() -> Iterator[tuple[str, str, WeightFile]]:
 
 
 def describe(weight: WeightFile, directory: Path | None) -> dict[str, Any]:
-    """What is known of a file, JSON-able: "where" it lies or None, "damaged" one line or None."""
+    """What is known of a file, JSON-able. where: its path, or None; damaged: one line, or None."""
     where, damaged, digest = None, None, weight.sha256 if weight.pinned else None
     try:
         digest = digest or weight.locked().get("sha256")

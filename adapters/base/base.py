@@ -143,7 +143,7 @@ class Base(Protocol):
     def make_sampler(self, steps: int) -> Sampler: ...
 
     def describe_sampler(self) -> dict[str, Any]:
-        """What decides a picture beside base and steps, for its record, where the base's files say otherwise.
+        """What decides a picture besides base and steps, for its record, where the base's files say otherwise.
 
         Pictures made by older versions are then not taken for those that would be made now.
         """

@@ -85,7 +85,7 @@ class Diffusion:
         return Ddim(scheduler)
 
     def describe_sampler(self) -> dict[str, Any]:
-        """DDIM's settings, where the base's file says others or nothing."""
+        """DDIM's settings where the base's file has others or none."""
         from diffusers import DDIMScheduler
 
         own = DDIMScheduler.from_config(self.scheduler.config).config

@@ -89,7 +89,7 @@ class TextCache:
     def flush(self) -> None:
         """Write what is new into the folder, as one file that appears whole, unless that would be too much.
 
-        Where it cannot be written, that is said once, and the cache is kept in memory alone.
+        A folder that cannot be written is logged once, and the cache is then kept in memory alone.
         """
         new, size = self._new, self._new_bytes
         self._new, self._new_bytes = {}, 0

@@ -1,7 +1,7 @@
 """The tiny Stable Diffusions that are built on the machine, `--base tiny` and `tiny-xl`: no file, no network.
 
 A base with nothing but random weights cannot show that an adapter learns: its latents are noise and its
-prediction has nothing to do with the picture. So this one is written down where it matters. Its autoencoder
+prediction has nothing to do with the picture. So the weights that matter are set by hand. Its autoencoder
 gives each 8x8 cell its colour and how much detail it holds. Its UNet takes the noisy latent itself for the
 noise, which is right at the last time step and wrong by the share of the picture in it before; that share is
 what an adapter can learn. The rest of the UNet and the text encoders are random, from a seed.

@@ -14,7 +14,7 @@ from t2i_shards.pipeline.errors import RequestError
 
 FeatureName = Literal["mini", "inception", "clip"]
 SAMPLES = 64
-"""On which an adapter is evaluated of which no held-out ones are known."""
+"""Samples that an adapter is evaluated on when those its training held out are not known."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,10 @@ class EvaluateConfig:
     column: str | None = None
     """The condition's column, where its name is not the condition's."""
     samples: int | None = None
-    """How many: when not given those of ROOT that the training held out, if the adapter lies in its RUN, else 64.
-    Of more than it held out the others are some that it saw."""
+    """How many; when not given those of ROOT that the training held out, if the adapter is in its RUN, else 64.
+    Beyond those held out, samples are taken that it was trained on."""
     seed: int = 0
-    """Of the noise; each sample has its own, from this and its key."""
+    """Seed of the noise; each sample's own comes from this one and the sample's key."""
     sampling: Sampling = field(default_factory=Sampling)
     size: int | None = None
     """Side of the square cut from the middle; the RUN's, or the pictures' shortest side, when not given."""
@@ -60,7 +60,8 @@ class EvaluateConfig:
     seeds: int = 1
     """How many pictures of each sample are made in each way, with --seed and the following ones."""
     features: FeatureName = "mini"
-    """Whose features the kernel distance is of: mini ships, the others are those of FID and of the CLIP score."""
+    """Network whose features the kernel distance compares: mini ships, the others are those of FID and CLIP
+    score."""
     quality: bool = True
     """Leave out FID and CLIP score, whose networks (1.8 GB) are otherwise fetched where they are missing."""
     controlnet: Path | None = None
@@ -90,7 +91,7 @@ class EvaluateConfig:
 
     @property
     def subject(self) -> Path:
-        """Where that lies which is evaluated."""
+        """The path of what is evaluated."""
         path = self.adapter or self.controlnet
         assert path is not None
         return path

@@ -57,7 +57,7 @@ def crop_middle(sample: Sample, condition: str, size: int) -> EvalExample:
 
 
 def choose_wrong(examples: Sequence[EvalExample], condition: str) -> list[int]:
-    """For each sample the place of the next one whose map shows something, else of the next one; round the end."""
+    """For each sample the place of the next one, cyclically, whose map shows something; else of the next one."""
     count, form = len(examples), format_of(condition)
     shows = [not form.is_blank(example.map) for example in examples]
     return [

@@ -40,7 +40,7 @@ BATCH = 16
 LENGTH = 77
 """Tokens that CLIP reads of a caption."""
 Unavailable = (WeightsUnavailable, WeightsDamaged)
-"""What a network raises whose weights this machine does not have."""
+"""Raised for a network whose weights are not on this machine."""
 
 
 class Features(Protocol):
@@ -71,7 +71,7 @@ def collect_features(network: Features, pictures: Iterable[np.ndarray]) -> np.nd
 
 
 def measure_match(match: Match, pictures: Iterable[np.ndarray], captions: Sequence[str]) -> float:
-    """Mean over the pictures. captions: begun again where they end."""
+    """Mean over the pictures. captions: repeated from the start where there are more pictures."""
     scores: list[float] = []
     for some in _batches(pictures):
         said = [captions[(len(scores) + place) % len(captions)] for place in range(len(some))]
@@ -217,9 +217,9 @@ KERNEL_FEATURES: dict[FeatureName, Callable[[Path | None, str], Features]] = {
 
 @dataclass(frozen=True)
 class Networks:
-    """Makes the networks that judge; each may raise WeightsUnavailable or WeightsDamaged.
+    """Loads the networks that measure; each may raise WeightsUnavailable or WeightsDamaged.
 
-    kernel: whose features the kernel distance is of; those asked for when None.
+    kernel: the network whose features the kernel distance compares; the one asked for when None.
     """
 
     features: Callable[[Path | None, str], Features] = Inception

@@ -28,7 +28,7 @@ class MiniFeatures:
     name = "the mini segmentation network"
 
     def __init__(self, weights: Path | None, device: str) -> None:
-        """weights: of no use, as the network ships."""
+        """weights: unused, as the network ships."""
         from t2i_shards.extractors.segmentation import Segmentation
 
         self._segmentation = Segmentation("mini", None)

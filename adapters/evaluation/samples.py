@@ -32,7 +32,7 @@ class EvalSamples:
 
 @dataclass(frozen=True)
 class Begun:
-    """What of a run.json decides on which samples its adapter is evaluated."""
+    """The entries of a run.json that decide on which samples its adapter is evaluated."""
 
     condition: str
     seed: int

@@ -29,7 +29,7 @@ class Subject:
 
     @property
     def kind(self) -> str:
-        """As it is called in tables."""
+        """Its name in tables."""
         return "adapter" if isinstance(self.network, Adapter) else "ControlNet"
 
     @property
@@ -40,7 +40,7 @@ class Subject:
         return int(self.network.config.conditioning_channels)
 
     def suit(self, base: Base) -> None:
-        """Take a ControlNet to the base's dtype. RequestError where it is for another kind of base.
+        """Convert a ControlNet to the base's dtype. RequestError where it is for another kind of base.
 
         Of adapters `generate` says so, and casts their features.
         """
@@ -49,14 +49,14 @@ class Subject:
             self.network.to(base.dtype)
 
     def guide(self, control_images: torch.Tensor) -> dict[str, Any]:
-        """What `generate` is given of it, by argument."""
+        """The arguments by which `generate` is given it."""
         if isinstance(self.network, Adapter):
             return {"adapter_inputs": [AdapterInput(self.network, control_images, name=f"--adapter {self.path}")]}
         return {"adapter_inputs": [], "control": Control(self.network, control_images)}
 
 
 def read_subject(config: EvaluateConfig, device: str) -> Subject:
-    """What the request names. Raises RequestError where there is none."""
+    """What the request asks to evaluate. Raises RequestError where there is none."""
     if config.controlnet is not None:
         network = read_controlnet(config.controlnet).to(device)
         return Subject(config.controlnet, network, digest_networks({"controlnet": network}))

@@ -115,7 +115,7 @@ class Maker:
         return names
 
     def _name(self, example: EvalExample, seed: int, control_image: np.ndarray | None) -> str:
-        """With a digest of what is this picture's own; the album's covers what all have in common."""
+        """With a digest of what is particular to this picture; the folder's covers what all have in common."""
         own = f"{example.caption}\n{seed}\n{'' if control_image is None else digest_array(control_image)}"
         return f"{example.key}-{digest_array(np.frombuffer(own.encode(), np.uint8))[:8]}"
 

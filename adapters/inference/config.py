@@ -17,7 +17,7 @@ from t2i_shards.pipeline.errors import RequestError
 
 Blending = Literal["published", "steady"]
 TIME_STEPS = 1000
-"""Of every Stable Diffusion's schedule; DDIM begins at the second."""
+"""Timesteps in the schedule of every Stable Diffusion; DDIM starts at the second."""
 THIRD = Fraction(1, 3)
 PARTS = {
     "all": (Fraction(0), Fraction(1)),
@@ -98,7 +98,8 @@ class GenerateConfig:
     condition: tuple[str, ...] = ()
     """CONDITION=FILE: a ready-made map, such as sketch=map.png, or keypose=pose.json with the numbers."""
     invert: tuple[str, ...] = ()
-    """Whose --condition files are black on white, or dark where near, such as sketch: they are inverted."""
+    """Conditions whose --condition files are black on white, or dark where near, such as sketch, to be
+    inverted."""
     from_picture: Path | None = None
     """A photograph, of which the conditions that are not given are extracted."""
     variant: str = "default"
@@ -129,7 +130,7 @@ class GenerateConfig:
     precision: Precision = "fp32"
     """Of the base and of the adapters' features."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where to paint; auto takes a GPU where there is one."""
+    """Where to work; auto takes a GPU where there is one."""
 
     def __post_init__(self) -> None:
         for name in ("n", "batch"):

@@ -150,7 +150,7 @@ def _denoise(
 def _guide(
     adapter_inputs: Sequence[AdapterInput], control: Control | None, scale: float, guided: bool
 ) -> Features | None:
-    """With guidance both halves of a batch feel it, as in the published sampler and in diffusers."""
+    """With guidance it acts on both halves of a batch, as in the published sampler and in diffusers."""
     times = 2 if guided else 1
     if control:
         return replace(control, control_images=torch.cat([control.control_images] * times), scale=scale)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 CLASS = "ControlNetModel"
 WEIGHTS = "diffusion_pytorch_model{}.safetensors"
 VARIANTS = (None, "fp16")
-"""In how the file of weights is named."""
+"""What may be added to the name of the file of weights."""
 SHAPE = ("in_channels", "block_out_channels", "layers_per_block", "cross_attention_dim", "addition_embed_type")
 """What decides which residuals a ControlNet makes, and out of what; its way down may have fewer attentions."""
 

@@ -37,7 +37,7 @@ from t2i_shards.pipeline.errors import RequestError
 
 LayoutName = Literal["diffusers", "tencentarc"]
 IN_CHANNELS = (1, 3)
-"""Of conditions. They distinguish SDXL's adapters, which see 16x16 pixels at a time, from SD's, which see 8x8."""
+"""Channels of conditions. They distinguish SDXL's adapters, which see 16x16 pixels at a time, from SD's (8x8)."""
 
 FILES = (WEIGHTS, f"adapter/{WEIGHTS}", WEIGHTS.replace(".", ".fp16.", 1), WEIGHTS.replace("safetensors", "bin"))
 """What is looked for in a folder: an adapter's own, a run's, and how published ones are named as well."""

@@ -16,7 +16,7 @@ from torch import distributed
 from t2i_shards.pipeline.errors import RequestError
 
 TIMEOUT = timedelta(minutes=30)
-"""How long workers wait for one another; the first alone validates and draws sample pictures."""
+"""How long workers wait for one another; the first alone validates and makes sample pictures."""
 
 
 @dataclass(frozen=True)

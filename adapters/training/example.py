@@ -72,7 +72,7 @@ class Example:
 
 @dataclass(frozen=True)
 class VisitRandoms:
-    """The random numbers of a visit, each in [0, 1): all are drawn always, so that no option moves another's."""
+    """The random numbers of a visit, each in [0, 1): all are always drawn, so that options do not shift them."""
 
     top: float
     left: float

@@ -130,9 +130,8 @@ def load_batches(batches: MicroBatches, loaders: int, world: World) -> Iterator[
 
 
 class ErrorForwarding(IterableDataset[list[Batch] | Exception]):
-    """What a loader hands over: the batches of its steps, and last the error that has one line to say.
-
-    Raised there, torch would make that line the end of a traceback.
+    """What a loader hands over: the batches of its steps, and last the error, if there was one. Raised in the
+    loader, torch would put its line at the end of a traceback.
     """
 
     def __init__(self, batches: Iterable[list[Batch]]) -> None:

@@ -16,7 +16,7 @@ from t2i_shards.adapters.training.config import Schedule, Weighting
 
 
 def cubic(u: torch.Tensor, steps: int) -> torch.Tensor:
-    """u float64 in [0, 1) -> int64 in [0, steps). u = 0 gives t = T, a step that there is not: it is clamped."""
+    """u float64 in [0, 1) -> int64 in [0, steps). u = 0 gives t = T, a step that does not exist: it is clamped."""
     return ((1 - u**3) * steps).long().clamp(max=steps - 1)
 
 

@@ -46,11 +46,11 @@ class Recorder:
         self._first: LogLine | None = None
         self._log = Log(config.out / "log.jsonl", progress.step)
         self._tensorboard = TensorBoardWriter(config.out, progress.step)
-        if self._log.last != progress.step:  # the first of all, or one whose checkpoint was saved and no more
+        if self._log.last != progress.step:  # the first of all, or one whose checkpoint was saved but not logged
             self._first = self._write(progress, 0.0)
 
     def follow(self, on_step: Callable[[LogLine], None] | None) -> None:
-        """Tell `on_step` of each line that is logged, the one from before the first step included."""
+        """Call `on_step` with each line that is logged, including the one from before the first step."""
         self._on_step = on_step
         if on_step and self._first:
             on_step(self._first)
@@ -101,7 +101,7 @@ class Recorder:
         return line
 
     def _validate(self, step: int, mismatched: bool = False) -> float | None:
-        """The validation loss; None where it is not finite, which is said."""
+        """The validation loss; None where it is not finite, which is logged."""
         loss = self._validation.measure(self._train_state.result, mismatched)
         if math.isfinite(loss):
             return loss

@@ -62,7 +62,7 @@ def check_latents(data: DataConfig, base: Base, name: str) -> None:
 def make_crop_config(
     data: DataConfig, visits: VisitConfig, base: Base, held_out: Sequence[Sample], short_side: int | None = None
 ) -> CropConfig:
-    """How samples are cropped. Says in a line what of odd sizes is cut away.
+    """How samples are cropped. Logs what is cut off pictures of odd sizes.
 
     short_side: of the smallest pictures there are, where it is known; those held out may be larger.
     Raises RequestError when the column does not hold what the condition needs.

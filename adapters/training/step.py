@@ -95,7 +95,8 @@ class Step:
             distributed.all_reduce(total)
         self.scaler.unscale_(self.optimizer)
         loss, norm = torch.stack([total, self._clip_gradients()]).tolist()
-        # Gradients that a scale made too large are the scaler's business: it takes no step, and lowers the scale.
+        # Gradients that overflow because of the scale are left to the scaler: it skips the step and lowers the
+        # scale.
         self.taken = math.isfinite(loss) and (math.isfinite(norm) or self.scaler.is_enabled())
         if self.taken:
             for group in self.optimizer.param_groups:

@@ -21,7 +21,8 @@ log = logging.getLogger(__name__)
 class TensorBoardWriter:
     """Writes what TensorBoard shows; what an earlier call wrote after `step` is marked as void.
 
-    Nothing here raises: what cannot be written is said once, and then left. All its numbers are in the log.
+    Nothing here raises: the first write that fails is logged, and nothing more is written. All numbers are in the
+    log.
     """
 
     def __init__(self, run: Path, step: int) -> None:

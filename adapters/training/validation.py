@@ -1,6 +1,6 @@
 """A loss that can be compared from step to step: samples, crops, captions, time steps and noise never change.
 
-The training loss cannot show progress: it is ruled by the time steps that happen to be drawn.
+The training loss cannot show progress: it depends above all on the time steps that happen to be drawn.
 """
 
 from __future__ import annotations

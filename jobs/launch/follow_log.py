@@ -12,7 +12,7 @@ from typing import BinaryIO
 from t2i_shards.pipeline.runlog import LogLine, parse_line
 
 LOOK_EVERY = 0.5
-"""Seconds between two looks."""
+"""Seconds between two reads."""
 
 
 class Follower:
@@ -22,10 +22,10 @@ class Follower:
         self._path, self._last = path, step if step else -1
         self._file: BinaryIO | None = None
         self._reopen()
-        self._old = self._file  # what an earlier command left is no news
+        self._old = self._file  # lines of an earlier command are not reported
 
     def read(self) -> list[LogLine]:
-        """The news since the last call."""
+        """The lines that were added since the last call."""
         self._reopen()
         news: list[LogLine] = []
         if self._file is None or self._file is self._old:
@@ -35,11 +35,11 @@ class Follower:
             if line.step > self._last:
                 self._last = line.step
                 news.append(line)
-        self._file.seek(-len(text), os.SEEK_CUR)  # a line that is being written is read when it is whole
+        self._file.seek(-len(text), os.SEEK_CUR)  # a line that is still being written is read later
         return news
 
     def _reopen(self) -> None:
-        """Open the file of that name, where it is another one than is open: open, it keeps its number."""
+        """Open the file of that name where it has replaced the open one, as its inode number shows."""
         with suppress(FileNotFoundError):
             if self._file is None or os.fstat(self._file.fileno()).st_ino != self._path.stat().st_ino:
                 self._file = self._path.open("rb")
@@ -47,7 +47,7 @@ class Follower:
 
 @contextmanager
 def follow_log(path: Path, step: int, progress: Callable[[LogLine], None]) -> Iterator[None]:
-    """Tell `progress` of each new line, in a thread, until the end of the block."""
+    """Call `progress` with each new line, in a thread, until the end of the block."""
     follower, ended = Follower(path, step), threading.Event()
 
     def look() -> None:

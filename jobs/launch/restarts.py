@@ -28,7 +28,7 @@ class WorkerDied(Exception):
 
 
 def keep_trying(attempt: Attempt, config: TrainConfig, workers: int, retries: int) -> TrainSummary:
-    """Attempts until one comes through: after a death all workers continue from the last checkpoint in RUN.
+    """Make attempts until one succeeds: after a death all workers continue from the last checkpoint in RUN.
 
     IncompleteError after the attempt number `retries` + 1.
     """

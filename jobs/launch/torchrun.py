@@ -92,7 +92,7 @@ def _silence(*prefixes: str) -> None:
 
 @contextmanager
 def _keep_handlers() -> Iterator[None]:
-    """The launcher handles signals in its own way, and leaves it so."""
+    """Restore the signal handlers, which the launcher replaces and does not restore."""
     kept = {number: signal.getsignal(number) for number in (SIGINT, SIGTERM, SIGHUP, SIGQUIT)}
     try:
         yield
@@ -113,7 +113,7 @@ def read_ends(folder: Path) -> dict[int, Exception]:
 
 
 def read_deaths(failures: Mapping[int, Any]) -> dict[int, Exception]:
-    """How the processes ended, by rank, whether or not they had anything to say."""
+    """How the processes ended, by rank, whether or not they reported an error."""
     return {rank: WorkerDied(_name_end(failure.exitcode)) for rank, failure in failures.items()}
 
 

@@ -43,8 +43,8 @@ def find_part(row: Row, workshop: Workshop, case: Case) -> Mapping[str, Any] | N
 
 
 def is_same(asked: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
-    """Whether a part that was asked for so is what is asked for now. Parts made before something was recorded
-    were made as it is now.
+    """Whether a part's recorded request is the present one. Settings that older parts did not record had their
+    present values.
     """
     return {**now, **asked} == now
 
@@ -67,7 +67,7 @@ def make_part(row: Row, workshop: Workshop, case: Case) -> Mapping[str, Any]:
 
 
 def read_part(path: Path) -> dict[str, Any] | None:
-    """What this command wrote; None where there is no file, or another one."""
+    """What this command wrote; None where there is no file, or one of another program."""
     try:
         part: dict[str, Any] = json.loads(path.read_text())
     except (FileNotFoundError, ValueError):

@@ -101,4 +101,4 @@ def _say(line: str) -> None:
 
 
 def _hush(line: str) -> None:
-    """What a worker says that is not the first."""
+    """In place of `_say` on all workers but the first."""

@@ -1,4 +1,4 @@
-"""What of a caption is found again in a picture: by the small segmentation network, and by colours."""
+"""Which parts of a caption are found in a picture, by the small segmentation network and by colours."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ SKY_ROWS = 0.25
 
 @dataclass(frozen=True)
 class Said:
-    """What a caption says that is looked for; None or empty where it says nothing of it.
+    """What a caption names that can be looked for; None or empty where it names none.
 
     ground: label. sky: place in `SKIES`. things: (colour, label), of those without a pattern. person: whether
     anybody is named.
