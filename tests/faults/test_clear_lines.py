@@ -1,4 +1,4 @@
-"""What goes wrong is said in one clear line, with the right exit code, and nothing that is done is lost."""
+"""Each fault is reported in one clear line, with the right exit code, and nothing that is done is lost."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from t2i_shards.jobs.__main__ import run as run_command
 from t2i_shards.jobs.command import EngineOptions, execute
 from t2i_shards.jobs.extract import ExtractCommand
 from t2i_shards.jobs.status import StatusCommand
@@ -177,25 +178,31 @@ def test_a_destination_that_may_not_be_written(
     assert one_line(capsys.readouterr().err).startswith(f"t2i-shards: cannot write to {root}: ")
 
 
-def test_a_destination_that_is_a_file(tmp_path: Path) -> None:
+def test_a_destination_that_is_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "pictures").mkdir()
     (tmp_path / "pictures" / "one.png").write_bytes(b"")
     (tmp_path / "pictures" / "one.txt").write_text("a picture")
     (tmp_path / "file").write_text("")
-    code, _, err = drive("ingest", tmp_path / "file", folder=tmp_path / "pictures")
-    assert code == 2
-    assert str(tmp_path / "file") in one_line(err)
+    words = f"ingest folder {tmp_path}/pictures --out {tmp_path}/file --engine local"
+    assert run_command(words.split()) == 2
+    assert str(tmp_path / "file") in one_line(capsys.readouterr().err)
 
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("condition", "skech"), ("variant", "tiny"), ("condition", "toy,skech"), ("workers", "0")],
+    [("conditions", "skech"), ("variant", "tiny"), ("conditions", "toy skech"), ("workers", "0")],
 )
-def test_a_wrong_request_names_the_rule_and_the_value(option: str, value: str, root: Path) -> None:
-    code, out, err = drive("extract", root, **{option: value})
-    assert (code, out) == (2, "")
+@pytest.mark.usefixtures("toy")
+def test_a_wrong_request_names_the_rule_and_the_value(
+    option: str, value: str, root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = {"conditions": "toy", option: value}
+    words = " ".join(f"--{name} {text}" for name, text in given.items())
+    assert run_command(f"extract {root} {words} --engine local".split()) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
     line = one_line(err)
-    assert value.split(",")[-1] in line
+    assert value.split()[-1] in line
     assert option == "workers" or "toy (default | slow" in line
     assert not (root / "toy" / "column.json").exists() or option == "workers", "it was begun before it was refused"
 
@@ -255,10 +262,9 @@ def test_a_damaged_column_json(root: Path, capsys: pytest.CaptureFixture[str]) -
             assert str(path) in one_line(capsys.readouterr().err)
 
 
-def test_no_dataset(tmp_path: Path) -> None:
-    code, _, err = drive("extract", tmp_path / "nothing")
-    assert code == 2
-    assert "this is not a dataset" in one_line(err)
+def test_no_dataset(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(f"extract {tmp_path}/nothing --conditions color --engine local".split()) == 2
+    assert "this is not a dataset" in one_line(capsys.readouterr().err)
     assert not (tmp_path / "nothing").exists()
 
 
