@@ -56,7 +56,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 @pytest.fixture(scope="module", autouse=True)
 def plain_opener() -> Iterator[None]:
-    """The guard that a download puts before all of a process's urllib stays with the file that tests it."""
+    """Remove the guard that a download installs in this process's urllib, after each test file."""
     yield
     urllib.request.install_opener(None)  # type: ignore[arg-type]  # what it was at the start
 

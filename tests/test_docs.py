@@ -17,7 +17,7 @@ BLOCKS = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the page takes for granted: a photograph, a dataset, a publication of it."""
+    """What the page assumes: a photograph, a dataset, a publication of it."""
     folder = tmp_path_factory.mktemp("docs")
     rng = np.random.default_rng(0)
     (folder / "photos").mkdir()

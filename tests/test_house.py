@@ -18,7 +18,7 @@ HEAVY = {"torch", "ray", "diffusers", "transformers", "img2dataset"}  # seconds 
 
 REPOSITORY = Path(__file__).parents[1]
 NAME = "t2i_shards"  # what an installed wheel and a checkout are imported by; it links to the four packages
-ORDER = ["extractors", "pipeline", "adapters", "jobs"]  # each may import what stands to its left
+ORDER = ["extractors", "pipeline", "adapters", "jobs"]  # each may import those to its left
 
 # package -> the only files (or folders, with a slash) of the four packages that may import it
 RESERVED = {

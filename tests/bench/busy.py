@@ -1,4 +1,4 @@
-"""How much of the time a GPU works, as its driver tells."""
+"""The share of the time in which a GPU works, as its driver reports it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import subprocess
 from types import TracebackType
 
 EVERY = 50
-"""Milliseconds between two looks."""
+"""Milliseconds between two readings."""
 
 
 class Busy:

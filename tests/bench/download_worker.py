@@ -1,4 +1,4 @@
-"""One worker that downloads shard after shard and tells what each cost it.
+"""One worker that downloads shard after shard and reports the cost of each.
 
 `python -m tests.bench.download_worker WAY FOLDER PORT ROWS SHARDS PICTURES`, where WAY is ours, ours-420,
 unguarded or img2dataset. Each line on its input is a shard's number, each "rate" of its output the pictures per

@@ -1,4 +1,4 @@
-"""Deciding what is left of 10,000 shards in an object store."""
+"""Finding out which of 10,000 shards in an object store are left to do."""
 
 from __future__ import annotations
 

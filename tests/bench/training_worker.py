@@ -145,7 +145,7 @@ def main(kind: str) -> None:
 
 
 def begin_peak() -> int:
-    """Bytes that this process holds; what `peak` tells begins with them (proc(5), clear_refs)."""
+    """Bytes that this process holds; `peak` counts from them (proc(5), clear_refs)."""
     Path("/proc/self/clear_refs").write_text("5")
     return _status("VmRSS")
 

@@ -37,7 +37,7 @@ class Registered:
     """A loaded extractor, and how it was asked for.
 
     drawn: its weights are drawn at random. Its network is then one of the large ones, and a picture of 512x512
-    would take up to ten seconds: what does not depend on the size is shown on small pictures.
+    would take up to ten seconds: what does not depend on the size is tested on small pictures.
     """
 
     condition: str

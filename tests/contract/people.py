@@ -1,4 +1,4 @@
-"""Where people are found, by their numbers: in a picture and in the same picture further on."""
+"""Where people are found, by their keypoints: in a picture, and in the same picture shifted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an extractor refuses, each in one line: weights that are nowhere or others, a GPU that is not there."""
+"""What an extractor refuses, each in one line: missing weights, wrong weights, a missing GPU."""
 
 from __future__ import annotations
 

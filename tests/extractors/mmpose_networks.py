@@ -1,4 +1,4 @@
-"""MMPose's networks with random weights, such that what they say depends on the picture and stays finite."""
+"""MMPose's networks with random weights whose outputs depend on the picture and stay finite."""
 
 from typing import Any
 

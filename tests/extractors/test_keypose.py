@@ -168,7 +168,8 @@ def test_top_down_takes_the_boxes_of_the_first(
 def test_a_person_further_on_has_keypoints_as_much_further_on(
     variant: str, references: dict[Network, Reference], photograph: np.ndarray
 ) -> None:
-    """The crop of a box 64 pixels further on is the same crop: by their numbers, exactly 64 pixels."""
+    """The crop of a box 64 pixels further on is the same crop, so its keypoints are exactly 64 pixels further
+    on."""
     canvas = np.zeros((3, 512, 512, 3), np.uint8)
     for picture, (right, down) in zip(canvas, [(0, 0), (64, 0), (0, 64)], strict=True):
         picture[96 + down : 352 + down, 128 + right : 320 + right] = photograph[30:286, 250:442]
@@ -233,7 +234,7 @@ def test_no_people_are_a_black_map(noisy: Any) -> None:
 
 @pytest.mark.parametrize(("height", "width"), [(7, 513), (640, 427), (512, 512), (64, 128)])
 def test_way_into_the_network_and_back(height: int, width: int) -> None:
-    """A spot in the picture is found where the network sees it, and goes back to where it was."""
+    """A spot's position in the network's input maps back to its position in the picture."""
     import_mmpose()
     size = max(2, min(height, width) // 16)
     for x, y in [(0, 0), (width - size, height - size), (width // 3, height // 2 - size // 2)]:

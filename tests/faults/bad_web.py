@@ -36,7 +36,7 @@ WAYS = (
 
 
 HEALED = threading.Event()
-"""While it is set, every picture answers."""
+"""While it is set, every picture is served."""
 
 
 def way_of(number: int) -> str:

@@ -1,8 +1,9 @@
 """`python -m tests.faults.commit_steps URL`: an ingest that dies at each step of its commits, in turn.
 
 A step is the moment before a call that changes the file system, or the middle of a write; on S3 it is the moment
-after a request that changes the bucket. (After one call all is as before the next.) For every step a forked child
-does the work at a fresh place and kills itself there. Then what is left at each place is looked at, and the same
+after a request that changes the bucket. (The state after one call is the state before the next.) For every step a
+forked child
+does the work at a fresh place and kills itself there. Then what is left at each place is examined, and the same
 work is done to its end. One JSON line per step on stdout: {"step": ..., "partial": [names], "litter": [names],
 "same": bool}; the last, with step null, was not disturbed.
 

@@ -1,6 +1,6 @@
 """`python -m tests.faults.drive extract ROOT ...`: the command as a user runs it, with the toy known.
 
-A driver that a test can kill, run twice at once, or deny its disk. The work is logged, see toys.Logged.
+A driver that a test can kill, run twice at once, or give a full disk. The work is logged, see toys.Logged.
 """
 
 from __future__ import annotations

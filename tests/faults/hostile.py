@@ -1,4 +1,4 @@
-"""Servers on loopback that misbehave in every way a web of five billion pictures has taught, and a canary.
+"""Servers on loopback that misbehave in every way known from downloading from the web, and a canary.
 
 `NASTY` names the ways; `Server` serves any of them by its path, so that a long run can mix them.
 """
@@ -64,7 +64,7 @@ def in_turn(*ways: Way) -> Way:
 
 
 def drip(before: bytes, each: bytes) -> Way:
-    """A byte or so at a time, for ever; every one of them comes long before a socket's own time-out."""
+    """A byte or so at a time, for ever; each arrives long before a socket's own time-out."""
 
     def way(connection: socket.socket, _: str) -> None:
         connection.sendall(before)
@@ -98,7 +98,7 @@ def reset(before: bytes) -> Way:
 
 
 def silence(connection: socket.socket, _: str) -> None:
-    """No answer, until the other side has had enough."""
+    """No answer, until the other side gives up."""
     connection.recv(1)
 
 
@@ -110,7 +110,7 @@ def _bomb() -> bytes:
 
 @dataclass(frozen=True)
 class Nasty:
-    """A way, and the reason it has to end with."""
+    """A way to misbehave, and the reason with which the download must end."""
 
     way: Way
     reason: str

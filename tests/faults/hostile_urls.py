@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-# {p} is the canary's port, which the limits allow: only the guard's look at the rest of the URL stands between.
+# {p} is the canary's port, which the limits allow: only the guard's check of the rest of the URL can refuse.
 REFUSED = {
     "refused: scheme": [
         "file:///etc/passwd",

@@ -118,7 +118,7 @@ class World:
         assert "Traceback" not in said.getvalue()
         after = {path for path in _listing(self.base) if self.out not in path.parents}
         assert after <= before, "a command wrote elsewhere"
-        # What is handed back to the system cannot be seen afterwards.
+        # Memory that was given back to the system cannot be measured afterwards.
         assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < MEGABYTES * 1000
         return code
 

@@ -1,4 +1,4 @@
-"""Whatever a file holds that is read back: no traceback, no hang, bounded memory, nothing written elsewhere."""
+"""Whatever a file that is read back contains: no traceback, no hang, bounded memory, nothing written elsewhere."""
 
 from __future__ import annotations
 

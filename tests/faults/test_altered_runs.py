@@ -1,4 +1,4 @@
-"""Whatever the files of a training hold: no traceback, and nothing written but where the command writes."""
+"""Whatever the files of a training contain: no traceback, and nothing written outside the command's output."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""URLs that want to lead a downloader astray: each ends with its reason, and nothing on loopback is touched."""
+"""URLs that try to lead a downloader astray: each ends with its reason, and nothing on loopback is contacted."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_urllib_ends_the_same_way(net: Net, client: GuardedClient, monkeypatch: 
 
 
 def test_the_canary_would_notice(net: Net) -> None:
-    """Without the guard these reach it, so that 0 connections says something."""
+    """Without the guard these reach it, so that 0 connections proves something."""
     plain = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     hosts = ["127.0.0.1", "127.1", "2130706433", "0x7f.1", "0177.0.0.1", "0", "[::ffff:127.0.0.1]", "[::1]"]
     for number, host in enumerate(hosts, 1):
@@ -84,7 +84,7 @@ def test_the_canary_would_notice(net: Net) -> None:
 def test_a_redirect_to_a_hostile_url_ends_as_the_url_itself(net: Net, client: GuardedClient) -> None:
     for number, (url, reason) in enumerate(CASES):
         if reason == "refused: url" or url.startswith(RELATIVE) or url in ("", "http://"):
-            continue  # not to be sent in a header, or relative to where it stands
+            continue  # cannot be sent in a header, or is relative to the redirecting URL
         net.front.ways[f"/{number}"] = redirect(url.replace("{p}", str(net.canary.port)))
         assert reason_for(client, f"http://public.example:{net.front.port}/{number}") == reason, url
     assert net.front.connections > 80

@@ -75,7 +75,7 @@ def _kill_one(log: Path, rng: random.Random) -> bool:
         return False
     victim = rng.choice(at_work)
     with suppress(ProcessLookupError):
-        # A stopped worker cannot end its shard between the look and the kill.
+        # A stopped worker cannot finish its shard between the check and the kill.
         os.kill(victim, signal.SIGSTOP)
         wait_for(lambda: _state(victim) in "TZ")
         if victim in _at_work(log):

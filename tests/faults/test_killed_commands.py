@@ -41,7 +41,7 @@ def _run(words: list[str]) -> None:
     def refuse(*_: object) -> Any:
         raise OSError("no network in tests")
 
-    # What judges pictures is not here, and is not asked for.
+    # The networks that measure pictures are not available, and not asked for.
     t2i_shards.extractors.weights.resolve.fetch_from_hub = t2i_shards.extractors.weights.resolve.fetch_from_url = (
         refuse
     )

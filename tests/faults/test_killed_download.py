@@ -47,7 +47,7 @@ EXPECTED = {
 
 
 def host_of(number: int) -> str:
-    """Pictures answered with 429 have a host of their own, for it is let alone as long as it asks."""
+    """Pictures answered with 429 have a host of their own, because it is not contacted for as long as it asks."""
     return "127.0.0.2" if way_of(number) == "http 429" else "127.0.0.1"
 
 

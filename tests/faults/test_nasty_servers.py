@@ -83,7 +83,7 @@ def test_a_byte_over_the_cap_is_too_large(server: Server) -> None:
 
 
 def test_an_unannounced_cut_gives_the_bytes_so_far(server: Server) -> None:
-    """Without a length the end of the connection is the end of the picture; its decoder knows better."""
+    """Without a length the end of the connection is the end of the picture; the decoder notices that it is cut."""
     server.ways["/short"] = answer(PICTURE[:1000], Content_Length="")
     assert guard_for(server).fetch(f"{server.url}/short") == PICTURE[:1000]
 

@@ -1,4 +1,4 @@
-"""How commands are asked for and how they end."""
+"""How commands are parsed and how they end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each command of docs/data.md makes a dataset of what it says that one has."""
+"""Each command of docs/data.md makes a dataset of the input that the page names for it."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def port() -> Iterator[int]:
 
 
 def write_inputs(folder: Path, port: int) -> None:
-    """What the page's people have."""
+    """The inputs that the page names."""
     (folder / "my/photographs").mkdir(parents=True)
     (folder / "my/photographs/photo.jpg").write_bytes(JPEG)
     for ending, text in ((".txt", "a"), (".caption", "b"), (".json", '{"text": "c"}')):

@@ -1,4 +1,4 @@
-"""find, remove and status as commands: what a steward asks for, and how each answers."""
+"""find, remove and status as commands: what they are asked and what they answer."""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ def test_the_unread_end_of_a_prompt_is_reported_and_recorded(
         "--prompt is longer than what the text encoder reads, and its end is left out: "
         + record["not_read"]["prompt"]
     )
-    # What is said not to be read is not read.
+    # The part of a prompt that is reported as not read is not read.
     long, cut = (next((tmp_path / of).glob("*.png")).read_bytes() for of in ("long", "cut"))
     assert long == cut
 

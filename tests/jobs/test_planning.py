@@ -1,4 +1,4 @@
-"""While a plan is made, whoever waits sees how many rows were read."""
+"""While a plan is made, the number of rows read so far is shown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""extract leaves roll-ups behind, and is done without them where they cannot be made."""
+"""extract makes roll-ups, and succeeds without them where they cannot be made."""
 
 from __future__ import annotations
 

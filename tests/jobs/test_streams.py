@@ -52,7 +52,7 @@ def test_a_report_whose_output_is_closed(streams: str, code: int, said: list[str
     assert ended.returncode == code
     assert ended.stdout == b""
     assert ended.stderr.decode().splitlines() == said
-    # The page took no closed stream's number, into which others print.
+    # The page did not get the file number of a closed stream, into which libraries print.
     assert (root / "report.html").read_text().endswith("</html>")
 
 
@@ -102,7 +102,7 @@ def test_control_c_while_modules_are_imported(module: str, tmp_path: Path) -> No
 
 
 def test_control_c_at_a_terminal_while_workers_start(tmp_path: Path) -> None:
-    """It reaches the command and its workers, and one line is all that is said."""
+    """It reaches the command and its workers, and one line is printed."""
     words = ["ingest", "scenes", "--out", str(tmp_path / "root"), "--samples", "40", "--shard-size", "2"]
     process = subprocess.Popen(
         [sys.executable, "-m", "t2i_shards", *words, "--engine", "local", "--workers", "2"],

@@ -1,4 +1,4 @@
-"""The footer as read here, held against what pyarrow says of sound files, and its refusal of damaged ones."""
+"""The footer as read here, compared with pyarrow's on sound files; damaged ones are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is shown of others' text."""
+"""How text from others is shown."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ def test_preemption_and_slow_nodes_cost_little_and_lose_no_shard(seed: int) -> N
 
 
 def ideal_seconds(cluster: VirtualCluster) -> float:
-    """When the workers that were there would have been done, had none ever waited or worked in vain."""
+    """When these workers would have been done if none had ever waited or lost work."""
     left = SHARDS * SECONDS * math.exp(0.3**2 / 2)
     speed = last = 0.0
     for when, more in cluster.speeds:

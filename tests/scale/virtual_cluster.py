@@ -1,4 +1,4 @@
-"""A cluster that exists in time alone: nodes that come and go, slow ones among them, under a clock of its own."""
+"""A simulated cluster: nodes that come and go, slow ones among them, under a clock of its own."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class VirtualCluster:
         heapq.heappush(self._coming, (self._now + seconds, self._number, act))
 
     def _advance(self, until: float) -> None:
-        """Let happen what happens till then."""
+        """Advance to this time."""
         while self._coming and self._coming[0][0] <= until:
             self._now, _, act = heapq.heappop(self._coming)
             act()

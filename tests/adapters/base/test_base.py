@@ -1,4 +1,4 @@
-"""What training and sampling ask of a base: also one that is no Stable Diffusion serves."""
+"""What training and sampling ask of a base, which need not be a Stable Diffusion."""
 
 from __future__ import annotations
 

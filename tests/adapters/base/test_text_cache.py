@@ -188,7 +188,7 @@ def test_damage_is_noticed_and_repaired(base: Base, tmp_path: Path, damage: Any,
     cache = cache or TextCache(base, tmp_path, PLENTY)
     assert _same(cache.embed(FIRST), base.embed(FIRST))
     cache.flush()
-    # What lay beside the damage may be gone as well, but nothing wrong is left.
+    # Entries next to the damaged one may be gone as well, but no wrong one is left.
     assert _same(TextCache(base, tmp_path, PLENTY).embed(FIRST), base.embed(FIRST))
 
 

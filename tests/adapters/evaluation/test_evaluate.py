@@ -97,10 +97,8 @@ TOYS = Networks(make_colours, lambda weights, device: Length(), make_colours)
 
 @pytest.fixture
 def obedient(root: str, tiny: Base, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """Instead of a base: each control image gives the very picture that it was made from, and none gives grey; the
-    autoencoder loses nothing.
-
-    The captions of each call.
+    """In place of a base: a control image gives the picture that it was made from, none gives grey, and the
+    autoencoder is lossless. Yields the captions of each call.
     """
     pictures: dict[bytes, np.ndarray] = {}
     for sample in open_stream(root, ["canny"]).samples(0):

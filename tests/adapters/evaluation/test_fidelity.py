@@ -1,4 +1,5 @@
-"""Each measure is perfect for a picture that shows just what was asked, and tells every way of missing it."""
+"""Each measure is perfect for a picture that shows exactly what was asked for, and worse for each kind of
+error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""FID by hand, and the networks of others held against the libraries they come from."""
+"""FID by hand, and published networks compared with the libraries they come from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Intervals hold what they say, over samples and not over pictures; a difference is of the same draws."""
+"""Intervals have their stated coverage, over samples and not over pictures; a difference uses the same draws."""
 
 from __future__ import annotations
 

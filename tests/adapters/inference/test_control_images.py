@@ -1,4 +1,4 @@
-"""Drawings from files: pixel for pixel where nothing is resized, and by each condition's rule where it is."""
+"""Control images from files: unchanged where nothing is resized, else resized by each condition's rule."""
 
 from __future__ import annotations
 

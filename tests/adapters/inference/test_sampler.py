@@ -1,4 +1,4 @@
-"""Pictures against diffusers' own pipelines, and against themselves in other company."""
+"""Pictures against diffusers' own pipelines, and against the same pictures in other batches."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ CLOSE = 1e-5
 
 @pytest.fixture(scope="module")
 def adapter() -> Adapter:
-    """Felt: ten times what a new one gives."""
+    """Large enough to matter: ten times what a new adapter gives."""
     made = make_adapter(adapter_config_for("small", 1, (32, 32, 32, 64)), 0)
     with torch.no_grad():
         for stage in made.body:
@@ -255,7 +255,7 @@ def test_a_negative_prompt_is_what_guidance_leads_away_from(tiny: StableDiffusio
     sampling = Sampling(steps=2)
     assert np.array_equal(plain(tiny, sampling), plain(tiny, sampling, negative=""))
     assert not np.array_equal(plain(tiny, sampling), plain(tiny, sampling, negative="blue"))
-    # Led away from what it is led to, it goes nowhere: as without guidance.
+    # With equal positive and negative prompts guidance cancels: as without guidance.
     away = generate(tiny, [], CAPTIONS[:1], SEEDS[:1], SIZE, sampling, negative=CAPTIONS[0])
     assert worst(away, generate(tiny, [], CAPTIONS[:1], SEEDS[:1], SIZE, Sampling(steps=2, guidance=1))) <= 1
 

@@ -42,7 +42,7 @@ def test_diffusers_loads_it_whole_and_computes_the_same(
     assert len(features) == 4
     for ours, other in zip(features, expected, strict=False):
         torch.testing.assert_close(other, ours, rtol=0, atol=tolerance)
-    # A stage that this adapter has not adds nothing.
+    # A stage that this adapter lacks adds nothing.
     assert all(not other.any() for other in expected[4:])
 
 

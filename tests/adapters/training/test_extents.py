@@ -19,7 +19,7 @@ LARGE = Extent(1000, 0)
 
 @pytest.fixture(autouse=True)
 def large(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Datasets as large as these tests need, of which only the number of shards is asked."""
+    """Datasets of which these tests use only the number of shards."""
     monkeypatch.setattr(extents.Dataset, "open", lambda root: root)
     monkeypatch.setattr(extents, "measure_extent", lambda dataset: LARGE)
 

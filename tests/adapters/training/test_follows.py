@@ -1,4 +1,4 @@
-"""The proof in small: an adapter that was trained for seconds on the base mini is followed."""
+"""End to end in small: pictures follow an adapter that was trained for seconds on the base mini."""
 
 from __future__ import annotations
 

@@ -162,7 +162,7 @@ def test_a_process_of_its_own_reads_the_same() -> None:
 
 
 class AwayFrom(MemoryStream):
-    """A stream whose store is away from the first position on."""
+    """A stream whose store is unreachable from the first position on."""
 
     def take(self, positions: Any, make: Any) -> Any:
         raise Unreachable("cannot read s3://b/a: tried 5 times in 28 s; the last error: reset")

@@ -104,7 +104,7 @@ def test_ten_in_a_row_end_the_training_and_no_good_checkpoint_is_lost(
         _run(config, tiny, weights)
     assert torch.equal(weights[2], weights[12])
     assert not (tmp_path / "adapter").exists()
-    # The count is kept with the checkpoint, so that the same command does not creep on.
+    # The count is kept in the checkpoint, so that repeating the command does not continue ten steps at a time.
     with pytest.raises(IncompleteError, match="in 11 steps in a row, the last was step 13"):
         _run(config, tiny)
 

@@ -1,4 +1,4 @@
-"""What may fail while a training is recorded, and costs nothing that was learned."""
+"""What may fail while a training is recorded without costing a step."""
 
 from __future__ import annotations
 

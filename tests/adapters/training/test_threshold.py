@@ -1,4 +1,4 @@
-"""--threshold random: one for each batch, and as ever for runs that were begun with one for each visit."""
+"""--threshold random: one for each batch; runs that were begun with one for each visit keep that rule."""
 
 from __future__ import annotations
 

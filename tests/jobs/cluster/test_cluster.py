@@ -31,7 +31,7 @@ RAY = (sys.executable, "-m", "ray.scripts.scripts")
 
 @dataclass(frozen=True)
 class Cluster:
-    """Where the dashboard listens, and the environment of one who may use it."""
+    """Where the dashboard listens, and the environment of a user who has its token."""
 
     dashboard: str
     environment: Mapping[str, str]
@@ -91,7 +91,7 @@ def await_start(process: subprocess.Popen[bytes], log: Path) -> None:
 
 
 def wait_for(process: subprocess.Popen[bytes], log: Path) -> Iterator[None]:
-    """Comes round ten times a second until the node has died or ten minutes have passed."""
+    """Yields ten times a second until the node has died or ten minutes have passed."""
     deadline = time.monotonic() + 600
     while process.poll() is None and time.monotonic() < deadline:
         yield
@@ -100,7 +100,7 @@ def wait_for(process: subprocess.Popen[bytes], log: Path) -> Iterator[None]:
 
 
 def end(processes: list[subprocess.Popen[bytes]], home: Path) -> None:
-    """End the nodes and all that came of them, workers and drivers among it, and nothing else.
+    """End the nodes and every process they started, workers and drivers included, and nothing else.
 
     Not `ray stop`, which ends every Ray on the host. What left the group still has the HOME of this cluster.
     """

@@ -22,7 +22,7 @@ def _config(out: Path) -> TrainConfig:
 
 
 class Attempts:
-    """Ends in the given ways, one after the other; each leaves a checkpoint ten steps further."""
+    """Attempts that end in the given ways, one after the other; each leaves a checkpoint ten steps further."""
 
     def __init__(self, *ends: Exception | TrainSummary) -> None:
         self._ends, self.made = ends, 0

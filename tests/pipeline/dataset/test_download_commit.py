@@ -1,4 +1,4 @@
-"""An images shard whose first attempt died, when the web answers otherwise the second time."""
+"""An images shard whose first attempt died, when the web gives other answers the second time."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NAMES = ("a-0", "a-1", "b-2", "b-3")
 
 
 class Killed(BaseException):
-    """Stands for SIGKILL: nothing of the attempt runs after it."""
+    """In place of SIGKILL: nothing of the attempt runs after it."""
 
 
 @pytest.fixture
@@ -175,7 +175,7 @@ def test_two_attempts_at_once_hold_to_the_pictures_first_seen(
 
     monkeypatch.setattr("t2i_shards.pipeline.stages.ingest.write_seen", slow)
     stage(0)
-    # The other was first to note what it saw: its b-2 counts, though it never came to its tar.
+    # The other attempt recorded first what it saw, so its b-2 counts although it wrote no tar.
     assert outcomes(stage.dataset) == {
         "0": "ok",
         "1": "ok",

@@ -1,4 +1,4 @@
-"""rows.parquet: what it says is believed only as far as the shard's receipt bears it out."""
+"""rows.parquet: it is trusted only as far as the shard's receipt confirms it."""
 
 from __future__ import annotations
 

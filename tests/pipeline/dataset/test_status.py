@@ -121,7 +121,7 @@ def test_a_column_that_was_just_begun(root: Path) -> None:
 
 @pytest.mark.parametrize("at_once", [1, 2])
 def test_so_many_receipts_are_read_at_once(at_once: int, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each reader waits until as many are there as were asked for, and one more would be seen."""
+    """Each reader waits until as many run as were asked for; one more would be noticed."""
     expected = dataset_status(Dataset.open(str(root)))
     lock, others = threading.Lock(), threading.Barrier(at_once)
     here, most = 0, 0

@@ -46,7 +46,7 @@ def make(root: str, web: Web) -> Dataset:
 
 
 def passing_in(dataset: Dataset) -> dict[str, int]:
-    """key -> the shard where it was last tried, of the rows that may yet be had."""
+    """key -> the shard where it was last tried, of the rows that may still be obtained."""
     return {key: shard for key, (shard, why) in find_failed(dataset).items() if kind_of(why) == "passing"}
 
 
@@ -108,7 +108,7 @@ def test_a_picture_that_was_seen_once_is_the_only_one_taken(web: Web, tmp_path: 
     dataset = make(root, web)
     seen = read_seen(dataset.store, 0)
     assert seen is not None
-    # A first attempt got the picture and died; the second, whose shard stands, got a 503.
+    # A first attempt got the picture and died; the second, whose shard counts, got a 503.
     (tmp_path / "root/plan/000000.seen.parquet").unlink()
     from t2i_shards.pipeline.dataset.download_commit import write_seen
 

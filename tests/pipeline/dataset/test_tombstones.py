@@ -28,7 +28,7 @@ def dataset(tmp_path: Path) -> Dataset:
 
 @pytest.fixture
 def web(tmp_path: Path) -> Dataset:
-    """Five addresses in shards of two; b-1 timed out at first and was had in a supplementary shard."""
+    """Five addresses in shards of two; b-1 timed out at first and was obtained in a supplementary shard."""
     folder = tmp_path / "web"
     for number, name in enumerate(NAMES):
         put_picture(folder, name, number)

@@ -1,4 +1,4 @@
-"""A removal is taken back by one more table: for streams that begin later, and never for what acted on it."""
+"""A removal is undone by one more table, for streams that begin later; what has acted on it is not changed."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_without_a_list_the_newest_removal_that_still_counts(dataset: Dataset) -
 
 
 def test_earlier_extents_keep_their_order(dataset: Dataset) -> None:
-    """A run that was begun without the sample goes on without it, one begun with it has it again."""
+    """A run that was begun without the sample continues without it; one begun with it has it again."""
     whole = keys(dataset)
     remove(dataset, "keys", ["k00001"])
     without = keys(dataset)
@@ -77,7 +77,7 @@ def test_what_someone_acted_on_is_not_taken_back(dataset: Dataset) -> None:
         undo(dataset, "keys", ["k00001", "k00002"])
     assert read_removed(dataset.store).keys() == {"k00001", "k00002"}
     assert undo_newest(dataset).undone == ("k00002",)
-    settle(dataset.store, 1)  # is no step back
+    settle(dataset.store, 1)  # changes nothing
     assert dataset.store.names("tombstones")[:2] == ["000001.parquet", "000001.settled"]
 
 

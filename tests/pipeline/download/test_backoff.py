@@ -1,4 +1,4 @@
-"""Second tries, and hosts that ask to be left alone."""
+"""Second tries, and hosts that ask clients to wait."""
 
 from __future__ import annotations
 

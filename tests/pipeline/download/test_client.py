@@ -82,7 +82,7 @@ def test_a_shard_that_ends_amid_a_download_says_so(server: Server) -> None:
 
 
 def test_a_name_that_no_server_answers_for_ends_in_time(server: Server) -> None:
-    """The system's look-up knows no time-out; ten of them hold neither each other nor other hosts up."""
+    """The system's look-up knows no time-out; ten of them delay neither each other nor other hosts."""
     hung = threading.Event()
 
     def resolve(host: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""What img2dataset hands over: untouched bytes or a reason for every URL, whatever it says of itself."""
+"""What img2dataset hands over: untouched bytes or a reason for every URL, whatever its own statistics say."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_a_row_without_any_result_may_be_tried_again(
 
     def deaf(self: Any, data: Any, key: str, *rest: Any) -> None:
         if int(key) == 1:
-            raise OSError("no room")  # img2dataset prints it, and goes on as if nothing were
+            raise OSError("no room")  # img2dataset prints it, and continues
         real(self, data, key, *rest)
 
     monkeypatch.setattr(download.Fetched, "write", deaf)

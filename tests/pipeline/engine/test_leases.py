@@ -18,7 +18,7 @@ DIED = Failure("death", "the worker died")
 
 
 class Told:
-    """A cluster that does what the test tells it, with a clock of its own."""
+    """A cluster that the test controls, with a clock of its own."""
 
     def __init__(self, slots: int) -> None:
         self.slots, self.now = slots, 0.0
@@ -54,7 +54,7 @@ class Told:
 
 
 def hear(cluster: Told, pool: LeasePool, *news: Message) -> list[tuple[int, bool | None]]:
-    """What the pool says of these news: (shard, made, or None where it was given back)."""
+    """The pool's events for these reports: (shard, what was made, or None where it was given back)."""
     cluster.news += news
     return [(of.shard, of.result and isinstance(of.result, StageResult)) for of in pool.wait()]
 

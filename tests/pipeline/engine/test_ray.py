@@ -283,7 +283,7 @@ def test_a_node_lost_with_its_lease_half_done_charges_no_shard(tmp_path: Path) -
     assert said["made"] == list(range(24))
     assert said["set aside"] == {}
     assert said["charged"] == 0
-    # A worker cut off goes on for a moment: it may have finished one shard and begun its other.
+    # A worker that is cut off continues for a moment: it may have finished one shard and begun its other one.
     assert said["worked"] <= 24 + 2 * IN_FLIGHT
 
 

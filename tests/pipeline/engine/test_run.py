@@ -1,4 +1,4 @@
-"""The engine: every shard once, attempts counted, two in flight, and an end that tells why."""
+"""The engine: every shard once, attempts counted, two in flight, and a failure that says why."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def test_cut_and_damaged_files_are_named_drops(kind: str) -> None:
         damaged = bytearray(data[: rng.randrange(len(data))] if rng.random() < 0.3 else data)
         for _ in range(rng.choice((1, 8))):
             if damaged:
-                # Most of what a decoder branches on stands near the start.
+                # Most of what a decoder branches on is near the start.
                 damaged[min(int(rng.expovariate(1 / 60)), len(damaged) - 1)] = rng.randrange(256)
         assert outcome(bytes(damaged)) in REASONS
 
@@ -139,7 +139,7 @@ def test_a_cut_jpeg_is_dropped_at_every_size() -> None:
 
 
 def test_small_and_foreign_pictures_are_refused_by_their_header() -> None:
-    # The pixels are not there at all, so whoever looked at them would say "truncated".
+    # The pixels are missing, so a decoder that read them would report "truncated".
     head = png16(3, np.zeros((20, 20, 3), np.uint16))[:60]
     with pytest.raises(Drop, match=r"^too small$"):
         decode_picture(head, Geometry(size=64))

@@ -61,7 +61,7 @@ def test_every_mode_goes_through_its_profile(mode: str) -> None:
     else:
         values = np.tile(np.arange(0, 256, 4, dtype=np.uint8), (64, 1))
         grey = np.round(255 * ((values / 255 + 0.055) / 1.055) ** 2.4)
-        truth = np.repeat(values[..., None], 3, axis=2)[:, 16:]  # of dark greys 8 bits of light tell too little
+        truth = np.repeat(values[..., None], 3, axis=2)[:, 16:]  # 8 bits of light are too coarse for dark greys
         grey = grey[:, 16:]
         image = (
             Image.fromarray((grey * 257).astype(np.uint16))

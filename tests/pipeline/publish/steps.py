@@ -1,7 +1,7 @@
 """`python -m tests.pipeline.publish.steps URL LOCAL pack|columns|purge [calls]`: a death at each step, in turn.
 
 As tests/faults/commit_steps.py does it for an ingest: a forked child works at a fresh place and kills itself
-there. Then it is looked at whether what is left passes for a publication, and the same work is done to its end.
+there. Then it is checked whether what is left is taken for a publication, and the same work is done to its end.
 One JSON line per step: {"step": ..., "half": bool, "mixed": bool, "same": bool}; the last, with step null, was not
 disturbed.
 With `calls`, a step is a call that makes or removes a file; without, the middle of a write too.

@@ -36,7 +36,7 @@ def draw(rng: random.Random) -> Sample:
 
 
 def write_both(samples: list[Sample], path: Path, threads: ThreadPoolExecutor) -> tuple[int, str]:
-    """(bytes, sha256) as BesideWriter says, after they were held against TarWriter's and the file."""
+    """(bytes, sha256) of BesideWriter, after comparing them with TarWriter's and the file's."""
     expected = io.BytesIO()
     writer = TarWriter(expected)
     with open(path, "x+b", buffering=0) as file:

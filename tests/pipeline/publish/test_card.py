@@ -132,7 +132,7 @@ HOSTILE = (
     "where", ["| a | {} |\n|---|---|\n| {} | b |\n", "- {}: 3 samples\n", "Write to {} please.\n"]
 )
 def test_texts_from_outside_mean_nothing_in_markdown(text: str, where: str) -> None:
-    """A Markdown parser sees words where they are, and nothing else."""
+    """A Markdown parser sees plain text, and no markup."""
     markdown_it = pytest.importorskip("markdown_it", reason="needs markdown-it-py, which rich brings")
     parser = markdown_it.MarkdownIt("commonmark").enable(["table", "strikethrough"])
     expected = parser.render(where.replace("{}", "word")).replace("word", html.escape(" ".join(text.split())))

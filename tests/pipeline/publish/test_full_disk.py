@@ -1,4 +1,4 @@
-"""A disk that takes no more: said in one line, nothing half is published, and the same command ends the work."""
+"""A full disk: reported in one line, nothing is half published, and the same command finishes the work."""
 
 from __future__ import annotations
 

@@ -133,7 +133,7 @@ def test_another_publication_is_refused(dataset: Dataset, hub: Hub, tmp_path: Pa
 def test_an_upload_that_an_earlier_version_left_half_sent_is_completed(
     dataset: Dataset, hub: Hub, tmp_path: Path
 ) -> None:
-    """It sent the claim among the other files, so that it may be missing: only our own bytes are there."""
+    """It sent the claim among the other files, so the claim may be missing: only our own bytes are there."""
     hub.create()
     whole = contents(tmp_path / "to")
     hub.edit({name: whole[name] for name in ("croissant.json", "contact-sheet.jpg")})

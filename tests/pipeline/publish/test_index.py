@@ -1,4 +1,4 @@
-"""The indexes, held against tarfile, SQLite and each other."""
+"""The indexes, compared with tarfile, SQLite and each other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Packing: every sample once, whole, where its key and its duplicates send it; the same bytes each time."""
+"""Packing: every sample once and complete, in the split that its key and duplicates decide; always the same
+bytes."""
 
 from __future__ import annotations
 

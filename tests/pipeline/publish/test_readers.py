@@ -1,4 +1,4 @@
-"""Reading back: with the real readers, and what happens when one sees something else than was written."""
+"""Reading back: with the real readers, and what happens when one sees something other than what was written."""
 
 from __future__ import annotations
 

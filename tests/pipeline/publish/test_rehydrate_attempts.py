@@ -33,7 +33,7 @@ def dataset(source: Web, tmp_path: Path) -> Dataset:
 
 
 def test_an_attempt_that_died_is_made_again(dataset: Dataset, source: Web, tmp_path: Path) -> None:
-    """The web answers otherwise than to the attempt that left a shard without receipt."""
+    """The web gives other answers than to the attempt that left a shard without receipt."""
     put_failure(tmp_path / "web", "a-0", "timed out")
     rehydrate(tmp_path, source)
     for name in ("SHA256SUMS", "receipts/train-000000.json"):
@@ -68,7 +68,7 @@ def before_step(out: Path, at: int, act: Callable[[], Any], monkeypatch: pytest.
 def test_another_attempt_at_any_step(
     ends: str, dataset: Dataset, source: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The web answers it otherwise. Whichever tar is first, its receipt and indexes go with it."""
+    """The web gives it other answers. Whichever tar is first, its own receipt and indexes are kept with it."""
     shutil.rmtree(tmp_path / "bare")
     publish_here(dataset, tmp_path / "bare")
     out = tmp_path / "full"

@@ -79,7 +79,7 @@ def test_death_in_the_middle_of_writing(tmp_path: Path, what: str) -> None:
     steps = die_at_each_step(str(tmp_path / "to"), tmp_path, what)
     if what == "pack":
         assert sum(step["step"] == "inside a write of a tar" for step in steps[:-1]) > 4
-    assert sum(not step["half"] for step in steps[:-1]) <= 1  # scratch goes after the last file stands
+    assert sum(not step["half"] for step in steps[:-1]) <= 1  # scratch is removed after the last file is complete
 
 
 @pytest.mark.soak
@@ -97,7 +97,8 @@ def test_death_at_each_request_to_s3(bucket: str, tmp_path: Path, what: str, fil
 
 
 def die_at_random_bytes(base: str, tmp_path: Path, layout: str, seed: int, places: int) -> None:
-    """Nothing torn, nothing half that is signed, and the same bytes in the end; most of the first deaths came."""
+    """No torn file, nothing incomplete that is signed, and the same bytes in the end; most of the deaths
+    happened."""
     states = run_module("torn", base, str(tmp_path), layout, str(seed), str(places))
     assert len(states) == 3 * places
     for state in states:
@@ -115,7 +116,8 @@ def test_death_at_random_bytes(tmp_path: Path, layout: str) -> None:
 
 @pytest.fixture
 def strict(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The S3 server refuses a request that is cut off, as S3 does; by itself it takes what came for the object."""
+    """The S3 server refuses a request that is cut off, as S3 does; by itself it takes what arrived for the
+    object."""
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication
 
     answer = DomainDispatcherApplication.__call__

@@ -228,7 +228,7 @@ def replace_file(path: Path, data: bytes) -> None:
 
 
 def test_a_removal_that_a_publication_has_left_out_is_not_taken_back(dataset: Dataset, tmp_path: Path) -> None:
-    """Whether it did so from the start or by a purge; one that none has is."""
+    """Whether it was left out from the start or by a purge; a removal that no publication has is taken back."""
     remove(dataset, "keys", ["k00003"])
     publish_here(dataset, tmp_path / "to")
     with pytest.raises(RequestError, match=r": 1 of these samples .the first k00003"):

@@ -1,4 +1,5 @@
-"""The signature: what is damaged is made again, and of two publishers at once none signs for the other's files."""
+"""The signature: what is damaged is made again, and of two concurrent publishers neither signs the other's
+files."""
 
 from __future__ import annotations
 

@@ -50,7 +50,8 @@ def test_other_shares_are_another_publication(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("left", ["whole", "begun", "with one shard"])
 def test_what_an_earlier_version_published_keeps_its_order(tmp_path: Path, left: str) -> None:
-    """Its claim does not tell the order, so what is published has to. Before that, any will do."""
+    """Its claim does not record the order, so the published shards decide it; before there are any, any order will
+    do."""
     unpack_before(tmp_path)
     dataset, to = Dataset.open(str(tmp_path / "root")), tmp_path / "packed"
     whole = contents(to)
@@ -98,7 +99,7 @@ def test_such_a_split_of_an_earlier_version_is_purged(tmp_path: Path, monkeypatc
 
 
 def test_val_is_a_split_of_this_name_to_its_readers(tmp_path: Path) -> None:
-    """Beside validation too, which `datasets` would take for the same by the names of the files alone."""
+    """Next to validation too, which `datasets` would take for the same split by the names of the files alone."""
     dataset, to = toy_dataset(tmp_path / "root", color=False), tmp_path / "to"
     publish_here(dataset, to, readers=LOCAL, splits=("train=0.4", "val=0.3", "validation=0.3"))
     for split in ("val", "validation"):

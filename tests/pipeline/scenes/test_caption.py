@@ -1,4 +1,4 @@
-"""Captions of scenes are true: what is named is seen, on that side, in that colour."""
+"""Captions of scenes are true: what is named is visible, on that side, in that colour."""
 
 import re
 

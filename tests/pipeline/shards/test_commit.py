@@ -75,7 +75,7 @@ def test_a_tar_without_receipt_of_the_same_bytes_is_taken_up(store: Store, tmp_p
 
 @pytest.mark.parametrize("what", ["half a tar", "same keys, other bytes", "other keys"])
 def test_a_tar_that_cannot_be_taken_up_is_named(what: str, folder: FolderStore, tmp_path: Path) -> None:
-    """Nobody vouches for bytes that are not ours: they may be damaged, or made from other pictures."""
+    """No receipt is made for bytes that are not ours: they may be damaged, or made from other pictures."""
     altered = [replace(sample, members={"jpg": b"other"}) for sample in SAMPLES]
     write_shard(SAMPLES[:3] if what == "other keys" else altered, tmp_path / "it.tar")
     if what == "half a tar":
@@ -89,7 +89,8 @@ def test_a_tar_that_cannot_be_taken_up_is_named(what: str, folder: FolderStore, 
 def test_the_loser_of_a_race_adopts_the_winners_receipt(
     folder: FolderStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The other one publishes its tar and receipt between our look at the tar and at the receipt."""
+    """The other one publishes its tar and receipt after we looked for the tar and before we look for the
+    receipt."""
     create = FolderStore.create
     winner: list[Receipt] = []
 

@@ -77,7 +77,7 @@ def test_a_client_that_takes_long_to_give_up_is_asked_less_often(
 
 
 def answered(status: int) -> OSError:
-    """As the Hub's client tells of an answer."""
+    """As the Hub's client reports an answer."""
     error = OSError("the Hub says no")
     error.response = SimpleNamespace(status_code=status)  # type: ignore[attr-defined]
     return error
@@ -89,7 +89,7 @@ def told_by_s3(code: str) -> Exception:
 
 
 class HfTransportError(Exception):
-    """As that of an HTTP client, of no kind that is known here."""
+    """As the error of an HTTP client, of a class that is not known here."""
 
 
 PASSES = [

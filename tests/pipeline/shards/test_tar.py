@@ -1,4 +1,4 @@
-"""Tar files: the same bytes each time, readable by everybody, and a reader that lets nothing pass."""
+"""Tar files: the same bytes each time, readable by every tool, and a reader that refuses any damage."""
 
 from __future__ import annotations
 

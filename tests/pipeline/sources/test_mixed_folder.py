@@ -1,4 +1,4 @@
-"""Nothing of a folder is missing without a word."""
+"""Every file of a folder is accounted for."""
 
 from __future__ import annotations
 

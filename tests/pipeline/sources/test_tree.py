@@ -63,7 +63,7 @@ def test_a_bucket_that_is_not_there_is_named(bucket: str) -> None:
 def test_a_file_is_read_or_has_its_reason(
     place: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing of it is taken for an outage, which would be waited for."""
+    """None of these errors is taken for an outage, which would be waited for."""
     monkeypatch.setattr("t2i_shards.pipeline.shards.remote_read.WAITS", ())
     tree: Tree = request.getfixturevalue(place)
     assert {name: read(tree, name) for name in FILES} == FILES

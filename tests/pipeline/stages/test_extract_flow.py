@@ -157,7 +157,7 @@ def test_failures_in_a_row_are_counted_on_all_threads_together(tmp_path: Path) -
         assert [
             thread.name for thread in threading.enumerate() if thread.name.startswith(("ahead", "behind"))
         ] == []
-        del caught  # whose frames would have held what goes on beside the stage
+        del caught  # whose frames hold the stage's threads
 
 
 def test_a_success_resets_the_count_of_failures(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def test_out_of_memory_halves_the_batch_and_gives_the_same(
     ]
     assert len(hungry) == COUNT
     assert Hungry.let_go
-    # 8 pictures, 4, 2; it stays at that and is told once each time.
+    # 8 pictures, 4, 2; it stays at that, and each change is logged once.
     assert stage.limits == {"hungry": 2, "toy": None}
     assert set(Hungry.limits) == {None, 4, 2}  # which a network on a GPU keeps to as well
     too_many = [count for count in Hungry.given if count > Hungry.most]
@@ -72,7 +72,7 @@ def test_out_of_memory_halves_the_batch_and_gives_the_same(
 
 
 def test_an_error_does_not_hold_the_pictures(dataset: Dataset) -> None:
-    """It waits in the queue to the encoders, and what its frames held would wait with it."""
+    """It waits in the queue to the encoders, and would keep alive what its frames hold."""
     stage = plan_extract(dataset, ["toy"], variant="raises")
     stage.setup()
     batch = Batch(np.full((1, 64, 64, 3), 255, np.uint8))

@@ -1,4 +1,4 @@
-"""What is made ahead and what is awaited behind: in order, bounded, and exceptions arrive where they belong."""
+"""Work done ahead and work finished later: in order, bounded, and exceptions reach their caller."""
 
 from __future__ import annotations
 

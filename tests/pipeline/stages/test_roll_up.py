@@ -1,4 +1,4 @@
-"""Roll-ups: made of whole thousands, never believed against a receipt, and no one's loss when they are gone."""
+"""Roll-ups: made of whole thousands, never trusted over a receipt, and not missed when they are gone."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ def change(name: str, row: int, value: object) -> Change:
     ],
 )
 def test_a_strangers_one_is_held_to_the_rules_of_receipts(alter: Change, said: str, root: Path) -> None:
-    """It is what its name says, but no receipts are like that."""
+    """Its content matches its name, but no receipts can be like that."""
     dataset = Dataset.open(str(root))
     good = to_table(whole_column(dataset, "sketch"))
     assert len(check_rows("sketch", good, range(SHARDS))) == SHARDS

@@ -26,7 +26,7 @@ def picky(sample: Sample, epoch: int, *_: object) -> tuple[str, int]:
 
 
 def expected_of(stream: Stream, position: int) -> tuple[str, int]:
-    """The rule once more: the next good one of the block, round its end."""
+    """The rule, written a second time: the next good one of the block, cyclically."""
     block = stream.block(position)
     keys = [f"s{shard:02d}-{index:02d}" for shard, index in block.samples]
     own = position - block.first
@@ -40,7 +40,7 @@ def test_a_bad_sample_is_replaced_by_the_next_good_one_of_its_block() -> None:
     own = list(memory_stream().take(range(3 * 69), name))
     bad = [position for position, (key, _) in own if is_bad(key)]
     assert stream.trouble == Trouble(bad=len(bad))
-    # Some stand at the end of their block, so that the search went round.
+    # Some are at the end of their block, so that the search wrapped around.
     assert any(all(is_bad(key) for _, (key, _) in own[p : stream.block(p).stop]) for p in bad)
 
 

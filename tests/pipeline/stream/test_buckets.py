@@ -137,7 +137,7 @@ def test_every_world_takes_the_same_sequence_of_the_same_shapes(world: tuple[int
     got, streams = run_world(lambda: bucket_stream(gone=frozenset({5})), STEPS, world, picky)
     assert got == expected
     assert sum((stream.trouble for stream in streams), Trouble()) == alone.trouble
-    # What stands in for a bad sample has its shape too.
+    # The replacement of a bad sample has its shape too.
     assert alone.trouble.bad > 20
     samples = {f"s{shard:02d}-{i:02d}": (shard, i) for shard, count in COUNTS.items() for i in range(count)}
     shapes = {alone.block(position).shape(position) for position, _ in got}

@@ -1,4 +1,4 @@
-"""The cache: bounded, and never believed."""
+"""The cache: bounded, and always verified."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_a_stream_from_s3_comes_by_the_cache(bucket: str, tmp_path: Path) -> Non
 def test_a_cache_that_cannot_be_written_is_not_used(
     bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Neither a place where no folder can be, nor a folder where nothing may be made."""
+    """Neither a path where no folder can be, nor a folder that is read-only."""
     make_images(tmp_path / "root", Pictures(4), 2)
     far = send(tmp_path / "root", f"{bucket}/root")
     expected = [sample.key for sample in open_stream(str(tmp_path / "root"), []).samples(0)]

@@ -69,7 +69,7 @@ def load_elsewhere(far: Far, gate: Path, processes: Processes, *more: str) -> su
 
 
 def read_line(process: subprocess.Popen[str]) -> str:
-    """What it says next; nothing once it is dead, as it is when it hangs for minutes."""
+    """Its next line; empty once it is dead. It is killed when it hangs for minutes."""
     assert process.stdout is not None
     ends = threading.Timer(300, process.kill)
     ends.start()

@@ -1,4 +1,4 @@
-"""Shards of a store far away come by a cache of the user's, unless another was asked for."""
+"""Shards of a remote store are cached in the user's cache folder, unless another was asked for."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ def test_the_position_in_a_dataset_is_how_often_it_occurred_before() -> None:
         dataset, own = mixed.place(position)
         assert own == stood[dataset]
         stood[dataset] += 1
-    # Found without a walk, and whatever was asked before.
+    # Found directly, whatever was asked before.
     assert mixed.place(10**9 * PERIOD)[1] == 10**9 * share([0.5, 0.3, 0.2])[mixed.place(10**9 * PERIOD)[0]]
     assert [mixture().place(p) for p in (2500, 3, 999)] == [mixed.place(p) for p in (2500, 3, 999)]
 

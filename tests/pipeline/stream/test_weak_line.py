@@ -30,7 +30,7 @@ def content(sample: Sample, epoch: int, *_: object) -> tuple[str, int, dict[str,
 
 @pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The seconds that were to be waited for; S3's client gives up at once, not after some seconds."""
+    """The seconds that would have been waited; S3's client gives up at once, not after some seconds."""
     waited: list[float] = []
     monkeypatch.setattr(
         "t2i_shards.pipeline.shards.remote_read.time",

@@ -1,4 +1,4 @@
-"""The source as the frame sees it: what it says of itself, what it plans, and what it refuses."""
+"""The source as its caller sees it: what it says of itself, what it plans, and what it refuses."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_what_it_says_of_itself(tmp_path: Path) -> None:
 
 
 def test_it_is_the_same_metadata_wherever_it_lies(tmp_path: Path) -> None:
-    """And nothing that is published says where that was."""
+    """And nothing that is published contains its path."""
     for name in ("here", "there"):
         (tmp_path / name).mkdir()
         write_many(tmp_path / name, [10, 20])
