@@ -102,6 +102,17 @@ def read_begun(run: Path) -> Mapping[str, Any] | None:
 
 def claim_run(run: Path, identity: Mapping[str, Any]) -> None:
     """Begin the run, or make sure that it is the same one. RequestError names the first difference."""
+    if check_run(run, identity):
+        return
+    try:
+        with create_file(run / RECORD) as scratch:
+            write_json(scratch, identity)
+    except FileExistsError:  # another command was first
+        check_run(run, identity)
+
+
+def check_run(run: Path, identity: Mapping[str, Any]) -> bool:
+    """Whether the run was begun. Raises RequestError as `claim_run`."""
     begun = read_begun(run)
     if begun is None:
         for name in REPLACED:
@@ -110,12 +121,7 @@ def claim_run(run: Path, identity: Mapping[str, Any]) -> None:
                     f"--out must be a new folder or one of a training, and {run} holds {name} but no {RECORD}: "
                     "give another --out"
                 )
-        try:
-            with create_file(run / RECORD) as scratch:
-                write_json(scratch, identity)
-            return
-        except FileExistsError:  # another command was first
-            begun = read_begun(run) or {}
+        return False
     for name, new in identity.items():
         old = begun.get(name)
         if old != new:
@@ -123,3 +129,4 @@ def claim_run(run: Path, identity: Mapping[str, Any]) -> None:
                 f"{run} was begun with {name} {str(old)[:200]}, and this command asks for {new}: "
                 f"keep it as it was, or give another --out"
             )
+    return True

@@ -11,6 +11,7 @@ import tyro
 from t2i_shards.adapters.options import Root
 from t2i_shards.extractors.batch import DEVICES
 from t2i_shards.jobs.command import EngineOptions, Summary, summarise
+from t2i_shards.jobs.dry_run import dry_run, try_extract
 from t2i_shards.jobs.progress import show_progress
 from t2i_shards.jobs.roll_up import roll_up
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
@@ -41,11 +42,15 @@ class ExtractCommand:
     compile: bool = False
     """Compile the networks: faster after about a minute for each size of picture; another recipe."""
     engine: EngineOptions = field(default_factory=EngineOptions)
+    dry_run: bool = False
+    """Say what would be made and how large it would be, by four pictures, and write nothing."""
     json: bool = False
     """Print the summary as JSON."""
 
     def run(self) -> Summary:
         check_device(self.device)
+        if self.dry_run:
+            return self._try()
         dataset = Dataset.open(self.root)
         dataset.store.sweep()
         # Planning begins the columns, so a GPU that is not there is refused before it.
@@ -59,6 +64,12 @@ class ExtractCommand:
             result = run(stage, left, self.engine.engine, self.engine.workers, progress)
         roll_up(dataset, (IMAGES, *(made.column for made in stage.conditions)), result, self.engine)
         return summarise("extract", result, len(dataset.shards))
+
+    def _try(self) -> Summary:
+        with dry_run():
+            device = "cpu" if self.device == "cpu" else choose_device(self.device, EngineOptions("local"))
+            stage = self._plan(Dataset.open(self.root), device)
+            return try_extract(stage, self.root, self.engine.workers)
 
     def _plan(self, dataset: Dataset, device: str) -> Extract:
         return plan_extract(

@@ -10,6 +10,7 @@ from typing import Any
 
 from t2i_shards.adapters.config_file import NAME, render_config
 from t2i_shards.jobs.command import EngineOptions, Summary, list_counts, summarise
+from t2i_shards.jobs.dry_run import dry_run, try_ingest
 from t2i_shards.jobs.progress import show_planning, show_progress
 from t2i_shards.jobs.roll_up import index_names, roll_up
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
@@ -42,6 +43,8 @@ class IngestOptions:
     near: int | None = None
     """Mark pictures as duplicates whose perceptual hashes differ in at most so many of 64 bits, 0 to 8: 0 for the
     same file alone, 4 when not given."""
+    dry_run: bool = False
+    """Say what would be made and how large it would be, by sixteen rows, and write nothing."""
     json: bool = False
     """Print the summary as JSON."""
 
@@ -66,6 +69,9 @@ def ingest(
     source: Source, geometry: Geometry, options: IngestOptions, engine: EngineOptions, after: After = After()
 ) -> Summary:
     """Plan, then make every shard that is not done; when all are, do what follows and mark the duplicates."""
+    if options.dry_run:
+        with dry_run():
+            return _try(source, geometry, options, engine, after)
     choose_near(open_store(options.out), options.near)
     recipes = choose_truths(source, options.truth)
 
@@ -94,6 +100,20 @@ def keep_request(root: str, command: str, request: Any) -> None:
     open_store(root).create_bytes(NAME, render_config(command, request, without=HOW))
 
 
+def _try(
+    source: Source, geometry: Geometry, options: IngestOptions, engine: EngineOptions, after: After
+) -> Summary:
+    choose_near(open_store(options.out), options.near)
+    recipes = choose_truths(source, options.truth)
+    dataset, truths, left = _plan(source, geometry, options, recipes)
+    if not left and after.add_new and _plan_new(dataset, source):
+        left = dataset.left((IMAGES, *truths))
+    if not left and after.retry_failed and plan_retry(dataset, source.again):
+        left = dataset.left((IMAGES, *truths))
+    told = {"left_out": read_left_out(dataset.store), "notes": read_notes(dataset.store)}
+    return try_ingest(Ingest(dataset, source, truths), left, options.out, engine.workers, told)
+
+
 def _plan_new(dataset: Dataset, source: Source) -> bool:
     with show_planning() as seen:
         return plan_new(dataset, source, seen) is not None
@@ -120,13 +140,7 @@ def _fill(
     engine: EngineOptions,
     recipes: Mapping[str, Mapping[str, Any]],
 ) -> _Filled:
-    with show_planning() as seen:
-        dataset = plan_dataset(options.out, source, geometry, options.shard_size, seen)
-    dataset.store.sweep()
-    truths = claim_truths(dataset, recipes)
-    left = dataset.left((IMAGES, *truths))
-    if left and (damaged := verify_plan(dataset)):
-        raise RequestError(f"{options.out}: {damaged[0]}; make the dataset again in another --out")
+    dataset, truths, left = _plan(source, geometry, options, recipes)
     with show_progress("ingest", len(left), len(dataset.shards), with_drops=True) as progress:
         result = run(Ingest(dataset, source, truths), left, engine.engine, engine.workers, progress)
     sweep_drafts(dataset.store, dataset.done(IMAGES))
@@ -134,6 +148,20 @@ def _fill(
     summary, damaged = summarise("ingest", result, len(dataset.shards)), list[str]()
     images = dataset.receipts(IMAGES, damaged=damaged)
     return _Filled(dataset, images, replace(summary, problems=(*summary.problems, *damaged)))
+
+
+def _plan(
+    source: Source, geometry: Geometry, options: IngestOptions, recipes: Mapping[str, Mapping[str, Any]]
+) -> tuple[Dataset, Mapping[str, str], list[int]]:
+    """The dataset, its columns of truth with their recipes, and the shards that are left."""
+    with show_planning() as seen:
+        dataset = plan_dataset(options.out, source, geometry, options.shard_size, seen)
+    dataset.store.sweep()
+    truths = claim_truths(dataset, recipes)
+    left = dataset.left((IMAGES, *truths))
+    if left and (damaged := verify_plan(dataset)):
+        raise RequestError(f"{options.out}: {damaged[0]}; make the dataset again in another --out")
+    return dataset, truths, left
 
 
 def _tell_counts(dataset: Dataset, summary: Summary) -> Summary:

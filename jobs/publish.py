@@ -8,6 +8,7 @@ from pathlib import Path
 
 from t2i_shards.adapters.options import Root
 from t2i_shards.jobs.command import EngineOptions, Summary
+from t2i_shards.jobs.dry_run import dry_run, tell_publication
 from t2i_shards.jobs.progress import show_progress
 from t2i_shards.jobs.readers import NAMES, choose_readers
 from t2i_shards.pipeline.dataset.dataset import Dataset
@@ -41,10 +42,18 @@ class PublishCommand:
     readers: tuple[str, ...] = NAMES
     """Which readers read it back, besides our own stream."""
     engine: EngineOptions = field(default_factory=EngineOptions)
+    dry_run: bool = False
+    """Look at every sample, say what would be published and how large it would be, and write nothing."""
     json: bool = False
     """Print the summary as JSON."""
 
     def run(self) -> Summary:
+        if not self.dry_run:
+            return self._run()
+        with dry_run():
+            return self._run()
+
+    def _run(self) -> Summary:
         repository = parse_repository(self.to, self.revision, self.private)
         readers = choose_readers(self.readers)
         dataset = Dataset.open(self.root)
@@ -55,6 +64,8 @@ class PublishCommand:
         limit = refuse_beyond_limits if repository is not None else None
         store = open_store(place)
         published = publish(dataset, store, self.publication, readers, self._work, self.purge, limit)
+        if self.dry_run:
+            return tell_publication(published)
         kept = set(published.finished.kept if published.finished else ())
         end = ""
         if repository is not None and not published.problems:
@@ -66,6 +77,8 @@ class PublishCommand:
         return self._summary(published, end)
 
     def _work(self, verb: str, stage: Stage, shards: Sequence[int], of: int) -> RunResult:
+        if self.dry_run and verb == "publish":
+            return RunResult(quarantined=dict.fromkeys(shards or [0], "not made"))
         with show_progress(verb, len(shards), of) as progress:
             return run(stage, shards, self.engine.engine, self.engine.workers, progress)
 

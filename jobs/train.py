@@ -23,6 +23,7 @@ from t2i_shards.adapters.training.config import (
 )
 from t2i_shards.adapters.training.data import DataConfig
 from t2i_shards.jobs.command import Summary
+from t2i_shards.jobs.dry_run import tell_training
 from t2i_shards.jobs.progress import show_steps
 from t2i_shards.pipeline.engine.run import Engine
 from t2i_shards.pipeline.errors import RequestError
@@ -72,6 +73,8 @@ class TrainCommand:
 
     config: Unnamed[TrainConfig]
     group: Annotated[TrainWorkers, tyro.conf.arg(name="workers")] = field(default_factory=TrainWorkers)
+    dry_run: bool = False
+    """Say what would be done, how large it would be and until when, or what would be refused; write nothing."""
     json: bool = False
     """Print the summary as JSON."""
 
@@ -92,6 +95,8 @@ class TrainCommand:
         )
 
     def run(self) -> Summary:
+        if self.dry_run:
+            return tell_training(self.config, self.group.workers)
         summary = train_apart(self.config, self.group) if self.group.apart else train_in_place(self.config)
         skipped = f"; {summary.skipped} steps were skipped, not being finite" if summary.skipped else ""
         line = (

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from t2i_shards.adapters.config_file import NAME, render_config
-from t2i_shards.adapters.run_folder import RECORD, claim_run, read_begun, write_held_out
+from t2i_shards.adapters.run_folder import RECORD, check_run, claim_run, read_begun, write_held_out
 from t2i_shards.adapters.training.config import TrainConfig
 from t2i_shards.adapters.training.distributed import World
 from t2i_shards.adapters.training.example import CropConfig
@@ -40,8 +40,16 @@ def decide_schedule(config: TrainConfig, steps: int) -> dict[str, Any]:
     return {"steps": None if config.optimizer.lr_schedule == "constant" else steps}
 
 
-def claim(config: TrainConfig, identity: Mapping[str, Any], stream: SampleStream, world: World) -> None:
-    """Begin the run, or make sure that it is the same one, on all workers. Raises RequestError."""
+def claim(
+    config: TrainConfig, identity: Mapping[str, Any], stream: SampleStream, world: World, begin: bool
+) -> None:
+    """Begin the run, or make sure that it is the same one, on all workers; only the latter without `begin`.
+
+    Raises RequestError.
+    """
+    if not begin:
+        check_run(config.out, identity)
+        return
     if world.is_main:
         claim_run(config.out, identity)
         _keep_config(config)

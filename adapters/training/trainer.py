@@ -80,9 +80,19 @@ def train(
 
 
 class Training:
-    """One run: its fixed parts, made from the configuration, and the loop."""
+    """One run: its fixed parts, made from the configuration, and the loop.
 
-    def __init__(self, config: TrainConfig, stream: SampleStream, base: Base, world: World | None = None) -> None:
+    begin: write in RUN what it is begun with; without, only refuse what does not go with what is there.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        stream: SampleStream,
+        base: Base,
+        world: World | None = None,
+        begin: bool = True,
+    ) -> None:
         validation = config.record.validation
         if len(stream) <= validation:
             raise RequestError(
@@ -119,7 +129,7 @@ class Training:
             self.live,
             config.optimizer.weighting,
         )
-        claim(config, self.identity(), self.stream, self.world)
+        claim(config, self.identity(), self.stream, self.world, begin)
         micro = self.rank_batch.micro
         self.validation = Validation(self.objective, self.held_out, self.crop_config, config.seed, micro)
 
@@ -170,7 +180,7 @@ class Training:
             if self.world.is_main:
                 recorder = stack.enter_context(closing(self._open_recorder(train_state, begun)))
                 if on_plan:
-                    on_plan(self._plan(begun))
+                    on_plan(self.plan(begun.step, begun.seconds))
                 recorder.follow(on_step)
             progress, wait = self._learn(step, begun, recorder)
             return self._finish(progress, progress.step - begun.step, wait, recorder)
@@ -179,18 +189,13 @@ class Training:
         watch = open_preview(self.config, self.base, self.held_out, self.crop_config, self.rank_batch.micro)
         return Recorder(self.config, self.steps, train_state, self.validation, begun, self.base.device, watch)
 
-    def _plan(self, begun: TrainProgress) -> TrainPlan:
+    def plan(self, begun: int, seconds: float = 0.0) -> TrainPlan:
+        """What is left after so many steps, which took `seconds`; if that is 0, the validation tells the pace."""
         own = self.rank_batch.micro * self.rank_batch.parts
-        pace = begun.seconds / begun.step if begun.step else self.validation.estimate(own)
-        return TrainPlan(
-            self.config,
-            str(self.base.device),
-            len(self.stream),
-            len(self.held_out),
-            self.steps,
-            begun.step,
-            pace * (self.steps - begun.step),
-        )
+        pace = seconds / begun if seconds else self.validation.estimate(own)
+        device, samples = str(self.base.device), (len(self.stream), len(self.held_out))
+        left = pace * max(0, self.steps - begun)
+        return TrainPlan(self.config, device, *samples, self.steps, begun, left)
 
     def _learn(self, step: Step, begun: TrainProgress, recorder: Recorder | None) -> tuple[TrainProgress, float]:
         """All steps from `begun` on. Where that leaves the run, and the share of the time it waited for data."""

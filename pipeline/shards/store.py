@@ -5,12 +5,14 @@ One call overwrites, `replace`, for shards of which samples are erased; what may
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.shards.dry_store import DryStore
 from t2i_shards.pipeline.shards.folder_store import FolderStore
 from t2i_shards.pipeline.shards.object_store import ObjectStore
 
@@ -18,6 +20,10 @@ AT_ONCE = 16
 """Small files that are read at once: each takes a round trip of its own."""
 SINGLE_WRITER = "T2I_SHARDS_SINGLE_WRITER"
 """Where this is in the environment, no other command writes to the stores that are opened (--single-writer)."""
+
+
+DRY = "T2I_SHARDS_DRY_RUN"
+"""Where this is in the environment, it names a folder, to which goes what is created in stores (--dry-run)."""
 
 
 class Store(Protocol):
@@ -86,4 +92,7 @@ def open_store(root: str | os.PathLike[str]) -> Store:
     protocol, found, place = url.partition("://")
     if found and not place.strip("/"):
         raise RequestError(f"a root on {protocol}:// must name a bucket, and {url!r} names none")
-    return ObjectStore(url, SINGLE_WRITER in os.environ) if found else FolderStore(Path(url))
+    store = ObjectStore(url, SINGLE_WRITER in os.environ) if found else FolderStore(Path(url))
+    if DRY not in os.environ:
+        return store
+    return DryStore(store, Path(os.environ[DRY], hashlib.sha256(url.encode()).hexdigest()))

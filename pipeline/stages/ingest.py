@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import chain
 from typing import Any
 
 from t2i_shards.extractors import budget
@@ -150,6 +151,15 @@ class Ingest:
             # An earlier attempt's shard counts, whose pictures are not all among ours.
             truth = self._make_truth(receipt, truths)
         return receipt, truth, tuple(kept.errors)
+
+    def try_rows(self, rows: Sequence[Row]) -> tuple[list[Sample], Mapping[str, int]]:
+        """The samples of these rows in all columns, and the drops by reason; nothing is kept of them."""
+        with (
+            self.dataset.store.scratch() as scratch,
+            self.source.gather(rows, self.geometry.size, scratch) as opener,
+        ):
+            kept = self._read(rows, opener, list(self.truths), {})
+        return [*kept.samples, *chain.from_iterable(kept.truth.values())], count_drops(kept.rows)
 
     def _read(self, rows: Sequence[Row], opener: Opener, truths: Sequence[str], seen: Mapping[str, str]) -> _Kept:
         kept = _Kept(truth={column: [] for column in truths})
