@@ -28,8 +28,9 @@ NAMES: tuple[Name, ...] = ("sketch", "depth", "keypose", "seg", "color")
 TRUTHS = ("sketch", "depth", "keypose", "seg")
 SAMPLING = Sampling(steps=15, guidance=2.0, scale=1.5)
 OPTIMIZER = OptimizerConfig(batch=16, lr=3e-3, timesteps="uniform", weighting="snr", ema=0.99)
-ENLARGED: dict[Name, int] = {"depth": 256, "seg": 256}
-"""Side at which the small networks are right; at 128 pixels that of depth is wrong on the true scenes."""
+ENLARGED: dict[Name, int] = {"depth": 256, "keypose": 256, "seg": 192}
+"""Side at which the small networks are right about what the autoencoder makes of true scenes; at 128 pixels that
+of depth is wrong about the scenes themselves."""
 NOISE_OFFSETS: dict[Name, float] = {"color": 1.0}
 """Of the trainings in which one helps. Without it the adapter of color learns little: even the noisiest latents
 of a training show a picture's mean colours, and pure noise, which sampling begins with, shows none."""
@@ -50,7 +51,7 @@ def describe_recipe(conditions: Sequence[Name]) -> dict[str, Any]:
         "sampling": SAMPLING.record(),
         "optimizer": optimizer,
         "base": networks,
-        "enlarged": dict(ENLARGED),
+        "enlarged": {name: ENLARGED.get(name) for name in conditions},
         "extractors": read_sums(SHIPPED),
     }
 

@@ -16,6 +16,8 @@ from t2i_shards.jobs.miniature.workshop import Workshop
 
 Case = tuple[Name, ...]
 """The conditions that a part of a row is about."""
+ENLARGED_AT_FIRST = {"depth": 256, "seg": 256}
+"""What `ENLARGED` was before parts recorded it: at first all of it, now what is their own conditions'."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +46,10 @@ def find_part(row: Row, workshop: Workshop, case: Case) -> Mapping[str, Any] | N
 
 def is_same(asked: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
     """Whether a part's recorded request is the present one. Settings that older parts did not record had their
-    present values.
+    present values, except for ENLARGED_AT_FIRST.
     """
-    return {**now, **asked} == now
+    enlarged = asked.get("enlarged", ENLARGED_AT_FIRST)
+    return {**now, **asked, "enlarged": {name: enlarged.get(name) for name in now["enlarged"]}} == now
 
 
 def make_part(row: Row, workshop: Workshop, case: Case) -> Mapping[str, Any]:

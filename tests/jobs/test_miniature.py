@@ -211,7 +211,29 @@ def test_a_changed_recipe_makes_a_row_anew_but_a_part_from_before_it_was_recorde
     assert len(made) == 3
     monkeypatch.setitem(ENLARGED, "depth", 512)
     command.run()
+    assert len(made) == 3, "that is another condition's"
+    monkeypatch.setitem(ENLARGED, "sketch", 512)
+    command.run()
     assert len(made) == 4
+
+
+def test_parts_that_recorded_the_enlarged_pictures_of_all_conditions_count(
+    made: list[tuple[int, Case]], tmp_path: Path
+) -> None:
+    command = MiniatureCommand(tmp_path, ("4",), ("seg",), steps=7)
+    command.run()
+    made.append((0, ()))  # the second call is the one that is interrupted
+    path = tmp_path / "rows" / "04-seg.json"
+    part = json.loads(path.read_text())
+    for seg, calls in ((ENLARGED["seg"], 2), (256, 3)):
+        earlier = {**part["asked"], "enlarged": {"depth": 999, "seg": seg}}
+        path.write_text(json.dumps({**part, "asked": earlier}))
+        command.run()
+        assert len(made) == calls
+    del part["asked"]["enlarged"]
+    path.write_text(json.dumps(part))
+    command.run()
+    assert len(made) == 4, "it was not recorded, and was another one"
 
 
 def test_which_settings_decide_a_row_alone() -> None:
