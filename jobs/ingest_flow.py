@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,14 @@ from t2i_shards.pipeline.dataset.duplicates import choose_near, mark_duplicates
 from t2i_shards.pipeline.dataset.plan import read_left_out, read_notes
 from t2i_shards.pipeline.dataset.supplement import plan_new, plan_retry
 from t2i_shards.pipeline.engine import run
-from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.errors import IncompleteError, RequestError
 from t2i_shards.pipeline.image.geometry import Geometry
 from t2i_shards.pipeline.shards.receipt_table import ReceiptTable
 from t2i_shards.pipeline.shards.store import open_store
 from t2i_shards.pipeline.sources.base import Source
 from t2i_shards.pipeline.sources.inside import lies_inside
 from t2i_shards.pipeline.stages.ingest import Ingest, choose_truths, claim_truths, plan_dataset
+from t2i_shards.pipeline.stages.stage import Stage, StageResult
 from t2i_shards.pipeline.stages.verify import verify_plan
 
 
@@ -140,7 +142,7 @@ def _fill(
     engine: EngineOptions,
     recipes: Mapping[str, Mapping[str, Any]],
 ) -> _Filled:
-    dataset, truths, left = _plan(source, geometry, options, recipes)
+    dataset, truths, left = _plan(source, geometry, options, recipes, engine)
     with show_progress("ingest", len(left), len(dataset.shards), with_drops=True) as progress:
         result = run(Ingest(dataset, source, truths), left, engine.engine, engine.workers, progress)
     sweep_drafts(dataset.store, dataset.done(IMAGES))
@@ -151,17 +153,34 @@ def _fill(
 
 
 def _plan(
-    source: Source, geometry: Geometry, options: IngestOptions, recipes: Mapping[str, Mapping[str, Any]]
+    source: Source,
+    geometry: Geometry,
+    options: IngestOptions,
+    recipes: Mapping[str, Mapping[str, Any]],
+    engine: EngineOptions | None = None,
 ) -> tuple[Dataset, Mapping[str, str], list[int]]:
-    """The dataset, its columns of truth with their recipes, and the shards that are left."""
+    """The dataset, its columns of truth with their recipes, and the shards that are left.
+
+    engine: plans what is long in its workers.
+    """
     with show_planning() as seen:
-        dataset = plan_dataset(options.out, source, geometry, options.shard_size, seen)
+        in_workers = partial(_plan_in_workers, engine) if engine else None
+        dataset = plan_dataset(options.out, source, geometry, options.shard_size, seen, in_workers)
     dataset.store.sweep()
     truths = claim_truths(dataset, recipes)
     left = dataset.left((IMAGES, *truths))
     if left and (damaged := verify_plan(dataset)):
         raise RequestError(f"{options.out}: {damaged[0]}; make the dataset again in another --out")
     return dataset, truths, left
+
+
+def _plan_in_workers(
+    engine: EngineOptions, stage: Stage, parts: int, done: Callable[[int], None]
+) -> list[StageResult]:
+    made = run(stage, range(parts), engine.engine, engine.workers, lambda part, _: done(part))
+    for why in made.quarantined.values():
+        raise IncompleteError(f"the plan could not be made: {why}; run again")
+    return [made.made[part] for part in range(parts)]
 
 
 def _tell_counts(dataset: Dataset, summary: Summary) -> Summary:

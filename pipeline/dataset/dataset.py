@@ -234,7 +234,7 @@ class Dataset:
 
 def create_dataset(
     store: Store,
-    rows: Callable[[Counter[str]], Iterable[Row]],
+    rows: Callable[[Counter[str]], Iterable[Row] | Segment],
     shard_size: int,
     source: Mapping[str, Any],
     geometry: Mapping[str, Any],
@@ -242,15 +242,17 @@ def create_dataset(
 ) -> Dataset:
     """Write the plan and, last, dataset.json. Where a dataset of this source and geometry exists, open it.
 
-    rows: gives the rows, and counts in its argument those that are left out on purpose, by reason; asked only
-    when there is no dataset yet, for a plan is made once. crawl: whether the pictures are other people's.
+    rows: gives the rows, or writes their plan files itself, and counts in its argument those that are left out on
+    purpose, by reason; asked only when there is no dataset yet, for a plan is made once. crawl: whether the
+    pictures are other people's.
     Raises RequestError when this root holds another source, geometry or plan.
     """
     if "dataset.json" in store.names(""):
         _refuse_difference(store, source, geometry, shard_size)
         return Dataset(store)
     left_out = Counter[str]()
-    segment = write_segment(store, rows(left_out), shard_size)
+    given = rows(left_out)
+    segment = given if isinstance(given, Segment) else write_segment(store, given, shard_size)
     counts = ", ".join(f"{reason} {count}" for reason, count in left_out.most_common())
     if not segment.shards:
         raise RequestError(

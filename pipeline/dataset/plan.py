@@ -62,11 +62,17 @@ def write_segment(store: Store, rows: Iterable[Row], shard_size: int, first: int
 
     Raises RequestError for a key that does not, or where files exist that were planned from other rows.
     """
+    digests, samples = write_shards(store, rows, shard_size, first)
+    return Segment(first, len(digests), samples, digest_json(digests))
+
+
+def write_shards(store: Store, rows: Iterable[Row], shard_size: int, first: int) -> tuple[list[str], int]:
+    """(sha256 of each file, rows in all) of the plan files that `write_segment` makes."""
     digests, samples = list[str](), 0
     for batch in _batch_rows(rows, shard_size):
         digests.append(_write_shard(store, first + len(digests), batch))
         samples += len(batch)
-    return Segment(first, len(digests), samples, digest_json(digests))
+    return digests, samples
 
 
 def _batch_rows(rows: Iterable[Row], size: int) -> Iterator[list[Row]]:

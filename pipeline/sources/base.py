@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from t2i_shards.extractors.base import Resources
 from t2i_shards.pipeline.download.reasons import kind_of
@@ -94,6 +94,28 @@ class Source(Protocol):
 
     def truths(self) -> Mapping[str, Mapping[str, Any]]:
         """condition -> recipe, for the conditions whose exact maps this source knows."""
+
+
+class Part(Protocol):
+    """Some of the rows of a source, which a worker can read without the others. Picklable."""
+
+    @property
+    def size(self) -> int:
+        """How many rows of the input it has, with those that are left out."""
+
+    def count(self, left_out: Counter[str]) -> int:
+        """How many rows it gives; what is left out is counted as `rows` does."""
+
+    def rows(self, left_out: Counter[str], seen: Seen = unseen) -> Iterator[Row]:
+        """As `Source.rows`, of this part alone."""
+
+
+@runtime_checkable
+class InParts(Protocol):
+    """A source whose rows may be read in parts."""
+
+    def parts(self) -> Sequence[Part]:
+        """The parts, whose rows one after the other are `Source.rows`; none where they depend on each other."""
 
 
 def passing(failed: Iterable[tuple[Row, str]]) -> Iterator[Row]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -16,6 +16,7 @@ from t2i_shards.extractors.registry import format_of
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset, create_dataset
 from t2i_shards.pipeline.dataset.download_commit import commit_attempt, read_seen, write_seen
 from t2i_shards.pipeline.dataset.outcomes import OK, count_drops, digest_rows, encode_rows, perceive, rows_path
+from t2i_shards.pipeline.dataset.plan import Segment
 from t2i_shards.pipeline.errors import Drop, IncompleteError, RequestError, describe_error
 from t2i_shards.pipeline.image.decode import Decoded
 from t2i_shards.pipeline.image.geometry import Geometry, Placement, apply_placement, load_geometry
@@ -28,13 +29,16 @@ from t2i_shards.pipeline.shards.store import open_store
 from t2i_shards.pipeline.sources.base import Opener, Original, Seen, Source, is_crawl, unseen
 from t2i_shards.pipeline.sources.row import Row
 from t2i_shards.pipeline.stages.isolated import Decode, decode_in_child, decode_in_time
+from t2i_shards.pipeline.stages.plan_parts import Run, find_parts, write_parts
 from t2i_shards.pipeline.stages.stage import FailureLimit, StageResult, refuse_total_failure
 
 
-def plan_dataset(root: str, source: Source, geometry: Geometry, shard_size: int, seen: Seen = unseen) -> Dataset:
+def plan_dataset(
+    root: str, source: Source, geometry: Geometry, shard_size: int, seen: Seen = unseen, run: Run | None = None
+) -> Dataset:
     """Make the plan of a new dataset, or open the one that is there. RequestError when it is another's.
 
-    seen: called with the number of rows that were read.
+    seen: called with the number of rows that were read. run: does long plans in workers.
     """
     if shard_size < 1:
         raise RequestError(f"--shard-size must be at least 1, not {shard_size}")
@@ -42,7 +46,12 @@ def plan_dataset(root: str, source: Source, geometry: Geometry, shard_size: int,
     if "dataset.json" in store.names(""):
         geometry = geometry.resume(load_geometry(Dataset(store).description.geometry))
     described = source.describe(), geometry.record()
-    rows = partial(source.rows, seen=seen)
+
+    def rows(left_out: Counter[str]) -> Iterable[Row] | Segment:
+        if run and (parts := find_parts(source)):
+            return write_parts(store, parts, shard_size, left_out, seen, run)
+        return source.rows(left_out, seen)
+
     return create_dataset(store, rows, shard_size, *described, crawl=is_crawl(source))
 
 

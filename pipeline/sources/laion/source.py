@@ -15,7 +15,7 @@ from t2i_shards.extractors.base import Resources
 from t2i_shards.pipeline.download.shard import Downloads
 from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.image.decode import WEB_FORMATS
-from t2i_shards.pipeline.sources.base import Opener, Original, Seen, passing, unseen
+from t2i_shards.pipeline.sources.base import Opener, Original, Part, Seen, passing, unseen
 from t2i_shards.pipeline.sources.laion.filters import REASONS, Filters
 from t2i_shards.pipeline.sources.laion.metadata import MetadataFile, digest_metadata, find_metadata
 from t2i_shards.pipeline.sources.laion.rows import make_rows, select
@@ -84,8 +84,19 @@ class LaionSource:
         Left out are the rows that `filters` names, and with `samples` those that were "not sampled".
         """
         files = self._files()
-        cut = None if self.samples is None else self._find_cut(files, self.samples, left_out, seen)
-        yield from self._passing(files, cut, left_out, seen)
+        if self.samples is not None:
+            yield from self._sampled(files, self._find_cut(files, self.samples, left_out, seen), left_out)
+            return
+        for part in self._divide(files):
+            yield from part.rows(left_out, seen)
+
+    def parts(self) -> Sequence[Part]:
+        """The tables. A sample is one of all rows, and has none."""
+        return self._divide(self._files()) if self.samples is None else []
+
+    def _divide(self, files: Sequence[MetadataFile]) -> list[MetadataPart]:
+        digits, names = count_digits(files), name_columns(files)
+        return [MetadataPart(file, self.filters, digits, names) for file in files]
 
     def again(self, failed: Iterable[tuple[Row, str]]) -> Iterator[Row]:
         return passing(failed)
@@ -119,21 +130,12 @@ class LaionSource:
             left_out[NOT_SAMPLED] += tally.rows - samples
         return tally.cut(samples)
 
-    def _passing(
-        self, files: Sequence[MetadataFile], cut: Cut | None, left_out: Counter[str], seen: Seen
-    ) -> Iterator[Row]:
-        digits = max(9, len(str(count_rows(files))))
-        sources = sorted(set().union(*(file.columns for file in files)))
+    def _sampled(self, files: Sequence[MetadataFile], cut: Cut, notes: Counter[str]) -> Iterator[Row]:
+        digits, names = count_digits(files), name_columns(files)
         for file in files:
             for start, columns in file.read():
-                if cut is None:
-                    seen(len(columns["url"]))
-                    verdict = self.filters.judge(columns)
-                    count_reasons(verdict, left_out)
-                    chosen = np.flatnonzero(verdict < 0)
-                else:
-                    chosen = self._choose(start, columns, cut)
-                yield from make_rows(select(columns, chosen), chosen + start, digits, sources, left_out)
+                chosen = self._choose(start, columns, cut)
+                yield from make_rows(select(columns, chosen), chosen + start, digits, names, notes)
 
     def _choose(self, start: int, columns: Columns, cut: Cut) -> np.ndarray:
         """Which rows of a batch are sampled. Few have a chance, and only those are judged."""
@@ -142,6 +144,45 @@ class LaionSource:
         passing: np.ndarray = eligible[self.filters.judge(select(columns, eligible)) < 0]
         taken: np.ndarray = passing[cut.take(buckets[passing])]
         return taken
+
+
+@dataclass(frozen=True)
+class MetadataPart:
+    """The rows of one table that pass. digits: of a key. names: the columns that any table has."""
+
+    file: MetadataFile
+    filters: Filters
+    digits: int
+    names: Sequence[str]
+
+    @property
+    def size(self) -> int:
+        return self.file.rows
+
+    def count(self, left_out: Counter[str]) -> int:
+        return sum(len(chosen) for _, _, chosen in self._judge(left_out, unseen))
+
+    def rows(self, left_out: Counter[str], seen: Seen = unseen) -> Iterator[Row]:
+        for start, columns, chosen in self._judge(left_out, seen):
+            yield from make_rows(select(columns, chosen), chosen + start, self.digits, self.names, left_out)
+
+    def _judge(self, left_out: Counter[str], seen: Seen) -> Iterator[tuple[int, Columns, np.ndarray]]:
+        """(position of the first row, columns, indices of the rows that pass) of some rows at a time."""
+        for start, columns in self.file.read():
+            seen(len(columns["url"]))
+            verdict = self.filters.judge(columns)
+            count_reasons(verdict, left_out)
+            yield start, columns, np.flatnonzero(verdict < 0)
+
+
+def count_digits(files: Sequence[MetadataFile]) -> int:
+    """How many a key has."""
+    return max(9, len(str(count_rows(files))))
+
+
+def name_columns(files: Sequence[MetadataFile]) -> list[str]:
+    """The columns that any of them has."""
+    return sorted(set().union(*(file.columns for file in files)))
 
 
 def count_rows(files: Sequence[MetadataFile]) -> int:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import posixpath
 import shutil
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from t2i_shards.pipeline.image.decode import WEB_FORMATS
 from t2i_shards.pipeline.scratch import make_scratch, temporary_folder
 from t2i_shards.pipeline.shards.input_files import InputFile, Pattern
 from t2i_shards.pipeline.shards.remote_read import read_with_retry
-from t2i_shards.pipeline.sources.base import Opener, Original, Seen, unseen
+from t2i_shards.pipeline.sources.base import Opener, Original, Part, Seen, unseen
 from t2i_shards.pipeline.sources.files import (
     PICTURE_BYTES,
     check_base,
@@ -90,15 +91,31 @@ class TableSource:
         """Key: the row's position, counted through all tables in the order of their names."""
         position = 0
         for file in find_tables(self.pattern, "the pattern"):
-            for number, captions, path in self._read_table(file, left_out):
-                if captions:
-                    location = path if path is not None else f"{file.name}#{number}"
-                    extra = {"table": file.name, "row": number, "path": path}
-                    yield Row(f"{position:09d}", location, captions, extra=extra)
-                else:
-                    left_out["no caption"] += 1
-                position += 1
-                seen(1)
+            position = yield from self.read_rows(file, position, left_out, seen)
+
+    def parts(self) -> Sequence[Part]:
+        """The tables."""
+        files = find_tables(self.pattern, "the pattern")
+        sizes = [open_table(file).measure()[0] for file in files]
+        starts = accumulate(sizes, initial=0)
+        return [
+            TablePart(self, file, start, size) for file, start, size in zip(files, starts, sizes, strict=False)
+        ]
+
+    def read_rows(
+        self, file: InputFile, position: int, left_out: Counter[str], seen: Seen
+    ) -> Generator[Row, None, int]:
+        """The rows of one table, the first of which has this position. The position behind the last."""
+        for number, captions, path in self._read_table(file, left_out):
+            if captions:
+                location = path if path is not None else f"{file.name}#{number}"
+                extra = {"table": file.name, "row": number, "path": path}
+                yield Row(f"{position:09d}", location, captions, extra=extra)
+            else:
+                left_out["no caption"] += 1
+            position += 1
+            seen(1)
+        return position
 
     def _read_table(
         self, file: InputFile, notes: Counter[str]
@@ -182,6 +199,22 @@ class TableSource:
 
     def truths(self) -> Mapping[str, Mapping[str, Any]]:
         return {}
+
+
+@dataclass(frozen=True)
+class TablePart:
+    """The rows of one table, the first of which has the position `start` among those of all."""
+
+    source: TableSource
+    file: InputFile
+    start: int
+    size: int
+
+    def count(self, left_out: Counter[str]) -> int:
+        return sum(1 for _ in self.rows(left_out))
+
+    def rows(self, left_out: Counter[str], seen: Seen = unseen) -> Iterator[Row]:
+        yield from self.source.read_rows(self.file, self.start, left_out, seen)
 
 
 def names_urls_alone(pattern: str) -> bool:

@@ -1,0 +1,151 @@
+"""A plan that is made in workers is the plan, byte for byte, and continues as it does."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from t2i_shards.pipeline.engine import run as run_stage
+from t2i_shards.pipeline.errors import IncompleteError
+from t2i_shards.pipeline.image.geometry import Geometry
+from t2i_shards.pipeline.shards.store import open_store
+from t2i_shards.pipeline.sources.base import Seen, Source, unseen
+from t2i_shards.pipeline.sources.laion.filters import Filters
+from t2i_shards.pipeline.sources.laion.source import LaionSource
+from t2i_shards.pipeline.sources.row import Row
+from t2i_shards.pipeline.sources.scenes import ScenesSource
+from t2i_shards.pipeline.sources.table.source import TableSource
+from t2i_shards.pipeline.stages import plan_parts
+from t2i_shards.pipeline.stages.ingest import plan_dataset
+from t2i_shards.pipeline.stages.plan_parts import Run, WriteParts, find_parts, write_parts
+from t2i_shards.pipeline.stages.stage import Stage, StageResult
+from tests.pipeline.laion_tables import table, write
+from tests.pipeline.publish.toys import contents
+
+SIZES = (7, 1, 90, 3, 0, 2, 55, 1)
+
+
+@pytest.fixture(autouse=True)
+def few_suffice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan_parts, "MANY", 100)
+
+
+def laion(folder: Path) -> Source:
+    """Two thirds of the rows pass; some captions are too long, and no row of one table passes."""
+    start = 0
+    for number, size in enumerate(SIZES):
+        texts = [f"picture {i} " + ("word " * 1000 if i % 11 == 0 else "") for i in range(start, start + size)]
+        scores = [0.0 if i % 3 == 0 or number == 3 else 9.0 for i in range(start, start + size)]
+        urls = [f"http://example.com/{i}" for i in range(start, start + size)]
+        content = table(size, URL=urls, TEXT=texts, AESTHETIC_SCORE=pa.array(scores, pa.float64()))
+        write(folder / f"{number}.parquet", content, group=20)
+        start += size
+    return LaionSource(str(folder / "*.parquet"), Filters(min_aesthetic=5))
+
+
+def pictures(folder: Path) -> Source:
+    """Every fifth row has no caption."""
+    for number, size in enumerate(SIZES):
+        texts = ["" if i % 5 == 0 else f"a b{i} " + "word " * (1000 * (i % 7 == 0)) for i in range(size)]
+        names = [f"{i}.jpg" for i in range(size)]
+        content = {"file_name": pa.array(names, pa.string()), "text": pa.array(texts, pa.string())}
+        pq.write_table(pa.table(content), folder / f"{number}.parquet")
+    return TableSource(str(folder / "*.parquet"))
+
+
+def here(order: Callable[[int], Sequence[int]] = range) -> Run:
+    """Does the parts of a stage in this process, in this order."""
+
+    def run(stage: Stage, parts: int, done: Callable[[int], None]) -> list[StageResult]:
+        made = {}
+        for part in order(parts):
+            made[part] = stage(part)
+            done(part)
+        return [made[part] for part in range(parts)]
+
+    return run
+
+
+def backwards(parts: int) -> Sequence[int]:
+    return range(parts)[::-1]
+
+
+def in_a_worker(stage: Stage, parts: int, done: Callable[[int], None]) -> list[StageResult]:
+    made = run_stage(stage, range(parts), "local", 1, lambda part, _: done(part))
+    return [made.made[part] for part in range(parts)]
+
+
+@pytest.fixture(params=[laion, pictures])
+def source(request: pytest.FixtureRequest, tmp_path: Path) -> Source:
+    (tmp_path / "tables").mkdir()
+    made: Source = request.param(tmp_path / "tables")
+    return made
+
+
+@pytest.mark.parametrize("shard_size", [3, 10, 61, 1000])
+def test_the_files_are_those_of_one_process(source: Source, tmp_path: Path, shard_size: int) -> None:
+    seen = Counter[str]()
+    plan_dataset(str(tmp_path / "one"), source, Geometry(64), shard_size)
+    whole = contents(tmp_path / "one")
+    assert {"plan/left_out.json", "plan/notes.json"} <= whole.keys()
+    plan_dataset(
+        str(tmp_path / "parts"), source, Geometry(64), shard_size, lambda n: seen.update(rows=n), here(backwards)
+    )
+    assert contents(tmp_path / "parts") == whole
+    assert seen["rows"] == sum(SIZES)
+
+
+def test_a_real_worker(tmp_path: Path) -> None:
+    source = laion(tmp_path)
+    plan_dataset(str(tmp_path / "one"), source, Geometry(64), 10)
+    plan_dataset(str(tmp_path / "parts"), source, Geometry(64), 10, run=in_a_worker)
+    assert contents(tmp_path / "parts") == contents(tmp_path / "one")
+
+
+def test_it_continues_after_a_kill(source: Source, tmp_path: Path) -> None:
+    """Whichever way the plan was begun."""
+    plan_dataset(str(tmp_path / "one"), source, Geometry(64), 10)
+    whole = contents(tmp_path / "one")
+    for name in ("dataset.json", "plan/left_out.json", "plan/000002.parquet", "plan/000007.parquet"):
+        (tmp_path / "one" / name).unlink()
+    plan_dataset(str(tmp_path / "one"), source, Geometry(64), 10, run=here())
+    assert contents(tmp_path / "one") == whole
+
+
+def test_what_is_planned_in_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = laion(tmp_path)
+    assert isinstance(source, LaionSource)
+    assert [part.size for part in find_parts(source)] == list(SIZES)
+    assert find_parts(LaionSource(source.metadata, samples=20)) == ()
+    assert find_parts(LaionSource(str(tmp_path / "2.parquet"))) == ()
+    assert find_parts(ScenesSource(1000)) == ()
+    monkeypatch.setattr(plan_parts, "MANY", 1000)
+    assert find_parts(source) == ()
+
+
+class Fickle:
+    """Counts 5 rows, and gives 4."""
+
+    size = 5
+
+    def count(self, left_out: Counter[str]) -> int:
+        return 5
+
+    def rows(self, left_out: Counter[str], seen: Seen = unseen) -> Iterator[Row]:
+        return (Row(f"{i}", f"{i}.jpg") for i in range(4))
+
+
+def test_a_source_that_changed_in_between(tmp_path: Path) -> None:
+    with pytest.raises(IncompleteError, match="part 0 of the source gave 4 rows, and 5 when counted"):
+        write_parts(open_store(str(tmp_path)), [Fickle()], 3, Counter(), unseen, here())
+
+
+def test_a_part_in_which_no_shard_begins_is_not_read(tmp_path: Path) -> None:
+    stage = WriteParts(open_store(str(tmp_path)), [Fickle(), Fickle()], [0, 5, 8], 10)
+    assert stage(1).digests == ()
+    assert list(tmp_path.iterdir()) == []
