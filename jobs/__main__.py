@@ -6,9 +6,11 @@ What takes seconds to import is imported within `main`, where Control-C is answe
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from t2i_shards import __version__
@@ -17,8 +19,6 @@ from t2i_shards.jobs.stdout import divert_others, open_standard_streams
 if TYPE_CHECKING:
     from t2i_shards.jobs.command import Command
 
-VERBOSE = "-v"
-"""Removed before a command is parsed: it belongs to no command and may be given anywhere."""
 QUIET = {"NO_ALBUMENTATIONS_UPDATE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "RAY_USAGE_STATS_ENABLED": "0"}
 """Settings that keep libraries from calling home."""
 
@@ -33,17 +33,23 @@ def parse(arguments: Sequence[str]) -> Command:
 def run(arguments: Sequence[str]) -> int:
     """Parse and execute. The exit code."""
     from t2i_shards.jobs.command import WRONG, execute, refuse
+    from t2i_shards.jobs.messages import heed, kept, take_messages
     from t2i_shards.pipeline.errors import RequestError
 
     if "--version" in arguments[:1]:
         print(f"t2i-shards {__version__}")
         return 0
-    verbose = VERBOSE in arguments
-    try:
-        command = parse([argument for argument in arguments if argument != VERBOSE])
-    except RequestError as error:  # options check themselves as they are made
-        return refuse(str(error), WRONG)
-    return execute(command, verbose)
+    with ExitStack() as stack:
+        try:
+            messages, words = take_messages(arguments)
+            stack.enter_context(heed(messages))
+            kept.info(f"t2i-shards {__version__}: {shlex.join(words)}")
+            command = parse(words)
+        except RequestError as error:  # options check themselves as they are made
+            return refuse(str(error), WRONG)
+        code = execute(command, messages.verbose)
+        kept.info(f"ended with {code}")
+        return code
 
 
 def main() -> None:

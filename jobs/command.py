@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from t2i_shards.jobs.messages import kept, terminal
 from t2i_shards.jobs.stdout import divert_prints, print_summary
 from t2i_shards.pipeline.engine import RunResult
 from t2i_shards.pipeline.engine.run import Engine
@@ -91,12 +91,13 @@ def execute(command: Command, verbose: bool = False) -> int:
         except Exception as error:
             return report_fault(error, verbose)
         for problem in summary.problems:
-            print(show_plain(problem), file=sys.stderr)
+            terminal.error(show_plain(problem))
         if command.json:
             record = null_not_finite({**summary.record, "problems": summary.problems})
             line = hide_secrets(json.dumps(record, sort_keys=True, allow_nan=False))
         else:
             line = "\n".join(map(show_plain, summary.line.split("\n")))
+        kept.info(line)
         if not summary.silent and (hindered := print_summary(line, stdout)):
             return refuse(hindered, INCOMPLETE)
         return INCOMPLETE if summary.problems else DONE
@@ -118,12 +119,13 @@ def single_writer(command: Command) -> Iterator[None]:
 
 def refuse(line: str, code: int) -> int:
     """Print in one line why a command ends. Returns its exit code."""
-    print(f"t2i-shards: {show_plain(line)}", file=sys.stderr)
+    terminal.error(f"t2i-shards: {show_plain(line)}")
     return code
 
 
 def report_fault(error: Exception, verbose: bool) -> int:
     """Report an error that is the program's own. Returns the exit code. verbose: print the traceback first."""
+    kept.error("", exc_info=error)
     if verbose:
         traceback.print_exception(error)
     where = traceback.extract_tb(error.__traceback__)[-1]

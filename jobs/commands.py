@@ -135,8 +135,8 @@ def parse_command(arguments: Sequence[str]) -> Command:
             Commands,  # type: ignore[arg-type]
             prog="t2i-shards",
             description="Pictures into WebDataset shards with T2I-Adapter conditions, and adapters trained from "
-            "them. With -v anywhere, a fault of the program prints its traceback. --config FILE takes options "
-            "from a file.",
+            "them. In any place: -v says more, and prints the traceback of a fault of the program; -q says less; "
+            "--log FILE keeps what is said; --config FILE takes options from a file.",
             args=list(arguments),
             config=(OmitArgPrefixes, OmitSubcommandPrefixes, FlagCreatePairsOff),
         )

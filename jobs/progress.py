@@ -10,10 +10,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
+from t2i_shards.jobs.messages import shows_bars, terminal
 from t2i_shards.pipeline.engine.run import Progress
 from t2i_shards.pipeline.sources.base import Seen
 from t2i_shards.pipeline.stages.stage import StageResult
@@ -63,10 +65,6 @@ def _keep_showing(show: Callable[[], object], every: float) -> Iterator[None]:
     finally:
         over.set()
         thread.join()
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 @dataclass
@@ -122,9 +120,9 @@ class ShardCount:
 def show_progress(verb: str, shards: int, total: int, with_drops: bool = False) -> Iterator[Progress]:
     """A progress callback for `shards` shards that are left of `total`. with_drops: see `ShardCount`."""
     name, count = _PART.get() + verb, ShardCount(total, total - shards, with_drops)
-    if not sys.stderr.isatty():
-        with _keep_showing(lambda: _say(f"{name}: {count.describe_all()}"), LINE_EVERY):
-            yield lambda shard, made: count.add(made)
+    if not shows_bars():
+        with _keep_showing(lambda: terminal.info(f"{name}: {count.describe_all()}"), LINE_EVERY):
+            yield partial(_count_shard, name, count)
         return
     with tqdm(total=total, initial=total - shards, desc=name, unit="shard", leave=False) as bar:
 
@@ -139,27 +137,33 @@ def show_progress(verb: str, shards: int, total: int, with_drops: bool = False) 
             yield advance
 
 
+def _count_shard(name: str, count: ShardCount, shard: int, made: StageResult | None) -> None:
+    count.add(made)
+    for column, receipt in (made.receipts if made else {}).items():
+        terminal.debug(f"{name}: shard {shard:06d}, {column}: {receipt.samples} samples of {receipt.planned}")
+
+
 @contextmanager
 def show_planning() -> Iterator[Seen]:
     """A callback for the number of rows that were read to make a plan. Before the first one large lists are
     measured, and the time is shown too."""
     name, rows, started = _PART.get() + "plan", 0, time.monotonic()
-    terminal = sys.stderr.isatty()
+    bars = shows_bars()
 
     def add(count: int) -> None:
         nonlocal rows
         rows += count
 
     def show() -> None:
-        if terminal:
+        if bars:
             bar.update(rows - bar.n)
             bar.refresh()
         else:
-            _say(f"{name}: {rows} rows read in {time.monotonic() - started:.0f} s")
+            terminal.info(f"{name}: {rows} rows read in {time.monotonic() - started:.0f} s")
 
     with (
-        tqdm(desc=name, unit="row", leave=False, disable=not terminal) as bar,
-        _keep_showing(show, REFRESH if terminal else LINE_EVERY),
+        tqdm(desc=name, unit="row", leave=False, disable=not bars) as bar,
+        _keep_showing(show, REFRESH if bars else LINE_EVERY),
     ):
         yield add
 
@@ -168,7 +172,7 @@ def show_planning() -> Iterator[Seen]:
 def show_pictures(verb: str) -> Iterator[Callable[[int, int], None]]:
     """A progress callback for the number of pictures done, and of all."""
     name = _PART.get() + verb
-    if sys.stderr.isatty():
+    if shows_bars():
         with tqdm(desc=name, unit="picture", leave=False) as bar, _keep_showing(bar.refresh, REFRESH):
 
             def advance(done: int, total: int) -> None:
@@ -198,15 +202,15 @@ class _PictureLines:
     def show(self) -> None:
         now = time.monotonic()
         if not self._done:
-            _say(f"{self._name}: no picture after {now - self._started:.0f} s")
+            terminal.info(f"{self._name}: no picture after {now - self._started:.0f} s")
             return
         if self._said:
-            _say(f"{self._name}: {self._total} pictures, measured for {now - self._last:.0f} s")
+            terminal.info(f"{self._name}: {self._total} pictures, measured for {now - self._last:.0f} s")
             return
         self._said = self._done == self._total
         rate = self._done / max(self._last - self._started, 1e-9)
         left = f", {describe_left((self._total - self._done) / rate)}" if self._done < self._total else ""
-        _say(f"{self._name}: {self._done} of {self._total} pictures, {rate:.1f} pictures/s{left}")
+        terminal.info(f"{self._name}: {self._done} of {self._total} pictures, {rate:.1f} pictures/s{left}")
 
 
 PACE_EVERY = 20
@@ -249,7 +253,7 @@ class Pace:
 @contextmanager
 def show_steps(steps: int) -> Iterator[Callable[[LogLine], None]]:
     """A progress callback for a training of so many steps in all."""
-    yield from _show_bar(steps) if sys.stderr.isatty() else _show_lines(steps)
+    yield from _show_bar(steps) if shows_bars() else _show_lines(steps)
 
 
 def _show_bar(steps: int) -> Iterator[Callable[[LogLine], None]]:
@@ -275,12 +279,13 @@ def _show_lines(steps: int) -> Iterator[Callable[[LogLine], None]]:
     name, pace, last = f"{_PART.get()}train", Pace(), None
 
     def say(line: LogLine, found: str) -> None:
-        _say(", ".join(filter(None, (f"{name}: step {line.step} of {steps}", found, pace.take(steps)))))
+        terminal.info(", ".join(filter(None, (f"{name}: step {line.step} of {steps}", found, pace.take(steps)))))
 
     def advance(line: LogLine) -> None:
         nonlocal last
         last = line
         pace.add(line)
+        terminal.debug(f"{name}: step {line.step} of {steps}, loss {line.loss}, learning rate {line.lr}")
         if line.validation is not None:
             say(line, f"validation loss {line.validation:.4f}")
 

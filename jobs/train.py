@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -24,6 +23,7 @@ from t2i_shards.adapters.training.config import (
 from t2i_shards.adapters.training.data import DataConfig
 from t2i_shards.jobs.command import Summary
 from t2i_shards.jobs.dry_run import tell_training
+from t2i_shards.jobs.messages import terminal
 from t2i_shards.jobs.progress import show_steps
 from t2i_shards.pipeline.engine.run import Engine
 from t2i_shards.pipeline.errors import RequestError
@@ -137,7 +137,7 @@ class ShowTraining(ExitStack):
         self._plan = plan
 
     def begin(self, plan: TrainPlan) -> None:
-        print(f"train: {plan.describe(datetime.now())}", file=sys.stderr, flush=True)
+        terminal.info(f"train: {plan.describe(datetime.now())}")
         self._plan, self._advance = None, self.enter_context(show_steps(plan.steps))
 
     def advance(self, line: LogLine) -> None:

@@ -1,0 +1,92 @@
+"""What a command says besides its summary: -v and -q choose how much of it, --log keeps it in a file.
+
+A level of Python's logging for each kind of line: DEBUG for details, INFO for progress, ERROR for problems.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.plain import PACKAGE, PlainFormatter, PlainHandler
+
+VERBOSE, QUIET, LOG = ("-v", "--verbose"), ("-q", "--quiet"), "--log"
+
+_shown = PlainHandler()
+_shown.setLevel(logging.INFO)
+terminal = logging.getLogger(f"{PACKAGE}.terminal")
+"""Lines for standard error, as far as they are asked for, and for the file of --log."""
+terminal.addHandler(_shown)
+kept = logging.getLogger(f"{PACKAGE}.kept")
+"""Lines for the file of --log alone."""
+for _logger in (terminal, kept):
+    _logger.propagate = False
+    _logger.setLevel(logging.DEBUG)
+
+
+@dataclass(frozen=True)
+class Messages:
+    """How much is said. log: the file to which all of it is appended with the time."""
+
+    verbose: bool = False
+    quiet: bool = False
+    log: Path | None = None
+
+
+def take_messages(words: Sequence[str]) -> tuple[Messages, list[str]]:
+    """What the words say of messages, and the other words, which are for the command. Raises RequestError."""
+    verbose, quiet = ({*words} & {*names} for names in (VERBOSE, QUIET))
+    rest, files, following = list[str](), list[str](), iter(words)
+    for word in following:
+        if word == LOG:
+            files.append(next(following, ""))
+        elif word.startswith(f"{LOG}="):
+            files.append(word.removeprefix(f"{LOG}="))
+        elif word not in (*VERBOSE, *QUIET):
+            rest.append(word)
+    if verbose and quiet:
+        raise RequestError("-v asks for more to be said and -q for less, so leave one out")
+    if len(files) > 1 or "" in files:
+        raise RequestError(f"{LOG} must be given one file, not {' '.join(files) or 'none'}")
+    return Messages(bool(verbose), bool(quiet), Path(files[0]) if files else None), rest
+
+
+@contextmanager
+def heed(messages: Messages) -> Iterator[None]:
+    """Say so much for the length of the block. RequestError for a file that cannot be written."""
+    level = logging.DEBUG if messages.verbose else logging.WARNING if messages.quiet else logging.INFO
+    with ExitStack() as stack:
+        if messages.log:
+            file = _LogFile(messages.log)
+            stack.callback(file.close)
+            for logger in (terminal, kept, logging.getLogger(PACKAGE)):
+                logger.addHandler(file)
+                stack.callback(logger.removeHandler, file)
+        stack.callback(_shown.setLevel, _shown.level)
+        _shown.setLevel(level)
+        yield
+
+
+def shows_bars() -> bool:
+    """Whether progress is shown as bars: on a terminal, unless little is to be said."""
+    return sys.stderr.isatty() and _shown.level <= logging.INFO
+
+
+class _LogFile(logging.FileHandler):
+    """A file that log lines are appended to; one that cannot be written any more costs the command nothing."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            super().__init__(path, encoding="utf-8", errors="backslashreplace")
+        except OSError as error:
+            raise RequestError(f"{LOG} {path} must be a file that can be written: {error.strerror}") from None
+        self.setLevel(logging.DEBUG)
+        self.setFormatter(PlainFormatter("%(asctime)s %(message)s"))
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        pass
