@@ -39,9 +39,9 @@ def replace_file(path: Path) -> Iterator[Path]:
     """A scratch file to fill, which takes the name at the end of the block; nothing happens if that raises."""
     with _scratch_for(path) as scratch:
         yield scratch
-        _sync(scratch)
+        flush(scratch)
         scratch.replace(path)
-    _sync(path.parent)
+    flush(path.parent)
 
 
 @contextmanager
@@ -49,7 +49,7 @@ def create_file(path: Path) -> Iterator[Path]:
     """Like `replace_file`, but the block ends with FileExistsError if there is something of that name."""
     with _scratch_for(path) as scratch:
         yield scratch
-        _sync(scratch)
+        flush(scratch)
         try:
             os.link(scratch, path)
         except OSError as error:
@@ -57,7 +57,7 @@ def create_file(path: Path) -> Iterator[Path]:
                 raise
             os.close(os.open(path, os.O_CREAT | os.O_EXCL))  # claims the name
             scratch.replace(path)
-    _sync(path.parent)
+    flush(path.parent)
 
 
 @contextmanager
@@ -72,7 +72,7 @@ def commit_folder(final: Path, sync: bool = True) -> Iterator[Path]:
     try:
         yield scratch
         for path in (scratch, *scratch.rglob("*")) if sync else ():
-            _sync(path)
+            flush(path)
     except BaseException:
         shutil.rmtree(scratch, ignore_errors=True)
         raise
@@ -82,7 +82,7 @@ def commit_folder(final: Path, sync: bool = True) -> Iterator[Path]:
         _remove(replaced)
     else:
         scratch.rename(final)
-    _sync(final.parent)
+    flush(final.parent)
 
 
 def remove_folder(folder: Path) -> None:
@@ -149,7 +149,8 @@ def _remove_unlocked(scratch: Path) -> None:
         os.close(handle)
 
 
-def _sync(path: Path) -> None:
+def flush(path: Path) -> None:
+    """Flush a file, or the names in a folder, to the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

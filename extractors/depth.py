@@ -7,17 +7,15 @@ pictures.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from t2i_shards.extractors.base import Resources
-from t2i_shards.extractors.batch import Batch, as_batch, find_device, run_fixed
 from t2i_shards.extractors.maps.formats import Grey, scale_to_grey
 from t2i_shards.extractors.metrics.fidelity import Fidelity, Measure
 from t2i_shards.extractors.metrics.maps import count_abs_rel, mean_of
-from t2i_shards.extractors.networks.spec import HALF, IMAGENET_MEAN, IMAGENET_STD, Network
+from t2i_shards.extractors.networks.spec import HALF, IMAGENET_MEAN, IMAGENET_STD, Network, NetworkExtractor
 from t2i_shards.extractors.weights.file import WeightFile, shipped
 
 if TYPE_CHECKING:
@@ -61,7 +59,6 @@ NETWORKS = {
         stride=32,
     ),
 }
-GPU_BATCH = 8
 NEAREST, FARTHEST = 1.0, 10.0
 """A depth map has no unit. It is measured as if its white were 1 m away and its black 10 m."""
 NEARLY_BLACK = 26
@@ -97,37 +94,15 @@ FORMAT = DepthMap(
 )
 
 
-class Depth:
+class Depth(NetworkExtractor):
     """Extractor of the depth map: uint8 (H, W), 255 = nearest, 0 = farthest; all 0 where depth is constant."""
 
     condition = "depth"
     format = FORMAT
     resources = Resources(cpus=1.0, gpus=0.25, memory=2 << 30)
-
-    def __init__(self, variant: str, weights: Path | None) -> None:
-        self.variant = variant
-        self.weights = weights
-        self.published = NETWORKS[variant]
-        self.weight_files = (self.published.weights,)
-
-    def recipe(self) -> dict[str, Any]:
-        weights, parameters = self.published.recipe(self.weights)
-        return {
-            "extractor": "depth",
-            "version": 1,
-            "variant": self.variant,
-            "weights": weights,
-            "parameters": {**parameters, "output": "inverse depth, min-max of each picture, near white"},
-        }
-
-    def load(self, device: str) -> None:
-        """Build the network on `device` ("cpu", "cuda")."""
-        self.device = find_device(device)
-        self.network = self.published.build(self.weights, self.device)
-
-    def __call__(self, pictures: np.ndarray | Batch) -> list[np.ndarray]:
-        batch = as_batch(pictures)
-        return list(run_fixed(self._maps, batch, self.device, GPU_BATCH, int(self.resources.cpus)))
+    networks = NETWORKS
+    gpu_batch = 8
+    output = "inverse depth, min-max of each picture, near white"
 
     def _maps(self, pictures: Tensor) -> Tensor:
         height, width = pictures.shape[2:]

@@ -8,20 +8,18 @@ and to a short side of 800 in the paper, after which the map would no longer lie
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from t2i_shards.extractors.base import Resources
-from t2i_shards.extractors.batch import Batch, as_batch, find_device, run_fixed
 from t2i_shards.extractors.maps.coco_classes import COCO_STUFF, PANOPTIC_TO_VALUE
 from t2i_shards.extractors.maps.formats import Indexed
 from t2i_shards.extractors.maps.palette import PALETTE, UNLABELLED
 from t2i_shards.extractors.maps.statistics import ClassStatistic
 from t2i_shards.extractors.metrics.fidelity import Fidelity, Measure
 from t2i_shards.extractors.metrics.maps import count_labels, iou_of
-from t2i_shards.extractors.networks.spec import IMAGENET_MEAN, IMAGENET_STD, Network
+from t2i_shards.extractors.networks.spec import IMAGENET_MEAN, IMAGENET_STD, Network, NetworkExtractor
 from t2i_shards.extractors.weights.file import WeightFile, shipped
 
 if TYPE_CHECKING:
@@ -54,7 +52,6 @@ NETWORKS = {
         stride=32,
     ),
 }
-GPU_BATCH = 4
 
 
 def _count_pixels(condition_map: np.ndarray) -> dict[int, int]:
@@ -84,40 +81,22 @@ FORMAT = Indexed(
 """Maps: uint8 (H, W) COCO-Stuff pixel values 0..181, 255 = unlabelled."""
 
 
-class Segmentation:
+class Segmentation(NetworkExtractor):
     """Extractor of the seg map: uint8 (H, W) COCO-Stuff pixel values 0..181."""
 
     condition = "seg"
     format = FORMAT
     resources = Resources(cpus=1.0, gpus=0.25, memory=3 << 30)
-
-    def __init__(self, variant: str, weights: Path | None) -> None:
-        self.variant = variant
-        self.weights = weights
-        self.published = NETWORKS[variant]
-        self.weight_files = (self.published.weights,)
-
-    def recipe(self) -> dict[str, Any]:
-        weights, parameters = self.published.recipe(self.weights)
-        return {
-            "extractor": "seg",
-            "version": 1,
-            "variant": self.variant,
-            "weights": weights,
-            "parameters": {**parameters, "output": "the class of the greatest score, as COCO-Stuff pixel value"},
-        }
+    networks = NETWORKS
+    gpu_batch = 4
+    output = "the class of the greatest score, as COCO-Stuff pixel value"
 
     def load(self, device: str) -> None:
         """Build the network on `device` ("cpu", "cuda")."""
         import torch
 
-        self.device = find_device(device)
-        self.network = self.published.build(self.weights, self.device)
+        super().load(device)
         self.values = torch.tensor(values_of(self.variant), dtype=torch.uint8, device=self.device)
-
-    def __call__(self, pictures: np.ndarray | Batch) -> list[np.ndarray]:
-        batch = as_batch(pictures)
-        return list(run_fixed(self._maps, batch, self.device, GPU_BATCH, int(self.resources.cpus)))
 
     def _maps(self, pictures: Tensor) -> Tensor:
         height, width = pictures.shape[2:]

@@ -1,12 +1,20 @@
-"""A published network: where its weights are, how it is built, and how a picture is prepared for it."""
+"""A published network: where its weights are, how it is built, and how a picture is prepared for it.
+
+And the extractors that are one such network, which sees pictures at their own size.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
+
+from t2i_shards.extractors.base import Resources
+from t2i_shards.extractors.batch import Batch, as_batch, find_device, run_fixed
 from t2i_shards.extractors.weights.file import WeightFile
 from t2i_shards.extractors.weights.resolve import resolve
 
@@ -58,3 +66,46 @@ class Network:
             "size": f"the picture's own, edges repeated up to multiples of {self.stride}",
         }
         return self.weights.recipe(), parameters
+
+
+class NetworkExtractor:
+    """An extractor that is one network per variant. A condition's class adds its own constants, and `_maps`."""
+
+    condition: ClassVar[str]
+    resources: ClassVar[Resources]
+    networks: ClassVar[Mapping[str, Network]]
+    """By variant."""
+    gpu_batch: ClassVar[int]
+    """Pictures that the network takes at once on a GPU."""
+    output: ClassVar[str]
+    """What a map is, in the words of the recipe."""
+
+    def __init__(self, variant: str, weights: Path | None) -> None:
+        """weights: the folder of --weights. Raises KeyError for a variant that has no network."""
+        self.variant = variant
+        self.weights = weights
+        self.published = self.networks[variant]
+        self.weight_files = (self.published.weights,)
+
+    def recipe(self) -> dict[str, Any]:
+        weights, parameters = self.published.recipe(self.weights)
+        return {
+            "extractor": self.condition,
+            "version": 1,
+            "variant": self.variant,
+            "weights": weights,
+            "parameters": {**parameters, "output": self.output},
+        }
+
+    def load(self, device: str) -> None:
+        """Build the network on `device` ("cpu", "cuda")."""
+        self.device = find_device(device)
+        self.network = self.published.build(self.weights, self.device)
+
+    def __call__(self, pictures: np.ndarray | Batch) -> list[np.ndarray]:
+        batch = as_batch(pictures)
+        return list(run_fixed(self._maps, batch, self.device, self.gpu_batch, int(self.resources.cpus)))
+
+    def _maps(self, pictures: Tensor) -> Tensor:
+        """uint8 (N, 3, H, W) RGB -> the maps, uint8 (N, H, W)."""
+        raise NotImplementedError

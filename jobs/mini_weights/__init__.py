@@ -8,8 +8,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Literal
 
+from t2i_shards.adapters.options import check_at_least
 from t2i_shards.jobs.command import Summary
-from t2i_shards.pipeline.errors import RequestError
 
 Name = Literal["sketch", "depth", "seg", "keypose"]
 NAMES: tuple[Name, ...] = ("sketch", "depth", "seg", "keypose")
@@ -38,10 +38,7 @@ class MiniWeightsCommand:
     """Print the summary as JSON."""
 
     def __post_init__(self) -> None:
-        for name in ("scenes", "steps", "batch"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise RequestError(f"--{name} must be at least 1, not {value}")
+        check_at_least(self, 1, "scenes", "steps", "batch")
 
     def run(self) -> Summary:
         paths = [self._train(name) for name in self.only]

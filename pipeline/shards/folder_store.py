@@ -11,10 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from t2i_shards.extractors.atomic import flush
 from t2i_shards.extractors.regular import open_regular
 from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.scratch import make_scratch, sweep_scratch
-from t2i_shards.pipeline.shards.naming import check_path, link_new, rename_new, sync_folder
+from t2i_shards.pipeline.shards.naming import check_path, link_new, rename_new
 
 
 def map_file(path: Path) -> memoryview:
@@ -69,7 +70,7 @@ class FolderStore:
         if created is None:
             created = self._create_without_links(source, final)
         if created:
-            sync_folder(final.parent)
+            flush(final.parent)
         return created
 
     def _create_without_links(self, source: Path, final: Path) -> bool:
@@ -94,7 +95,7 @@ class FolderStore:
             with open(copy, "rb") as file:
                 os.fsync(file.fileno())
             os.replace(copy, final)
-        sync_folder(final.parent)
+        flush(final.parent)
 
     def replace_bytes(self, path: str, data: bytes) -> None:
         with self.scratch() as scratch:

@@ -75,15 +75,6 @@ def _rename_in_turn(source: Path, final: Path) -> bool:
         return True
 
 
-def sync_folder(folder: Path) -> None:
-    """Flush the names in a folder to the disk."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def check_path(root: str, path: str) -> str:
     """The path. Raises RequestError for one that leads out of the store, as a received file may name it."""
     if path.startswith("/") or ".." in path.split("/") or "\0" in path:

@@ -37,8 +37,13 @@ from tests.bench.weights import provide
 
 FIVE = tuple(PEERS)
 BATCHES = (1, 2, 4, 8, 16, 32)
-FIXED = {"sketch": "GPU_BATCH", "depth": "GPU_BATCH", "segmentation": "GPU_BATCH", "keypose": "GPU_PICTURES"}
-"""Module in extractors -> its name for how many pictures its network takes on a GPU."""
+FIXED = {
+    "sketch": "GPU_BATCH",
+    "depth:Depth": "gpu_batch",
+    "segmentation:Segmentation": "gpu_batch",
+    "keypose": "GPU_PICTURES",
+}
+"""Module or class in extractors -> its name for how many pictures its network takes on a GPU."""
 
 
 @dataclass(frozen=True)
@@ -147,10 +152,10 @@ def sweep(
 
 def load_stage(dataset: Dataset, names: Sequence[str], weights: Path, device: str, batch: int) -> Extract:
     """The stage, its networks taking `batch` pictures at once."""
-    from importlib import import_module
+    from pkgutil import resolve_name
 
-    for module, name in FIXED.items():
-        setattr(import_module(f"extractors.{module}"), name, batch)
+    for owner, name in FIXED.items():
+        setattr(resolve_name(f"t2i_shards.extractors.{owner}"), name, batch)
     stage = plan_extract(dataset, names, weights=weights, device=device, batch=batch)
     stage.setup()
     return stage

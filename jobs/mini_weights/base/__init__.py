@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from t2i_shards.adapters.options import check_at_least
 from t2i_shards.jobs.command import Summary
 from t2i_shards.jobs.mini_weights.base.plan import HELD_OUT, Plan
 from t2i_shards.pipeline.errors import RequestError
@@ -46,12 +47,8 @@ class MiniBaseCommand:
     """Print the summary as JSON."""
 
     def __post_init__(self) -> None:
-        for name in ("scenes", "steps", "batch"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise RequestError(f"--{name} must be at least 1, not {value}")
-        if self.measure < 0:
-            raise RequestError(f"--measure must not be below 0, not {self.measure}")
+        check_at_least(self, 1, "scenes", "steps", "batch")
+        check_at_least(self, 0, "measure")
         if self.seed == HELD_OUT:
             raise RequestError(f"--seed must not be {HELD_OUT}, whose scenes are kept to measure with")
         if self.further and "autoencoder" in self.only and "unet" not in self.only:
