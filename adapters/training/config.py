@@ -140,6 +140,8 @@ class RecordConfig:
     """Steps between two checkpoints."""
     keep: int = 2
     """Checkpoints that are kept: the newest ones. The best of those that were validated is kept as well."""
+    report_to: Literal["wandb"] | None = None
+    """Also send the numbers and sample pictures to Weights & Biases, as its variables say (WANDB_PROJECT …)."""
 
     def __post_init__(self) -> None:
         check_above(self, 0, "validation", "validate_every", "checkpoint_every", "keep")

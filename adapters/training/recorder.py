@@ -1,26 +1,39 @@
-"""What the first worker writes while it trains: the log, TensorBoard, sample pictures, checkpoints."""
+"""What the first worker writes while it trains: the log, TensorBoard or wandb, sample pictures, checkpoints."""
 
 from __future__ import annotations
 
 import logging
 import math
 from collections.abc import Callable
+from typing import Protocol
 
+import numpy as np
 import torch
 
 from t2i_shards.adapters.training.best import choose_best
 from t2i_shards.adapters.training.checkpoint import TrainProgress, TrainState, list_steps, save_checkpoint
-from t2i_shards.adapters.training.config import TrainConfig
+from t2i_shards.adapters.training.config import TrainConfig, flatten_options
 from t2i_shards.adapters.training.log import Log
 from t2i_shards.adapters.training.preview import SamplePreview
 from t2i_shards.adapters.training.tensorboard import TensorBoardWriter
 from t2i_shards.adapters.training.validation import Validation
+from t2i_shards.adapters.training.wandb_writer import WandbWriter
 from t2i_shards.extractors.atomic import write_file
 from t2i_shards.extractors.maps.png import encode_rgb
 from t2i_shards.pipeline.errors import RequestError, describe_error
 from t2i_shards.pipeline.runlog import LogLine
 
 log = logging.getLogger(__name__)
+
+
+class Board(Protocol):
+    """Shows the log's numbers and the sample pictures, by step."""
+
+    def add(self, line: LogLine) -> None: ...
+
+    def add_picture(self, picture: np.ndarray, step: int) -> None: ...
+
+    def close(self) -> None: ...
 
 
 class Recorder:
@@ -45,7 +58,9 @@ class Recorder:
         self._on_step: Callable[[LogLine], None] | None = None
         self._first: LogLine | None = None
         self._log = Log(config.out / "log.jsonl", progress.step)
-        self._tensorboard = TensorBoardWriter(config.out, progress.step)
+        self._boards: list[Board] = [TensorBoardWriter(config.out, progress.step)]
+        if config.record.report_to == "wandb":
+            self._boards.append(WandbWriter(config.out, dict(flatten_options(config))))
         if self._log.last != progress.step:  # the first of all, or one whose checkpoint was saved but not logged
             self._first = self._write(progress, 0.0)
 
@@ -76,7 +91,8 @@ class Recorder:
 
     def close(self) -> None:
         """Writes what is left, and ends the thread that writes it."""
-        self._tensorboard.close()
+        for board in self._boards:
+            board.close()
 
     def _write(self, progress: TrainProgress, waited: float, lr: float | None = None) -> LogLine:
         config = self._config
@@ -97,7 +113,8 @@ class Recorder:
             lr=lr,
         )
         self._log.append(line)
-        self._tensorboard.add(line)
+        for board in self._boards:
+            board.add(line)
         return line
 
     def _validate(self, step: int, mismatched: bool = False) -> float | None:
@@ -119,7 +136,8 @@ class Recorder:
             return None
         try:
             sheet, fidelity = self._sample_preview.render(self._train_state.result)
-            self._tensorboard.add_picture(sheet, step)
+            for board in self._boards:
+                board.add_picture(sheet, step)
             write_file(self._config.out / "samples" / f"{step:06d}.png", encode_rgb(sheet))
         except Exception as error:
             log.warning("no sample pictures at step %d, the training continues: %s", step, describe_error(error))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 
 from t2i_shards.pipeline.errors import describe_error
 from t2i_shards.pipeline.runlog import LogLine
@@ -16,6 +17,22 @@ from t2i_shards.pipeline.runlog import LogLine
 FOLDER = "tensorboard"
 
 log = logging.getLogger(__name__)
+
+
+def list_scalars(line: LogLine) -> dict[str, float]:
+    """What of a line is shown as a curve, by title, and the memory of this process at this moment."""
+    scalars = {
+        "loss/step": line.loss,
+        "loss/validation": line.validation,
+        "loss/another picture's condition": line.mismatched,
+        "learning rate": line.lr,
+        "speed/samples per second": line.samples_per_s or None,
+        "speed/seconds waiting for data": line.wait,
+        "memory/GPU bytes": line.memory,
+        "memory/process bytes": psutil.Process().memory_info().rss,
+        **{f"obedience/{name}": value for name, value in (line.obedience or {}).items()},
+    }
+    return {name: value for name, value in scalars.items() if value is not None}
 
 
 class TensorBoardWriter:
@@ -32,19 +49,8 @@ class TensorBoardWriter:
 
     def add(self, line: LogLine) -> None:
         """The numbers of one step."""
-        scalars = {
-            "loss/step": line.loss,
-            "loss/validation": line.validation,
-            "loss/another picture's condition": line.mismatched,
-            "learning rate": line.lr,
-            "speed/samples per second": line.samples_per_s or None,
-            "speed/seconds waiting for data": line.wait,
-            "memory/GPU bytes": line.memory,
-            **{f"obedience/{name}": value for name, value in (line.obedience or {}).items()},
-        }
-        for name, value in scalars.items():
-            if value is not None:
-                self._write(lambda writer, name=name, value=value: writer.add_scalar(name, value, line.step))
+        for name, value in list_scalars(line).items():
+            self._write(lambda writer, name=name, value=value: writer.add_scalar(name, value, line.step))
 
     def add_picture(self, picture: np.ndarray, step: int) -> None:
         """uint8 (H, W, 3): a sheet of sample pictures."""

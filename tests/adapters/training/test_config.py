@@ -67,7 +67,7 @@ R --condition sketch --out RUN --column c --mix 1 --base b --adapter small --ste
 --gradient-checkpointing --compile --no-duplicates --size 128 --variant mini --weights W --validation 7
 --validate-every 8 --sample-every 6 --checkpoint-every 3 --keep 5 --seed 11 --skip-damaged 1 --cache C --cache-gb 2
 --text-cache T --text-cache-gb 3 --lanes 2 --loaders 4 --device cpu --threads 1 --lr-schedule cosine
---warmup-steps 3 --weight-decay 0.5 --from A
+--warmup-steps 3 --weight-decay 0.5 --from A --report-to wandb
 """
 """Every flag that a script may use, but those that exclude one of these: see OTHERS."""
 OTHERS = "R --condition sketch --base b --out RUN --buckets --live --epochs 2"
@@ -98,7 +98,7 @@ def test_the_flags_are_what_they_always_were() -> None:
         "keep": 5, "seed": 11, "skip_damaged": 1, "cache": Path("C"), "cache_gb": 2.0, "text_cache": Path("T"),
         "text_cache_gb": 3.0, "lanes": 2, "loaders": 4, "device": "cpu", "threads": 1, "buckets": True,
         "live": True, "latents": "l", "lr_schedule": "cosine", "warmup_steps": 3, "weight_decay": 0.5, "from": "A",
-        "epochs": 2.0,
+        "epochs": 2.0, "report_to": "wandb",
     }  # fmt: skip
     every = {_flag(name) for name, _ in options}
     assert every - {"roots"} == asked.keys(), "a new option is asked for here as well"
