@@ -1,13 +1,17 @@
-"""Indexing: of each finished thousand of shards, which names are in which of them."""
+"""Indexing: of each finished thousand of shards which names are in which, and the fingerprints of pictures."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 from t2i_shards.extractors.base import Resources
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
+from t2i_shards.pipeline.dataset.fingerprints import list_prints, read_prints, write_prints
 from t2i_shards.pipeline.dataset.name_index import Piece, index_names, list_indices, list_pieces, read_names
 from t2i_shards.pipeline.dataset.roll_up import LEAST, read_receipts
 from t2i_shards.pipeline.errors import DamagedShard
@@ -19,7 +23,10 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class IndexNames:
-    """Stage: number n of `pieces` -> its index. None is made where a plan, or what became of it, is damaged."""
+    """Stage: number n of `pieces` -> its index and its fingerprints.
+
+    None is made where a plan, or what became of it, is damaged.
+    """
 
     dataset: Dataset
     pieces: Sequence[Piece]
@@ -33,32 +40,43 @@ class IndexNames:
         try:
             images = read_receipts(self.dataset.store, IMAGES, piece.shards, self.dataset.roll_ups(IMAGES))
             index_names(self.dataset, piece, images)
+            write_prints(self.dataset, piece)
         except DamagedShard as error:
             log.warning("no index is made of shards %s to %s: %s", piece.shards[0], piece.shards[-1], error)
         return StageResult()
 
 
 def plan_index(dataset: Dataset, images: ReceiptTable) -> IndexNames:
-    """The stage for the pieces that have no index yet. Indices of earlier states are removed.
+    """The stage for the pieces that lack their index or fingerprints. Those of earlier states are removed.
 
     images: the receipts that are there.
     """
     if len(dataset.shards) < LEAST:
         return IndexNames(dataset, [])
-    pieces, indices = list(list_pieces(dataset, images)), list_indices(dataset.store)
+    pieces, indices, prints = (
+        list(list_pieces(dataset, images)),
+        list_indices(dataset.store),
+        list_prints(dataset.store),
+    )
     known = {piece.shards for piece in pieces}
-    stale = [index for piece, index in indices.items() if piece not in pieces and piece.shards in known]
-    dataset.store.discard_all([path for index in stale for path in index.paths.values()])
-    return IndexNames(dataset, [piece for piece in pieces if piece not in indices or not indices[piece].whole])
+    stale = [piece for piece in {**indices, **prints} if piece not in pieces and piece.shards in known]
+    old = [path for piece in stale if piece in indices for path in indices[piece].paths.values()]
+    dataset.store.discard_all([*old, *(prints[piece] for piece in stale if piece in prints)])
+    whole = {piece for piece, index in indices.items() if index.whole and piece in prints}
+    return IndexNames(dataset, [piece for piece in pieces if piece not in whole])
 
 
 def verify_index(dataset: Dataset) -> list[str]:
-    """A line for each file of the index that is damaged."""
+    """A line for each file of the index, and of fingerprints, that is damaged."""
+    store = dataset.store
+    reads: list[Callable[[], Any]] = [
+        partial(read_names, store, path) for index in list_indices(store).values() for path in index.paths.values()
+    ]
+    reads += [partial(deque, read_prints(store, piece), 0) for piece in list_prints(store)]
     lines = []
-    for index in list_indices(dataset.store).values():
-        for path in index.paths.values():
-            try:
-                read_names(dataset.store, path)
-            except DamagedShard as error:
-                lines.append(f"{error}; delete it, and run ingest again")
+    for read in reads:
+        try:
+            read()
+        except DamagedShard as error:
+            lines.append(f"{error}; delete it, and run ingest again")
     return lines

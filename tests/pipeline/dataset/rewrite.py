@@ -15,8 +15,13 @@ from t2i_shards.pipeline.shards.commit import load_receipt, receipt_path
 from t2i_shards.pipeline.shards.table import encode_table, read_table
 
 
-def rewrite_rows(dataset: Dataset, shard: int, change: Callable[[list[dict[str, Any]]], Any]) -> None:
-    """Let `change` edit the rows of a shard; a later column that none of them has any more is dropped."""
+def rewrite_rows(
+    dataset: Dataset, shard: int, change: Callable[[list[dict[str, Any]]], Any], **changes: Any
+) -> None:
+    """Let `change` edit the rows of a shard; a later column that none of them has any more is dropped.
+
+    changes: of its receipt.
+    """
     receipt = load_receipt(dataset.store, IMAGES, shard)
     assert receipt is not None
     rows = read_table(dataset.store, rows_path(shard), ROWS).to_pylist()
@@ -25,7 +30,7 @@ def rewrite_rows(dataset: Dataset, shard: int, change: Callable[[list[dict[str, 
     table = encode_table(pa.Table.from_pylist(rows, pa.schema(kept)))
     for path, data in (
         (rows_path(shard), table),
-        (receipt_path(IMAGES, shard), replace(receipt, rows=digest_rows(table)).encode()),
+        (receipt_path(IMAGES, shard), replace(receipt, rows=digest_rows(table), **changes).encode()),
     ):
         file = Path(dataset.store.root, path)
         file.unlink()

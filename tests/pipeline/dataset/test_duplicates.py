@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
+from shutil import rmtree
 
 import numpy as np
 import pytest
@@ -25,6 +29,7 @@ from t2i_shards.pipeline.shards.folder_store import FolderStore
 from t2i_shards.pipeline.shards.table import encode_table
 from t2i_shards.pipeline.sources.folder import FolderSource
 from t2i_shards.pipeline.stream import open_stream
+from tests.conftest import HERE
 from tests.faults.toys import make_images
 
 
@@ -129,3 +134,25 @@ def test_a_table_of_an_earlier_version_was_made_with_4(folder: Path, tmp_path: P
         path.write_bytes(encode_table(table.replace_schema_metadata(metadata)))
         with pytest.raises((RequestError, DamagedShard), match=said):
             mark_duplicates(dataset, 3)
+
+
+@pytest.mark.soak
+def test_ten_million_rows_take_the_memory_of_two_million(tmp_path: Path) -> None:
+    """To plan, to index, and to mark their duplicates, of which each mark may take 100 bytes."""
+
+    def measure(rows: int) -> dict[str, float]:
+        folder = tmp_path / f"{rows}"
+        folder.mkdir()
+        command = [sys.executable, "-m", "tests.bench.plan_memory", str(folder), str(rows)]
+        told: dict[str, float] = json.loads(
+            subprocess.run(command, check=True, capture_output=True, cwd=HERE).stdout
+        )
+        rmtree(folder)
+        assert told["marks"] == (rows // 1000 - 1) * 40
+        return told
+
+    few, many = measure(2_000_000), measure(10_000_000)
+    for what in ("plan", "index"):
+        assert many[f"{what}_megabytes"] < 1.1 * few[f"{what}_megabytes"], (few, many)
+    marks = (many["marks"] - few["marks"]) * 100 / 1e6
+    assert many["mark_megabytes"] < 1.1 * few["mark_megabytes"] + marks, (few, many)
