@@ -19,14 +19,13 @@ VERBOSE, QUIET, LOG = ("-v", "--verbose"), ("-q", "--quiet"), "--log"
 
 _shown = PlainHandler()
 _shown.setLevel(logging.INFO)
-terminal = logging.getLogger(f"{PACKAGE}.terminal")
+# Not by getLogger: these lines are for no other handler than those that are added here.
+terminal = logging.Logger(f"{PACKAGE}.terminal", logging.DEBUG)
 """Lines for standard error, as far as they are asked for, and for the file of --log."""
 terminal.addHandler(_shown)
-kept = logging.getLogger(f"{PACKAGE}.kept")
+kept = logging.Logger(f"{PACKAGE}.kept", logging.DEBUG)
 """Lines for the file of --log alone."""
-for _logger in (terminal, kept):
-    _logger.propagate = False
-    _logger.setLevel(logging.DEBUG)
+kept.addHandler(logging.NullHandler())
 
 
 @dataclass(frozen=True)
