@@ -23,6 +23,9 @@ Family = Literal["sd", "sdxl"]
 
 Precision = Literal["fp32", "bf16", "fp16"]
 
+SamplerName = Literal["ddim", "dpm++", "euler"]
+"""How predictions turn noise into a picture: DDIM, DPM-Solver++ (second order, multistep), Euler."""
+
 
 def check_condition(name: str) -> None:
     """RequestError unless an adapter can be trained to follow it."""

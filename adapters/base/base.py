@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import torch
 
 from t2i_shards.adapters.base.control import Control
-from t2i_shards.adapters.options import Family
+from t2i_shards.adapters.options import Family, SamplerName
 
 Features = Sequence[torch.Tensor] | Control
 """What guides a denoiser: an adapter's features, or a ControlNet with what it sees."""
@@ -140,7 +140,8 @@ class Base(Protocol):
         features: an adapter's are added on the way down; None for none. pixels: (height, width) of the picture.
         """
 
-    def make_sampler(self, steps: int) -> Sampler: ...
+    def make_sampler(self, steps: int, name: SamplerName = "ddim") -> Sampler:
+        """A new sampler for one batch; a family with one of its own ignores the name."""
 
     def describe_sampler(self) -> dict[str, Any]:
         """What decides a picture besides base and steps, for its record, where the base's files say otherwise.

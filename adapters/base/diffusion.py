@@ -1,4 +1,6 @@
-"""Gaussian diffusion over a schedule of betas (DDPM, arXiv 2006.11239), sampled by DDIM (arXiv 2010.02502).
+"""Gaussian diffusion over a schedule of betas (DDPM, arXiv 2006.11239), and its samplers.
+
+DDIM (arXiv 2010.02502), DPM-Solver++ (arXiv 2211.01095), and Euler's method as in arXiv 2206.00364.
 
 Denoisers predict either the noise (epsilon), as Stable Diffusion 1.x and SDXL do, or the velocity (v_prediction,
 arXiv 2202.00512, appendix D), as Stable Diffusion 2.x does at 768 pixels.
@@ -12,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from t2i_shards.adapters.base.base import Sampler
+from t2i_shards.adapters.options import SamplerName
 
 if TYPE_CHECKING:
-    from diffusers import DDIMScheduler, DDPMScheduler
+    from diffusers import DDPMScheduler
 
 PREDICTIONS = ("epsilon", "v_prediction")
 DDIM: dict[str, Any] = {
@@ -26,7 +29,27 @@ DDIM: dict[str, Any] = {
 }
 """As the files of Stable Diffusion set it. A base's own file may leave these out, or be for another sampler; what
 diffusers then takes suits models of pixels, and clips latents as if they ended at 1."""
-
+SIGMAS: dict[str, Any] = {
+    "use_karras_sigmas": False,
+    "use_exponential_sigmas": False,
+    "use_beta_sigmas": False,
+    "final_sigmas_type": "zero",
+}
+"""What the others could be told by a base's own file as well."""
+OWN: dict[SamplerName, dict[str, Any]] = {
+    "dpm++": {
+        "algorithm_type": "dpmsolver++",
+        "solver_order": 2,
+        "solver_type": "midpoint",
+        "lower_order_final": True,
+        "euler_at_final": False,
+        "use_lu_lambdas": False,
+        "use_flow_sigmas": False,
+        "thresholding": False,
+        "variance_type": None,
+    },
+    "euler": {"interpolation_type": "linear", "timestep_type": "discrete", "sigma_min": None, "sigma_max": None},
+}
 
 GAMMA = 5.0
 """Of min-SNR weighting (Hang et al., arXiv 2303.09556): timesteps with little noise count less."""
@@ -76,13 +99,20 @@ class Diffusion:
         velocity: torch.Tensor = self.scheduler.get_velocity(latents, noise, timesteps)
         return velocity
 
-    def make_sampler(self, steps: int) -> Sampler:
-        """Deterministic DDIM."""
-        from diffusers import DDIMScheduler
+    def make_sampler(self, steps: int, name: SamplerName = "ddim") -> Sampler:
+        """Deterministic: none of them draws noise."""
+        from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, EulerDiscreteScheduler
 
-        scheduler: DDIMScheduler = DDIMScheduler.from_config(self.scheduler.config, **self._settings)
+        kinds: dict[SamplerName, Any] = {
+            "ddim": DDIMScheduler,
+            "dpm++": DPMSolverMultistepScheduler,
+            "euler": EulerDiscreteScheduler,
+        }
+        spacing = {key: self._settings[key] for key in ("timestep_spacing", "steps_offset")}
+        settings = self._settings if name == "ddim" else {**spacing, **SIGMAS, **OWN[name]}
+        scheduler = kinds[name].from_config(self.scheduler.config, **settings)
         scheduler.set_timesteps(steps)
-        return Ddim(scheduler)
+        return Euler(scheduler) if name == "euler" else OfDiffusers(scheduler)
 
     def describe_sampler(self) -> dict[str, Any]:
         """DDIM's settings where the base's file has others or none."""
@@ -98,12 +128,32 @@ class Diffusion:
         return {**DDIM, "timestep_spacing": "trailing"} if self.scheduler.config.rescale_betas_zero_snr else DDIM
 
 
-class Ddim:
+class OfDiffusers:
     """A `Sampler`. scheduler: with its timesteps set."""
 
-    def __init__(self, scheduler: DDIMScheduler) -> None:
+    def __init__(self, scheduler: Any) -> None:
         self._scheduler, self.timesteps = scheduler, scheduler.timesteps
 
     def step(self, predicted: torch.Tensor, timestep: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
         stepped: torch.Tensor = self._scheduler.step(predicted, timestep, latents).prev_sample
+        return stepped
+
+
+class Euler:
+    """A `Sampler` whose latents have the variance that those of `add_noise` have, as the denoiser is given them.
+
+    Within a step diffusers' scheduler works on latents that are larger by sqrt(1 + sigma^2).
+    """
+
+    def __init__(self, scheduler: Any) -> None:
+        self._scheduler, self._taken = scheduler, 0
+        self.timesteps = scheduler.timesteps.long()
+        self._larger = (1 + scheduler.sigmas.double() ** 2).sqrt().tolist()
+
+    def step(self, predicted: torch.Tensor, timestep: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
+        before, after = self._larger[self._taken : self._taken + 2]
+        own, larger = self._scheduler.timesteps[self._taken], latents * before
+        self._scheduler.scale_model_input(larger, own)  # which it wants to have been asked for
+        stepped: torch.Tensor = self._scheduler.step(predicted, own, larger).prev_sample / after
+        self._taken += 1
         return stepped

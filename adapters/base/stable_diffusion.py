@@ -15,7 +15,7 @@ import torch
 from t2i_shards.adapters.base.base import Features, PromptEmbeds, Sampler, concat_embeds
 from t2i_shards.adapters.base.control import Control
 from t2i_shards.adapters.base.diffusion import Diffusion
-from t2i_shards.adapters.options import Family
+from t2i_shards.adapters.options import Family, SamplerName
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
@@ -188,8 +188,8 @@ class StableDiffusion:
         ).sample
         return predicted.float()
 
-    def make_sampler(self, steps: int) -> Sampler:
-        return self.diffusion.make_sampler(steps)
+    def make_sampler(self, steps: int, name: SamplerName = "ddim") -> Sampler:
+        return self.diffusion.make_sampler(steps, name)
 
     def describe_sampler(self) -> dict[str, Any]:
         return self.diffusion.describe_sampler()

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from t2i_shards.adapters.options import Precision
+from t2i_shards.adapters.options import Precision, SamplerName
 from t2i_shards.extractors.maps.crop import SIZE_MULTIPLE
 from t2i_shards.extractors.registry import conditions, format_of
 from t2i_shards.pipeline.errors import RequestError
@@ -30,7 +30,7 @@ PARTS = {
 
 @dataclass(frozen=True)
 class Sampling:
-    """DDIM with classifier-free guidance."""
+    """How noise becomes a picture, with classifier-free guidance."""
 
     steps: int = 50
     """Denoising steps."""
@@ -40,6 +40,8 @@ class Sampling:
     """What the adapters' features are multiplied with; 0 is the base alone."""
     active_steps: Annotated[str, tyro.conf.arg(name="acts")] = "all"
     """When the adapters act: all, beginning, middle, late (a third of the steps each), or shares such as 0-0.5."""
+    sampler: SamplerName = "ddim"
+    """DDIM as in the paper, DPM-Solver++, which needs 20 to 25 steps, or Euler."""
 
     def __post_init__(self) -> None:
         if self.steps < 1:
@@ -52,7 +54,10 @@ class Sampling:
 
     def record(self) -> dict[str, Any]:
         """By the names that records of pictures have always had, JSON-able."""
-        return {"steps": self.steps, "guidance": self.guidance, "scale": self.scale, "acts": self.active_steps}
+        # Pictures from before there was a choice were made by DDIM.
+        sampler = {} if self.sampler == "ddim" else {"sampler": self.sampler}
+        told = {"steps": self.steps, "guidance": self.guidance, "scale": self.scale, "acts": self.active_steps}
+        return {**told, **sampler}
 
     def is_active(self, step: int) -> bool:
         """Whether the adapters act at this step, 0 being the first and noisiest."""
@@ -89,10 +94,12 @@ class GenerateConfig:
 
     base: str
     """A folder in diffusers' layout, a hub id, mini, tiny or tiny-xl: of the family of the adapters."""
-    prompt: str
-    """What the pictures should show."""
     out: Path
     """Folder for the pictures; what is there already is not made again."""
+    prompt: str | None = None
+    """What the pictures should show."""
+    prompts: Path | None = None
+    """A text file with a prompt in each line, in place of --prompt: --n pictures of each."""
     adapter: tuple[str, ...] = ()
     """CONDITION=PATH or CONDITION=PATH:WEIGHT, such as sketch=RUN/adapter depth=other.safetensors:0.5."""
     condition: tuple[str, ...] = ()
@@ -138,6 +145,8 @@ class GenerateConfig:
                 raise RequestError(f"--{name} must be at least 1, not {getattr(self, name)}")
         if self.size <= 0 or self.size % SIZE_MULTIPLE:
             raise RequestError(f"--size must be a positive multiple of {SIZE_MULTIPLE}, not {self.size}")
+        if (self.prompt is None) == (self.prompts is None):
+            raise RequestError("generate needs --prompt or --prompts, and not both: what the pictures should show")
         if (self.inpaint is None) != (self.mask is None):
             raise RequestError("--inpaint and --mask go together: the picture, and which part of it to repaint")
         wanted, given = [spec.condition for spec in self.adapters], self.maps
@@ -152,6 +161,18 @@ class GenerateConfig:
         for name in wanted:
             if name not in given and self.from_picture is None:
                 raise RequestError(f"--adapter {name}=… needs --condition {name}=FILE, or --from-picture")
+
+    def read_prompts(self) -> list[str]:
+        """All of them, each once. Raises RequestError for a file that has none."""
+        if self.prompts is None:
+            return [self.prompt or ""]
+        try:
+            lines = [line.strip() for line in self.prompts.read_text("utf-8").splitlines()]
+        except (OSError, UnicodeDecodeError) as error:
+            raise RequestError(f"--prompts must be a text file in UTF-8, {self.prompts}: {error}") from None
+        if not any(lines):
+            raise RequestError(f"--prompts must have a prompt in each line, and {self.prompts} has none")
+        return list(dict.fromkeys(filter(None, lines)))
 
     @property
     def adapters(self) -> list[AdapterSpec]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class GeneratedImages:
-    """pictures: the files, one per seed. new: how many of them were made by this call."""
+    """pictures: the files, one per prompt and seed. new: how many of them were made by this call."""
 
     pictures: list[Path]
     new: int
@@ -46,6 +46,7 @@ def generate_images(config: GenerateConfig, progress: Callable[[int, int], Any] 
 
     progress: called with how many of them are made, and how many there are.
     """
+    prompts = config.read_prompts()
     device = choose_device(config.device)
     inputs = read_inputs(config, device)
     adapter_inputs = [_read_adapter_input(spec, inputs).to(device) for spec in config.adapters]
@@ -53,35 +54,48 @@ def generate_images(config: GenerateConfig, progress: Callable[[int, int], Any] 
     inpainting: Inpainting | None = None
     if inputs.picture is not None and inputs.mask is not None:
         inpainting = prepare_inpainting(base, inputs.picture, inputs.mask, config.blending)
-    unread = {name: base.find_unread(text) for name, text in _texts(config).items()}
-    for name, text in unread.items():
-        if text:
-            log.warning("--%s is longer than what the text encoder reads, and its end is left out: %s", name, text)
-    image_folder = ImageFolder(config.out, _describe(config, base, adapter_inputs, inputs))
-    wanted = range(config.seed, config.seed + config.n)
-    missing = [seed for seed in wanted if not image_folder.has(_name(seed))]
-    for first in range(0, len(missing), config.batch):
-        seeds = missing[first : first + config.batch]
-        pictures = generate(
-            base,
-            adapter_inputs,
-            [config.prompt] * len(seeds),
-            seeds,
-            inputs.pixels,
-            config.sampling,
-            negative=config.negative,
-            inpainting=inpainting,
-            batch=config.batch,
-        )
-        for seed, picture in zip(seeds, pictures, strict=True):
-            more = {"device": str(base.device), "asked": _asked(config), "not_read": unread}
-            image_folder.describe(_name(seed), seed=seed, **more)
-            image_folder.write(_name(seed), picture)
-        if progress:
-            progress(first + len(seeds), len(missing))
+    described = _describe(config, base, adapter_inputs, inputs)
+    wanted = [(prompt, seed) for prompt in prompts for seed in range(config.seed, config.seed + config.n)]
+    folders = {prompt: ImageFolder(config.out, {"prompt": prompt, **described}) for prompt in prompts}
+    missing = [(prompt, seed) for prompt, seed in wanted if not folders[prompt].has(_name(seed))]
+    unread = _find_unread(base, config.negative, prompts)
+    made = 0
+    for prompt in prompts:
+        seeds = [seed for of, seed in missing if of == prompt]
+        for first in range(0, len(seeds), config.batch):
+            some = seeds[first : first + config.batch]
+            pictures = generate(
+                base,
+                adapter_inputs,
+                [prompt] * len(some),
+                some,
+                inputs.pixels,
+                config.sampling,
+                negative=config.negative,
+                inpainting=inpainting,
+                batch=config.batch,
+            )
+            for seed, picture in zip(some, pictures, strict=True):
+                left_out = {"prompt": unread[prompt], "negative": unread[config.negative]}
+                more = {"device": str(base.device), "asked": _asked(config), "not_read": left_out}
+                folders[prompt].describe(_name(seed), seed=seed, sampler=config.sampling.sampler, **more)
+                folders[prompt].write(_name(seed), picture)
+            made += len(some)
+            if progress:
+                progress(made, len(missing))
     for condition, control_image in inputs.control_images.items():
-        image_folder.write(condition, control_image.repeat(3 // control_image.shape[2], axis=2))
-    return GeneratedImages([image_folder.path(_name(seed)) for seed in wanted], len(missing))
+        folders[prompts[0]].write(condition, control_image.repeat(3 // control_image.shape[2], axis=2))
+    return GeneratedImages([folders[prompt].path(_name(seed)) for prompt, seed in wanted], len(missing))
+
+
+def _find_unread(base: Base, negative: str, prompts: Sequence[str]) -> dict[str, str]:
+    """text -> its end that the text encoder does not read, which is said."""
+    unread = {text: base.find_unread(text) for text in (negative, *prompts)}
+    for text, end in unread.items():
+        if end:
+            name = "prompt" if text in prompts else "negative"
+            log.warning("--%s is longer than what the text encoder reads, and its end is left out: %s", name, end)
+    return unread
 
 
 @dataclass(frozen=True)
@@ -133,9 +147,9 @@ def _read_adapter_input(spec: AdapterSpec, inputs: GenerateInputs) -> AdapterInp
 def _describe(
     config: GenerateConfig, base: Base, adapter_inputs: list[AdapterInput], inputs: GenerateInputs
 ) -> dict[str, Any]:
-    """All that decides a picture but its seed, and on which kind of machine it is made: digests, no paths."""
+    """All that decides a picture but its prompt and seed, and the kind of machine: digests, no paths."""
     return {
-        **_texts(config),
+        "negative": config.negative,
         "base": digest_base(base),
         "adapters": [
             {
@@ -159,10 +173,6 @@ def _describe(
     }
 
 
-def _texts(config: GenerateConfig) -> dict[str, str]:
-    return {"prompt": config.prompt, "negative": config.negative}
-
-
 def _asked(config: GenerateConfig) -> dict[str, Any]:
     """The command's own words for what the digests identify."""
     paths = {"from_picture": config.from_picture, "inpaint": config.inpaint, "mask": config.mask}
@@ -172,6 +182,7 @@ def _asked(config: GenerateConfig) -> dict[str, Any]:
         "condition": list(config.condition),
         "invert": list(config.invert),
         "variant": config.variant,
+        **({"prompts": str(config.prompts)} if config.prompts else {}),
         **{name: None if path is None else str(path) for name, path in paths.items()},
     }
 

@@ -125,7 +125,7 @@ def _denoise(
     pixels: tuple[int, int],
 ) -> torch.Tensor:
     """float32 (N, channels, h, w): scaled latents without noise."""
-    sampler, latents = base.make_sampler(sampling.steps), next(noises)
+    sampler, latents = base.make_sampler(sampling.steps, sampling.sampler), next(noises)
     prompt_embeds, guided = base.embed(captions), sampling.guidance > 1
     if guided:
         prompt_embeds = concat_embeds(

@@ -73,8 +73,8 @@ def test_the_spelling() -> None:
     assert (config.negative, config.n, config.seed, config.size, config.batch) == ("ugly", 4, 3, 256, 2)
     default = parse("generate --base B --prompt disc --out O".split())
     assert isinstance(default, GenerateCommand)
-    assert default.config == GenerateConfig("B", "disc", Path("O"))
-    assert default.config.sampling == Sampling(50, 7.5, 1.0, "all")
+    assert default.config == GenerateConfig("B", Path("O"), "disc")
+    assert default.config.sampling == Sampling(50, 7.5, 1.0, "all", "ddim")
 
 
 def test_each_picture_has_a_record_of_all_that_decided_it(
@@ -211,3 +211,55 @@ def test_a_wrong_request_is_one_line_and_2(
     assert said in refusal
     assert "Traceback" not in error
     assert not (tmp_path / "out").exists()
+
+
+def test_each_line_of_a_file_of_prompts_is_a_request_of_its_own(
+    here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, line = tmp_path / "prompts.txt", "--adapter sketch=F/sketch --condition sketch=F/map.png --n 2"
+    file.write_text("disc\n\n  a red cube \ndisc\n")
+    alone = generate(here, tmp_path / "alone", line, capsys)
+    words = FAST.replace("--prompt disc", f"--prompts {file}")
+    asked = f"generate --out {tmp_path}/both {words} {line}".replace("F/", f"{here}/").split()
+    assert run(asked) == 0
+    both = [Path(path) for path in json.loads(capsys.readouterr().out)["pictures"]]
+    assert len(set(both)) == 4
+    prompts = [json.loads(path.with_suffix(".json").read_text())["prompt"] for path in both]
+    assert prompts == ["disc", "disc", "a red cube", "a red cube"]
+    # The same pictures, by the same names, as each line alone gives.
+    assert {path.name for path in both[:2]} < {path.name for path in (tmp_path / "alone").iterdir()}
+    assert all(np.array_equal(png.decode_rgb(p.read_bytes()), one) for p, one in zip(both, alone, strict=False))
+    assert run(asked) == 0
+    assert json.loads(capsys.readouterr().out)["new"] == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("", "generate needs --prompt or --prompts, and not both"),
+        ("--prompt x --prompts f", "generate needs --prompt or --prompts, and not both"),
+        ("--prompts nowhere.txt", "--prompts must be a text file in UTF-8, nowhere.txt: "),
+        ("--prompts empty.txt", "--prompts must have a prompt in each line, and empty.txt has none"),
+    ],
+)
+def test_prompts_that_are_none_are_refused(
+    words: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("empty.txt").write_text("\n \n")
+    assert run(f"generate --base tiny --out o {words}".split()) == 2
+    err = capsys.readouterr().err
+    assert err.startswith(f"t2i-shards: {said}")
+    assert err.count("\n") == 1
+
+
+def test_the_record_names_the_sampler(here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pictures = [
+        generate(here, tmp_path / name, f"--sampler {name}", capsys)[0] for name in ("ddim", "dpm++", "euler")
+    ]
+    assert not np.array_equal(pictures[0], pictures[1])
+    names = [json.loads(path.read_text())["sampler"] for path in sorted(tmp_path.glob("*/*.json"))]
+    assert names == ["ddim", "dpm++", "euler"]
+    default = generate(here, tmp_path / "ddim", "", capsys)
+    assert np.array_equal(default[0], pictures[0])
+    assert len(list((tmp_path / "ddim").glob("*.json"))) == 1, "found by the name it always had"

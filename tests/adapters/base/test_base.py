@@ -55,7 +55,7 @@ class Flow:
     def target(self, latents: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
         return noise - latents
 
-    def make_sampler(self, steps: int) -> Sampler:
+    def make_sampler(self, steps: int, name: str = "") -> Sampler:
         return Straight(steps)
 
     def describe_sampler(self) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from diffusers import DDPMScheduler
 
 from t2i_shards.adapters.base import StableDiffusion
 from t2i_shards.adapters.base.diffusion import Diffusion
+from t2i_shards.adapters.options import SamplerName
 
 ZERO_SNR = {"prediction_type": "v_prediction", "rescale_betas_zero_snr": True}
 
@@ -69,14 +70,15 @@ def test_loss_weights_are_finite_at_pure_noise(tiny: StableDiffusion) -> None:
 
 
 @pytest.mark.parametrize("change", [{}, {"prediction_type": "v_prediction"}, ZERO_SNR])
+@pytest.mark.parametrize("name", ["ddim", "dpm++", "euler"])
 @pytest.mark.parametrize("steps", [1, 8, 50])
 def test_a_denoiser_that_is_always_right_leads_to_the_latents(
-    tiny: StableDiffusion, change: dict[str, Any], steps: int
+    tiny: StableDiffusion, change: dict[str, Any], steps: int, name: SamplerName
 ) -> None:
     """Each step of the sampler undoes as much noise as `add_noise` adds between its timesteps."""
     diffusion = make_diffusion(tiny, change)
     latents, noise = draw(0), draw(1)
-    sampler = diffusion.make_sampler(steps)
+    sampler = diffusion.make_sampler(steps, name)
     assert len(sampler.timesteps) == steps
     current = diffusion.add_noise(latents, noise, sampler.timesteps[0])
     for timestep in sampler.timesteps:
@@ -94,6 +96,21 @@ def test_sampling_begins_where_stable_diffusion_does_and_with_zero_snr_at_pure_n
     assert first == 999
     noise = draw(1)
     torch.testing.assert_close(zero.add_noise(draw(0), noise, first), noise, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["dpm++", "euler"])
+def test_a_sampler_is_the_same_whatever_the_base_says_of_it(tiny: StableDiffusion, name: SamplerName) -> None:
+    """A base's own file may be of another sampler."""
+    odd = {"use_karras_sigmas": True, "algorithm_type": "sde-dpmsolver++", "timestep_spacing": "linspace"}
+    paths = []
+    for change in ({**odd, "steps_offset": 0, "solver_order": 3}, {}):
+        diffusion = make_diffusion(tiny, change)
+        sampler, current = diffusion.make_sampler(6, name), draw(1)
+        for timestep in sampler.timesteps:
+            current = sampler.step(current.sin(), timestep, current)
+        paths.append((sampler.timesteps.tolist(), current))
+    assert paths[0][0] == paths[1][0]
+    assert torch.equal(paths[0][1], paths[1][1])
 
 
 def test_what_a_record_of_a_picture_says_about_the_sampler(tiny: StableDiffusion) -> None:

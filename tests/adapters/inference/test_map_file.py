@@ -108,4 +108,4 @@ def test_an_inverted_map_is_the_map(tmp_path: Path, caplog: pytest.LogCaptureFix
 
 def test_only_a_given_map_can_be_inverted(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="--invert depth needs a --condition depth=FILE"):
-        GenerateConfig("tiny", "p", tmp_path, ("sketch=a",), ("sketch=m.png",), invert=("depth",))
+        GenerateConfig("tiny", tmp_path, "p", None, ("sketch=a",), ("sketch=m.png",), invert=("depth",))

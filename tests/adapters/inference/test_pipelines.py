@@ -7,10 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from diffusers import (
     DDIMScheduler,
+    DPMSolverMultistepScheduler,
+    EulerDiscreteScheduler,
     StableDiffusionAdapterPipeline,
     StableDiffusionPipeline,
     StableDiffusionXLAdapterPipeline,
@@ -19,10 +22,12 @@ from diffusers import (
 )
 
 from t2i_shards.adapters.base import StableDiffusion, concat_embeds
+from t2i_shards.adapters.inference.config import Sampling
+from t2i_shards.adapters.inference.sampler import generate
 from t2i_shards.adapters.model.adapter import Adapter, make_adapter
 from t2i_shards.adapters.model.config import adapter_config_for
 from t2i_shards.adapters.model.diffusers_io import save_adapter
-from t2i_shards.adapters.options import AdapterName
+from t2i_shards.adapters.options import AdapterName, SamplerName
 
 CAPTION = "a red cube"
 SIZE = (128, 192)  # height, width
@@ -139,3 +144,25 @@ def test_captions_are_embedded_as_in_the_pipelines(bases: dict[str, StableDiffus
         assert empty.pooled is not None
         assert torch.equal(prompt_embeds.pooled, pooled[0])
         assert torch.equal(empty.pooled, pooled[1])
+
+
+@pytest.mark.parametrize("name", ["ddim", "dpm++", "euler"])
+@pytest.mark.parametrize("family", ["sd", "sdxl"])
+def test_each_sampler_paints_what_diffusers_paints_with_it(
+    bases: dict[str, StableDiffusion], family: str, name: SamplerName
+) -> None:
+    base = bases[family]
+    kinds = {"sd": StableDiffusionPipeline, "sdxl": StableDiffusionXLPipeline}
+    schedulers: dict[SamplerName, Any] = {
+        "ddim": DDIMScheduler,
+        "dpm++": DPMSolverMultistepScheduler,
+        "euler": EulerDiscreteScheduler,
+    }
+    pipeline = _pipeline(kinds[family], base)
+    settings = {"timestep_spacing": "leading", "steps_offset": 1, "set_alpha_to_one": False}
+    pipeline.scheduler = schedulers[name].from_config(base.scheduler.config, **settings)
+    seed = torch.Generator().manual_seed(5)
+    asked = {"num_inference_steps": 5, "height": SIZE[0], "width": SIZE[1], "output_type": "np"}
+    theirs = pipeline(CAPTION, generator=seed, guidance_scale=5.0, **asked).images[0] * 255
+    ours = generate(base, [], [CAPTION], [5], SIZE, Sampling(steps=5, guidance=5, sampler=name))[0]
+    assert np.abs(ours - theirs).max() < 1.01
