@@ -61,7 +61,7 @@ class ExtractCommand:
         if left and self.device == "auto" and (device := choose_device("auto", self.engine)) != "cpu":
             stage = self._plan(dataset, device)
         with show_progress("extract", len(left), len(dataset.shards), with_drops=True) as progress:
-            result = run(stage, left, self.engine.engine, self.engine.workers, progress)
+            result = run(stage, left, self.engine.engine, self.engine.workers, progress, keep=False)
         roll_up(dataset, (IMAGES, *(made.column for made in stage.conditions)), result, self.engine)
         return summarise("extract", result, len(dataset.shards))
 

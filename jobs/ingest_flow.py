@@ -144,7 +144,7 @@ def _fill(
 ) -> _Filled:
     dataset, truths, left = _plan(source, geometry, options, recipes, engine)
     with show_progress("ingest", len(left), len(dataset.shards), with_drops=True) as progress:
-        result = run(Ingest(dataset, source, truths), left, engine.engine, engine.workers, progress)
+        result = run(Ingest(dataset, source, truths), left, engine.engine, engine.workers, progress, keep=False)
     sweep_drafts(dataset.store, dataset.done(IMAGES))
     roll_up(dataset, (IMAGES, *truths), result, engine)
     summary, damaged = summarise("ingest", result, len(dataset.shards)), list[str]()

@@ -38,7 +38,7 @@ class RehydrateCommand:
         stage = plan_rehydrate(open_store(self.published), to, self.downloads)
         left = find_left(stage)
         with show_progress("rehydrate", len(left), len(stage.lines)) as progress:
-            result = run(stage, left, self.engine.engine, self.engine.workers, progress)
+            result = run(stage, left, self.engine.engine, self.engine.workers, progress, keep=False)
         if result.problems:
             line = f"rehydrate: {len(result.made)} of {len(left)} shards made; run again to continue"
             return Summary(line, {"command": "rehydrate"}, tuple(result.problems))

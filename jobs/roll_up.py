@@ -22,7 +22,7 @@ def roll_up(dataset: Dataset, columns: Sequence[str], result: RunResult, engine:
     """Make the roll-ups that these columns lack. What prevents one is logged: the receipts suffice without it."""
 
     def plan() -> tuple[Stage, int]:
-        stage = plan_roll_up(dataset, columns, result.made)
+        stage = plan_roll_up(dataset, columns, dict.fromkeys(result.samples, result.made))
         return stage, len(stage.ranges)
 
     _make("roll-ups", plan, engine)
@@ -47,7 +47,7 @@ def _make(what: str, plan: Callable[[], tuple[Stage, int]], engine: EngineOption
                 stage(number)
             return
         with show_progress(what, count, count) as progress:
-            made = run(stage, range(count), engine.engine, engine.workers, progress)
+            made = run(stage, range(count), engine.engine, engine.workers, progress, keep=False)
         for why in made.quarantined.values():
             log.warning("one of the %s could not be made: %s", what, why)
     except (RequestError, IncompleteError, OSError) as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -23,11 +23,15 @@ Progress = Callable[[int, StageResult | None], None]
 """Called with a shard and what was made of it, or None when it was set aside."""
 
 
+_WHOLE = StageResult()
+
+
 @dataclass
 class RunResult:
     """What a run came to. made: shard -> receipts and errors. quarantined: shard -> why, after 3 attempts.
 
-    deaths: shards over which a worker has died.
+    deaths: shards over which a worker has died. keep: without it the receipts are counted and not kept, so that a
+    shard takes about 100 bytes instead of some thousand.
     """
 
     made: dict[int, StageResult] = field(default_factory=dict)
@@ -36,24 +40,24 @@ class RunResult:
     deaths: set[int] = field(default_factory=set)
     setups: int = 0
     seconds: float = 0.0
+    keep: bool = True
+    samples: Counter[str] = field(default_factory=Counter, init=False)
+    """Samples per column."""
+    drops: dict[str, Counter[str]] = field(default_factory=dict, init=False)
+    """Drops per column and reason."""
 
-    @property
-    def samples(self) -> Mapping[str, int]:
-        """Samples per column."""
-        counts = Counter[str]()
-        for made in self.made.values():
-            for column, receipt in made.receipts.items():
-                counts[column] += receipt.samples
-        return counts
+    def __post_init__(self) -> None:
+        for shard, result in list(self.made.items()):
+            self.add(shard, result)
 
-    @property
-    def drops(self) -> Mapping[str, Mapping[str, int]]:
-        """Drops per column and reason."""
-        counts: dict[str, Counter[str]] = {}
-        for made in self.made.values():
-            for column, receipt in made.receipts.items():
-                counts.setdefault(column, Counter()).update(receipt.drops)
-        return counts
+    def add(self, shard: int, result: StageResult) -> None:
+        """Count a shard that was made."""
+        for column, receipt in result.receipts.items():
+            self.samples[column] += receipt.samples
+            self.drops.setdefault(column, Counter()).update(receipt.drops)
+        if not self.keep:
+            result = StageResult(errors=result.errors) if result.errors else _WHOLE
+        self.made[shard] = result
 
     @property
     def problems(self) -> list[str]:
@@ -92,8 +96,9 @@ def run(
     engine: Engine = "ray",
     workers: int | None = None,
     progress: Progress | None = None,
+    keep: bool = True,
 ) -> RunResult:
-    """Do the stage for every shard, each at most 3 times.
+    """Do the stage for every shard, each at most 3 times. keep: see RunResult.
 
     Raises RequestError when a worker finds the request wrong, and IncompleteError when the run cannot continue
     (a full disk, a broken stage): what is done stays done.
@@ -101,7 +106,7 @@ def run(
     waiting = deque(shards)
     if not waiting:
         return RunResult()
-    return drive(open_pool(stage, engine, workers, len(waiting)), waiting, progress)
+    return drive(open_pool(stage, engine, workers, len(waiting)), waiting, progress, keep=keep)
 
 
 def drive(
@@ -109,9 +114,10 @@ def drive(
     shards: Iterable[int],
     progress: Progress | None = None,
     clock: Callable[[], float] = time.monotonic,
+    keep: bool = True,
 ) -> RunResult:
-    """Do all shards on a pool, and close it. clock: seconds."""
-    waiting, result, running = deque(shards), RunResult(), Running(clock)
+    """Do all shards on a pool, and close it. clock: seconds. keep: see RunResult."""
+    waiting, result, running = deque(shards), RunResult(keep=keep), Running(clock)
     started = clock()
     try:
         while waiting or running:
@@ -127,7 +133,7 @@ def drive(
                 if event.result is None:
                     waiting.appendleft(event.shard)
                 elif isinstance(event.result, StageResult):
-                    result.made[event.shard] = event.result
+                    result.add(event.shard, event.result)
                     if progress:
                         progress(event.shard, event.result)
                 elif _failed(event.shard, event.result, result):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from t2i_shards.extractors.base import Resources
@@ -48,23 +48,23 @@ class RollUpReceipts:
         return StageResult()
 
 
-def plan_roll_up(dataset: Dataset, columns: Iterable[str], made: Mapping[int, StageResult]) -> RollUpReceipts:
-    """The stage for what has no roll-up yet. made: what this run made, which no roll-up may contradict."""
+def plan_roll_up(dataset: Dataset, columns: Iterable[str], made: Mapping[str, Container[int]]) -> RollUpReceipts:
+    """The stage for what has no roll-up yet. made: what this run made, by column; no roll-up may contradict it."""
     ranges: list[tuple[str, range]] = []
     for column in columns if len(dataset.shards) >= LEAST else ():
-        receipts = [of.receipts[column] for of in made.values() if column in of.receipts]
-        roll_ups = discard_stale(dataset, column, receipts)
+        roll_ups = discard_stale(dataset, column, made.get(column, ()))
         left = dataset.left([column], believe_roll_ups=True)
         ranges += ((column, of) for of in find_ranges(dataset.shards, left, roll_ups))
     return RollUpReceipts(dataset.store, ranges)
 
 
-def discard_stale(dataset: Dataset, column: str, made: Sequence[Receipt]) -> list[RollUp]:
-    """The roll-ups of the column, after those that contradict a receipt were named and removed."""
+def discard_stale(dataset: Dataset, column: str, made: Container[int]) -> list[RollUp]:
+    """The roll-ups of the column, after those that contradict a receipt of `made` were named and removed."""
     kept = []
     for one in dataset.roll_ups(column):
-        again = [receipt for receipt in made if receipt.shard in one.shards]
-        problem = _contradict(dataset.store, one, again) if again else None
+        again = [shard for shard in one.shards if shard in made]
+        receipts = read_receipts(dataset.store, column, again, damaged=[])  # verify names those
+        problem = _contradict(dataset.store, one, receipts.receipts()) if again else None
         if problem is None:
             kept.append(one)
         else:

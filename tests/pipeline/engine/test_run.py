@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import time
+import tracemalloc
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import redirect_stderr
@@ -23,6 +24,7 @@ from t2i_shards.pipeline.engine import RunResult, run
 from t2i_shards.pipeline.engine.pool import IN_FLIGHT, Event, Failure, Worker, classify
 from t2i_shards.pipeline.engine.run import ATTEMPTS, SETUPS
 from t2i_shards.pipeline.errors import BrokenStage, DamagedShard, IncompleteError, RequestError
+from t2i_shards.pipeline.shards.receipt import Receipt
 from t2i_shards.pipeline.stages.stage import StageResult
 
 
@@ -69,7 +71,7 @@ class FakePool:
 
     def __init__(self, answers: Mapping[int, list[StageResult | Failure | None]]) -> None:
         self.answers = answers
-        self.handed: list[int] = []
+        self.handed: list[int] | deque[int] = []
         self.careful: list[int] = []
         self.held: deque[int] = deque()
         self.closed = False
@@ -183,6 +185,46 @@ def test_a_stage_that_is_never_set_up_is_broken(drive: Drive) -> None:
 def test_a_setup_that_fails_here_and_there_is_tried_again(drive: Drive) -> None:
     result, _, _ = drive(20, {shard: [Failure("setup", "no memory")] for shard in range(1, 20)})
     assert sorted(result.made) == list(range(20))
+
+
+class Made(Answers):
+    """Receipts for any shard; the first has errors."""
+
+    def get(self, shard: int, default: Any = None) -> list[StageResult | Failure | None]:
+        digest = f"{shard:064x}"
+        drops = {"small": 2} if shard % 2 else {}
+        receipts = {
+            column: Receipt(
+                column, shard, 10, 10 - sum(drops.values()), 10**6, digest, digest, digest, drops=drops
+            )
+            for column in ("images", "color")
+        }
+        return [StageResult(receipts, ("bad sample",) if shard == 0 else ())]
+
+
+def test_receipts_are_counted_whether_they_are_kept_or_not() -> None:
+    pools = FakePool(Made()), FakePool(Made())
+    kept, counted = (
+        DRIVER.drive(pool, range(9), keep=keep) for pool, keep in zip(pools, (True, False), strict=True)
+    )
+    assert kept.samples == counted.samples == {"images": 82, "color": 82}
+    assert kept.drops == counted.drops == {"images": {"small": 8}, "color": {"small": 8}}
+    assert kept.problems == counted.problems == ["shard 000000: 1 samples failed, the first: bad sample"]
+    assert kept.made.keys() == counted.made.keys()
+    assert all(of.receipts for of in kept.made.values())
+    assert not any(of.receipts for of in counted.made.values())
+
+
+def test_the_driver_needs_less_than_200_bytes_for_a_shard() -> None:
+    shards, pool = 20_000, FakePool(Made())
+    pool.handed = deque(maxlen=1)
+    tracemalloc.start()
+    try:
+        DRIVER.drive(pool, range(shards), keep=False)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most / shards < 200
 
 
 def test_nothing_to_do_starts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

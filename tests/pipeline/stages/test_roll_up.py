@@ -35,7 +35,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def make_roll_ups(dataset: Dataset, made: dict[int, StageResult] | None = None) -> list[RollUp]:
-    stage = plan_roll_up(dataset, COLUMNS, made or {})
+    stage = plan_roll_up(dataset, COLUMNS, {"sketch": made or {}})
     for number in range(len(stage.ranges)):
         stage(number)
     return [one for column in COLUMNS for one in dataset.roll_ups(column)]
