@@ -1,8 +1,8 @@
-"""The shards that are in progress, and which of them a second worker should start as well.
+"""The shards that are in progress, and which of them another worker should start as well.
 
 A worker may be slow: a bad disk, a busy neighbour, a node that no longer answers. Once no shard is waiting, an
-idle worker starts a second copy of the shard that has been in progress longest, and the first copy to finish
-counts. That is safe because a shard is committed only once.
+idle worker starts a second copy of the shard that has been in progress longest, a third where that one is late as
+well, and the first copy to finish counts. That is safe because a shard is committed only once.
 """
 
 from __future__ import annotations
@@ -10,12 +10,11 @@ from __future__ import annotations
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 
-COPIES = 2
+COPIES = 3
 """How often a shard may be in progress at once."""
-SLOW = 1.5
-"""A shard is late when it has taken this many times the average of the others,"""
 LATE = 30.0
-"""and at least this many seconds."""
+"""A shard is late when its newest copy has taken longer than the others on the average, and this many seconds. The
+average includes the time for which most shards wait behind another one."""
 
 
 class Running:
@@ -24,8 +23,8 @@ class Running:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._begun: dict[int, float] = {}
-        self._single = OrderedDict[int, None]()
-        """Those in progress once, the longest first."""
+        self._newest = OrderedDict[int, float]()
+        """When the newest copy of a shard was begun, the longest ago first; without those that have all copies."""
         self._copies = Counter[int]()
         self._stale = Counter[int]()
         self._seconds, self._made = 0.0, 0
@@ -37,10 +36,9 @@ class Running:
         """A worker is given the shard, or a second copy of it."""
         self._begun.setdefault(shard, self._clock())
         self._copies[shard] += 1
+        self._newest.pop(shard, None)
         if self._copies[shard] < COPIES:
-            self._single[shard] = None
-        else:
-            self._single.pop(shard, None)
+            self._newest[shard] = self._clock()
 
     def end(self, shard: int, made: bool) -> bool:
         """A worker has returned the shard. False if that changes nothing: another copy was made before, or this
@@ -50,10 +48,10 @@ class Running:
             return False
         self._copies[shard] -= 1
         if not made and self._copies[shard]:
-            self._single[shard] = None
+            self._newest.setdefault(shard, self._clock())
             return False
         begun = self._begun.pop(shard)
-        self._single.pop(shard, None)
+        self._newest.pop(shard, None)
         if left := self._copies.pop(shard):
             self._stale[shard] = left
         if made:
@@ -61,9 +59,8 @@ class Running:
         return True
 
     def find_straggler(self) -> int | None:
-        """The late shard that has been in progress longest and has no second copy yet."""
-        if not self._made:
+        """The late shard whose newest copy has been in progress longest."""
+        if not self._made or not self._newest:
             return None
-        oldest = next(iter(self._single), None)
-        late = self._clock() - max(LATE, SLOW * self._seconds / self._made)
-        return oldest if oldest is not None and self._begun[oldest] <= late else None
+        shard, begun = next(iter(self._newest.items()))
+        return shard if begun <= self._clock() - max(LATE, self._seconds / self._made) else None

@@ -88,7 +88,7 @@ def write_inputs(folder: Path, port: int) -> None:
     (folder / "urls.jsonl").write_text(json.dumps({"link": url, "caption": "a"}))
 
 
-def run_here(stage: Any, shards: Iterable[int], *_: object) -> RunResult:
+def run_here(stage: Any, shards: Iterable[int], *_: object, **__: object) -> RunResult:
     """Without a process of its own."""
     stage.setup()
     return RunResult(made={shard: stage(shard) for shard in shards})

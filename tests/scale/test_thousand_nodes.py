@@ -8,7 +8,7 @@ import pytest
 
 from t2i_shards.pipeline.engine.leases import LeasePool
 from t2i_shards.pipeline.engine.run import drive
-from tests.scale.virtual_cluster import VirtualCluster, make_result
+from tests.scale.virtual_cluster import SPREAD, VirtualCluster, make_result
 
 SHARDS, SECONDS = 100_000, 120.0
 
@@ -28,8 +28,8 @@ def test_preemption_and_slow_nodes_cost_little_and_lose_no_shard(seed: int) -> N
 
 
 def ideal_seconds(cluster: VirtualCluster) -> float:
-    """When these workers would have been done if none had ever waited or lost work."""
-    left = SHARDS * SECONDS * math.exp(0.3**2 / 2)
+    """When these nodes would have been done if no worker had ever started, waited or lost work."""
+    left = SHARDS * SECONDS * math.exp(SPREAD**2 / 2)
     speed = last = 0.0
     for when, more in cluster.speeds:
         if left <= speed * (when - last):

@@ -10,12 +10,14 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from t2i_shards.pipeline.engine.agent import BATCH
-from t2i_shards.pipeline.engine.cluster import Lease, Message, NodeLost, Report, Started
+from t2i_shards.pipeline.engine.cluster import Lease, Message, NodeLost, NotStarted, Report, Started
 from t2i_shards.pipeline.engine.pool import Event
 from t2i_shards.pipeline.shards.receipt import Receipt
 from t2i_shards.pipeline.stages.stage import StageResult
 
-START = 8.0
+SPREAD = 0.3
+"""Of the logarithm of the seconds that a shard takes."""
+START = 20.0
 """Seconds from the room for a worker to its first shard."""
 NOTICE = 25.0
 """Seconds in which a cluster finds out that a node is gone."""
@@ -23,14 +25,14 @@ NOTICE = 25.0
 
 @dataclass
 class Node:
-    """speed: shards of the usual size per usual time. free: room for further workers. at_work: worker -> shard."""
+    """speed: of all its workers, in shards of the usual size per usual time. rooms: the speed of each that has yet
+    to start. workers: that of each that is up."""
 
     speed: float
-    free: int
+    rooms: list[float]
     workers: dict[int, float] = field(default_factory=dict)
     idle: dict[int, None] = field(default_factory=dict)
     waiting: deque[int] = field(default_factory=deque)
-    at_work: dict[int, int] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
     reporting: bool = False
     lost: bool = False
@@ -49,20 +51,20 @@ class VirtualCluster:
     hour or longer, some for ever, and another comes five minutes after it.
     """
 
-    def __init__(self, seed: int, nodes: int, per_node: int, seconds: float) -> None:
-        self._rng, self._per_node, self._seconds = random.Random(seed), per_node, seconds
+    def __init__(self, seed: int, nodes: int, per_node: int, seconds: float, slow: float = 0.02) -> None:
+        self._rng, self._per_node, self._seconds, self._slow = random.Random(seed), per_node, seconds, slow
         self._now = 0.0
         self._coming: list[tuple[float, int, Callable[[], None]]] = []
         self._number = 0
         self._news: list[Message] = []
         self._nodes: dict[str, Node] = {}
-        self._where: dict[int, str] = {}
+        self._stopped = set[int]()
         self._pending: dict[int, None] = {}
         self._rooms: dict[str, None] = {}
         self.committed: dict[int, StageResult] = {}
         self.lost_nodes = 0
         self.speeds: list[tuple[float, float]] = []
-        """(when, by how much the shards per usual time of all workers that there are rose)"""
+        """(when, by how much the shards per usual time of all nodes that there are rose)"""
         for index in range(nodes):
             self._in(0.0 if index < nodes // 5 else self._rng.uniform(0, 600), self._join)
         self._advance(0.0)
@@ -79,6 +81,7 @@ class VirtualCluster:
 
     def stop(self, worker: int) -> None:
         self._pending.pop(worker, None)
+        self._stopped.add(worker)
 
     def lease(self, node: str, shards: Lease) -> None:
         there = self._nodes[node]
@@ -109,32 +112,41 @@ class VirtualCluster:
         self._now = until
 
     def _join(self) -> None:
+        name = self._add(0.5 if self._rng.random() < 1 / 3 else 1.0)
+        if self._rng.random() < 0.7:
+            seconds = 1800 + self._rng.expovariate(1 / 3600)
+            self._in(seconds, partial(self._die, name))
+            self._in(seconds + 300, self._join)
+
+    def _add(self, speed: float) -> str:
+        """The name of another node."""
         self._number += 1
         name = f"node {self._number}"
-        self._nodes[name] = Node(0.5 if self._rng.random() < 1 / 3 else 1.0, self._per_node)
-        self._rooms[name] = None
+        rooms = [speed / 8 if self._rng.random() < self._slow else speed for _ in range(self._per_node)]
+        self._nodes[name], self._rooms[name] = Node(sum(rooms), rooms), None
+        self.speeds.append((self._now, sum(rooms)))
         self._place()
-        if self._rng.random() < 0.7:
-            self._in(1800 + self._rng.expovariate(1 / 3600), partial(self._die, name))
+        return name
 
     def _place(self) -> None:
         """Start the workers that wait on the nodes that have room."""
         while self._pending and self._rooms:
             name, worker = next(iter(self._rooms)), next(iter(self._pending))
             del self._pending[worker]
-            node = self._nodes[name]
-            node.free -= 1
-            if not node.free:
+            rooms = self._nodes[name].rooms
+            rise = partial(self._rise, worker, name, rooms.pop())
+            if not rooms:
                 del self._rooms[name]
-            self._in(START * self._rng.uniform(0.5, 1.5), partial(self._rise, worker, name))
+            self._in(START * self._rng.uniform(0.5, 1.5), rise)
 
-    def _rise(self, worker: int, name: str) -> None:
-        node = self._nodes[name]
-        if node.lost:
+    def _rise(self, worker: int, name: str, speed: float) -> None:
+        node = self._nodes.get(name)
+        if worker in self._stopped:
             return
-        node.workers[worker] = speed = node.speed / 8 if self._rng.random() < 0.02 else node.speed
-        node.idle[worker] = None
-        self.speeds.append((self._now, speed))
+        if node is None or node.lost:
+            self._news.append(NotStarted(worker, "its node is gone"))
+            return
+        node.workers[worker], node.idle[worker] = speed, None
         self._news.append(Started(worker, name))
 
     def _die(self, name: str) -> None:
@@ -143,9 +155,8 @@ class VirtualCluster:
         node = self._nodes[name]
         node.lost = True
         self._rooms.pop(name, None)
-        self.speeds.append((self._now, -sum(node.workers.values())))
+        self.speeds.append((self._now, -node.speed))
         self._in(NOTICE, partial(self._notice, name))
-        self._in(300, self._join)
 
     def _notice(self, name: str) -> None:
         del self._nodes[name]
@@ -156,8 +167,12 @@ class VirtualCluster:
         while node.idle and node.waiting and not node.lost:
             worker = next(iter(node.idle))
             del node.idle[worker]
-            seconds = self._seconds * self._rng.lognormvariate(0, 0.3) / node.workers[worker]
-            self._in(seconds, partial(self._finish, worker, name, node.waiting.popleft()))
+            shard = node.waiting.popleft()
+            self._in(self._draw(shard) / node.workers[worker], partial(self._finish, worker, name, shard))
+
+    def _draw(self, shard: int) -> float:
+        """Seconds that a usual worker needs for the shard this time."""
+        return self._seconds * self._rng.lognormvariate(0, SPREAD)
 
     def _finish(self, worker: int, name: str, shard: int) -> None:
         node = self._nodes.get(name)
