@@ -87,7 +87,7 @@ def test_under_accelerate_each_sample_comes_once_or_it_is_refused(root: Path, tm
     said = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2)]
     for of_rank in said:
         assert of_rank["ranks"] == 2
-        assert of_rank["refused"].startswith("this is one of 2 processes, and samples() must be told")
+        assert of_rank["refused"].startswith("this is one of 2 processes, and samples() needs to know")
         assert "rank=accelerator.process_index, ranks=accelerator.num_processes" in of_rank["refused"]
     for way in ("own", "dispatched", "divided"):
         assert all(len(of_rank[way]) == 34 for of_rank in said), way
