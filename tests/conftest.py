@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import logging
 import os
@@ -134,6 +135,20 @@ def ray_address() -> Iterator[str]:
         yield str(started.address_info["address"])
         ray.shutdown()
     os.environ.pop("PYTHONPATH") if path is None else os.environ.update(PYTHONPATH=path)
+
+
+@pytest.fixture
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A single local worker is this process: starting one takes seconds, and few tests are about that."""
+    from tests.faults.specimens import HerePool
+
+    driver: Any = importlib.import_module("t2i_shards.pipeline.engine.run")
+    open_real = driver.open_pool
+
+    def open_pool(stage: Any, engine: str, workers: int | None, shards: int) -> Any:
+        return HerePool(stage) if (engine, workers) == ("local", 1) else open_real(stage, engine, workers, shards)
+
+    monkeypatch.setattr(driver, "open_pool", open_pool)
 
 
 @pytest.fixture

@@ -79,10 +79,12 @@ def test_all_of_it_verifies(old: Path) -> None:
         assert publication_problems(old / published) == []
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_the_dataset_is_continued(old: Path) -> None:
     root, before = old / "root", contents(old / "root")
-    assert run(["ingest", "scenes", "--out", os.fspath(root), *INGEST.split(), "--engine", "local"]) == 0
-    assert run(["extract", os.fspath(root), "--conditions", "color", "--engine", "local"]) == 0
+    here = "--engine local --workers 1"
+    assert run(f"ingest scenes --out {root} {INGEST} {here}".split()) == 0
+    assert run(f"extract {root} --conditions color {here}".split()) == 0
     assert contents(root) == before, "all was done"
     dataset = Dataset.open(os.fspath(root))
     look_here(plan_extract(dataset, ["canny"]), dataset.shards)

@@ -17,6 +17,8 @@ from t2i_shards.pipeline.shards.dry_store import DryStore
 from t2i_shards.pipeline.shards.store import open_store
 from tests.faults.trainings import make_scenes, train_words
 
+pytestmark = pytest.mark.usefixtures("in_this_process")
+
 LOCAL = ["--engine", "local", "--workers", "1"]
 
 

@@ -13,6 +13,8 @@ from t2i_shards.pipeline.dataset.status import dataset_status
 from tests.conftest import ASSETS
 from tests.pipeline.coco_toy import SPLIT, real_pictures, rendered_pictures, write_coco
 
+pytestmark = pytest.mark.usefixtures("in_this_process")
+
 
 def cli(*arguments: object) -> int:
     return run([str(argument) for argument in arguments])

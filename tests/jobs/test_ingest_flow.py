@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from t2i_shards.jobs.command import EngineOptions
@@ -13,6 +14,8 @@ from t2i_shards.jobs.ingest_flow import IngestOptions
 from t2i_shards.pipeline.image.geometry import Geometry
 from t2i_shards.pipeline.sources.folder import FolderSource
 from tests.faults.toys import make_images
+
+pytestmark = pytest.mark.usefixtures("in_this_process")
 
 
 def test_a_damaged_receipt_is_named_and_nothing_is_decided_without_it(tmp_path: Path) -> None:

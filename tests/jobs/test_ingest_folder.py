@@ -14,6 +14,8 @@ from t2i_shards.pipeline.dataset.dataset import Dataset
 from t2i_shards.pipeline.stages.verify import verify_plan
 from tests.pipeline.image.pictures import save, smooth
 
+pytestmark = pytest.mark.usefixtures("in_this_process")
+
 LOCAL = ("--size", "64", "--shard-size", "3", "--engine", "local", "--workers", "1", "--json")
 
 

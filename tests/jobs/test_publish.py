@@ -18,7 +18,9 @@ from t2i_shards.pipeline.publish import hub as hub_module
 from tests.pipeline.publish.hub_server import Hub
 from tests.pipeline.publish.toys import contents, keys_of, publish_here, toy_dataset
 
-LOCAL = EngineOptions("local", 2)
+pytestmark = pytest.mark.usefixtures("in_this_process")
+
+LOCAL = EngineOptions("local", 1)
 
 
 @pytest.mark.soak
@@ -27,7 +29,7 @@ def test_both_engines_give_the_bytes_of_this_process(
 ) -> None:
     dataset = toy_dataset(tmp_path / "root")
     publish_here(dataset, tmp_path / "here")
-    for name, engine in (("ray", EngineOptions("ray", 2)), ("local", LOCAL)):
+    for name, engine in (("ray", EngineOptions("ray", 2)), ("local", EngineOptions("local", 2))):
         command = PublishCommand(
             str(tmp_path / "root"),
             str(tmp_path / name),

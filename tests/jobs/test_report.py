@@ -18,6 +18,8 @@ from t2i_shards.pipeline.sources.folder import FolderSource
 from tests.faults.toys import make_images
 from tests.pipeline.report.crawl import kept, make_crawl
 
+pytestmark = pytest.mark.usefixtures("in_this_process")
+
 ONE = EngineOptions("local", 1)
 
 

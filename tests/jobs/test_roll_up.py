@@ -13,6 +13,8 @@ from t2i_shards.pipeline.dataset.roll_up import read_roll_up
 from t2i_shards.pipeline.stages.roll_up import verify_roll_ups
 from tests.faults.toys import Pictures, make_images
 
+pytestmark = pytest.mark.usefixtures("in_this_process")
+
 
 @pytest.fixture(autouse=True)
 def three_suffice(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -101,6 +101,7 @@ def test_altered_facts_of_a_picture_are_refused(dataset: Dataset) -> None:
         open_stream(dataset.store.root, (), buckets=2)
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_receipts_of_an_earlier_version_are_good_and_verify_counts_them(
     dataset: Dataset,
 ) -> None:

@@ -15,6 +15,8 @@ from t2i_shards.pipeline.dataset.name_index import find_shards
 from t2i_shards.pipeline.image.geometry import Geometry
 from t2i_shards.pipeline.sources.scenes import ScenesSource
 
+pytestmark = pytest.mark.usefixtures("in_this_process")
+
 LOCAL = EngineOptions("local", workers=1)
 
 

@@ -249,6 +249,7 @@ def test_a_picture_cannot_unpack_to_gigabytes(tmp_path: Path) -> None:
         contents(tmp_path, rows, tmp_path / "s")
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_urls_are_downloaded_by_the_guarded_client(tmp_path: Path) -> None:
     """A loopback address is refused and --min-yield is applied, as by ingest laion."""
     (tmp_path / "a.csv").write_text("url,caption\nhttp://127.0.0.1:1/a.jpg,a\n")
