@@ -1,7 +1,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench soak lock clean
+.PHONY: help setup demo test check bench docs soak lock clean
 
 export NO_ALBUMENTATIONS_UPDATE := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
@@ -32,6 +32,10 @@ check: setup  ## format, lint, types
 
 bench: setup  ## the comparisons, as a table of ratios
 	@$(python) -m tests.bench
+
+docs: setup  ## the commands and snippets of README and docs, as written (PAGES="use.md ..." runs some)
+	@$(python) -m pytest tests/test_docs.py tests/jobs/test_data_page.py
+	@$(python) -m tests.docs $(PAGES)
 
 soak: setup  ## the tests that take longer than the suite may
 	@$(python) -m pytest -m soak

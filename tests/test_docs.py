@@ -1,8 +1,11 @@
-"""The Python of docs/python.md runs as it is written there."""
+"""The Python of docs/python.md runs as it is written there, and every command of README and docs can be read.
+
+`make docs` runs them all.
+"""
 
 import contextlib
 import os
-import re
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +13,18 @@ import pytest
 from PIL import Image
 
 from t2i_shards.jobs.__main__ import run
+from t2i_shards.jobs.commands import parse_command
+from t2i_shards.pipeline.errors import RequestError
+from tests.docs.pages import HOME, PAGES, read_snippets
 
-PAGE = Path(__file__).parents[1] / "docs" / "python.md"
-BLOCKS = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+PAGE = HOME / "docs" / "python.md"
+BLOCKS = [of.text for of in read_snippets(PAGE) if of.kind == "python"]
+COMMANDS = [
+    of
+    for page in PAGES
+    for of in read_snippets(page)
+    if of.text.startswith("t2i-shards ") and of.unrun != "schematic" and "--tyro" not in of.text
+]
 
 
 @pytest.fixture(scope="module")
@@ -63,3 +75,53 @@ def test_every_block_runs(folder: Path) -> None:
     rest = names["rest"]
     assert isinstance(rest, list)
     assert len(rest) == 3
+
+
+def test_every_command_has_words_and_options_that_there_are(tmp_path: Path) -> None:
+    """Whether its folders are there, only running it tells."""
+    assert len(COMMANDS) > 60
+    wrong = []
+    with contextlib.chdir(tmp_path):
+        for of in COMMANDS:
+            try:
+                parse_command(shlex.split(of.text)[1:])
+            except (RequestError, SystemExit) as error:
+                if isinstance(error, SystemExit) or "no command" in str(error):
+                    wrong.append(of)
+    assert wrong == []
+
+
+def test_marks_and_comments_are_no_part_of_a_command(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(
+        """# Page
+
+    # not run by us
+    t2i-shards status A  # that of A
+
+    t2i-shards status B \\
+        --json
+    t2i-shards status C    # D; not run by us as written
+    t2i-shards train … --steps 1
+    ROOT/plan/000012.parquet    the rows
+
+```python
+1 + 1
+```
+
+| what | command |
+|---|---|
+| a folder | `t2i-shards ingest folder a --out b` |
+| more | the same with `--size 64` |
+"""
+    )
+    found = [(of.line, of.text, of.unrun) for of in read_snippets(page)]
+    assert found == [
+        (4, "t2i-shards status A", "not run by us"),
+        (6, "t2i-shards status B --json", None),
+        (8, "t2i-shards status C", "D; not run by us as written"),
+        (9, "t2i-shards train … --steps 1", "schematic"),
+        (13, "1 + 1", None),
+        (18, "t2i-shards ingest folder a --out b", None),
+        (19, "t2i-shards ingest folder a --out b --size 64", None),
+    ]

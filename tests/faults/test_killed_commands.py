@@ -22,6 +22,7 @@ from t2i_shards.adapters.model.diffusers_io import save_adapter
 from t2i_shards.extractors.maps import png
 from t2i_shards.jobs.launch.torchrun import IMPORTED
 from t2i_shards.pipeline.dataset.dataset import Dataset
+from t2i_shards.pipeline.dataset.tombstones import remove
 from tests.faults.bad_web import HEALED, serve
 from tests.faults.test_killed_download import outcomes, samples, write_metadata
 from tests.faults.toys import problems
@@ -164,6 +165,24 @@ def check(command: str, kills: int, scenes: Path, adapter: Path, tmp_path: Path)
 @pytest.mark.parametrize("command", ["report --quick", "convert-adapter", "generate"])
 def test_a_few_kills(command: str, scenes: Path, adapter: Path, tmp_path: Path) -> None:
     check(command, 2, scenes, adapter, tmp_path)
+
+
+@pytest.mark.soak
+def test_erase_killed_ten_times(scenes: Path, tmp_path: Path) -> None:
+    """It replaces what is there, so all that was not removed must be there at the end, and nothing else."""
+    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
+    shutil.copytree(scenes, undisturbed)
+    dataset = Dataset.open(str(undisturbed))
+    assert remove(
+        dataset, "keys", [row.key for shard in dataset.shards for row in dataset.plan(shard)[::2]]
+    ).removed
+    shutil.copytree(undisturbed, killed)
+    check_kills(lambda out: ["erase", str(out), "--engine", "local", "--workers", "1"], undisturbed, killed, 10)
+    assert problems(killed) == []
+    mine, theirs = dict(shown(killed)), dict(shown(undisturbed))
+    for of in (mine, theirs):
+        of.pop("tombstones/000001.erased.json")  # which has the time
+    assert mine == theirs
 
 
 @pytest.mark.soak

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 import shlex
 import threading
 from collections.abc import Iterable, Iterator
@@ -11,38 +9,21 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from t2i_shards.jobs.__main__ import run
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
 from t2i_shards.pipeline.engine.run import RunResult
+from tests.docs.inputs import JPEG, write_inputs
+from tests.docs.pages import HOME, read_snippets
 from tests.pipeline.coco_toy import rendered_pictures, write_coco
-from tests.pipeline.image.pictures import gradient, save
-from tests.pipeline.sources.tars.toys import write_tar
 
-PAGE = Path(__file__).parents[2] / "docs/data.md"
-JPEG, PNG = (save(gradient(256, 320), kind) for kind in ("JPEG", "PNG"))
-
-
-def commands() -> list[list[str]]:
-    """Those of the table, in which a row may add options to the command before it, and of the blocks."""
-    found: list[list[str]] = []
-    whole: list[str] = []
-    for line in PAGE.read_text().splitlines():
-        code = re.findall(r"`([^`]+)`", line.split("|")[2]) if line.startswith("| ") else []
-        if line.startswith("    t2i-shards"):
-            code = [line.partition("  #")[0].strip()]
-        if "the same with" in line:
-            found += [[*whole, *shlex.split(options)] for options in code if options.startswith("--")]
-        for command in code:
-            if command.startswith("t2i-shards ingest"):
-                found.append(whole := shlex.split(command)[1:])
-    return found
-
-
-NAMES = [" ".join(command) for command in commands()]
+COMMANDS = [
+    shlex.split(of.text)[1:]
+    for of in read_snippets(HOME / "docs/data.md")
+    if of.text.startswith("t2i-shards ingest")
+]
+NAMES = [" ".join(command) for command in COMMANDS]
 
 
 @pytest.fixture
@@ -65,29 +46,6 @@ def port() -> Iterator[int]:
     server.server_close()
 
 
-def write_inputs(folder: Path, port: int) -> None:
-    """The inputs that the page names."""
-    (folder / "my/photographs").mkdir(parents=True)
-    (folder / "my/photographs/photo.jpg").write_bytes(JPEG)
-    for ending, text in ((".txt", "a"), (".caption", "b"), (".json", '{"text": "c"}')):
-        (folder / f"my/photographs/photo{ending}").write_text(text)
-    tar: dict[str, Any] = {"0.jpg": JPEG, "0.png": PNG, "0.txt": "a", "0.json": {"blip_caption": "b"}}
-    tar["0.sketch.png"] = save(gradient(256, 320)[..., 0] // 4, "PNG")
-    for name in ("shards", "laion-art"):
-        write_tar(folder / name / "0.tar", tar)
-    (folder / "set").mkdir()
-    pq.write_table(pa.table({"image": [JPEG], "caption": ["a"]}), folder / "set/0.parquet")
-    (folder / "set/0.jpg").write_bytes(JPEG)
-    (folder / "set/0.csv").write_text("file,legend\n0.jpg,a\n")
-    (folder / "pictures").mkdir()
-    (folder / "pictures/0.jpg").write_bytes(JPEG)
-    (folder / "pictures/metadata.jsonl").write_text('{"file_name": "0.jpg", "text": "a"}')
-    (folder / "urls").mkdir()
-    url = f"http://127.0.0.1:{port}/0.jpg"
-    pq.write_table(pa.table({"url": [url], "caption": ["a"]}), folder / "urls/0.parquet")
-    (folder / "urls.jsonl").write_text(json.dumps({"link": url, "caption": "a"}))
-
-
 def run_here(stage: Any, shards: Iterable[int], *_: object, **__: object) -> RunResult:
     """Without a process of its own."""
     stage.setup()
@@ -106,7 +64,7 @@ def test_each_command_runs(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("t2i_shards.jobs.ingest_flow.run", run_here)
     write_inputs(tmp_path, port)
-    command = commands()[NAMES.index(name)]
+    command = COMMANDS[NAMES.index(name)]
     if "coco" in command:
         write_coco(tmp_path / "coco", rendered_pictures(1), "train2017")
         command = [part.replace("/data/coco", "coco") for part in command]

@@ -1,0 +1,116 @@
+"""`python -m tests.docs [PAGE ...]`: run every command and snippet of README and docs as written.
+
+Each page has a fresh folder and an empty home, and README a fresh clone; what the page takes for granted is made
+first. The tests run docs/python.md and docs/data.md (`make docs` runs those two first). Ends with 1 when a command
+fails, with its output.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from tests.docs.inputs import JPEG, write_photographs
+from tests.docs.pages import HOME, PAGES, Snippet, read_snippets
+
+IN_TESTS = {"python.md": "tests/test_docs.py", "data.md": "tests/jobs/test_data_page.py"}
+SUITES = ("make test",)
+"""Commands that are suites of their own."""
+SCENES = "t2i-shards ingest scenes --world simple --samples 48 --size 128 --truth sketch --engine local --out"
+RUN = "t2i-shards train scenes --condition sketch --base mini --steps 2 --batch 4 --size 128 --threads 1 --out RUN"
+BASE = "cp -rL \"$(python -c 'from t2i_shards.adapters.base.mini import find_mini; print(find_mini())')\" DIR"
+BEFORE = {
+    "cluster.md": [f"{SCENES} data/photos"],
+    "command-line.md": [
+        f"{SCENES} scenes",
+        RUN,
+        "t2i-shards ingest folder my/photographs --out ROOT --size 128 --engine local",
+    ],
+    "conditions.md": [
+        SCENES.replace("--truth sketch", "--seed 0") + " ROOT",
+        BASE,
+        "mkdir -p my",
+        "mv DIR my/base",
+    ],
+    "publishing.md": [f"{SCENES} ROOT", "echo 000000001 > FILE"],
+    "use.md": [f"{SCENES} scenes", RUN, "mv scenes ROOT", BASE],
+}
+"""Page -> what is done before its commands."""
+
+
+def main(names: list[str]) -> int:
+    failed, skipped = [], 0
+    for page in PAGES:
+        if page.name in IN_TESTS or (names and page.name not in names):
+            continue
+        snippets = read_snippets(page)
+        left_out = [of for of in snippets if of.unrun or of.text in SUITES]
+        skipped += len(left_out)
+        for of in left_out:
+            print(f"{of.page}:{of.line}: not run ({of.unrun or 'a suite of its own'}): {of.text}", flush=True)
+        todo = [of for of in snippets if of not in left_out]
+        if todo:
+            failed += _run_page(page.name, todo)
+    for line in failed:
+        print(line)
+    print(f"docs: {len(failed)} failed, {skipped} not run as they are marked or are schematic")
+    return 1 if failed else 0
+
+
+def _run_page(page: str, snippets: list[Snippet]) -> list[str]:
+    with TemporaryDirectory(prefix="t2i-docs-") as scratch:
+        folder, home = Path(scratch, "page"), Path(scratch, "home")
+        home.mkdir()
+        if page == "README.md":
+            subprocess.run(["git", "clone", "--quiet", str(HOME), str(folder)], check=True)
+        else:
+            folder.mkdir()
+        write_photographs(folder)
+        for name in ("photo.jpg", "map.png", "house.png", "door.png", "data/picture.png"):
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_bytes(JPEG)
+        for command in BEFORE.get(page, ()):
+            if error := _run(command, folder, home):
+                return [f"{page}: before its commands: {command}: {error}"]
+        shell = [of for of in snippets if of.kind == "shell"]
+        failed = [
+            f"{of.page}:{of.line}: {of.text}: {error}" for of in shell if (error := _run(of.text, folder, home))
+        ]
+        # One page's blocks build on one another.
+        if python := "\n".join(of.text for of in snippets if of.kind == "python"):
+            (folder / "snippets.py").write_text(python)
+            if error := _run("python snippets.py", folder, home):
+                failed.append(f"{page}: its Python: {error}")
+        return failed
+
+
+def _run(command: str, folder: Path, home: Path) -> str | None:
+    """How a command ended, if it failed; what it printed is shown."""
+    own = folder / ".venv/bin"
+    path = f"{own if own.is_dir() else HOME / '.venv/bin'}{os.pathsep}{os.environ['PATH']}"
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "HF_", "XDG_"))}
+    cache = {"UV_CACHE_DIR": os.environ.get("UV_CACHE_DIR", str(Path.home() / ".cache/uv"))}
+    env = {**kept, **cache, "PATH": path, "HOME": str(home), "HF_HUB_OFFLINE": "1"}
+    begun = time.monotonic()
+    done = subprocess.run(
+        [shutil.which("bash") or "bash", "-euo", "pipefail", "-c", command],
+        cwd=folder,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    print(f"{'ok  ' if done.returncode == 0 else 'FAIL'} {time.monotonic() - begun:6.1f} s  {command}", flush=True)
+    if done.returncode == 0:
+        return None
+    print(done.stdout[-3000:], flush=True)
+    return f"ended with {done.returncode}"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
