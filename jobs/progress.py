@@ -35,7 +35,7 @@ _PART: ContextVar[str] = ContextVar("part", default="")
 @contextmanager
 def part_of(command: str, number: int, of: int) -> Iterator[None]:
     """Name what is shown in the block as part `number` of a command: "demo 3 of 9, extract"."""
-    token = _PART.set(f"{command} {number} of {of}, ")
+    token = _PART.set(f"{_PART.get()}{command} {number} of {of}, ")
     try:
         yield
     finally:

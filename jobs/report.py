@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -16,7 +17,7 @@ import tyro
 from t2i_shards.adapters.options import Roots
 from t2i_shards.extractors.atomic import remove_folder, write_file
 from t2i_shards.jobs.command import EngineOptions, Summary
-from t2i_shards.jobs.progress import show_progress
+from t2i_shards.jobs.progress import part_of, show_progress
 from t2i_shards.pipeline.engine import RunResult, run
 from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.report import (
@@ -31,6 +32,7 @@ from t2i_shards.pipeline.report.sample_stats import Counted
 from t2i_shards.pipeline.report.strips import folder_of, is_ours, replace_strips, write_strips
 from t2i_shards.pipeline.stages.stage import Stage, StageResult
 
+AWAY = "move it away, or give another --out"
 TITLE = b"<title>t2i-shards report</title>"
 """What every page of a report has near its start."""
 
@@ -59,40 +61,35 @@ class ReportCommand:
 
     def run(self) -> Summary:
         page = self._page()
-        picture = page.with_suffix(".png")
+        picture, folder = page.with_suffix(".png"), folder_of(page)
         _refuse_foreign(page, picture)
+        if self.all_ and os.path.lexists(folder) and not is_ours(folder):
+            raise RequestError(f"{folder} was not made by report, and is not replaced: {AWAY}")
         training = read_training(self.run_) if self.run_ else None
-        datasets = self._collect_all(folder_of(page)) if self.all_ else self._collect(folder_of(page))
-        write_file(
-            page, render_page(datasets, training, _today())
-        )  # first: it is what tells that the picture is ours
+        if self.all_:
+            with replace_strips(folder) as strips:
+                datasets = self._collect(strips, folder.name)
+        else:
+            datasets = self._collect()
+        # First, for the page is what tells that the picture is ours.
+        write_file(page, render_page(datasets, training, _today()))
         write_file(picture, draw_sheet(datasets, training))
+        if not self.all_ and is_ours(folder):  # of the page that was replaced
+            remove_folder(folder)
         samples = sum(dataset.samples for dataset in datasets)
         line = f"report: {len(datasets)} dataset{'s' * (len(datasets) != 1)}, {samples} samples; open {page}"
         problems = [f"{dataset.root}: {problem}" for dataset in datasets for problem in dataset.problems]
         return Summary(line, _record(page, picture, datasets, training), tuple(problems))
 
-    def _collect(self, folder: Path) -> list[DatasetFacts]:
-        """The datasets; the strips of an earlier page are removed."""
-        look = None if self.quick else self._look
-        datasets = [collect_dataset(root, self.rows, look) for root in self.roots]
-        if is_ours(folder):
-            remove_folder(folder)
-        return datasets
-
-    def _collect_all(self, folder: Path) -> list[DatasetFacts]:
-        """The datasets, with the strips of each in a folder d1, d2 … of `folder`."""
-        if os.path.lexists(folder) and not is_ours(folder):
-            raise RequestError(
-                f"{folder} was not made by report, and is not replaced: move it away, or give another --out"
-            )
-        with replace_strips(folder) as scratch:
-            return [
-                collect_dataset(
-                    root, self.rows, partial(self._look, strips=scratch / f"d{number}"), f"{folder.name}/d{number}"
-                )
-                for number, root in enumerate(self.roots, 1)
-            ]
+    def _collect(self, strips: Path | None = None, name: str = "") -> list[DatasetFacts]:
+        """The datasets. strips: gets the small pictures of each, in d1, d2 …; name: of it, for the page."""
+        found = []
+        for number, root in enumerate(self.roots, 1):
+            folder, place = (strips / f"d{number}", f"{name}/d{number}") if strips else (None, "")
+            look = None if self.quick else partial(self._look, strips=folder)
+            with part_of("report", number, len(self.roots)) if len(self.roots) > 1 else nullcontext():
+                found.append(collect_dataset(root, self.rows, look, place))
+        return found
 
     def _look(self, stage: Stage, shards: Sequence[int], strips: Path | None = None) -> RunResult:
         with show_progress("report", len(shards), len(shards)) as progress:
@@ -126,7 +123,7 @@ def _refuse_foreign(page: Path, picture: Path) -> None:
     for path in (page, picture):
         if os.path.lexists(path) and not (replaced and _is_file(path) and TITLE in _read_start(page)):
             what = f"is a link to {os.readlink(path)}" if path.is_symlink() else "was not made by report"
-            raise RequestError(f"{path} {what}, and is not replaced: move it away, or give another --out")
+            raise RequestError(f"{path} {what}, and is not replaced: {AWAY}")
 
 
 def _is_file(path: Path) -> bool:

@@ -268,7 +268,7 @@ def test_a_drop_reason_and_a_file_name_find_the_dropped_files(opened: Chrome) ->
     assert shown_keys(opened) == list(map(key, lost))
     assert seen(opened, "d1", "textContent", ".hits .drop") == len(lost) * ["dropped, images: http 404"]
     field(opened, "[data-field='drop']", "or not")
-    assert search(opened, f"{host(17)}/17.png") == ([], [], "0 of 33 samples; 1 dropped files")
+    assert search(opened, f"{host(17)}/17.png") == ([], [], "0 of 33 samples; 1 dropped file")
     assert shown_keys(opened) == [key(17)]
 
 
@@ -363,6 +363,17 @@ def test_all_samples_are_shown_page_by_page(browser: Chrome, paged: Path) -> Non
     assert columns(browser) == len(keys[24:]) * ["seg"]
     turn(browser, 0)
     assert columns(browser) == 24 * ["seg"]
+    assert browser.get_log("browser") == []  # type: ignore[no-untyped-call]
+
+
+def test_what_strangers_wrote_stays_text_in_cards_and_in_the_large_view(browser: Chrome, paged: Path) -> None:
+    browser.get(paged.as_uri())
+    card = browser.find_element("css selector", "#d1 .card")
+    assert caption(0) in card.text
+    card.find_element("css selector", ".open").click()
+    assert browser.find_element("css selector", "dialog .text").text.startswith(caption(0))
+    inside = ".card script, .card b, dialog script, dialog b"
+    assert browser.find_elements("css selector", inside) == []
     assert browser.get_log("browser") == []  # type: ignore[no-untyped-call]
 
 
