@@ -101,7 +101,8 @@ class GenerateConfig:
     prompts: Path | None = None
     """A text file with a prompt in each line, in place of --prompt: --n pictures of each."""
     adapter: tuple[str, ...] = ()
-    """CONDITION=PATH or CONDITION=PATH:WEIGHT, such as sketch=RUN/adapter depth=other.safetensors:0.5."""
+    """CONDITION=PATH or CONDITION=PATH:WEIGHT, such as sketch=RUN/adapter depth=other.safetensors:0.5; a hub id,
+    USER/NAME or USER/NAME/FILE, in place of a path."""
     condition: tuple[str, ...] = ()
     """CONDITION=FILE: a ready-made map, such as sketch=map.png, or keypose=pose.json with the numbers."""
     invert: tuple[str, ...] = ()

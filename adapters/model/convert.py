@@ -30,6 +30,7 @@ from t2i_shards.adapters.model.diffusers_io import (
     shrink,
     stored_config,
 )
+from t2i_shards.adapters.model.hub import fetch_adapter
 from t2i_shards.adapters.options import AdapterName
 from t2i_shards.extractors.atomic import create_file
 from t2i_shards.extractors.weights.checkpoints import NotTensors, read_tensors, save_tensors
@@ -40,7 +41,7 @@ IN_CHANNELS = (1, 3)
 """Channels of conditions. They distinguish SDXL's adapters, which see 16x16 pixels at a time, from SD's (8x8)."""
 
 FILES = (WEIGHTS, f"adapter/{WEIGHTS}", WEIGHTS.replace(".", ".fp16.", 1), WEIGHTS.replace("safetensors", "bin"))
-"""What is looked for in a folder: an adapter's own, a run's, and how published ones are named as well."""
+"""What is looked for in a folder or a repository: an adapter's own, a run's, and other names of published ones."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class AdapterFile:
 
 
 def read_adapter(path: str | Path) -> Adapter:
-    """The adapter in a file, an adapter's folder or a run's, in float32, to use or to train on from.
+    """The adapter in a file, an adapter's folder, a run's, or on the Hub, in float32, to use or to train on from.
 
     Raises RequestError where there is none.
     """
@@ -68,7 +69,7 @@ def read_adapter(path: str | Path) -> Adapter:
 
 def open_adapter(path: str | Path) -> AdapterFile:
     """`read_adapter`, less the network: what kind of adapter there is, and its tensors."""
-    file = _find_weights(Path(path))
+    file = _find_weights(path)
     try:
         named = read_tensors(file)
     except NotTensors as error:
@@ -131,11 +132,12 @@ def write_tencentarc(config: AdapterConfig, tensors: Mapping[str, torch.Tensor],
             torch.save(named, scratch)
 
 
-def _find_weights(path: Path) -> Path:
+def _find_weights(name: str | Path) -> Path:
+    path = Path(name)
     if path.is_file():
         return path
     if not path.is_dir():
-        raise RequestError(f"there is no adapter {path}")
+        return fetch_adapter(str(name), FILES)
     for name in FILES:
         if (path / name).is_file():
             return path / name

@@ -175,7 +175,8 @@ class TrainConfig:
     adapter: AdapterName = "base"
     """Size of the adapter; on SD 1.x 77, 19 and 5 million parameters; xl is for SDXL."""
     start: Annotated[str | None, tyro.conf.arg(name="from")] = None
-    """An adapter to begin from, of the same size: a RUN, a folder in diffusers' layout, a file of TencentARC's."""
+    """An adapter to begin from, of the same size: a RUN, a folder in diffusers' layout, a file of TencentARC's, or
+    a hub id."""
     steps: Annotated[int | None, tyro.conf.arg(aliases=["--max-steps"])] = None
     """Training steps in all, 1000 when neither they nor --epochs are given; more than a finished run had makes it
     continue."""

@@ -20,7 +20,7 @@ Files = dict[str, tuple[bytes, bool]]
 
 @dataclass
 class Hub:
-    """One repository, datasets/user/name, once it was created.
+    """One repository, user/name, as a dataset or a model, once it was created.
 
     branches: name -> its files. commits: the paths of each, deleted ones with a minus. fail: called with each
     request (method, path); an HTTP status that it returns is the answer, with `headers`.
@@ -155,7 +155,7 @@ class _Handler(BaseHTTPRequestHandler):
         if status:
             self._answer(status, {"error": "not today"}, self.hub.headers)
             return None
-        if "datasets/user/name" in self.path and not self.hub.branches:
+        if "user/name" in self.path and not self.hub.branches:
             self._missing("Repo")
             return None
         return body
@@ -195,7 +195,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _take_apart(self) -> tuple[str, str, str]:
         """(what is asked for, of which revision, path of a file)"""
-        _, _, rest = unquote(self.path.partition("?")[0]).partition("datasets/user/name")
+        _, _, rest = unquote(self.path.partition("?")[0]).partition("user/name")
         what, _, rest = rest.strip("/").partition("/")
         revision, _, path = rest.partition("/")
         return what, revision or "main", path
