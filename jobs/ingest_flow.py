@@ -19,6 +19,7 @@ from t2i_shards.pipeline.dataset.download_commit import sweep_drafts
 from t2i_shards.pipeline.dataset.download_yield import measure_yield, yield_table
 from t2i_shards.pipeline.dataset.duplicates import choose_near, mark_duplicates
 from t2i_shards.pipeline.dataset.plan import read_left_out, read_notes
+from t2i_shards.pipeline.dataset.plan_digests import ANOTHER, check_segment
 from t2i_shards.pipeline.dataset.supplement import plan_new, plan_retry
 from t2i_shards.pipeline.engine import run
 from t2i_shards.pipeline.errors import IncompleteError, RequestError
@@ -29,7 +30,6 @@ from t2i_shards.pipeline.sources.base import Source
 from t2i_shards.pipeline.sources.inside import lies_inside
 from t2i_shards.pipeline.stages.ingest import Ingest, choose_truths, claim_truths, plan_dataset
 from t2i_shards.pipeline.stages.stage import Stage, StageResult
-from t2i_shards.pipeline.stages.verify import verify_plan
 
 
 @dataclass(frozen=True)
@@ -169,8 +169,9 @@ def _plan(
     dataset.store.sweep()
     truths = claim_truths(dataset, recipes)
     left = dataset.left((IMAGES, *truths))
-    if left and (damaged := verify_plan(dataset)):
-        raise RequestError(f"{options.out}: {damaged[0]}; make the dataset again in another --out")
+    for segment in dataset.segments if left else ():
+        for problem in check_segment(dataset.store, segment):
+            raise RequestError(f"{options.out}: {problem}; {ANOTHER}")
     return dataset, truths, left
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from itertools import count, islice
@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from t2i_shards.extractors.records import BadRecord, Count, decode_record
 from t2i_shards.pipeline.errors import DamagedShard, RequestError
-from t2i_shards.pipeline.shards.receipt import MOST_SHARDS, digest_json, shard_name, to_json
+from t2i_shards.pipeline.shards.receipt import MOST_SHARDS, digest_json, shard_name, to_compact_json, to_json
 from t2i_shards.pipeline.shards.sample import KEY, is_key
 from t2i_shards.pipeline.shards.store import AT_ONCE, Store
 from t2i_shards.pipeline.sources.captions import SHORTENED
@@ -28,6 +28,16 @@ NOTED = "plan/notes.json"
 NOTES = frozenset({SHORTENED}) | MEMBER_NOTES
 """What a source counts that leaves no row out."""
 ShardCount = Annotated[int, msgspec.Meta(ge=1, le=MOST_SHARDS)]
+
+
+LISTED = 100
+"""Shards of a segment for which the digests of plan files are kept one by one, next to the digest of all."""
+THOUSAND = 1000
+
+
+def digests_path(first: int) -> str:
+    """plan/digests-001000.json: of this shard and those behind it, a thousand or to the end of their segment."""
+    return f"plan/digests-{shard_name(first)}.json"
 
 
 def plan_path(shard: int) -> str:
@@ -62,7 +72,13 @@ def write_segment(store: Store, rows: Iterable[Row], shard_size: int, first: int
 
     Raises RequestError for a key that does not, or where files exist that were planned from other rows.
     """
-    digests, samples = write_shards(store, rows, shard_size, first)
+    return end_segment(store, first, *write_shards(store, rows, shard_size, first))
+
+
+def end_segment(store: Store, first: int, digests: Sequence[str], samples: int) -> Segment:
+    """The segment whose plan files are there; keeps their digests where there are many."""
+    for start in range(0, len(digests), THOUSAND) if len(digests) >= LISTED else ():
+        store.create_bytes(digests_path(first + start), to_compact_json(digests[start : start + THOUSAND]))
     return Segment(first, len(digests), samples, digest_json(digests))
 
 
@@ -104,9 +120,12 @@ def read_plan_table(store: Store, shard: int) -> pa.Table:
     return decode_plan_table(_load(store, shard), plan_path(shard))
 
 
-def read_plan(store: Store, shard: int) -> list[Row]:
-    """The rows that the shard was asked to hold. Raises DamagedShard."""
-    return decode_plan(_load(store, shard), plan_path(shard))
+def read_plan(store: Store, shard: int, digest: str | None = None) -> list[Row]:
+    """The rows that the shard was asked to hold. digest: of the file, if known. Raises DamagedShard."""
+    data = _load(store, shard)
+    if digest not in (None, hashlib.sha256(data).hexdigest()):
+        raise DamagedShard(f"{plan_path(shard)}: its digest is not the one that was written down")
+    return decode_plan(data, plan_path(shard))
 
 
 def _load(store: Store, shard: int) -> memoryview:

@@ -17,6 +17,7 @@ from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset, create_dataset
 from t2i_shards.pipeline.dataset.download_commit import commit_attempt, read_seen, write_seen
 from t2i_shards.pipeline.dataset.outcomes import OK, count_drops, digest_rows, encode_rows, perceive, rows_path
 from t2i_shards.pipeline.dataset.plan import Segment
+from t2i_shards.pipeline.dataset.plan_digests import PlanReader
 from t2i_shards.pipeline.errors import Drop, IncompleteError, RequestError, describe_error
 from t2i_shards.pipeline.image.decode import Decoded
 from t2i_shards.pipeline.image.geometry import Geometry, Placement, apply_placement, load_geometry
@@ -103,6 +104,7 @@ class Ingest:
         use_threads(self.resources.cpus)
         self.source.setup()
         self.failure_limit = FailureLimit()
+        self._plans = PlanReader(self.dataset.store, self.dataset.segments)
         self._decode_picture: Decode = decode_in_time
 
     def run_carefully(self, shard: int) -> StageResult:
@@ -131,7 +133,7 @@ class Ingest:
     ) -> tuple[Receipt, Mapping[str, list[Sample]], tuple[str, ...]]:
         """The pictures and the truth of a shard, from the source."""
         started = time.perf_counter()
-        store, rows = self.dataset.store, self.dataset.plan(shard)
+        store, rows = self.dataset.store, self._plans.read(shard)
         with store.scratch() as scratch, self.source.gather(rows, self.geometry.size, scratch) as opener:
             seen = None if self.source.repeatable else read_seen(store, shard)
             kept = self._read(rows, opener, truths, seen or {})

@@ -12,9 +12,8 @@ from itertools import accumulate, chain, islice
 from typing import TypeAlias
 
 from t2i_shards.extractors.base import Resources
-from t2i_shards.pipeline.dataset.plan import NOTES, Segment, write_shards
+from t2i_shards.pipeline.dataset.plan import NOTES, Segment, end_segment, write_shards
 from t2i_shards.pipeline.errors import IncompleteError
-from t2i_shards.pipeline.shards.receipt import digest_json
 from t2i_shards.pipeline.shards.store import Store
 from t2i_shards.pipeline.sources.base import InParts, Part, Seen, Source
 from t2i_shards.pipeline.stages.stage import Stage, StageResult
@@ -110,7 +109,7 @@ def write_parts(
         for result in results:
             left_out.update({name: n for name, n in result.counts.items() if (name in NOTES) == notes})
     digests = [digest for result in written for digest in result.digests]
-    return Segment(0, len(digests), starts[-1], digest_json(digests))
+    return end_segment(store, 0, digests, starts[-1])
 
 
 def _results(made: Sequence[StageResult]) -> list[PartResult]:

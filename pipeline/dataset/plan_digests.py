@@ -1,0 +1,64 @@
+"""The digests of plan files, for each thousand of shards, so that whoever continues need not read the whole plan.
+
+All of them together are what the digest in dataset.json, or in a supplement, is made of. Small segments have none,
+nor have those of earlier versions: their plans are read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from t2i_shards.extractors.records import BadRecord, decode_record
+from t2i_shards.pipeline.dataset.plan import LISTED, THOUSAND, Segment, digests_path, read_plan, verify_segment
+from t2i_shards.pipeline.errors import DamagedShard, RequestError
+from t2i_shards.pipeline.shards.receipt import digest_json
+from t2i_shards.pipeline.shards.store import Store
+from t2i_shards.pipeline.sources.row import Row
+
+ANOTHER = "make the dataset again in another --out"
+
+
+def check_segment(store: Store, segment: Segment) -> list[str]:
+    """`verify_segment` without reading the plan, where its digests are kept: workers compare what they read.
+
+    Digests that are damaged, or others, are removed.
+    """
+    if segment.shards >= LISTED:
+        starts = segment.numbers[::THOUSAND]
+        parts = [_read(store, start) for start in starts]
+        if digest_json([digest for part in parts for digest in part or ()]) == segment.plan:
+            return []
+        store.discard_all([digests_path(start) for start in starts])
+    return verify_segment(store, segment)
+
+
+def _read(store: Store, start: int) -> list[str] | None:
+    try:
+        return decode_record(store.load(digests_path(start)), list[str])
+    except (FileNotFoundError, BadRecord):
+        return None
+
+
+class PlanReader:
+    """Reads plans, and compares them with their digests where these are kept."""
+
+    def __init__(self, store: Store, segments: Sequence[Segment]) -> None:
+        self._store, self._segments = store, segments
+        self._thousand: tuple[int, list[str] | None] = (-1, None)
+
+    def read(self, shard: int) -> list[Row]:
+        """As `read_plan`. Raises RequestError for a plan that is gone, damaged or another."""
+        try:
+            return read_plan(self._store, shard, self._find(shard))
+        except DamagedShard as error:
+            raise RequestError(f"{self._store.root}: {error}; {ANOTHER}") from None
+
+    def _find(self, shard: int) -> str | None:
+        segment = next(segment for segment in self._segments if shard in segment.numbers)
+        if segment.shards < LISTED:
+            return None
+        place = (shard - segment.first) % THOUSAND
+        if self._thousand[0] != shard - place:
+            self._thousand = shard - place, _read(self._store, shard - place)
+        digests = self._thousand[1]
+        return digests[place] if digests and place < len(digests) else None
