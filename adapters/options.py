@@ -13,7 +13,9 @@ T = TypeVar("T")
 Unnamed = Annotated[T, tyro.conf.arg(name="")]
 """Options that help lists among those of the command, without a group of their own."""
 Root = Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="ROOT")]
-Roots = Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="ROOT")]
+Roots = Annotated[
+    tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="ROOT", help_behavior_hint="(one or more)")
+]
 """Datasets, as positional arguments."""
 
 AdapterName = Literal["base", "small", "tiny", "xl"]

@@ -118,6 +118,27 @@ def _read_optional(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | N
     )
 
 
+@_REGISTRY.primitive_rule
+def _read_several(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+    """Several values of one type; where there are none by default, help says so, and not "(default: )"."""
+    kinds = get_args(info.type)
+    if get_origin(info.type) is not tuple or len(kinds) != 2 or kinds[1] is not Ellipsis:
+        return None
+    one = ConstructorRegistry.get_primitive_spec(PrimitiveTypeInfo.make(kinds[0], info.markers))
+    if not isinstance(one, PrimitiveConstructorSpec) or one.nargs != 1:
+        return None
+    return PrimitiveConstructorSpec(
+        nargs="*",
+        metavar=f"[{one.metavar} [{one.metavar} ...]]",
+        instance_from_str=lambda words: tuple(one.instance_from_str([word]) for word in words),
+        is_instance=lambda value: isinstance(value, tuple) and all(map(one.is_instance, value)),
+        str_from_instance=lambda values: (
+            [text for each in values for text in one.str_from_instance(each)] or ["none"]
+        ),
+        choices=one.choices,
+    )
+
+
 def parse_command(arguments: Sequence[str]) -> Command:
     """The command that the arguments name. Ends the process with exit code 2 and the rule when they name none.
 

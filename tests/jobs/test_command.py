@@ -248,5 +248,5 @@ def test_help_names_what_it_asks_for(words: str, capsys: pytest.CaptureFixture[s
         parse([*words.split(), "--help"])
     shown = capsys.readouterr().out
     assert max(map(len, shown.splitlines())) <= 120
-    for riddle in ("{None}", "options options", "config", "[[STR"):
+    for riddle in ("{None}", "options options", "config", "[[STR", "(default: )"):
         assert riddle not in shown
