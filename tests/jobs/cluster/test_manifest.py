@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from t2i_shards.pipeline.engine.nodes import count_node_slots
 REPOSITORY = Path(__file__).parents[3]
 MANIFEST = REPOSITORY / "jobs" / "cluster" / "rayjob.yaml"
 DOCKERFILE = MANIFEST.with_name("Dockerfile")
+SLURM = MANIFEST.with_name("slurm.sh")
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +48,35 @@ def test_the_manifest_says_how_a_job_ends(manifest: dict[str, Any]) -> None:
     assert spec["ttlSecondsAfterFinished"] > 0
     assert 0 < spec["backoffLimit"] <= 3
     assert spec["rayClusterSpec"]["authOptions"] == {"mode": "token"}
+
+
+def test_the_manifest_can_have_an_autoscaler(manifest: dict[str, Any]) -> None:
+    cluster = yaml.safe_load(MANIFEST.read_text().replace("#~ ", ""))["spec"]["rayClusterSpec"]
+    options = {"enableInTreeAutoscaling": True, "autoscalerOptions": {"version": "v2", "idleTimeoutSeconds": 120}}
+    assert cluster == {**manifest["spec"]["rayClusterSpec"], **options}
+    groups = cluster["workerGroupSpecs"]
+    assert all(group["minReplicas"] <= group["replicas"] < group["maxReplicas"] for group in groups)
+
+
+def test_the_slurm_script_runs_the_command_it_is_given(tmp_path: Path) -> None:
+    """With stand-ins for Slurm's commands and Ray's, which say how they were called."""
+    for name, body in {
+        "scontrol": 'printf "%s\n" n7 n8 n9',
+        "srun": 'printf "%s\n" "$RAY_AUTH_MODE" "$@"',
+    }.items():
+        command = tmp_path / name
+        command.write_text(f"#!/bin/sh\n{body}\n")
+        command.chmod(0o755)
+    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_JOB_ID": "1234567"}
+    environment |= {"SLURM_JOB_NUM_NODES": "3", "SLURM_JOB_NODELIST": "n[7-9]"}
+    words = ["extract", "/shared/my photos", "--conditions", "sketch"]
+    done = subprocess.run(["bash", SLURM, *words], env=environment, capture_output=True, text=True, check=True)
+    mode, *called = done.stdout.splitlines()
+    assert mode == "token"
+    ours = called.index("--")
+    assert called[:ours] == ["ray", "symmetric-run", "--address", "n7:24567", "--min-nodes", "3"]
+    assert called[ours + 1 :] == ["env", "RAY_ADDRESS=n7:24567", "python", "-m", "t2i_shards", *words]
+    assert isinstance(parse(words), ExtractCommand)
 
 
 def pods_of(manifest: Mapping[str, Any]) -> dict[str, Any]:
