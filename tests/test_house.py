@@ -22,7 +22,7 @@ ORDER = ["extractors", "pipeline", "adapters", "jobs"]  # each may import those 
 
 # package -> the only files (or folders, with a slash) of the four packages that may import it
 RESERVED = {
-    "ray": [*(f"pipeline/engine/{name}.py" for name in ("agent", "connect", "nodes", "ray")), "jobs/"],
+    "ray": [*(f"pipeline/engine/{name}.py" for name in ("agent", "connect", "metrics", "nodes", "ray")), "jobs/"],
     "fsspec": ["pipeline/shards/filesystem.py"],
     "s3fs": ["pipeline/shards/object_store.py"],
     "torch": ["extractors/", "adapters/", "jobs/"],

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
+from t2i_shards.pipeline.engine.leases import LeasePool
+from t2i_shards.pipeline.engine.metrics import RunMetrics
 from t2i_shards.pipeline.engine.pool import Failure, Pool
 from t2i_shards.pipeline.engine.running import Running
 from t2i_shards.pipeline.errors import BrokenStage, IncompleteError, RequestError
@@ -81,7 +83,6 @@ def open_pool(stage: Stage, engine: Engine, workers: int | None, shards: int) ->
         from t2i_shards.pipeline.engine.local import LocalPool
 
         return LocalPool(stage, min(workers or len(os.sched_getaffinity(0)), shards))
-    from t2i_shards.pipeline.engine.leases import LeasePool
     from t2i_shards.pipeline.engine.nodes import count_slots, describe_needs
     from t2i_shards.pipeline.engine.ray import RayCluster
 
@@ -106,7 +107,10 @@ def run(
     waiting = deque(shards)
     if not waiting:
         return RunResult()
-    return drive(open_pool(stage, engine, workers, len(waiting)), waiting, progress, keep=keep)
+    pool = open_pool(stage, engine, workers, len(waiting))
+    if isinstance(pool, LeasePool):
+        progress = RunMetrics(len(waiting)).follow(progress)
+    return drive(pool, waiting, progress, keep=keep)
 
 
 def drive(
