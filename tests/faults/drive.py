@@ -81,12 +81,17 @@ def _execute(options: argparse.Namespace) -> int:
     from t2i_shards.jobs.publish import PublishCommand
     from t2i_shards.jobs.status import StatusCommand
     from t2i_shards.jobs.verify import VerifyCommand
-    from t2i_shards.pipeline.engine import run
+    from t2i_shards.pipeline.engine import RunResult, run
     from t2i_shards.pipeline.image.geometry import Geometry
     from t2i_shards.pipeline.publish import Publication
+    from t2i_shards.pipeline.stages.stage import Stage
 
     noted = (options.log or os.devnull, options.meeting, options.linger)
-    t2i_shards.jobs.extract.run = lambda stage, *rest: run(Logged(stage, *noted), *rest)  # type: ignore[attr-defined, assignment]
+
+    def run_logged(stage: Stage, *rest: Any, **options: Any) -> RunResult:
+        return run(Logged(stage, *noted), *rest, **options)
+
+    t2i_shards.jobs.extract.run = run_logged  # type: ignore[attr-defined]
     engine = EngineOptions(options.engine, options.workers)
     if options.command == "ingest":
         where = IngestOptions(options.root, options.shard_size)
