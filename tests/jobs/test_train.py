@@ -1,4 +1,4 @@
-"""The command: one process, several on this machine, Ray Train, torchrun. What workers do is in test_world.py."""
+"""The command: one process, several on this machine, Ray Train, torchrun. Workers: see test_distributed.py."""
 
 from __future__ import annotations
 
@@ -7,49 +7,25 @@ import os
 import re
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from shutil import copytree, disk_usage
 from typing import Any
 
-import psutil
 import pytest
 
 from t2i_shards.adapters.model.diffusers_io import WEIGHTS
 from t2i_shards.adapters.training.hold import hold_run
 from t2i_shards.jobs.__main__ import run
 from t2i_shards.jobs.train import TrainWorkers
-from t2i_shards.pipeline.dataset.dataset import Dataset
-from t2i_shards.pipeline.dataset.tombstones import remove
 from t2i_shards.pipeline.runlog import read_log
-from t2i_shards.pipeline.stream import open_stream
-from tests.faults.trainings import make_scenes, train_words
+from tests.faults.trainings import train_words
+from tests.jobs.addresses import watch_addresses
 from tests.pipeline.stream.toys import send
 from tests.pipeline.weak_line import weak_line
 
+pytestmark = pytest.mark.usefixtures("nobody_launched")
+
 REPOSITORY = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="module")
-def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A dataset with the scenes' own sketches."""
-    return make_scenes(tmp_path_factory.mktemp("scenes") / "dataset")
-
-
-@pytest.fixture(autouse=True)
-def _nobody_launched(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("WORLD_SIZE", "RANK", "LOCAL_WORLD_SIZE", "RAY_ADDRESS"):
-        monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture(scope="module")
-def alone(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of one process."""
-    out = tmp_path_factory.mktemp("alone") / "run"
-    assert run(train_words(scenes, out)) == 0
-    return out
 
 
 def _bits(out: Path) -> bytes:
@@ -72,46 +48,11 @@ def test_the_summary_is_one_line_or_json(alone: Path, scenes: Path, capsys: pyte
     assert 0 <= record["wait"] <= 1
 
 
-def _listening(process: psutil.Process) -> set[str]:
-    """The addresses at which a process accepts connections."""
-    try:
-        found = process.net_connections(kind="inet")
-    except psutil.Error:  # it has just ended
-        return set()
-    return {connection.laddr.ip for connection in found if connection.status == psutil.CONN_LISTEN}
-
-
-@contextmanager
-def _watch_addresses() -> Iterator[set[str]]:
-    """All addresses at which this process and what it starts accept connections during the block.
-
-    A Ray that other tests have started before is left out, with the processes that it starts.
-    """
-    own, ended, seen = psutil.Process(), threading.Event(), set[str]()
-    before = _listening(own)
-    others = {child.pid for child in own.children()}
-
-    def watch() -> None:
-        while not ended.wait(0.05):
-            started = [child for child in own.children() if child.pid not in others]
-            below = [process for child in started for process in (child, *child.children(recursive=True))]
-            seen.update(*map(_listening, (own, *below)))
-
-    thread = threading.Thread(target=watch)
-    thread.start()
-    try:
-        yield seen
-    finally:
-        ended.set()
-        thread.join()
-        seen -= before
-
-
 def test_two_workers_of_this_machine_equal_one(
     alone: Path, scenes: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     words = train_words(scenes, tmp_path / "run")
-    with _watch_addresses() as listening:
+    with watch_addresses() as listening:
         assert run([*words, "--workers", "2", "--engine", "local"]) == 0
     assert listening == {"127.0.0.1"}, "nobody else can reach where the workers meet"
     out, err = capfd.readouterr()
@@ -293,58 +234,6 @@ def test_the_help_needs_no_torch() -> None:
     assert "--retries" in ended.stdout
 
 
-def _after_removal(scenes: Path, begun: Path, to: Path, keys: list[str]) -> list[str]:
-    """The command that resumes a copy of the run `begun`, these samples removed from a copy of its data."""
-    to.mkdir()
-    copytree(scenes, to / "dataset")
-    copytree(begun, to / "run")
-    remove(Dataset.open(str(to / "dataset")), "keys", keys)
-    return train_words(to / "dataset", to / "run", steps=6)
-
-
-def test_a_removal_does_not_end_a_training(
-    alone: Path, scenes: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    (held_out,) = json.loads((alone / "held_out.json").read_text())["datasets"]
-    keys = {sample.key for sample in open_stream(str(scenes), ()).samples(0)}
-    private = {key for _, key in held_out["samples"]}
-    gone = [min(private), *sorted(keys - private)[:2]]
-
-    words = _after_removal(scenes, alone, tmp_path / "noted", gone)
-    assert run(words) == 0
-    said = f"3 samples were removed from the data since {tmp_path}/noted/run was begun; others take their places"
-    assert said in caplog.messages
-    noted = json.loads((tmp_path / "noted/run/extents.json").read_text())
-    assert noted == {"begun": [{"shards": 6, "stones": 0}], "removed": [{"step": 4, "samples": 3}], "lanes": 1}
-
-    # A run of the time before extents were noted.
-    words = _after_removal(scenes, alone, tmp_path / "unnoted", gone)
-    (tmp_path / "unnoted/run/extents.json").unlink()
-    assert run(words) == 0
-    assert _bits(tmp_path / "unnoted/run") == _bits(tmp_path / "noted/run")
-    assert json.loads((tmp_path / "unnoted/run/extents.json").read_text()) == noted
-
-
-def test_other_data_is_refused_whatever_was_removed(
-    alone: Path, scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    words = _after_removal(scenes, alone, tmp_path / "here", ["none"])
-    make_scenes(tmp_path / "other", seed=1)
-    remove(Dataset.open(str(tmp_path / "other")), "keys", ["000000001"])
-    (tmp_path / "here/run/extents.json").unlink()
-    words[1] = str(tmp_path / "other")
-    assert run(words) == 2
-    assert "was begun with data " in capsys.readouterr().err
-
-
-def test_a_training_without_its_held_out_samples_is_refused(
-    alone: Path, scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (held_out,) = json.loads((alone / "held_out.json").read_text())["datasets"]
-    assert run(_after_removal(scenes, alone, tmp_path / "here", [key for _, key in held_out["samples"]])) == 2
-    assert "all 2 were removed from the data since this run was begun" in capsys.readouterr().err
-
-
 def test_a_full_disk_is_one_line_and_ruins_no_older_file(
     alone: Path, scenes: Path, disk: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -353,15 +242,17 @@ def test_a_full_disk_is_one_line_and_ruins_no_older_file(
         copytree(alone, place / "run")
     (disk / "ballast").write_bytes(bytes(disk_usage(disk).free - 40_000))  # the log fits, no checkpoint does
     old = [path for path in sorted((disk / "run").rglob("*")) if path.is_file()]
-    old = [path for path in old if path.name != "log.jsonl"]
+    old = [path for path in old if path.name not in ("log.jsonl", "config.toml")]  # which this command writes
     before = [path.read_bytes() for path in old]
     words = train_words(scenes, disk / "run", steps=6)
     capfd.readouterr()
     assert run(words) == 3
     out, err = capfd.readouterr()
     assert out == ""
+    *shown, line = err.splitlines()
+    assert all(other.startswith("train: ") for other in shown)
     assert re.fullmatch(
-        r"t2i-shards: cannot write \S+: No space left on device; nothing that is done is lost\n", err
+        r"t2i-shards: cannot write \S+: No space left on device; nothing that is done is lost", line
     )
     assert [path.read_bytes() for path in old] == before
     assert not list((disk / "run").rglob("*.part"))

@@ -21,7 +21,7 @@ from t2i_shards.adapters.inference.sampler import generate, to_pixels
 from t2i_shards.adapters.model.controlnet import check_controlnet, read_controlnet
 from t2i_shards.adapters.model.convert import read_adapter
 from t2i_shards.pipeline.errors import RequestError
-from tests.adapters.evaluation.test_evaluate import TOYS, make_root
+from tests.adapters.evaluation.toys import TOYS, make_root
 
 SIZE = 128
 

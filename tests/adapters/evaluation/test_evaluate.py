@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,118 +14,20 @@ from t2i_shards.adapters.base import Base
 from t2i_shards.adapters.base.tiny import WIDTHS
 from t2i_shards.adapters.evaluation import evaluate as module
 from t2i_shards.adapters.evaluation import variants
-from t2i_shards.adapters.evaluation.config import EvaluateConfig
 from t2i_shards.adapters.evaluation.evaluate import evaluate
 from t2i_shards.adapters.evaluation.image_metrics import Networks
-from t2i_shards.adapters.evaluation.report import Evaluation, table_lines
+from t2i_shards.adapters.evaluation.report import table_lines
 from t2i_shards.adapters.evaluation.samples import choose_samples
 from t2i_shards.adapters.inference.config import Sampling
 from t2i_shards.adapters.model.adapter import make_adapter
 from t2i_shards.adapters.model.compose import AdapterInput
 from t2i_shards.adapters.model.config import adapter_config_for
 from t2i_shards.adapters.model.diffusers_io import save_adapter
-from t2i_shards.adapters.run_folder import find_held_out, read_held_out, write_held_out
-from t2i_shards.adapters.training.data import open_samples
-from t2i_shards.adapters.training.trainer import Training
-from t2i_shards.extractors.registry import format_of
 from t2i_shards.extractors.weights.file import WeightsUnavailable
-from t2i_shards.pipeline.dataset.dataset import Dataset
-from t2i_shards.pipeline.dataset.supplement import plan_retry
-from t2i_shards.pipeline.dataset.tombstones import remove
 from t2i_shards.pipeline.errors import RequestError
-from t2i_shards.pipeline.image.geometry import Geometry
 from t2i_shards.pipeline.image.stored import decode_rgb
 from t2i_shards.pipeline.report.evaluation import read_evaluation
-from t2i_shards.pipeline.shards.sample import Sample
-from t2i_shards.pipeline.sources.scenes import ScenesSource
-from t2i_shards.pipeline.stages import plan_extract
-from t2i_shards.pipeline.stages.ingest import plan_dataset
-from t2i_shards.pipeline.stream import HeldOut, Stream, open_stream
-from tests.adapters.toys import toy_config
-from tests.faults.toys import fill, make_images, run_here
-from tests.pipeline.web import Web, put_failure, put_picture
-
-SAMPLES, SIZE = 8, 128
-
-
-def make_root(folder: Path, seed: int = 0) -> str:
-    """Eight scenes with their Canny edges, made in this process."""
-    root = str(folder)
-    dataset = make_images(root, ScenesSource(SAMPLES, seed=seed), 5, size=SIZE)
-    run_here(plan_extract(dataset, ["canny"]), dataset.shards)
-    return root
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return make_root(tmp_path_factory.mktemp("evaluate") / "root")
-
-
-@pytest.fixture(scope="module")
-def adapter(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("adapter")
-    save_adapter(make_adapter(adapter_config_for("tiny", 1, WIDTHS["sd"]), 0), folder)
-    return folder
-
-
-def ask(root: str, adapter: Path, out: Path | None, **changes: Any) -> EvaluateConfig:
-    settings: dict[str, Any] = {"samples": 4, "batch": 3, "sampling": Sampling(steps=1, guidance=1)}
-    return EvaluateConfig(root, "canny", "tiny", adapter, out, **{**settings, "device": "cpu", **changes})
-
-
-class Colours:
-    name = "the mean colour"
-
-    def __call__(self, pictures: np.ndarray) -> np.ndarray:
-        return np.asarray(pictures.mean(axis=(1, 2)))
-
-
-class Length:
-    name = "the caption's length"
-
-    def __call__(self, pictures: np.ndarray, captions: Sequence[str]) -> np.ndarray:
-        return np.array([len(caption) / 100 for caption in captions])
-
-
-def make_colours(weights: Path | None, device: str) -> Colours:
-    return Colours()
-
-
-TOYS = Networks(make_colours, lambda weights, device: Length(), make_colours)
-
-
-@pytest.fixture
-def obedient(root: str, tiny: Base, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """In place of a base: a control image gives the picture that it was made from, none gives grey, and the
-    autoencoder is lossless. Yields the captions of each call.
-    """
-    pictures: dict[bytes, np.ndarray] = {}
-    for sample in open_stream(root, ["canny"]).samples(0):
-        condition_map = format_of("canny").decode({"canny.png": bytes(sample.members["canny.png"])})
-        pictures[(condition_map > 127).tobytes()] = decode_rgb(sample.members["jpg"])
-    calls: list[list[str]] = []
-
-    def paint(
-        base: Any, adapter_inputs: Sequence[AdapterInput], captions: list[str], *others: Any, **options: Any
-    ) -> np.ndarray:
-        calls.append(captions)
-        if not adapter_inputs:
-            return np.full((len(captions), SIZE, SIZE, 3), 128, np.uint8)
-        return np.stack(
-            [
-                pictures[(control_image[0] > 0.5).numpy().tobytes()]
-                for control_image in adapter_inputs[0].control_images
-            ]
-        )
-
-    monkeypatch.setattr(variants, "generate", paint)
-    monkeypatch.setattr(module, "load_base", lambda *asked: tiny)
-    monkeypatch.setattr(module, "_through", lambda base, examples: (example.picture for example in examples))
-    return calls
-
-
-def numbers(evaluation: Evaluation, name: str) -> list[float | None]:
-    return [row.measures[name] for row in evaluation.rows]
+from tests.adapters.evaluation.toys import SAMPLES, TOYS, Length, ask, begin_run, make_colours, numbers
 
 
 def test_obedience_fid_and_score_of_known_pictures(
@@ -313,123 +214,6 @@ def test_for_real_the_same_twice(
     measured = [row.measures for row in evaluate(heard, networks=TOYS).rows]
     assert measured[0] != measured[1] == rows[1]
     assert [row.measures for row in evaluate(heard, networks=TOYS).rows] == measured
-
-
-def begin_run(folder: Path, adapter: Path, held_out: Sequence[HeldOut] = (), **begun: Any) -> Path:
-    """A run's folder with this adapter."""
-    folder.mkdir()
-    (folder / "run.json").write_text(json.dumps(begun))
-    (folder / "adapter").symlink_to(adapter)
-    write_held_out(folder, held_out)
-    return folder
-
-
-def keys(samples: Sequence[Sample]) -> list[str]:
-    return [sample.key for sample in samples]
-
-
-@pytest.fixture(scope="module")
-def other(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Other scenes, whose keys are the same."""
-    return make_root(tmp_path_factory.mktemp("evaluate") / "other", seed=1)
-
-
-def test_what_a_training_holds_out_of_a_mix_is_known_of_each_root(
-    root: str, other: str, adapter: Path, tiny: Base, tmp_path: Path
-) -> None:
-    """Exactly these by default, from wherever the dataset lies by now; none of them is ever trained on."""
-    config = toy_config(tmp_path / "run", roots=(root, other), condition="canny", validation=6)
-    training = Training(config, open_samples(config.data, config.seed, config.optimizer.batch), tiny)
-    (tmp_path / "run" / "adapter").symlink_to(adapter)
-    moved = str(shutil.copytree(other, tmp_path / "moved"))
-    pictures = {bytes(sample.members["jpg"]): sample.key for sample in training.held_out}
-    found: list[Sample] = []
-    for place in (root, moved):
-        eval_samples = choose_samples(ask(place, config.out, None, samples=None))
-        assert eval_samples.held_out == len(eval_samples.samples) > 1
-        found += eval_samples.samples
-    assert [(bytes(sample.members["jpg"]), sample.key) for sample in found] == list(pictures.items())
-    # An epoch of a mix has not each sample once.
-    visits = training.stream.take(range(6 * SAMPLES), lambda sample, *_: bytes(sample.members["jpg"]))
-    trained = {picture for _, picture in visits}
-    assert not trained & pictures.keys()
-    assert len(trained | pictures.keys()) == 2 * SAMPLES
-
-
-@pytest.mark.parametrize("columns", [("canny",), ()])
-def test_held_out_samples_come_first_and_the_table_says_so(
-    root: str, adapter: Path, columns: tuple[str, ...], obedient: list[list[str]], tmp_path: Path
-) -> None:
-    """Those that the run's own stream held out, also when it read no column."""
-    rest, held_out = open_stream(root, columns, 5).hold_out(3)
-    run = begin_run(tmp_path / "run", adapter, rest.held_out, condition="canny", seed=5, size=64)
-    for path in (run, run / "adapter"):
-        for samples, first in ((None, 3), (5, 3), (2, 2)):
-            eval_samples = choose_samples(ask(root, path, None, samples=samples))
-            assert keys(eval_samples.samples)[:first] == keys(held_out)[:first]
-            assert len({*keys(eval_samples.samples)}) == len(eval_samples.samples) == (samples or 3)
-            assert (eval_samples.held_out, eval_samples.size) == (first, 64)
-    table = "\n".join(table_lines(evaluate(ask(root, run, tmp_path / "out", samples=5, size=SIZE), networks=TOYS)))
-    assert "the first 3 of them held out of the training, the others not" in table
-    evaluation = evaluate(ask(root, run, tmp_path / "out", samples=None, size=SIZE), networks=TOYS)
-    assert evaluation.about["keys"] == keys(held_out)
-    assert f"3 samples of {root}, all of them held out of the training" in "\n".join(table_lines(evaluation))
-
-
-def test_a_dataset_of_which_none_was_held_out(root: str, adapter: Path, tmp_path: Path) -> None:
-    rest, _ = open_stream(root, ["canny"]).hold_out(0)
-    run = begin_run(tmp_path / "run", adapter, rest.held_out, condition="canny", seed=0)
-    eval_samples = choose_samples(ask(root, run, None, samples=None))
-    assert (len(eval_samples.samples), eval_samples.held_out) == (SAMPLES, 0)
-
-
-def test_what_was_removed_since_is_left_out(root: str, adapter: Path, tmp_path: Path) -> None:
-    rest, held_out = open_stream(root, ["canny"]).hold_out(3)
-    here = shutil.copytree(root, tmp_path / "here")
-    remove(Dataset.open(str(here)), "keys", keys(held_out)[:1])
-    run = begin_run(tmp_path / "run", adapter, rest.held_out, condition="canny", seed=0)
-    eval_samples = choose_samples(ask(str(here), run, None, samples=None))
-    assert (keys(eval_samples.samples), eval_samples.held_out) == (keys(held_out)[1:], 2)
-
-
-def test_a_run_on_other_data_names_no_held_out_samples(
-    root: str, other: str, adapter: Path, tmp_path: Path
-) -> None:
-    """The same keys are other pictures there."""
-    rest, _ = open_stream(other, []).hold_out(3)
-    run = begin_run(tmp_path / "run", adapter, rest.held_out, condition="canny", seed=0, size=128)
-    eval_samples = choose_samples(ask(root, run, None, samples=None))
-    assert (len(eval_samples.samples), eval_samples.held_out) == (SAMPLES, None)
-
-
-def test_what_was_held_out_is_known_when_the_dataset_has_grown(tmp_path: Path) -> None:
-    folder, names = tmp_path / "web", ("a-0", "a-1", "b-0", "b-1")
-    for number, name in enumerate(names):
-        put_picture(folder, name, number)
-    put_failure(folder, "b-1", "timed out")
-    source = Web(str(folder), names)
-    dataset = plan_dataset(str(tmp_path / "root"), source, Geometry(64), 2)
-
-    def ingest() -> Stream:
-        fill(dataset, source)
-        return open_stream(dataset.store.root, ())
-
-    write_held_out(tmp_path, ingest().hold_out(1)[0].held_out)
-    known = find_held_out(tmp_path, dataset)
-    assert known is not None
-    assert len(known) == 1
-    put_picture(folder, "b-1", 3)
-    assert plan_retry(dataset)
-    assert read_held_out(tmp_path, ingest().data) is None
-    assert find_held_out(tmp_path, Dataset.open(dataset.store.root)) == known
-
-
-def test_in_a_dataset_mixed_with_itself_only_unseen_samples_are_held_out(tmp_path: Path) -> None:
-    ours = HeldOut("a", "0", ((0, "x"), (1, "y"))), HeldOut("b", "1"), HeldOut("a", "0", ((1, "y"),))
-    write_held_out(tmp_path, ours)
-    assert read_held_out(tmp_path, "0") == [(1, "y")]
-    assert read_held_out(tmp_path, "1") == []
-    assert read_held_out(tmp_path, "2") is None
 
 
 REFUSED: dict[str, tuple[Callable[[Path], dict[str, Any]], str]] = {
