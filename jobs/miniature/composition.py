@@ -18,7 +18,7 @@ def choose_pairs(conditions: Sequence[Name]) -> Sequence[Case]:
 
 
 def compose_two(workshop: Workshop, case: Case) -> Sequence[Finding]:
-    """Their features added, each with the weight 1."""
+    """Their features added, in all steps; see WEIGHTS."""
     adapters = {condition: workshop.train(condition) for condition in case}
     ways = {
         "text alone": TEXT_ALONE,

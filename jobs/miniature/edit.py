@@ -10,7 +10,7 @@ import numpy as np
 from t2i_shards.extractors.registry import format_of
 from t2i_shards.jobs.miniature.finding import Finding, find
 from t2i_shards.jobs.miniature.painting import show
-from t2i_shards.jobs.miniature.recipe import SAMPLING, Name
+from t2i_shards.jobs.miniature.recipe import Name, sampling_of
 from t2i_shards.jobs.miniature.row import Case, Row
 from t2i_shards.jobs.miniature.workshop import Workshop
 
@@ -74,8 +74,8 @@ def _repaint(workshop: Workshop, condition: Name, place: int, other: int, adapte
         seen = np.where(mask[..., None], another.control_image, own.control_image)
         inputs.append(AdapterInput(adapter, to_control_image(seen, adapter.config.in_channels, condition)))
     inpainting = prepare_inpainting(workshop.base, own.picture, mask)
-    size, seeds = own.picture.shape[:2], [seed_of(0, own.key)]
-    (picture,) = generate(workshop.base, inputs, [another.caption], seeds, size, SAMPLING, inpainting=inpainting)
+    size, seeds, sampling = own.picture.shape[:2], [seed_of(0, own.key)], sampling_of(condition)
+    (picture,) = generate(workshop.base, inputs, [another.caption], seeds, size, sampling, inpainting=inpainting)
     return np.asarray(picture)
 
 

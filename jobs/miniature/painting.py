@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from t2i_shards.adapters.inference.config import Sampling
-from t2i_shards.jobs.miniature.recipe import SAMPLING, Name
+from t2i_shards.jobs.miniature.recipe import SAMPLING, WEIGHTS, Name, sampling_of
 from t2i_shards.jobs.miniature.workshop import Workshop
 
 if TYPE_CHECKING:
@@ -28,13 +28,24 @@ SHOWN = 8
 class Way:
     """How pictures are made. adapters: by the condition that each is given; none for text alone.
 
-    controlnet: in place of adapters, by its condition. base: mini when None.
+    asked: how they are sampled; as the one adapter's condition says when None. controlnet: in place of adapters,
+    by its condition. base: mini when None.
     """
 
     adapters: Mapping[Name, Adapter] = field(default_factory=dict)
-    sampling: Sampling = SAMPLING
+    asked: Sampling | None = None
     base: Base | None = None
     controlnet: Mapping[Name, ControlNetModel] = field(default_factory=dict)
+
+    @property
+    def sampling(self) -> Sampling:
+        return self.asked or (sampling_of(*self.adapters) if len(self.adapters) == 1 else SAMPLING)
+
+    @property
+    def weights(self) -> dict[Name, float]:
+        """Of several adapters, those that are not 1."""
+        several = self.adapters if len(self.adapters) > 1 else ()
+        return {condition: WEIGHTS[condition] for condition in several if condition in WEIGHTS}
 
 
 TEXT_ALONE = Way()
@@ -57,6 +68,8 @@ def paint(workshop: Workshop, way: Way) -> list[np.ndarray]:
         for condition, network in [*way.adapters.items(), *way.controlnet.items()]
     }
     record = {"base": digest_base(base), "networks": digests, "batch": BATCH, **way.sampling.record()}
+    if way.weights:
+        record["weights"] = way.weights
     kept = ImageFolder(workshop.out / "pictures", record)
     names = [example.key for example in first]
     for start in range(0, len(names), BATCH):
@@ -93,7 +106,9 @@ def _generate(
     first = next(iter(examples.values()))
     side = first[0].picture.shape[0]
     inputs = [
-        AdapterInput(adapter, see(condition, adapter.config.in_channels), name=condition)
+        AdapterInput(
+            adapter, see(condition, adapter.config.in_channels), way.weights.get(condition, 1.0), name=condition
+        )
         for condition, adapter in way.adapters.items()
     ]
     controls = [

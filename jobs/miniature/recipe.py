@@ -31,6 +31,13 @@ OPTIMIZER = OptimizerConfig(batch=16, lr=3e-3, timesteps="uniform", weighting="s
 ENLARGED: dict[Name, int] = {"depth": 256, "keypose": 256, "seg": 192}
 """Side at which the small networks are right about what the autoencoder makes of true scenes; at 128 pixels that
 of depth is wrong about the scenes themselves."""
+WEIGHTS: dict[Name, float] = {"keypose": 2.0}
+"""Of adapters whose features must count more than others' to be followed."""
+OWN_SAMPLINGS: dict[Name, Sampling] = {
+    "keypose": replace(SAMPLING, scale=SAMPLING.scale * WEIGHTS["keypose"]),
+    "color": replace(SAMPLING, scale=2.0, active_steps="beginning"),
+}
+"""Of conditions that are followed better so. An adapter of color that acts to the end washes things out."""
 NOISE_OFFSETS: dict[Name, float] = {"color": 1.0}
 """Of the trainings in which one helps. Without it the adapter of color learns little: even the noisiest latents
 of a training show a picture's mean colours, and pure noise, which sampling begins with, shows none."""
@@ -44,16 +51,23 @@ def describe_recipe(conditions: Sequence[Name]) -> dict[str, Any]:
     from t2i_shards.extractors.weights.file import SHIPPED
 
     networks = {name: digest for name, digest in read_sums().items() if name.endswith(".safetensors")}
-    optimizer = asdict(OPTIMIZER)
+    sampling, optimizer = SAMPLING.record(), asdict(OPTIMIZER)
+    if own := {name: OWN_SAMPLINGS[name].record() for name in conditions if name in OWN_SAMPLINGS}:
+        sampling["own"] = own
     if offsets := {name: NOISE_OFFSETS[name] for name in conditions if name in NOISE_OFFSETS}:
         optimizer["noise_offset"] = offsets
     return {
-        "sampling": SAMPLING.record(),
+        "sampling": sampling,
         "optimizer": optimizer,
         "base": networks,
         "enlarged": {name: ENLARGED.get(name) for name in conditions},
         "extractors": read_sums(SHIPPED),
     }
+
+
+def sampling_of(condition: Name) -> Sampling:
+    """How pictures with the adapter of this condition are made."""
+    return OWN_SAMPLINGS.get(condition, SAMPLING)
 
 
 def plan_training(
@@ -93,7 +107,7 @@ def plan_evaluation(condition: Name, root: Path, run: Path, out: Path, samples: 
         without=out.parent / "text-alone",
         enlarge=ENLARGED.get(condition),
         samples=samples,
-        sampling=SAMPLING,
+        sampling=sampling_of(condition),
         variant="mini",
         seeds=seeds,
         batch=16,

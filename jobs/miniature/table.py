@@ -45,10 +45,21 @@ def table_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         *(_line(row) for row in rows),
         "",
         f"{asked['samples']} held-out scenes, {asked['seeds']} seeds each; {asked['steps']:,} steps of 16; "
-        f"{sampling['steps']} DDIM steps, guidance {sampling['guidance']:g}, scale {sampling['scale']:g}; "
+        f"{sampling['steps']} DDIM steps, guidance {sampling['guidance']:g}, scale {_show_scales(rows)}; "
         "95% intervals by bootstrap over the scenes.",
         *(f"- {row['verdict']['line']}" for row in rows),
     ]
+
+
+def _show_scales(rows: Sequence[Mapping[str, Any]]) -> str:
+    """That of most conditions, and those of conditions that are sampled otherwise."""
+    samplings = [row["asked"]["sampling"] for row in rows]
+    own = [(name, sampling) for each in samplings for name, sampling in each.get("own", {}).items()]
+    shown = [
+        f"{name} {sampling['scale']:g}{'' if sampling['acts'] == 'all' else ', acting ' + sampling['acts']}"
+        for name, sampling in own
+    ]
+    return f"{samplings[0]['scale']:g}{' (' + '; '.join(shown) + ')' if shown else ''}"
 
 
 def _line(row: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from t2i_shards.jobs.miniature.finding import Finding, find
 from t2i_shards.jobs.miniature.painting import TEXT_ALONE, Way, count, paint, show
-from t2i_shards.jobs.miniature.recipe import SAMPLING
+from t2i_shards.jobs.miniature.recipe import sampling_of
 from t2i_shards.jobs.miniature.row import Case, Row, each_alone
 from t2i_shards.jobs.miniature.workshop import Workshop
 
@@ -19,7 +19,8 @@ def compare_thirds(workshop: Workshop, case: Case) -> Sequence[Finding]:
     adapter = workshop.train(condition)
     alone = count(workshop, condition, paint(workshop, TEXT_ALONE))
     made = {
-        part: paint(workshop, Way({condition: adapter}, replace(SAMPLING, active_steps=part))) for part in PARTS
+        part: paint(workshop, Way({condition: adapter}, replace(sampling_of(condition), active_steps=part)))
+        for part in PARTS
     }
     show(workshop, f"09-{condition}", case, made)
     return [

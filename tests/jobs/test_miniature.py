@@ -31,12 +31,17 @@ from t2i_shards.jobs.miniature.edit import choose_local
 from t2i_shards.jobs.miniature.finding import Finding, find
 from t2i_shards.jobs.miniature.further_table import further_lines
 from t2i_shards.jobs.miniature.other_base import PLAN
+from t2i_shards.jobs.miniature.painting import Way
 from t2i_shards.jobs.miniature.recipe import (
     ENLARGED,
     NAMES,
     NOISE_OFFSETS,
     OPTIMIZER,
+    OWN_SAMPLINGS,
+    SAMPLING,
+    WEIGHTS,
     describe_recipe,
+    plan_evaluation,
     plan_training,
 )
 from t2i_shards.jobs.miniature.row import Case, Row, each_alone, is_same
@@ -53,7 +58,8 @@ def row(condition: str, measure: str, *values: float) -> dict[str, Any]:
         {"pictures": title, measure: value, "intervals": {measure: [value - 0.01, value + 0.02]}}
         for title, value in zip(TITLES, values, strict=True)
     ]
-    asked = {"condition": condition, "samples": 8, "seeds": 2, "steps": 100, **describe_recipe(NAMES)}
+    recipe = describe_recipe([name for name in NAMES if name == condition])
+    asked = {"condition": condition, "samples": 8, "seeds": 2, "steps": 100, **recipe}
     hours = {"training": 0.5, "evaluation": 0.25}
     return {"asked": asked, "cpu_hours": hours, "rows": rows, "verdict": {"line": f"{condition} is followed"}}
 
@@ -90,6 +96,30 @@ def test_a_recipe_of_one_condition_is_nothing_to_the_rows_of_others() -> None:
         for name in ("sketch", "color")
     }
     assert offsets == {"sketch": None, "color": NOISE_OFFSETS["color"]}
+
+
+def test_how_one_condition_is_sampled_is_nothing_to_the_rows_of_others() -> None:
+    assert describe_recipe(("sketch", "depth"))["sampling"] == SAMPLING.record()
+    before = {**describe_recipe(("keypose",)), "sampling": SAMPLING.record()}
+    assert not is_same(before, describe_recipe(("keypose",)))
+    for name in ("sketch", "keypose", "color"):
+        sampling = OWN_SAMPLINGS.get(name, SAMPLING)
+        assert plan_evaluation(name, Path("data"), Path("run"), Path("out"), 2, 1).sampling == sampling
+    rows = [row("sketch", "edge_f1", *[0.5] * 7), row("keypose", "pck", *[0.5] * 7)]
+    assert "scale 1.5 (keypose 3);" in "\n".join(table_lines(rows))
+    rows += [row("color", "color_error", *[0.5] * 7)]
+    assert "scale 1.5 (keypose 3; color 2, acting beginning);" in "\n".join(table_lines(rows))
+
+
+def test_an_adapter_alone_is_sampled_as_its_condition_says_and_several_alike() -> None:
+    adapter: Any = None  # which one makes no difference
+    assert Way().sampling == Way({"sketch": adapter}).sampling == SAMPLING
+    alone = Way({"keypose": adapter})
+    assert (alone.sampling, alone.weights) == (OWN_SAMPLINGS["keypose"], {})
+    both = Way({"depth": adapter, "keypose": adapter})
+    assert (both.sampling, both.weights) == (SAMPLING, {"keypose": WEIGHTS["keypose"]})
+    late = replace(OWN_SAMPLINGS["color"], active_steps="late")
+    assert Way({"color": adapter}, late).sampling == late
 
 
 def test_a_measure_that_is_undefined_is_no_traceback() -> None:
