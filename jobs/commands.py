@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from difflib import get_close_matches
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
@@ -99,6 +100,7 @@ def _refuse_unknown_word(arguments: Sequence[str]) -> None:
         raise RequestError(f"no command is called {arguments[0]!r}; {hint}")
 
 
+COMPLETION = "--tyro-write-completion"
 _REGISTRY = ConstructorRegistry()
 
 
@@ -145,6 +147,7 @@ def parse_command(arguments: Sequence[str]) -> Command:
     Raises RequestError where an option's own rule, or one of all options, says so.
     """
     _refuse_unknown_word(arguments)
+    _prepare_completion(arguments)
     file, arguments = take_config(arguments)
     found = _find_kind(arguments) if file else None
     if file and found:
@@ -165,6 +168,20 @@ def parse_command(arguments: Sequence[str]) -> Command:
     if isinstance(command, IngestCommand):
         return command.source
     return command.action if isinstance(command, WeightsCommand) else command
+
+
+def _prepare_completion(arguments: Sequence[str]) -> None:
+    """Make the folder of a shell's script before tyro writes it. RequestError where it cannot be written."""
+    if list(arguments[:1]) != [COMPLETION] or len(arguments) < 3:
+        return
+    script = Path(arguments[2])
+    try:
+        script.parent.mkdir(parents=True, exist_ok=True)
+        script.open("a").close()
+    except OSError as error:
+        raise RequestError(
+            f"{COMPLETION} must name a file that can be written, not {script}: {error.strerror}"
+        ) from None
 
 
 def _refuse_not_finite(options: Any) -> None:

@@ -250,3 +250,15 @@ def test_help_names_what_it_asks_for(words: str, capsys: pytest.CaptureFixture[s
     assert max(map(len, shown.splitlines())) <= 120
     for riddle in ("{None}", "options options", "config", "[[STR", "(default: )"):
         assert riddle not in shown
+
+
+def test_a_script_for_the_shell_is_written_where_there_was_no_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = tmp_path / "share/completions/t2i-shards"
+    with pytest.raises(SystemExit) as ended:
+        run(["--tyro-write-completion", "bash", str(script)])
+    assert not ended.value.code
+    assert "publish" in script.read_text()
+    assert run(["--tyro-write-completion", "bash", str(script / "file")]) == 2
+    assert "must name a file that can be written" in capsys.readouterr().err
