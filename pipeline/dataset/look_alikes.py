@@ -126,7 +126,9 @@ class _Kept:
         begin, end = np.searchsorted(self._links, np.array([look, look + 1], np.uint64) << np.uint64(32))
         for near in (look, *(self._links[begin:end] & np.uint64(0xFFFFFFFF)).tolist()):
             if self._first[near]:
-                there = np.array([int(self._first[near]) - 1, *self._others.get(near, ())])
+                there = np.array([int(self._first[near]) - 1])
+                if near in self._others:  # as a buffer: pictures of one colour may be a hundred thousand
+                    there = np.append(there, np.asarray(self._others[near]))
                 there = there[_confirm(self._prints.hashes_256, index, there)]
                 bits = int(np.bitwise_count(self.hashes[look] ^ self.hashes[near]))
                 found += [(bits, int(first)) for first in there[:1]]
