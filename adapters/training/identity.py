@@ -52,7 +52,6 @@ def claim(
         return
     if world.is_main:
         claim_run(config.out, identity)
-        _keep_config(config)
         write_held_out(config.out, stream.held_out)
     world.barrier()
     if not (config.out / RECORD).exists():
@@ -63,8 +62,8 @@ def claim(
     claim_run(config.out, identity)
 
 
-def _keep_config(config: TrainConfig) -> None:
-    """RUN/config.toml: the newest request, which --config repeats."""
+def keep_config(config: TrainConfig) -> None:
+    """RUN/config.toml: the newest request, which --config repeats. For the process that holds the run."""
     path, content = config.out / NAME, render_config("train", config)
     if not path.exists() or path.read_bytes() != content:
         write_file(path, content)

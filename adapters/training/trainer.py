@@ -32,7 +32,7 @@ from t2i_shards.adapters.training.distributed import World, join_world, share_th
 from t2i_shards.adapters.training.ema import Ema
 from t2i_shards.adapters.training.extents import Noted, find_begun, note_extents
 from t2i_shards.adapters.training.hold import hold_run
-from t2i_shards.adapters.training.identity import choose_clip, claim, decide_schedule, keep_threshold
+from t2i_shards.adapters.training.identity import choose_clip, claim, decide_schedule, keep_config, keep_threshold
 from t2i_shards.adapters.training.learning_rate import check_warmup, learning_rate
 from t2i_shards.adapters.training.loader import MicroBatches, SampleStream, load_batches
 from t2i_shards.adapters.training.loss import Objective
@@ -171,6 +171,7 @@ class Training:
         train_state = TrainState(self.adapter, step.optimizer, self.ema.adapter if self.ema else None)
         if self.world.is_main:
             discard_not_finite(config.out)
+            keep_config(config)
         begun = resume(config.out, train_state, self.world.broadcast(newest_step(config.out)))
         if begun.scaler:
             step.scaler.load_state_dict(dict(begun.scaler))
