@@ -12,7 +12,7 @@ from t2i_shards.pipeline.plain import show_logs_plain
 from t2i_shards.pipeline.stages.stage import Careful, Stage, StageResult
 
 IN_FLIGHT = 2
-"""Shards that a worker holds at most: the one it works on, and the next."""
+"""Shards that a worker holds at most, or its node for it: the one it works on, and the next."""
 
 
 @dataclass(frozen=True)
