@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from t2i_shards.adapters.training.config import OptimizerConfig
 from t2i_shards.extractors.atomic import write_json
 from t2i_shards.jobs.miniature.finding import Finding
 from t2i_shards.jobs.miniature.recipe import Name
@@ -46,10 +47,12 @@ def find_part(row: Row, workshop: Workshop, case: Case) -> Mapping[str, Any] | N
 
 def is_same(asked: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
     """Whether a part's recorded request is the present one. Settings that older parts did not record had their
-    present values, except for ENLARGED_AT_FIRST.
+    present values, except for ENLARGED_AT_FIRST and for options of the optimizer, which had their defaults.
     """
     enlarged = asked.get("enlarged", ENLARGED_AT_FIRST)
-    return {**now, **asked, "enlarged": {name: enlarged.get(name) for name in now["enlarged"]}} == now
+    optimizer = {**asdict(OptimizerConfig()), **asked.get("optimizer", now["optimizer"])}
+    earlier = {"enlarged": {name: enlarged.get(name) for name in now["enlarged"]}, "optimizer": optimizer}
+    return {**now, **asked, **earlier} == now
 
 
 def make_part(row: Row, workshop: Workshop, case: Case) -> Mapping[str, Any]:

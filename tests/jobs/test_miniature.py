@@ -89,6 +89,11 @@ def test_a_recipe_of_one_condition_is_nothing_to_the_rows_of_others() -> None:
     assert describe_recipe(("sketch", "depth"))["optimizer"] == asdict(OPTIMIZER)
     before = {**describe_recipe(("color",)), "optimizer": asdict(OPTIMIZER)}
     assert not is_same(before, describe_recipe(("color",)))
+    recorded = ("batch", "micro_batch", "lr", "timesteps", "weighting", "clip", "ema")
+    first = {name: getattr(OPTIMIZER, name) for name in recorded}
+    now = describe_recipe(("sketch",))
+    assert is_same({**now, "optimizer": first}, now), "options that came later had their defaults"
+    assert not is_same({**now, "optimizer": {**first, "lr": 1.0}}, now)
     both = describe_recipe(("sketch", "color"))
     assert both["optimizer"] == {**asdict(OPTIMIZER), "noise_offset": {"color": NOISE_OFFSETS["color"]}}
     offsets = {
