@@ -25,6 +25,8 @@ from t2i_shards.pipeline.shards.table import encode_table, read_table
 NEAR = 4
 """Bits of 64 in which the perceptual hashes of two pictures that look the same may differ, where none is given."""
 FOLDER = "duplicates"
+PART = 10_000
+"""Marks of which a table is made at once."""
 DUPLICATES = pa.schema(
     [("shard", pa.int32()), ("key", pa.string()), ("of", pa.string()), ("kind", pa.string()), ("bits", pa.int8())]
 )
@@ -110,7 +112,10 @@ def find_duplicates(dataset: Dataset, near: int = NEAR) -> pa.Table:
     with dataset.store.scratch() as scratch:
         prints, names = read_fingerprints(dataset, scratch)
         found = np.fromiter(match(prints, near, scratch), [("index", "i8"), ("of", "i8"), ("bits", "i1")])
-        return _tabulate(found, names).replace_schema_metadata({"near": str(near)})
+        # Some at a time: as Python's texts, all of them would take several times the memory of the table.
+        parts = [_tabulate(found[at : at + PART], names) for at in range(0, len(found), PART)]
+        table = pa.concat_tables([DUPLICATES.empty_table(), *parts]).combine_chunks()
+        return table.replace_schema_metadata({"near": str(near)})
 
 
 def _tabulate(found: np.ndarray, names: Names) -> pa.Table:
