@@ -41,10 +41,9 @@ from t2i_shards.adapters.evaluation.variants import EvalExamples, Maker, Picture
 from t2i_shards.adapters.inference.sampler import to_pixels
 from t2i_shards.extractors.atomic import write_file, write_json
 from t2i_shards.extractors.maps.crop import SIZE_MULTIPLE
-from t2i_shards.extractors.registry import EXTRACTORS, format_of
-from t2i_shards.pipeline.dataset.dataset import Dataset
+from t2i_shards.extractors.registry import format_of
 from t2i_shards.pipeline.errors import RequestError
-from t2i_shards.pipeline.extractor import load_extractor
+from t2i_shards.pipeline.extractor import choose_variant, load_extractor
 from t2i_shards.pipeline.image.stored import decode_rgb
 
 SHOWN = {"without": WITHOUT, "with": WITH, "another's": ANOTHER, "autoencoder": CEILING}
@@ -67,7 +66,8 @@ def evaluate(
     device = choose_device(config.device)
     subject = read_subject(config, device)
     eval_samples = choose_samples(config)
-    variant = config.variant or _variant_of_column(config)
+    column = config.columns[0] if config.columns else None
+    variant = config.variant or choose_variant(config.condition, config.root, column)
     extractor = enlarge_for(load_extractor(config.condition, variant, config.weights, device), config.enlarge)
     base = load_base(config.base, device, DTYPES[config.precision])
     subject.suit(base)
@@ -153,13 +153,6 @@ def find_verdict(condition: str, with_adapter: Counts, without: Counts, kind: st
     measure = fidelity.measures[0]
     better, worse = (with_adapter, without) if measure.better == "higher" else (without, with_adapter)
     return Verdict(condition, measure, estimate_difference(better, worse, measure.name), kind)
-
-
-def _variant_of_column(config: EvaluateConfig) -> str:
-    """The variant that the column's recipe names; `default` for a column made by another tool."""
-    recipe = Dataset.open(config.root).recipe(config.columns[0]) if config.columns else None
-    variant = str((recipe or {}).get("variant"))
-    return variant if variant in EXTRACTORS[config.condition] else "default"
 
 
 def _shortest_side(eval_samples: EvalSamples) -> int:

@@ -120,8 +120,9 @@ class OptimizerConfig:
 class ExtractorConfig:
     """Which networks see conditions in pictures."""
 
-    variant: str = "default"
-    """Which extractors compute --live conditions, and measure how closely sample pictures follow the condition."""
+    variant: str | None = None
+    """Which extractors compute --live conditions, and measure how closely sample pictures follow the condition.
+    When not given, the one that made the column, and `default` for --live."""
     weights: Path | None = None
     """A folder with these extractors' weight files."""
 

@@ -17,7 +17,7 @@ from t2i_shards.adapters.inference.sampler import sample_pictures
 from t2i_shards.adapters.model.adapter import Adapter
 from t2i_shards.adapters.training.config import TrainConfig
 from t2i_shards.adapters.training.example import CropConfig
-from t2i_shards.adapters.training.setup import load_extractor
+from t2i_shards.adapters.training.setup import open_extractor
 from t2i_shards.extractors.base import Extractor
 from t2i_shards.pipeline.shards.sample import Sample
 
@@ -72,7 +72,7 @@ def open_preview(
     if not config.record.sample_every:
         return None
     assert crop_config.size is not None
-    extractor = load_extractor(config.data.condition, config.extractor, base.device)
+    extractor = open_extractor(config.data, config.extractor, base.device)
     samples = held_out[:WATCHED]
     return SamplePreview(
         base, samples, config.data.condition, crop_config.size, extractor, seed=config.seed, batch=batch

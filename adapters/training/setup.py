@@ -19,10 +19,10 @@ from t2i_shards.adapters.training.loader import shapes_of
 from t2i_shards.extractors.base import Extractor
 from t2i_shards.extractors.maps.crop import SIZE_MULTIPLE
 from t2i_shards.extractors.networks.vae import digest_encoder
-from t2i_shards.extractors.registry import UnknownCondition, format_of, make_extractor
-from t2i_shards.extractors.weights.file import WeightsDamaged, WeightsUnavailable
+from t2i_shards.extractors.registry import format_of
 from t2i_shards.pipeline.dataset.dataset import Dataset
 from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.extractor import choose_variant, load_extractor
 from t2i_shards.pipeline.shards.receipt import digest_json
 from t2i_shards.pipeline.shards.sample import Sample
 
@@ -146,19 +146,19 @@ def load_live(data: DataConfig, extractor: ExtractorConfig, device: torch.device
     """What computes the condition of crops; None where a column holds it."""
     if not data.live:
         return None
-    loaded = load_extractor(data.condition, extractor, device)
+    loaded = open_extractor(data, extractor, device)
     return LiveCondition(loaded, digest_json(loaded.recipe()))
 
 
-def load_extractor(condition: str, config: ExtractorConfig, device: torch.device) -> Extractor:
-    """The condition's extractor of the asked variant, ready. RequestError when it is not available."""
-    try:
-        extractor = make_extractor(condition, config.variant, config.weights)
-        extractor.recipe()
-        extractor.load(device.type)
-    except (UnknownCondition, WeightsUnavailable, WeightsDamaged) as error:
-        raise RequestError(f"--variant {config.variant}: {error}") from None
-    return extractor
+def open_extractor(data: DataConfig, config: ExtractorConfig, device: torch.device) -> Extractor:
+    """What computes the condition: of the variant that is asked for, else the one of the first dataset's column.
+
+    Raises RequestError when it is not available.
+    """
+    condition = data.condition
+    column = None if data.live else data.column or condition
+    variant = config.variant or choose_variant(condition, data.roots[0], column)
+    return load_extractor(condition, variant, config.weights, device.type)
 
 
 def open_texts(config: TextCacheConfig, base: Base) -> TextCache | None:
