@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,8 +55,11 @@ def save_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
+    path.touch()
+    mode = stat.S_IMODE(path.stat().st_mode)
     try:
         save_file(tensors, path, metadata)
+        path.chmod(mode)  # safetensors replaces the file by one that only its owner may read
     except SafetensorError as error:
         # It has the system's error in its text alone: "… No space left on device (os error 28)".
         number = re.search(r"\(os error (\d+)\)", str(error))

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from t2i_shards.extractors.atomic import replace_file
+from t2i_shards.extractors.weights.checkpoints import save_tensors
 from t2i_shards.jobs.mini_weights.loop import Course, learn
 from t2i_shards.jobs.mini_weights.people import SIZE, Peopled, draw_batch, load_scenes
 
@@ -61,8 +62,6 @@ class Training:
 
 def train(asked: Training, say: Callable[[str], None] = print) -> Path:
     """The weights, averaged over the last steps, as safetensors; convolutions and matrices in half precision."""
-    from safetensors.torch import save_file
-
     from t2i_shards.extractors.batch import fixed_threads
     from t2i_shards.jobs.mini_weights.keypose_loss import losses
 
@@ -88,7 +87,7 @@ def train(asked: Training, say: Callable[[str], None] = print) -> Path:
     # Norms stay as they are: a variance of pixels 0..255 may pass what half precision holds.
     half = {name: (v.half() if v.ndim > 1 else v).contiguous() for name, v in average.items()}
     with replace_file(asked.out / FILE) as scratch:
-        save_file(half, scratch)
+        save_tensors(half, scratch)
     return asked.out / FILE
 
 

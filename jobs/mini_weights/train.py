@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from t2i_shards.extractors.atomic import replace_file
+from t2i_shards.extractors.weights.checkpoints import save_tensors
 from t2i_shards.jobs.mini_weights.loop import Course, Say, learn
 from t2i_shards.jobs.mini_weights.scenes import SIZE, Views, draw_views, load_scenes
 from t2i_shards.pipeline.scenes import VERSION
@@ -97,8 +98,6 @@ def rate_at(step: int, cycles: tuple[int, ...]) -> float:
 
 def _export(task: Task, asked: Training, network: nn.Module) -> Path:
     """Norms stay float32: a variance may pass what float16 holds. One entry of metadata: several have no order."""
-    from safetensors.torch import save_file
-
     said = {
         "trained_on": f"{asked.scenes} procedural scenes of {SIZE} px, version {VERSION}, seed {asked.seed}",
         "steps": sum(task.cycles),
@@ -111,5 +110,5 @@ def _export(task: Task, asked: Training, network: nn.Module) -> Path:
     }
     path = asked.out / f"{task.name}.safetensors"
     with replace_file(path) as scratch:
-        save_file(tensors, scratch, {"t2i-shards": json.dumps(said)})
+        save_tensors(tensors, scratch, {"t2i-shards": json.dumps(said)})
     return path

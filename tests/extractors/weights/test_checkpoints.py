@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from t2i_shards.extractors.weights.checkpoints import NotTensors, convert, read_tensors
+from t2i_shards.extractors.weights.checkpoints import NotTensors, convert, read_tensors, save_tensors
 
 
 def tensors() -> dict[str, torch.Tensor]:
@@ -144,3 +144,9 @@ def test_a_tensor_that_repeats_what_it_holds_is_refused(tmp_path: Path) -> None:
     torch.save({"weight": torch.zeros(1).expand(1 << 40)}, tmp_path / "net.pth")
     with pytest.raises(NotTensors, match=r"holds less of 'weight' than its shape \(1099511627776,\) says"):
         convert(tmp_path / "net.pth", tmp_path / "net.safetensors", "0" * 64)
+
+
+def test_written_tensors_are_readable_by_whom_other_files_are(tmp_path: Path) -> None:
+    (tmp_path / "other").touch()
+    save_tensors({"a": torch.zeros(2)}, tmp_path / "a.safetensors")
+    assert (tmp_path / "a.safetensors").stat().st_mode == (tmp_path / "other").stat().st_mode
