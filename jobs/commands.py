@@ -84,20 +84,38 @@ def _find_kind(arguments: Sequence[str]) -> tuple[str, type[Any]] | None:
         if word not in known:
             return None
         words.append(word)
-        (only, *more) = fields(known[word])
-        commands = get_type_hints(known[word], include_extras=True)[only.name]
-        if more or get_origin(commands) not in (Union, UnionType):
+        commands = _subcommands_of(known[word])
+        if commands is None:
             return " ".join(words), known[word]
     return None
 
 
 def _refuse_unknown_word(arguments: Sequence[str]) -> None:
-    """RequestError for a first word that is no command, with the one that was probably meant."""
-    words = [get_args(command)[1].name for command in get_args(Commands)]
-    if arguments and not arguments[0].startswith("-") and arguments[0] not in words:
-        near = get_close_matches(arguments[0], words, 1)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(words)}"
-        raise RequestError(f"no command is called {arguments[0]!r}; {hint}")
+    """RequestError for a first word, or a second one after ingest or weights, that is no command.
+
+    It names the command that was probably meant.
+    """
+    commands: Any = Commands
+    before = ""
+    for word in arguments:
+        known = {get_args(command)[1].name: get_args(command)[0] for command in get_args(commands)}
+        if word.startswith("-"):
+            return
+        if word not in known:
+            near = get_close_matches(word, known, 1)
+            hint = f"did you mean {before}{near[0]}?" if near else f"there are {', '.join(known)}"
+            raise RequestError(f"no command is called {before + word!r}; {hint}")
+        commands = _subcommands_of(known[word])
+        if commands is None:
+            return
+        before += f"{word} "
+
+
+def _subcommands_of(kind: type[Any]) -> Any:
+    """The union of the commands that a command is divided into, or None."""
+    (only, *more) = fields(kind)
+    union = get_type_hints(kind, include_extras=True)[only.name]
+    return None if more or get_origin(union) not in (Union, UnionType) else union
 
 
 COMPLETION = "--tyro-write-completion"

@@ -57,8 +57,8 @@ class RemoveCommand:
         found = remove(dataset, by, asked, self.dry_run)
         done = "would be removed" if self.dry_run else "removed now"
         line = (
-            f"remove: {len(found.removed)} samples {done}, {len(found.before)} were before; "
-            f"{len(found.unknown)} of what was asked for is not in this dataset"
+            f"remove: {len(found.removed)} samples {done}, {len(found.before)} were before"
+            f"{_count_unknown(found.unknown)}"
         )
         record = {"removed": found.removed, "before": found.before, "unknown": found.unknown}
         return self._end(line, record, self._name_unknown(found.unknown))
@@ -67,10 +67,7 @@ class RemoveCommand:
         done = "would be taken back" if self.dry_run else "taken back"
         line = f"remove: the removal of {len(found.undone)} samples {done}"
         if found.others or found.unknown:
-            line += (
-                f"; {len(found.others)} were not removed, "
-                f"{len(found.unknown)} of what was asked for is not in this dataset"
-            )
+            line += f"; {len(found.others)} were not removed{_count_unknown(found.unknown)}"
         record = {"undone": found.undone, "not_removed": found.others, "unknown": found.unknown}
         return self._end(line, record, self._name_unknown(found.unknown))
 
@@ -80,6 +77,10 @@ class RemoveCommand:
     def _end(self, line: str, record: Mapping[str, Any], problems: tuple[str, ...]) -> Summary:
         end = "; nothing was written" if self.dry_run else ""
         return Summary(line + end, {"command": "remove", "dry_run": self.dry_run, **record}, problems)
+
+
+def _count_unknown(unknown: Sequence[str]) -> str:
+    return f"; {len(unknown)} of those asked for are not in this dataset" if unknown else ""
 
 
 def _read_list(by: By, file: Path) -> list[str]:

@@ -69,7 +69,7 @@ class LocalTree:
 
     def check(self) -> None:
         if not Path(self.root).is_dir():
-            raise RequestError(f"--folder must be a folder of pictures, not {self.root!r}")
+            raise RequestError(f"FOLDER must be a folder of pictures, not {self.root!r}")
 
     def names(self, left_out: Counter[str]) -> Iterator[str]:
         return find_files(self.root, left_out)

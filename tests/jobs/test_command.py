@@ -218,10 +218,16 @@ def test_json_has_null_for_a_number_that_is_not_finite(capsys: pytest.CaptureFix
 
 @pytest.mark.parametrize(
     ("word", "hint"),
-    [("trian", "did you mean train?"), ("ingset", "did you mean ingest?"), ("x", "there are demo, ")],
+    [
+        ("trian", "did you mean train?"),
+        ("ingset", "did you mean ingest?"),
+        ("x", "there are demo, "),
+        ("ingest foldr", "did you mean ingest folder?"),
+        ("weights x", "there are list, fetch, convert"),
+    ],
 )
 def test_a_mistyped_command_is_named(word: str, hint: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run([word, "data"]) == 2
+    assert run([*word.split(), "data"]) == 2
     assert f"no command is called {word!r}; {hint}" in capsys.readouterr().err
 
 

@@ -52,7 +52,7 @@ def test_remove_then_purge(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     (tmp_path / "keys").write_text("k00001\nk00009\n")
     assert execute(RemoveCommand(root, keys=tmp_path / "keys")) == 3
     out, err = capsys.readouterr()
-    assert "1 samples removed now, 0 were before; 1 of what was asked for is not in this dataset" in out
+    assert "1 samples removed now, 0 were before; 1 of those asked for are not in this dataset" in out
     assert f"not in {root}: k00009" in err
     assert execute(publish) == 2
     assert "publish with --purge" in capsys.readouterr().err

@@ -246,7 +246,7 @@ def test_what_may_not_be_read_is_a_named_drop(folder: Path, monkeypatch: pytest.
 def test_a_machine_without_the_folder_is_a_wrong_request(folder: Path, tmp_path: Path) -> None:
     source = FolderSource(str(folder))
     folder.rename(folder.parent / "gone")
-    with pytest.raises(RequestError, match="--folder must be a folder"), source.gather([], 64, tmp_path):
+    with pytest.raises(RequestError, match="FOLDER must be a folder of pictures"), source.gather([], 64, tmp_path):
         pass
 
 
