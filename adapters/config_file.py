@@ -30,23 +30,37 @@ def render_config(command: str, options: Any, without: Collection[str] = ()) -> 
         if name not in without and value is not None and (value != () or default)
     }
     lines = [
-        f"# t2i-shards {command} --config FILE makes this request again; flags override what is here.",
+        f"{_begin(command)}makes this request again; flags override what is here.",
         *(f"{name} = {_render(value)}" for name, value in {COMMAND: command, **given}.items()),
     ]
     return ("\n".join(lines) + "\n").encode("utf-8", "surrogateescape")
+
+
+def is_rendered(path: Path, command: str) -> bool:
+    """Whether it is a file, and no link, that `render_config` has made for this command."""
+    try:
+        return not path.is_symlink() and read_regular(path).startswith(_begin(command).encode())
+    except OSError:
+        return False
 
 
 def read_config(path: Path) -> Mapping[str, Any]:
     """Name -> value: a text, a number, a truth value or a list of them. Raises RequestError."""
     try:
         found = tomllib.loads(read_regular(path).decode("utf-8", "surrogateescape"))
-    except (OSError, tomllib.TOMLDecodeError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # ValueError: also a number of thousands of digits
         raise RequestError(f"--config {path} cannot be read: {error}") from None
     for name, value in found.items():
         several = value if isinstance(value, list) else [value]
         if not all(isinstance(each, (str, int, float)) for each in several):
             raise RequestError(f"--config {path}: {name} must be a text, a number, true, false, or a list of them")
+        if any("\0" in each for each in several if isinstance(each, str)):
+            raise RequestError(f"--config {path}: {name} must be a text without a null character")
     return found
+
+
+def _begin(command: str) -> str:
+    return f"# t2i-shards {command} --config FILE "
 
 
 def _render(value: Any) -> str:

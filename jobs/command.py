@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -127,7 +128,8 @@ def report_fault(error: Exception, verbose: bool) -> int:
     """Report an error that is the program's own. Returns the exit code. verbose: print the traceback first."""
     kept.error("", exc_info=error)
     if verbose:
-        traceback.print_exception(error)
+        lines = "".join(traceback.format_exception(error)).splitlines()
+        print(*map(show_plain, lines), sep="\n", file=sys.stderr)
     where = traceback.extract_tb(error.__traceback__)[-1]
     look = "the traceback is above" if verbose else "the same command with -v prints the traceback"
     line = f"{describe_error(error)[:500]} ({Path(where.filename).name}, line {where.lineno})"

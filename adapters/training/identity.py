@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from t2i_shards.adapters.config_file import NAME, render_config
+from t2i_shards.adapters.config_file import NAME, is_rendered, render_config
 from t2i_shards.adapters.run_folder import RECORD, check_run, claim_run, read_begun, write_held_out
 from t2i_shards.adapters.training.config import TrainConfig
 from t2i_shards.adapters.training.distributed import World
@@ -63,7 +64,10 @@ def claim(
 
 
 def keep_config(config: TrainConfig) -> None:
-    """RUN/config.toml: the newest request, which --config repeats. For the process that holds the run."""
+    """RUN/config.toml: the newest request, which --config repeats. For the process that holds the run.
+
+    A file of that name that no training made is its user's, such as the one given with --config, and stays.
+    """
     path, content = config.out / NAME, render_config("train", config)
-    if not path.exists() or path.read_bytes() != content:
+    if not os.path.lexists(path) or (is_rendered(path, "train") and path.read_bytes() != content):
         write_file(path, content)

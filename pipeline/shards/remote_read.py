@@ -63,7 +63,7 @@ def translate_errors(root: str) -> Iterator[None]:
         raise _translate(cause, root) from error
     except PermissionError as error:
         kind = RequestError if _code(error) in OF_ACCOUNTS else Denied
-        raise kind(f"access to {root} is denied: {_say(error)}") from error
+        raise kind(f"access to {root} is denied: {_say(error, root)}") from error
     except OSError as error:
         if _http_status(error) == 404:
             raise FileNotFoundError(errno.ENOENT, "not there", hide_secrets(root)) from error
@@ -87,8 +87,8 @@ def _translate(error: BaseException, root: str) -> Exception:
     if status in GONE:
         return FileNotFoundError(errno.ENOENT, "not there", place)
     if isinstance(status, int) and 400 <= status < 500 and status not in PASSING_REFUSALS:
-        return Denied(f"access to {place} is denied: {_say(error)}")
-    return ConnectionError(f"cannot reach {place}: {_say(error)}")
+        return Denied(f"access to {place} is denied: {_say(error, root)}")
+    return ConnectionError(f"cannot reach {place}: {_say(error, root)}")
 
 
 def read_with_retry(what: str, read: Callable[[], T]) -> T:
@@ -133,10 +133,10 @@ def write_once(url: str, put: Callable[[], object]) -> bool:
                 time.sleep(wait)  # another conditional put of this name is under way, and settles it
                 continue
             if isinstance(error, PermissionError) or "NoSuchBucket" in repr(error.__cause__):
-                raise RequestError(f"cannot write {url}: {_say(error)}") from error
+                raise RequestError(f"cannot write {url}: {_say(error, url)}") from error
             if may_pass(error):
                 raise Unreachable(
-                    f"cannot write {url}: {_say(error)}; the same command continues from here"
+                    f"cannot write {url}: {_say(error, url)}; the same command continues from here"
                 ) from error
             raise
     raise AssertionError("unreachable")
@@ -191,5 +191,10 @@ def may_pass(error: Exception) -> bool:
     return "BotoCoreError" not in kinds or bool(kinds & {"ConnectionError", "HTTPClientError"})
 
 
-def _say(error: BaseException) -> str:
-    return hide_secrets(" ".join(str(error).split())) or type(error).__name__
+def _say(error: BaseException, root: str = "") -> str:
+    """What the error says, without the user and password of `root`, which a client may take for part of a name."""
+    text = str(error)
+    user, at, _ = root.partition("://")[2].partition("/")[0].rpartition("@")
+    if at:
+        text = text.replace(f"{user}@", "…@")
+    return hide_secrets(" ".join(text.split())) or type(error).__name__

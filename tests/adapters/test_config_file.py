@@ -50,6 +50,8 @@ def test_what_has_no_value_and_what_is_secret_is_left_out() -> None:
         (b"a = 2026-01-01", "a must be a text"),
         (b"a = [[1]]", "a must be a text"),
         (b"a = " + b"[" * 2000, "cannot be read: "),
+        (b"a = " + b"9" * 5000, "cannot be read: "),
+        (b'a = ["b\\u0000"]', "a must be a text without a null"),
     ],
 )
 def test_what_is_no_file_of_options_is_refused(content: bytes, said: str, tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def test_a_fault_of_the_program_says_where_to_look(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fail(command: StatusCommand) -> Summary:
-        raise KeyError("captions")
+        raise KeyError("captions") from ValueError("https://me:word@host/x\x1b[2J")
 
     monkeypatch.setattr(StatusCommand, "run", fail)
     assert run(["status", "R"]) == 1
@@ -96,6 +96,7 @@ def test_a_fault_of_the_program_says_where_to_look(
         said = capsys.readouterr().err
         assert "Traceback" in said
         assert "in fail" in said
+        assert "ValueError: https://…@host/x\\x1b[2J" in said
         assert said.splitlines()[-1].startswith("t2i-shards: a fault of t2i-shards: ")
 
 

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from t2i_shards.adapters.base import Base
+from t2i_shards.adapters.config_file import read_config
 from t2i_shards.adapters.model.diffusers_io import WEIGHTS
+from t2i_shards.adapters.training.identity import keep_config
 from t2i_shards.adapters.training.trainer import Training
 from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.runlog import LogLine
@@ -67,3 +70,23 @@ def test_a_run_of_before_these_options_continues(plain: Path, tiny: Base) -> Non
     assert Training(toy_config(plain, steps=5), toy_stream(), tiny).run().new_steps == 1
     with pytest.raises(RequestError, match=r"begun with weight_decay None, and this command asks for 0\.1"):
         Training(toy_config(plain, steps=5, weight_decay=0.1), toy_stream(), tiny)
+
+
+def test_the_newest_request_replaces_an_earlier_one_and_no_file_of_the_user(tmp_path: Path) -> None:
+    file, other = tmp_path / "config.toml", tmp_path / "other.toml"
+    for steps in (4, 5):
+        keep_config(toy_config(tmp_path, steps=steps))
+        assert read_config(file)["steps"] == steps
+    file.rename(other)
+    file.symlink_to(other)
+    keep_config(toy_config(tmp_path, steps=6))
+    assert file.is_symlink()
+    assert read_config(other)["steps"] == 5
+    file.unlink()
+    file.write_text("# mine\nsteps = 3\n")
+    keep_config(toy_config(tmp_path, steps=6))
+    assert file.read_text() == "# mine\nsteps = 3\n"
+    file.unlink()
+    os.mkfifo(file)
+    keep_config(toy_config(tmp_path, steps=6))  # does not wait for a writer
+    assert file.is_fifo()

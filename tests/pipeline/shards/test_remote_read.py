@@ -17,7 +17,13 @@ from botocore.exceptions import (
 from s3fs.errors import translate_boto_error
 
 from t2i_shards.pipeline.errors import RequestError, Unreachable
-from t2i_shards.pipeline.shards.remote_read import RETRY_SECONDS, WAITS, may_pass, read_with_retry
+from t2i_shards.pipeline.shards.remote_read import (
+    RETRY_SECONDS,
+    WAITS,
+    may_pass,
+    read_with_retry,
+    translate_errors,
+)
 
 
 class Clock:
@@ -128,3 +134,9 @@ def test_what_will_not_pass_is_raised_at_once(error: Exception, monkeypatch: pyt
         read_with_retry("a", clock.read)
     assert caught.value is error
     assert clock.asked == [0]
+
+
+def test_a_password_that_a_client_repeats_without_its_url_is_left_out() -> None:
+    with pytest.raises(ConnectionError, match=r'^cannot reach s3://…@bucket/x: no bucket "…@bucket"$'):  # noqa: SIM117
+        with translate_errors("s3://me:word@bucket/x"):
+            raise ValueError('no bucket "me:word@bucket"')
