@@ -33,8 +33,8 @@ class DataConfig:
     """The condition's column, where its name is not the condition's."""
     mix: tuple[float, ...] = ()
     """Share of the samples that each dataset gives; by their sizes when not given."""
-    duplicates: bool = True
-    """Leave out pictures that are duplicates of earlier ones. Used when not given."""
+    duplicates: Annotated[bool, tyro.conf.arg(help_behavior_hint="(default: they are used)")] = True
+    """Leave out pictures that are duplicates of earlier ones."""
     size: Annotated[int | None, tyro.conf.arg(aliases=["--resolution"])] = None
     """Side of the square crop in pixels, a multiple of 64; the pictures' shortest side when not given."""
     buckets: bool = False
