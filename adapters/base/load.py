@@ -34,9 +34,20 @@ def load_base(name: str, device: str = "cpu", dtype: torch.dtype | None = None) 
     for a base that cannot be loaded or that an adapter cannot be trained on.
     """
     dtype = dtype or torch.float32
+    _refuse_unknown(name)
     base = _build_tiny(TINY[name]) if name in TINY else _read(str(find_mini()) if name == MINI else name)
     freeze_to(base, device, dtype)
     return base
+
+
+def _refuse_unknown(name: str) -> None:
+    """RequestError for a word that is no base, no folder and, without a slash, no hub id either."""
+    known = (MINI, *TINY)
+    if name not in known and "/" not in name and not Path(name).exists():
+        raise RequestError(
+            f"--base {name}: there is no such base or folder; "
+            f"give {', '.join(known)}, a folder, or a hub id USER/NAME"
+        )
 
 
 def freeze_to(base: Base, device: str, dtype: torch.dtype) -> None:

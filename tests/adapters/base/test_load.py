@@ -264,3 +264,8 @@ def test_base_that_lacks_a_tensor_is_refused(folders: dict[str, Path], tmp_path:
     save_file({name: tensor for name, tensor in tensors.items() if name != lost}, file, {"format": "pt"})
     with pytest.raises(RequestError, match=f"is incomplete: {part} has no {lost.replace('text_model.', '')}"):
         load_base(str(other))
+
+
+def test_a_word_that_is_no_base_is_not_looked_for_on_the_hub() -> None:
+    with pytest.raises(RequestError, match=r"^--base miny: there is no such base or folder; give mini, tiny, "):
+        load_base("miny")

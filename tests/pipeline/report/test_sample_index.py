@@ -75,11 +75,11 @@ def test_every_sample_has_its_numbers_its_labels_and_its_size(made: Path) -> Non
     assert index["numbers"][2]["labels"][:3] == ["0", "1", "2"]
     [classes] = index["classes"]
     assert classes == {"column": "seg", "names": {"0": ["person", "#800000"], "17": ["dog", ANY], "255": ANY}}
-    for i, (*_, size, numbers, shown, drops) in zip(kept(COUNT), index["samples"], strict=True):
+    for i, (*_, size, numbers, shown, drops, strip, notes) in zip(kept(COUNT), index["samples"], strict=True):
         assert size == ([128, 64] if crawl.size(i) == (128, 64) else [64, 64])
         assert numbers == [crawl.score(i), min(99, crawl.SHARES[i % 4]), i % 3]
         assert sorted(shown[0]) == [0, 255 if i % 3 == 0 else 17]
-        assert drops == []
+        assert (drops, strip, notes) == ([], None, {})
 
 
 def test_every_dropped_file_is_named_with_its_reason(made: Path) -> None:

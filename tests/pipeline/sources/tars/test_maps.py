@@ -165,7 +165,7 @@ def test_the_command_makes_columns_of_them(tmp_path: Path, monkeypatch: pytest.M
     seen: list[Any] = []
     monkeypatch.setattr("t2i_shards.jobs.ingest.ingest", lambda *given: seen.extend(given))
     command = IngestTars(tars=str(tmp_path), columns=("seg", "depth:inverted"), options=IngestOptions("root"))
-    command.run()
+    command.ingest()
     source, _, options, *_ = seen
     assert source.columns == (MapColumn("seg"), MapColumn("depth", inverted=True))
     assert options.truth == ("seg", "depth")
