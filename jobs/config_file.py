@@ -63,6 +63,9 @@ def _match(file: Path, command: str, flags: Sequence[Flag]) -> Iterator[tuple[Fl
         flag = by_name[name]
         if (first := seen.setdefault(flag.name, key)) != key:
             raise RequestError(f"--config {file}: {first} and {key} are the same option, so leave one out")
+        for word in value if isinstance(value, list) else [value]:
+            if (flag.several or flag.positional) and str(word).startswith("--"):
+                raise RequestError(f"--config {file}: {flag.name} must not be {word!r}, which is another option")
         yield flag, value
 
 

@@ -69,6 +69,15 @@ def test_what_the_command_does_not_know_is_one_line(
     assert err.count("\n") == 1
 
 
+@pytest.mark.parametrize("value", ['roots = ["--json"]', 'condition = "sketch"\nroots = "--dry-run"'])
+def test_a_value_is_never_taken_for_another_option(
+    value: str, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file.write_text(value)
+    assert run(["train", "--config", str(file)]) == 2
+    assert "roots must not be '--" in capsys.readouterr().err
+
+
 def test_a_value_keeps_the_rules_of_its_flag(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file.write_text(BASIC + "batch = -1")
     assert run(["train", "--config", str(file)]) == 2
