@@ -66,6 +66,9 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.stderr.write("t2i-shards: interrupted; the same command continues from here\n")
         code = 130
+        # Python notes an interrupt that passes an exec of text, as dataclasses have, and would die by it at the
+        # end of `python -m`; each exec begins with no such note.
+        exec("")
     # What is still shutting down, such as Ray, ends by itself if Control-C interrupts it here.
     signal.signal(signal.SIGINT, lambda *_: os._exit(code))
     sys.stdout = sys.stderr  # for what is printed while the process exits

@@ -101,6 +101,26 @@ def test_control_c_while_modules_are_imported(module: str, tmp_path: Path) -> No
     assert said == ["t2i-shards: interrupted; the same command continues from here"]
 
 
+INTERRUPTED = """
+from t2i_shards.jobs import __main__ as command
+text = "import os, signal; os.kill(os.getpid(), signal.SIGINT); [None for _ in range(10**6)]"
+command.run = lambda _: exec(text)
+command.main()
+"""
+
+
+def test_control_c_while_a_dataclass_is_made(tmp_path: Path) -> None:
+    """Dataclasses exec text, and Python then means to die by the signal, also where it was caught."""
+    (tmp_path / "interrupted.py").write_text(INTERRUPTED)
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, "-m", "interrupted"]
+    ended = subprocess.run(
+        command, cwd=CHECKOUT, env=environment, capture_output=True, text=True, timeout=600, check=False
+    )
+    assert ended.stderr == "t2i-shards: interrupted; the same command continues from here\n"
+    assert ended.returncode == 130
+
+
 def test_control_c_at_a_terminal_while_workers_start(tmp_path: Path) -> None:
     """It reaches the command and its workers, and one line is printed."""
     words = ["ingest", "scenes", "--out", str(tmp_path / "root"), "--samples", "40", "--shard-size", "2"]
