@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from t2i_shards.jobs.messages import shows_bars, terminal
+from t2i_shards.jobs.repeat import repeat
 from t2i_shards.pipeline.engine.run import Progress
 from t2i_shards.pipeline.sources.base import Seen
 from t2i_shards.pipeline.stages.stage import StageResult
@@ -47,24 +47,6 @@ def describe_left(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.0f} s left"
     return f"{seconds / 60:.0f} min left" if seconds < 7200 else f"{seconds / 3600:.1f} h left"
-
-
-@contextmanager
-def _keep_showing(show: Callable[[], object], every: float) -> Iterator[None]:
-    """Call `show` every so many seconds, in a thread, until the block ends."""
-    over = threading.Event()
-
-    def work() -> None:
-        while not over.wait(every):
-            show()
-
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
 
 
 @dataclass
@@ -121,7 +103,7 @@ def show_progress(verb: str, shards: int, total: int, with_drops: bool = False) 
     """A progress callback for `shards` shards that are left of `total`. with_drops: see `ShardCount`."""
     name, count = _PART.get() + verb, ShardCount(total, total - shards, with_drops)
     if not shows_bars():
-        with _keep_showing(lambda: terminal.info(f"{name}: {count.describe_all()}"), LINE_EVERY):
+        with repeat(lambda: terminal.info(f"{name}: {count.describe_all()}"), LINE_EVERY):
             yield partial(_count_shard, name, count)
         return
     with tqdm(total=total, initial=total - shards, desc=name, unit="shard", leave=False) as bar:
@@ -133,7 +115,7 @@ def show_progress(verb: str, shards: int, total: int, with_drops: bool = False) 
             if made is None:
                 bar.write(f"{name}: shard {shard:06d} set aside", file=sys.stderr)
 
-        with _keep_showing(bar.refresh, REFRESH):
+        with repeat(bar.refresh, REFRESH):
             yield advance
 
 
@@ -163,7 +145,7 @@ def show_planning() -> Iterator[Seen]:
 
     with (
         tqdm(desc=name, unit="row", leave=False, disable=not bars) as bar,
-        _keep_showing(show, REFRESH if bars else LINE_EVERY),
+        repeat(show, REFRESH if bars else LINE_EVERY),
     ):
         yield add
 
@@ -173,7 +155,7 @@ def show_pictures(verb: str) -> Iterator[Callable[[int, int], None]]:
     """A progress callback for the number of pictures done, and of all."""
     name = _PART.get() + verb
     if shows_bars():
-        with tqdm(desc=name, unit="picture", leave=False) as bar, _keep_showing(bar.refresh, REFRESH):
+        with tqdm(desc=name, unit="picture", leave=False) as bar, repeat(bar.refresh, REFRESH):
 
             def advance(done: int, total: int) -> None:
                 bar.total = total
@@ -182,7 +164,7 @@ def show_pictures(verb: str) -> Iterator[Callable[[int, int], None]]:
             yield advance
         return
     lines = _PictureLines(name)
-    with _keep_showing(lines.show, LINE_EVERY):
+    with repeat(lines.show, LINE_EVERY):
         yield lines.advance
 
 
@@ -293,5 +275,5 @@ def _show_lines(steps: int) -> Iterator[Callable[[LogLine], None]]:
         if last is not None:
             say(last, "" if last.loss is None else f"loss {last.loss:.4f}")
 
-    with _keep_showing(show, STEPS_EVERY):
+    with repeat(show, STEPS_EVERY):
         yield advance

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from t2i_shards.jobs.repeat import repeat
 from t2i_shards.pipeline.runlog import LogLine, parse_line
 
 LOOK_EVERY = 0.5
@@ -48,19 +48,14 @@ class Follower:
 @contextmanager
 def follow_log(path: Path, step: int, progress: Callable[[LogLine], None]) -> Iterator[None]:
     """Call `progress` with each new line, in a thread, until the end of the block."""
-    follower, ended = Follower(path, step), threading.Event()
+    follower = Follower(path, step)
 
     def look() -> None:
-        done = False
-        while not done:
-            done = ended.wait(LOOK_EVERY)
-            for line in follower.read():
-                progress(line)
+        for line in follower.read():
+            progress(line)
 
-    thread = threading.Thread(target=look, daemon=True)
-    thread.start()
     try:
-        yield
+        with repeat(look, LOOK_EVERY):
+            yield
     finally:
-        ended.set()
-        thread.join()
+        look()
