@@ -30,7 +30,7 @@ def render_config(command: str, options: Any, without: Collection[str] = ()) -> 
         if name not in without and value is not None and (value != () or default)
     }
     lines = [
-        f"{_begin(command)}makes this request again; flags override what is here.",
+        f"{_begin(command)}makes this request again; flags override what is here. Edit a copy.",
         *(f"{name} = {_render(value)}" for name, value in {COMMAND: command, **given}.items()),
     ]
     return ("\n".join(lines) + "\n").encode("utf-8", "surrogateescape")

@@ -66,6 +66,7 @@ def train(arguments: argparse.Namespace) -> list[float]:
     epoch = 0
     while len(losses) < arguments.steps:
         dataset.set_epoch(epoch)
+        before = len(losses)
         for batch in loader:
             images = (batch["image"].float() / 127.5 - 1).to(accelerator.device)
             control_images = (batch["control_image"].float() / 255).to(accelerator.device)
@@ -94,6 +95,8 @@ def train(arguments: argparse.Namespace) -> list[float]:
                 print(f"step {len(losses)}, epoch {epoch}, loss {losses[-1]:.4f}")
             if len(losses) == arguments.steps:
                 break
+        if len(losses) == before:
+            raise SystemExit("no process has a whole batch: give a smaller --batch, or fewer --workers")
         epoch += 1
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:

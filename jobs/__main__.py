@@ -19,6 +19,7 @@ from t2i_shards.jobs.stdout import divert_others, open_standard_streams
 if TYPE_CHECKING:
     from t2i_shards.jobs.command import Command
 
+INTERRUPTED = 130
 QUIET = {"NO_ALBUMENTATIONS_UPDATE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "RAY_USAGE_STATS_ENABLED": "0"}
 """Settings that keep libraries from calling home."""
 
@@ -45,9 +46,12 @@ def run(arguments: Sequence[str]) -> int:
             stack.enter_context(heed(messages))
             kept.info(f"t2i-shards {__version__}: {shlex.join(words)}")
             command = parse(words)
+            code = execute(command, messages.verbose)
         except RequestError as error:  # options check themselves as they are made
-            return refuse(str(error), WRONG)
-        code = execute(command, messages.verbose)
+            code = refuse(str(error), WRONG)
+        except KeyboardInterrupt:
+            kept.info(f"ended with {INTERRUPTED}")
+            raise
         kept.info(f"ended with {code}")
         return code
 
@@ -65,7 +69,7 @@ def main() -> None:
         code = run(sys.argv[1:])
     except KeyboardInterrupt:
         sys.stderr.write("t2i-shards: interrupted; the same command continues from here\n")
-        code = 130
+        code = INTERRUPTED
         # Python notes an interrupt that passes an exec of text, as dataclasses have, and would die by it at the
         # end of `python -m`; each exec begins with no such note.
         exec("")

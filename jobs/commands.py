@@ -15,7 +15,7 @@ from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, OmitSubcommandPrefixe
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from t2i_shards.jobs.command import Command
-from t2i_shards.jobs.config_file import add_config, take_config
+from t2i_shards.jobs.config_file import CONFIG, add_config
 from t2i_shards.jobs.convert_adapter import ConvertAdapterCommand
 from t2i_shards.jobs.demo import DemoCommand
 from t2i_shards.jobs.erase import EraseCommand
@@ -35,6 +35,7 @@ from t2i_shards.jobs.status import StatusCommand
 from t2i_shards.jobs.train import TrainCommand
 from t2i_shards.jobs.verify import VerifyCommand
 from t2i_shards.jobs.weights import WeightsCommand
+from t2i_shards.jobs.words import take_file
 from t2i_shards.pipeline.errors import RequestError
 
 
@@ -166,7 +167,7 @@ def parse_command(arguments: Sequence[str]) -> Command:
     """
     _refuse_unknown_word(arguments)
     _prepare_completion(arguments)
-    file, arguments = take_config(arguments)
+    file, arguments = take_file(arguments, CONFIG)
     found = _find_kind(arguments) if file else None
     if file and found:
         name, kind = found

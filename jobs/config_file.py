@@ -15,21 +15,6 @@ from t2i_shards.pipeline.errors import RequestError
 CONFIG = "--config"
 
 
-def take_config(words: Sequence[str]) -> tuple[Path | None, list[str]]:
-    """The value of --config, and the words without it. Raises RequestError."""
-    rest, files, following = list[str](), list[str](), iter(words)
-    for word in following:
-        if word == CONFIG:
-            files.append(next(following, ""))
-        elif word.startswith(f"{CONFIG}="):
-            files.append(word.removeprefix(f"{CONFIG}="))
-        else:
-            rest.append(word)
-    if len(files) > 1 or "" in files:
-        raise RequestError(f"--config must be given one file, not {' '.join(files) or 'none'}")
-    return (Path(files[0]), rest) if files else (None, rest)
-
-
 def add_config(file: Path, command: str, kind: type[Any], words: Sequence[str]) -> list[str]:
     """The words that follow the name of a command of this dataclass, with the options of the file added.
 

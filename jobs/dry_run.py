@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 
 from t2i_shards.adapters.training.config import TrainConfig
-from t2i_shards.adapters.training.plan import tell_duration
 from t2i_shards.jobs.command import Summary, list_counts
 from t2i_shards.pipeline.dataset.dataset import IMAGES
 from t2i_shards.pipeline.extractor import load_extractor
 from t2i_shards.pipeline.image.stored import decode_rgb
+from t2i_shards.pipeline.plain import format_duration
 from t2i_shards.pipeline.publish import Published
 from t2i_shards.pipeline.shards.sample import Sample
 from t2i_shards.pipeline.shards.store import DRY
@@ -54,7 +54,7 @@ class Estimate:
 
     def describe(self, root: str, workers: int | None) -> str:
         hands = workers or len(os.sched_getaffinity(0))
-        parts = [f"about {tell_bytes(self.bytes)}", f"{tell_duration(self.seconds / hands)} on {hands} workers"]
+        parts = [f"about {tell_bytes(self.bytes)}", f"{format_duration(self.seconds / hands)} on {hands} workers"]
         return f"{', '.join(parts)} (measured on {self.tried}){_tell_free(root, self.bytes)}"
 
 

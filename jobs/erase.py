@@ -16,8 +16,8 @@ from t2i_shards.pipeline.stages.erase import Erase, begin_erasing, count_later, 
 
 @dataclass(frozen=True)
 class EraseCommand:
-    """Erase what was removed: the shards concerned are written again, with blank samples in its place, in every
-    column. This cannot be undone; run it while nothing else writes to the dataset."""
+    """Erase removed samples: their shards are rewritten with blank samples in their place, in every column. This
+    cannot be undone; run it while nothing else writes to the dataset."""
 
     root: Root
     """The dataset."""

@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from t2i_shards.jobs.words import take_file
 from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.plain import PACKAGE, PlainFormatter, PlainHandler
 
@@ -40,24 +41,15 @@ class Messages:
 def take_messages(words: Sequence[str]) -> tuple[Messages, list[str]]:
     """What the words say of messages, and the other words, which are for the command. Raises RequestError."""
     verbose, quiet = ({*words} & {*names} for names in (VERBOSE, QUIET))
-    rest, files, following = list[str](), list[str](), iter(words)
-    for word in following:
-        if word == LOG:
-            files.append(next(following, ""))
-        elif word.startswith(f"{LOG}="):
-            files.append(word.removeprefix(f"{LOG}="))
-        elif word not in (*VERBOSE, *QUIET):
-            rest.append(word)
+    file, rest = take_file([word for word in words if word not in (*VERBOSE, *QUIET)], LOG)
     if verbose and quiet:
         raise RequestError("-v asks for more to be said and -q for less, so leave one out")
-    if len(files) > 1 or "" in files:
-        raise RequestError(f"{LOG} must be given one file, not {' '.join(files) or 'none'}")
-    return Messages(bool(verbose), bool(quiet), Path(files[0]) if files else None), rest
+    return Messages(bool(verbose), bool(quiet), file), rest
 
 
 @contextmanager
 def heed(messages: Messages) -> Iterator[None]:
-    """Say so much for the length of the block. RequestError for a file that cannot be written."""
+    """Apply these settings inside the block. RequestError for a file that cannot be written."""
     level = logging.DEBUG if messages.verbose else logging.WARNING if messages.quiet else logging.INFO
     with ExitStack() as stack:
         if messages.log:

@@ -17,6 +17,7 @@ from tqdm import tqdm
 from t2i_shards.jobs.messages import shows_bars, terminal
 from t2i_shards.jobs.repeat import repeat
 from t2i_shards.pipeline.engine.run import Progress
+from t2i_shards.pipeline.plain import format_duration
 from t2i_shards.pipeline.sources.base import Seen
 from t2i_shards.pipeline.stages.stage import StageResult
 
@@ -44,9 +45,7 @@ def part_of(command: str, number: int, of: int) -> Iterator[None]:
 
 def describe_left(seconds: float) -> str:
     """20 s left, 3 min left, 1.5 h left"""
-    if seconds < 120:
-        return f"{seconds:.0f} s left"
-    return f"{seconds / 60:.0f} min left" if seconds < 7200 else f"{seconds / 3600:.1f} h left"
+    return f"{format_duration(seconds)} left"
 
 
 @dataclass

@@ -85,6 +85,6 @@ def _count_unknown(unknown: Sequence[str]) -> str:
 
 def _read_list(by: By, file: Path) -> list[str]:
     try:
-        return read_regular(file).decode("utf-8").splitlines()
+        return read_regular(file).decode("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise RequestError(f"--{by} must be a text file with one in each line, {file}: {error}") from None

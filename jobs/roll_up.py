@@ -29,7 +29,7 @@ def roll_up(dataset: Dataset, columns: Sequence[str], result: RunResult, engine:
 
 
 def index_names(dataset: Dataset, images: ReceiptTable, engine: EngineOptions) -> None:
-    """Index the names that have no index. What keeps one from being made is named; the plans suffice."""
+    """Index the names that have no index. A failure is logged: the plans suffice without an index."""
 
     def plan() -> tuple[Stage, int]:
         stage = plan_index(dataset, images)

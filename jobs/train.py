@@ -115,7 +115,7 @@ class TrainCommand:
         if summary.best_step in (None, summary.steps):
             return ""
         place = name_checkpoint(self.config.out, summary.best_step, self.config.optimizer.ema is not None)
-        return f"; step {summary.best_step} took more from the condition, {place}"
+        return f"; the best checkpoint is step {summary.best_step}: {place}"
 
 
 def train_in_place(config: TrainConfig) -> TrainSummary:

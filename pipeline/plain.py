@@ -71,3 +71,10 @@ def show_logs_plain() -> None:
         return
     logging.lastResort = handler = PlainHandler()
     logging.getLogger(PACKAGE).addHandler(handler)
+
+
+def format_duration(seconds: float) -> str:
+    """40 s, 35 min, 2.5 h"""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -35,7 +35,7 @@ SIGMAS: dict[str, Any] = {
     "use_beta_sigmas": False,
     "final_sigmas_type": "zero",
 }
-"""What the others could be told by a base's own file as well."""
+"""Settings of the other samplers, which a base's own file might change."""
 OWN: dict[SamplerName, dict[str, Any]] = {
     "dpm++": {
         "algorithm_type": "dpmsolver++",

@@ -13,6 +13,7 @@ import tyro
 from t2i_shards.adapters.options import Precision, SamplerName
 from t2i_shards.extractors.maps.crop import SIZE_MULTIPLE
 from t2i_shards.extractors.registry import conditions, format_of
+from t2i_shards.extractors.regular import read_regular
 from t2i_shards.pipeline.errors import RequestError
 
 Blending = Literal["published", "steady"]
@@ -168,7 +169,7 @@ class GenerateConfig:
         if self.prompts is None:
             return [self.prompt or ""]
         try:
-            lines = [line.strip() for line in self.prompts.read_text("utf-8").splitlines()]
+            lines = [line.strip() for line in read_regular(self.prompts).decode("utf-8-sig").splitlines()]
         except (OSError, UnicodeDecodeError) as error:
             raise RequestError(f"--prompts must be a text file in UTF-8, {self.prompts}: {error}") from None
         if not any(lines):

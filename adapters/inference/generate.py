@@ -89,7 +89,7 @@ def generate_images(config: GenerateConfig, progress: Callable[[int, int], Any] 
 
 
 def _find_unread(base: Base, negative: str, prompts: Sequence[str]) -> dict[str, str]:
-    """text -> its end that the text encoder does not read, which is said."""
+    """text -> its end, which the text encoder does not read; a warning names it."""
     unread = {text: base.find_unread(text) for text in (negative, *prompts)}
     for text, end in unread.items():
         if end:

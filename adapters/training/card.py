@@ -85,7 +85,9 @@ def _trace_base(config: TrainConfig, summary: TrainSummary) -> tuple[str, str, s
 
 def _trace_start(config: TrainConfig) -> Iterator[tuple[str, str, str]]:
     if config.start is not None:
-        yield f"the adapter that it began from, {Path(config.start).name}", "unknown", "that of its publisher"
+        local = Path(config.start).exists()  # the name alone: the folders concern nobody else
+        name = Path(config.start).name if local else config.start.removeprefix("hf://")
+        yield f"the adapter that it began from, {name}", "unknown", "that of its publisher"
 
 
 def _trace_data(config: TrainConfig) -> Iterator[tuple[str, str, str]]:

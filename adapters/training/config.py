@@ -197,7 +197,7 @@ class TrainConfig:
             if getattr(self, name) is not None:
                 check_above(self, 0, name)
         if self.steps is not None and self.epochs is not None:
-            raise RequestError(f"--epochs {self.epochs:g} says how many steps there are, so leave out --steps")
+            raise RequestError("give --steps or --epochs, not both")
         if self.data.latents is not None and self.visits.flip:
             raise RequestError("--latents are of a fixed crop, so --flip cannot be asked for as well")
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from fractions import Fraction
 
 from t2i_shards.adapters.training.config import STEPS, TrainConfig
-
-MINUTE, HOUR = 60, 3600
+from t2i_shards.pipeline.plain import format_duration
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class TrainPlan:
         if self.seconds is not None:
             end = now + timedelta(seconds=self.seconds)
             day = "" if end.date() == now.date() else f"{end:%Y-%m-%d} "
-            parts.append(f"about {tell_duration(self.seconds)}, until {day}{end:%H:%M}")
+            parts.append(f"about {format_duration(self.seconds)}, until {day}{end:%H:%M}")
         return ", ".join(parts)
 
 
@@ -55,11 +55,5 @@ def count_steps(config: TrainConfig, samples: int) -> int:
     """Steps of a training on so many samples; a last one that --epochs fill in part is taken as well."""
     if config.epochs is None:
         return STEPS if config.steps is None else config.steps
-    return math.ceil(config.epochs * samples / config.optimizer.batch)
-
-
-def tell_duration(seconds: float) -> str:
-    """40 s, 35 min, 2.5 h"""
-    if seconds < 2 * MINUTE:
-        return f"{seconds:.0f} s"
-    return f"{seconds / MINUTE:.0f} min" if seconds < 2 * HOUR else f"{seconds / HOUR:.1f} h"
+    # Of floats, 1.1 times 800 is more than 880, and would take one step more.
+    return math.ceil(Fraction(str(config.epochs)) * samples / config.optimizer.batch)

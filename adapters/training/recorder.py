@@ -136,9 +136,9 @@ class Recorder:
             return None
         try:
             sheet, fidelity = self._sample_preview.render(self._train_state.result)
+            write_file(self._config.out / "samples" / f"{step:06d}.png", encode_rgb(sheet))
             for board in self._boards:
                 board.add_picture(sheet, step)
-            write_file(self._config.out / "samples" / f"{step:06d}.png", encode_rgb(sheet))
         except Exception as error:
             log.warning("no sample pictures at step %d, the training continues: %s", step, describe_error(error))
             return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,8 @@ log = logging.getLogger(__name__)
 class WandbWriter:
     """Sends what TensorBoard shows too, by step; where and whether at all is decided by wandb's own variables.
 
-    Raises RequestError where wandb is not installed, or does not begin. After that nothing raises: what cannot be
-    sent is said once, and then left.
+    Raises RequestError where wandb is not installed, or does not begin. After that nothing raises: the first
+    failure is logged, and nothing more is sent.
     """
 
     def __init__(self, run: Path, config: Mapping[str, Any]) -> None:
@@ -54,36 +54,36 @@ class WandbWriter:
                     console="off",
                     disable_git=True,
                     save_code=False,
+                    x_disable_meta=True,  # else the command line is sent, with the secrets of its URLs
                     x_save_requirements=False,
                     silent=True,
                 ),
             )
+            # Its own steps may not go back, as those of a run do that continues from its last checkpoint.
+            self._run.define_metric("*", step_metric="step")
         except Exception as error:
             raise RequestError(
                 f"--report-to wandb does not begin: {describe_error(error)}; run `wandb login`, or set "
                 "WANDB_MODE=offline to keep it in the run's folder"
             ) from None
-        # Its own steps may not go back, as those of a run do that continues from its last checkpoint.
-        self._run.define_metric("*", step_metric="step")
 
     def add(self, line: LogLine) -> None:
         """The numbers of one step."""
-        self._send({"step": line.step, **list_scalars(line)})
+        self._try(lambda run: run.log({"step": line.step, **list_scalars(line)}))
 
     def add_picture(self, picture: np.ndarray, step: int) -> None:
         """uint8 (H, W, 3): a sheet of sample pictures."""
-        self._send({"step": step, "samples": self._wandb.Image(picture)})
+        self._try(lambda run: run.log({"step": step, "samples": self._wandb.Image(picture)}))
 
     def close(self) -> None:
         """Send what is left."""
-        if self._run is not None:
-            self._run.finish()
+        self._try(lambda run: run.finish())
 
-    def _send(self, values: Mapping[str, Any]) -> None:
+    def _try(self, action: Callable[[Any], object]) -> None:
         if self._run is None:
             return
         try:
-            self._run.log(dict(values))
+            action(self._run)
         except Exception as error:
             self._run = None
             log.warning("nothing more is sent to wandb: %s", describe_error(error))

@@ -24,6 +24,8 @@ def extract_command(root: str, column: str, recipe: Mapping[str, Any] | None = N
     words = ["t2i-shards", "extract", root, "--conditions", condition]
     if (variant := recipe.get("variant")) not in (None, "default"):
         words += ["--variant", str(variant)]
+    if recipe.get("compiled"):
+        words.append("--compile")
     if condition != column:
         words += ["--as", column]
     return f"`{shlex.join(words)}`"

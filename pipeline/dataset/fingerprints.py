@@ -31,6 +31,8 @@ from t2i_shards.pipeline.shards.store import Store
 
 log = logging.getLogger(__name__)
 
+UNKNOWN = np.uint64(2**64 - 1)
+"""Four of them stand for a phash256 that is not known; in one that is, at most half of the bits are set."""
 DIGITS = {"sha256": 64, "phash": 16, "phash256": 64}
 """Of each column of rows.parquet, in hexadecimal."""
 PREFIX = "fingerprints-"
@@ -38,12 +40,12 @@ NAME = re.compile(PREFIX + r"(\d{6,})-(\d{6,})\.([0-9a-f]{64})\.parquet")
 SCHEMA = pa.schema(
     [("shard", pa.int32()), ("key", pa.string()), *((name, pa.binary(n // 2)) for name, n in DIGITS.items())]
 )
-"""Of the samples alone; 0 where it is not known. A row group for each shard that has any."""
+"""Of the samples alone. A row group for each shard that has any."""
 
 
 @dataclass(frozen=True)
 class Fingerprints:
-    """What is known of N pictures, in their order; 0 where it is not known.
+    """What is known of N pictures, in their order; a sha256 of 0 and a hash of UNKNOWN are not known.
 
     files: uint64 (N, 4), their sha256. hashes: uint64 (N,), and hashes_256: uint64 (N, 4), perceptual hashes.
     """
@@ -104,8 +106,10 @@ def read_fingerprints(dataset: Dataset, scratch: Path) -> tuple[Fingerprints, Na
 
 
 def _read_all(dataset: Dataset) -> Iterator[tuple[int, pa.Table]]:
-    """(shard, table of SCHEMA) of all shards, those that have no sample left out or not: from the files that there
-    are, and of the others from rows.parquet."""
+    """(shard, table of SCHEMA) of every shard in order; shards without samples may be skipped.
+
+    From the files that there are, and of the others from rows.parquet.
+    """
     there, next_shard = list_prints(dataset.store), 0
     for piece in list_pieces(dataset, dataset.receipts(IMAGES)) if there else ():
         if piece not in there:
@@ -179,9 +183,9 @@ def _tabulate(dataset: Dataset, shards: Iterable[int]) -> Iterator[tuple[int, pa
 
 
 def _parse(column: pa.ChunkedArray, name: str, shard: int) -> pa.Array:
-    """Of texts in hexadecimal the numbers, as bytes; null is 0, but in phash."""
+    """Hexadecimal texts as bytes; null is what stands for unknown, except in phash, where it is an error."""
     digits = DIGITS[name]
-    texts = column if name == "phash" else pc.fill_null(column, "0" * digits)
+    texts = column if name == "phash" else pc.fill_null(column, ("f" if name == "phash256" else "0") * digits)
     try:
         if pc.any(pc.not_equal(pc.fill_null(pc.utf8_length(texts), 0), digits)).as_py():
             raise ValueError

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from t2i_shards.pipeline.dataset.close_pairs import close_pairs
-from t2i_shards.pipeline.dataset.fingerprints import Fingerprints
+from t2i_shards.pipeline.dataset.fingerprints import UNKNOWN, Fingerprints
 from t2i_shards.pipeline.dataset.scratch_arrays import (
     CHUNK,
     chunks,
@@ -139,7 +139,7 @@ def _confirm(hashes: np.ndarray, index: int, others: np.ndarray) -> np.ndarray:
     """bool (n,): whether the longer hashes of a picture and of these others are near, or not known."""
     mine, theirs = hashes[index], hashes[others]
     differ = np.bitwise_count(mine ^ theirs).sum(1, dtype=np.int64)
-    near: np.ndarray = (differ <= NEAR_256) | ~theirs.any(1) | ~mine.any()
+    near: np.ndarray = (differ <= NEAR_256) | (theirs == UNKNOWN).all(1) | (mine == UNKNOWN).all()
     return near
 
 

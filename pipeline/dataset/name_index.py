@@ -34,7 +34,8 @@ from t2i_shards.pipeline.shards.table import decode_table, encode_table
 log = logging.getLogger(__name__)
 
 FOLDER = folder(IMAGES)
-PREFIX = "names-"
+PREFIX = "names-1-"
+"""With a version, to be raised when what is indexed changes, or how it is divided."""
 NAME = re.compile(PREFIX + r"(\d{6,})-(\d{6,})\.([0-9a-f]{64})\.(\d+)-of-(\d+)\.parquet")
 SCHEMA = pa.schema([("name", pa.uint64()), ("shard", pa.int32())])
 """Ascending, each pair once. The table's metadata has a sha256 of its path and its columns' bytes."""
@@ -50,7 +51,7 @@ class Piece:
     state: str
 
     def path(self, part: int, parts: int) -> str:
-        """images/rollups/names-000000-000999.81bc….3-of-16.parquet: hashes that begin with 3 of 0 to 15."""
+        """images/rollups/names-1-000000-000999.81bc….3-of-16.parquet: hashes that begin with 3 of 0 to 15."""
         first, last = shard_name(self.shards[0]), shard_name(self.shards[-1])
         return f"{FOLDER}/{PREFIX}{first}-{last}.{self.state}.{part}-of-{parts}.parquet"
 

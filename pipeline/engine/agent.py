@@ -40,9 +40,11 @@ class NodeAgent:
         self._dead: list[int] = []
         self._news, self._hungry = asyncio.Event(), asyncio.Event()
         self._loops = set[asyncio.Task[None]]()
+        self._alive = 0
 
     async def adopt(self, number: int, worker: Any) -> None:
         """Have the worker take part. number: its name in the reports."""
+        self._alive += 1
         self._loops.add(asyncio.create_task(self._feed(number, worker)))
 
     async def lease(self, shards: Lease) -> None:
@@ -50,6 +52,7 @@ class NodeAgent:
         self._hungry.clear()
         for shard in shards:
             self._waiting.put_nowait(shard)
+        self._give_back()
 
     async def report(self) -> tuple[list[Event], list[int]]:
         """(what became of shards, numbers of dead workers) since the last report; waits until there is news."""
@@ -68,13 +71,23 @@ class NodeAgent:
             if self._waiting.empty():
                 self._hungry.set()
             shard, careful = await self._waiting.get()
+            died = False
             try:
                 result = await worker.run.remote(shard, careful)
             except ray.exceptions.RayError as error:
                 await asyncio.sleep(self._grace)
                 result = Failure("death", f"the worker died ({type(error).__name__})")
                 self._dead.append(number)
+                died = True
             self._events.append(Event(shard, result))
             self._news.set()
-            if number in self._dead:
+            if died:
+                self._alive -= 1
+                self._give_back()
                 return
+
+    def _give_back(self) -> None:
+        """Without a worker, shards go back uncharged: others may come up on another node."""
+        while not self._alive and not self._waiting.empty():
+            self._events.append(Event(self._waiting.get_nowait()[0], None))
+            self._news.set()

@@ -19,7 +19,7 @@ from t2i_shards.pipeline.errors import IncompleteError
 log = logging.getLogger(__name__)
 
 STARTS = 3
-"""How often each worker is started again, on the average, when none of them comes up."""
+"""How often each worker is started again, on average, when none of them comes up."""
 
 WARN_EVERY = 60.0
 """Seconds between two warnings that there is no worker."""

@@ -80,12 +80,13 @@ def size_category(samples: int) -> str:
 
 
 def licence_id(facts: Facts) -> str:
-    """The Hub's word for the licence of the whole: other where a part has narrower terms, else the one that was
+    """The Hub's word for the licence of the whole: other where a part has terms of its own, else the one that was
     asked for, and apache-2.0 where all of it is ours."""
     if any(maker.research_only for maker, _ in facts.makers):
         return "other"
     if asked := facts.claim.get("license"):
-        return str(asked)
+        theirs = any(facts.licences) or (facts.crawl and facts.pictures)
+        return "other" if theirs else str(asked)
     ours = all(maker.is_ours for maker, _ in facts.makers)
     return "apache-2.0" if ours and facts.claim["source"]["kind"] == "scenes" else "other"
 

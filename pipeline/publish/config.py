@@ -11,7 +11,8 @@ from typing import Literal
 from t2i_shards.pipeline.errors import RequestError
 
 SPLIT = re.compile(r"[a-z][a-z0-9_]*")
-LICENSE = re.compile(r"[a-z0-9][a-z0-9.-]*")
+LICENSE = re.compile(r"0bsd|(?!(?:no|n|off|on|yes|y|true|false|null)$)[a-z][a-z0-9.-]*")
+"""The Hub's names; none that YAML reads as a number or a truth value."""
 LANGUAGE = re.compile(r"[a-z]{2,3}(-[0-9A-Za-z]{2,8})*")
 MOST_SPLITS = 32
 FIRST_SPLITS = ("train", "validation", "val", "test")

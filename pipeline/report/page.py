@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from t2i_shards import __version__
 from t2i_shards.pipeline.dataset.dataset import IMAGES
+from t2i_shards.pipeline.plain import format_duration
 from t2i_shards.pipeline.report.facts import DatasetFacts
 from t2i_shards.pipeline.report.index_data import encode_index, list_choices
 from t2i_shards.pipeline.report.plots import BOTTOM, HEIGHT, WIDTH, draw_numbers, lay_out
@@ -120,6 +121,4 @@ def format_seconds(seconds: float) -> str:
     """In the unit in which it is read best."""
     if seconds < 1:
         return f"{1000 * seconds:.3g} ms"
-    if seconds < 120:
-        return f"{seconds:.3g} s"
-    return f"{seconds / 60:,.0f} min" if seconds < 7200 else f"{seconds / 3600:,.1f} h"
+    return f"{seconds:.3g} s" if seconds < 120 else format_duration(seconds)

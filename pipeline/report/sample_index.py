@@ -153,6 +153,7 @@ def shorten_location(location: str) -> str:
 
     Relative paths stay as they are: their folder is part of the dataset.
     """
+    location = location.removeprefix("file://")
     if "://" in location:
         return hide_secrets(re.split("[?#]", location, maxsplit=1)[0])
     inside = _TAR.sub("", location)

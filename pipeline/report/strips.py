@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +28,8 @@ MARK = "README.txt"
 MARK_TEXT = (
     b"Small pictures for the page next to this folder, made by t2i-shards report --all, which replaces them.\n"
 )
+DATASET = re.compile(r"d\d+")
+"""A folder of it: the strips of one dataset."""
 LONGEST_KEY = 200
 """Bytes of a key that fit into a file's name."""
 
@@ -51,9 +54,10 @@ def folder_of(page: Path) -> Path:
 
 
 def is_ours(folder: Path) -> bool:
-    """Whether it is a folder, and no link, that an earlier report has made."""
+    """Whether it is a folder, and no link, that an earlier report has made and nobody has added to."""
     try:
-        return not folder.is_symlink() and read_regular(folder / MARK) == MARK_TEXT
+        marked = not folder.is_symlink() and read_regular(folder / MARK) == MARK_TEXT
+        return marked and all(one.name == MARK or DATASET.fullmatch(one.name) for one in folder.iterdir())
     except (FileNotFoundError, NotADirectoryError, NotRegular):
         return False
 

@@ -63,7 +63,7 @@ def translate_errors(root: str) -> Iterator[None]:
         raise _translate(cause, root) from error
     except PermissionError as error:
         kind = RequestError if _code(error) in OF_ACCOUNTS else Denied
-        raise kind(f"access to {root} is denied: {_say(error, root)}") from error
+        raise kind(f"access to {hide_secrets(root)} is denied: {_say(error, root)}") from error
     except OSError as error:
         if _http_status(error) == 404:
             raise FileNotFoundError(errno.ENOENT, "not there", hide_secrets(root)) from error
@@ -122,6 +122,7 @@ def write_once(url: str, put: Callable[[], object]) -> bool:
 
     Raises RequestError where nothing may be written or there is no bucket, Unreachable for a fault that may pass.
     """
+    place = hide_secrets(url)
     for wait in (*CONFLICT_WAITS, None):
         try:
             put()
@@ -133,10 +134,10 @@ def write_once(url: str, put: Callable[[], object]) -> bool:
                 time.sleep(wait)  # another conditional put of this name is under way, and settles it
                 continue
             if isinstance(error, PermissionError) or "NoSuchBucket" in repr(error.__cause__):
-                raise RequestError(f"cannot write {url}: {_say(error, url)}") from error
+                raise RequestError(f"cannot write {place}: {_say(error, url)}") from error
             if may_pass(error):
                 raise Unreachable(
-                    f"cannot write {url}: {_say(error, url)}; the same command continues from here"
+                    f"cannot write {place}: {_say(error, url)}; the same command continues from here"
                 ) from error
             raise
     raise AssertionError("unreachable")

@@ -7,6 +7,7 @@ died between tar and receipt is finished by its note, which is named after the t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 
@@ -22,6 +23,13 @@ from t2i_shards.pipeline.shards.store import Store
 def note_path(column: str, shard: int, sha256: str) -> str:
     """drafts/sketch-000012.81bc01….json"""
     return f"{DRAFTS}/{column}-{shard_name(shard)}.{sha256}.json"
+
+
+def find_notes(store: Store, column: str, shard: int | None = None) -> list[str]:
+    """Paths of the notes that are there of a column's replacements, or of those of one shard."""
+    number = r"\d{6,}" if shard is None else shard_name(shard)
+    note = re.compile(rf"{re.escape(column)}-{number}\.[0-9a-f]{{64}}\.json")
+    return [f"{DRAFTS}/{name}" for name in store.names_from(DRAFTS, (f"{column}-",)) if note.fullmatch(name)]
 
 
 def replace_shard(store: Store, receipt: Receipt, samples: Iterable[Sample], erased: Collection[str]) -> Receipt:
@@ -40,7 +48,7 @@ def replace_shard(store: Store, receipt: Receipt, samples: Iterable[Sample], era
         store.create_bytes(note, new.encode())
         store.replace(tar_path(new.column, new.shard), tar)
         store.replace_bytes(receipt_path(new.column, new.shard), new.encode())
-        store.discard(note)
+        store.discard_all(find_notes(store, new.column, new.shard))
     return new
 
 

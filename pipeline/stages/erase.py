@@ -12,7 +12,7 @@ from t2i_shards.pipeline.dataset.dataset import Dataset
 from t2i_shards.pipeline.dataset.tombstones import FOLDER, count_tombstone_tables, read_tombstones, settle
 from t2i_shards.pipeline.shards.commit import load_receipt
 from t2i_shards.pipeline.shards.receipt import Receipt, shard_name, to_json
-from t2i_shards.pipeline.shards.replace import load_current, note_path, replace_shard
+from t2i_shards.pipeline.shards.replace import find_notes, load_current, replace_shard
 from t2i_shards.pipeline.stages.blank import blank_sample
 from t2i_shards.pipeline.stages.stage import StageResult
 
@@ -41,7 +41,7 @@ class Erase:
         store = self.dataset.store
         keys = self.removed[receipt.shard] - receipt.dropped.keys()
         if keys.issubset(receipt.erased):
-            store.discard(note_path(receipt.column, receipt.shard, receipt.sha256))
+            store.discard_all(find_notes(store, receipt.column, receipt.shard))
             return receipt
         receipt, samples = load_current(store, receipt)
         if keys.issubset(receipt.erased):
@@ -57,7 +57,7 @@ def plan_erase(dataset: Dataset) -> Erase:
 
 
 def begin_erasing(stage: Erase) -> None:
-    """Have none of these removals taken back any more, and remove the roll-ups of the shards concerned."""
+    """Make these removals final, and remove the roll-ups of the shards concerned."""
     settle(stage.dataset.store, stage.tables)
     for column in stage.columns:
         for one in stage.dataset.roll_ups(column):

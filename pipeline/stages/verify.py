@@ -22,9 +22,9 @@ from t2i_shards.pipeline.dataset.plan import plan_path, read_left_out, read_note
 from t2i_shards.pipeline.dataset.status import list_unplanned
 from t2i_shards.pipeline.dataset.tombstones import read_removed
 from t2i_shards.pipeline.errors import DamagedShard
-from t2i_shards.pipeline.shards.drafts import DRAFTS
 from t2i_shards.pipeline.shards.read import load_verified
 from t2i_shards.pipeline.shards.receipt import Receipt, shard_name
+from t2i_shards.pipeline.shards.replace import find_notes
 from t2i_shards.pipeline.shards.sample import Sample
 from t2i_shards.pipeline.shards.sample_info import read_info
 from t2i_shards.pipeline.shards.store import Store
@@ -137,7 +137,7 @@ def tell_repairs(dataset: Dataset, problems: Iterable[str]) -> list[str]:
 
 
 def _tell_repair(dataset: Dataset, column: str) -> str:
-    if any(name.startswith(f"{column}-") for name in dataset.store.names(DRAFTS)):
+    if find_notes(dataset.store, column):
         return f"{column}: an erasure was interrupted; run `t2i-shards erase {dataset.store.root}` again"
     command = None if column == IMAGES else extract_command(dataset.store.root, column, dataset.recipe(column))
     if command:

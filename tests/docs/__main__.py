@@ -44,6 +44,10 @@ BEFORE = {
 
 
 def main(names: list[str]) -> int:
+    known = {page.name for page in PAGES} - IN_TESTS.keys()
+    if unknown := set(names) - known:
+        print(f"docs: no page {', '.join(sorted(unknown))}; there are {', '.join(sorted(known))}")
+        return 2
     failed, skipped = [], 0
     for page in PAGES:
         if page.name in IN_TESTS or (names and page.name not in names):

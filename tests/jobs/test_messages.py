@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 import re
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,8 @@ def _command(monkeypatch: pytest.MonkeyPatch) -> None:
         logging.getLogger("t2i_shards.somewhere").warning("https://me:word@host is slow\x1b[2J")
         if command.root == "fault":
             raise KeyError("captions")
+        if command.root == "interrupted":
+            raise KeyboardInterrupt
         return Summary("status: done", problems=("gone",) if command.root == "gone" else ())
 
     monkeypatch.setattr(StatusCommand, "run", say)
@@ -48,6 +51,13 @@ def test_how_much_is_said(flag: list[str], said: list[str], capsys: pytest.Captu
         assert [line for line in err.splitlines() if "slow" not in line] == said
     assert run(["status", "gone", *flag]) == 3
     assert capsys.readouterr().err.splitlines()[-1] == "gone"
+
+
+@pytest.mark.parametrize(("words", "code"), [(["status", "interrupted"], 130), (["statsu", "R"], 2)])
+def test_a_log_has_every_end(words: list[str], code: int, tmp_path: Path) -> None:
+    with suppress(KeyboardInterrupt):
+        run([*words, "--log", str(tmp_path / "log.txt")])
+    assert (tmp_path / "log.txt").read_text().splitlines()[-1].endswith(f"ended with {code}")
 
 
 def test_a_log_has_all_of_it_with_the_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,6 +23,7 @@ RUN = Path("run")
         ({"steps": None, "epochs": 10}, 500),
         ({"steps": None, "epochs": 0.5}, 25),
         ({"steps": None, "epochs": 1, "batch": 8}, 13),
+        ({"steps": None, "epochs": 1.1, "batch": 1}, 110),
     ],
 )
 def test_epochs_are_counted_in_steps(asked: dict[str, float | None], steps: int) -> None:
@@ -30,7 +31,7 @@ def test_epochs_are_counted_in_steps(asked: dict[str, float | None], steps: int)
 
 
 def test_epochs_and_steps_exclude_each_other() -> None:
-    with pytest.raises(RequestError, match="--epochs 2 says how many steps there are, so leave out --steps"):
+    with pytest.raises(RequestError, match="give --steps or --epochs, not both"):
         toy_config(RUN, steps=3, epochs=2)
     with pytest.raises(RequestError, match="--epochs must be above 0, not 0"):
         toy_config(RUN, steps=None, epochs=0)

@@ -45,7 +45,8 @@ def test_a_training_sends_the_numbers_of_its_steps_and_its_options(tiny: Base, t
 
 
 @pytest.mark.soak
-def test_pictures_are_sent_and_the_id_stays(tmp_path: Path) -> None:
+def test_pictures_are_sent_and_the_id_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["t2i-shards", "train", "s3://user:secret@bucket/set"])
     writer = WandbWriter(tmp_path, {"bucket": "s3://user:secret@bucket/set"})
     writer.add(LogLine(1, 0.625))
     writer.add_picture(np.full((4, 6, 3), 9, np.uint8), 1)
@@ -54,6 +55,7 @@ def test_pictures_are_sent_and_the_id_stays(tmp_path: Path) -> None:
     assert b"0.625" in found
     assert b"samples" in found
     assert b"secret" not in found
+    assert not any(b"secret" in path.read_bytes() for path in tmp_path.glob("wandb/**/*") if path.is_file())
     assert len(list(tmp_path.glob("wandb/offline-run-*/files/media/images/samples_*.png"))) == 1
     run_id = json.loads((tmp_path / NAME).read_text())["id"]
     assert find_id(tmp_path) == run_id

@@ -22,6 +22,9 @@ def dataset(tmp_path: Path) -> Dataset:
 
 def test_it_has_the_options_that_the_column_was_made_with() -> None:
     assert extract_command("my data", "depth") == "`t2i-shards extract 'my data' --conditions depth`"
+    assert (
+        extract_command("r", "depth", {"compiled": True}) == "`t2i-shards extract r --conditions depth --compile`"
+    )
     mini = {"extractor": "sketch", "variant": "mini"}
     assert (
         extract_command("r", "lines", mini)
@@ -70,6 +73,6 @@ def test_verify_tells_how_damaged_shards_are_made_again(dataset: Dataset) -> Non
     assert [line.partition(":")[0] for line in told] == ["images", "canny"]
     assert "restore a damaged shard from a copy" in told[0]
     assert f"then `t2i-shards extract {dataset.store.root} --conditions canny` makes it again" in told[1]
-    dataset.store.create_bytes("drafts/canny-000001.0.json", b"")
+    dataset.store.create_bytes(f"drafts/canny-000001.{'0' * 64}.json", b"")
     assert "run `t2i-shards erase" in tell_repairs(dataset, problems)[1]
     assert tell_repairs(dataset, ["plan: its digest is not the one in dataset.json"]) == []

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from t2i_shards.pipeline.dataset import close_pairs, look_alikes, scratch_arrays
-from t2i_shards.pipeline.dataset.fingerprints import Fingerprints
+from t2i_shards.pipeline.dataset.fingerprints import UNKNOWN, Fingerprints
 from t2i_shards.pipeline.dataset.look_alikes import EXACT, NEAR_256, match
 from t2i_shards.pipeline.dataset.outcomes import perceive
 from t2i_shards.pipeline.scenes import render
@@ -25,7 +25,7 @@ def compare_all(prints: Fingerprints, near: int) -> Iterator[tuple[int, int, int
     def bits(i: int, j: int) -> int | None:
         differ = (int(prints.hashes[i]) ^ int(prints.hashes[j])).bit_count()
         one, other = prints.hashes_256[i], prints.hashes_256[j]
-        known = one.any() and other.any()
+        known = (one != UNKNOWN).any() and (other != UNKNOWN).any()
         confirmed = not known or np.bitwise_count(one ^ other).sum() <= NEAR_256
         return differ if near and differ <= near and confirmed else None
 
@@ -57,7 +57,7 @@ def draw_prints(seed: int, count: int) -> Fingerprints:
         hashes ^= bit * random.integers(0, 2, count).astype(np.uint64)
     longer = draw(2, 4)[random.integers(0, 2, count)]
     longer ^= draw(count, 4) & draw(count, 4) & draw(count, 4) & draw(count, 4)
-    longer[random.random(count) < 0.1] = 0
+    longer[random.random(count) < 0.1] = UNKNOWN
     files = draw(150, 4)
     files[:20, 0] = files[0, 0]
     files[-20:] = 0
@@ -161,3 +161,11 @@ def test_a_photograph_that_was_changed_a_little_is_found(change: str, tmp_path: 
     pictures = photographs(4, 512)
     found = list(match(fingerprint([*pictures, *map(CHANGES[change], pictures)]), 4, tmp_path))
     assert [(index, of) for index, of, _ in found] == [(4 + i, i) for i in range(4)]
+
+
+def test_black_is_known(tmp_path: Path) -> None:
+    """Both hashes of a black picture are 0, which is no reason to confirm what has few bits in the shorter one."""
+    assert perceive(np.zeros((64, 64, 3), np.uint8)) == {"phash": "0" * 16, "phash256": "0" * 64}
+    longer = np.array([[0] * 4, [2**64 - 2] * 4], np.uint64)
+    prints = Fingerprints(np.zeros((2, 4), np.uint64), np.array([0, 1], np.uint64), longer)
+    assert list(match(prints, 4, tmp_path)) == []

@@ -130,7 +130,7 @@ def cut(path: Path) -> None:
 def test_without_a_whole_index_the_plans_are_read(
     dataset: Dataset, tmp_path: Path, harm: Callable[[Path], None] | str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    files = sorted((tmp_path / "root/images/rollups").glob("names-000000-000002.*"))
+    files = sorted((tmp_path / "root/images/rollups").glob("names-1-000000-000002.*"))
     if callable(harm):
         harm(files[1])
     else:
@@ -181,7 +181,7 @@ def test_rows_that_were_tried_again_are_found_in_both_shards(dataset: Dataset) -
 
 
 def test_a_damaged_plan_is_named_and_gets_no_index(dataset: Dataset, caplog: pytest.LogCaptureFixture) -> None:
-    for path in Path(dataset.store.root, "images/rollups").glob("names-000003-*"):
+    for path in Path(dataset.store.root, "images/rollups").glob("names-1-000003-*"):
         path.unlink()
     Path(dataset.store.root, plan_path(4)).unlink()
     assert make_index(dataset) == 1

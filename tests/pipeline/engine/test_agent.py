@@ -134,3 +134,17 @@ def test_a_death_is_told_only_when_the_node_has_outlived_it(monkeypatch: pytest.
         assert not report.done()
 
     run(test())
+
+
+def test_without_a_worker_shards_go_back_uncharged() -> None:
+    async def test() -> None:
+        node, (one,) = await begin(1, 3)
+        await one.finish(died=True)
+        events, dead = await node.report()
+        assert [(event.shard, event.result is None) for event in events] == [(0, False), (1, True), (2, True)]
+        assert dead == [0]
+        await node.lease([(4, False)])
+        [event], _ = await node.report()
+        assert (event.shard, event.result) == (4, None)
+
+    run(test())

@@ -6,6 +6,7 @@ import dataclasses
 import html
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from t2i_shards.extractors.registry import formats
 from t2i_shards.pipeline.errors import DamagedShard, RequestError
 from t2i_shards.pipeline.plain import escape_markdown
 from t2i_shards.pipeline.publish import Publication
-from t2i_shards.pipeline.publish.card import list_meanings, size_category
+from t2i_shards.pipeline.publish.card import licence_id, list_meanings, size_category
 from t2i_shards.pipeline.shards.receipt import Receipt, digest_json, to_json
 from t2i_shards.pipeline.shards.sample import Sample
 from tests.faults.toys import Pictures, make_images
@@ -179,14 +180,14 @@ def test_the_card_says_what_its_owner_asked_for(tmp_path: Path, layout: str) -> 
     dataset = make_images(tmp_path / "root", Pictures(4), 4, ("sketch",))
     asked = {
         "license": "cc-by-4.0",
-        "language": ("en", "pt-BR"),
+        "language": ("no", "pt-BR"),
         "description": "Toys *in* a row.",
         "citation": CITATION,
     }
     publish_here(dataset, tmp_path / "to", layout=layout, **asked)
     card = (tmp_path / "to/README.md").read_text()
     data = RepoCard(card).data
-    assert (data["license"], data["language"]) == ("cc-by-4.0", ["en", "pt-BR"])
+    assert (data["license"], data["language"]) == ("cc-by-4.0", ["no", "pt-BR"])
     assert escape_markdown("Toys *in* a row.") in card
     assert "Pictures and captions are published under cc-by-4.0." in card
     assert "## Citation\n\n    @misc{toys,\n      title = {Toys},\n    ```\n    }\n" in card
@@ -194,7 +195,7 @@ def test_the_card_says_what_its_owner_asked_for(tmp_path: Path, layout: str) -> 
     if layout == "packed":
         croissant = json.loads((tmp_path / "to/croissant.json").read_text())
         assert (croissant["license"], croissant["citeAs"]) == ("cc-by-4.0", CITATION)
-        assert (croissant["inLanguage"], croissant["description"]) == (["en", "pt-BR"], "Toys *in* a row.")
+        assert (croissant["inLanguage"], croissant["description"]) == (["no", "pt-BR"], "Toys *in* a row.")
     assert publish_here(dataset, tmp_path / "to", layout=layout, **asked).made == 0
     with pytest.raises(RequestError, match=r"published with license .cc-by-4.0., this asks for null"):
         publish_here(dataset, tmp_path / "to", layout=layout, **{**asked, "license": ""})
@@ -225,9 +226,28 @@ def test_research_only_weights_outweigh_the_licence_of_the_pictures(tmp_path: Pa
 
 
 @pytest.mark.parametrize(
+    ("licences", "crawl", "pictures", "told"),
+    [
+        ({"": 3}, False, True, "mit"),
+        ({"CC BY-NC": 3}, False, True, "other"),
+        ({"": 3}, True, True, "other"),
+        ({"": 3}, True, False, "mit"),
+    ],
+)
+def test_what_others_have_made_is_not_under_the_licence_that_is_asked_for(
+    licences: dict[str, int], crawl: bool, pictures: bool, told: str
+) -> None:
+    claim = {"license": "mit", "source": {"kind": "folder"}}
+    facts = SimpleNamespace(makers=(), claim=claim, licences=licences, crawl=crawl, pictures=pictures)
+    assert licence_id(facts) == told
+
+
+@pytest.mark.parametrize(
     ("asked", "rule"),
     [
         ({"license": "CC BY 4.0"}, "--license must be one of the Hub's names"),
+        ({"license": "1.0"}, "--license must be one of the Hub's names"),
+        ({"license": "no"}, "--license must be one of the Hub's names"),
         ({"language": ("english",)}, "--language must be codes such as en"),
         ({"description": "a\nb"}, "--description must be one line"),
         ({"citation": "a\x00"}, "--citation must be lines of printable text"),

@@ -63,7 +63,7 @@ def test_strips_appear_whole_and_replace_those_of_before(tmp_path: Path) -> None
     assert [path.name for path in tmp_path.iterdir()] == [folder.name]
 
 
-@pytest.mark.parametrize("kind", ["nothing", "file", "folder", "link", "other mark"])
+@pytest.mark.parametrize("kind", ["nothing", "file", "folder", "link", "other mark", "added"])
 def test_only_a_folder_that_a_report_made_is_ours(kind: str, tmp_path: Path) -> None:
     ours = tmp_path / "ours_files"
     with replace_strips(ours):
@@ -80,6 +80,10 @@ def test_only_a_folder_that_a_report_made_is_ours(kind: str, tmp_path: Path) -> 
         case "other mark":
             folder.mkdir()
             (folder / MARK).write_text("My pictures")
+        case "added":
+            with replace_strips(folder):
+                pass
+            (folder / "remove-d0.txt").write_text("000001")
     assert not is_ours(folder)
 
 

@@ -12,11 +12,11 @@ from t2i_shards.pipeline.errors import DamagedShard
 from t2i_shards.pipeline.shards.commit import commit_samples, load_receipt
 from t2i_shards.pipeline.shards.read import load_verified
 from t2i_shards.pipeline.shards.receipt import Receipt
-from t2i_shards.pipeline.shards.replace import load_current, note_path, replace_shard
+from t2i_shards.pipeline.shards.replace import find_notes, load_current, note_path, replace_shard
 from t2i_shards.pipeline.shards.sample import Sample
 from t2i_shards.pipeline.shards.store import Store, open_store
 
-CALLS = ("create_bytes", "replace", "replace_bytes", "discard")
+CALLS = ("create_bytes", "replace", "replace_bytes", "discard_all")
 
 
 class Killed(BaseException):
@@ -116,3 +116,12 @@ def test_the_note_of_another_shard_does_not_vouch_for_a_tar(store: Store) -> Non
     other = commit_samples(store, samples("c", "d"), column="other", shard=0, planned=2, recipe="r")
     with pytest.raises(DamagedShard, match="must have 3072 bytes, has 2560"):
         load_current(store, Receipt(**{**vars(other), "column": "images"}))
+
+
+def test_notes_are_those_of_the_column_and_the_shard(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path / "root"))
+    for column, shard in (("sketch", 1), ("sketch", 2), ("sketch-fine", 1)):
+        store.create_bytes(note_path(column, shard, "0" * 64), b"")
+    assert find_notes(store, "sketch-fine") == [note_path("sketch-fine", 1, "0" * 64)]
+    assert find_notes(store, "sketch", 2) == [note_path("sketch", 2, "0" * 64)]
+    assert len(find_notes(store, "sketch")) == 2

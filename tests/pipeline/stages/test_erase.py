@@ -18,7 +18,6 @@ from t2i_shards.pipeline.shards.folder_store import FolderStore
 from t2i_shards.pipeline.shards.store import open_store
 from t2i_shards.pipeline.stages.erase import Erase, begin_erasing, count_later, plan_erase, record_erasure
 from t2i_shards.pipeline.stages.roll_up import plan_roll_up, verify_roll_ups
-from t2i_shards.pipeline.stages.stage import StageResult
 from t2i_shards.pipeline.stream import Extent, open_stream
 from tests.faults.toys import digests, extract_here, problems
 from tests.pipeline.publish.toys import contents, publish_here, toy_dataset
@@ -44,7 +43,7 @@ def erase(dataset: Dataset) -> Erase:
     stage = plan_erase(dataset)
     begin_erasing(stage)
     made = {shard: stage(shard) for shard in sorted(stage.removed)}
-    roll_up = plan_roll_up(dataset, stage.columns, made)
+    roll_up = plan_roll_up(dataset, stage.columns, dict.fromkeys(stage.columns, made))
     for number in range(len(roll_up.ranges)):
         roll_up(number)
     record_erasure(stage)
@@ -192,8 +191,7 @@ def test_roll_ups_and_what_is_shared_of_them_notice(dataset: Dataset, monkeypatc
     for module in ("dataset.dataset", "dataset.roll_up", "stages.roll_up"):
         monkeypatch.setattr(f"t2i_shards.pipeline.{module}.LEAST", 1)
     monkeypatch.setattr("t2i_shards.pipeline.stream.shared_receipts.FEW", 1)
-    made = {0: StageResult()}
-    stage = plan_roll_up(dataset, COLUMNS, made)
+    stage = plan_roll_up(dataset, COLUMNS, {})
     for number in range(len(stage.ranges)):
         stage(number)
     before = [dataset.roll_ups(column) for column in COLUMNS]
