@@ -91,11 +91,12 @@ def read_fingerprints(dataset: Dataset, scratch: Path) -> tuple[Fingerprints, Na
         files = {name: stack.enter_context(open(path, "wb")) for name, path in paths.items()}
         for shard, table in _read_all(dataset):
             for name in DIGITS:
-                np.frombuffer(b"".join(table[name].to_pylist()), ">u8").astype(np.uint64).tofile(files[name])
+                digits = np.frombuffer(b"".join(table[name].to_pylist()), ">u8").astype(np.uint64)
+                files[name].write(digits.tobytes())
             keys = table["key"].to_pylist()
             ends = end + np.cumsum(np.fromiter(map(len, keys), np.uint64, len(keys)))
             files["keys"].write("".join(keys).encode("ascii"))
-            ends.astype(np.uint64).tofile(files["ends"])
+            files["ends"].write(ends.astype(np.uint64).tobytes())
             shards.append(shard)
             stops.append(count := count + len(keys))
             end = int(ends[-1]) if keys else end

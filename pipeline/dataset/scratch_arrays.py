@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -12,21 +13,26 @@ CHUNK = 1 << 18
 
 
 def scratch_array(path: Path, *shape: int) -> np.ndarray:
-    """uint64, zeros, of a shape."""
-    return np.memmap(path, np.uint64, "w+", shape=shape) if shape[0] else np.zeros(shape, np.uint64)
+    """uint64, zeros, of a shape. Raises OSError where the disk has no room for it.
+
+    The room is taken at once: writing to a mapped file ends the process when the disk turns out to be full.
+    """
+    count = math.prod(shape)
+    zeros = (np.zeros(min(CHUNK, count - at), np.uint64) for at in range(0, count, CHUNK))
+    return write_array(path, zeros, *shape[1:])
 
 
 def write_array(path: Path, parts: Iterable[np.ndarray], *row: int) -> np.ndarray:
     """uint64 (N, *row), one part after the other."""
     with open(path, "wb") as file:
         for part in parts:
-            part.tofile(file)
+            file.write(part.tobytes())  # `tofile` does not say why it fails
     return open_array(path, *row)
 
 
 def open_array(path: Path, *row: int) -> np.ndarray:
     """uint64 (N, *row), of what is in a file."""
-    shape = (path.stat().st_size // (8 * int(np.prod(row))), *row)
+    shape = (path.stat().st_size // (8 * math.prod(row)), *row)
     return np.memmap(path, np.uint64, "r+", shape=shape) if shape[0] else np.zeros(shape, np.uint64)
 
 

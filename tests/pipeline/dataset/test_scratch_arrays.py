@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import resource
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -37,3 +41,27 @@ def test_ranks() -> None:
     assert rank(np.array([5, 1, 9, 10, 2], np.uint64), among).tolist() == [1, -1, 2, -1, 0]
     assert rank(np.array([[5, 9]], np.uint64), among).tolist() == [[1, 2]]
     assert rank(np.array([5], np.uint64), among[:0]).tolist() == [-1]
+
+
+@pytest.fixture
+def no_room() -> Iterator[None]:
+    """Files of at most 1 kB: a file that may not grow fails as a full disk does."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.usefixtures("no_room")
+@pytest.mark.parametrize(
+    "make", [lambda path: write_array(path, [np.ones(200, np.uint64)]), lambda path: scratch_array(path, 200)]
+)
+def test_no_room_has_its_reason(make: Callable[[Path], np.ndarray], tmp_path: Path) -> None:
+    with pytest.raises(OSError, match=os.strerror(errno.EFBIG)):
+        make(tmp_path / "numbers")
+
+
+def test_room_is_taken_at_once(tmp_path: Path) -> None:
+    """A mapped file whose blocks are missing ends the process by a signal when the disk is full."""
+    scratch_array(tmp_path / "zeros", 10000)
+    assert (tmp_path / "zeros").stat().st_blocks * 512 >= 80000
