@@ -90,7 +90,10 @@ def read_held_out(run: Path, data: str) -> list[tuple[int, str]] | None:
 
 RECORD = "run.json"
 
-REPLACED = ("adapter", "log.jsonl", "summary.json")
+START = "start"
+"""Folder with a copy of the adapter that the run began from."""
+
+REPLACED = ("adapter", START, "log.jsonl", "summary.json")
 """What a training always makes again."""
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from t2i_shards.adapters.base import Base
 from t2i_shards.adapters.run_folder import TrainSummary
 from t2i_shards.adapters.training.config import TrainConfig
+from t2i_shards.adapters.training.start import name_start
 from t2i_shards.pipeline.dataset.dataset import Dataset
 from t2i_shards.pipeline.dataset.provenance import OURS, are_ours, read_provenance
 from t2i_shards.pipeline.errors import RequestError
@@ -84,9 +85,9 @@ def _trace_base(config: TrainConfig, summary: TrainSummary) -> tuple[str, str, s
 
 
 def _trace_start(config: TrainConfig) -> Iterator[tuple[str, str, str]]:
-    if config.start is not None:
-        local = Path(config.start).exists()  # the name alone: the folders concern nobody else
-        name = Path(config.start).name if local else config.start.removeprefix("hf://")
+    if (name := name_start(config)) is not None:
+        # Of a path the name alone: its folders concern nobody else.
+        name = Path(name).name if Path(name).is_absolute() else name.removeprefix("hf://")
         yield f"the adapter that it began from, {name}", "unknown", "that of its publisher"
 
 

@@ -3,6 +3,7 @@
 RUN/run.json               what decides the result: another command is refused
 RUN/checkpoints/000100/    adapter/ (as diffusers reads it), average/ (with --ema), optimizer.safetensors and
                            state.json; the newest ones, and the best of those that were validated
+RUN/start/                 with --from: a copy of the adapter it began from, which is not read again
 RUN/config.toml            the newest request, for --config
 RUN/held_out.json          the samples that are not trained on
 RUN/extents.json           how much of each dataset there was at the start, and what was removed since

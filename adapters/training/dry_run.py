@@ -17,6 +17,7 @@ from t2i_shards.adapters.training.extents import find_begun
 from t2i_shards.adapters.training.plan import TrainPlan
 from t2i_shards.adapters.training.setup import check_latents, open_base
 from t2i_shards.adapters.training.trainer import Training
+from t2i_shards.adapters.training.validation import refuse_not_finite
 
 MOMENTS = 2
 """What Adam keeps of a parameter: two numbers of its own size."""
@@ -44,12 +45,13 @@ def try_training(config: TrainConfig, workers: int) -> DryTraining:
     base = open_base(config.base, world.device)
     check_latents(config.data, base, config.base.name)
     training = Training(replace(config, texts=TextCacheConfig()), samples, base, world, begin=False)
-    training.validation.measure(training.result)
+    refuse_not_finite(training.validation.measure(training.result))
     own, stored = training.adapter.config, stored_config(training.adapter.config)
     weights, adapter = _bytes(shapes_of(own)), _bytes(shapes_of(stored))
     checkpoint = adapter * (2 if training.ema else 1) + weights * MOMENTS
     kept = config.record.keep + 1  # and the best one
-    return DryTraining(training.plan(newest_step(config.out)), checkpoint, kept * checkpoint + adapter)
+    copies = adapter if config.start is None else 2 * adapter
+    return DryTraining(training.plan(newest_step(config.out)), checkpoint, kept * checkpoint + copies)
 
 
 def _bytes(shapes: Mapping[str, torch.Size]) -> int:

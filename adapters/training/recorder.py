@@ -12,15 +12,15 @@ import torch
 
 from t2i_shards.adapters.training.best import choose_best
 from t2i_shards.adapters.training.checkpoint import TrainProgress, TrainState, list_steps, save_checkpoint
-from t2i_shards.adapters.training.config import TrainConfig, flatten_options
+from t2i_shards.adapters.training.config import RecordConfig, TrainConfig, flatten_options
 from t2i_shards.adapters.training.log import Log
 from t2i_shards.adapters.training.preview import SamplePreview
 from t2i_shards.adapters.training.tensorboard import TensorBoardWriter
-from t2i_shards.adapters.training.validation import Validation
-from t2i_shards.adapters.training.wandb_writer import WandbWriter
+from t2i_shards.adapters.training.validation import Validation, refuse_not_finite
+from t2i_shards.adapters.training.wandb_writer import WandbWriter, import_wandb
 from t2i_shards.extractors.atomic import write_file
 from t2i_shards.extractors.maps.png import encode_rgb
-from t2i_shards.pipeline.errors import RequestError, describe_error
+from t2i_shards.pipeline.errors import describe_error
 from t2i_shards.pipeline.runlog import LogLine
 
 log = logging.getLogger(__name__)
@@ -34,6 +34,12 @@ class Board(Protocol):
     def add_picture(self, picture: np.ndarray, step: int) -> None: ...
 
     def close(self) -> None: ...
+
+
+def check_boards(config: RecordConfig) -> None:
+    """RequestError where a board that is asked for would not begin. Writes nothing."""
+    if config.report_to == "wandb":
+        import_wandb()
 
 
 class Recorder:
@@ -123,10 +129,7 @@ class Recorder:
         if math.isfinite(loss):
             return loss
         if step == 0:
-            raise RequestError(
-                "the validation loss must be finite before the first step, and it is not: the base overflows on "
-                "these samples (with --precision fp16 try bf16 or fp32)"
-            )
+            refuse_not_finite(loss)
         log.warning("the validation loss at step %d is not finite", step)
         return None
 

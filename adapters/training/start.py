@@ -1,25 +1,72 @@
-"""The adapter as it is before the first step: new, or one that was trained before."""
+"""The adapter as it is before the first step: new, or one that was trained before.
+
+RUN/start holds a copy of the latter, and the name by which it was asked for: a run that has begun no longer needs
+the folder or the hub repository that it began from.
+"""
 
 from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
 
 from t2i_shards.adapters.base import Base, digest_networks
 from t2i_shards.adapters.model.adapter import Adapter, make_adapter
 from t2i_shards.adapters.model.config import SIZES, AdapterConfig, adapter_config_for
 from t2i_shards.adapters.model.convert import read_adapter
+from t2i_shards.adapters.model.diffusers_io import save_adapter
+from t2i_shards.adapters.records import read_record
+from t2i_shards.adapters.run_folder import START
 from t2i_shards.adapters.training.config import TrainConfig
+from t2i_shards.extractors.atomic import commit_folder, write_json
 from t2i_shards.extractors.registry import format_of
 from t2i_shards.pipeline.errors import RequestError
 
+NAME = "start.json"
+
+
+@dataclass(frozen=True)
+class StartRecord:
+    """What start.json holds. name: --from, as an absolute path where it was one."""
+
+    name: str
+
+
+def name_start(config: TrainConfig) -> str | None:
+    """--from, as an absolute path where it is one: in a run that has begun, also of what is no longer there."""
+    if config.start is None:
+        return None
+    path = os.path.abspath(config.start)
+    if (begun := _read_name(config.out)) in (config.start, path):
+        return begun
+    return path if os.path.exists(path) else config.start
+
+
+def keep_start(config: TrainConfig, adapter: Adapter) -> None:
+    """Copy the adapter of --from into a run that has none yet."""
+    name = name_start(config)
+    if name is None or _read_name(config.out) is not None:
+        return
+    with commit_folder(config.out / START) as folder:
+        save_adapter(adapter, folder)
+        write_json(folder / NAME, {"name": name})
+
+
+def _read_name(run: Path) -> str | None:
+    record = run / START / NAME
+    return read_record(record, StartRecord, closed=True).name if record.exists() else None
+
 
 def make_start(config: TrainConfig, base: Base) -> Adapter:
-    """Drawn from the seed, or read from --from, on the base's device.
+    """Drawn from the seed, or read from RUN/start or else from --from, on the base's device.
 
     Raises RequestError where --from has another size than --adapter, or is not for this condition or base.
     """
     wanted = adapter_config_for(config.adapter, format_of(config.data.condition).channels, base.widths)
     if config.start is None:
         return make_adapter(wanted, config.seed).to(base.device)
-    adapter = read_adapter(config.start)
+    name = name_start(config)
+    adapter = read_adapter(config.out / START if name == _read_name(config.out) else config.start)
     if adapter.config != wanted:
         raise RequestError(
             f"--from {config.start} must be {_describe(wanted)}, as --adapter {config.adapter}, --condition "

@@ -38,9 +38,9 @@ from t2i_shards.adapters.training.loader import MicroBatches, SampleStream, load
 from t2i_shards.adapters.training.loss import Objective
 from t2i_shards.adapters.training.plan import TrainPlan, count_steps
 from t2i_shards.adapters.training.preview import open_preview
-from t2i_shards.adapters.training.recorder import Recorder
+from t2i_shards.adapters.training.recorder import Recorder, check_boards
 from t2i_shards.adapters.training.setup import check_latents, load_live, make_crop_config, open_base, open_texts
-from t2i_shards.adapters.training.start import digest_start, make_start
+from t2i_shards.adapters.training.start import digest_start, keep_start, make_start
 from t2i_shards.adapters.training.step import Step, make_rank_batch
 from t2i_shards.adapters.training.validation import Validation
 from t2i_shards.extractors.atomic import commit_folder, write_file, write_json
@@ -129,6 +129,10 @@ class Training:
             self.live,
             config.optimizer.weighting,
         )
+        self.preview = None
+        if self.world.is_main and not self._finished():
+            check_boards(config.record)
+            self.preview = open_preview(config, base, self.held_out, self.crop_config, self.rank_batch.micro)
         claim(config, self.identity(), self.stream, self.world, begin)
         micro = self.rank_batch.micro
         self.validation = Validation(self.objective, self.held_out, self.crop_config, config.seed, micro)
@@ -172,6 +176,7 @@ class Training:
         if self.world.is_main:
             discard_not_finite(config.out)
             keep_config(config)
+            keep_start(config, self.adapter)
         begun = resume(config.out, train_state, self.world.broadcast(newest_step(config.out)))
         if begun.scaler:
             step.scaler.load_state_dict(dict(begun.scaler))
@@ -187,8 +192,8 @@ class Training:
             return self._finish(progress, progress.step - begun.step, wait, recorder)
 
     def _open_recorder(self, train_state: TrainState, begun: TrainProgress) -> Recorder:
-        watch = open_preview(self.config, self.base, self.held_out, self.crop_config, self.rank_batch.micro)
-        return Recorder(self.config, self.steps, train_state, self.validation, begun, self.base.device, watch)
+        own = self.validation, begun, self.base.device, self.preview
+        return Recorder(self.config, self.steps, train_state, *own)
 
     def plan(self, begun: int, seconds: float = 0.0) -> TrainPlan:
         """What is left after so many steps, which took `seconds`; if that is 0, the validation tells the pace."""

@@ -5,6 +5,7 @@ The training loss cannot show progress: it depends above all on the time steps t
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,9 +15,19 @@ import torch
 from t2i_shards.adapters.training.batch import stack_examples
 from t2i_shards.adapters.training.example import CropConfig, make_example
 from t2i_shards.adapters.training.loss import Network, NoisyLatents, Objective
+from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.shards.sample import Sample
 
 VISIT = "validation"
+
+
+def refuse_not_finite(loss: float) -> None:
+    """RequestError unless the loss from before the first step is finite."""
+    if not math.isfinite(loss):
+        raise RequestError(
+            "the validation loss must be finite before the first step, and it is not: the base overflows on "
+            "these samples (with --precision fp16 try bf16 or fp32)"
+        )
 
 
 class Validation:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,31 @@ PROJECT = "t2i-shards"
 log = logging.getLogger(__name__)
 
 
+def import_wandb() -> Any:
+    """The library, once its server has accepted the user's key. RequestError where one of them is missing."""
+    # Else a crash of its library is reported to its makers.
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+    try:
+        import wandb
+    except ImportError:
+        raise RequestError("--report-to wandb needs wandb, which is not installed: pip install wandb") from None
+    with _refusing():
+        if wandb.setup(wandb.Settings(silent=True)).settings.mode == "online":
+            wandb.login(verify=True)
+    return wandb
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        raise RequestError(
+            f"--report-to wandb does not begin: {describe_error(error)}; run `wandb login`, or set "
+            "WANDB_MODE=offline to keep it in the run's folder"
+        ) from None
+
+
 class WandbWriter:
     """Sends what TensorBoard shows too, by step; where and whether at all is decided by wandb's own variables.
 
@@ -33,16 +59,8 @@ class WandbWriter:
     """
 
     def __init__(self, run: Path, config: Mapping[str, Any]) -> None:
-        # Else a crash of its library is reported to its makers.
-        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
-        try:
-            import wandb
-        except ImportError:
-            raise RequestError(
-                "--report-to wandb needs wandb, which is not installed: pip install wandb"
-            ) from None
-        self._wandb: Any = wandb
-        try:
+        self._wandb = wandb = import_wandb()
+        with _refusing():
             self._run: Any = wandb.init(
                 project=os.environ.get("WANDB_PROJECT", PROJECT),
                 name=os.environ.get("WANDB_NAME", run.name),
@@ -61,11 +79,6 @@ class WandbWriter:
             )
             # Its own steps may not go back, as those of a run do that continues from its last checkpoint.
             self._run.define_metric("*", step_metric="step")
-        except Exception as error:
-            raise RequestError(
-                f"--report-to wandb does not begin: {describe_error(error)}; run `wandb login`, or set "
-                "WANDB_MODE=offline to keep it in the run's folder"
-            ) from None
 
     def add(self, line: LogLine) -> None:
         """The numbers of one step."""

@@ -66,6 +66,7 @@ def judge(ends: Mapping[int, BaseException]) -> Exception:
 
 def absolute_config(config: TrainConfig, gpu: bool) -> TrainConfig:
     """The same with absolute paths, for workers in other folders, all on GPUs or all on CPUs."""
+    from t2i_shards.adapters.training.start import name_start
 
     def place(path: Path | None) -> Path | None:
         return None if path is None else path.absolute()
@@ -77,7 +78,7 @@ def absolute_config(config: TrainConfig, gpu: bool) -> TrainConfig:
         data=replace(data, roots=roots, cache=place(data.cache)),
         base=replace(base, name=os.path.abspath(base.name) if os.path.isdir(base.name) else base.name),
         out=config.out.absolute(),
-        start=os.path.abspath(config.start) if config.start and os.path.exists(config.start) else config.start,
+        start=name_start(config),
         extractor=replace(extractor, weights=place(extractor.weights)),
         texts=replace(texts, text_cache=place(texts.text_cache)),
         compute=replace(config.compute, device="cuda" if gpu else "cpu"),

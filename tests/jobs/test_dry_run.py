@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from t2i_shards.adapters.training.validation import Validation
 from t2i_shards.jobs.__main__ import run
 from t2i_shards.jobs.dry_run import dry_run, tell_bytes
 from t2i_shards.pipeline.shards.dry_store import DryStore
@@ -95,7 +97,7 @@ def test_an_extraction_and_a_publication(ask: Any, tmp_path: Path) -> None:
     ask([*words, "--shard-size", "1"], 2)
 
 
-def test_a_training(ask: Any, tmp_path: Path) -> None:
+def test_a_training(ask: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root, out = make_scenes(tmp_path / "root"), tmp_path / "run"
     words = train_words(root, out)
     found = ask(words)
@@ -107,6 +109,10 @@ def test_a_training(ask: Any, tmp_path: Path) -> None:
     assert ask([*words, "--steps", "6"])["begun"] == 4
     ask([*words, "--seed", "1"], 2)
     ask([*words, "--from", str(tmp_path / "nowhere")], 2)
+    more = [*words, "--steps", "6"]
+    ask([*more, "--sample-every", "1", "--weights", str(tmp_path)], 2)
+    monkeypatch.setattr(Validation, "measure", lambda *_: math.nan)
+    ask(more, 2)
 
 
 def test_stores_are_dry_inside_the_block_alone(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,10 @@ import torch
 
 from t2i_shards.adapters.base import Base
 from t2i_shards.adapters.model.convert import open_adapter, read_adapter, write_tencentarc
-from t2i_shards.adapters.model.diffusers_io import WEIGHTS
-from t2i_shards.adapters.training.start import make_start
+from t2i_shards.adapters.model.diffusers_io import WEIGHTS, save_adapter
+from t2i_shards.adapters.run_folder import START
+from t2i_shards.adapters.training.card import CARD
+from t2i_shards.adapters.training.start import make_start, name_start
 from t2i_shards.adapters.training.trainer import Training
 from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.runlog import LogLine
@@ -38,6 +42,14 @@ def test_every_form_of_an_adapter_is_the_same_start(tiny: Base, trained: Path, t
         assert all(torch.equal(begun[name], tensor) for name, tensor in expected.items())
 
 
+def stop_at(step: int) -> Callable[[LogLine], None]:
+    def stop(line: LogLine) -> None:
+        if line.step == step:
+            raise KeyboardInterrupt
+
+    return stop
+
+
 def test_it_begins_where_the_other_ended_and_resumes_to_the_same_bits(
     tiny: Base, trained: Path, tmp_path: Path
 ) -> None:
@@ -46,19 +58,61 @@ def test_it_begins_where_the_other_ended_and_resumes_to_the_same_bits(
     before = json.loads((trained / "summary.json").read_text())
     assert summary.first_validation == before["last_validation"] != before["first_validation"]
 
-    def stop(line: LogLine) -> None:
-        if line.step == 3:
-            raise KeyboardInterrupt
-
     again = replace(config, out=tmp_path / "stopped")
     with pytest.raises(KeyboardInterrupt):
-        Training(again, toy_stream(), tiny).run(stop)
+        Training(again, toy_stream(), tiny).run(stop_at(3))
     assert Training(again, toy_stream(), tiny).run().new_steps == 2
     assert (again.out / "adapter" / WEIGHTS).read_bytes() == (config.out / "adapter" / WEIGHTS).read_bytes()
     with pytest.raises(RequestError, match=r"was begun with from [0-9a-f]{64}, and this command asks for None"):
         Training(replace(config, start=None), toy_stream(), tiny)
     with pytest.raises(RequestError, match="was begun with from None"):
         Training(toy_config(trained, start=str(trained), steps=4), toy_stream(), tiny)
+
+
+def test_a_run_that_has_begun_needs_its_start_no_more(
+    tiny: Base, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(trained / "adapter", "runs/start")
+    config = toy_config(tmp_path / "straight", start="runs/start", steps=2)
+    summary = Training(config, toy_stream(), tiny).run()
+    again = replace(config, out=tmp_path / "stopped")
+    with pytest.raises(KeyboardInterrupt):
+        Training(again, toy_stream(), tiny).run(stop_at(1))
+    shutil.rmtree("runs")
+    placed = replace(again, start=name_start(again))
+    monkeypatch.chdir("/")
+    for asked in (placed, replace(again, start=str(tmp_path / "runs/start"))):
+        resumed = Training(asked, toy_stream(), tiny).run()
+        assert resumed.first_validation == summary.first_validation
+    assert (again.out / "adapter" / WEIGHTS).read_bytes() == (config.out / "adapter" / WEIGHTS).read_bytes()
+    assert "began from, start |" in (again.out / "adapter" / CARD).read_text()
+    with pytest.raises(RequestError, match="there is no adapter /nowhere"):
+        Training(replace(again, start="/nowhere"), toy_stream(), tiny)
+
+
+def test_the_same_adapter_elsewhere_continues_a_run_and_a_name_that_now_holds_another_changes_nothing(
+    tiny: Base, trained: Path, tmp_path: Path
+) -> None:
+    source = tmp_path / "source"
+    shutil.copytree(trained / "adapter", source)
+    config = toy_config(tmp_path / "run", start=str(source), steps=2)
+    training = Training(config, toy_stream(), tiny)
+    begun = training.start_digest
+    with pytest.raises(KeyboardInterrupt):
+        training.run(stop_at(1))
+    shutil.rmtree(source)
+    source.mkdir()
+    save_adapter(make_start(toy_config(tmp_path / "other", seed=9), tiny), source)
+    assert Training(config, toy_stream(), tiny).start_digest == begun
+    assert Training(replace(config, start=str(trained)), toy_stream(), tiny).start_digest == begun
+    with pytest.raises(RequestError, match="was begun with from"):
+        Training(replace(config, start=str(source / WEIGHTS)), toy_stream(), tiny)
+    shutil.rmtree(config.out / START)  # a run of an older version
+    with pytest.raises(RequestError, match="was begun with from"):
+        Training(config, toy_stream(), tiny)
+    assert Training(replace(config, start=str(trained)), toy_stream(), tiny).run().new_steps == 2
+    assert (config.out / START / WEIGHTS).exists()
 
 
 @pytest.mark.parametrize(

@@ -61,9 +61,27 @@ def test_pictures_are_sent_and_the_id_stays(tmp_path: Path, monkeypatch: pytest.
     assert find_id(tmp_path) == run_id
 
 
-def test_a_run_that_cannot_report_is_refused_before_it_begins(
-    tiny: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("begin", [True, False])
+def test_a_run_that_cannot_report_is_refused_before_it_begins_and_in_a_dry_run(
+    begin: bool, tiny: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(RequestError, match="--report-to wandb needs wandb, which is not installed"):
-        Training(toy_config(tmp_path, steps=2, report_to="wandb"), toy_stream(), tiny).run()
+        Training(toy_config(tmp_path / "run", steps=2, report_to="wandb"), toy_stream(), tiny, begin=begin)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.soak
+def test_nobody_logged_in_is_refused_before_the_run_begins(
+    tiny: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import wandb
+
+    wandb.teardown()
+    monkeypatch.setenv("WANDB_MODE", "online")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    with pytest.raises(RequestError, match=r"does not begin: .*No API key configured.*run `wandb login`"):
+        Training(toy_config(tmp_path / "run", steps=2, report_to="wandb"), toy_stream(), tiny)
+    assert not (tmp_path / "run").exists()
+    wandb.teardown()
