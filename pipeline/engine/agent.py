@@ -13,7 +13,7 @@ from t2i_shards.pipeline.engine.cluster import Lease
 from t2i_shards.pipeline.engine.pool import Event, Failure, Worker
 
 BATCH = 1.0
-"""Seconds that an agent gathers results before it reports them, as long as its workers have shards left."""
+"""Seconds that an agent gathers results before it reports them, as long as shards wait for its workers."""
 
 GRACE = 5.0
 """Seconds that an agent waits before it reports the death of a worker. Where the whole node is dying the agent
@@ -38,6 +38,7 @@ class NodeAgent:
         self._waiting = asyncio.Queue[tuple[int, bool]]()
         self._events: list[Event] = []
         self._dead: list[int] = []
+        self._begun: list[int] = []
         self._news, self._hungry = asyncio.Event(), asyncio.Event()
         self._loops = set[asyncio.Task[None]]()
         self._alive = 0
@@ -54,23 +55,26 @@ class NodeAgent:
             self._waiting.put_nowait(shard)
         self._give_back()
 
-    async def report(self) -> tuple[list[Event], list[int]]:
-        """(what became of shards, numbers of dead workers) since the last report; waits until there is news."""
+    async def report(self) -> tuple[list[Event], list[int], list[int]]:
+        """The fields of `cluster.Report` since the last report; waits until there is news."""
         await self._news.wait()
         with suppress(TimeoutError):
             await asyncio.wait_for(self._hungry.wait(), BATCH)
         self._news.clear()
-        told = self._events, self._dead
-        self._events, self._dead = [], []
+        told = self._events, self._dead, self._begun
+        self._events, self._dead, self._begun = [], [], []
         return told
 
     async def _feed(self, number: int, worker: Any) -> None:
         import ray
 
         while True:
+            waited = not self._waiting.empty()
+            shard, careful = await self._waiting.get()
+            if waited:
+                self._begun.append(shard)
             if self._waiting.empty():
                 self._hungry.set()
-            shard, careful = await self._waiting.get()
             died = False
             try:
                 result = await worker.run.remote(shard, careful)
@@ -91,3 +95,4 @@ class NodeAgent:
         while not self._alive and not self._waiting.empty():
             self._events.append(Event(self._waiting.get_nowait()[0], None))
             self._news.set()
+            self._hungry.set()

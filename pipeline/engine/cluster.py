@@ -30,11 +30,15 @@ class NotStarted:
 
 @dataclass(frozen=True)
 class Report:
-    """What became of shards of a node's leases, and which of its workers died meanwhile."""
+    """What became of shards of a node's leases, and which of its workers died meanwhile.
+
+    begun: shards that its workers have begun, of those that had to wait behind others.
+    """
 
     node: str
     events: Sequence[Event]
     dead: Sequence[int] = ()
+    begun: Sequence[int] = ()
 
 
 @dataclass(frozen=True)

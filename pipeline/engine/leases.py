@@ -68,7 +68,8 @@ class LeasePool:
         self._roomy: dict[str, None] = {}
         self._unsent: dict[str, None] = {}
         self._failed_starts = 0
-        self._begun = self._seen_up = self._resized = clock()
+        self.begun: list[int] = []
+        self._created = self._seen_up = self._resized = clock()
         self._slots = 0
         self._settled = False
         """Whether workers are given a second shard. Not until the others are up, so that these find work."""
@@ -110,18 +111,20 @@ class LeasePool:
             node.outbox = []
         self._unsent.clear()
         events: list[Event] = []
+        self.begun = []
         for message in self._cluster.wait(1.0):
             match message:
                 case Started(worker, name):
                     self._welcome(worker, name)
                 case NotStarted(worker, why):
                     self._start_again(worker, why)
-                case Report(name, told, dead):
+                case Report(name, told, dead, begun):
+                    self.begun += begun
                     events += self._settle(name, told, dead)
                 case NodeLost(name):
                     events += self._forget(name)
         now = self._clock()
-        self._settled = self._settled or now - self._begun > SETTLE
+        self._settled = self._settled or now - self._created > SETTLE
         if now - self._resized >= RESIZE_EVERY:
             self._resize()
         self._warn_if_none()

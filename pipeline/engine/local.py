@@ -40,6 +40,7 @@ class LocalPool:
 
     def __init__(self, stage: Stage, workers: int) -> None:
         self._stage = stage
+        self.begun: list[int] = []
         self._workers = [self._start() for _ in range(workers)]
 
     def _start(self) -> _Process:
@@ -67,6 +68,7 @@ class LocalPool:
 
     def wait(self) -> list[Event]:
         events: list[Event] = []
+        self.begun = []
         ready: list[Any] = wait([worker.pipe for worker in self._workers], timeout=1.0)
         for index, worker in enumerate(self._workers):
             if worker.pipe not in ready:
@@ -74,6 +76,8 @@ class LocalPool:
             try:
                 result = worker.pipe.recv()  # an idle worker that died has a pipe to read and no shard
                 events.append(Event(worker.shards.popleft(), result))
+                if worker.shards:
+                    self.begun.append(worker.shards[0])
             except (EOFError, OSError):
                 events += self._bury(index)
         return events

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -48,6 +49,10 @@ class Pool(Protocol):
     @property
     def idle(self) -> bool:
         """True while a worker has nothing to do."""
+
+    @property
+    def begun(self) -> Sequence[int]:
+        """Of shards that had to wait behind others, those that workers had begun as the last `wait` learned."""
 
     def submit(self, shard: int, careful: bool = False) -> None:
         """Hand a shard to the worker with the least to do. careful: a worker has died over it."""

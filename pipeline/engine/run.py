@@ -131,7 +131,10 @@ def drive(
             while not waiting and pool.idle and (late := running.find_straggler()) is not None:
                 running.begin(late)
                 pool.submit(late, careful=late in result.deaths)
-            for event in pool.wait():
+            events = pool.wait()
+            for shard in pool.begun:
+                running.start_clock(shard)
+            for event in events:
                 if not running.end(event.shard, isinstance(event.result, StageResult)):
                     continue  # another copy of the shard has been made or is under way
                 if event.result is None:

@@ -13,8 +13,8 @@ from collections.abc import Callable
 COPIES = 3
 """How often a shard may be in progress at once."""
 LATE = 30.0
-"""A shard is late when its newest copy has taken longer than the others on the average, and this many seconds. The
-average includes the time for which most shards wait behind another one."""
+"""A shard is late when its newest copy has taken longer than the others on the average, and this many seconds:
+since a worker began it, or since a node was given it if it still waits there."""
 
 
 class Running:
@@ -33,11 +33,18 @@ class Running:
         return bool(self._begun)
 
     def begin(self, shard: int) -> None:
-        """A worker is given the shard, or a second copy of it."""
+        """A worker, or its node, is given the shard or a second copy of it."""
         self._begun.setdefault(shard, self._clock())
         self._copies[shard] += 1
         self._newest.pop(shard, None)
         if self._copies[shard] < COPIES:
+            self._newest[shard] = self._clock()
+
+    def start_clock(self, shard: int) -> None:
+        """A worker has begun the shard, which had to wait behind another: its time counts from now."""
+        if self._copies[shard] == 1:
+            self._begun[shard] = self._clock()
+            self._newest.pop(shard, None)
             self._newest[shard] = self._clock()
 
     def end(self, shard: int, made: bool) -> bool:

@@ -44,6 +44,7 @@ class HerePool:
 
     free = True
     idle = False  # nothing is late here
+    begun = ()
 
     def __init__(self, stage: Stage, *_: Any) -> None:
         self._worker, self._events = Worker(stage), list[Event]()

@@ -34,6 +34,7 @@ class Node:
     idle: dict[int, None] = field(default_factory=dict)
     waiting: deque[int] = field(default_factory=deque)
     events: list[Event] = field(default_factory=list)
+    begun: list[int] = field(default_factory=list)
     reporting: bool = False
     lost: bool = False
 
@@ -181,6 +182,8 @@ class VirtualCluster:
         result = self.committed.setdefault(shard, make_result(shard))  # the first copy is the one that counts
         node.events.append(Event(shard, result))
         node.idle[worker] = None
+        if node.waiting:
+            node.begun.append(node.waiting[0])
         self._feed(name)
         if not node.waiting:
             self._report(name)
@@ -191,6 +194,6 @@ class VirtualCluster:
     def _report(self, name: str) -> None:
         node = self._nodes.get(name)
         if node and node.events and not node.lost:
-            self._news.append(Report(name, node.events))
-            node.events = []
+            self._news.append(Report(name, node.events, begun=node.begun))
+            node.events, node.begun = [], []
             node.reporting = False

@@ -63,8 +63,9 @@ def test_a_shard_is_given_to_one_worker_and_the_next_to_the_first_that_is_free()
         assert (one.at, two.at) == ((0, False), (3, True))
         await one.finish()
         await two.finish()
-        events, dead = await node.report()
+        events, dead, begun = await node.report()
         assert ([event.shard for event in events], dead) == ([1, 2, 0, 3], [])
+        assert begun == [2, 3], "0 and 1 were begun when they came"
 
     run(test())
 
@@ -73,21 +74,35 @@ def test_results_are_gathered_while_there_is_work(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(agent, "BATCH", 1e6)
 
     async def test() -> None:
-        node, (one,) = await begin(1, 3)
+        node, (one,) = await begin(1, 4)
         report = asyncio.ensure_future(node.report())
+        await one.finish()
+        assert not report.done(), "shards still wait"
         await one.finish()
         assert not report.done(), "a shard still waits"
         await one.finish()
-        await one.finish()
+        # None waits: the driver hears of it while the last is under way, and can send more before it ends.
+        assert one.at == (3, True)
         assert [event.shard for event in (await report)[0]] == [0, 1, 2]
-        # None waits, so the driver hears of the next at once.
-        await node.lease([(4, False)])
-        await breathe()
         report = asyncio.ensure_future(node.report())
         await breathe()
         assert not report.done()
         await one.finish()
-        assert [event.shard for event in (await report)[0]] == [4]
+        assert [event.shard for event in (await report)[0]] == [3]
+
+    run(test())
+
+
+def test_the_driver_hears_at_once_where_a_worker_has_nothing_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agent, "BATCH", 1e6)
+
+    async def test() -> None:
+        node, (one, two) = await begin(2, 2)
+        await one.finish()
+        await node.lease([(2, False)])  # it was sent before the driver heard of the end of shard 0
+        await two.finish()
+        events, _, begun = await node.report()
+        assert ([event.shard for event in events], begun) == ([0, 1], [])
 
     run(test())
 
@@ -109,7 +124,7 @@ def test_a_death_charges_the_shard_at_work_and_leaves_the_others_to_other_worker
         await one.finish(died=True)
         await two.finish()
         await two.finish()
-        events, dead = await node.report()
+        events, dead, _ = await node.report()
         assert dead == [0]
         assert {event.shard: event.result for event in events} == {
             0: Failure("death", "the worker died (RayActorError)"),
@@ -136,15 +151,17 @@ def test_a_death_is_told_only_when_the_node_has_outlived_it(monkeypatch: pytest.
     run(test())
 
 
-def test_without_a_worker_shards_go_back_uncharged() -> None:
+def test_without_a_worker_shards_go_back_uncharged_and_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agent, "BATCH", 1e6)
+
     async def test() -> None:
         node, (one,) = await begin(1, 3)
         await one.finish(died=True)
-        events, dead = await node.report()
+        events, dead, _ = await node.report()
         assert [(event.shard, event.result is None) for event in events] == [(0, False), (1, True), (2, True)]
         assert dead == [0]
         await node.lease([(4, False)])
-        [event], _ = await node.report()
+        [event], *_ = await node.report()
         assert (event.shard, event.result) == (4, None)
 
     run(test())

@@ -139,6 +139,18 @@ def test_only_the_shard_over_which_a_worker_died_is_charged() -> None:
     assert cluster.careful == [1]
 
 
+def test_shards_that_waited_on_their_node_are_told_when_they_begin() -> None:
+    cluster = Told(1)
+    pool = begin(cluster, "a")
+    fill(pool)
+    hear(cluster, pool)
+    assert pool.begun == []
+    hear(cluster, pool, Report("a", [Event(0, StageResult())], begun=[1]))
+    assert pool.begun == [1]
+    hear(cluster, pool)
+    assert pool.begun == []
+
+
 def test_a_second_copy_goes_to_another_node() -> None:
     cluster = Told(4)
     pool = begin(cluster, "a", "a", "b", "b")

@@ -23,6 +23,7 @@ from t2i_shards.extractors.base import Resources
 from t2i_shards.pipeline.engine import RunResult, run
 from t2i_shards.pipeline.engine.pool import IN_FLIGHT, Event, Failure, Worker, classify
 from t2i_shards.pipeline.engine.run import ATTEMPTS, SETUPS
+from t2i_shards.pipeline.engine.run import drive as run_on
 from t2i_shards.pipeline.errors import BrokenStage, DamagedShard, IncompleteError, RequestError
 from t2i_shards.pipeline.shards.receipt import Receipt
 from t2i_shards.pipeline.stages.stage import StageResult
@@ -70,7 +71,7 @@ class FakePool:
     """A pool whose workers answer on command, to test the driver alone."""
 
     def __init__(self, answers: Mapping[int, list[StageResult | Failure | None]]) -> None:
-        self.answers = answers
+        self.answers, self.begun = answers, list[int]()
         self.handed: list[int] | deque[int] = []
         self.careful: list[int] = []
         self.held: deque[int] = deque()
@@ -132,6 +133,23 @@ def test_a_shard_over_which_a_worker_died_is_tried_with_care(drive: Drive) -> No
     assert pool.careful == [3, 1]
     assert sorted(result.made) == [0, 2, 3]
     assert (result.deaths, list(result.quarantined)) == ({1, 3}, [1])
+
+
+def test_a_shard_is_not_late_while_it_waits_behind_another() -> None:
+    class Behind(FakePool):
+        """One worker is idle; the other begins shard 1 after 20 s, when it has made shard 0, and takes 25 s."""
+
+        free = idle = True
+        now = 0.0
+
+        def wait(self) -> list[Event]:
+            self.now += 20.0 if self.now < 40.0 else 5.0
+            self.begun = [1] if self.now == 20.0 else []
+            return [Event(shard, StageResult()) for shard, end in ((0, 20.0), (1, 45.0)) if self.now == end]
+
+    pool = Behind({})
+    assert sorted(run_on(pool, range(2), clock=lambda: pool.now).made) == [0, 1]
+    assert pool.handed == [0, 1], "no second copy"
 
 
 def test_every_shard_is_done_once(drive: Drive) -> None:

@@ -43,6 +43,38 @@ def test_a_shard_is_late_when_it_took_longer_than_the_others(clock: Clock) -> No
     assert running.find_straggler() is None
 
 
+def test_a_shard_that_waited_behind_another_is_timed_from_when_a_worker_begins_it(clock: Clock) -> None:
+    running = begin(clock, 1, 2)
+    clock.now = 35.0
+    running.start_clock(2)
+    clock.now = 74.9
+    assert running.find_straggler() == 1
+    running.begin(1)
+    assert running.find_straggler() is None
+    clock.now = 75.0
+    assert running.find_straggler() == 2
+    # The average is of the time at work: 40 s for the first, 40 s for this one.
+    assert running.end(2, made=True)
+    running.begin(3)
+    clock.now = 75.0 + 40.0
+    assert running.find_straggler() == 1
+    running.begin(1)
+    assert running.find_straggler() == 3
+
+
+def test_a_worker_that_begins_what_is_done_or_begun_elsewhere_changes_nothing(clock: Clock) -> None:
+    running = begin(clock, 1)
+    clock.now = 40.0
+    running.begin(1)
+    clock.now = 70.0
+    running.start_clock(1)
+    clock.now = 80.0
+    assert running.find_straggler() == 1
+    assert running.end(1, made=True)
+    running.start_clock(1)
+    assert not running
+
+
 def test_a_shard_whose_second_copy_is_late_has_a_third_and_no_more(clock: Clock) -> None:
     running = begin(clock, 1)
     for copy in range(1, COPIES):
