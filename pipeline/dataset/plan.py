@@ -77,9 +77,14 @@ def write_segment(store: Store, rows: Iterable[Row], shard_size: int, first: int
 
 def end_segment(store: Store, first: int, digests: Sequence[str], samples: int) -> Segment:
     """The segment whose plan files are there; keeps their digests where there are many."""
+    keep_digests(store, first, digests)
+    return Segment(first, len(digests), samples, digest_json(digests))
+
+
+def keep_digests(store: Store, first: int, digests: Sequence[str]) -> None:
+    """Write down the digests of the plan files of a segment, for `plan_digests`, where there are many."""
     for start in range(0, len(digests), THOUSAND) if len(digests) >= LISTED else ():
         store.create_bytes(digests_path(first + start), to_compact_json(digests[start : start + THOUSAND]))
-    return Segment(first, len(digests), samples, digest_json(digests))
 
 
 def write_shards(store: Store, rows: Iterable[Row], shard_size: int, first: int) -> tuple[list[str], int]:
@@ -163,14 +168,20 @@ def _read_counts(store: Store, path: str) -> dict[str, int]:
 
 def verify_segment(store: Store, segment: Segment) -> list[str]:
     """A line for each plan file that is gone, and one when the plan is not the one that was written down."""
+    return digest_segment(store, segment)[1]
+
+
+def digest_segment(store: Store, segment: Segment) -> tuple[list[str], list[str]]:
+    """(the digests of its plan files, the lines of `verify_segment`)"""
     with ThreadPoolExecutor(AT_ONCE) as threads:
-        digests = list(threads.map(lambda shard: _digest(store, plan_path(shard)), segment.numbers))
-    pairs = zip(segment.numbers, digests, strict=True)
-    errors = [f"{plan_path(shard)}: missing" for shard, found in pairs if found is None]
+        found = list(threads.map(lambda shard: _digest(store, plan_path(shard)), segment.numbers))
+    digests = [digest for digest in found if digest is not None]
+    pairs = zip(segment.numbers, found, strict=True)
+    errors = [f"{plan_path(shard)}: missing" for shard, digest in pairs if digest is None]
     if not errors and digest_json(digests) != segment.plan:
         where = "dataset.json" if segment.first == 0 else "its supplement"
         errors.append(f"plan: its digest is not the one in {where}")
-    return errors
+    return digests, errors
 
 
 def _digest(store: Store, path: str) -> str | None:

@@ -1,7 +1,7 @@
 """The digests of plan files, for each thousand of shards, so that whoever continues need not read the whole plan.
 
-All of them together are what the digest in dataset.json, or in a supplement, is made of. Small segments have none,
-nor have those of earlier versions: their plans are read.
+All of them together are what the digest in dataset.json, or in a supplement, is made of. Small segments have none.
+Where they are damaged, or an earlier version wrote none, the plans are read once and the digests written again.
 """
 
 from __future__ import annotations
@@ -9,7 +9,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from t2i_shards.extractors.records import BadRecord, decode_record
-from t2i_shards.pipeline.dataset.plan import LISTED, THOUSAND, Segment, digests_path, read_plan, verify_segment
+from t2i_shards.pipeline.dataset.plan import (
+    LISTED,
+    THOUSAND,
+    Segment,
+    digest_segment,
+    digests_path,
+    keep_digests,
+    read_plan,
+    verify_segment,
+)
 from t2i_shards.pipeline.errors import DamagedShard, RequestError
 from t2i_shards.pipeline.shards.receipt import digest_json
 from t2i_shards.pipeline.shards.store import Store
@@ -21,15 +30,19 @@ ANOTHER = "make the dataset again in another --out"
 def check_segment(store: Store, segment: Segment) -> list[str]:
     """`verify_segment` without reading the plan, where its digests are kept: workers compare what they read.
 
-    Digests that are damaged, or others, are removed.
+    Digests that are damaged, or others, are replaced.
     """
-    if segment.shards >= LISTED:
-        starts = segment.numbers[::THOUSAND]
-        parts = [_read(store, start) for start in starts]
-        if digest_json([digest for part in parts for digest in part or ()]) == segment.plan:
-            return []
-        store.discard_all([digests_path(start) for start in starts])
-    return verify_segment(store, segment)
+    if segment.shards < LISTED:
+        return verify_segment(store, segment)
+    starts = segment.numbers[::THOUSAND]
+    parts = [_read(store, start) for start in starts]
+    if digest_json([digest for part in parts for digest in part or ()]) == segment.plan:
+        return []
+    store.discard_all([digests_path(start) for start in starts])
+    digests, errors = digest_segment(store, segment)
+    if not errors:
+        keep_digests(store, segment.first, digests)
+    return errors
 
 
 def _read(store: Store, start: int) -> list[str] | None:

@@ -69,9 +69,7 @@ def test_a_plan_that_is_not_the_one_ends_the_run_with_its_name(
 
 
 @pytest.mark.parametrize("harm", ["gone", "cut", "altered"])
-def test_digests_that_are_damaged_are_removed_and_the_plan_is_read(
-    dataset: Dataset, tmp_path: Path, harm: str
-) -> None:
+def test_digests_that_are_damaged_are_made_again_of_the_plan(dataset: Dataset, tmp_path: Path, harm: str) -> None:
     path = tmp_path / "root/plan/digests-000003.json"
     text = path.read_text()
     path.unlink()
@@ -80,8 +78,16 @@ def test_digests_that_are_damaged_are_removed_and_the_plan_is_read(
     problems, read = check(dataset)
     assert problems == []
     assert {f"plan/00000{shard}.parquet" for shard in dataset.shards} <= read
+    assert path.read_text() == text
+    assert check(dataset) == ([], DIGESTS)
+
+
+def test_no_digests_are_made_of_a_plan_that_is_not_the_one(dataset: Dataset, tmp_path: Path) -> None:
+    for path in (tmp_path / "root/plan").glob("digests-*"):
+        path.unlink()
+    (tmp_path / "root/plan/000004.parquet").write_bytes((tmp_path / "root/plan/000003.parquet").read_bytes())
+    assert check(dataset)[0] == ["plan: its digest is not the one in dataset.json"]
     assert not list((tmp_path / "root/plan").glob("digests-*"))
-    assert len(PlanReader(dataset.store, dataset.segments).read(3)) == 2
 
 
 def test_small_datasets_and_those_of_earlier_versions_have_none(
