@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from t2i_shards.extractors.records import BadRecord, Count, decode_record
-from t2i_shards.extractors.regular import read_regular
+from t2i_shards.extractors.regular import open_regular
 from t2i_shards.pipeline.errors import RequestError
+
+MOST_BYTES = 1 << 16
+"""Of a line; those that are written have less than a thousand."""
 
 
 @dataclass(frozen=True)
@@ -46,13 +49,23 @@ def parse_line(text: str | bytes, where: str) -> LogLine:
         raise RequestError(f"{where}: must be a JSON object with a step ({error})") from None
 
 
-def read_log(path: Path) -> list[LogLine]:
+def read_log(path: Path) -> Iterator[LogLine]:
     """The lines of a log, none if there is no file. Raises RequestError for one that is not of a log.
 
     What follows the last line end was being written when the run was killed, and is left out.
     """
     try:
-        lines = read_regular(path).split(b"\n")
+        file = open_regular(path)
     except FileNotFoundError:
-        return []
-    return [parse_line(line, f"{path}, line {number}") for number, line in enumerate(lines[:-1], 1) if line]
+        return
+    number = 0
+    with file:
+        while text := file.readline(MOST_BYTES):
+            number += 1
+            if text.endswith(b"\n"):
+                if text != b"\n":
+                    yield parse_line(text, f"{path}, line {number}")
+            elif len(text) == MOST_BYTES:
+                raise RequestError(
+                    f"{path}, line {number}: must be a line of a log, of less than {MOST_BYTES} bytes"
+                )

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from t2i_shards.adapters.training.best import find_margins
-from t2i_shards.extractors.atomic import write_file
+from t2i_shards.extractors.atomic import replace_file
 from t2i_shards.pipeline.runlog import LogLine, read_log
 from t2i_shards.pipeline.shards.receipt import null_not_finite
 
@@ -21,15 +21,20 @@ class Log:
 
     def __init__(self, path: Path, step: int) -> None:
         self._path = path
-        kept = [line for line in read_log(path) if line.step <= step] if step else []
-        self.last = kept[-1].step if kept else -1
-        self.margins = find_margins(kept)
-        write_file(path, "".join(map(_text, kept)))
+        self.last, self.margins = -1, dict[int, float]()
+        with replace_file(path) as scratch, scratch.open("w") as file:
+            for line in read_log(path) if step else ():
+                if line.step <= step:
+                    file.write(_text(line))
+                    self._note(line)
 
     def append(self, line: LogLine) -> None:
         """The line survives this process; `sync` makes it survive the machine."""
         with self._path.open("a") as file:
             file.write(_text(line))
+        self._note(line)
+
+    def _note(self, line: LogLine) -> None:
         self.last = line.step
         self.margins |= find_margins([line])
 

@@ -272,9 +272,9 @@ class Training:
         return asdict(found) if found and whole else None
 
     def _summarise(self, progress: TrainProgress, new_steps: int, wait: float, memory: int | None) -> TrainSummary:
-        lines = read_log(self.config.out / "log.jsonl")
-        logged = {line.step: line.validation for line in lines}
-        first, last = logged.get(0), logged.get(progress.step)
+        ends, lines = (0, progress.step), read_log(self.config.out / "log.jsonl")
+        logged = {line.step: line.validation for line in lines if line.step in ends}
+        first, last = (logged.get(step) for step in ends)
         # The log may have been lost, or the run may end at a step that an earlier call had no reason to measure.
         measure = self.validation.measure
         first = measure(make_start(self.config, self.base)) if first is None else first

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,19 +71,27 @@ def read_training(run: Path) -> Training:
     path = run / "log.jsonl"
     if not path.exists():
         raise RequestError(f"{path}: not there; --run must be the folder of a training")
-    lines = read_log(path)
-    mismatched = _points((line.step, line.mismatched) for line in lines)
-    rates = [line.samples_per_s for line in lines if line.samples_per_s]
+    found: dict[str, dict[int, float]] = {"loss": {}, "validation": {}, "mismatched": {}}
+    steps, rate = 0, 0.0
+    diverged: int | None = None
+    for line in read_log(path):
+        steps, rate = max(steps, line.step), line.samples_per_s or rate
+        for name, values in found.items():
+            if (value := getattr(line, name)) is not None:
+                values[line.step] = value
+        if not _is_finite(line):
+            diverged = line.step if diverged is None else min(diverged, line.step)
+    points = {name: _points(values) for name, values in found.items()}
     return Training(
         run=str(run),
-        steps=max((line.step for line in lines), default=0),
-        loss=_points((line.step, line.loss) for line in lines),
-        validation=_points((line.step, line.validation) for line in lines),
-        mismatched=mismatched[-1][1] if mismatched else None,
-        rate=rates[-1] if rates else None,
+        steps=steps,
+        loss=points["loss"],
+        validation=points["validation"],
+        mismatched=points["mismatched"][-1][1] if points["mismatched"] else None,
+        rate=rate or None,
         evaluation=read_evaluation(run / "evaluation"),
         previews=_read_previews(run / "samples"),
-        diverged=min((line.step for line in lines if not _is_finite(line)), default=None),
+        diverged=diverged,
     )
 
 
@@ -115,6 +123,5 @@ def _is_finite(line: LogLine) -> bool:
     )
 
 
-def _points(measured: Iterable[tuple[int, float | None]]) -> Points:
-    found = {step: value for step, value in measured if value is not None}
+def _points(found: Mapping[int, float]) -> Points:
     return tuple((step, found[step]) for step in sorted(found) if math.isfinite(found[step]))
