@@ -60,13 +60,13 @@ class Sampling:
         told = {"steps": self.steps, "guidance": self.guidance, "scale": self.scale, "acts": self.active_steps}
         return {**told, **sampler}
 
-    def is_active(self, step: int) -> bool:
-        """Whether the adapters act at this step, 0 being the first and noisiest."""
-        start, end = parse_active_steps(self.active_steps)
+    def is_active(self, step: int, active_steps: str | None = None) -> bool:
+        """Whether an adapter acts at this step, 0 being the first and noisiest. active_steps: its own part."""
+        start, end = parse_active_steps(active_steps or self.active_steps)
         return self.scale != 0 and start <= Fraction(step, self.steps) < end
 
 
-def parse_active_steps(text: str) -> tuple[Fraction, Fraction]:
+def parse_active_steps(text: str, flag: str = "--acts") -> tuple[Fraction, Fraction]:
     """ "late" or "0.2-0.6" -> (start, end), shares of the steps, the end not included. Raises RequestError."""
     if text in PARTS:
         return PARTS[text]
@@ -76,17 +76,21 @@ def parse_active_steps(text: str) -> tuple[Fraction, Fraction]:
     except (ValueError, ZeroDivisionError):
         part = Fraction(1), Fraction(0)
     if not 0 <= part[0] < part[1] <= 1:
-        raise RequestError(f"--acts must be {', '.join(PARTS)}, or shares from 0 to 1 such as 0-0.5, not {text}")
+        raise RequestError(f"{flag} must be {', '.join(PARTS)}, or shares from 0 to 1 such as 0-0.5, not {text}")
     return part
 
 
 @dataclass(frozen=True)
 class AdapterSpec:
-    """One --adapter: the condition that it follows, where it is, and how much it counts next to others."""
+    """One --adapter: the condition that it follows, where it is, and how much it counts next to others.
+
+    active_steps: when it acts; None for --acts.
+    """
 
     condition: str
     path: str
     weight: float = 1.0
+    active_steps: str | None = None
 
 
 @dataclass(frozen=True)
@@ -102,8 +106,9 @@ class GenerateConfig:
     prompts: Path | None = None
     """A text file with a prompt in each line, in place of --prompt: --n pictures of each."""
     adapter: tuple[str, ...] = ()
-    """CONDITION=PATH or CONDITION=PATH:WEIGHT, such as sketch=RUN/adapter depth=other.safetensors:0.5; a hub id,
-    USER/NAME or USER/NAME/FILE, in place of a path."""
+    """CONDITION=PATH, CONDITION=PATH:WEIGHT or CONDITION=PATH:WEIGHT:ACTS, such as sketch=RUN/adapter
+    depth=other.safetensors:0.5 color=third.safetensors:1:beginning, where ACTS is --acts of this adapter alone; a
+    hub id, USER/NAME or USER/NAME/FILE, in place of a path."""
     condition: tuple[str, ...] = ()
     """CONDITION=FILE: a ready-made map, such as sketch=map.png, or keypose=pose.json with the numbers."""
     invert: tuple[str, ...] = ()
@@ -192,16 +197,26 @@ class GenerateConfig:
 
 
 def parse_adapter(text: str) -> AdapterSpec:
-    """ "depth=some/folder:0.5". Raises RequestError."""
+    """ "depth=some/folder:0.5" or "color=some/folder:0.5:beginning". Raises RequestError."""
     condition, path = _split(text, "--adapter")
-    head, colon, tail = path.rpartition(":")
-    try:
-        weight = float(tail) if colon else 1.0
-    except ValueError:  # a colon of the path's own
+    active_steps, (head, _, tail) = None, path.rpartition(":")
+    if _read_number(tail) is None and _read_number(head.rpartition(":")[2]) is not None:
+        path, active_steps = head, tail
+        parse_active_steps(active_steps, f"the last part of --adapter {text}")
+    head, _, tail = path.rpartition(":")
+    weight = _read_number(tail)
+    if weight is None or not head:  # without a colon, or with one of the path's own
         return AdapterSpec(condition, path)
     if not math.isfinite(weight):
         raise RequestError(f"--adapter must have a finite weight, and {text} has {weight}")
-    return AdapterSpec(condition, head if colon else path, weight)
+    return AdapterSpec(condition, head, weight, active_steps)
+
+
+def _read_number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
 
 
 def _split(text: str, flag: str) -> tuple[str, str]:

@@ -141,7 +141,8 @@ def _read_adapter_input(spec: AdapterSpec, inputs: GenerateInputs) -> AdapterInp
     control_image = to_control_image(
         inputs.control_images[spec.condition], adapter.config.in_channels, spec.condition
     )
-    return AdapterInput(adapter, control_image, spec.weight, f"--adapter {spec.condition}={spec.path}")
+    name = f"--adapter {spec.condition}={spec.path}"
+    return AdapterInput(adapter, control_image, spec.weight, name, spec.active_steps)
 
 
 def _describe(
@@ -156,6 +157,7 @@ def _describe(
                 "condition": spec.condition,
                 "weight": spec.weight,
                 "sha256": digest_networks({"adapter": adapter_input.adapter}),
+                **({"acts": spec.active_steps} if spec.active_steps else {}),
             }
             for spec, adapter_input in zip(config.adapters, adapter_inputs, strict=True)
         ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -131,15 +132,13 @@ def _denoise(
         prompt_embeds = concat_embeds(
             [away.map(lambda tensor: tensor.expand(len(latents), *tensor.shape[1:])), prompt_embeds]
         )
-    acting = [place for place in range(sampling.steps) if sampling.is_active(place)]
-    features = _guide(adapter_inputs, control, sampling.scale, guided) if acting else None
+    guide = _plan_guide(adapter_inputs, control, sampling, guided)
     known = inpainting.begin(latents, noises) if inpainting else None
     for step, timestep in enumerate(sampler.timesteps):
         if known:
             latents = known.restore(latents, base, timestep)
-        given = features if step in acting else None
         twice = torch.cat([latents, latents]) if guided else latents
-        predicted = base.denoise(twice, timestep.to(base.device), prompt_embeds, given, pixels)
+        predicted = base.denoise(twice, timestep.to(base.device), prompt_embeds, guide(step), pixels)
         if guided:
             without, with_ = predicted.chunk(2)
             predicted = without + sampling.guidance * (with_ - without)
@@ -147,16 +146,26 @@ def _denoise(
     return known.finish(latents) if known else latents
 
 
-def _guide(
-    adapter_inputs: Sequence[AdapterInput], control: Control | None, scale: float, guided: bool
-) -> Features | None:
-    """With guidance it acts on both halves of a batch, as in the published sampler and in diffusers."""
+def _plan_guide(
+    adapter_inputs: Sequence[AdapterInput], control: Control | None, sampling: Sampling, guided: bool
+) -> Callable[[int], Features | None]:
+    """What guides a step; features are made once for each selection of adapters that act together.
+
+    With guidance it acts on both halves of a batch, as in the published sampler and in diffusers.
+    """
     times = 2 if guided else 1
     if control:
-        return replace(control, control_images=torch.cat([control.control_images] * times), scale=scale)
-    if not adapter_inputs:
-        return None
-    return [torch.cat([feature] * times) for feature in compose(adapter_inputs, scale)]
+        twice = torch.cat([control.control_images] * times)
+        controlled = replace(control, control_images=twice, scale=sampling.scale)
+        return lambda step: controlled if sampling.is_active(step) else None
+
+    @cache
+    def add(acting: tuple[int, ...]) -> Features | None:
+        some = [adapter_inputs[place] for place in acting]
+        return [torch.cat([feature] * times) for feature in compose(some, sampling.scale)] if some else None
+
+    parts = [adapter_input.active_steps for adapter_input in adapter_inputs]
+    return lambda step: add(tuple(place for place, part in enumerate(parts) if sampling.is_active(step, part)))
 
 
 def _choose_control(control: Control | None, rows: Sequence[int], base: Base) -> Control | None:

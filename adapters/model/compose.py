@@ -18,13 +18,14 @@ class AdapterInput:
     """One adapter, what it is given, and how much it counts.
 
     control_images: float32 (N, C, H, W) in 0..1, C the adapter's channels, H and W multiples of 64. name: what the
-    user calls it, for messages.
+    user calls it, for messages. active_steps: the part of the denoising in which it acts; None for the sampling's.
     """
 
     adapter: Adapter
     control_images: torch.Tensor
     weight: float = 1.0
     name: str = "adapter"
+    active_steps: str | None = None
 
     def to(self, device: torch.device | str) -> AdapterInput:
         return replace(self, adapter=self.adapter.to(device), control_images=self.control_images.to(device))

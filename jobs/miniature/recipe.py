@@ -31,10 +31,8 @@ OPTIMIZER = OptimizerConfig(batch=16, lr=3e-3, timesteps="uniform", weighting="s
 ENLARGED: dict[Name, int] = {"depth": 256, "keypose": 256, "seg": 192}
 """Side at which the small networks are right about what the autoencoder makes of true scenes; at 128 pixels that
 of depth is wrong about the scenes themselves."""
-WEIGHTS: dict[Name, float] = {"keypose": 2.0}
-"""Of adapters whose features must count more than others' to be followed."""
 OWN_SAMPLINGS: dict[Name, Sampling] = {
-    "keypose": replace(SAMPLING, scale=SAMPLING.scale * WEIGHTS["keypose"]),
+    "keypose": replace(SAMPLING, scale=3.0),
     "color": replace(SAMPLING, scale=2.0, active_steps="beginning"),
 }
 """Of conditions that are followed better so. An adapter of color that acts to the end washes things out."""
@@ -54,6 +52,8 @@ def describe_recipe(conditions: Sequence[Name]) -> dict[str, Any]:
     sampling, optimizer = SAMPLING.record(), asdict(OPTIMIZER)
     if own := {name: OWN_SAMPLINGS[name].record() for name in conditions if name in OWN_SAMPLINGS}:
         sampling["own"] = own
+    if len(conditions) > 1 and (parts := own_parts(conditions)):
+        sampling["composed"] = parts
     if offsets := {name: NOISE_OFFSETS[name] for name in conditions if name in NOISE_OFFSETS}:
         optimizer["noise_offset"] = offsets
     return {
@@ -68,6 +68,17 @@ def describe_recipe(conditions: Sequence[Name]) -> dict[str, Any]:
 def sampling_of(condition: Name) -> Sampling:
     """How pictures with the adapter of this condition are made."""
     return OWN_SAMPLINGS.get(condition, SAMPLING)
+
+
+def own_weights(conditions: Sequence[Name]) -> dict[Name, float]:
+    """How much the features of some conditions count next to others', composed: as much more as alone."""
+    return {name: OWN_SAMPLINGS[name].scale / SAMPLING.scale for name in conditions if name in OWN_SAMPLINGS}
+
+
+def own_parts(conditions: Sequence[Name]) -> dict[Name, str]:
+    """In which part of the steps some act, composed: in that in which they act alone."""
+    own = {name: sampling_of(name).active_steps for name in conditions}
+    return {name: part for name, part in own.items() if part != SAMPLING.active_steps}
 
 
 def plan_training(

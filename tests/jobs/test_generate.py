@@ -61,14 +61,19 @@ def generate(here: Path, out: Path, more: str, capsys: pytest.CaptureFixture[str
 
 def test_the_spelling() -> None:
     command = parse(
-        "generate --base B --adapter sketch=RUN/adapter depth=D:0.5 --condition sketch=map.png depth=d.png "
+        "generate --base B --adapter sketch=RUN/adapter depth=D:0.5 color=hf://C:2:beginning "
+        "--condition sketch=map.png depth=d.png color=c.png "
         "--prompt disc --negative ugly --n 4 --seed 3 --out O --size 256 --steps 9 --guidance 5 --scale 0.8 "
         "--acts middle --batch 2".split()
     )
     assert isinstance(command, GenerateCommand)
     config = command.config
-    assert config.adapters == [AdapterSpec("sketch", "RUN/adapter"), AdapterSpec("depth", "D", 0.5)]
-    assert config.maps == {"sketch": Path("map.png"), "depth": Path("d.png")}
+    assert config.adapters == [
+        AdapterSpec("sketch", "RUN/adapter"),
+        AdapterSpec("depth", "D", 0.5),
+        AdapterSpec("color", "hf://C", 2, "beginning"),
+    ]
+    assert config.maps == {"sketch": Path("map.png"), "depth": Path("d.png"), "color": Path("c.png")}
     assert config.sampling == Sampling(steps=9, guidance=5, scale=0.8, active_steps="middle")
     assert (config.negative, config.n, config.seed, config.size, config.batch) == ("ugly", 4, 3, 256, 2)
     default = parse("generate --base B --prompt disc --out O".split())
@@ -150,6 +155,21 @@ def test_of_two_adapters_each_counts_by_its_weight(
     assert not np.array_equal(both, one)
 
 
+def test_of_two_adapters_each_acts_in_its_own_part(
+    here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    maps = "--steps 4 --condition sketch=F/map.png depth=F/map.png --adapter"
+    late, other, all_ = (
+        generate(here, tmp_path, f"{maps} sketch=F/sketch depth=F/depth:0.5{part}", capsys)
+        for part in (":0.5-1", ":0-0.5", "")
+    )
+    assert not np.array_equal(late, other)
+    assert not np.array_equal(late, all_)
+    named = generate(here, tmp_path, f"{maps} sketch=F/sketch depth=F/depth:0.5:all --acts late", capsys)
+    alone = generate(here, tmp_path, f"{maps} sketch=F/sketch:1:late depth=F/depth:0.5", capsys)
+    assert np.array_equal(named, alone), "without a part of its own an adapter acts when --acts says"
+
+
 def test_a_photographs_condition_is_what_the_extractor_sees(
     here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -187,6 +207,7 @@ def test_the_aspect_is_that_of_the_map(here: Path, tmp_path: Path, capsys: pytes
         ("--steps 0", "--steps must be at least 1"),
         ("--steps 1000", "--steps must be below 1000"),
         ("--acts early", "--acts must be"),
+        ("--adapter sketch=F/sketch:1:early", ":1:early must be all, beginning"),
         ("--mask F/map.png", "--inpaint and --mask go together"),
         ("--adapter sketch=F/sketch", "needs --condition sketch=FILE, or --from-picture"),
         ("--adapter F/sketch", "--adapter must be CONDITION=PATH"),

@@ -36,7 +36,6 @@ from t2i_shards.jobs.miniature.recipe import (
     OPTIMIZER,
     OWN_SAMPLINGS,
     SAMPLING,
-    WEIGHTS,
     describe_recipe,
     plan_evaluation,
     plan_training,
@@ -112,13 +111,19 @@ def test_how_one_condition_is_sampled_is_nothing_to_the_rows_of_others() -> None
     assert "scale 1.5 (keypose 3; color 2, acting beginning);" in "\n".join(table_lines(rows))
 
 
-def test_an_adapter_alone_is_sampled_as_its_condition_says_and_several_alike() -> None:
+def test_an_adapter_alone_and_one_of_several_act_as_its_condition_says() -> None:
     adapter: Any = None  # which one makes no difference
     assert Way().sampling == Way({"sketch": adapter}).sampling == SAMPLING
     alone = Way({"keypose": adapter})
     assert (alone.sampling, alone.weights) == (OWN_SAMPLINGS["keypose"], {})
     both = Way({"depth": adapter, "keypose": adapter})
-    assert (both.sampling, both.weights) == (SAMPLING, {"keypose": WEIGHTS["keypose"]})
+    assert (both.sampling, both.weights, both.parts) == (SAMPLING, {"keypose": 2.0}, {})
+    composed = Way({"sketch": adapter, "color": adapter})
+    assert (composed.sampling, composed.parts) == (SAMPLING, {"color": "beginning"})
+    assert composed.weights == {"color": OWN_SAMPLINGS["color"].scale / SAMPLING.scale}
+    asked = describe_recipe(("sketch", "color"))
+    before = {name: value for name, value in asked["sampling"].items() if name != "composed"}
+    assert not is_same({**asked, "sampling": before}, asked), "composed before in all steps"
     late = replace(OWN_SAMPLINGS["color"], active_steps="late")
     assert Way({"color": adapter}, late).sampling == late
 

@@ -14,7 +14,7 @@ from t2i_shards.adapters.base import StableDiffusion
 from t2i_shards.adapters.inference.config import Sampling
 from t2i_shards.adapters.inference.sampler import draw_noise, generate, sample_pictures
 from t2i_shards.adapters.model.adapter import Adapter, make_adapter
-from t2i_shards.adapters.model.compose import AdapterInput
+from t2i_shards.adapters.model.compose import AdapterInput, compose
 from t2i_shards.adapters.model.config import adapter_config_for
 from t2i_shards.pipeline.errors import RequestError
 from tests.adapters.inference.toys import CAPTIONS, SD, SEEDS, SIZE, control_images, plain, worst
@@ -94,6 +94,32 @@ def test_the_adapter_acts_in_its_part_alone(
         sampling = Sampling(steps=6, active_steps=active_steps, guidance=1)
         sample_pictures(tiny, adapter, control_images(1), ["a disc"], [0], sampling)
         assert given == [char == "1" for char in expected]
+
+
+def test_each_of_several_adapters_acts_in_its_own_part(
+    tiny: StableDiffusion, adapter: Adapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Features are made once for each selection of adapters that act together."""
+    made: list[int] = []
+
+    def note(adapter_inputs: Any, scale: float) -> Any:
+        made.append(len(adapter_inputs))
+        return compose(adapter_inputs, scale)
+
+    monkeypatch.setattr("t2i_shards.adapters.inference.sampler.compose", note)
+    first, second = AdapterInput(adapter, control_images(1), 1.5), AdapterInput(adapter, control_images(1) / 2)
+    sampling = Sampling(steps=6, guidance=1)
+
+    def paint(*adapter_inputs: AdapterInput, active_steps: str = "all") -> np.ndarray:
+        asked = replace(sampling, active_steps=active_steps)
+        return generate(tiny, adapter_inputs, ["a disc"], [0], SIZE, asked)
+
+    both = paint(first, replace(second, active_steps="beginning"))
+    assert made == [2, 1]
+    assert np.array_equal(paint(replace(first, active_steps="all"), second, active_steps="beginning"), both)
+    assert not np.array_equal(paint(first, second), both)
+    alone = paint(replace(second, active_steps="late"))
+    assert np.array_equal(paint(second, active_steps="late"), alone)
 
 
 def test_a_drawing_for_all_is_the_same_as_one_for_each(tiny: StableDiffusion, adapter: Adapter) -> None:
