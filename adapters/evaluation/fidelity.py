@@ -70,10 +70,15 @@ def enlarge_for(extractor: Extractor, side: int | None) -> Extract:
         own = pictures.shape[1]
         if side is None or side <= own:
             return list(extractor(pictures))
-        larger = [cv2.resize(picture, (side, side), interpolation=cv2.INTER_CUBIC) for picture in pictures]
+        larger = [enlarge(picture, side) for picture in pictures]
         return [_resize(extractor.format, found, own) for found in extractor(np.stack(larger))]
 
     return extract
+
+
+def enlarge(picture: np.ndarray, side: int) -> np.ndarray:
+    """uint8 (H, W, 3) -> (side, side, 3)."""
+    return cv2.resize(picture, (side, side), interpolation=cv2.INTER_CUBIC)
 
 
 def _resize(form: Format, condition_map: Any, side: int) -> Any:

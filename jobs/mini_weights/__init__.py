@@ -6,10 +6,15 @@ import sys
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from t2i_shards.adapters.options import check_at_least
 from t2i_shards.jobs.command import Summary
+from t2i_shards.jobs.mini_weights.base.plan import HELD_OUT
+from t2i_shards.pipeline.errors import RequestError
+
+if TYPE_CHECKING:
+    from t2i_shards.jobs.mini_weights.through import Through
 
 Name = Literal["sketch", "depth", "seg", "keypose"]
 NAMES: tuple[Name, ...] = ("sketch", "depth", "seg", "keypose")
@@ -19,7 +24,7 @@ NAMES: tuple[Name, ...] = ("sketch", "depth", "seg", "keypose")
 class MiniWeightsCommand:
     """Train the networks of variant mini; the same command continues from the last checkpoint.
 
-    What is shipped are the files of OUT, copied to extractors/mini.
+    What is shipped are the files of OUT, copied to extractors/mini, whose SHA256SUMS then names all of them.
     """
 
     only: tuple[Name, ...] = NAMES
@@ -34,11 +39,16 @@ class MiniWeightsCommand:
     """Batches to learn from; as many as for the shipped weights when not given."""
     batch: int | None = None
     """Pictures in a batch; as many as for the shipped weights when not given."""
+    through: str | None = None
+    """A base, such as mini, whose pictures the networks are to measure: those that ship learn further, on simple
+    scenes of its size, enlarged, every second one through its autoencoder."""
     json: bool = False
     """Print the summary as JSON."""
 
     def __post_init__(self) -> None:
         check_at_least(self, 1, "scenes", "steps", "batch")
+        if self.through and self.seed == HELD_OUT:
+            raise RequestError(f"--seed must not be {HELD_OUT}, whose scenes are kept to measure with")
 
     def run(self) -> Summary:
         paths = [self._train(name) for name in self.only]
@@ -50,13 +60,24 @@ class MiniWeightsCommand:
     def _train(self, name: Name) -> Path:
         given = {key: getattr(self, key) for key in ("seed", "scenes", "steps", "batch")}
         asked = {key: value for key, value in given.items() if value is not None}
+        through = _open(self.through) if self.through else None
         module = import_module(f"t2i_shards.jobs.mini_weights.{name}")
         if name == "keypose":
-            path: Path = module.train(replace(module.Training(), out=self.out, **asked), _say)
+            if through and self.steps:
+                asked["more"] = asked.pop("steps")
+            plan = replace(module.FURTHER if through else module.Training(), through=through)
+            path: Path = module.train(replace(plan, out=self.out, **asked), _say)
             return path
         from t2i_shards.jobs.mini_weights.train import Training, train
 
-        return train(module.TASK, Training(self.out, **asked), _say)
+        return train(module.TASK, Training(self.out, **asked, through=through), _say)
+
+
+def _open(base: str) -> Through:
+    from t2i_shards.adapters.base import load_base
+    from t2i_shards.jobs.mini_weights.through import Through
+
+    return Through(load_base(base))
 
 
 def _say(line: str) -> None:

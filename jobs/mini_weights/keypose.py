@@ -17,15 +17,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from t2i_shards.extractors.atomic import replace_file
-from t2i_shards.extractors.weights.checkpoints import save_tensors
+from t2i_shards.extractors.keypose import MINI
+from t2i_shards.extractors.weights.checkpoints import read_tensors, save_tensors
+from t2i_shards.extractors.weights.resolve import resolve
 from t2i_shards.jobs.mini_weights.loop import Course, learn
 from t2i_shards.jobs.mini_weights.people import SIZE, Peopled, draw_batch, load_scenes
+from t2i_shards.jobs.mini_weights.through import Through, file_of
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-FILE = "keypose.safetensors"
 SAID_EVERY, SAVED_EVERY = 50, 250
 """Steps."""
 
@@ -54,10 +56,16 @@ class Training:
     """The last steps before each zero, which see whole scenes."""
     rate: float = 3e-3
     """Learning rate of AdamW at its highest; see `rate_at`."""
+    through: Through | None = None
+    """Learn further from the shipped weights, on scenes seen through an autoencoder."""
 
     @property
     def total(self) -> int:
         return self.steps + self.more
+
+
+FURTHER = Training(scenes=1500, steps=0, more=700, whole=300, batch=16)
+"""Of the shipped weights, with `through`."""
 
 
 def train(asked: Training, say: Callable[[str], None] = print) -> Path:
@@ -66,12 +74,14 @@ def train(asked: Training, say: Callable[[str], None] = print) -> Path:
     from t2i_shards.jobs.mini_weights.keypose_loss import losses
 
     asked.out.mkdir(parents=True, exist_ok=True)
-    scenes = load_scenes(asked.out, asked.seed, asked.scenes)
+    scenes = load_scenes(asked.out, asked.seed, asked.scenes, asked.through)
     with fixed_threads(1):
         model, optimizer = begin(asked.seed)
+        if asked.through:
+            model.load_state_dict(read_tensors(resolve(MINI.weights, None)))
         course = Course(
             "keypose",
-            asked.out / "keypose.pt",
+            asked.out / f"{asked.through.name + '-' if asked.through else ''}keypose.pt",
             asked.total,
             lambda step: rate_at(step, asked),
             decay=0.998,
@@ -86,9 +96,10 @@ def train(asked: Training, say: Callable[[str], None] = print) -> Path:
         average = learn(model.train(), optimizer, loss, course, say).weights
     # Norms stay as they are: a variance of pixels 0..255 may pass what half precision holds.
     half = {name: (v.half() if v.ndim > 1 else v).contiguous() for name, v in average.items()}
-    with replace_file(asked.out / FILE) as scratch:
+    path = asked.out / file_of("keypose", asked.through)
+    with replace_file(path) as scratch:
         save_tensors(half, scratch)
-    return asked.out / FILE
+    return path
 
 
 def begin(seed: int) -> tuple[Any, torch.optim.Optimizer]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from t2i_shards.extractors.atomic import replace_file
 from t2i_shards.extractors.networks.one_stage import GREY
+from t2i_shards.jobs.mini_weights.through import Through
 from t2i_shards.pipeline.image.stored import encode_jpeg
 from t2i_shards.pipeline.scenes import VERSION, render
 
@@ -31,22 +32,26 @@ class Peopled:
     people: list[np.ndarray]
 
 
-def load_scenes(folder: Path, seed: int, count: int) -> Peopled:
-    """The first `count` scenes of a seed, rendered into `folder` where they are not there yet (13 ms each)."""
+def load_scenes(folder: Path, seed: int, count: int, through: Through | None = None) -> Peopled:
+    """The first `count` scenes of a seed, rendered into `folder` where they are not there yet (13 ms each).
+
+    through: in place of scenes of the full world.
+    """
     pictures: list[np.ndarray] = []
     people: list[np.ndarray] = []
     for start in range(0, count, PIECE):
-        path = folder / f"people-v{VERSION}-{seed}-{start}.npz"
+        path = folder / f"{through.name + '-' if through else ''}people-v{VERSION}-{seed}-{start}.npz"
         if not path.is_file():
-            _render(path, seed, start)
+            _render(path, seed, start, through)
         with np.load(path) as piece:
             pictures += np.split(piece["bytes"], np.cumsum(piece["sizes"])[:-1])
             people += np.split(piece["people"], np.cumsum(piece["counts"])[:-1])
     return Peopled(pictures[:count], people[:count])
 
 
-def _render(path: Path, seed: int, start: int) -> None:
-    scenes = [render(seed, index, SIZE) for index in range(start, start + PIECE)]
+def _render(path: Path, seed: int, start: int, through: Through | None) -> None:
+    indices = range(start, start + PIECE)
+    scenes = [through.render(seed, index) if through else render(seed, index, SIZE) for index in indices]
     pictures = [np.frombuffer(encode_jpeg(scene.picture, 95), np.uint8) for scene in scenes]
     people = [scene.people.keypoints for scene in scenes]
     with replace_file(path) as scratch, scratch.open("wb") as file:

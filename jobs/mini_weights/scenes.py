@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from t2i_shards.extractors.atomic import replace_file
+from t2i_shards.jobs.mini_weights.through import Through
 from t2i_shards.pipeline.image.stored import use_threads
 from t2i_shards.pipeline.scenes import VERSION, render
 
@@ -30,14 +31,16 @@ class Views:
     edges: np.ndarray
 
 
-def load_scenes(folder: Path, seed: int, count: int, say: Callable[[str], None]) -> list[np.ndarray]:
+def load_scenes(
+    folder: Path, seed: int, count: int, say: Callable[[str], None], through: Through | None = None
+) -> list[np.ndarray]:
     """Scenes 0..count - 1 of a seed as memory-mapped files of `CHUNK` scenes; what is not there yet is rendered.
 
-    Each file appears whole or not at all, so a run continues where another stopped, and two may run at the same
-    time.
+    through: in place of scenes of the full world. Each file appears whole or not at all, so a run continues where
+    another stopped, and two may run at the same time.
     """
     use_threads(1)
-    place = folder / f"scenes-v{VERSION}-seed{seed}-{SIZE}"
+    place = folder / f"{through.name if through else 'scenes'}-v{VERSION}-seed{seed}-{SIZE}"
     place.mkdir(parents=True, exist_ok=True)
     chunks = []
     for start in range(0, count, CHUNK):
@@ -45,13 +48,13 @@ def load_scenes(folder: Path, seed: int, count: int, say: Callable[[str], None])
         path = place / f"{start:06d}-{size}.npy"
         if not path.is_file():
             with replace_file(path) as scratch, scratch.open("wb") as file:
-                np.save(file, _render(seed, start, size))
+                np.save(file, _render(seed, start, size, through))
             say(f"scenes {start + size} of {count} rendered")
         chunks.append(np.load(path, mmap_mode="r"))
     return chunks
 
 
-def _render(seed: int, start: int, count: int) -> np.ndarray:
+def _render(seed: int, start: int, count: int, through: Through | None) -> np.ndarray:
     plane = (SIZE, SIZE)
     rows = np.empty(
         count,
@@ -63,7 +66,7 @@ def _render(seed: int, start: int, count: int) -> np.ndarray:
         ],
     )
     for row, index in zip(rows, range(start, start + count), strict=True):
-        scene = render(seed, index, SIZE)
+        scene = through.render(seed, index) if through else render(seed, index, SIZE)
         row["picture"], row["labels"], row["edges"] = scene.picture, scene.labels, scene.edges
         row["inverse"] = 1 / scene.depth
     return rows

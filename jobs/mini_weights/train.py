@@ -13,9 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from t2i_shards.extractors.atomic import replace_file
-from t2i_shards.extractors.weights.checkpoints import save_tensors
+from t2i_shards.extractors.weights.checkpoints import read_tensors, save_tensors
+from t2i_shards.extractors.weights.file import shipped
+from t2i_shards.extractors.weights.resolve import resolve
 from t2i_shards.jobs.mini_weights.loop import Course, Say, learn
 from t2i_shards.jobs.mini_weights.scenes import SIZE, Views, draw_views, load_scenes
+from t2i_shards.jobs.mini_weights.through import Through, file_of
 from t2i_shards.pipeline.scenes import VERSION
 
 if TYPE_CHECKING:
@@ -25,6 +28,9 @@ WARM_UP = 100
 """Steps in which the learning rate rises."""
 KEEP_EVERY = 100
 """Steps between checkpoints."""
+FURTHER = 2000
+"""Steps of the shipped weights with `through`, and the share of the learning rate that they begin with."""
+GENTLE = 0.5
 
 
 @dataclass(frozen=True)
@@ -49,13 +55,17 @@ class Task:
 
 @dataclass(frozen=True)
 class Training:
-    """Where, from what and how long. steps: None for the task's own number."""
+    """Where, from what and how long. steps: None for the task's own number.
+
+    through: learn further from the shipped weights, on scenes seen through an autoencoder.
+    """
 
     out: Path
     seed: int = 1
     scenes: int = 5000
     steps: int | None = None
     batch: int | None = None
+    through: Through | None = None
 
 
 def train(task: Task, asked: Training, say: Say) -> Path:
@@ -64,19 +74,23 @@ def train(task: Task, asked: Training, say: Say) -> Path:
 
     from t2i_shards.extractors.batch import fixed_threads
 
-    task = replace(task, cycles=(asked.steps,) if asked.steps else task.cycles, batch=asked.batch or task.batch)
-    steps = sum(task.cycles)
-    chunks = load_scenes(asked.out, asked.seed, asked.scenes, say)
-    kept = asked.out / "checkpoints" / f"{task.name}-{asked.seed}-{asked.scenes}-{steps}-{task.batch}.pt"
+    own = (FURTHER,) if asked.through else task.cycles
+    task = replace(task, cycles=(asked.steps,) if asked.steps else own, batch=asked.batch or task.batch)
+    steps, rate = sum(task.cycles), task.rate * (GENTLE if asked.through else 1)
+    chunks = load_scenes(asked.out, asked.seed, asked.scenes, say, asked.through)
+    name = f"{task.name}-{asked.through.name}" if asked.through else task.name
+    kept = asked.out / "checkpoints" / f"{name}-{asked.seed}-{asked.scenes}-{steps}-{task.batch}.pt"
     with fixed_threads(1), torch.random.fork_rng():
         torch.manual_seed(asked.seed)
         network = task.build().to(memory_format=torch.channels_last).train()
+        if asked.through:
+            network.load_state_dict(read_tensors(resolve(shipped(f"{task.name}.safetensors"), None)))
         optimizer = torch.optim.AdamW(network.parameters(), weight_decay=0.01)
         course = Course(
             task.name,
             kept,
             steps,
-            lambda step: task.rate * rate_at(step, task.cycles),
+            lambda step: rate * rate_at(step, task.cycles),
             kept_every=KEEP_EVERY,
         )
 
@@ -98,8 +112,9 @@ def rate_at(step: int, cycles: tuple[int, ...]) -> float:
 
 def _export(task: Task, asked: Training, network: nn.Module) -> Path:
     """Norms stay float32: a variance may pass what float16 holds. One entry of metadata: several have no order."""
+    scenes = asked.through.title if asked.through else f"procedural scenes of {SIZE} px, version {VERSION}"
     said = {
-        "trained_on": f"{asked.scenes} procedural scenes of {SIZE} px, version {VERSION}, seed {asked.seed}",
+        "trained_on": f"{asked.scenes} {scenes}, seed {asked.seed}",
         "steps": sum(task.cycles),
         "batch": task.batch,
         "licence": "Apache-2.0",
@@ -108,7 +123,7 @@ def _export(task: Task, asked: Training, network: nn.Module) -> Path:
         name: (value.half() if task.half and value.ndim > 1 else value).contiguous()
         for name, value in network.state_dict().items()
     }
-    path = asked.out / f"{task.name}.safetensors"
+    path = asked.out / file_of(task.name, asked.through)
     with replace_file(path) as scratch:
         save_tensors(tensors, scratch, {"t2i-shards": json.dumps(said)})
     return path
