@@ -1,10 +1,18 @@
-"""The folder of a training: which request it belongs to, which samples were held out, how it ended."""
+"""The folder of a training: which request it belongs to, which samples were held out, how it ended.
+
+One process at a time trains a run.
+"""
 
 from __future__ import annotations
 
+import fcntl
+import logging
 import os
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -133,3 +141,33 @@ def check_run(run: Path, identity: Mapping[str, Any]) -> bool:
                 f"keep it as it was, or give another --out"
             )
     return True
+
+
+LOCK_SECONDS, PAUSE = 5.0, 0.1
+"""Seconds for which a run that another process holds is waited for, and between two tries."""
+
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def hold_run(run: Path) -> Iterator[None]:
+    """Be the only process that writes to a run which was begun. RequestError while another one is.
+
+    The kernel takes the lock back from a process that dies.
+    """
+    with (run / RECORD).open("r+b") as record:  # writable: over NFS only such a file can be locked
+        for tries in count(1):
+            try:
+                fcntl.flock(record, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                # Workers that are just being ended may hold it for a moment.
+                if tries * PAUSE > LOCK_SECONDS:
+                    raise RequestError(
+                        f"another train is running in {run}: wait until it ends, or give another --out"
+                    ) from None
+                time.sleep(PAUSE)
+            except OSError as error:
+                log.warning("%s cannot be locked, so see that no other train writes to it: %s", run, error)
+                break
+        yield

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from t2i_shards.extractors.base import Resources
-from t2i_shards.extractors.maps.coco_classes import COCO_STUFF, PANOPTIC_TO_VALUE
+from t2i_shards.extractors.maps.coco_classes import COCO_STUFF, PALETTE, PANOPTIC_TO_VALUE, UNLABELLED
 from t2i_shards.extractors.maps.formats import Indexed
-from t2i_shards.extractors.maps.palette import PALETTE, UNLABELLED
 from t2i_shards.extractors.maps.statistics import ClassStatistic
 from t2i_shards.extractors.metrics.fidelity import Fidelity, Measure
 from t2i_shards.extractors.metrics.maps import count_labels, iou_of

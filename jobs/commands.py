@@ -24,6 +24,7 @@ from t2i_shards.jobs.extract import ExtractCommand
 from t2i_shards.jobs.find import FindCommand
 from t2i_shards.jobs.generate import GenerateCommand
 from t2i_shards.jobs.ingest import IngestCoco, IngestFolder, IngestLaion, IngestScenes, IngestTable, IngestTars
+from t2i_shards.jobs.messages import take_file
 from t2i_shards.jobs.mini_weights import MiniWeightsCommand
 from t2i_shards.jobs.mini_weights.base import MiniBaseCommand
 from t2i_shards.jobs.miniature import MiniatureCommand
@@ -35,7 +36,6 @@ from t2i_shards.jobs.status import StatusCommand
 from t2i_shards.jobs.train import TrainCommand
 from t2i_shards.jobs.verify import VerifyCommand
 from t2i_shards.jobs.weights import WeightsCommand
-from t2i_shards.jobs.words import take_file
 from t2i_shards.pipeline.errors import RequestError
 
 

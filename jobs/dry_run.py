@@ -18,7 +18,7 @@ import numpy as np
 from t2i_shards.adapters.training.config import TrainConfig
 from t2i_shards.jobs.command import Summary, list_counts
 from t2i_shards.pipeline.dataset.dataset import IMAGES
-from t2i_shards.pipeline.extractor import load_extractor
+from t2i_shards.pipeline.extract import load_extractor
 from t2i_shards.pipeline.image.stored import decode_rgb
 from t2i_shards.pipeline.plain import format_duration
 from t2i_shards.pipeline.publish import Published

@@ -16,8 +16,8 @@ from t2i_shards.jobs.progress import show_planning, show_progress
 from t2i_shards.jobs.roll_up import index_names, roll_up
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
 from t2i_shards.pipeline.dataset.download_commit import sweep_drafts
-from t2i_shards.pipeline.dataset.download_yield import measure_yield, yield_table
 from t2i_shards.pipeline.dataset.duplicates import choose_near, mark_duplicates
+from t2i_shards.pipeline.dataset.losses import measure_yield, yield_table
 from t2i_shards.pipeline.dataset.plan import read_left_out, read_notes
 from t2i_shards.pipeline.dataset.plan_digests import ANOTHER, check_segment
 from t2i_shards.pipeline.dataset.supplement import plan_new, plan_retry
@@ -27,7 +27,7 @@ from t2i_shards.pipeline.image.geometry import Geometry
 from t2i_shards.pipeline.shards.receipt_table import ReceiptTable
 from t2i_shards.pipeline.shards.store import open_store
 from t2i_shards.pipeline.sources.base import Source
-from t2i_shards.pipeline.sources.inside import lies_inside
+from t2i_shards.pipeline.sources.tree import lies_inside
 from t2i_shards.pipeline.stages.ingest import Ingest, choose_truths, claim_truths, plan_dataset
 from t2i_shards.pipeline.stages.stage import Stage, StageResult
 

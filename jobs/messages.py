@@ -12,9 +12,28 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from t2i_shards.jobs.words import take_file
 from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.plain import PACKAGE, PlainFormatter, PlainHandler
+
+
+def take_file(words: Sequence[str], name: str) -> tuple[Path | None, list[str]]:
+    """The file that `name FILE` or `name=FILE` gives, and the words without it. Raises RequestError."""
+    rest, files, following = list[str](), list[str](), iter(words)
+    for word in following:
+        if word == name:
+            files.append(next(following, ""))
+        elif word.startswith(f"{name}="):
+            files.append(word.removeprefix(f"{name}="))
+        else:
+            rest.append(word)
+    if len(files) > 1 or "" in files:
+        raise RequestError(f"{name} must be given one file, not {' '.join(files) or 'none'}")
+    if files and files[0].startswith("-"):
+        raise RequestError(
+            f"{name} must be given a file, not the option {files[0]}; write ./{files[0]} for a file"
+        )
+    return (Path(files[0]), rest) if files else (None, rest)
+
 
 VERBOSE, QUIET, LOG = ("-v", "--verbose"), ("-q", "--quiet"), "--log"
 

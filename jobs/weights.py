@@ -15,8 +15,7 @@ import tyro
 from t2i_shards.extractors.atomic import replace_file, sha256_of
 from t2i_shards.extractors.registry import EXTRACTORS, UnknownCondition, weight_files
 from t2i_shards.extractors.weights.checkpoints import NotTensors, convert
-from t2i_shards.extractors.weights.digest_lock import lock_converted
-from t2i_shards.extractors.weights.file import WeightFile, WeightsDamaged, WeightsUnavailable
+from t2i_shards.extractors.weights.file import WeightFile, WeightsDamaged, WeightsUnavailable, lock_converted
 from t2i_shards.extractors.weights.resolve import check, find, resolve
 from t2i_shards.jobs.command import Summary
 from t2i_shards.pipeline.errors import RequestError

@@ -1,4 +1,7 @@
-"""Maps of pictures in one line of Python, without shards: `extract("sketch", "photo.jpg").image`."""
+"""Maps of pictures in one line of Python, without shards: `extract("sketch", "photo.jpg").image`.
+
+And extractors made ready for those who compute maps outside of a stage.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +17,32 @@ from PIL import Image
 from t2i_shards.extractors.base import Extractor
 from t2i_shards.extractors.batch import best_device
 from t2i_shards.extractors.format import Map
-from t2i_shards.extractors.registry import format_of, make_extractor
-from t2i_shards.pipeline.errors import Drop
+from t2i_shards.extractors.registry import EXTRACTORS, UnknownCondition, format_of, make_extractor
+from t2i_shards.extractors.weights.file import WeightsDamaged, WeightsUnavailable
+from t2i_shards.pipeline.dataset.dataset import Dataset
+from t2i_shards.pipeline.errors import Drop, RequestError
 from t2i_shards.pipeline.image.decode import read_picture
 from t2i_shards.pipeline.image.profile import find_profile
 from t2i_shards.pipeline.image.rgb import convert_to_rgb
 from t2i_shards.pipeline.image.stored import Picture
+
+
+def load_extractor(condition: str, variant: str, weights: Path | None, device: str) -> Extractor:
+    """Ready on the device. Raises RequestError."""
+    try:
+        extractor = make_extractor(condition, variant, weights)
+        extractor.load(device)
+    except (UnknownCondition, WeightsUnavailable, WeightsDamaged) as error:
+        raise RequestError(str(error)) from None
+    return extractor
+
+
+def choose_variant(condition: str, root: str, column: str | None) -> str:
+    """The variant that the column's recipe names; `default` without a column, or for one made by another tool."""
+    recipe = Dataset.open(root).recipe(column) if column is not None else None
+    variant = str((recipe or {}).get("variant"))
+    return variant if variant in EXTRACTORS[condition] else "default"
+
 
 ImageInput: TypeAlias = "Image.Image | np.ndarray | str | Path"
 """A PIL image, uint8 (H, W, 3) RGB or (H, W) grey, or the path of a picture."""

@@ -23,7 +23,7 @@ ORDER = ["extractors", "pipeline", "adapters", "jobs"]  # each may import those 
 # package -> the only files (or folders, with a slash) of the four packages that may import it
 RESERVED = {
     "ray": [*(f"pipeline/engine/{name}.py" for name in ("agent", "connect", "metrics", "nodes", "ray")), "jobs/"],
-    "fsspec": ["pipeline/shards/filesystem.py"],
+    "fsspec": ["pipeline/shards/remote_read.py"],
     "s3fs": ["pipeline/shards/object_store.py"],
     "torch": ["extractors/", "adapters/", "jobs/"],
     **{name: [] for name in ("pickle", "cPickle", "cloudpickle", "dill", "joblib", "shelve", "marshal")},
@@ -33,7 +33,7 @@ RESERVED = {
 BY_HAND = {"os.replace", "os.rename", "os.link", "rename", "hardlink_to", "mkstemp", "write_text", "write_bytes"}
 BY_HAND_IN = {
     "extractors/atomic.py": "it is the one place",
-    "extractors/weights/digest_lock.py": "fills what create_file gives it",
+    "extractors/weights/file.py": "fills what create_file gives it",
     "pipeline/engine/connect.py": "fills what create_file gives it",
     "adapters/model/diffusers_io.py": "fills what commit_folder gives it",
     "pipeline/report/strips.py": "fills what commit_folder gives it",

@@ -8,7 +8,6 @@ arXiv 2202.00512, appendix D), as Stable Diffusion 2.x does at 768 pixels.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -58,11 +57,11 @@ COARSE = 0.5
 decided there, where a large error of the picture is a small error of the noise."""
 
 
-@dataclass(frozen=True)
 class Diffusion:
-    """scheduler: the betas, and what the denoiser predicts."""
+    """What a `Base` on a schedule of betas inherits. scheduler: the betas, and what the denoiser predicts."""
 
-    scheduler: DDPMScheduler
+    def __init__(self, scheduler: DDPMScheduler) -> None:
+        self.scheduler = scheduler
 
     @property
     def time_steps(self) -> int:

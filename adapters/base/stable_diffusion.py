@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from t2i_shards.adapters.base.base import Features, PromptEmbeds, Sampler, concat_embeds
+from t2i_shards.adapters.base.base import Features, PromptEmbeds, concat_embeds
 from t2i_shards.adapters.base.control import Control
 from t2i_shards.adapters.base.diffusion import Diffusion
-from t2i_shards.adapters.options import Family, SamplerName
+from t2i_shards.adapters.options import Family
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class StableDiffusion:
+class StableDiffusion(Diffusion):
     """A `Base`. Each method's contract is written there.
 
     force_zeros_for_empty_prompt: whether guidance leads away from zeros instead of from the empty caption; named
@@ -50,22 +50,6 @@ class StableDiffusion:
     @property
     def widths(self) -> tuple[int, ...]:
         return tuple(self.unet.config.block_out_channels)
-
-    @property
-    def diffusion(self) -> Diffusion:
-        return Diffusion(self.scheduler)
-
-    @property
-    def time_steps(self) -> int:
-        return self.diffusion.time_steps
-
-    @property
-    def loss_weights(self) -> torch.Tensor:
-        return self.diffusion.loss_weights
-
-    @property
-    def objective(self) -> dict[str, Any]:
-        return self.diffusion.objective
 
     @property
     def device(self) -> torch.device:
@@ -155,12 +139,6 @@ class StableDiffusion:
         pictures: torch.Tensor = self.vae.decode(unscaled.to(self.vae.dtype)).sample
         return pictures.float().clamp(-1, 1)
 
-    def add_noise(self, latents: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
-        return self.diffusion.add_noise(latents, noise, timesteps)
-
-    def target(self, latents: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
-        return self.diffusion.target(latents, noise, timesteps)
-
     def denoise(
         self,
         latents: torch.Tensor,
@@ -187,9 +165,3 @@ class StableDiffusion:
             latents, timesteps, encoder_hidden_states=states, added_cond_kwargs=added or None, **guided
         ).sample
         return predicted.float()
-
-    def make_sampler(self, steps: int, name: SamplerName = "ddim") -> Sampler:
-        return self.diffusion.make_sampler(steps, name)
-
-    def describe_sampler(self) -> dict[str, Any]:
-        return self.diffusion.describe_sampler()

@@ -43,7 +43,7 @@ from t2i_shards.extractors.atomic import write_file, write_json
 from t2i_shards.extractors.maps.crop import SIZE_MULTIPLE
 from t2i_shards.extractors.registry import format_of
 from t2i_shards.pipeline.errors import RequestError
-from t2i_shards.pipeline.extractor import choose_variant, load_extractor
+from t2i_shards.pipeline.extract import choose_variant, load_extractor
 from t2i_shards.pipeline.image.stored import decode_rgb
 
 SHOWN = {"without": WITHOUT, "with": WITH, "another's": ANOTHER, "autoencoder": CEILING}

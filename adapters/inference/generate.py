@@ -27,7 +27,7 @@ from t2i_shards.adapters.inference.sampler import generate
 from t2i_shards.adapters.model.compose import AdapterInput
 from t2i_shards.adapters.model.convert import read_adapter
 from t2i_shards.pipeline.errors import RequestError
-from t2i_shards.pipeline.extractor import load_extractor
+from t2i_shards.pipeline.extract import load_extractor
 from t2i_shards.pipeline.image.geometry import Geometry, apply_placement
 
 log = logging.getLogger(__name__)

@@ -1,13 +1,13 @@
-"""RUN/log.jsonl: a line per step."""
+"""RUN/log.jsonl: a line per step; and which checkpoint is the best by what it says."""
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-from t2i_shards.adapters.training.best import find_margins
 from t2i_shards.extractors.atomic import replace_file
 from t2i_shards.pipeline.runlog import LogLine, read_log
 from t2i_shards.pipeline.shards.receipt import null_not_finite
@@ -46,3 +46,19 @@ class Log:
 
 def _text(line: LogLine) -> str:
     return json.dumps(null_not_finite(asdict(line)), allow_nan=False) + "\n"  # older versions wrote NaN
+
+
+def find_margins(lines: Iterable[LogLine]) -> dict[int, float]:
+    """step -> how far the validation loss is under that with another sample's condition, where both are known."""
+    return {
+        line.step: line.mismatched - line.validation
+        for line in lines
+        if line.validation is not None and line.mismatched is not None
+    }
+
+
+def choose_best(margins: Mapping[int, float], steps: Iterable[int]) -> int | None:
+    """The step, of these, whose adapter takes most from the condition, the earliest of equals; None if none has a
+    margin.
+    """
+    return max(sorted(step for step in steps if step in margins), key=lambda step: margins[step], default=None)

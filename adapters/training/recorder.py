@@ -10,10 +10,9 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from t2i_shards.adapters.training.best import choose_best
 from t2i_shards.adapters.training.checkpoint import TrainProgress, TrainState, list_steps, save_checkpoint
 from t2i_shards.adapters.training.config import RecordConfig, TrainConfig, flatten_options
-from t2i_shards.adapters.training.log import Log
+from t2i_shards.adapters.training.log import Log, choose_best
 from t2i_shards.adapters.training.preview import SamplePreview
 from t2i_shards.adapters.training.tensorboard import TensorBoardWriter
 from t2i_shards.adapters.training.validation import Validation, refuse_not_finite

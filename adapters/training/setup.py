@@ -22,7 +22,7 @@ from t2i_shards.extractors.networks.vae import digest_encoder
 from t2i_shards.extractors.registry import format_of
 from t2i_shards.pipeline.dataset.dataset import Dataset
 from t2i_shards.pipeline.errors import RequestError
-from t2i_shards.pipeline.extractor import choose_variant, load_extractor
+from t2i_shards.pipeline.extract import choose_variant, load_extractor
 from t2i_shards.pipeline.shards.receipt import digest_json
 from t2i_shards.pipeline.shards.sample import Sample
 

@@ -1,7 +1,11 @@
-"""One training step: the gradients of all micro-batches on all workers, then Adam."""
+"""One training step: the gradients of all micro-batches on all workers, then Adam, then the moving average.
+
+The learning rate is a function of the step's number alone, so that a run resumes with no state of it.
+"""
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Iterator
@@ -20,6 +24,28 @@ from t2i_shards.adapters.training.loader import RankBatch
 from t2i_shards.adapters.training.loss import Network, Objective
 from t2i_shards.extractors.maps.crop import SIZE_MULTIPLE
 from t2i_shards.pipeline.errors import RequestError
+
+
+def learning_rate(config: OptimizerConfig, step: int, steps: int) -> float:
+    """Of step `step` (0 is the first) of `steps`.
+
+    It rises linearly to the full rate at the last step of the warm-up. A cosine then takes it to 0, which the step
+    after the last one would have. So it is in `diffusers.optimization`, but for a first step at 0 there.
+    """
+    if step < config.warmup_steps:
+        return config.lr * (step + 1) / config.warmup_steps
+    if config.lr_schedule == "constant":
+        return config.lr
+    done = (step - config.warmup_steps) / (steps - config.warmup_steps)
+    return config.lr * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
+
+
+def check_warmup(config: OptimizerConfig, steps: int) -> None:
+    """RequestError for a warm-up that the training would not outlast."""
+    if config.warmup_steps >= steps:
+        raise RequestError(
+            f"--warmup-steps must be below the {steps} steps of the training, not {config.warmup_steps}"
+        )
 
 
 def make_rank_batch(config: OptimizerConfig, world: World) -> RankBatch:
@@ -118,3 +144,18 @@ class Step:
         """Workers exchange gradients once a step, while the last micro-batch's are computed."""
         alone: AbstractContextManager[object] = nullcontext() if last else self._alone()
         return alone
+
+
+class Ema:
+    """decay: of the average at each step; lower in the first ones, when there is little to average."""
+
+    def __init__(self, adapter: Adapter, decay: float) -> None:
+        self.adapter = copy.deepcopy(adapter).requires_grad_(False)
+        self._decay = decay
+
+    @torch.no_grad()
+    def update(self, adapter: Adapter, step: int) -> None:
+        """Take in the weights after `step` steps."""
+        decay = min(self._decay, step / (step + 10))
+        own, new = ([p.detach() for p in a.parameters()] for a in (self.adapter, adapter))
+        torch._foreach_lerp_(own, new, 1 - decay)

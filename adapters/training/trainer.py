@@ -14,8 +14,7 @@ import torch
 from t2i_shards.adapters.base import Base, digest_base
 from t2i_shards.adapters.model.adapter import Adapter
 from t2i_shards.adapters.model.diffusers_io import save_adapter
-from t2i_shards.adapters.run_folder import SUMMARY, TrainSummary, read_summary
-from t2i_shards.adapters.training.best import choose_best, find_margins
+from t2i_shards.adapters.run_folder import SUMMARY, TrainSummary, hold_run, read_summary
 from t2i_shards.adapters.training.card import CARD, render_card
 from t2i_shards.adapters.training.checkpoint import (
     TrainProgress,
@@ -29,19 +28,17 @@ from t2i_shards.adapters.training.checkpoint import (
 from t2i_shards.adapters.training.config import TrainConfig
 from t2i_shards.adapters.training.data import open_samples
 from t2i_shards.adapters.training.distributed import World, join_world, share_threads
-from t2i_shards.adapters.training.ema import Ema
 from t2i_shards.adapters.training.extents import Noted, find_begun, note_extents
-from t2i_shards.adapters.training.hold import hold_run
 from t2i_shards.adapters.training.identity import choose_clip, claim, decide_schedule, keep_config, keep_threshold
-from t2i_shards.adapters.training.learning_rate import check_warmup, learning_rate
 from t2i_shards.adapters.training.loader import MicroBatches, SampleStream, load_batches
+from t2i_shards.adapters.training.log import choose_best, find_margins
 from t2i_shards.adapters.training.loss import Objective
 from t2i_shards.adapters.training.plan import TrainPlan, count_steps
 from t2i_shards.adapters.training.preview import open_preview
 from t2i_shards.adapters.training.recorder import Recorder, check_boards
 from t2i_shards.adapters.training.setup import check_latents, load_live, make_crop_config, open_base, open_texts
 from t2i_shards.adapters.training.start import digest_start, keep_start, make_start
-from t2i_shards.adapters.training.step import Step, make_rank_batch
+from t2i_shards.adapters.training.step import Ema, Step, check_warmup, learning_rate, make_rank_batch
 from t2i_shards.adapters.training.validation import Validation
 from t2i_shards.extractors.atomic import commit_folder, write_file, write_json
 from t2i_shards.pipeline.errors import IncompleteError, RequestError

@@ -1,4 +1,4 @@
-"""COCO's classes: the names of COCO-Stuff's pixel values, and which value a panoptic category becomes.
+"""COCO's classes: names and colours of COCO-Stuff's pixel values, and which value a panoptic category becomes.
 
 A pixel value v of a stuffthingmap is category id v + 1 (github.com/nightrome/cocostuff, labels.txt): 0..90 are
 things, 91..181 stuff, 255 unlabelled. The panoptic task kept ids 1..182 for the things and for 36 stuff classes,
@@ -7,6 +7,8 @@ merged others under ids 184..200 and left twelve out (cocodataset.org, "panoptic
 
 from collections.abc import Mapping
 from types import MappingProxyType
+
+import numpy as np
 
 _NAMES = """
 person, bicycle, car, motorcycle, airplane, bus, train, truck, boat, traffic light, fire hydrant, street
@@ -72,3 +74,26 @@ PANOPTIC_TO_VALUE: Mapping[int, int] = MappingProxyType(
     }
 )
 """Panoptic category id -> COCO-Stuff pixel value; a merged category becomes the class whose name it kept."""
+
+
+UNLABELLED = 255
+
+
+def voc(index: int) -> tuple[int, int, int]:
+    """RGB of `index` (0..255) in the PASCAL-VOC palette (VOCdevkit, VOClabelcolormap.m)."""
+    r = g = b = 0
+    for j in range(8):
+        r |= (index & 1) << (7 - j)
+        g |= ((index >> 1) & 1) << (7 - j)
+        b |= ((index >> 2) & 1) << (7 - j)
+        index >>= 3
+    return r, g, b
+
+
+PALETTE = np.array([voc(v + 1) for v in range(UNLABELLED)] + [voc(0)], np.uint8)
+"""uint8 (256, 3): the colour of every stored pixel value, as the published seg adapter saw it.
+
+Not ADE20K's and not mmseg's palette: the PASCAL-VOC bit palette of `id + 1` over COCO-Stuff ids, so that pixel
+value v of a stuffthingmap (0..181, 255 = unlabelled) has colour voc(v + 1), and unlabelled is black.
+"""
+PALETTE.flags.writeable = False

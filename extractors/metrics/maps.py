@@ -10,7 +10,7 @@ import math
 import cv2
 import numpy as np
 
-from t2i_shards.extractors.maps.palette import UNLABELLED
+from t2i_shards.extractors.maps.coco_classes import UNLABELLED
 
 TOLERANCE = 2.0
 """Pixels that an edge may lie from the true one."""

@@ -12,9 +12,8 @@ import shutil
 from pathlib import Path
 
 from t2i_shards.extractors.atomic import replace_file, sha256_of
-from t2i_shards.extractors.weights.digest_lock import lock
 from t2i_shards.extractors.weights.fetch import fetch_from_hub, fetch_from_url
-from t2i_shards.extractors.weights.file import SHIPPED, WeightFile, WeightsDamaged, WeightsUnavailable
+from t2i_shards.extractors.weights.file import SHIPPED, WeightFile, WeightsDamaged, WeightsUnavailable, lock
 
 ANYBODYS = "model.safetensors"
 """The hub's name for most weights: such a file belongs to the family in whose folder it lies."""

@@ -116,7 +116,7 @@ class Workshop:
     def extract(self, condition: Name) -> Extract:
         """The mini network of a condition, as rows 1 to 3 use it."""
         from t2i_shards.adapters.evaluation.fidelity import enlarge_for
-        from t2i_shards.pipeline.extractor import load_extractor
+        from t2i_shards.pipeline.extract import load_extractor
 
         if condition not in self._extracts:
             extractor = load_extractor(condition, "mini", None, "cpu")

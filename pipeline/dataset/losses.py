@@ -1,13 +1,19 @@
-"""Losses: the planned rows that became no sample and the samples that a column lacks, by file and reason."""
+"""Losses: the planned rows that became no sample and the samples that a column lacks, by file and reason.
+
+The yield of a download is how many planned rows became samples, and where the others were lost.
+"""
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
 from t2i_shards.pipeline.dataset.outcomes import OK, read_outcomes, rows_path
 from t2i_shards.pipeline.dataset.plan import plan_path
+from t2i_shards.pipeline.download.reasons import kind_of
 from t2i_shards.pipeline.errors import DamagedShard
 from t2i_shards.pipeline.shards.receipt_table import ReceiptTable
 
@@ -47,3 +53,67 @@ def read_column_losses(dataset: Dataset, receipts: ReceiptTable) -> Iterator[Los
         locations = {row.key: row.location for row in dataset.plan(shard)}
         for key, reason in dropped.items():
             yield Loss(key, locations.get(key, ""), reason)
+
+
+HOSTS = 10
+"""Hosts in the table: those that lost most."""
+
+
+@dataclass
+class Yield:
+    """planned: rows; samples: those that became one; reasons: why the others did not, at their last try.
+
+    hosts: host -> reasons, of the rows that became no sample, which `lost` names.
+    """
+
+    planned: int = 0
+    samples: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    hosts: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    lost: tuple[Loss, ...] = ()
+
+    @property
+    def share(self) -> float:
+        """samples / planned, 0 to 1; 1 where nothing was planned."""
+        return self.samples / self.planned if self.planned else 1.0
+
+    @property
+    def kinds(self) -> Counter[str]:
+        """The reasons by kind."""
+        kinds = Counter[str]()
+        for reason, count in self.reasons.items():
+            kinds[kind_of(reason)] += count
+        return kinds
+
+    @property
+    def worst_hosts(self) -> list[tuple[str, Counter[str]]]:
+        """(host, its reasons) of the HOSTS that lost most, the worst first."""
+        return sorted(self.hosts.items(), key=lambda item: (-item[1].total(), item[0]))[:HOSTS]
+
+
+def measure_yield(dataset: Dataset) -> Yield:
+    """Count every planned row once, by what became of it at its last try. Raises DamagedShard."""
+    samples, lost = read_losses(dataset)
+    found = Yield(planned=dataset.planned, samples=samples, lost=tuple(lost.values()))
+    for loss in found.lost:
+        found.reasons[loss.reason] += 1
+        found.hosts[host_of(loss.location)][loss.reason] += 1
+    return found
+
+
+def host_of(location: str) -> str:
+    """The host of a URL, or "" where there is none."""
+    try:
+        return urlsplit(location).hostname or ""
+    except ValueError:
+        return ""
+
+
+def yield_table(found: Yield) -> list[str]:
+    """Lines: the kinds and reasons of all losses, then the hosts that lost most with their commonest reason."""
+    lines = [f"  {kind}: {count} of {found.planned} rows" for kind, count in found.kinds.most_common()]
+    lines += [f"  {kind_of(reason)}, {reason}: {count}" for reason, count in found.reasons.most_common()]
+    for host, reasons in found.worst_hosts if any(found.hosts) else ():
+        reason, count = reasons.most_common(1)[0]
+        lines.append(f"  {host or 'no host'}: {reasons.total()} rows, {count} of them {reason}")
+    return lines

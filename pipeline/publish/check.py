@@ -5,24 +5,23 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from t2i_shards.extractors.base import Resources
 from t2i_shards.pipeline.errors import DamagedShard, IncompleteError
 from t2i_shards.pipeline.publish.edits import EDITABLE
 from t2i_shards.pipeline.publish.manifest import read_manifest
 from t2i_shards.pipeline.publish.plan import CLAIM, MANIFEST, SUMS
 from t2i_shards.pipeline.publish.signature import list_sizes, load_sums
 from t2i_shards.pipeline.shards.store import Store
-from t2i_shards.pipeline.stages.stage import StageResult
+from t2i_shards.pipeline.stages.stage import Stage, StageResult
 
 AGAIN = "delete it and publish again"
 EDITED = "if you edited it, publish again, which keeps the edit; otherwise delete it first"
 
 
 @dataclass
-class VerifyFiles:
+class VerifyFiles(Stage):
     """Stage: number of a group of files -> a line for each that is not as it was signed.
 
     groups: (path, sha256) of files that are read by one worker, such as a shard and what belongs to it.
@@ -30,10 +29,6 @@ class VerifyFiles:
 
     store: Store
     groups: Sequence[Sequence[tuple[str, str]]]
-    resources: Resources = field(default_factory=Resources)
-
-    def setup(self) -> None:
-        """Nothing to load."""
 
     def __call__(self, shard: int) -> StageResult:
         return StageResult(

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from t2i_shards.extractors.base import Resources
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
 from t2i_shards.pipeline.dataset.duplicates import duplicates_path
 from t2i_shards.pipeline.dataset.exclusion import licence_name
@@ -37,7 +36,7 @@ from t2i_shards.pipeline.shards.sample import Sample
 from t2i_shards.pipeline.shards.sample_info import read_info
 from t2i_shards.pipeline.shards.store import Store
 from t2i_shards.pipeline.shards.tar import TarError, read_samples
-from t2i_shards.pipeline.stages.stage import StageResult
+from t2i_shards.pipeline.stages.stage import Stage, StageResult
 from t2i_shards.pipeline.stages.verify import plan_verify, verify_plan, verify_tables
 from t2i_shards.pipeline.stream import open_stream
 
@@ -60,7 +59,7 @@ class CopyResult(StageResult):
 
 
 @dataclass
-class CopyColumns:
+class CopyColumns(Stage):
     """Stage: copies a shard of every column with DALI's index of it, its receipt last.
 
     recipe: the digest of the images' recipe there. samples_only: whether rows that became no sample stay here.
@@ -71,10 +70,6 @@ class CopyColumns:
     columns: Sequence[str]
     recipe: str
     samples_only: bool
-    resources: Resources = field(default_factory=Resources)
-
-    def setup(self) -> None:
-        """Nothing to load."""
 
     def __call__(self, shard: int) -> CopyResult:
         copied = {column: self._copy(column, shard) for column in self.columns}

@@ -11,8 +11,7 @@ from pathlib import Path
 
 from t2i_shards.pipeline.errors import IncompleteError
 from t2i_shards.pipeline.publish.assignment import Choice, Target
-from t2i_shards.pipeline.publish.card import licence_id, render_cards
-from t2i_shards.pipeline.publish.contact_sheet import SAMPLES, draw_contact_sheet
+from t2i_shards.pipeline.publish.card import SAMPLES, draw_contact_sheet, licence_id, render_cards
 from t2i_shards.pipeline.publish.croissant import FOLDER, describe, mark_path
 from t2i_shards.pipeline.publish.edits import EDITABLE, is_sealed, keep_edits
 from t2i_shards.pipeline.publish.facts import Facts, collect_facts

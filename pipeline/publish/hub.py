@@ -19,8 +19,7 @@ from t2i_shards.pipeline.errors import IncompleteError, RequestError
 from t2i_shards.pipeline.publish.edits import CARD, EDITABLE, LICENCE, is_sealed, keep_edits
 from t2i_shards.pipeline.publish.plan import CLAIM, MANIFEST, SUMS, refuse_difference
 from t2i_shards.pipeline.publish.repository import HubRepository, Repository
-from t2i_shards.pipeline.publish.signature import replace_draft
-from t2i_shards.pipeline.publish.sums import read_sums, sum_lines
+from t2i_shards.pipeline.publish.signature import read_sums, replace_draft, sum_lines
 from t2i_shards.pipeline.shards.folder_store import FolderStore, map_file
 
 AT_ONCE = 250

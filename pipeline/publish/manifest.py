@@ -18,11 +18,10 @@ from t2i_shards.pipeline.shards.read import gone
 from t2i_shards.pipeline.shards.receipt import Receipt, SampleCount, check_sha256, digest_json, to_compact_json
 from t2i_shards.pipeline.shards.store import Store, open_store
 from t2i_shards.pipeline.stream import Stream
-from t2i_shards.pipeline.stream.cache import ShardCache, open_vouched
-from t2i_shards.pipeline.stream.caching import open_cache
+from t2i_shards.pipeline.stream.cache import ShardCache, open_cache, open_vouched
 from t2i_shards.pipeline.stream.index import Vouched
-from t2i_shards.pipeline.stream.opened import Opened, locate_samples, open_samples
 from t2i_shards.pipeline.stream.order import BlockOrder, SampleIndices
+from t2i_shards.pipeline.stream.verified import Opened, locate_samples, open_samples
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from t2i_shards.extractors.base import Resources
 from t2i_shards.extractors.format import Format
 from t2i_shards.extractors.registry import formats
 from t2i_shards.pipeline.dataset.dataset import Dataset
@@ -25,7 +24,7 @@ from t2i_shards.pipeline.shards.receipt import Receipt, digest_json
 from t2i_shards.pipeline.shards.sample import Sample, digest_keys
 from t2i_shards.pipeline.shards.sample_info import read_info
 from t2i_shards.pipeline.shards.store import Store
-from t2i_shards.pipeline.stages.stage import StageResult
+from t2i_shards.pipeline.stages.stage import Stage, StageResult
 
 DATA, RECEIPTS, DALI = "data", "receipts", "dali"
 """Folders. DALI's indexes have one of their own, as the Hub takes so many files in a folder; Energon's may not."""
@@ -74,7 +73,7 @@ class Written:
 
 
 @dataclass
-class Pack:
+class Pack(Stage):
     """Stage: number of a target -> a published shard with its indexes.
 
     columns: images first. pictures: whether they go along. recipe: digest of the publication, for the receipts.
@@ -89,7 +88,6 @@ class Pack:
     pictures: bool
     recipe: str
     removed: Mapping[int, Collection[str]] = field(default_factory=dict)
-    resources: Resources = field(default_factory=Resources)
 
     def setup(self) -> None:
         use_threads(self.resources.cpus)

@@ -13,10 +13,9 @@ from t2i_shards.pipeline.errors import IncompleteError
 from t2i_shards.pipeline.publish import copy_columns
 from t2i_shards.pipeline.publish.card import render_cards
 from t2i_shards.pipeline.publish.config import Publication
-from t2i_shards.pipeline.publish.dealt import check_order
+from t2i_shards.pipeline.publish.continued import as_claimed, check_order
 from t2i_shards.pipeline.publish.facts import check_weights, collect_standing
 from t2i_shards.pipeline.publish.finish import Finished, check_packed, finish
-from t2i_shards.pipeline.publish.grown import as_claimed
 from t2i_shards.pipeline.publish.kept import published_description, published_segments
 from t2i_shards.pipeline.publish.pack import data_path, index_paths, receipt_path
 from t2i_shards.pipeline.publish.plan import Plan, plan_publish, read_claim

@@ -1,11 +1,14 @@
 """The signature of a publication: SHA256SUMS, written last, and the only sign that the publication is whole.
 
+Its lines are as `sha256sum` writes and checks them.
+
 It is created once for each revision and never replaced. One that does not fit the files is removed.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -14,8 +17,24 @@ from dataclasses import dataclass
 from t2i_shards.pipeline.errors import DamagedShard, IncompleteError
 from t2i_shards.pipeline.publish.edits import CARD, EDITABLE, is_sealed
 from t2i_shards.pipeline.publish.plan import MANIFEST, SUMS
-from t2i_shards.pipeline.publish.sums import read_sums, sum_lines
 from t2i_shards.pipeline.shards.store import AT_ONCE, Store
+
+LINE = re.compile("([0-9a-f]{64})  (.+)")
+
+
+def sum_lines(sums: Mapping[str, str]) -> bytes:
+    """The file's bytes. sums: path -> sha256 in hexadecimal."""
+    return "".join(f"{sums[path]}  {path}\n" for path in sorted(sums)).encode()
+
+
+def read_sums(data: bytes | memoryview) -> dict[str, str]:
+    """What `sum_lines` was given. Raises DamagedShard."""
+    sums = {}
+    for line in bytes(data).decode("utf-8", "replace").splitlines():
+        if not (found := LINE.fullmatch(line)):
+            raise DamagedShard(f"SHA256SUMS: a line must be a sha256, two spaces and a path, not {line[:100]!r}")
+        sums[found[2]] = found[1]
+    return sums
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ from itertools import accumulate
 
 import numpy as np
 
-from t2i_shards.extractors.base import Resources
 from t2i_shards.extractors.budget import STORED_PIXELS, stored_size
 from t2i_shards.pipeline.dataset.aligned import Receipts, open_aligned
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
@@ -26,7 +25,7 @@ from t2i_shards.pipeline.shards.sample import Sample, is_key
 from t2i_shards.pipeline.shards.sample_info import SampleInfo, read_info
 from t2i_shards.pipeline.shards.store import Store
 from t2i_shards.pipeline.shards.tar import read_samples
-from t2i_shards.pipeline.stages.stage import StageResult
+from t2i_shards.pipeline.stages.stage import Stage, StageResult
 
 MAX_CAPTION = 65_536
 """Bytes of a caption, as UTF-8. A longer one is no caption, and some readers choke on it."""
@@ -54,7 +53,7 @@ class SurveyResult(StageResult):
 
 
 @dataclass
-class Survey:
+class Survey(Stage):
     """Stage: looks at a shard of every column; refuses what cannot be published, and writes nothing.
 
     shares: of the splits. groups: shard -> key -> the key that it is a duplicate of.
@@ -64,10 +63,6 @@ class Survey:
     exclusion: Exclusion
     shares: Mapping[str, float]
     groups: Mapping[int, Mapping[str, str]]
-    resources: Resources = field(default_factory=Resources)
-
-    def setup(self) -> None:
-        """Nothing to load."""
 
     def __call__(self, shard: int) -> SurveyResult:
         aligned = open_aligned(self.dataset.store, shard, self.exclusion.columns, load_keyed)

@@ -11,12 +11,11 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from t2i_shards.pipeline.dataset.dataset import IMAGES
-from t2i_shards.pipeline.report.evaluation import Evaluation
 from t2i_shards.pipeline.report.facts import DatasetFacts
 from t2i_shards.pipeline.report.page import format_count, format_megabytes, format_rate
 from t2i_shards.pipeline.report.plots import Chart, lay_out
 from t2i_shards.pipeline.report.samples import Cell, Row
-from t2i_shards.pipeline.report.training import Training
+from t2i_shards.pipeline.report.training import Evaluation, Training
 
 WIDTH, MARGIN, GAP = 1600, 48, 8
 ROW_HEIGHT, MOST_HEIGHT, CAPTION_WIDTH = 196, 224, 250

@@ -9,7 +9,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from t2i_shards.extractors.base import Resources
 from t2i_shards.extractors.format import Format
 from t2i_shards.extractors.maps.statistics import ClassStatistic
 from t2i_shards.extractors.records import decode_record
@@ -25,7 +24,7 @@ from t2i_shards.pipeline.report.strips import encode_strip, fits
 from t2i_shards.pipeline.shards.read import load_verified
 from t2i_shards.pipeline.shards.sample import Sample
 from t2i_shards.pipeline.shards.sample_info import SampleInfo, read_info
-from t2i_shards.pipeline.stages.stage import StageResult
+from t2i_shards.pipeline.stages.stage import Stage, StageResult
 
 
 @dataclass
@@ -121,7 +120,7 @@ class Counted(StageResult):
 
 
 @dataclass
-class Count:
+class Count(Stage):
     """Stage: looks at a shard of every column, verified, and writes nothing.
 
     columns: images first. exclusion: what is not published; removed samples are not counted. pictures: keys whose
@@ -136,7 +135,6 @@ class Count:
     shown: Collection[str]
     limit: int
     strips: int = 0
-    resources: Resources = field(default_factory=Resources)
 
     def setup(self) -> None:
         use_threads(self.resources.cpus)

@@ -18,15 +18,18 @@ from t2i_shards.pipeline.scenes.furniture import (
     vase,
 )
 from t2i_shards.pipeline.scenes.geometry import Frame
-from t2i_shards.pipeline.scenes.nature import bush, pine, rock, tree
 from t2i_shards.pipeline.scenes.outdoor import (
+    bush,
     car,
     fire_hydrant,
     house,
+    pine,
+    rock,
     stop_sign,
     street_sign,
     tent,
     traffic_light,
+    tree,
     umbrella,
 )
 from t2i_shards.pipeline.scenes.rng import Rng

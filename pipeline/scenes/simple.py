@@ -10,8 +10,7 @@ from t2i_shards.pipeline.scenes.figure import Person, draw_looks, make_person
 from t2i_shards.pipeline.scenes.furniture import chair
 from t2i_shards.pipeline.scenes.geometry import Camera, Frame
 from t2i_shards.pipeline.scenes.layout import FreeGround, Layout, add_things, draw_camera, facing
-from t2i_shards.pipeline.scenes.nature import bush
-from t2i_shards.pipeline.scenes.outdoor import car, tent
+from t2i_shards.pipeline.scenes.outdoor import bush, car, tent
 from t2i_shards.pipeline.scenes.poses import POSES, vary_pose
 from t2i_shards.pipeline.scenes.rng import Rng
 from t2i_shards.pipeline.scenes.setting import Setting, draw_setting

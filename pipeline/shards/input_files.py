@@ -12,9 +12,8 @@ from typing import Any, BinaryIO
 from t2i_shards.extractors.regular import open_regular
 from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.plain import hide_secrets
-from t2i_shards.pipeline.shards.filesystem import open_filesystem
 from t2i_shards.pipeline.shards.naming import check_path
-from t2i_shards.pipeline.shards.remote_read import translate_errors
+from t2i_shards.pipeline.shards.remote_read import open_filesystem, translate_errors
 
 NO_RANGES = "its server must answer requests for parts of a file (Range), and does not; fetch it and name the copy"
 """Of a file that has to be read from several places."""

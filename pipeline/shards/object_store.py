@@ -13,9 +13,8 @@ from typing import Any, BinaryIO, ClassVar, TypeAlias
 
 from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.scratch import make_scratch, sweep_scratch, temporary_folder
-from t2i_shards.pipeline.shards.filesystem import open_filesystem
 from t2i_shards.pipeline.shards.naming import check_path
-from t2i_shards.pipeline.shards.remote_read import read_with_retry, translate_errors, write_once
+from t2i_shards.pipeline.shards.remote_read import open_filesystem, read_with_retry, translate_errors, write_once
 
 PROBE = ".create-once"
 """An empty object that shows whether a store refuses to replace it."""

@@ -1,7 +1,7 @@
-"""Reading from object stores: a fault that may pass is retried for up to a minute; others are reported at once.
+"""Object stores by fsspec, and reading from them.
 
-The clients of S3 and the Hub try again by themselves, for some seconds; a network or a server that is away for
-longer must not end a training of days.
+A fault that may pass is retried for up to a minute; others are reported at once. The clients of S3 and the Hub try
+again by themselves, for some seconds; a network that is away for longer must not end a training of days.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from t2i_shards.pipeline.errors import IncompleteError, RequestError, Unreachable
 from t2i_shards.pipeline.plain import hide_secrets
@@ -199,3 +199,20 @@ def _say(error: BaseException, root: str = "") -> str:
     if at:
         text = text.replace(f"{user}@", "…@")
     return hide_secrets(" ".join(text.split())) or type(error).__name__
+
+
+EXTRAS = {"gs": "gcs", "gcs": "gcs", "abfs": "azure", "abfss": "azure", "az": "azure"}
+"""Protocol -> the extra of this package with its client; that of S3 is always installed."""
+
+
+def open_filesystem(url: str, **options: Any) -> tuple[Any, str]:
+    """(fsspec's file system, the path of `url` in it). Raises RequestError."""
+    import fsspec
+
+    try:
+        fs, path = fsspec.core.url_to_fs(url, **options)
+    except (ValueError, ImportError) as error:
+        extra = EXTRAS.get(url.partition("://")[0]) if isinstance(error, ImportError) else None
+        way_out = f"; pip install 't2i-shards[{extra}]'" if extra else ""
+        raise RequestError(f"cannot open {hide_secrets(url)}: {error}{way_out}") from None
+    return fs, str(path)

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, ClassVar, Protocol, TypeAlias
 
 from t2i_shards.extractors.base import Resources
+from t2i_shards.extractors.budget import WORKER_MEMORY
 from t2i_shards.pipeline.download.reasons import kind_of
 from t2i_shards.pipeline.errors import Drop
 from t2i_shards.pipeline.image.decode import FORMATS
@@ -58,15 +59,20 @@ Opener: TypeAlias = Callable[[Row], Original]
 
 
 class Source(Protocol):
-    """Frozen and picklable: it travels to the workers."""
+    """Frozen and picklable: it travels to the workers. What most sources have in common is defined here."""
+
+    crawl: ClassVar[bool] = True
+    """Whether the pictures are other people's, who were not asked: publishing omits them unless asked."""
 
     @property
     def repeatable(self) -> bool:
         """True where a row always gives the same picture; a download may answer otherwise each time."""
+        return True
 
     @property
     def resources(self) -> Resources:
         """What one worker needs."""
+        return Resources(memory=WORKER_MEMORY)
 
     def describe(self) -> Mapping[str, Any]:
         """What dataset.json records: all that decides which rows there are, and their pictures."""
@@ -78,11 +84,17 @@ class Source(Protocol):
         one of `t2i_shards.pipeline.dataset.plan.NOTES`. `seen` is called with the number of rows read so far.
         """
 
+    def parts(self) -> Sequence[Part]:
+        """Parts whose rows one after the other are `rows`; none where they depend on each other."""
+        return ()
+
     def again(self, failed: Iterable[tuple[Row, str]]) -> Iterator[Row]:
         """Of rows and the reasons why they gave no sample, those that may give one now."""
+        return iter(())
 
     def setup(self) -> None:
         """Get a worker process ready; called once in each."""
+        return
 
     def gather(
         self, rows: Sequence[Row], size: int, scratch: Path, pictures: bool = True
@@ -94,6 +106,7 @@ class Source(Protocol):
 
     def truths(self) -> Mapping[str, Mapping[str, Any]]:
         """condition -> recipe, for the conditions whose exact maps this source knows."""
+        return {}
 
 
 class Part(Protocol):
@@ -110,22 +123,6 @@ class Part(Protocol):
         """As `Source.rows`, of this part alone."""
 
 
-@runtime_checkable
-class InParts(Protocol):
-    """A source whose rows may be read in parts."""
-
-    def parts(self) -> Sequence[Part]:
-        """The parts, whose rows one after the other are `Source.rows`; none where they depend on each other."""
-
-
 def passing(failed: Iterable[tuple[Row, str]]) -> Iterator[Row]:
     """The rows of a download that failed in a way that may pass."""
     return (row for row, reason in failed if kind_of(reason) == "passing")
-
-
-def is_crawl(source: Source) -> bool:
-    """Whether the pictures are other people's, who were not asked: publishing omits them unless asked.
-
-    A source whose pictures may be handed on has `crawl = False`; one that says nothing is a crawl.
-    """
-    return bool(getattr(source, "crawl", True))

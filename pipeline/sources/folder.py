@@ -12,10 +12,8 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, Literal
 
-from t2i_shards.extractors.base import Resources
-from t2i_shards.extractors.budget import WORKER_MEMORY
 from t2i_shards.pipeline.errors import Drop, RequestError
-from t2i_shards.pipeline.sources.base import Opener, Original, Seen, unseen
+from t2i_shards.pipeline.sources.base import Opener, Original, Seen, Source, unseen
 from t2i_shards.pipeline.sources.captions import UNREADABLE as CAPTION_UNREADABLE
 from t2i_shards.pipeline.sources.folder_captions import NO_CAPTION, FolderCaptions, caption_of_name
 from t2i_shards.pipeline.sources.row import Row
@@ -35,7 +33,7 @@ MENDABLE_CAPTIONS = frozenset({NO_CAPTION, CAPTION_UNREADABLE})
 
 
 @dataclass(frozen=True)
-class FolderSource:
+class FolderSource(Source):
     """Pictures below `folder`, in the order of their paths; one without caption is dropped by name."""
 
     crawl: ClassVar = False
@@ -63,14 +61,6 @@ class FolderSource:
         choice: dict[str, Any] = {} if self.captions == "files" else {"captions": self.captions}
         choice |= {} if self.caption_extension == ".txt" else {"caption_extension": self.caption_extension}
         return {"kind": "folder", "folder": self.folder, **choice}
-
-    @property
-    def repeatable(self) -> bool:
-        return True
-
-    @property
-    def resources(self) -> Resources:
-        return Resources(memory=WORKER_MEMORY)
 
     def rows(self, left_out: Counter[str], seen: Seen = unseen) -> Iterator[Row]:
         """Every file is a row, the caption or the metadata of one, or counted in `left_out` by its reason."""
@@ -130,17 +120,11 @@ class FolderSource:
         except Drop as drop:
             return (), drop.reason
 
-    def setup(self) -> None:
-        """Nothing to get ready."""
-
     @contextmanager
     def gather(self, rows: Sequence[Row], size: int, scratch: Path, pictures: bool = True) -> Iterator[Opener]:
         tree = self.tree
         tree.check()  # a machine that lacks the folder must not drop all of its pictures
         yield partial(read_original, tree)
-
-    def truths(self) -> Mapping[str, Mapping[str, Any]]:
-        return {}
 
 
 def read_original(tree: Tree, row: Row) -> Original:

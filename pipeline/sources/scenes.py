@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +13,12 @@ from t2i_shards.extractors.base import Resources
 from t2i_shards.extractors.depth import depth_to_map
 from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.scenes import VERSION, LayoutName, render
-from t2i_shards.pipeline.sources.base import Opener, Original, Seen, unseen
+from t2i_shards.pipeline.sources.base import Opener, Original, Seen, Source, unseen
 from t2i_shards.pipeline.sources.row import Row
 
 
 @dataclass(frozen=True)
-class ScenesSource:
+class ScenesSource(Source):
     """Picture i of seed s of a world is always the same."""
 
     crawl: ClassVar = False
@@ -40,10 +40,6 @@ class ScenesSource:
         return {"kind": "scenes", "version": VERSION, "samples": self.samples, "seed": self.seed, **world}
 
     @property
-    def repeatable(self) -> bool:
-        return True
-
-    @property
     def resources(self) -> Resources:
         return Resources()
 
@@ -52,12 +48,6 @@ class ScenesSource:
         for index in range(self.samples):
             seen(1)
             yield Row(f"{index:09d}", f"{prefix}{self.seed}/{index}", extra={"index": index})
-
-    def again(self, failed: Iterable[tuple[Row, str]]) -> Iterator[Row]:
-        return iter(())
-
-    def setup(self) -> None:
-        """Nothing to get ready."""
 
     @contextmanager
     def gather(self, rows: Sequence[Row], size: int, scratch: Path, pictures: bool = True) -> Iterator[Opener]:

@@ -4,21 +4,54 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from t2i_shards.extractors.base import Resources
+import numpy as np
+
+from t2i_shards.extractors.registry import formats
 from t2i_shards.pipeline.dataset.dataset import Dataset
 from t2i_shards.pipeline.dataset.tombstones import FOLDER, count_tombstone_tables, read_tombstones, settle
+from t2i_shards.pipeline.errors import DamagedShard
+from t2i_shards.pipeline.image.stored import encode_jpeg
 from t2i_shards.pipeline.shards.commit import load_receipt
 from t2i_shards.pipeline.shards.receipt import Receipt, shard_name, to_json
 from t2i_shards.pipeline.shards.replace import find_notes, load_current, replace_shard
-from t2i_shards.pipeline.stages.blank import blank_sample
-from t2i_shards.pipeline.stages.stage import StageResult
+from t2i_shards.pipeline.shards.sample import Sample
+from t2i_shards.pipeline.shards.sample_info import read_info
+from t2i_shards.pipeline.stages.stage import Stage, StageResult
+
+GREY, QUALITY = 128, 50
+KEPT = ("license", "license_name", "license_url")
+"""Of what a source knows of a picture: what decides whether its place in a publication is counted."""
+
+
+def blank_sample(sample: Sample) -> Sample:
+    """A sample with the same key and members, which has nothing of the picture in it and decodes as before.
+
+    The picture is grey and the maps show nothing, in their sizes; the caption is empty. A member that cannot be
+    read, or that no condition has, is empty.
+    """
+    members = dict.fromkeys(sample.members, b"")
+    with suppress(DamagedShard):
+        info = read_info(sample)
+        source = {name: info.source[name] for name in KEPT if name in info.source}
+        members["json"] = replace(info, captions=("",), sha256=None, source=source).encode()
+        if "jpg" in members:
+            grey = np.full((info.height, info.width, 3), GREY, np.uint8)
+            members["jpg"] = encode_jpeg(grey, QUALITY)
+    held = {name: bytes(data) for name, data in sample.members.items()}
+    for form in formats().values():
+        if form.members[0] in held:
+            with suppress(ValueError):
+                blank = form.encode(form.blank(form.decode(held)))
+                members |= {name: blank[name] for name in blank.keys() & held.keys()}
+    return Sample(sample.key, members)
 
 
 @dataclass
-class Erase:
+class Erase(Stage):
     """Stage: makes a shard of every column again, with the removed samples blank; shards without any stay.
 
     removed: shard -> keys, by the first `tables` tables of tombstones.
@@ -28,10 +61,6 @@ class Erase:
     columns: Sequence[str]
     removed: Mapping[int, AbstractSet[str]]
     tables: int
-    resources: Resources = field(default_factory=Resources)
-
-    def setup(self) -> None:
-        """Nothing to load."""
 
     def __call__(self, shard: int) -> StageResult:
         found = {column: load_receipt(self.dataset.store, column, shard) for column in self.columns}

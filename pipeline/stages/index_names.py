@@ -5,24 +5,23 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from t2i_shards.extractors.base import Resources
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
 from t2i_shards.pipeline.dataset.fingerprints import list_prints, read_prints, write_prints
 from t2i_shards.pipeline.dataset.name_index import Piece, index_names, list_indices, list_pieces, read_names
 from t2i_shards.pipeline.dataset.roll_up import LEAST, read_receipts
 from t2i_shards.pipeline.errors import DamagedShard
 from t2i_shards.pipeline.shards.receipt_table import ReceiptTable
-from t2i_shards.pipeline.stages.stage import StageResult
+from t2i_shards.pipeline.stages.stage import Stage, StageResult
 
 log = logging.getLogger(__name__)
 
 
 @dataclass
-class IndexNames:
+class IndexNames(Stage):
     """Stage: number n of `pieces` -> its index and its fingerprints.
 
     None is made where a plan, or what became of it, is damaged.
@@ -30,10 +29,6 @@ class IndexNames:
 
     dataset: Dataset
     pieces: Sequence[Piece]
-    resources: Resources = field(default_factory=Resources)
-
-    def setup(self) -> None:
-        """Nothing to load."""
 
     def __call__(self, shard: int) -> StageResult:
         piece = self.pieces[shard]

@@ -27,7 +27,7 @@ from t2i_shards.pipeline.shards.receipt import Receipt, shard_name
 from t2i_shards.pipeline.shards.sample import Sample, digest_keys
 from t2i_shards.pipeline.shards.sample_info import SampleInfo, read_info
 from t2i_shards.pipeline.shards.store import open_store
-from t2i_shards.pipeline.sources.base import Opener, Original, Seen, Source, is_crawl, unseen
+from t2i_shards.pipeline.sources.base import Opener, Original, Seen, Source, unseen
 from t2i_shards.pipeline.sources.row import Row
 from t2i_shards.pipeline.stages.isolated import Decode, decode_in_child, decode_in_time
 from t2i_shards.pipeline.stages.plan_parts import Run, find_parts, write_parts
@@ -53,7 +53,7 @@ def plan_dataset(
             return write_parts(store, parts, shard_size, left_out, seen, run)
         return source.rows(left_out, seen)
 
-    return create_dataset(store, rows, shard_size, *described, crawl=is_crawl(source))
+    return create_dataset(store, rows, shard_size, *described, crawl=source.crawl)
 
 
 def choose_truths(source: Source, names: Sequence[str]) -> dict[str, Mapping[str, Any]]:

@@ -11,11 +11,10 @@ from dataclasses import dataclass, field
 from itertools import accumulate, chain, islice
 from typing import TypeAlias
 
-from t2i_shards.extractors.base import Resources
 from t2i_shards.pipeline.dataset.plan import NOTES, Segment, end_segment, write_shards
 from t2i_shards.pipeline.errors import IncompleteError
 from t2i_shards.pipeline.shards.store import Store
-from t2i_shards.pipeline.sources.base import InParts, Part, Seen, Source
+from t2i_shards.pipeline.sources.base import Part, Seen, Source
 from t2i_shards.pipeline.stages.stage import Stage, StageResult
 
 MANY = 1_000_000
@@ -38,14 +37,10 @@ Raises IncompleteError where one could not be made."""
 
 
 @dataclass
-class CountParts:
+class CountParts(Stage):
     """Stage: part -> how many rows it gives, and what it leaves out."""
 
     parts: Sequence[Part]
-    resources: Resources = field(default_factory=Resources)
-
-    def setup(self) -> None:
-        """Nothing to load."""
 
     def __call__(self, shard: int) -> PartResult:
         counts = Counter[str]()
@@ -53,7 +48,7 @@ class CountParts:
 
 
 @dataclass
-class WriteParts:
+class WriteParts(Stage):
     """Stage: part -> the plan files of the shards whose first row is in it.
 
     starts: of each part the place of its first row among all, and behind them how many rows there are.
@@ -63,10 +58,6 @@ class WriteParts:
     parts: Sequence[Part]
     starts: Sequence[int]
     shard_size: int
-    resources: Resources = field(default_factory=Resources)
-
-    def setup(self) -> None:
-        """Nothing to load."""
 
     def __call__(self, shard: int) -> PartResult:
         start, stop, size = self.starts[shard], self.starts[shard + 1], self.shard_size
@@ -87,7 +78,7 @@ class WriteParts:
 
 def find_parts(source: Source) -> Sequence[Part]:
     """The parts of a source whose plan is better made in workers; else none."""
-    parts = source.parts() if isinstance(source, InParts) else ()
+    parts = source.parts()
     return parts if len(parts) > 1 and sum(part.size for part in parts) >= MANY else ()
 
 

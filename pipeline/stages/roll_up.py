@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from t2i_shards.extractors.base import Resources
 from t2i_shards.pipeline.dataset.dataset import Dataset
 from t2i_shards.pipeline.dataset.roll_up import (
     LEAST,
@@ -20,21 +19,17 @@ from t2i_shards.pipeline.errors import DamagedShard
 from t2i_shards.pipeline.shards.commit import load_receipt
 from t2i_shards.pipeline.shards.receipt import Receipt, shard_name
 from t2i_shards.pipeline.shards.store import Store
-from t2i_shards.pipeline.stages.stage import StageResult
+from t2i_shards.pipeline.stages.stage import Stage, StageResult
 
 log = logging.getLogger(__name__)
 
 
 @dataclass
-class RollUpReceipts:
+class RollUpReceipts(Stage):
     """Stage: number n of `ranges`, (column, shards) -> its roll-up. None is made where a receipt is damaged."""
 
     store: Store
     ranges: Sequence[tuple[str, range]]
-    resources: Resources = field(default_factory=Resources)
-
-    def setup(self) -> None:
-        """Nothing to load."""
 
     def __call__(self, shard: int) -> StageResult:
         column, shards = self.ranges[shard]

@@ -28,9 +28,11 @@ class Stage(Protocol):
     @property
     def resources(self) -> Resources:
         """What one worker needs."""
+        return Resources()
 
     def setup(self) -> None:
         """Load what all shards need, such as a model."""
+        return
 
     def __call__(self, shard: int) -> StageResult:
         """Make the shard and commit it. Running it again for a finished shard changes nothing."""

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import pyarrow as pa
 
-from t2i_shards.extractors.base import Resources
 from t2i_shards.extractors.registry import formats
 from t2i_shards.pipeline.dataset.aligned import open_aligned
 from t2i_shards.pipeline.dataset.dataset import IMAGES, RESERVED, Dataset
@@ -28,22 +27,18 @@ from t2i_shards.pipeline.shards.replace import find_notes
 from t2i_shards.pipeline.shards.sample import Sample
 from t2i_shards.pipeline.shards.sample_info import read_info
 from t2i_shards.pipeline.shards.store import Store
-from t2i_shards.pipeline.stages.stage import StageResult
+from t2i_shards.pipeline.stages.stage import Stage, StageResult
 
 SEEN_NAME = re.compile(r"(\d{6,})\.seen\.parquet")
 
 
 @dataclass
-class Verify:
+class Verify(Stage):
     """Stage: reads a shard of every column; what is damaged or missing comes back as errors, one line each."""
 
     dataset: Dataset
     columns: Sequence[str]
     recipes: dict[str, str]
-    resources: Resources = field(default_factory=Resources)
-
-    def setup(self) -> None:
-        """Nothing to load."""
 
     def __call__(self, shard: int) -> StageResult:
         found = open_aligned(self.dataset.store, shard, self.columns, self._read)

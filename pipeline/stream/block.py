@@ -10,8 +10,8 @@ from typing import TypeVar
 from t2i_shards.pipeline.errors import BrokenStage, IncompleteError, RequestError, describe_error
 from t2i_shards.pipeline.shards.sample import Sample
 from t2i_shards.pipeline.stages.stage import IN_A_ROW
-from t2i_shards.pipeline.stream.opened import Opened
 from t2i_shards.pipeline.stream.order import Block, Shape
+from t2i_shards.pipeline.stream.verified import Opened
 
 log = logging.getLogger(__name__)
 

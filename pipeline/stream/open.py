@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import resource
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +17,8 @@ from t2i_shards.pipeline.dataset.tombstones import LeftOut, add_tombstones, coun
 from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.shards.receipt import Receipt
 from t2i_shards.pipeline.stream.buckets import BucketOrder, read_shapes
-from t2i_shards.pipeline.stream.caching import open_cache
+from t2i_shards.pipeline.stream.cache import open_cache
 from t2i_shards.pipeline.stream.lanes import ONE_LANE, Lanes
-from t2i_shards.pipeline.stream.open_files import allow_files
 from t2i_shards.pipeline.stream.order import BLOCK_SHARDS, BlockOrder, Order, SampleIndices
 from t2i_shards.pipeline.stream.shards import Shards
 from t2i_shards.pipeline.stream.shared_receipts import read_shared
@@ -111,3 +112,29 @@ def _find_left_out(
                 f"the duplicates of {dataset.store.root} are not marked; run ingest again to have them marked"
             )
     return _within(range(extent.shards), add_tombstones(dataset, marked, extent.stones))
+
+
+SPARE = 256
+"""Files that are open for other reasons."""
+
+log = logging.getLogger(__name__)
+
+
+def allow_files(count: int) -> None:
+    """Raise this process's limit, and that of the processes it starts, as far as the system lets it.
+
+    Says in a line where `count` files are more than that.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count + SPARE
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    if most < wanted:
+        log.warning(
+            "reading may need %d open files, and this process may have %d: "
+            "raise the limit (ulimit -Hn), or use fewer lanes",
+            wanted,
+            most,
+        )

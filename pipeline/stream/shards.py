@@ -18,7 +18,7 @@ from t2i_shards.pipeline.shards.receipt_table import ReceiptTable
 from t2i_shards.pipeline.shards.store import Store
 from t2i_shards.pipeline.stream.cache import ShardCache, open_vouched
 from t2i_shards.pipeline.stream.index import Vouched
-from t2i_shards.pipeline.stream.opened import LocatedSample, Opened, locate_samples, open_samples
+from t2i_shards.pipeline.stream.verified import LocatedSample, Opened, locate_samples, open_samples
 
 OPENERS = 4
 """Shards that are verified at once. Hashing lets go of the interpreter, and a store far away answers several

@@ -15,10 +15,10 @@ from t2i_shards.pipeline.shards.receipt import digest_json
 from t2i_shards.pipeline.shards.sample import Sample
 from t2i_shards.pipeline.stream.block import BlockReader, Make, T
 from t2i_shards.pipeline.stream.lanes import Lanes
-from t2i_shards.pipeline.stream.opened import Opened
 from t2i_shards.pipeline.stream.order import Block, Order, SampleIndex
 from t2i_shards.pipeline.stream.shards import ShardPrefetcher, ShardSource
 from t2i_shards.pipeline.stream.share import check_ranks, read_share
+from t2i_shards.pipeline.stream.verified import Opened
 
 log = logging.getLogger(__name__)
 

@@ -65,8 +65,7 @@ def seg(weights: Path, device: str, size: int) -> Peer:
     import torch
     from transformers import Mask2FormerImageProcessor
 
-    from t2i_shards.extractors.maps.coco_classes import PANOPTIC_TO_VALUE
-    from t2i_shards.extractors.maps.palette import PALETTE
+    from t2i_shards.extractors.maps.coco_classes import PALETTE, PANOPTIC_TO_VALUE
     from t2i_shards.extractors.networks.mask2former import load_mask2former
     from t2i_shards.extractors.segmentation import SWIN_TINY
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
@@ -16,7 +16,7 @@ from t2i_shards.extractors.base import Resources
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
 from t2i_shards.pipeline.engine import run
 from t2i_shards.pipeline.image.geometry import Geometry
-from t2i_shards.pipeline.sources.base import Opener, Original, Seen, unseen
+from t2i_shards.pipeline.sources.base import Opener, Original, Seen, Source, unseen
 from t2i_shards.pipeline.sources.row import Row
 from t2i_shards.pipeline.stages.ingest import Ingest, plan_dataset
 
@@ -32,21 +32,17 @@ def draw_noise(number: int, size: int) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Drawn:
+class Drawn(Source):
     """A source of so many pictures, which `draw(number, size)` gives."""
 
     samples: int
     size: int
     draw: Callable[[int, int], np.ndarray] = draw_noise
-    repeatable: bool = True
     resources: Resources = Resources()  # noqa: RUF009  (frozen)
-    crawl: bool = False
+    crawl: ClassVar[bool] = False
 
     def describe(self) -> Mapping[str, Any]:
         return {"kind": self.draw.__name__, "samples": self.samples}
-
-    def setup(self) -> None:
-        """Nothing to get ready."""
 
     @contextmanager
     def gather(self, rows: Sequence[Row], size: int, scratch: Path, pictures: bool = True) -> Iterator[Opener]:
@@ -58,9 +54,6 @@ class Drawn:
 
     def open(self, row: Row) -> Original:
         return Original(self.draw(int(row.location), self.size), ("drawn",))
-
-    def truths(self) -> Mapping[str, Mapping[str, Any]]:
-        return {}
 
 
 def make_dataset(

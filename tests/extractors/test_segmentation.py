@@ -14,8 +14,14 @@ from torch import Tensor, nn
 
 from t2i_shards.extractors import segmentation
 from t2i_shards.extractors.batch import fixed_threads
-from t2i_shards.extractors.maps.coco_classes import COCO_STUFF, MERGED, NOT_IN_USE, PANOPTIC_IDS, PANOPTIC_TO_VALUE
-from t2i_shards.extractors.maps.palette import UNLABELLED
+from t2i_shards.extractors.maps.coco_classes import (
+    COCO_STUFF,
+    MERGED,
+    NOT_IN_USE,
+    PANOPTIC_IDS,
+    PANOPTIC_TO_VALUE,
+    UNLABELLED,
+)
 from t2i_shards.extractors.segmentation import SWIN_TINY, Segmentation
 from tests.extractors.published_networks import published_mask2former, sized, write_mask2former
 

@@ -80,7 +80,7 @@ class Broken(Toy):
 
 
 @dataclass(frozen=True)
-class Pictures:
+class Pictures(Source):
     """Small smooth pictures, those of `cursed` white; every third is wide."""
 
     count: int
@@ -92,15 +92,8 @@ class Pictures:
         return {"kind": "pictures", "count": self.count, "cursed": list(self.cursed)}
 
     @property
-    def repeatable(self) -> bool:
-        return True
-
-    @property
     def resources(self) -> Resources:
         return Resources()
-
-    def setup(self) -> None:
-        """Nothing to get ready."""
 
     @contextmanager
     def gather(self, rows: Sequence[Row], size: int, scratch: Path, pictures: bool = True) -> Iterator[Opener]:

@@ -9,9 +9,21 @@ import pytest
 
 from t2i_shards.jobs.__main__ import run
 from t2i_shards.jobs.command import Summary
-from t2i_shards.jobs.messages import Messages, heed, shows_bars, take_messages, terminal
+from t2i_shards.jobs.messages import Messages, heed, shows_bars, take_file, take_messages, terminal
 from t2i_shards.jobs.status import StatusCommand
 from t2i_shards.pipeline.errors import RequestError
+
+
+@pytest.mark.parametrize("words", [["--log", "f", "status", "r"], ["status", "--log=f", "r"]])
+def test_a_file_is_taken_wherever_it_is(words: list[str]) -> None:
+    assert take_file(words, "--log") == (Path("f"), ["status", "r"])
+
+
+@pytest.mark.parametrize("words", [["--log"], ["--log="], ["--log", "a", "--log", "b"], ["--log", "--json", "r"]])
+def test_it_is_one_and_no_other_option(words: list[str]) -> None:
+    with pytest.raises(RequestError, match="--log must be given"):
+        take_file(words, "--log")
+
 
 STAMP = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} ")
 

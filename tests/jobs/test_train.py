@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from t2i_shards.adapters.model.diffusers_io import WEIGHTS
-from t2i_shards.adapters.training.hold import hold_run
+from t2i_shards.adapters.run_folder import hold_run
 from t2i_shards.jobs.__main__ import run
 from t2i_shards.jobs.train import TrainWorkers
 from t2i_shards.pipeline.runlog import read_log
@@ -269,7 +269,7 @@ def test_two_trainings_of_one_run_are_not_let_in(
     capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("t2i_shards.adapters.training.hold.LOCK_SECONDS", 0)
+    monkeypatch.setattr("t2i_shards.adapters.run_folder.LOCK_SECONDS", 0)
     out = tmp_path / "run"
     copytree(alone, out)
     capfd.readouterr()

@@ -15,7 +15,7 @@ from t2i_shards.jobs.mini_weights.base.plan import Plan
 from t2i_shards.jobs.mini_weights.base.scenes import SIZE, Captioned
 from t2i_shards.jobs.mini_weights.loop import Course, Learnt, Say, learn
 from t2i_shards.jobs.mini_weights.train import rate_at
-from t2i_shards.pipeline.extractor import load_extractor
+from t2i_shards.pipeline.extract import load_extractor
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL

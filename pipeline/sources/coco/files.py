@@ -13,7 +13,7 @@ from pathlib import Path, PurePath
 from typing import IO, TypeAlias
 
 from t2i_shards.pipeline.errors import Drop, RequestError
-from t2i_shards.pipeline.sources.inside import lies_inside, open_inside
+from t2i_shards.pipeline.sources.tree import lies_inside, open_inside
 
 MAX_BYTES = 32 << 20
 """Of one file; the largest photograph of COCO has less than 1 MiB."""

@@ -1,4 +1,4 @@
-"""COCO's label maps in the geometry that a picture was stored with: COCO-Stuff's, or else the panoptic task's."""
+"""COCO's people and label maps (COCO-Stuff's, else the panoptic task's) in the geometry of a stored picture."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import numpy as np
 from PIL import Image
 
 from t2i_shards.extractors.budget import check_memory, deadline
-from t2i_shards.extractors.maps.coco_classes import COCO_STUFF, PANOPTIC_TO_VALUE
-from t2i_shards.extractors.maps.palette import UNLABELLED
+from t2i_shards.extractors.maps.coco_classes import COCO_STUFF, PANOPTIC_TO_VALUE, UNLABELLED
+from t2i_shards.extractors.maps.people import People
 from t2i_shards.pipeline.errors import Drop
 from t2i_shards.pipeline.image.geometry import Placement
 from t2i_shards.pipeline.image.opened import DAMAGED
@@ -113,3 +113,19 @@ def place_labels(labels: np.ndarray, placement: Placement) -> np.ndarray:
     columns = ((2 * (x + np.arange(width)) + 1) * placement.original[0]) // (2 * placement.resized[0])
     rows = ((2 * (y + np.arange(height)) + 1) * placement.original[1]) // (2 * placement.resized[1])
     return np.asarray(labels[rows[:, None], columns])
+
+
+def place_people(people: Sequence[Sequence[float]], placement: Placement) -> People:
+    """People of 51 numbers (x, y, v of COCO-17) as the picture was resized and cut, in their order.
+
+    Score: 1 for a visible point (v = 2), 0.5 for a hidden one (v = 1). A point that is not labelled or was cut
+    away is (0, 0, 0); a person without any point left is gone.
+    """
+    x, y, width, height = placement.crop
+    points = np.array(people, np.float64).reshape(-1, 17, 3)
+    points[..., 0] = points[..., 0] * placement.resized[0] / placement.original[0] - x
+    points[..., 1] = points[..., 1] * placement.resized[1] / placement.original[1] - y
+    points[..., 2] = (points[..., 2] / 2).clip(0, 1)
+    inside = (points[..., :2] >= 0).all(2) & (points[..., :2] < (width, height)).all(2)
+    points[~inside | (points[..., 2] == 0)] = 0
+    return People(height, width, points[points[..., 2].any(1)].astype(np.float32))

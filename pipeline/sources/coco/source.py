@@ -13,21 +13,19 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from t2i_shards.extractors.base import Resources
-from t2i_shards.extractors.budget import WORKER_MEMORY
 from t2i_shards.pipeline.errors import Drop, RequestError
 from t2i_shards.pipeline.image.decode import WEB_FORMATS
 from t2i_shards.pipeline.image.geometry import Placement
-from t2i_shards.pipeline.sources.base import Opener, Original, Seen, passing, unseen
+from t2i_shards.pipeline.sources.base import Opener, Original, Seen, Source, passing, unseen
 from t2i_shards.pipeline.sources.coco.annotations import (
     Annotations,
+    Image,
     annotation_file,
     digest_annotations,
     read_annotations,
 )
 from t2i_shards.pipeline.sources.coco.files import Places, Read, find_pictures
-from t2i_shards.pipeline.sources.coco.labels import find_label_maps
-from t2i_shards.pipeline.sources.coco.schema import Image
-from t2i_shards.pipeline.sources.coco.truth import place_people
+from t2i_shards.pipeline.sources.coco.labels import find_label_maps, place_people
 from t2i_shards.pipeline.sources.row import Row
 from t2i_shards.pipeline.sources.tree import MENDABLE, read_or_drop
 
@@ -44,7 +42,7 @@ VERSION = 1
 
 
 @dataclass(frozen=True)
-class CocoSource:
+class CocoSource(Source):
     """A split of COCO in the official layout; a picture without caption is left out."""
 
     crawl: ClassVar = False
@@ -84,7 +82,7 @@ class CocoSource:
 
     @property
     def resources(self) -> Resources:
-        return self.downloads.resources if self.downloads else Resources(memory=WORKER_MEMORY)
+        return self.downloads.resources if self.downloads else super().resources
 
     def describe(self) -> Mapping[str, Any]:
         digests = digest_annotations(self._folder, self.split)

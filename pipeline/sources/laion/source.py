@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -15,10 +15,15 @@ from t2i_shards.extractors.base import Resources
 from t2i_shards.pipeline.download.shard import Downloads
 from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.image.decode import WEB_FORMATS
-from t2i_shards.pipeline.sources.base import Opener, Original, Part, Seen, passing, unseen
+from t2i_shards.pipeline.sources.base import Opener, Original, Part, Seen, Source, passing, unseen
 from t2i_shards.pipeline.sources.laion.filters import REASONS, Filters
-from t2i_shards.pipeline.sources.laion.metadata import MetadataFile, digest_metadata, find_metadata
-from t2i_shards.pipeline.sources.laion.rows import make_rows, select
+from t2i_shards.pipeline.sources.laion.metadata import (
+    MetadataFile,
+    digest_metadata,
+    find_metadata,
+    make_rows,
+    select,
+)
 from t2i_shards.pipeline.sources.laion.sampling import Cut, Tally, buckets_of
 from t2i_shards.pipeline.sources.row import Row
 from t2i_shards.pipeline.sources.tables.find import Columns
@@ -27,10 +32,8 @@ NOT_SAMPLED = "not sampled"
 
 
 @dataclass(frozen=True)
-class LaionSource:
+class LaionSource(Source):
     """Pictures of the web by URL and caption, from parquet files with the columns of LAION and its kin."""
-
-    crawl: ClassVar = True
 
     metadata: str
     """Tables (parquet, CSV, TSV, JSONL): a folder or a glob in quotes, local or a URL like s3://bucket/*.parquet."""
@@ -92,7 +95,7 @@ class LaionSource:
 
     def parts(self) -> Sequence[Part]:
         """The tables. A sample is one of all rows, and has none."""
-        return self._divide(self._files()) if self.samples is None else []
+        return self._divide(self._files()) if self.samples is None else ()
 
     def _divide(self, files: Sequence[MetadataFile]) -> list[MetadataPart]:
         digits, names = count_digits(files), name_columns(files)
@@ -114,9 +117,6 @@ class LaionSource:
                 formats=WEB_FORMATS,
                 http=200,
             )
-
-    def truths(self) -> Mapping[str, Mapping[str, Any]]:
-        return {}
 
     def _find_cut(self, files: Sequence[MetadataFile], samples: int, left_out: Counter[str], seen: Seen) -> Cut:
         tally = Tally()

@@ -13,14 +13,12 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from t2i_shards.extractors.base import Resources
-from t2i_shards.extractors.budget import WORKER_MEMORY
 from t2i_shards.pipeline.errors import Drop, RequestError
 from t2i_shards.pipeline.image.decode import WEB_FORMATS
 from t2i_shards.pipeline.scratch import make_scratch, temporary_folder
 from t2i_shards.pipeline.shards.input_files import InputFile, Pattern
 from t2i_shards.pipeline.shards.remote_read import read_with_retry
-from t2i_shards.pipeline.sources.base import Opener, Original, Part, Seen, unseen
+from t2i_shards.pipeline.sources.base import Opener, Original, Part, Seen, Source, unseen
 from t2i_shards.pipeline.sources.files import (
     PICTURE_BYTES,
     check_base,
@@ -30,8 +28,14 @@ from t2i_shards.pipeline.sources.files import (
     make_absolute,
 )
 from t2i_shards.pipeline.sources.row import Row
-from t2i_shards.pipeline.sources.table.columns import ImageColumn, find_caption_column, find_image_column, has_urls
-from t2i_shards.pipeline.sources.table.pictures import Pictures, collect_pictures
+from t2i_shards.pipeline.sources.table.pictures import (
+    ImageColumn,
+    Pictures,
+    collect_pictures,
+    find_caption_column,
+    find_image_column,
+    has_urls,
+)
 from t2i_shards.pipeline.sources.tables.find import BATCH, ENDINGS, find_tables, open_table
 from t2i_shards.pipeline.sources.tables.text import read_captions
 from t2i_shards.pipeline.sources.tree import MENDABLE, open_tree
@@ -40,7 +44,7 @@ NO_PICTURE = "no picture"
 
 
 @dataclass(frozen=True)
-class TableSource:
+class TableSource(Source):
     """The rows of the tables that match a pattern: a glob, a folder, or one file, here or at a URL.
 
     image_column, caption_column: where they have no name that is known.
@@ -52,14 +56,6 @@ class TableSource:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "pattern", make_absolute(self.pattern))
-
-    @property
-    def repeatable(self) -> bool:
-        return True
-
-    @property
-    def resources(self) -> Resources:
-        return Resources(memory=WORKER_MEMORY)
 
     @property
     def _tables(self) -> Pattern:
@@ -150,9 +146,6 @@ class TableSource:
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
-    def setup(self) -> None:
-        """Nothing to get ready."""
-
     @contextmanager
     def gather(self, rows: Sequence[Row], size: int, scratch: Path, pictures: bool = True) -> Iterator[Opener]:
         """The pictures that lie in tables are copied into `scratch` first, those of each table in one go."""
@@ -196,9 +189,6 @@ class TableSource:
             return content
         name = posixpath.normpath(posixpath.join(posixpath.dirname(table), content))
         return open_tree(self._tables.base).read(name, most)
-
-    def truths(self) -> Mapping[str, Mapping[str, Any]]:
-        return {}
 
 
 @dataclass(frozen=True)

@@ -12,15 +12,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from t2i_shards.extractors.base import Resources
-from t2i_shards.extractors.budget import WORKER_MEMORY
 from t2i_shards.extractors.records import decode_record
 from t2i_shards.pipeline.errors import Drop, RequestError
 from t2i_shards.pipeline.image.decode import WEB_FORMATS
 from t2i_shards.pipeline.scratch import make_scratch, temporary_folder
 from t2i_shards.pipeline.shards.input_files import NO_RANGES, InputFile, Pattern, has_no_ranges
 from t2i_shards.pipeline.shards.receipt import to_compact_json
-from t2i_shards.pipeline.sources.base import Opener, Original, Seen, unseen
+from t2i_shards.pipeline.sources.base import Opener, Original, Seen, Source, unseen
 from t2i_shards.pipeline.sources.files import (
     check_base,
     check_size,
@@ -30,16 +28,15 @@ from t2i_shards.pipeline.sources.files import (
     make_absolute,
 )
 from t2i_shards.pipeline.sources.row import Row
-from t2i_shards.pipeline.sources.tars.archive import NotATar, read_mark
+from t2i_shards.pipeline.sources.tars.archive import NotATar, check_sum, read_mark, read_sums
 from t2i_shards.pipeline.sources.tars.maps import MapColumn, png_size
 from t2i_shards.pipeline.sources.tars.order import INPUT_KEY, RowsOnDisk
 from t2i_shards.pipeline.sources.tars.samples import Choice, TarSample
-from t2i_shards.pipeline.sources.tars.sums import check_sum, read_sums
 from t2i_shards.pipeline.sources.tree import MENDABLE, read_or_drop
 
 
 @dataclass(frozen=True)
-class TarsSource:
+class TarsSource(Source):
     """Samples of the tars that match a pattern: a glob, a folder, or one file, here or at a URL."""
 
     pattern: str
@@ -49,14 +46,6 @@ class TarsSource:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "pattern", make_absolute(self.pattern))
-
-    @property
-    def repeatable(self) -> bool:
-        return True
-
-    @property
-    def resources(self) -> Resources:
-        return Resources(memory=WORKER_MEMORY)
 
     @property
     def _tars(self) -> Pattern:
@@ -123,9 +112,6 @@ class TarsSource:
         except Drop:
             return False
         return True
-
-    def setup(self) -> None:
-        """Nothing to get ready."""
 
     @contextmanager
     def gather(self, rows: Sequence[Row], size: int, scratch: Path, pictures: bool = True) -> Iterator[Opener]:

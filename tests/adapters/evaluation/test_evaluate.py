@@ -26,7 +26,7 @@ from t2i_shards.adapters.model.diffusers_io import save_adapter
 from t2i_shards.extractors.weights.file import WeightsUnavailable
 from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.image.stored import decode_rgb
-from t2i_shards.pipeline.report.evaluation import read_evaluation
+from t2i_shards.pipeline.report.training import read_evaluation
 from tests.adapters.evaluation.toys import SAMPLES, TOYS, Length, ask, begin_run, make_colours, numbers
 
 

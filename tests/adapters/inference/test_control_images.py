@@ -17,7 +17,7 @@ from t2i_shards.adapters.inference.control_images import (
     to_control_image,
 )
 from t2i_shards.extractors.maps import png
-from t2i_shards.extractors.maps.palette import PALETTE
+from t2i_shards.extractors.maps.coco_classes import PALETTE
 from t2i_shards.extractors.maps.people import PEOPLE_PALETTE, People
 from t2i_shards.extractors.registry import format_of, make_extractor
 from t2i_shards.pipeline.errors import RequestError

@@ -14,7 +14,7 @@ from t2i_shards.adapters.inference.config import GenerateConfig
 from t2i_shards.adapters.inference.control_images import load_mask, make_geometry, read_control_image
 from t2i_shards.adapters.inference.map_file import load_shape
 from t2i_shards.extractors.maps import png
-from t2i_shards.extractors.maps.palette import PALETTE
+from t2i_shards.extractors.maps.coco_classes import PALETTE
 from t2i_shards.extractors.maps.people import People
 from t2i_shards.extractors.registry import format_of
 from t2i_shards.pipeline.errors import RequestError

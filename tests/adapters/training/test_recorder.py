@@ -10,8 +10,8 @@ import pytest
 
 from t2i_shards.adapters.base import Base
 from t2i_shards.adapters.model.diffusers_io import WEIGHTS
+from t2i_shards.adapters.run_folder import hold_run
 from t2i_shards.adapters.training.checkpoint import newest_step
-from t2i_shards.adapters.training.hold import hold_run
 from t2i_shards.adapters.training.trainer import Training
 from t2i_shards.adapters.training.validation import Validation
 from t2i_shards.pipeline.errors import RequestError
@@ -106,7 +106,7 @@ def test_a_run_that_another_process_holds_is_refused(
 ) -> None:
     out = shutil.copytree(straight, tmp_path / "run")
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
-    monkeypatch.setattr("t2i_shards.adapters.training.hold.LOCK_SECONDS", 0)
+    monkeypatch.setattr("t2i_shards.adapters.run_folder.LOCK_SECONDS", 0)
     more = Training(toy_config(out, steps=5), toy_stream(), tiny)
     with (
         hold_run(out),

@@ -10,16 +10,52 @@ from typing import Any
 
 import pytest
 import torch
+from diffusers.optimization import get_scheduler
 from safetensors.torch import load_file
 
 from t2i_shards.adapters.base import Base, load_base
 from t2i_shards.adapters.base.load import DTYPES
+from t2i_shards.adapters.model.adapter import Adapter, make_adapter
+from t2i_shards.adapters.model.config import adapter_config_for
 from t2i_shards.adapters.model.diffusers_io import WEIGHTS, load_adapter
-from t2i_shards.adapters.training.config import TrainConfig
+from t2i_shards.adapters.training.config import OptimizerConfig, RateSchedule, TrainConfig
 from t2i_shards.adapters.training.setup import open_base
+from t2i_shards.adapters.training.step import Ema, check_warmup, learning_rate
 from t2i_shards.adapters.training.trainer import Training
+from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.runlog import LogLine, read_log
 from tests.adapters.toys import toy_config, toy_stream
+
+STEPS = 20
+
+
+@pytest.mark.parametrize(("schedule", "warmup"), [("constant", 0), ("constant", 5), ("cosine", 0), ("cosine", 5)])
+def test_rates_are_those_of_diffusers_scripts(schedule: RateSchedule, warmup: int) -> None:
+    """Theirs warm up from 0, ours from the first part of the rate: after the warm-up they are equal."""
+    config = OptimizerConfig(lr=1e-3, lr_schedule=schedule, warmup_steps=warmup)
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=config.lr)
+    name = "constant_with_warmup" if schedule == "constant" else schedule
+    theirs = get_scheduler(name, optimizer, num_warmup_steps=warmup, num_training_steps=STEPS)
+    for step in range(STEPS):
+        ours = learning_rate(config, step, STEPS)
+        if step < warmup:
+            assert ours == pytest.approx(theirs.get_last_lr()[0] + config.lr / warmup)
+        else:
+            assert ours == pytest.approx(theirs.get_last_lr()[0])
+        optimizer.step()
+        theirs.step()
+
+
+def test_a_warmup_must_end_before_the_training() -> None:
+    with pytest.raises(RequestError, match="--warmup-steps must be below the 20 steps of the training, not 20"):
+        check_warmup(OptimizerConfig(warmup_steps=20), STEPS)
+    check_warmup(OptimizerConfig(warmup_steps=19), STEPS)
+
+
+def test_the_log_has_the_rate_that_each_step_was_taken_with(tiny: object, tmp_path: Path) -> None:
+    config = toy_config(tmp_path, steps=4, lr=1e-3, warmup_steps=2, lr_schedule="cosine")
+    Training(config, toy_stream(), tiny).run()  # type: ignore[arg-type]
+    assert [line.lr for line in read_log(tmp_path / "log.jsonl")] == pytest.approx([None, 5e-4, 1e-3, 1e-3, 5e-4])
 
 
 def _train(config: TrainConfig, base: Base) -> list[float]:
@@ -150,3 +186,41 @@ def test_gradient_checkpointing_changes_nothing_but_the_memory(
     assert called, "nothing was computed twice"
     assert losses == _train(toy_config(tmp_path / "plain", steps=3), tiny)
     _assert_close(_weights(tmp_path / "checkpointed"), _weights(tmp_path / "plain"), 1e-6)
+
+
+def _adapter(value: float) -> Adapter:
+    """All of whose weights are `value`."""
+    adapter = make_adapter(adapter_config_for("tiny", 1, (8, 8, 8, 8)), 0)
+    with torch.no_grad():
+        for parameter in adapter.parameters():
+            parameter.fill_(value)
+    return adapter
+
+
+def _values(ema: Ema) -> set[float]:
+    return {value for parameter in ema.adapter.parameters() for value in parameter.unique().tolist()}
+
+
+def test_the_average_follows_the_weights_by_its_decay() -> None:
+    ema = Ema(_adapter(0.0), 0.75)
+    ema.update(_adapter(1.0), step=1000)
+    assert _values(ema) == {0.25}
+    ema.update(_adapter(1.0), step=1001)
+    assert _values(ema) == {0.4375}
+
+
+def test_in_the_first_steps_it_follows_faster() -> None:
+    """By the rule min(decay, step / (step + 10)), else it would hold the first weights for long."""
+    ema = Ema(_adapter(0.0), 0.999)
+    ema.update(_adapter(1.0), step=1)
+    (value,) = _values(ema)
+    assert value == pytest.approx(10 / 11)
+
+
+def test_it_is_a_copy_that_learns_nothing_and_changes_nothing() -> None:
+    adapter = _adapter(1.0)
+    ema = Ema(adapter, 0.5)
+    ema.update(_adapter(3.0), step=1000)
+    assert not any(parameter.requires_grad for parameter in ema.adapter.parameters())
+    assert {value for p in adapter.parameters() for value in p.unique().tolist()} == {1.0}
+    assert all(parameter.requires_grad for parameter in adapter.parameters())

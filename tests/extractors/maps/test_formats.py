@@ -8,8 +8,8 @@ from PIL import Image
 
 from t2i_shards.extractors.depth import depth_to_map
 from t2i_shards.extractors.maps import png
+from t2i_shards.extractors.maps.coco_classes import PALETTE
 from t2i_shards.extractors.maps.formats import scale_to_grey
-from t2i_shards.extractors.maps.palette import PALETTE
 from t2i_shards.extractors.maps.people import People, draw_people
 from t2i_shards.extractors.maps.people_format import PeopleFormat
 from t2i_shards.extractors.registry import format_of

@@ -12,8 +12,13 @@ from t2i_shards.extractors.registry import EXTRACTORS, weight_files
 from t2i_shards.extractors.sketch import Sketch
 from t2i_shards.extractors.weights import file as weight_file
 from t2i_shards.extractors.weights import resolve as weights
-from t2i_shards.extractors.weights.digest_lock import lock_converted
-from t2i_shards.extractors.weights.file import WeightFile, WeightsDamaged, WeightsUnavailable, shipped
+from t2i_shards.extractors.weights.file import (
+    WeightFile,
+    WeightsDamaged,
+    WeightsUnavailable,
+    lock_converted,
+    shipped,
+)
 from t2i_shards.extractors.weights.resolve import find, resolve
 
 CONTENT = b"the very bytes"

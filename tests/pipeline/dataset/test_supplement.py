@@ -9,7 +9,7 @@ import pytest
 
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
 from t2i_shards.pipeline.dataset.download_commit import read_seen
-from t2i_shards.pipeline.dataset.download_yield import host_of, measure_yield, yield_table
+from t2i_shards.pipeline.dataset.losses import host_of, measure_yield, yield_table
 from t2i_shards.pipeline.dataset.outcomes import rows_path
 from t2i_shards.pipeline.dataset.plan import plan_path, supplement_path
 from t2i_shards.pipeline.dataset.supplement import find_failed, plan_retry

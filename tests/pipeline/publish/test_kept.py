@@ -14,7 +14,7 @@ from t2i_shards.pipeline.dataset.status import dataset_status
 from t2i_shards.pipeline.dataset.supplement import plan_retry
 from t2i_shards.pipeline.image.geometry import Geometry
 from t2i_shards.pipeline.publish.check import check_lists, plan_check
-from t2i_shards.pipeline.publish.sums import read_sums
+from t2i_shards.pipeline.publish.signature import read_sums
 from t2i_shards.pipeline.stages import plan_extract
 from t2i_shards.pipeline.stages.ingest import plan_dataset
 from t2i_shards.pipeline.stages.verify import verify_columns, verify_tables

@@ -13,7 +13,7 @@ from t2i_shards.pipeline.dataset.dataset import Dataset
 from t2i_shards.pipeline.dataset.tombstones import remove
 from t2i_shards.pipeline.errors import IncompleteError, RequestError
 from t2i_shards.pipeline.publish import open_published
-from t2i_shards.pipeline.publish.sums import read_sums
+from t2i_shards.pipeline.publish.signature import read_sums
 from t2i_shards.pipeline.shards.folder_store import FolderStore
 from t2i_shards.pipeline.shards.store import open_store
 from tests.pipeline.publish.toys import contents, keys_of, publish_here, toy_dataset

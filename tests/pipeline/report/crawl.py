@@ -20,7 +20,7 @@ from t2i_shards.pipeline.dataset.duplicates import mark_duplicates
 from t2i_shards.pipeline.engine import RunResult
 from t2i_shards.pipeline.errors import Drop
 from t2i_shards.pipeline.image.geometry import Placement
-from t2i_shards.pipeline.sources.base import Opener, Original, Seen, unseen
+from t2i_shards.pipeline.sources.base import Opener, Original, Seen, Source, unseen
 from t2i_shards.pipeline.sources.row import Row
 from t2i_shards.pipeline.stages import plan_extract
 from t2i_shards.pipeline.stages.stage import Stage
@@ -114,12 +114,11 @@ def labels(index: int, placement: Placement) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Crawl:
+class Crawl(Source):
     """A source of `count` pictures, in the manner of a download."""
 
     count: int = 40
     licensed: bool = False
-    repeatable: bool = True
 
     @property
     def resources(self) -> Resources:
@@ -132,9 +131,6 @@ class Crawl:
         left_out.update(UNPLANNED)
         for index in range(self.count):
             yield Row(key(index), f"https://{host(index)}/{index}.png", extra={"index": index})
-
-    def setup(self) -> None:
-        """Nothing to get ready."""
 
     @contextmanager
     def gather(self, rows: Sequence[Row], size: int, scratch: Path, pictures: bool = True) -> Iterator[Opener]:

@@ -10,8 +10,8 @@ from threading import Thread
 import pytest
 
 from t2i_shards.pipeline.errors import Drop, RequestError, Unreachable
-from t2i_shards.pipeline.shards.filesystem import open_filesystem
 from t2i_shards.pipeline.shards.input_files import Pattern
+from t2i_shards.pipeline.shards.remote_read import open_filesystem
 from t2i_shards.pipeline.sources.tree import MENDABLE, MISSING, UNREADABLE, Tree, open_tree
 
 FILES = {"a.png": b"picture", "empty.txt": b"", "sub/b.png": b"other"}

@@ -13,8 +13,8 @@ from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.shards.sample import Sample
 from t2i_shards.pipeline.stream import Mixture, Stream, Trouble, mix_streams
 from t2i_shards.pipeline.stream.mixture import PERIOD, share
-from t2i_shards.pipeline.stream.opened import Opened
 from t2i_shards.pipeline.stream.order import BlockOrder, SampleIndices
+from t2i_shards.pipeline.stream.verified import Opened
 from tests.pipeline.stream.test_buckets import bucket_stream
 from tests.pipeline.stream.toys import BATCH, WORLDS, MemoryShards, name, run_world
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import resource
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
 from t2i_shards.pipeline.errors import DamagedShard, RequestError
 from t2i_shards.pipeline.shards.receipt import to_json
 from t2i_shards.pipeline.stream import Stream, open_stream
+from t2i_shards.pipeline.stream.open import SPARE, allow_files
 from tests.faults.toys import Pictures, extract_here, make_images
 from tests.pipeline.stream.conftest import SHARD_SIZE, SHARDS
 from tests.pipeline.stream.toys import name
@@ -115,3 +118,34 @@ def test_it_works_on_s3(bucket: str, tmp_path: Path, toy: str) -> None:
 def test_it_knows_the_short_side_of_the_pictures(root: Path) -> None:
     stream = open_stream(str(root), [])
     assert stream.short_side == stream.hold_out(2)[0].short_side == 64
+
+
+@pytest.fixture
+def few() -> Iterator[int]:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (600, before[1]))
+    yield before[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def soft() -> int:
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
+@pytest.mark.usefixtures("few")
+def test_it_is_raised_to_what_is_needed_and_not_lowered() -> None:
+    allow_files(100)
+    assert soft() == 600
+    allow_files(1000)
+    assert soft() == 1000 + SPARE
+    allow_files(10)
+    assert soft() == 1000 + SPARE
+
+
+def test_more_than_the_system_allows_is_said(few: int, caplog: pytest.LogCaptureFixture) -> None:
+    if few == resource.RLIM_INFINITY:
+        pytest.skip("this system has no hard limit")
+    allow_files(few)
+    assert soft() == few
+    (line,) = caplog.messages
+    assert line.startswith(f"reading may need {few + SPARE} open files, and this process may have {few}: ")

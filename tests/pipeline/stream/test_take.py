@@ -13,8 +13,8 @@ import pytest
 
 from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.stream import Stream
-from t2i_shards.pipeline.stream.opened import Opened
 from t2i_shards.pipeline.stream.shards import ShardPrefetcher
+from t2i_shards.pipeline.stream.verified import Opened
 from tests.pipeline.stream.toys import BATCH, WORLDS, epochs, memory_stream, name, run_world
 
 EPOCHS = 3

@@ -12,8 +12,8 @@ from t2i_shards.pipeline.shards.folder_store import FolderStore
 from t2i_shards.pipeline.shards.sample import Sample
 from t2i_shards.pipeline.shards.store import Store, open_store
 from t2i_shards.pipeline.stream import Stream
-from t2i_shards.pipeline.stream.opened import Opened
 from t2i_shards.pipeline.stream.order import BlockOrder, SampleIndices
+from t2i_shards.pipeline.stream.verified import Opened
 
 WORLDS = [(ranks, workers) for ranks in (1, 2, 4) for workers in (0, 1, 2)]
 BATCH = 8

@@ -22,9 +22,8 @@ from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
 from t2i_shards.pipeline.errors import Drop, RequestError
 from t2i_shards.pipeline.image.geometry import Geometry, Placement
 from t2i_shards.pipeline.image.stored import decode_rgb
-from t2i_shards.pipeline.sources.coco.labels import place_labels
+from t2i_shards.pipeline.sources.coco.labels import place_labels, place_people
 from t2i_shards.pipeline.sources.coco.source import CocoSource
-from t2i_shards.pipeline.sources.coco.truth import place_people
 from t2i_shards.pipeline.stages.ingest import plan_dataset
 from tests.conftest import ASSETS
 from tests.faults.toys import fill, problems

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from t2i_shards.extractors.maps.palette import UNLABELLED
+from t2i_shards.extractors.maps.coco_classes import UNLABELLED
 from t2i_shards.extractors.registry import format_of
 from t2i_shards.jobs.ingest import IngestTars
 from t2i_shards.jobs.ingest_flow import IngestOptions

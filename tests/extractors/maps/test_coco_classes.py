@@ -1,6 +1,6 @@
 import numpy as np
 
-from t2i_shards.extractors.maps.palette import PALETTE, voc
+from t2i_shards.extractors.maps.coco_classes import PALETTE, voc
 
 # The first colours of the PASCAL-VOC palette, as its development kit lists them.
 VOC_COLORS = [

@@ -15,8 +15,8 @@ from t2i_shards.pipeline.dataset.tombstones import remove
 from t2i_shards.pipeline.errors import DamagedShard, RequestError
 from t2i_shards.pipeline.image.geometry import Geometry
 from t2i_shards.pipeline.publish import Publication, open_published, publish
-from t2i_shards.pipeline.publish.grown import take_options
-from t2i_shards.pipeline.publish.sums import read_sums
+from t2i_shards.pipeline.publish.continued import take_options
+from t2i_shards.pipeline.publish.signature import read_sums
 from t2i_shards.pipeline.shards.store import open_store
 from t2i_shards.pipeline.stages import plan_extract
 from t2i_shards.pipeline.stages.ingest import plan_dataset

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from t2i_shards.extractors.records import BadRecord
-from t2i_shards.extractors.weights import digest_lock as locks
-from t2i_shards.extractors.weights.digest_lock import lock, lock_converted, read_lock
+from t2i_shards.extractors.weights import file as locks
+from t2i_shards.extractors.weights.file import lock, lock_converted, read_lock
 
 
 def test_the_first_digest_stays(tmp_path: Path) -> None:
