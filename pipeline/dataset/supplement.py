@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from copy import copy
 from dataclasses import replace
 from typing import TypeAlias
 
@@ -41,7 +42,7 @@ def plan_new(dataset: Dataset, source: Source, seen: Seen = unseen) -> Segment |
     """
     rows = [row for shard in dataset.shards for row in dataset.plan(shard)]
     known, last = {row.location for row in rows}, max(int(row.key) for row in rows)
-    new = (row for row in source.rows(Counter(), seen) if row.location not in known)
+    new = (row for row in copy(source).rows(Counter(), seen) if row.location not in known)
     return _add(dataset, (replace(row, key=f"{key:09d}") for key, row in enumerate(new, last + 1)), new=True)
 
 

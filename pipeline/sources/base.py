@@ -59,7 +59,10 @@ Opener: TypeAlias = Callable[[Row], Original]
 
 
 class Source(Protocol):
-    """Frozen and picklable: it travels to the workers. What most sources have in common is defined here."""
+    """Frozen and picklable: it travels to the workers. What most sources have in common is defined here.
+
+    It may keep what it has measured of its files, so a plan is made with a copy of it.
+    """
 
     crawl: ClassVar[bool] = True
     """Whether the pictures are other people's, who were not asked: publishing omits them unless asked."""

@@ -6,6 +6,7 @@ import hashlib
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any
@@ -43,6 +44,7 @@ def plan_dataset(
     """
     if shard_size < 1:
         raise RequestError(f"--shard-size must be at least 1, not {shard_size}")
+    source = copy(source)  # which keeps what it measures of its files, for as long as this plan is made
     store = open_store(root)
     if "dataset.json" in store.names(""):
         geometry = geometry.resume(load_geometry(Dataset(store).description.geometry))

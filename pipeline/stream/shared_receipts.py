@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 
 import pyarrow as pa
 
-from t2i_shards.extractors.atomic import write_file
+from t2i_shards.extractors.atomic import replace_file
 from t2i_shards.pipeline.dataset.roll_up import RollUp, read_receipts
 from t2i_shards.pipeline.errors import RequestError, describe_error
 from t2i_shards.pipeline.scratch import temporary_folder
@@ -90,7 +90,9 @@ def _keep(folder: Path, key: str | None, receipts: ReceiptTable) -> ReceiptTable
         path = folder / f"{key or digest.hexdigest()}.arrow"
         found = _open(receipts.column, path)
         if found is None:
-            write_file(path, b"".join((memoryview(data), digest.digest())))
+            with replace_file(path) as scratch, scratch.open("wb") as file:
+                file.write(data)
+                file.write(digest.digest())
             found = _open(receipts.column, path)
         _trim(folder)
     except OSError as error:

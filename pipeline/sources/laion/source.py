@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -64,11 +65,11 @@ class LaionSource(Source):
     def _given(self) -> dict[str, str | None]:
         return {"url": self.url_column, "caption": self.caption_column}
 
+    @cached_property
     def _files(self) -> list[MetadataFile]:
         return find_metadata(self.metadata, self.filters, self._given)
 
     def describe(self) -> Mapping[str, Any]:
-        files = self._files()
         return {
             "kind": "laion",
             **{f"{name}_column": theirs for name, theirs in self._given.items() if theirs is not None},
@@ -76,9 +77,9 @@ class LaionSource(Source):
             "language": list(self.filters.language),
             "samples": self.samples,
             "seed": self.seed,
-            "metadata_files": len(files),
-            "metadata_rows": count_rows(files),
-            "metadata_sha256": digest_metadata(files),
+            "metadata_files": len(self._files),
+            "metadata_rows": count_rows(self._files),
+            "metadata_sha256": digest_metadata(self._files),
         }
 
     def rows(self, left_out: Counter[str], seen: Seen = unseen) -> Iterator[Row]:
@@ -86,16 +87,16 @@ class LaionSource(Source):
 
         Left out are the rows that `filters` names, and with `samples` those that were "not sampled".
         """
-        files = self._files()
         if self.samples is not None:
-            yield from self._sampled(files, self._find_cut(files, self.samples, left_out, seen), left_out)
+            cut = self._find_cut(self._files, self.samples, left_out, seen)
+            yield from self._sampled(self._files, cut, left_out)
             return
-        for part in self._divide(files):
+        for part in self._divide(self._files):
             yield from part.rows(left_out, seen)
 
     def parts(self) -> Sequence[Part]:
         """The tables. A sample is one of all rows, and has none."""
-        return self._divide(self._files()) if self.samples is None else ()
+        return self._divide(self._files) if self.samples is None else ()
 
     def _divide(self, files: Sequence[MetadataFile]) -> list[MetadataPart]:
         digits, names = count_digits(files), name_columns(files)

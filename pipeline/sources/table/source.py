@@ -7,8 +7,8 @@ import shutil
 from collections import Counter, defaultdict
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -71,16 +71,19 @@ class TableSource(Source):
             )
         return column
 
+    @cached_property
+    def _measured(self) -> list[tuple[InputFile, int, str]]:
+        """(table, its rows, its digest)"""
+        return [(file, *open_table(file).measure()) for file in find_tables(self.pattern, "the pattern")]
+
     def describe(self) -> Mapping[str, Any]:
-        files = find_tables(self.pattern, "the pattern")
-        measured = [(file, *open_table(file).measure()) for file in files]
         return {
             "kind": "table",
             "image_column": self.image_column,
             "caption_column": self.caption_column,
-            "tables": len(files),
-            "rows": sum(rows for _, rows, _ in measured),
-            "tables_sha256": digest_files((file.name, file.size, digest) for file, _, digest in measured),
+            "tables": len(self._measured),
+            "rows": sum(rows for _, rows, _ in self._measured),
+            "tables_sha256": digest_files((file.name, file.size, digest) for file, _, digest in self._measured),
         }
 
     def rows(self, left_out: Counter[str], seen: Seen = unseen) -> Iterator[Row]:
@@ -91,11 +94,11 @@ class TableSource(Source):
 
     def parts(self) -> Sequence[Part]:
         """The tables."""
-        files = find_tables(self.pattern, "the pattern")
-        sizes = [open_table(file).measure()[0] for file in files]
-        starts = accumulate(sizes, initial=0)
+        starts = accumulate((size for _, size, _ in self._measured), initial=0)
+        source = replace(self)  # without what was measured: it travels to the workers
         return [
-            TablePart(self, file, start, size) for file, start, size in zip(files, starts, sizes, strict=False)
+            TablePart(source, file, start, size)
+            for (file, size, _), start in zip(self._measured, starts, strict=False)
         ]
 
     def read_rows(

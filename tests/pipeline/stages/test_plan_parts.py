@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pickle
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from unittest.mock import patch
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,6 +22,7 @@ from t2i_shards.pipeline.sources.laion.source import LaionSource
 from t2i_shards.pipeline.sources.row import Row
 from t2i_shards.pipeline.sources.scenes import ScenesSource
 from t2i_shards.pipeline.sources.table.source import TableSource
+from t2i_shards.pipeline.sources.tables.parquet_table import ParquetTable
 from t2i_shards.pipeline.stages import plan_parts
 from t2i_shards.pipeline.stages.ingest import plan_dataset
 from t2i_shards.pipeline.stages.plan_parts import Run, WriteParts, find_parts, write_parts
@@ -98,6 +101,17 @@ def test_the_files_are_those_of_one_process(source: Source, tmp_path: Path, shar
     )
     assert contents(tmp_path / "parts") == whole
     assert seen["rows"] == sum(SIZES)
+
+
+@pytest.mark.parametrize("run", [here(), None])
+def test_each_table_is_measured_once(source: Source, tmp_path: Path, run: Run | None) -> None:
+    with patch.object(ParquetTable, "measure", autospec=True, side_effect=ParquetTable.measure) as measure:
+        plan_dataset(str(tmp_path / "one"), source, Geometry(64), 10, run=run)
+        assert measure.call_count == len(SIZES)
+        # Another plan, of what the tables are by then.
+        plan_dataset(str(tmp_path / "two"), source, Geometry(64), 10, run=run)
+        assert measure.call_count == 2 * len(SIZES)
+    assert len(pickle.dumps(source)) < 1000, "what was measured stays here"
 
 
 def test_a_real_worker(tmp_path: Path) -> None:
