@@ -9,12 +9,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import cv2
 import pyarrow as pa
 
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
 from t2i_shards.pipeline.errors import DamagedShard
-from t2i_shards.pipeline.image.stored import Picture
 from t2i_shards.pipeline.shards.commit import load_receipt
 from t2i_shards.pipeline.shards.read import load_verified
 from t2i_shards.pipeline.shards.receipt import Receipt, shard_name
@@ -70,23 +68,6 @@ def decode_rows(data: bytes | memoryview, path: str = "rows.parquet") -> list[di
 def count_drops(rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     """The rows that became no sample, by reason, as a receipt has them."""
     return dict(Counter(row["status"] for row in rows if row["status"] != OK))
-
-
-def perceive(picture: Picture) -> dict[str, str]:
-    """The perceptual hashes of a picture (uint8 (H, W, 3) RGB): `phash` as 16 hex digits, `phash256` as 64.
-
-    The signs of the 64 (256) lowest frequencies of the grey picture at 32x32 (64x64), as imagehash's phash has
-    them; pictures that look the same differ in few bits, whatever their size and encoding.
-    """
-    import imagehash
-    from PIL import Image
-
-    def phash(side: int) -> str:
-        small = cv2.resize(grey, (4 * side, 4 * side), interpolation=cv2.INTER_AREA)
-        return str(imagehash.phash(Image.fromarray(small), hash_size=side))
-
-    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
-    return {"phash": phash(8), "phash256": phash(16)}
 
 
 def read_rows(store: Store, images: Receipt) -> pa.Table:

@@ -11,17 +11,20 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any
 
+import numpy as np
+
 from t2i_shards.extractors import budget
 from t2i_shards.extractors.base import Resources
 from t2i_shards.extractors.registry import format_of
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset, create_dataset
 from t2i_shards.pipeline.dataset.download_commit import commit_attempt, read_seen, write_seen
-from t2i_shards.pipeline.dataset.outcomes import OK, count_drops, digest_rows, encode_rows, perceive, rows_path
+from t2i_shards.pipeline.dataset.outcomes import OK, count_drops, digest_rows, encode_rows, rows_path
 from t2i_shards.pipeline.dataset.plan import Segment
 from t2i_shards.pipeline.dataset.plan_digests import PlanReader
 from t2i_shards.pipeline.errors import Drop, IncompleteError, RequestError, describe_error
 from t2i_shards.pipeline.image.decode import Decoded
 from t2i_shards.pipeline.image.geometry import Geometry, Placement, apply_placement, load_geometry
+from t2i_shards.pipeline.image.phash import perceive, shrink_grey
 from t2i_shards.pipeline.image.stored import Picture, encode_jpeg, use_threads
 from t2i_shards.pipeline.shards.commit import commit, commit_samples, load_receipt
 from t2i_shards.pipeline.shards.receipt import Receipt, shard_name
@@ -175,7 +178,7 @@ class Ingest:
         return [*kept.samples, *chain.from_iterable(kept.truth.values())], count_drops(kept.rows)
 
     def _read(self, rows: Sequence[Row], opener: Opener, truths: Sequence[str], seen: Mapping[str, str]) -> _Kept:
-        kept = _Kept(truth={column: [] for column in truths})
+        kept, smalls = _Kept(truth={column: [] for column in truths}), list[dict[str, np.ndarray]]()
         for row in rows:
             outcome: dict[str, Any] = {"key": row.key, "status": OK}
             try:
@@ -186,7 +189,7 @@ class Ingest:
                 info = {**original.info, "profile": decoded.profile} if decoded.profile else original.info
                 sample = self._sample(row, replace(original, info=info), picture, placement, outcome["sha256"])
                 maps = {c: format_of(c).encode(original.truth[c](placement)) for c in truths}
-                outcome |= perceive(picture)
+                small = shrink_grey(picture)
                 self.failure_limit.succeed()
             except Drop as drop:
                 outcome["status"] = drop.reason
@@ -200,8 +203,12 @@ class Ingest:
             kept.rows.append(outcome)
             if outcome["status"] == OK:
                 kept.samples.append(sample)
+                smalls.append(small)
                 for column, members in maps.items():
                     kept.truth[column].append(Sample(row.key, members))
+        done = (outcome for outcome in kept.rows if outcome["status"] == OK)
+        for outcome, hashes in zip(done, perceive(smalls), strict=True):
+            outcome |= hashes
         return kept
 
     def _decode(self, row: Row, original: Original, seen: Mapping[str, str], outcome: dict[str, Any]) -> Decoded:
