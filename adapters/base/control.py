@@ -18,11 +18,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Control:
-    """control_images: float32 (N, C, H, W) in 0..1, C the network's channels. scale: multiplies what it adds."""
+    """control_images: float32 (N, C, H, W) in 0..1, C the network's channels. scale: multiplies what it adds.
+
+    guess_mode: it sees the second half of a batch alone, for which the control images are, and adds nothing to the
+    first; deeper blocks count more, from 0.1 to 1 (diffusers).
+    """
 
     network: ControlNetModel
     control_images: torch.Tensor
     scale: float = 1.0
+    guess_mode: bool = False
 
     def residuals(
         self,
@@ -32,13 +37,23 @@ class Control:
         added: Mapping[str, torch.Tensor] | None,
     ) -> dict[str, Any]:
         """What it adds, by the names of the UNet's arguments; latents and states as the UNet is given them."""
+        if self.guess_mode:
+            latents, states = latents.chunk(2)[1], states.chunk(2)[1]
+            added = {name: value.chunk(2)[1] for name, value in added.items()} if added else None
         down, middle = self.network(
             latents,
             timesteps,
             encoder_hidden_states=states,
             controlnet_cond=self.control_images.to(latents.dtype),
             conditioning_scale=self.scale,
+            guess_mode=self.guess_mode,
             added_cond_kwargs=added,
             return_dict=False,
         )
+        if self.guess_mode:
+            down, middle = [_after_zeros(one) for one in down], _after_zeros(middle)
         return {"down_block_additional_residuals": down, "mid_block_additional_residual": middle}
+
+
+def _after_zeros(residual: torch.Tensor) -> torch.Tensor:
+    return torch.cat([torch.zeros_like(residual), residual])

@@ -41,6 +41,9 @@ class Sampling:
     """What the adapters' features are multiplied with; 0 is the base alone."""
     active_steps: Annotated[str, tyro.conf.arg(name="acts")] = "all"
     """When the adapters act: all, beginning, middle, late (a third of the steps each), or shares such as 0-0.5."""
+    guess_mode: bool = False
+    """Adapters and a ControlNet act on the captioned half of classifier-free guidance alone, as in diffusers'
+    guess mode of ControlNets: guidance then leads towards the condition as well as the caption."""
     sampler: SamplerName = "ddim"
     """DDIM as in the paper, DPM-Solver++, which needs 20 to 25 steps, or Euler."""
 
@@ -51,6 +54,8 @@ class Sampling:
             raise RequestError(f"--steps must be below {TIME_STEPS}, not {self.steps}")
         if self.guidance < 1:
             raise RequestError(f"--guidance must be at least 1, which is none, not {self.guidance}")
+        if self.guess_mode and self.guidance == 1:
+            raise RequestError("--guess-mode is about guidance: it needs a --guidance above 1")
         parse_active_steps(self.active_steps)
 
     def record(self) -> dict[str, Any]:
@@ -58,7 +63,7 @@ class Sampling:
         # Pictures from before there was a choice were made by DDIM.
         sampler = {} if self.sampler == "ddim" else {"sampler": self.sampler}
         told = {"steps": self.steps, "guidance": self.guidance, "scale": self.scale, "acts": self.active_steps}
-        return {**told, **sampler}
+        return {**told, **sampler, **({"guess_mode": True} if self.guess_mode else {})}
 
     def is_active(self, step: int, active_steps: str | None = None) -> bool:
         """Whether an adapter acts at this step, 0 being the first and noisiest. active_steps: its own part."""

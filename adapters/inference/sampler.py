@@ -151,18 +151,25 @@ def _plan_guide(
 ) -> Callable[[int], Features | None]:
     """What guides a step; features are made once for each selection of adapters that act together.
 
-    With guidance it acts on both halves of a batch, as in the published sampler and in diffusers.
+    With guidance it acts on both halves of a batch, as in the published sampler and in diffusers; in guess mode on
+    the second, which has the caption.
     """
-    times = 2 if guided else 1
     if control:
-        twice = torch.cat([control.control_images] * times)
-        controlled = replace(control, control_images=twice, scale=sampling.scale)
+        times = 2 if guided and not sampling.guess_mode else 1
+        images = torch.cat([control.control_images] * times)
+        controlled = replace(control, control_images=images, scale=sampling.scale, guess_mode=sampling.guess_mode)
         return lambda step: controlled if sampling.is_active(step) else None
+
+    def double(feature: torch.Tensor) -> torch.Tensor:
+        return torch.cat([torch.zeros_like(feature) if sampling.guess_mode else feature, feature])
 
     @cache
     def add(acting: tuple[int, ...]) -> Features | None:
         some = [adapter_inputs[place] for place in acting]
-        return [torch.cat([feature] * times) for feature in compose(some, sampling.scale)] if some else None
+        if not some:
+            return None
+        features = compose(some, sampling.scale)
+        return [double(feature) for feature in features] if guided else features
 
     parts = [adapter_input.active_steps for adapter_input in adapter_inputs]
     return lambda step: add(tuple(place for place, part in enumerate(parts) if sampling.is_active(step, part)))

@@ -57,8 +57,10 @@ def ask(root: str, out: Path, **changes: Any) -> EvaluateConfig:
     return EvaluateConfig(root, "canny", "mini", out=out, samples=2, sampling=sampling, device="cpu", **changes)
 
 
-@pytest.mark.parametrize("guidance", [1.0, 3.0])
-def test_pictures_are_those_of_diffusers_pipeline(mini: StableDiffusion, folder: Path, guidance: float) -> None:
+@pytest.mark.parametrize(("guidance", "guess_mode"), [(1.0, False), (3.0, False), (3.0, True)])
+def test_pictures_are_those_of_diffusers_pipeline(
+    mini: StableDiffusion, folder: Path, guidance: float, guess_mode: bool
+) -> None:
     network = read_controlnet(folder)
     control_images = torch.rand(1, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(1))
     sampler: Any = mini.make_sampler(3)
@@ -80,12 +82,19 @@ def test_pictures_are_those_of_diffusers_pipeline(mini: StableDiffusion, folder:
         num_inference_steps=3,
         guidance_scale=guidance,
         controlnet_conditioning_scale=0.7,
+        guess_mode=guess_mode,
         generator=torch.Generator().manual_seed(5),
         output_type="pt",
     ).images
     ours, without = (
         generate(
-            mini, [], ["a red cube"], [5], (SIZE, SIZE), Sampling(3, guidance, scale=0.7), control=control
+            mini,
+            [],
+            ["a red cube"],
+            [5],
+            (SIZE, SIZE),
+            Sampling(3, guidance, scale=0.7, guess_mode=guess_mode),
+            control=control,
         ).astype(int)
         for control in (Control(network, control_images), None)
     )

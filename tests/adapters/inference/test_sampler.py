@@ -122,6 +122,31 @@ def test_each_of_several_adapters_acts_in_its_own_part(
     assert np.array_equal(paint(second, active_steps="late"), alone)
 
 
+def test_in_guess_mode_the_half_without_caption_is_without_features(
+    tiny: StableDiffusion, adapter: Adapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[Any] = []
+    denoise = StableDiffusion.denoise
+
+    def note(self: Any, latents: Any, timesteps: Any, prompt_embeds: Any, features: Any, pixels: Any) -> Any:
+        given.append(features)
+        return denoise(self, latents, timesteps, prompt_embeds, features, pixels)
+
+    monkeypatch.setattr(StableDiffusion, "denoise", note)
+    for guess_mode in (False, True):
+        sampling = Sampling(steps=1, guess_mode=guess_mode)
+        sample_pictures(tiny, adapter, control_images(1), ["a disc"], [0], sampling)
+    for both, guessed in zip(*given, strict=True):
+        assert both.abs().max() > 0
+        assert torch.equal(both[0], both[1])
+        assert torch.equal(guessed, torch.stack([torch.zeros_like(both[0]), both[1]]))
+
+
+def test_guess_mode_needs_guidance() -> None:
+    with pytest.raises(RequestError, match=r"--guess-mode .* needs a --guidance above 1"):
+        Sampling(guidance=1, guess_mode=True)
+
+
 def test_a_drawing_for_all_is_the_same_as_one_for_each(tiny: StableDiffusion, adapter: Adapter) -> None:
     sampling, one = Sampling(steps=2), control_images(1)
     for_all = generate(tiny, [AdapterInput(adapter, one)], CAPTIONS, SEEDS, SIZE, sampling)
