@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,8 @@ class Network:
 
 RTMO = Network("RTMO-m 640x640", RTMO_M, rtmo.rtmo_m, threshold=0.3)
 MINI = Network("RTMO mini 256x256", shipped("keypose.safetensors"), rtmo.rtmo_mini, threshold=0.5)
+MINI_SIMPLE = replace(MINI, weights=shipped("keypose-simple.safetensors"))
+"""Trained further to measure pictures of `--base mini`; see extractors/mini."""
 HRNET = Network("HRNet-w48 256x192", HRNET_W48, mmpose_models.hrnet_w48)
 RTMPOSE = Network("RTMPose-m 256x192", RTMPOSE_M, mmpose_models.rtmpose_m)
 
@@ -68,6 +70,7 @@ VARIANTS: dict[str, tuple[Network, Network | None]] = {
     "hrnet": (RTMO, HRNET),
     "rtmpose": (RTMO, RTMPOSE),
     "mini": (MINI, None),
+    "mini-simple": (MINI_SIMPLE, None),
 }
 """The network that finds people and, where that is another one, the network that finds their keypoints.
 

@@ -27,10 +27,12 @@ EXTRACTORS: dict[str, dict[str, str]] = {
         "hrnet": "t2i_shards.extractors.keypose:Keypose",
         "rtmpose": "t2i_shards.extractors.keypose:Keypose",
         "mini": "t2i_shards.extractors.keypose:Keypose",
+        "mini-simple": "t2i_shards.extractors.keypose:Keypose",
     },
     "seg": {
         "default": "t2i_shards.extractors.segmentation:Segmentation",
         "mini": "t2i_shards.extractors.segmentation:Segmentation",
+        "mini-simple": "t2i_shards.extractors.segmentation:Segmentation",
     },
     "color": {"default": "t2i_shards.extractors.color:Color", "mini": "t2i_shards.extractors.color:Color"},
     "canny": {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -28,9 +28,11 @@ NAMES: tuple[Name, ...] = ("sketch", "depth", "keypose", "seg", "color")
 TRUTHS = ("sketch", "depth", "keypose", "seg")
 SAMPLING = Sampling(steps=15, guidance=2.0, scale=1.5)
 OPTIMIZER = OptimizerConfig(batch=16, lr=3e-3, timesteps="uniform", weighting="snr", ema=0.99)
-ENLARGED: dict[Name, int] = {"depth": 256, "keypose": 256, "seg": 192}
-"""Side at which the small networks are right about what the autoencoder makes of true scenes; at 128 pixels that
-of depth is wrong about the scenes themselves."""
+INSTRUMENTS: dict[Name, str] = {"keypose": "mini-simple", "seg": "mini-simple"}
+"""Variants by which conditions are measured, in place of mini: networks that know what mini's autoencoder makes of
+simple scenes. To those of mini, people who are as soft as that are nobody."""
+ENLARGED: dict[Name, int] = {"depth": 256, "keypose": 256, "seg": 256}
+"""Side that the networks know; at 128 pixels that of depth is wrong about the scenes themselves."""
 OWN_SAMPLINGS: dict[Name, Sampling] = {
     "keypose": replace(SAMPLING, scale=3.0),
     "color": replace(SAMPLING, scale=2.0, active_steps="beginning"),
@@ -46,7 +48,6 @@ SEED = 20
 def describe_recipe(conditions: Sequence[Name]) -> dict[str, Any]:
     """What decides the rows of these conditions: with another recipe, or another base, they are made again."""
     from t2i_shards.adapters.base.mini import read_sums
-    from t2i_shards.extractors.weights.file import SHIPPED
 
     networks = {name: digest for name, digest in read_sums().items() if name.endswith(".safetensors")}
     sampling, optimizer = SAMPLING.record(), asdict(OPTIMIZER)
@@ -56,13 +57,27 @@ def describe_recipe(conditions: Sequence[Name]) -> dict[str, Any]:
         sampling["composed"] = parts
     if offsets := {name: NOISE_OFFSETS[name] for name in conditions if name in NOISE_OFFSETS}:
         optimizer["noise_offset"] = offsets
+    # The kernel distance sees by mini's network of seg.
+    seen = [("seg", "mini"), *((name, instrument_of(name)) for name in conditions)]
     return {
         "sampling": sampling,
         "optimizer": optimizer,
         "base": networks,
         "enlarged": {name: ENLARGED.get(name) for name in conditions},
-        "extractors": read_sums(SHIPPED),
+        "extractors": find_networks(seen),
     }
+
+
+def find_networks(seen: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Conditions and variants -> file -> sha256 of what they see by."""
+    from t2i_shards.extractors.registry import weight_files
+
+    return {file.filename: file.sha256 for each in seen for file in weight_files(*each)}
+
+
+def instrument_of(condition: Name) -> str:
+    """The variant whose network measures it."""
+    return INSTRUMENTS.get(condition, "mini")
 
 
 def sampling_of(condition: Name) -> Sampling:
@@ -108,7 +123,7 @@ def plan_training(
 
 
 def plan_evaluation(condition: Name, root: Path, run: Path, out: Path, samples: int, seeds: int) -> EvaluateConfig:
-    """By the mini networks, which are the only ones that know these scenes."""
+    """By this project's own networks, which are the only ones that know these scenes."""
     return EvaluateConfig(
         str(root),
         condition,
@@ -119,7 +134,7 @@ def plan_evaluation(condition: Name, root: Path, run: Path, out: Path, samples: 
         enlarge=ENLARGED.get(condition),
         samples=samples,
         sampling=sampling_of(condition),
-        variant="mini",
+        variant=instrument_of(condition),
         seeds=seeds,
         batch=16,
         quality=False,

@@ -12,7 +12,7 @@ from typing import Any
 from t2i_shards.adapters.training.config import OptimizerConfig
 from t2i_shards.extractors.atomic import write_json
 from t2i_shards.jobs.miniature.finding import Finding
-from t2i_shards.jobs.miniature.recipe import Name
+from t2i_shards.jobs.miniature.recipe import NAMES, Name, find_networks
 from t2i_shards.jobs.miniature.workshop import Workshop
 
 Case = tuple[Name, ...]
@@ -47,11 +47,17 @@ def find_part(row: Row, workshop: Workshop, case: Case) -> Mapping[str, Any] | N
 
 def is_same(asked: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
     """Whether a part's recorded request is the present one. Settings that older parts did not record had their
-    present values, except for ENLARGED_AT_FIRST and for options of the optimizer, which had their defaults.
+    present values, except for ENLARGED_AT_FIRST, the networks, which were mini's, and options of the optimizer,
+    which had their defaults. At first, parts recorded the networks of all conditions.
     """
     enlarged = asked.get("enlarged", ENLARGED_AT_FIRST)
+    networks = asked.get("extractors") or find_networks((name, "mini") for name in NAMES)
     optimizer = {**asdict(OptimizerConfig()), **asked.get("optimizer", now["optimizer"])}
-    earlier = {"enlarged": {name: enlarged.get(name) for name in now["enlarged"]}, "optimizer": optimizer}
+    earlier = {
+        "enlarged": {name: enlarged.get(name) for name in now["enlarged"]},
+        "extractors": {name: networks.get(name) for name in now["extractors"]},
+        "optimizer": optimizer,
+    }
     return {**now, **asked, **earlier} == now
 
 

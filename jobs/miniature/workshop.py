@@ -21,6 +21,7 @@ from t2i_shards.jobs.miniature.recipe import (
     TRUTHS,
     Name,
     describe_recipe,
+    instrument_of,
     plan_training,
 )
 from t2i_shards.pipeline.image.geometry import Geometry
@@ -114,12 +115,12 @@ class Workshop:
         return sorted(found, key=lambda example: example.key)[: self.few]
 
     def extract(self, condition: Name) -> Extract:
-        """The mini network of a condition, as rows 1 to 3 use it."""
+        """The network that measures a condition, as rows 1 to 3 use it."""
         from t2i_shards.adapters.evaluation.fidelity import enlarge_for
         from t2i_shards.pipeline.extract import load_extractor
 
         if condition not in self._extracts:
-            extractor = load_extractor(condition, "mini", None, "cpu")
+            extractor = load_extractor(condition, instrument_of(condition), None, "cpu")
             self._extracts[condition] = enlarge_for(extractor, ENLARGED.get(condition))
         return self._extracts[condition]
 

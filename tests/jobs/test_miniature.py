@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from t2i_shards.adapters.base.mini import read_sums
 from t2i_shards.adapters.evaluation.interval import Counts
 from t2i_shards.adapters.evaluation.report import (
     ANOTHER,
@@ -21,6 +22,7 @@ from t2i_shards.adapters.evaluation.report import (
     WITHOUT_FOLLOWS_ANOTHER,
 )
 from t2i_shards.extractors.registry import format_of
+from t2i_shards.extractors.weights.file import SHIPPED
 from t2i_shards.jobs.__main__ import parse
 from t2i_shards.jobs.miniature import MiniatureCommand
 from t2i_shards.jobs.miniature.composition import choose_pairs
@@ -31,6 +33,7 @@ from t2i_shards.jobs.miniature.further_table import further_lines
 from t2i_shards.jobs.miniature.other_base import PLAN
 from t2i_shards.jobs.miniature.painting import Way
 from t2i_shards.jobs.miniature.recipe import (
+    INSTRUMENTS,
     NAMES,
     NOISE_OFFSETS,
     OPTIMIZER,
@@ -96,6 +99,20 @@ def test_a_recipe_of_one_condition_is_nothing_to_the_rows_of_others() -> None:
         for name in ("sketch", "color")
     }
     assert offsets == {"sketch": None, "color": NOISE_OFFSETS["color"]}
+
+
+def test_a_row_is_made_again_where_another_network_measures_it_and_nowhere_else() -> None:
+    shipped = read_sums(SHIPPED)
+    for name in NAMES:
+        now = describe_recipe((name,))
+        at_first = {**now, "extractors": {file: sha for file, sha in shipped.items() if "-" not in file}}
+        unrecorded = {key: value for key, value in now.items() if key != "extractors"}
+        assert is_same(at_first, now) == is_same(unrecorded, now) == (name not in INSTRUMENTS)
+        for file in now["extractors"]:
+            assert not is_same({**now, "extractors": {**now["extractors"], file: "another"}}, now)
+        assert plan_evaluation(name, Path("data"), Path("run"), Path("out"), 2, 1).variant == INSTRUMENTS.get(
+            name, "mini"
+        )
 
 
 def test_how_one_condition_is_sampled_is_nothing_to_the_rows_of_others() -> None:

@@ -103,13 +103,13 @@ def test_a_changed_recipe_makes_a_row_anew_but_a_part_from_before_it_was_recorde
 def test_parts_that_recorded_the_enlarged_pictures_of_all_conditions_count(
     made: list[tuple[int, Case]], tmp_path: Path
 ) -> None:
-    command = MiniatureCommand(tmp_path, ("4",), ("seg",), steps=7)
+    command = MiniatureCommand(tmp_path, ("4",), ("keypose",), steps=7)
     command.run()
     made.append((0, ()))  # the second call is the one that is interrupted
-    path = tmp_path / "rows" / "04-seg.json"
+    path = tmp_path / "rows" / "04-keypose.json"
     part = json.loads(path.read_text())
-    for seg, calls in ((ENLARGED["seg"], 2), (256, 3)):
-        earlier = {**part["asked"], "enlarged": {"depth": 999, "seg": seg}}
+    for keypose, calls in ((ENLARGED["keypose"], 2), (192, 3)):
+        earlier = {**part["asked"], "enlarged": {"depth": 999, "keypose": keypose}}
         path.write_text(json.dumps({**part, "asked": earlier}))
         command.run()
         assert len(made) == calls

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +12,14 @@ import torch
 from t2i_shards.adapters.base import load_base
 from t2i_shards.adapters.evaluation.fidelity import enlarge
 from t2i_shards.adapters.inference.sampler import to_pixels
+from t2i_shards.extractors.registry import make_extractor
 from t2i_shards.extractors.weights.checkpoints import read_tensors
 from t2i_shards.extractors.weights.file import SHIPPED
 from t2i_shards.jobs.mini_weights import MiniWeightsCommand, people, through
 from t2i_shards.jobs.mini_weights.base.plan import HELD_OUT
 from t2i_shards.jobs.mini_weights.through import SIZE, WORLD, Through
 from t2i_shards.pipeline.errors import RequestError
-from t2i_shards.pipeline.scenes import render
+from t2i_shards.pipeline.scenes import Scene, render
 
 SMALL = 128
 
@@ -65,3 +67,29 @@ def test_the_shipped_network_learns_further(name: str, tmp_path: Path, monkeypat
 def test_the_scenes_that_are_kept_to_measure_with_are_refused() -> None:
     with pytest.raises(RequestError, match=f"--seed must not be {HELD_OUT}"):
         MiniWeightsCommand(seed=HELD_OUT, through="mini")
+
+
+UNSEEN = 2_000_000
+"""Seed of scenes that no training draws from."""
+
+
+def judge(condition: str, variant: str, scenes: Sequence[Scene]) -> dict[str, float]:
+    extractor = make_extractor(condition, variant)
+    extractor.load("cpu")
+    fidelity = extractor.format.fidelity
+    assert fidelity is not None
+    truths = [scene.labels if condition == "seg" else scene.people for scene in scenes]
+    found = extractor(np.stack([scene.picture for scene in scenes]))
+    counts = [fidelity.count(*pair) for pair in zip(found, truths, strict=True)]
+    return dict(fidelity.evaluate(np.sum(counts, axis=0)))
+
+
+def test_what_ships_sees_more_through_the_autoencoder_and_no_ghosts(mini: Through) -> None:
+    passed = [mini.render(UNSEEN, index) for index in range(1, 24, 2)]
+    seg = {variant: judge("seg", variant, passed)["miou"] for variant in ("mini", "mini-simple")}
+    assert seg["mini-simple"] > seg["mini"] + 0.05
+    keypose = {variant: judge("keypose", variant, passed)["pck"] for variant in ("mini", "mini-simple")}
+    assert keypose["mini-simple"] > keypose["mini"] + 0.05
+    empty = [scene for scene in passed if not len(scene.people)]
+    assert len(empty) >= 3
+    assert judge("keypose", "mini-simple", empty)["people_found"] == 0
