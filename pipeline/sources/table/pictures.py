@@ -82,7 +82,7 @@ def _form(table: ParquetTable | TextTable, name: str) -> Form | None:
 
 
 def is_binary(kind: Any) -> bool:
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind))
 
 
 AT_ONCE = 16

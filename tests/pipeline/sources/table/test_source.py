@@ -144,6 +144,16 @@ def test_columns_by_option_and_lists_of_captions(tmp_path: Path) -> None:
     assert contents(tmp_path, rows, tmp_path / "s", **columns) == [FILES[2]]
 
 
+@pytest.mark.parametrize(
+    "kind", [pa.large_binary(), pa.binary_view(), pa.dictionary(pa.int32(), pa.binary())], ids=str
+)
+def test_bytes_are_pictures_however_arrow_lays_them_out(kind: Any, tmp_path: Path) -> None:
+    table = pa.table({"image": pa.array(FILES, pa.binary()).cast(kind), "caption": CAPTIONS})
+    pq.write_table(table, tmp_path / "a.parquet")
+    rows, _ = planned(tmp_path)
+    assert contents(tmp_path, rows, tmp_path / "s") == FILES
+
+
 def test_a_row_without_picture_is_a_named_drop(tmp_path: Path) -> None:
     struct = [
         {"bytes": None, "path": "x.png"},
