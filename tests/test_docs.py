@@ -6,6 +6,12 @@
 import contextlib
 import os
 import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +22,7 @@ from t2i_shards.jobs.__main__ import run
 from t2i_shards.jobs.commands import parse_command
 from t2i_shards.pipeline.errors import RequestError
 from tests.docs.pages import HOME, PAGES, read_snippets
+from tests.docs.scratch import make_scratch
 
 PAGE = HOME / "docs" / "python.md"
 BLOCKS = [of.text for of in read_snippets(PAGE) if of.kind == "python"]
@@ -125,3 +132,46 @@ def test_marks_and_comments_are_no_part_of_a_command(tmp_path: Path) -> None:
         (18, "t2i-shards ingest folder a --out b", None),
         (19, "t2i-shards ingest folder a --out b --size 64", None),
     ]
+
+
+HELD = """
+import os, subprocess
+from tests.docs.scratch import end_by_signals, make_scratch, run_whole
+
+def communicate(self, wait=subprocess.Popen.communicate):
+    print(folder, flush=True)
+    return wait(self)
+
+subprocess.Popen.communicate = communicate
+end_by_signals()
+with make_scratch() as folder:
+    run_whole(["sh", "-c", "sleep 60 & echo $! > pid; wait"], folder, os.environ)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_a_run_of_the_pages_leaves_nothing_however_it_ends(number: signal.Signals, tmp_path: Path) -> None:
+    env = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": str(HOME)}
+    with subprocess.Popen([sys.executable, "-c", HELD], env=env, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        folder = Path(process.stdout.readline().strip())
+        while not (folder / "pid").exists() or not (text := (folder / "pid").read_text()):
+            time.sleep(0.01)
+        process.send_signal(number)
+    sleeping = Path("/proc", text.strip())
+    if number == signal.SIGKILL:
+        assert folder.exists()
+        os.kill(int(text), signal.SIGKILL)
+        with pytest.MonkeyPatch.context() as patch, make_scratch_below(tmp_path, patch) as held:
+            assert list(tmp_path.iterdir()) == [held]
+            with make_scratch():
+                assert held.exists(), "another run is at work in it"
+    assert not list(tmp_path.iterdir())
+    assert not sleeping.exists() or "zombie" in (sleeping / "status").read_text()
+
+
+@contextlib.contextmanager
+def make_scratch_below(folder: Path, patch: pytest.MonkeyPatch) -> Iterator[Path]:
+    patch.setattr(tempfile, "tempdir", str(folder))
+    with make_scratch() as held:
+        yield held

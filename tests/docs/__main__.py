@@ -13,10 +13,10 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from tests.docs.inputs import JPEG, write_photographs
 from tests.docs.pages import HOME, PAGES, Snippet, read_snippets
+from tests.docs.scratch import end_by_signals, make_scratch, run_whole
 
 IN_TESTS = {"python.md": "tests/test_docs.py", "data.md": "tests/jobs/test_data_page.py"}
 SUITES = ("make test",)
@@ -67,8 +67,8 @@ def main(names: list[str]) -> int:
 
 
 def _run_page(page: str, snippets: list[Snippet]) -> list[str]:
-    with TemporaryDirectory(prefix="t2i-docs-") as scratch:
-        folder, home = Path(scratch, "page"), Path(scratch, "home")
+    with make_scratch() as scratch:
+        folder, home = scratch / "page", scratch / "home"
         home.mkdir()
         if page == "README.md":
             subprocess.run(["git", "clone", "--quiet", str(HOME), str(folder)], check=True)
@@ -101,20 +101,14 @@ def _run(command: str, folder: Path, home: Path) -> str | None:
     cache = {"UV_CACHE_DIR": os.environ.get("UV_CACHE_DIR", str(Path.home() / ".cache/uv"))}
     env = {**kept, **cache, "PATH": path, "HOME": str(home), "HF_HUB_OFFLINE": "1"}
     begun = time.monotonic()
-    done = subprocess.run(
-        [shutil.which("bash") or "bash", "-euo", "pipefail", "-c", command],
-        cwd=folder,
-        env=env,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    print(f"{'ok  ' if done.returncode == 0 else 'FAIL'} {time.monotonic() - begun:6.1f} s  {command}", flush=True)
-    if done.returncode == 0:
+    code, said = run_whole([shutil.which("bash") or "bash", "-euo", "pipefail", "-c", command], folder, env)
+    print(f"{'FAIL' if code else 'ok  '} {time.monotonic() - begun:6.1f} s  {command}", flush=True)
+    if code == 0:
         return None
-    print(done.stdout[-3000:], flush=True)
-    return f"ended with {done.returncode}"
+    print(said[-3000:], flush=True)
+    return f"ended with {code}"
 
 
 if __name__ == "__main__":
+    end_by_signals()
     sys.exit(main(sys.argv[1:]))
