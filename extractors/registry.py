@@ -56,14 +56,16 @@ class UnknownCondition(ValueError):
 
 def make_extractor(condition: str, variant: str = "default", weights: Path | None = None) -> Extractor:
     """The extractor, not yet loaded. `weights` is the folder of --weights. Raises UnknownCondition."""
-    try:
-        path = EXTRACTORS[condition][variant]
-    except KeyError:
-        known = ", ".join(f"{c} ({' | '.join(variants)})" for c, variants in EXTRACTORS.items())
-        raise UnknownCondition(
-            f"no extractor makes {condition!r} in variant {variant!r}; there are {known}"
-        ) from None
-    return cast(Extractor, _import(path)(variant, weights))
+    variants = _variants_of(condition)
+    if variant not in variants:
+        raise UnknownCondition(f"{condition} has no variant {variant!r}; there are {', '.join(variants)}")
+    return cast(Extractor, _import(variants[variant])(variant, weights))
+
+
+def _variants_of(condition: str) -> dict[str, str]:
+    if condition not in EXTRACTORS:
+        raise UnknownCondition(f"no condition is called {condition!r}; there are {', '.join(EXTRACTORS)}")
+    return EXTRACTORS[condition]
 
 
 def _import(path: str) -> Any:
@@ -78,9 +80,7 @@ def weight_files(condition: str, variant: str) -> tuple[WeightFile, ...]:
 
 def format_of(condition: str) -> Format:
     """What is special about a condition, the same for all its variants. Raises UnknownCondition."""
-    if condition not in EXTRACTORS:
-        raise UnknownCondition(f"no condition is called {condition!r}; there are {', '.join(EXTRACTORS)}")
-    path = next(iter(EXTRACTORS[condition].values()))
+    path = next(iter(_variants_of(condition).values()))
     return cast(Format, _import(path).format)
 
 

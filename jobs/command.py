@@ -20,7 +20,7 @@ from t2i_shards.jobs.stdout import divert_prints, print_summary
 from t2i_shards.pipeline.engine import RunResult
 from t2i_shards.pipeline.engine.run import Engine
 from t2i_shards.pipeline.errors import IncompleteError, RequestError, describe_error, tell_full
-from t2i_shards.pipeline.plain import hide_secrets, show_plain
+from t2i_shards.pipeline.plain import hide_secrets, number_of, show_plain
 from t2i_shards.pipeline.shards.receipt import null_not_finite
 from t2i_shards.pipeline.shards.store import SINGLE_WRITER
 
@@ -144,10 +144,12 @@ def list_counts(counts: Mapping[str, int]) -> str:
 def summarise(verb: str, result: RunResult, shards: int) -> Summary:
     """The summary of a job over `shards` shards; `outcome` is what this run did."""
     dropped = {column: dict(reasons) for column, reasons in result.drops.items() if reasons}
-    parts = [f"{column} {count} samples" for column, count in result.samples.items()]
+    parts = [f"{column} {number_of(count, 'sample')}" for column, count in result.samples.items()]
     for column, reasons in dropped.items():
         parts.append(f"{column} dropped {sum(reasons.values())} ({list_counts(reasons)})")
-    done = f"{shards - len(result.quarantined)} of {shards} shards done, {len(result.made)} of them now"
+    done = (
+        f"{shards - len(result.quarantined)} of {number_of(shards, 'shard')} done, {len(result.made)} of them now"
+    )
     line = f"{verb}: {'; '.join([done, *parts])}; {result.seconds:.1f} s"
     record = {
         "command": verb,

@@ -23,6 +23,7 @@ from t2i_shards.jobs.evaluate import EvaluateCommand
 from t2i_shards.jobs.extract import ExtractCommand
 from t2i_shards.jobs.find import FindCommand
 from t2i_shards.jobs.generate import GenerateCommand
+from t2i_shards.jobs.help import readable_help
 from t2i_shards.jobs.ingest import IngestCoco, IngestFolder, IngestLaion, IngestScenes, IngestTable, IngestTars
 from t2i_shards.jobs.messages import take_file
 from t2i_shards.jobs.mini_weights import MiniWeightsCommand
@@ -173,7 +174,7 @@ def parse_command(arguments: Sequence[str]) -> Command:
         name, kind = found
         after = len(name.split())
         arguments = [*arguments[:after], *add_config(file, name, kind, arguments[after:])]
-    with _REGISTRY:
+    with _REGISTRY, readable_help():
         command = tyro.cli(
             Commands,  # type: ignore[arg-type]
             prog="t2i-shards",

@@ -20,7 +20,7 @@ from t2i_shards.jobs.command import Summary, list_counts
 from t2i_shards.pipeline.dataset.dataset import IMAGES
 from t2i_shards.pipeline.extract import load_extractor
 from t2i_shards.pipeline.image.stored import decode_rgb
-from t2i_shards.pipeline.plain import format_duration
+from t2i_shards.pipeline.plain import format_duration, number_of
 from t2i_shards.pipeline.publish import Published
 from t2i_shards.pipeline.shards.sample import Sample
 from t2i_shards.pipeline.shards.store import DRY
@@ -54,7 +54,10 @@ class Estimate:
 
     def describe(self, root: str, workers: int | None) -> str:
         hands = workers or len(os.sched_getaffinity(0))
-        parts = [f"about {tell_bytes(self.bytes)}", f"{format_duration(self.seconds / hands)} on {hands} workers"]
+        parts = [
+            f"about {tell_bytes(self.bytes)}",
+            f"{format_duration(self.seconds / hands)} on {number_of(hands, 'worker')}",
+        ]
         return f"{', '.join(parts)} (measured on {self.tried}){_tell_free(root, self.bytes)}"
 
 
@@ -64,7 +67,8 @@ def try_ingest(
     """What is left to ingest. told: what the plan leaves out, and notes of it."""
     dataset = stage.dataset
     rows = dataset.planned * len(left) // max(1, len(dataset.shards))
-    line = f"ingest: {len(left)} of {len(dataset.shards)} shards would be made, of {rows} rows"
+    shards = f"{len(left)} of {number_of(len(dataset.shards), 'shard')}"
+    line = f"ingest: {shards} would be made, of {number_of(rows, 'row')}"
     record: dict[str, Any] = {"shards": len(dataset.shards), "left": len(left), "rows": rows, **told}
     for name, counts in told.items():
         line += f"; {name.replace('_', ' ')}: {list_counts(counts)}" if counts else ""
@@ -96,7 +100,8 @@ def try_extract(stage: Extract, root: str, workers: int | None) -> Summary:
     for made in stage.conditions:
         left = [shard for shard in dataset.left([made.column]) if shard in receipts]
         count = sum(receipts[shard].samples for shard in left)
-        part = f"{made.column}: {len(left)} of {len(dataset.shards)} shards would be made, {count} samples"
+        shards = f"{len(left)} of {number_of(len(dataset.shards), 'shard')}"
+        part = f"{made.column}: {shards} would be made, {number_of(count, 'sample')}"
         if count:
             samples = dataset.load(IMAGES, next(s for s in left if receipts[s].samples))[: TRIED["extract"]]
             found, seconds = _try_condition(stage, made.condition, made.variant, samples)
@@ -146,7 +151,10 @@ def tell_publication(published: Published) -> Summary:
     images = sum(receipt.samples for receipt in plan.receipts[IMAGES].values())
     kept = 1.0 if plan.asked.layout == "columns" else sum(counts.values()) / max(1, images)
     size = int(sum(receipt.bytes for receipt in receipts) * kept)
-    parts = [f"{published.shards} shards", *(f"{name} {count} samples" for name, count in counts.items())]
+    parts = [
+        number_of(published.shards, "shard"),
+        *(f"{name} {number_of(count, 'sample')}" for name, count in counts.items()),
+    ]
     if published.left_out:
         parts.append(f"left out: {list_counts(published.left_out)}")
     parts.append(f"about {tell_bytes(size)}{_tell_free(plan.to.root, size)}")

@@ -11,6 +11,7 @@ from t2i_shards.jobs.progress import show_progress
 from t2i_shards.jobs.roll_up import roll_up
 from t2i_shards.pipeline.dataset.dataset import Dataset
 from t2i_shards.pipeline.engine import run
+from t2i_shards.pipeline.plain import number_of
 from t2i_shards.pipeline.stages.erase import Erase, begin_erasing, count_later, plan_erase, record_erasure
 
 
@@ -40,16 +41,20 @@ class EraseCommand:
             result = run(stage, shards, engine, self.engine.workers, progress)
         roll_up(dataset, stage.columns, result, self.engine)
         if result.problems:
-            return self._tell(stage, sorted(result.made), "are erased; run again for the rest", result.problems)
-        done = f"are erased; {record_erasure(stage)} says which"
+            return self._tell(stage, sorted(result.made), "erased; run again for the rest", result.problems)
+        done = f"erased; {record_erasure(stage)} says which"
         later = count_later(stage)
         return self._tell(
-            stage, shards, done, [f"{later} samples were removed meanwhile; run erase again"] if later else ()
+            stage,
+            shards,
+            done,
+            [f"removed meanwhile: {number_of(later, 'sample')}; run erase again"] if later else (),
         )
 
     def _tell(self, stage: Erase, shards: Sequence[int], done: str, problems: Sequence[str] = ()) -> Summary:
         samples = sum(len(stage.removed[shard]) for shard in shards)
-        line = f"erase: {samples} samples of {len(shards)} shards, in {', '.join(stage.columns)}, {done}"
+        what = f"{number_of(samples, 'sample')} of {number_of(len(shards), 'shard')}"
+        line = f"erase: {what}, in {', '.join(stage.columns)}, {done}"
         if not stage.removed:
             line = "erase: no sample was removed, so there is nothing to erase"
         record = {

@@ -9,6 +9,7 @@ from t2i_shards.adapters.options import Root, Unnamed
 from t2i_shards.jobs.command import Summary, list_counts
 from t2i_shards.pipeline.dataset.dataset import Dataset
 from t2i_shards.pipeline.dataset.find import Query, count_states, find
+from t2i_shards.pipeline.plain import number_of
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,6 @@ class FindCommand:
         self.query.check()
         found = find(Dataset.open(self.root), self.query)
         rows, states = [asdict(row) for row in found], list_counts(count_states(found))
-        end = f"find: {len(rows)} rows in {self.root}" + (f"; {states}" if states else "")
+        end = f"find: {number_of(len(rows), 'row')} in {self.root}" + (f"; {states}" if states else "")
         lines = [json.dumps(row, ensure_ascii=False) for row in rows]
         return Summary("\n".join([*lines, end]), {"command": "find", "rows": rows})

@@ -8,6 +8,7 @@ from t2i_shards.adapters.inference.config import GenerateConfig
 from t2i_shards.adapters.options import Unnamed
 from t2i_shards.jobs.command import Summary
 from t2i_shards.jobs.progress import show_pictures
+from t2i_shards.pipeline.plain import number_of
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,8 @@ class GenerateCommand:
         with show_pictures("generate") as progress:
             generated = generate_images(self.config, progress)
         first = generated.pictures[0]
-        line = f"generate: {len(generated.pictures)} pictures, {generated.new} of them now; the first is {first}"
+        made = number_of(len(generated.pictures), "picture")
+        line = f"generate: {made}, {generated.new} of them now; the first is {first}"
         record = {
             "command": "generate",
             "pictures": [str(path) for path in generated.pictures],

@@ -24,6 +24,7 @@ from t2i_shards.pipeline.dataset.supplement import plan_new, plan_retry
 from t2i_shards.pipeline.engine import run
 from t2i_shards.pipeline.errors import IncompleteError, RequestError
 from t2i_shards.pipeline.image.geometry import Geometry
+from t2i_shards.pipeline.plain import number_of
 from t2i_shards.pipeline.shards.receipt_table import ReceiptTable
 from t2i_shards.pipeline.shards.store import open_store
 from t2i_shards.pipeline.sources.base import Source
@@ -198,7 +199,7 @@ def _mark(filled: _Filled, summary: Summary, near: int | None) -> Summary:
         nothing = "no row became a sample; status names the reasons"
         return replace(summary, problems=(*summary.problems, nothing))
     kinds = Counter(mark_duplicates(filled.dataset, near)["kind"].to_pylist())
-    told = ", ".join(f"{count} {kind} duplicates" for kind, count in sorted(kinds.items()))
+    told = ", ".join(number_of(count, f"{kind} duplicate") for kind, count in sorted(kinds.items()))
     return replace(
         summary,
         line=f"{summary.line}; {told}" if told else summary.line,
@@ -212,13 +213,13 @@ def _gate(dataset: Dataset, summary: Summary, least: float, where: str) -> Summa
     found = measure_yield(dataset)
     summary = replace(
         summary,
-        line=f"{summary.line}; yield {found.share:.1%} of {found.planned} rows",
+        line=f"{summary.line}; yield {found.share:.1%} of {number_of(found.planned, 'row')}",
         record={**summary.record, "yield": found.share, "reasons": dict(found.reasons)},
     )
     if found.share >= least:
         return summary
     gate = (
-        f"yield: {found.samples} of {found.planned} rows became samples, "
+        f"yield: {found.samples} of {number_of(found.planned, 'row')} became samples, "
         f"{found.share:.1%} is under --min-yield {least}" + (f"; they were looked for in {where}" if where else "")
     )
     return replace(summary, problems=(*summary.problems, gate, *yield_table(found)))

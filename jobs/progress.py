@@ -17,7 +17,7 @@ from tqdm import tqdm
 from t2i_shards.jobs.messages import shows_bars, terminal
 from t2i_shards.jobs.repeat import repeat
 from t2i_shards.pipeline.engine.run import Progress
-from t2i_shards.pipeline.plain import format_duration
+from t2i_shards.pipeline.plain import format_duration, number_of
 from t2i_shards.pipeline.sources.base import Seen
 from t2i_shards.pipeline.stages.stage import StageResult
 
@@ -75,7 +75,7 @@ class ShardCount:
 
     def describe(self) -> str:
         """11,800 samples, 37 dropped (http 404 30, too small 7), 85.3 samples/s; "" before a shard is done."""
-        parts = [f"{self.samples:,} samples"] if self.samples else []
+        parts = [number_of(self.samples, "sample", ",")] if self.samples else []
         if self.drops:
             reasons = ", ".join(f"{reason} {count:,}" for reason, count in self.drops.most_common(3))
             more = ", …" if len(self.drops) > 3 else ""
@@ -87,7 +87,8 @@ class ShardCount:
     def describe_all(self) -> str:
         """12 of 40 shards after 60 s, what `describe` says, 3 min left"""
         now = time.monotonic()
-        parts = [f"{self.before + self.done:,} of {self.total:,} shards after {now - self.started:.0f} s"]
+        done = f"{self.before + self.done:,} of {number_of(self.total, 'shard', ',')}"
+        parts = [f"{done} after {now - self.started:.0f} s"]
         left = self.total - self.before - self.done
         if self.done and left:
             pace = (self.last - self.started) / self.done
@@ -121,7 +122,9 @@ def show_progress(verb: str, shards: int, total: int, with_drops: bool = False) 
 def _count_shard(name: str, count: ShardCount, shard: int, made: StageResult | None) -> None:
     count.add(made)
     for column, receipt in (made.receipts if made else {}).items():
-        terminal.debug(f"{name}: shard {shard:06d}, {column}: {receipt.samples} samples of {receipt.planned}")
+        terminal.debug(
+            f"{name}: shard {shard:06d}, {column}: {number_of(receipt.samples, 'sample')} of {receipt.planned}"
+        )
 
 
 @contextmanager
@@ -140,7 +143,7 @@ def show_planning() -> Iterator[Seen]:
             bar.update(rows - bar.n)
             bar.refresh()
         else:
-            terminal.info(f"{name}: {rows} rows read in {time.monotonic() - started:.0f} s")
+            terminal.info(f"{name}: {number_of(rows, 'row')} read in {time.monotonic() - started:.0f} s")
 
     with (
         tqdm(desc=name, unit="row", leave=False, disable=not bars) as bar,
@@ -186,12 +189,16 @@ class _PictureLines:
             terminal.info(f"{self._name}: no picture after {now - self._started:.0f} s")
             return
         if self._said:
-            terminal.info(f"{self._name}: {self._total} pictures, measured for {now - self._last:.0f} s")
+            terminal.info(
+                f"{self._name}: {number_of(self._total, 'picture')}, measured for {now - self._last:.0f} s"
+            )
             return
         self._said = self._done == self._total
         rate = self._done / max(self._last - self._started, 1e-9)
         left = f", {describe_left((self._total - self._done) / rate)}" if self._done < self._total else ""
-        terminal.info(f"{self._name}: {self._done} of {self._total} pictures, {rate:.1f} pictures/s{left}")
+        terminal.info(
+            f"{self._name}: {self._done} of {number_of(self._total, 'picture')}, {rate:.1f} pictures/s{left}"
+        )
 
 
 PACE_EVERY = 20

@@ -13,6 +13,7 @@ from t2i_shards.jobs.progress import show_progress
 from t2i_shards.jobs.readers import NAMES, choose_readers
 from t2i_shards.pipeline.dataset.dataset import Dataset
 from t2i_shards.pipeline.engine import RunResult, run
+from t2i_shards.pipeline.plain import number_of
 from t2i_shards.pipeline.publish import Publication, Published, publish
 from t2i_shards.pipeline.publish.hub import check_repository, refuse_beyond_limits, send
 from t2i_shards.pipeline.publish.repository import MAIN, parse_repository
@@ -70,7 +71,7 @@ class PublishCommand:
         end = ""
         if repository is not None and not published.problems:
             sent = send(Path(place), repository)
-            end = f"; {sent.files} files sent" if sent.files else "; all files were there already"
+            end = f"; {number_of(sent.files, 'file')} sent" if sent.files else "; all files were there already"
             kept |= {*sent.kept}
         if kept:
             end += f"; kept as edited: {', '.join(sorted(kept))}"
@@ -84,7 +85,7 @@ class PublishCommand:
 
     def _summary(self, published: Published, end: str) -> Summary:
         left_out, counts = published.left_out, published.counts
-        parts = [f"{split} {count} samples" for split, count in counts.items()]
+        parts = [f"{split} {number_of(count, 'sample')}" for split, count in counts.items()]
         if left_out:
             parts.append("left out: " + ", ".join(f"{reason} {count}" for reason, count in left_out.items()))
         if not published.plan.pictures:
@@ -96,7 +97,7 @@ class PublishCommand:
             parts.append("not whole, run again")
         elif not published.finished:
             parts.append("was whole already")
-        shards = f"{published.shards} shards, {published.made} of them now"
+        shards = f"{number_of(published.shards, 'shard')}, {published.made} of them now"
         line = f"publish: {shards}; {'; '.join(parts)}; {self.to}{end}"
         record = {
             "command": "publish",

@@ -12,6 +12,7 @@ from t2i_shards.jobs.progress import show_progress
 from t2i_shards.jobs.readers import NAMES, choose_readers
 from t2i_shards.pipeline.download.shard import Downloads
 from t2i_shards.pipeline.engine import run
+from t2i_shards.pipeline.plain import number_of
 from t2i_shards.pipeline.publish.rehydrate import find_left, finish_rehydrated, plan_rehydrate
 from t2i_shards.pipeline.shards.store import open_store
 
@@ -40,14 +41,15 @@ class RehydrateCommand:
         with show_progress("rehydrate", len(left), len(stage.lines)) as progress:
             result = run(stage, left, self.engine.engine, self.engine.workers, progress, keep=False)
         if result.problems:
-            line = f"rehydrate: {len(result.made)} of {len(left)} shards made; run again to continue"
+            line = f"rehydrate: {len(result.made)} of {number_of(len(left), 'shard')} made; run again to continue"
             return Summary(line, {"command": "rehydrate"}, tuple(result.problems))
         finished = finish_rehydrated(stage, readers)
         samples = sum(line.samples for line in finished.lines)
         planned = sum(line.samples for line in stage.lines)
         told = ", ".join(f"{reason} {count}" for reason, count in finished.drops.items()) or "none"
-        line = f"rehydrate: {samples} of {planned} samples have their pictures; left out: {told}; {self.out}"
+        found = f"pictures of {samples} of {number_of(planned, 'sample')}"
+        line = f"rehydrate: {found}; left out: {told}; {self.out}"
         record = {"command": "rehydrate", "samples": samples, "planned": planned, "drops": dict(finished.drops)}
         few = samples < self.downloads.min_yield * planned
-        rule = f"--min-yield {self.downloads.min_yield}: only {samples} of {planned} pictures were obtained"
+        rule = f"--min-yield {self.downloads.min_yield}: only {found} were obtained"
         return Summary(line, record, (rule,) if few else ())

@@ -14,6 +14,7 @@ from t2i_shards.pipeline.dataset.dataset import Dataset
 from t2i_shards.pipeline.dataset.tombstones import By, remove
 from t2i_shards.pipeline.dataset.undo import Undo, undo, undo_newest
 from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.plain import number_of
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class RemoveCommand:
         found = remove(dataset, by, asked, self.dry_run)
         done = "would be removed" if self.dry_run else "removed now"
         line = (
-            f"remove: {len(found.removed)} samples {done}, {len(found.before)} were before"
+            f"remove: {number_of(len(found.removed), 'sample')} {done}, {len(found.before)} before"
             f"{_count_unknown(found.unknown)}"
         )
         record = {"removed": found.removed, "before": found.before, "unknown": found.unknown}
@@ -65,7 +66,7 @@ class RemoveCommand:
 
     def _tell_undo(self, found: Undo) -> Summary:
         done = "would be taken back" if self.dry_run else "taken back"
-        line = f"remove: the removal of {len(found.undone)} samples {done}"
+        line = f"remove: the removal of {number_of(len(found.undone), 'sample')} {done}"
         if found.others or found.unknown:
             line += f"; {len(found.others)} were not removed{_count_unknown(found.unknown)}"
         record = {"undone": found.undone, "not_removed": found.others, "unknown": found.unknown}

@@ -20,6 +20,7 @@ from t2i_shards.jobs.command import EngineOptions, Summary
 from t2i_shards.jobs.progress import part_of, show_progress
 from t2i_shards.pipeline.engine import RunResult, run
 from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.plain import number_of
 from t2i_shards.pipeline.report import (
     DatasetFacts,
     Training,
@@ -77,7 +78,7 @@ class ReportCommand:
         if not self.all_ and is_ours(folder):  # of the page that was replaced
             remove_folder(folder)
         samples = sum(dataset.samples for dataset in datasets)
-        line = f"report: {len(datasets)} dataset{'s' * (len(datasets) != 1)}, {samples} samples; open {page}"
+        line = f"report: {number_of(len(datasets), 'dataset')}, {number_of(samples, 'sample')}; open {page}"
         problems = [f"{dataset.root}: {problem}" for dataset in datasets for problem in dataset.problems]
         return Summary(line, _record(page, picture, datasets, training), tuple(problems))
 

@@ -13,6 +13,7 @@ from t2i_shards.pipeline.dataset.status import ColumnStatus, dataset_status, lis
 from t2i_shards.pipeline.dataset.tombstones import read_removed
 from t2i_shards.pipeline.engine.run import Engine
 from t2i_shards.pipeline.errors import DamagedShard
+from t2i_shards.pipeline.plain import number_of
 from t2i_shards.pipeline.shards.store import AT_ONCE
 
 
@@ -51,7 +52,8 @@ class StatusCommand:
         told = list_counts(left_out)
         removed = _count_removed(dataset, damaged)
         lines.append(
-            f"status: {source['kind']}, {dataset.planned} rows in {len(dataset.shards)} shards"
+            f"status: {source['kind']}, {number_of(dataset.planned, 'row')} in "
+            f"{number_of(len(dataset.shards), 'shard')}"
             + (f"; left out of the plan: {told}" if told else "")
             + (f"; {list_counts(notes)}" if notes else "")
             + (f"; {removed} removed" if removed else "")

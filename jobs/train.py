@@ -27,6 +27,7 @@ from t2i_shards.jobs.messages import terminal
 from t2i_shards.jobs.progress import show_steps
 from t2i_shards.pipeline.engine.run import Engine
 from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.plain import number_of
 
 if TYPE_CHECKING:
     from t2i_shards.adapters.training.plan import TrainPlan
@@ -98,9 +99,9 @@ class TrainCommand:
         if self.dry_run:
             return tell_training(self.config, self.group.workers)
         summary = train_apart(self.config, self.group) if self.group.apart else train_in_place(self.config)
-        skipped = f"; {summary.skipped} steps were skipped, not being finite" if summary.skipped else ""
+        skipped = f"; {number_of(summary.skipped, 'step')} skipped, not being finite" if summary.skipped else ""
         line = (
-            f"train: {summary.steps} steps, {summary.new_steps} of them now; validation loss "
+            f"train: {number_of(summary.steps, 'step')}, {summary.new_steps} of them now; validation loss "
             f"{summary.first_validation:.4f} before, {summary.last_validation:.4f} after; {summary.adapter}; "
             f"{summary.seconds:.1f} s, {summary.wait:.1%} of them waiting for data; the base is unchanged"
             f"{skipped}{self._name_best(summary)}"

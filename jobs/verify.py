@@ -10,6 +10,7 @@ from t2i_shards.jobs.progress import show_progress
 from t2i_shards.pipeline.dataset.dataset import Dataset
 from t2i_shards.pipeline.engine import run
 from t2i_shards.pipeline.errors import IncompleteError
+from t2i_shards.pipeline.plain import number_of
 from t2i_shards.pipeline.publish.check import check_lists, is_publication, plan_check
 from t2i_shards.pipeline.shards.store import Store, open_store
 from t2i_shards.pipeline.stages.index_names import verify_index
@@ -63,7 +64,7 @@ class VerifyCommand:
             f"{stage.groups[group][0][0]} could not be read: {why}" for group, why in result.quarantined.items()
         ]
         files = sum(map(len, stage.groups))
-        line = f"verify: {files} files of the publication, {len(problems)} problems"
+        line = f"verify: {number_of(files, 'file')} of the publication, {number_of(len(problems), 'problem')}"
         return Summary(line, {"command": "verify", "files": files}, tuple(sorted(problems)))
 
     def _verify_dataset(self, dataset: Dataset) -> Summary:
@@ -79,11 +80,13 @@ class VerifyCommand:
         problems += [f"shard {shard:06d} could not be read: {why}" for shard, why in result.quarantined.items()]
         samples = dict(result.samples)
         older = count_older(result.made.values())
-        line = f"verify: {len(dataset.shards)} shards, {len(stage.columns)} columns, {len(problems)} problems"
+        counted = {"shard": dataset.shards, "column": stage.columns, "problem": problems}
+        line = f"verify: {', '.join(number_of(len(all_), noun) for noun, all_ in counted.items())}"
         if older:
+            shards = number_of(older, "images shard")
             line += (
-                f"; the receipts of {older} images shards are of an earlier version and lack the sha256 of "
-                "rows.parquet, of which only keys and drops were compared"
+                f"; from an earlier version, without the sha256 of rows.parquet: {shards}, of which only keys and "
+                "drops were compared"
             )
         record = {
             "command": "verify",

@@ -19,6 +19,7 @@ from t2i_shards.extractors.weights.file import WeightFile, WeightsDamaged, Weigh
 from t2i_shards.extractors.weights.resolve import check, find, resolve
 from t2i_shards.jobs.command import Summary
 from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.plain import number_of
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class WeightsList:
         ]
         here = sum(row["where"] is not None for row in rows)
         lines = [_line(row) for row in rows]
-        lines.append(f"weights: {len(rows)} entries, {here} of them on this machine")
+        lines.append(f"weights: {number_of(len(rows), 'entry')}, {here} of them on this machine")
         damaged = tuple(row["damaged"] for row in rows if row["damaged"])
         return Summary("\n".join(lines), {"command": "weights list", "files": rows}, damaged)
 
@@ -115,7 +116,7 @@ class WeightsFetch:
                 except (WeightsUnavailable, WeightsDamaged) as error:
                     problems.append(str(error))
         files = list(dict.fromkeys(files))
-        line = "\n".join([*files, f"weights fetch: {len(files)} files here, {len(problems)} not"])
+        line = "\n".join([*files, f"weights fetch: {number_of(len(files), 'file')} here, {len(problems)} not"])
         return Summary(line, {"command": "weights fetch", "files": files}, tuple(problems))
 
 

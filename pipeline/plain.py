@@ -73,6 +73,12 @@ def show_logs_plain() -> None:
     logging.getLogger(PACKAGE).addHandler(handler)
 
 
+def number_of(number: int, noun: str = "", group: str = "") -> str:
+    """1 shard, 2 shards, 0 entries, 7. group: "," between thousands."""
+    many = re.sub("y$", "ie", noun) + "s"
+    return f"{number:{group}} {noun if number == 1 else many}" if noun else f"{number:{group}}"
+
+
 def format_duration(seconds: float) -> str:
     """40 s, 35 min, 2.5 h"""
     if seconds < 120:

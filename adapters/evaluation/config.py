@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+import tyro
 
 from t2i_shards.adapters.inference.config import Sampling
 from t2i_shards.adapters.options import Precision, Root, check_condition
@@ -62,7 +64,7 @@ class EvaluateConfig:
     features: FeatureName = "mini"
     """Network whose features the kernel distance compares: mini ships, the others are those of FID and CLIP
     score."""
-    quality: bool = True
+    quality: Annotated[bool, tyro.conf.arg(help_behavior_hint="(default: they are measured)")] = True
     """Leave out FID and CLIP score, whose networks (1.8 GB) are otherwise fetched where they are missing."""
     controlnet: Path | None = None
     """In place of --adapter: a ControlNet's folder in diffusers' layout."""

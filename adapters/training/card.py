@@ -14,7 +14,7 @@ from t2i_shards.adapters.training.start import name_start
 from t2i_shards.pipeline.dataset.dataset import Dataset
 from t2i_shards.pipeline.dataset.provenance import OURS, are_ours, read_provenance
 from t2i_shards.pipeline.errors import RequestError
-from t2i_shards.pipeline.plain import escape_markdown
+from t2i_shards.pipeline.plain import escape_markdown, number_of
 
 CARD = "README.md"
 SHIPPED = ("mini", "tiny", "tiny-xl")
@@ -45,9 +45,9 @@ def render_card(config: TrainConfig, base: Base, summary: TrainSummary) -> str:
             f"# T2I-Adapter for {config.data.condition}",
             "",
             "A [T2I-Adapter](https://arxiv.org/abs/2302.08453), trained with t2i-shards:",
-            f"{summary.steps:,} steps of {batch} samples at a learning rate of {lr:g}.",
-            f"The loss on {validation} samples that it never saw was {summary.first_validation:.4f} before",
-            f"and {summary.last_validation:.4f} after.",
+            f"{number_of(summary.steps, 'step', ',')} of {number_of(batch, 'sample')}",
+            f"at a learning rate of {lr:g}. The loss on {number_of(validation, 'sample')} that it never saw was",
+            f"{summary.first_validation:.4f} before and {summary.last_validation:.4f} after.",
             "",
             "## Use",
             "",

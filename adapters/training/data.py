@@ -14,6 +14,7 @@ from t2i_shards.extractors.atomic import cache_folder
 from t2i_shards.extractors.maps.crop import SIZE_MULTIPLE, fixed_side
 from t2i_shards.extractors.registry import format_of
 from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.plain import number_of
 from t2i_shards.pipeline.stream import Extent, divide_batch, mix_streams, open_stream
 from t2i_shards.pipeline.stream.lanes import ONE_LANE
 
@@ -63,7 +64,7 @@ class DataConfig:
             raise RequestError("train needs a dataset, and none was given")
         if self.mix and len(self.mix) != len(self.roots):
             raise RequestError(
-                f"--mix must give a share for each of {len(self.roots)} datasets, not {len(self.mix)}"
+                f"--mix must give a share for each of {number_of(len(self.roots), 'dataset')}, not {len(self.mix)}"
             )
         if any(share <= 0 for share in self.mix):
             raise RequestError(f"--mix must give shares above 0, not {' '.join(map(str, self.mix))}")

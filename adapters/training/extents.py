@@ -22,6 +22,7 @@ from t2i_shards.extractors.atomic import write_json
 from t2i_shards.extractors.records import Count
 from t2i_shards.pipeline.dataset.dataset import Dataset
 from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.plain import number_of
 from t2i_shards.pipeline.stream import Extent, choose_lanes, measure_extent
 
 NAME = "extents.json"
@@ -115,7 +116,9 @@ def note_extents(run: Path, begun: Noted, removed: int) -> None:
     later = noted.removed
     if removed:
         log.warning(
-            "%d samples were removed from the data since %s was begun; others take their places", removed, run
+            "%s removed from the data since %s was begun; others take their places",
+            number_of(removed, "sample"),
+            run,
         )
     if removed != (later[-1].samples if later else 0):
         later = (*later, Removed(newest_step(run), removed))

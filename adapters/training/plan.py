@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from fractions import Fraction
 
 from t2i_shards.adapters.training.config import STEPS, TrainConfig
-from t2i_shards.pipeline.plain import format_duration
+from t2i_shards.pipeline.plain import format_duration, number_of
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,9 @@ class TrainPlan:
             f"adapter {config.adapter}" + (f" from {config.start}" if config.start else ""),
             self.device,
             config.base.precision,
-            f"{self.samples} samples",
+            number_of(self.samples, "sample"),
             f"{self.held_out} held out",
-            f"{self.steps} steps = {self.epochs:.3g} epochs",
+            f"{number_of(self.steps, 'step')} = {self.epochs:.3g} epochs",
         ]
         if self.begun:
             parts.append(f"{self.begun} of them done")

@@ -15,7 +15,7 @@ from pathlib import Path
 from t2i_shards.adapters.run_folder import TrainSummary
 from t2i_shards.adapters.training.config import TrainConfig
 from t2i_shards.pipeline.errors import IncompleteError, RequestError, describe_error, tell_full
-from t2i_shards.pipeline.plain import show_logs_plain
+from t2i_shards.pipeline.plain import number_of, show_logs_plain
 
 log = logging.getLogger(__name__)
 
@@ -42,8 +42,8 @@ def keep_trying(attempt: Attempt, config: TrainConfig, workers: int, retries: in
             step = newest_step(config.out)
             if number == retries:
                 raise IncompleteError(
-                    f"{death}; started {retries + 1} times in all; step {step} was reached, and the same command "
-                    "continues from there"
+                    f"{death}; started {number_of(retries + 1, 'time')} in all; step {step} was reached, and the "
+                    "same command continues from there"
                 ) from None
             log.warning("%s; all start again from step %d (%d of %d)", death, step, number + 1, retries)
         else:

@@ -26,7 +26,7 @@ _NAME = re.compile(r"(?!.*\.\.)[a-z0-9_]([a-z0-9_.-]*[a-z0-9])?")
 
 @dataclass(frozen=True)
 class Limits:
-    """How far a download may go. RequestError for a value that no download could keep to."""
+    """How far a download may go."""
 
     picture_bytes: int = 32 << 20
     """Bytes a picture may have as it is sent."""

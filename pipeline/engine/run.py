@@ -14,6 +14,7 @@ from t2i_shards.pipeline.engine.metrics import RunMetrics
 from t2i_shards.pipeline.engine.pool import Failure, Pool
 from t2i_shards.pipeline.engine.running import Running
 from t2i_shards.pipeline.errors import BrokenStage, IncompleteError, RequestError
+from t2i_shards.pipeline.plain import number_of
 from t2i_shards.pipeline.stages.stage import Stage, StageResult
 
 Engine = Literal["ray", "local"]
@@ -68,7 +69,7 @@ class RunResult:
             f"shard {s:06d} set aside after {ATTEMPTS} attempts: {why}" for s, why in self.quarantined.items()
         ]
         lines += [
-            f"shard {s:06d}: {len(made.errors)} samples failed, the first: {made.errors[0]}"
+            f"shard {s:06d}: {number_of(len(made.errors), 'sample')} failed, the first: {made.errors[0]}"
             for s, made in sorted(self.made.items())
             if made.errors
         ]
@@ -159,7 +160,7 @@ def _failed(shard: int, failure: Failure, result: RunResult) -> bool:
         raise RequestError(failure.line)
     result.setups += failure.kind == "setup"
     if failure.kind == "run":
-        before = f"; {len(result.quarantined)} shards were set aside before" if result.quarantined else ""
+        before = f"; set aside before: {number_of(len(result.quarantined), 'shard')}" if result.quarantined else ""
         raise IncompleteError(failure.line + before)
     if result.setups >= SETUPS and not result.made:
         raise BrokenStage(f"{SETUPS} setups failed in a row, so the stage is broken; the last: {failure.line}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -15,7 +15,7 @@ from t2i_shards.extractors.budget import stored_size
 from t2i_shards.extractors.registry import formats
 from t2i_shards.pipeline.dataset.dataset import IMAGES
 from t2i_shards.pipeline.dataset.provenance import describe_geometry
-from t2i_shards.pipeline.plain import escape_markdown, show_plain
+from t2i_shards.pipeline.plain import escape_markdown, number_of, show_plain
 from t2i_shards.pipeline.publish.edits import CARD, LICENCE, seal
 from t2i_shards.pipeline.publish.facts import Facts
 from t2i_shards.pipeline.shards.sample import Sample
@@ -47,7 +47,7 @@ def render_card(facts: Facts, template: str = "card.md.j2") -> bytes:
     environment.filters |= {
         "md": escape_markdown,
         "json": lambda value: json.dumps(show_plain(value), ensure_ascii=False),
-        "count": lambda number: f"{number:,}",
+        "count": partial(number_of, group=","),
         "dtype": lambda member: DTYPES.get(member.rpartition(".")[2], "binary"),
         "holds": lambda member, column: meanings.get(member, column),
         "reasons": _reasons,

@@ -13,6 +13,7 @@ from t2i_shards.pipeline.dataset.outcomes import rows_path
 from t2i_shards.pipeline.dataset.plan import LEFT_OUT, NOTED, Segment, plan_path, supplement_path
 from t2i_shards.pipeline.dataset.tombstones import read_tombstones
 from t2i_shards.pipeline.errors import DamagedShard, IncompleteError, RequestError
+from t2i_shards.pipeline.plain import number_of
 from t2i_shards.pipeline.publish.config import Publication
 from t2i_shards.pipeline.publish.finish import find_edited
 from t2i_shards.pipeline.publish.index import Entry, dali_index, read_dali_index, scan, wids_index
@@ -155,7 +156,7 @@ def check_columns(dataset: Dataset, asked: Publication) -> None:
         ("--licenses", bool(asked.licenses)),
         ("--no-duplicates", not asked.duplicates),
         ("--splits", len(asked.shares()) > 1),
-        (f"the removal of {removed} samples", bool(removed)),
+        (f"the removal of {number_of(removed, 'sample')}", bool(removed)),
     ):
         if wrong:
             raise RequestError(f"--layout columns publishes shards as they are; {name} needs --layout packed")

@@ -11,6 +11,7 @@ from t2i_shards.pipeline.dataset.dataset import IMAGES
 from t2i_shards.pipeline.dataset.outcomes import sample_keys
 from t2i_shards.pipeline.dataset.tombstones import count_tombstone_tables, read_tombstones
 from t2i_shards.pipeline.errors import DamagedShard, IncompleteError, RequestError
+from t2i_shards.pipeline.plain import number_of
 from t2i_shards.pipeline.publish.assignment import Choice, Target
 from t2i_shards.pipeline.publish.pack import data_path, index_paths, read_receipt, receipt_path
 from t2i_shards.pipeline.publish.plan import Plan
@@ -94,7 +95,7 @@ def heed_removals(plan: Plan, choice: Choice, purge: bool) -> RemovedSamples:
     count = sum(map(len, new.values()))
     if not purge:
         raise RequestError(
-            f"{count} samples of {plan.to.root} were removed since it was begun (the first "
+            f"{plan.to.root}: {number_of(count, 'sample')} removed since it was begun (the first "
             f"{next(iter(new.values()))[0]}); publish with --purge to take them out"
         )
     if sum(map(len, newest.keys.values())) == sum(choice.counts().values()):

@@ -11,8 +11,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from t2i_shards.pipeline.dataset.dataset import IMAGES
+from t2i_shards.pipeline.plain import number_of
 from t2i_shards.pipeline.report.facts import DatasetFacts
-from t2i_shards.pipeline.report.page import format_count, format_megabytes, format_rate
+from t2i_shards.pipeline.report.page import format_megabytes, format_rate
 from t2i_shards.pipeline.report.plots import Chart, lay_out
 from t2i_shards.pipeline.report.samples import Cell, Row
 from t2i_shards.pipeline.report.training import Evaluation, Training
@@ -94,9 +95,9 @@ def _block(height: int) -> tuple[Image.Image, ImageDraw.ImageDraw]:
 def _title(datasets: Sequence[DatasetFacts], training: Training | None) -> Image.Image:
     image, draw = _block(128)
     draw.text((MARGIN, 34), "t2i-shards", INK, _font(42, bold=True))
-    parts = [f"{format_count(sum(d.samples for d in datasets))} samples"]
-    parts += [f"{format_count(sum(d.shards for d in datasets))} shards"]
-    parts += [f"{format_count(training.steps)} training steps"] if training else []
+    parts = [number_of(sum(d.samples for d in datasets), "sample", ",")]
+    parts += [number_of(sum(d.shards for d in datasets), "shard", ",")]
+    parts += [number_of(training.steps, "training step", ",")] if training else []
     draw.text((MARGIN, 90), ", ".join(parts), SOFT, _font(22))
     return image
 
@@ -108,8 +109,8 @@ def _heading(dataset: DatasetFacts) -> Image.Image:
     draw.text((MARGIN, 34), name, INK, _font(28, bold=True))
     left = MARGIN + _font(28, bold=True).getlength(name) + 22
     size = sum(column.status.bytes for column in dataset.columns)
-    facts = [f"{format_count(dataset.samples)} of {format_count(dataset.planned)} samples"]
-    facts += [f"{len(dataset.columns)} columns", f"{format_megabytes(size)} MB", dataset.geometry]
+    facts = [f"{dataset.samples:,} of {number_of(dataset.planned, 'sample', ',')}"]
+    facts += [number_of(len(dataset.columns), "column"), f"{format_megabytes(size)} MB", dataset.geometry]
     draw.text((left, 40), ",  ".join(facts), SOFT, _font(22))
     return image
 
@@ -221,7 +222,7 @@ def _table(datasets: Sequence[DatasetFacts], training: Training | None) -> list[
         table.append((dataset.title, "samples/s per worker", True))
         timed = [c for c in dataset.columns if c.rate is not None]
         table += [(c.status.column, format_rate(c.rate), False) for c in timed]
-        table += [(f"{c} dropped: {reason}", format_count(n), False) for c, reason, n, _ in dataset.drops[:3]]
+        table += [(f"{c} dropped: {reason}", f"{n:,}", False) for c, reason, n, _ in dataset.drops[:3]]
     if training and training.rate:
         table += [("Training", "samples/s", True), ("all steps", format_rate(training.rate), False)]
     return table

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -14,7 +15,7 @@ from markupsafe import Markup
 
 from t2i_shards import __version__
 from t2i_shards.pipeline.dataset.dataset import IMAGES
-from t2i_shards.pipeline.plain import format_duration
+from t2i_shards.pipeline.plain import format_duration, number_of
 from t2i_shards.pipeline.report.facts import DatasetFacts
 from t2i_shards.pipeline.report.index_data import encode_index, list_choices
 from t2i_shards.pipeline.report.plots import BOTTOM, HEIGHT, WIDTH, draw_numbers, lay_out
@@ -42,7 +43,7 @@ def render_page(datasets: Sequence[DatasetFacts], training: Training | None, dat
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "count": format_count,
+        "count": partial(number_of, group=","),
         "rate": format_rate,
         "megabytes": format_megabytes,
         "seconds": format_seconds,
@@ -100,10 +101,6 @@ def image_uri(image: np.ndarray, photograph: bool = True) -> Markup:
     else:
         kind, data = "png", cv2.imencode(".png", bgr, [cv2.IMWRITE_PNG_COMPRESSION, PNG_LEVEL])[1]
     return Markup(f"data:image/{kind};base64,{base64.b64encode(data.tobytes()).decode()}")
-
-
-def format_count(number: int) -> str:
-    return f"{number:,}"
 
 
 def format_rate(rate: float | None) -> str:

@@ -13,7 +13,7 @@ from t2i_shards.extractors.regular import open_regular
 from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.plain import hide_secrets
 from t2i_shards.pipeline.shards.naming import check_path
-from t2i_shards.pipeline.shards.remote_read import open_filesystem, translate_errors
+from t2i_shards.pipeline.shards.remote_read import find_below, open_filesystem, translate_errors
 
 NO_RANGES = "its server must answer requests for parts of a file (Range), and does not; fetch it and name the copy"
 """Of a file that has to be read from several places."""
@@ -64,7 +64,7 @@ class Pattern:
                 elif place.lower().endswith(self.endings):
                     found = self._find_one(fs, place)
                 else:
-                    found = fs.find(place, detail=True)
+                    found = find_below(fs, place)
                     found = {path: info for path, info in found.items() if path.lower().endswith(self.endings)}
         except FileNotFoundError as error:  # of a bucket, whose client does not name it
             raise RequestError(f"cannot read {hide_secrets(self.pattern)}: {error}") from None

@@ -15,6 +15,7 @@ import msgspec
 
 from t2i_shards.extractors.records import BadRecord, Count, decode_record
 from t2i_shards.pipeline.errors import DamagedShard
+from t2i_shards.pipeline.plain import number_of
 from t2i_shards.pipeline.shards.sample import digest_keys
 
 FORMAT = 1
@@ -148,6 +149,6 @@ def check_sha256(path: str, found: str, expected: str) -> None:
 def check_keys(path: str, found: Sequence[str], samples: int, keys: str | None) -> None:
     """Raises DamagedShard when a shard has other keys than its receipt says. keys: their digest, if known."""
     if len(found) != samples:
-        raise DamagedShard(f"{path}: must have {samples} samples, has {len(found)}")
+        raise DamagedShard(f"{path}: must have {number_of(samples, 'sample')}, has {len(found)}")
     if keys not in (None, digest_keys(found)):
         raise DamagedShard(f"{path}: its keys are not those of its receipt")

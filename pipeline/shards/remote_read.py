@@ -74,6 +74,21 @@ def translate_errors(root: str) -> Iterator[None]:
         raise _translate(error, root) from error
 
 
+def find_below(fs: Any, path: str) -> dict[str, Any]:
+    """Path -> what fsspec knows of it, of each file below; empty where there is no such folder.
+
+    Raises what the client does where the folder cannot be listed.
+    """
+    found: dict[str, Any] = fs.find(path, detail=True)
+    if not found:
+        try:
+            fs.ls(path)  # `find` passes over what it cannot list, such as a web server that does not answer
+        except FileNotFoundError as error:
+            if _find_fault(error) is not None:
+                raise
+    return found
+
+
 def _find_fault(error: FileNotFoundError) -> BaseException | None:
     """What fsspec reports as a missing file of a web server, as it does any failure; None for a missing file."""
     cause = error.__cause__

@@ -20,8 +20,8 @@ def make_absolute(pattern: str) -> str:
 
 
 def find_files(files: Pattern, rule: str) -> list[InputFile]:
-    """The files by name. Raises RequestError, which begins with `rule`, where there are none."""
-    found = files.find()
+    """The files by name. Raises RequestError, which begins with `rule`, where there are none, and Unreachable."""
+    found = read_with_retry(files.pattern, files.find) if is_far(files) else files.find()
     if not found:
         raise RequestError(f"{rule}; none match {files.pattern!r}")
     return found

@@ -15,7 +15,13 @@ from typing import Any, BinaryIO, Protocol, TypeVar
 from t2i_shards.extractors.regular import NotRegular, open_regular
 from t2i_shards.pipeline.errors import Drop, RequestError
 from t2i_shards.pipeline.plain import hide_secrets
-from t2i_shards.pipeline.shards.remote_read import Denied, open_filesystem, read_with_retry, translate_errors
+from t2i_shards.pipeline.shards.remote_read import (
+    Denied,
+    find_below,
+    open_filesystem,
+    read_with_retry,
+    translate_errors,
+)
 
 OUTSIDE = "link out of the folder"
 NOT_REGULAR = "not a regular file"
@@ -166,7 +172,7 @@ class RemoteTree:
             fs.invalidate_cache()
             try:
                 with translate_errors(self.root):
-                    return list(fs.find(prefix))
+                    return list(find_below(fs, prefix))
             except FileNotFoundError as error:  # of the bucket, which its client does not name
                 raise RequestError(f"cannot read {hide_secrets(self.root)}: {error}") from None
 

@@ -11,6 +11,7 @@ from itertools import islice
 from typing import Any
 
 from t2i_shards.pipeline.errors import DamagedShard, RequestError
+from t2i_shards.pipeline.plain import number_of
 from t2i_shards.pipeline.shards.receipt import digest_json
 from t2i_shards.pipeline.shards.sample import Sample
 from t2i_shards.pipeline.stream.block import BlockReader, Make, T
@@ -224,6 +225,8 @@ class Stream:
         if len(self._skipped) >= self._quota:
             if not self._quota:
                 raise error
-            raise DamagedShard(f"{error}; {self._quota} damaged shards were skipped, and no more may be") from None
+            raise DamagedShard(
+                f"{error}; {number_of(self._quota, 'damaged shard')} skipped, and no more may be"
+            ) from None
         self._skipped[shard] = str(error)
         log.warning("a damaged shard is skipped, %d of at most %d: %s", len(self._skipped), self._quota, error)

@@ -52,7 +52,7 @@ def test_a_sample_on_which_the_extractor_raises(root: Path) -> None:
     assert code == 3
     assert (
         one_line(err)
-        == "shard 000001: 1 samples failed, the first: toy: k00007: ValueError: this picture is cursed\n"
+        == "shard 000001: 1 sample failed, the first: toy: k00007: ValueError: this picture is cursed\n"
     )
     assert "toy 29 samples" in out
     assert "failed (ValueError) 1" in out

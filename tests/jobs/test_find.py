@@ -44,7 +44,7 @@ def test_removed_by_path_counted_and_taken_back(
 ) -> None:
     paths = str(tmp_path / "list")
     assert run("remove", root, "--paths", paths, "--dry-run") == 0
-    assert "2 samples would be removed, 0 were before; nothing was written" in (out := capsys.readouterr().out)
+    assert "2 samples would be removed, 0 before; nothing was written" in (out := capsys.readouterr().out)
     assert out.endswith("nothing was written\n")
     assert Dataset.open(root).store.names("tombstones") == []
     assert run("remove", root, "--paths", paths) == 0

@@ -218,7 +218,7 @@ def test_the_aspect_is_that_of_the_map(here: Path, tmp_path: Path, capsys: pytes
         ("--adapter seg=F/sketch --condition seg=F/photo.png", "takes 1 channel"),
         ("--adapter sketch=F/sketch --condition sketch=F/map.png --base tiny-xl", "family"),
         ("--inpaint F/photo.png --mask F/wide.png", "--mask 256x128"),
-        ("--adapter sketch=F/sketch --from-picture F/photo.png --variant none", "no extractor makes"),
+        ("--adapter sketch=F/sketch --from-picture F/photo.png --variant none", "has no variant 'none'"),
     ],
 )
 def test_a_wrong_request_is_one_line_and_2(

@@ -52,7 +52,7 @@ def test_remove_then_purge(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     (tmp_path / "keys").write_text("k00001\nk00009\n")
     assert execute(RemoveCommand(root, keys=tmp_path / "keys")) == 3
     out, err = capsys.readouterr()
-    assert "1 samples removed now, 0 were before; 1 of those asked for are not in this dataset" in out
+    assert "1 sample removed now, 0 before; 1 of those asked for are not in this dataset" in out
     assert f"not in {root}: k00009" in err
     assert execute(publish) == 2
     assert "publish with --purge" in capsys.readouterr().err
@@ -176,7 +176,7 @@ def test_verify_reads_a_publication(tmp_path: Path, layout: str, capsys: pytest.
     verify = VerifyCommand(str(to), EngineOptions("local", 1))
     assert execute(verify) == 3
     out, err = capsys.readouterr()
-    assert f"verify: {len(before) - 1} files of the publication, 1 problems" in out
+    assert f"verify: {len(before) - 1} files of the publication, 1 problem" in out
     assert f"{tar.relative_to(to).as_posix()}: must have sha256" in err
     assert "delete it and publish again" in err
     tar.unlink()

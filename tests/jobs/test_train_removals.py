@@ -41,7 +41,7 @@ def test_a_removal_does_not_end_a_training(
 
     words = _after_removal(scenes, alone, tmp_path / "noted", gone)
     assert run(words) == 0
-    said = f"3 samples were removed from the data since {tmp_path}/noted/run was begun; others take their places"
+    said = f"3 samples removed from the data since {tmp_path}/noted/run was begun; others take their places"
     assert said in caplog.messages
     noted = json.loads((tmp_path / "noted/run/extents.json").read_text())
     assert noted == {"begun": [{"shards": 6, "stones": 0}], "removed": [{"step": 4, "samples": 3}], "lanes": 1}

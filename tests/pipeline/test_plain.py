@@ -8,7 +8,7 @@ import unicodedata
 
 import pytest
 
-from t2i_shards.pipeline.plain import PACKAGE, PlainFormatter, hide_secrets, show_plain
+from t2i_shards.pipeline.plain import PACKAGE, PlainFormatter, hide_secrets, number_of, show_plain
 
 
 def test_nothing_steers_a_terminal() -> None:
@@ -65,3 +65,9 @@ def test_log_lines_keep_their_ends() -> None:
     address = "https://a:b@h/\x1b[2J"
     record = logging.LogRecord("t2i_shards.pipeline", logging.WARNING, "", 0, "at %s", (address,), None)
     assert PlainFormatter().format(record) == "at https://…@h/\\x1b[2J"
+
+
+def test_one_is_not_several() -> None:
+    told = [number_of(number, "sample", ",") for number in (0, 1, 2, 1234)]
+    assert told == ["0 samples", "1 sample", "2 samples", "1,234 samples"]
+    assert (number_of(1, "entry"), number_of(3, "entry"), number_of(1234)) == ("1 entry", "3 entries", "1234")

@@ -29,7 +29,7 @@ from tests.adapters.toys import toy_config, toy_stream
         ({"threads": 0}, "--threads must be at least 1, not 0"),
         ({"condition": "color", "column": "seg"}, "--condition color takes no --column, not seg"),
         ({"roots": ()}, "train needs a dataset"),
-        ({"mix": (1.0, 2.0)}, "--mix must give a share for each of 1 datasets, not 2"),
+        ({"mix": (1.0, 2.0)}, "--mix must give a share for each of 1 dataset, not 2"),
         ({"mix": (-1.0,)}, "--mix must give shares above 0, not -1.0"),
         ({"ema": 1.0}, "--ema must be above 0 and below 1, not 1.0"),
         ({"noise_offset": 0.0}, "--noise-offset must be above 0, not 0.0"),

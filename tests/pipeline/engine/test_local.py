@@ -27,7 +27,7 @@ def test_the_local_pool_does_all(tmp_path: Path) -> None:
     assert {shard: stage.tries(shard) for shard in range(14)} == {s: 2 if s in (3, 5, 9) else 1 for s in range(14)}
     # Two to begin with, and one for each that died.
     assert len(list(tmp_path.glob("setup-*"))) <= 4
-    assert result.problems == ["shard 000013: 1 samples failed, the first: bad sample"]
+    assert result.problems == ["shard 000013: 1 sample failed, the first: bad sample"]
     assert multiprocessing.active_children() == []
 
 

@@ -227,7 +227,7 @@ def test_receipts_are_counted_whether_they_are_kept_or_not() -> None:
     )
     assert kept.samples == counted.samples == {"images": 82, "color": 82}
     assert kept.drops == counted.drops == {"images": {"small": 8}, "color": {"small": 8}}
-    assert kept.problems == counted.problems == ["shard 000000: 1 samples failed, the first: bad sample"]
+    assert kept.problems == counted.problems == ["shard 000000: 1 sample failed, the first: bad sample"]
     assert kept.made.keys() == counted.made.keys()
     assert all(of.receipts for of in kept.made.values())
     assert not any(of.receipts for of in counted.made.values())

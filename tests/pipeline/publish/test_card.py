@@ -93,7 +93,7 @@ def test_losses_and_opt_outs_are_counted(tmp_path: Path) -> None:
     publish_here(dataset, tmp_path / "to")
     card = (tmp_path / "to/README.md").read_text()
     assert "| getting pictures | 6 | 3 | http 404 1, opted out: X-Robots-Tag 1, opted out: robots.txt 1 |" in card
-    assert "2 pictures were not taken because their hosts say no" in card
+    assert "Not taken: 2 pictures, because their hosts say no" in card
 
 
 HOSTILE = (

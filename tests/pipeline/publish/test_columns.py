@@ -184,5 +184,5 @@ def test_removed_samples_and_a_crawls_pictures_are_not_published(tmp_path: Path)
     with pytest.raises(RequestError, match="the pictures of a crawl only when asked --with-images"):
         publish_here(crawl, tmp_path / "to", layout="columns")
     remove(crawl, "keys", ["k00001"])
-    with pytest.raises(RequestError, match="the removal of 1 samples needs --layout packed"):
+    with pytest.raises(RequestError, match="the removal of 1 sample needs --layout packed"):
         publish_here(crawl, tmp_path / "to", layout="columns", with_images=True)

@@ -187,7 +187,7 @@ def test_a_purge_takes_its_options_from_the_publication(dataset: Dataset, tmp_pa
     done = publish(dataset, open_store(str(tmp_path / "to")), Publication(), {}, here, purge=True)
     assert (done.made, done.plan.asked.title, done.plan.asked.shard_size) == (1, "Mine", 3)
     card = (tmp_path / "to/README.md").read_text()
-    assert "Revision 1: 1 samples went" in card
+    assert "Revision 1: 1 sample went" in card
     with pytest.raises(RequestError, match=r"published with title .Mine., this asks for .Yours."):
         publish(dataset, open_store(str(tmp_path / "to")), Publication(title="Yours"), {}, here, purge=True)
 

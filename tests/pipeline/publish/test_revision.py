@@ -42,7 +42,7 @@ def test_a_publication_that_holds_removed_samples_asks_for_a_purge(dataset: Data
     publish_here(dataset, tmp_path / "to")
     before = contents(tmp_path / "to")
     remove(dataset, "keys", ["k00004"])
-    with pytest.raises(RequestError, match=r"1 samples of .* were removed .*the first k00004.* --purge"):
+    with pytest.raises(RequestError, match=r": 1 sample removed since .*the first k00004.* --purge"):
         publish_here(dataset, tmp_path / "to")
     assert contents(tmp_path / "to") == before
 
@@ -199,7 +199,7 @@ def test_an_edited_card_is_kept_through_a_purge(dataset: Dataset, tmp_path: Path
         replace_file(to / "README.md", card)
     remove(dataset, "keys", ["k00003"])
     assert not publish_here(dataset, tmp_path / "to", purge=True).finished.kept  # type: ignore[union-attr]
-    assert b"Revision 1: 1 samples went" in (tmp_path / "to/README.md").read_bytes()
+    assert b"Revision 1: 1 sample went" in (tmp_path / "to/README.md").read_bytes()
     assert publish_here(dataset, tmp_path / "edited", purge=True).finished.kept  # type: ignore[union-attr]
     kept = (tmp_path / "edited/README.md").read_text()
     assert kept.endswith("\n## Citation\n")

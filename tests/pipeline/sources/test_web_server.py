@@ -14,8 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.errors import RequestError, Unreachable
 from t2i_shards.pipeline.sources.base import Source
+from t2i_shards.pipeline.sources.folder import FolderSource
 from t2i_shards.pipeline.sources.laion.source import LaionSource
 from t2i_shards.pipeline.sources.table.source import TableSource
 from t2i_shards.pipeline.sources.tars.source import TarsSource
@@ -114,9 +115,18 @@ def test_a_list_that_is_forbidden_is_no_outage(name: str, address: str) -> None:
         list(LaionSource(f"{address}/{name}").rows(Counter()))
 
 
-@pytest.mark.parametrize("name", ["a.csv", "*.csv"])
-def test_a_server_that_is_down_is_not_one_without_the_file(name: str, address: str) -> None:
-    with pytest.raises(RequestError, match="none match"):
-        list(LaionSource(f"{address}/gone.csv").rows(Counter()))
-    with pytest.raises(OSError, match=r"Cannot connect to host 127\.0\.0\.1:9"):
-        list(LaionSource(f"http://127.0.0.1:9/{name}").rows(Counter()))
+@pytest.mark.parametrize("name", ["a.csv", "*.csv", "lists", ""])
+@pytest.mark.parametrize("make", [LaionSource, FolderSource])
+def test_a_server_that_is_down_is_not_one_without_the_file(
+    make: Callable[[str], Source], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("t2i_shards.pipeline.shards.remote_read.WAITS", ())
+    with pytest.raises(Unreachable, match=r"Cannot connect to host 127\.0\.0\.1:9"):
+        list(make(f"http://127.0.0.1:9/{name}").rows(Counter()))
+
+
+def test_a_server_without_the_file_is_not_down(address: str) -> None:
+    for name in ("gone.csv", "gone"):
+        with pytest.raises(RequestError, match="none match"):
+            list(LaionSource(f"{address}/{name}").rows(Counter()))
+    assert list(FolderSource(f"{address}/gone").rows(Counter())) == []

@@ -58,7 +58,7 @@ def test_every_world_skips_alike(world: tuple[int, int]) -> None:
 
 def test_more_than_the_quota_stop_the_stream() -> None:
     stream = memory_stream(gone=GONE | {9}, quota=2)
-    with pytest.raises(DamagedShard, match=r"the file is gone; 2 damaged shards were skipped, and no more may be"):
+    with pytest.raises(DamagedShard, match=r"the file is gone; 2 damaged shards skipped, and no more may be"):
         list(stream.take(range(69), name))
     assert len(stream.trouble.skipped) == 2
 

@@ -1,0 +1,56 @@
+"""--help as tyro prints it, in whole sentences and no wider than the terminal."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from typing import Any, TextIO
+
+import docstring_parser
+
+COLOUR = re.compile(r"\x1b\[[\d;]*m")
+
+
+@contextmanager
+def readable_help() -> Iterator[None]:
+    """In the block an option's text is one paragraph, and what is printed is wrapped.
+
+    tyro begins a new line of help at every indented line of a docstring, and does not wrap a command's own one.
+    """
+    parse = docstring_parser.parse_from_object
+
+    def parse_joined(documented: Any) -> docstring_parser.Docstring:
+        found = parse(documented)
+        for of in found.params:
+            of.description = of.description and " ".join(of.description.split())
+        return found
+
+    docstring_parser.parse_from_object = parse_joined  # type: ignore[assignment]  # tyro gives no style
+    try:
+        with redirect_stdout(_Wrapped(sys.stdout)):  # type: ignore[type-var]  # print needs no more of a file
+            yield
+    finally:
+        docstring_parser.parse_from_object = parse
+
+
+class _Wrapped:
+    """Standard output whose lines are wrapped where they are wider than the terminal."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out, self._columns = out, shutil.get_terminal_size().columns
+
+    def write(self, text: str) -> int:
+        return self._out.write("\n".join(map(self._wrap, text.split("\n"))))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._out, name)
+
+    def _wrap(self, line: str) -> str:
+        if len(COLOUR.sub("", line)) <= self._columns:
+            return line
+        line = re.sub(r"\{[\w,-]+\}$", "COMMAND ...", line) if "usage:" in line else line
+        return textwrap.fill(line, self._columns, break_long_words=False, break_on_hyphens=False)

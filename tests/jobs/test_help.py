@@ -1,0 +1,36 @@
+"""--help of every command, on a terminal of 80 columns."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import get_args
+
+import pytest
+
+from t2i_shards.jobs.commands import Commands, parse_command
+
+NAMES = [
+    *(get_args(command)[1].name for command in get_args(Commands)),
+    *(f"ingest {kind}" for kind in ("scenes", "folder", "tars", "table", "coco", "laion")),
+    *(f"weights {action}" for action in ("list", "fetch", "convert")),
+]
+
+
+@pytest.fixture(autouse=True)
+def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+
+
+@pytest.mark.parametrize("command", ["", *NAMES])
+def test_it_fits_and_breaks_no_sentence(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        parse_command([*command.split(), "--help"])
+    assert ended.value.code == 0
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    assert max(map(len, lines)) <= 80
+    for line, after in pairwise(lines):
+        first = after.split()[0] if after.split() else ""
+        indent = len(after) - len(after.lstrip())
+        same = indent == len(line) - len(line.lstrip()) and first[:1].islower()
+        assert not same or len(line) + 1 + len(first) > 78, f"{line!r} has room for {first!r}"
+    assert "Error" not in "\n".join(lines)
