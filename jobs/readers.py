@@ -21,7 +21,7 @@ def read_ray(paths: Mapping[str, Sequence[Path]], folder: Path | None) -> Iterat
     from t2i_shards.pipeline.engine.connect import connect
 
     connect()
-    logging.getLogger("ray.data").setLevel(logging.WARNING)  # which logs every execution
+    logging.getLogger("ray.data").setLevel(logging.ERROR)  # it logs executions, and warns of bars that are off
     context = ray.data.DataContext.get_current()
     shown, context.enable_progress_bars = context.enable_progress_bars, False
     try:
