@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import tomllib
 from collections.abc import Collection, Mapping
@@ -16,6 +17,8 @@ from t2i_shards.pipeline.plain import hide_secrets
 NAME = "config.toml"
 COMMAND = "command"
 """Key that names the command that a file is for."""
+OLDER = b"Edit a copy."
+"""End of the first line where earlier versions wrote the file, which tells nothing of edits."""
 
 
 def render_config(command: str, options: Any, without: Collection[str] = ()) -> bytes:
@@ -29,19 +32,24 @@ def render_config(command: str, options: Any, without: Collection[str] = ()) -> 
         for name, (value, default) in values.items()
         if name not in without and value is not None and (value != () or default)
     }
-    lines = [
-        f"{_begin(command)}makes this request again; flags override what is here. Edit a copy.",
-        *(f"{name} = {_render(value)}" for name, value in {COMMAND: command, **given}.items()),
-    ]
-    return ("\n".join(lines) + "\n").encode("utf-8", "surrogateescape")
+    lines = (f"{name} = {_render(value)}\n" for name, value in {COMMAND: command, **given}.items())
+    body = "".join(lines).encode("utf-8", "surrogateescape")
+    head = f"{_begin(command)}makes this request again; flags override what is here. Edited, it is kept: "
+    return head.encode() + _sign(body) + b"\n" + body
 
 
 def is_rendered(path: Path, command: str) -> bool:
-    """Whether it is a file, and no link, that `render_config` has made for this command."""
+    """Whether it is a file, and no link, as `render_config` has made it for this command, with no edits."""
     try:
-        return not path.is_symlink() and read_regular(path).startswith(_begin(command).encode())
+        head, _, body = read_regular(path).partition(b"\n")
     except OSError:
         return False
+    ours = head.startswith(_begin(command).encode()) and head.endswith((_sign(body), OLDER))
+    return ours and not path.is_symlink()
+
+
+def _sign(body: bytes) -> bytes:
+    return b"sha256 " + hashlib.sha256(body).hexdigest()[:16].encode()
 
 
 def read_config(path: Path) -> Mapping[str, Any]:

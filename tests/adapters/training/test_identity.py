@@ -77,6 +77,14 @@ def test_the_newest_request_replaces_an_earlier_one_and_no_file_of_the_user(tmp_
     for steps in (4, 5):
         keep_config(toy_config(tmp_path, steps=steps))
         assert read_config(file)["steps"] == steps
+    written = file.read_text()
+    file.write_text(edited := written.replace("steps = 5", "steps = 7"))
+    keep_config(toy_config(tmp_path, steps=6))
+    assert file.read_text() == edited
+    _, _, body = written.partition("\n")
+    file.write_text(f"# t2i-shards train --config FILE makes this request again. Edit a copy.\n{body}")
+    keep_config(toy_config(tmp_path, steps=5))
+    assert file.read_text() == written, "the same request, from an earlier version"
     file.rename(other)
     file.symlink_to(other)
     keep_config(toy_config(tmp_path, steps=6))
