@@ -106,6 +106,7 @@ def test_tests_import_by_the_full_name() -> None:
 DISTRIBUTIONS = {
     "PIL": "pillow",
     "cv2": "opencv-python-headless",
+    "docstring_parser": "docstring-parser",
     "huggingface_hub": "huggingface-hub",
     "pillow_heif": "pillow-heif",
     "skimage": "scikit-image",
