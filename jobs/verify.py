@@ -57,8 +57,9 @@ class VerifyCommand:
         except IncompleteError as error:
             return Summary("verify: not a whole publication", {"command": "verify", "files": 0}, (str(error),))
         groups = range(len(stage.groups))
+        shards = sum(path.endswith(".tar") for group in stage.groups for path, _ in group)
         with show_progress("verify", len(groups), len(groups)) as progress:
-            result = run(stage, groups, self.engine.for_reading(len(groups)), self.engine.workers, progress)
+            result = run(stage, groups, self.engine.for_reading(shards), self.engine.workers, progress)
         problems += [line for made in result.made.values() for line in made.errors]
         problems += [
             f"{stage.groups[group][0][0]} could not be read: {why}" for group, why in result.quarantined.items()

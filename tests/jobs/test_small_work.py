@@ -25,9 +25,10 @@ def test_with_nothing_left_and_few_shards_to_read(tmp_path: Path, monkeypatch: p
     root = tmp_path / "root"
     ingest = f"ingest scenes --out {root} --samples 2 --size 64 --world simple"
     extract = f"extract {root} --conditions color"
-    for first in (f"{ingest} --engine local", f"{extract} --engine local --device cpu"):
+    publish = f"publish {root} --to {tmp_path}/published --readers webdataset --engine local"
+    for first in (f"{ingest} --engine local", f"{extract} --engine local --device cpu", publish):
         assert run(first.split()) == 0
-    for command in (ingest, extract, f"verify {root}", f"status {root}"):
+    for command in (ingest, extract, f"verify {root}", f"verify {tmp_path}/published", f"status {root}"):
         assert run(command.split()) == 0
 
 
