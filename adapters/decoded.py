@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from t2i_shards.adapters.errors import names_sample
 from t2i_shards.adapters.inference.control_images import extract_from_crop
+from t2i_shards.adapters.records import names_sample
 from t2i_shards.adapters.training.example import (
     VisitRandoms,
     choose_caption,

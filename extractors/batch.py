@@ -6,6 +6,8 @@ nor on the size of the batch nor on how many workers share the machine.
 
 from __future__ import annotations
 
+import gc
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -15,6 +17,7 @@ import numpy as np
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
+
 
 DEVICES = ("cpu", "cuda")
 
@@ -137,3 +140,24 @@ def check_pictures(pictures: np.ndarray) -> None:
         raise ValueError(
             f"pictures must be uint8 (N, H, W, 3), H and W >= 1, got {pictures.dtype} {pictures.shape}"
         )
+
+
+SAID = ("can't allocate memory", "not enough memory", "Insufficient memory", "CUBLAS_STATUS_ALLOC_FAILED")
+"""What torch's CPU allocator (Linux, Windows), OpenCV and cuBLAS say; their errors have no class of their own."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether less at once might have gone well."""
+    names = [cls.__name__ for cls in type(error).__mro__]
+    # By name: torch (OutOfMemoryError) and OpenCV (error) may not be loaded.
+    if isinstance(error, MemoryError) or "OutOfMemoryError" in names:
+        return True
+    return ("RuntimeError" in names or "error" in names) and any(part in str(error) for part in SAID)
+
+
+def free_memory() -> None:
+    """Give back what is no longer used; torch keeps freed memory of a GPU for itself otherwise."""
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from t2i_shards.adapters.errors import names_sample
 from t2i_shards.adapters.inference.control_images import extract_from_crop, to_seen
+from t2i_shards.adapters.records import names_sample
 from t2i_shards.extractors.registry import format_of
 from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.image.stored import decode_rgb

@@ -24,11 +24,11 @@ import cv2
 import numpy as np
 import torch
 
-from t2i_shards.adapters.inference.map_file import load_picture, load_shape
 from t2i_shards.extractors.base import Extractor
 from t2i_shards.extractors.format import Format, Map, Values
 from t2i_shards.extractors.registry import format_of, make_extractor
-from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.errors import Drop, RequestError
+from t2i_shards.pipeline.image.decode import read_picture
 from t2i_shards.pipeline.image.geometry import Geometry, Placement, apply_placement
 
 log = logging.getLogger(__name__)
@@ -173,3 +173,28 @@ PLACE: dict[Values, Callable[[np.ndarray, Placement], np.ndarray]] = {
     "labels": place_labels,
     "edges": place_lines,
 }
+
+
+def load_picture(path: Path, background: int = 255) -> np.ndarray:
+    """uint8 (H, W, 3), upright; what is transparent lies on `background`. Raises RequestError."""
+    try:
+        return read_picture(path.read_bytes(), background=background)
+    except FileNotFoundError:
+        raise RequestError(f"there is no file {path}") from None
+    except Drop as drop:
+        raise RequestError(f"{path} must be a picture: {drop.reason}") from None
+
+
+def load_shape(path: Path) -> np.ndarray:
+    """uint8 (H, W): a mask or a line drawing, white on black. Raises RequestError.
+
+    A picture whose visible part is all dark or all bright says by its transparency alone where the shape is (black
+    or white lines on a transparent sheet); any other lies on black.
+    """
+    on_black, on_white = load_picture(path, 0), load_picture(path, 255)
+    alpha = 255 - (on_white - on_black).max(axis=2)
+    grey = cv2.cvtColor(on_black, cv2.COLOR_RGB2GRAY)
+    if alpha.min() == 255:
+        return grey
+    bright = grey[alpha > 127] > 127
+    return grey if bright.any() and not bright.all() else alpha

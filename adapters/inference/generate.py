@@ -16,13 +16,13 @@ from t2i_shards.adapters.inference.config import AdapterSpec, GenerateConfig
 from t2i_shards.adapters.inference.control_images import (
     extract_control_image,
     load_mask,
+    load_picture,
     make_geometry,
     read_control_image,
     to_control_image,
 )
 from t2i_shards.adapters.inference.image_folder import ImageFolder, digest_array
 from t2i_shards.adapters.inference.inpaint import Inpainting, prepare_inpainting
-from t2i_shards.adapters.inference.map_file import load_picture
 from t2i_shards.adapters.inference.sampler import generate
 from t2i_shards.adapters.model.compose import AdapterInput
 from t2i_shards.adapters.model.convert import read_adapter

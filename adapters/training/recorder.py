@@ -5,40 +5,21 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
-from typing import Protocol
 
-import numpy as np
 import torch
 
+from t2i_shards.adapters.training.boards import Board, TensorBoardWriter, WandbWriter
 from t2i_shards.adapters.training.checkpoint import TrainProgress, TrainState, list_steps, save_checkpoint
-from t2i_shards.adapters.training.config import RecordConfig, TrainConfig, flatten_options
+from t2i_shards.adapters.training.config import TrainConfig, flatten_options
 from t2i_shards.adapters.training.log import Log, choose_best
 from t2i_shards.adapters.training.preview import SamplePreview
-from t2i_shards.adapters.training.tensorboard import TensorBoardWriter
 from t2i_shards.adapters.training.validation import Validation, refuse_not_finite
-from t2i_shards.adapters.training.wandb_writer import WandbWriter, import_wandb
 from t2i_shards.extractors.atomic import write_file
 from t2i_shards.extractors.maps.png import encode_rgb
 from t2i_shards.pipeline.errors import describe_error
 from t2i_shards.pipeline.runlog import LogLine
 
 log = logging.getLogger(__name__)
-
-
-class Board(Protocol):
-    """Shows the log's numbers and the sample pictures, by step."""
-
-    def add(self, line: LogLine) -> None: ...
-
-    def add_picture(self, picture: np.ndarray, step: int) -> None: ...
-
-    def close(self) -> None: ...
-
-
-def check_boards(config: RecordConfig) -> None:
-    """RequestError where a board that is asked for would not begin. Writes nothing."""
-    if config.report_to == "wandb":
-        import_wandb()
 
 
 class Recorder:

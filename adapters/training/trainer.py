@@ -15,6 +15,7 @@ from t2i_shards.adapters.base import Base, digest_base
 from t2i_shards.adapters.model.adapter import Adapter
 from t2i_shards.adapters.model.diffusers_io import save_adapter
 from t2i_shards.adapters.run_folder import SUMMARY, TrainSummary, hold_run, read_summary
+from t2i_shards.adapters.training.boards import check_boards
 from t2i_shards.adapters.training.card import CARD, render_card
 from t2i_shards.adapters.training.checkpoint import (
     TrainProgress,
@@ -35,7 +36,7 @@ from t2i_shards.adapters.training.log import choose_best, find_margins
 from t2i_shards.adapters.training.loss import Objective
 from t2i_shards.adapters.training.plan import TrainPlan, count_steps
 from t2i_shards.adapters.training.preview import open_preview
-from t2i_shards.adapters.training.recorder import Recorder, check_boards
+from t2i_shards.adapters.training.recorder import Recorder
 from t2i_shards.adapters.training.setup import check_latents, load_live, make_crop_config, open_base, open_texts
 from t2i_shards.adapters.training.start import digest_start, keep_start, make_start
 from t2i_shards.adapters.training.step import Ema, Step, check_warmup, learning_rate, make_rank_batch

@@ -11,9 +11,8 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
-from t2i_shards.pipeline.dataset.name_index import find_shards
+from t2i_shards.pipeline.dataset.name_index import find_shards, list_locations, list_paths, list_urls
 from t2i_shards.pipeline.dataset.outcomes import OK, read_rows
-from t2i_shards.pipeline.dataset.row_names import list_locations, list_paths, list_urls
 from t2i_shards.pipeline.dataset.tombstones import read_removed
 from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.shards.commit import load_receipt

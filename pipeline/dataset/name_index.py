@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,13 +25,42 @@ import pyarrow as pa
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
 from t2i_shards.pipeline.dataset.outcomes import read_rows
 from t2i_shards.pipeline.dataset.roll_up import LEAST, THOUSAND, folder
-from t2i_shards.pipeline.dataset.row_names import list_urls
 from t2i_shards.pipeline.errors import DamagedShard
-from t2i_shards.pipeline.shards.arrow_arrays import to_numbers
 from t2i_shards.pipeline.shards.receipt import shard_name
-from t2i_shards.pipeline.shards.receipt_table import ReceiptTable
+from t2i_shards.pipeline.shards.receipt_table import ReceiptTable, to_numbers
 from t2i_shards.pipeline.shards.store import AT_ONCE, Store
 from t2i_shards.pipeline.shards.table import decode_table, encode_table
+from t2i_shards.pipeline.sources.row import Row
+
+URLS = ("url", "coco_url", "flickr_url")
+"""The sources' own columns that hold a picture's address, in addition to its location."""
+
+
+def list_urls(row: Row) -> tuple[str, ...]:
+    """The addresses of the row's picture."""
+    return (row.location, *(str(row.extra.get(name) or "") for name in URLS))
+
+
+def list_paths(row: Row, source: Mapping[str, Any]) -> tuple[str, ...]:
+    """The paths of the row's picture: as the plan has it, in its folder, and from the working directory.
+
+    source: as dataset.json describes it.
+    """
+    folder = source.get("folder")
+    if not isinstance(folder, str):
+        return (row.location,)
+    whole = f"{folder.rstrip('/')}/{row.location}"
+    return (row.location, whole) if "://" in folder else (row.location, whole, os.path.relpath(whole))
+
+
+def list_locations(path: str, source: Mapping[str, Any]) -> tuple[str, ...]:
+    """The locations that a row may have for which `list_paths` gives this path."""
+    folder = source.get("folder")
+    if not isinstance(folder, str):
+        return (path,)
+    within = path.removeprefix(f"{folder.rstrip('/')}/")
+    return (path, within) if "://" in folder else (path, within, os.path.relpath(path, folder))
+
 
 log = logging.getLogger(__name__)
 

@@ -19,9 +19,8 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
-from t2i_shards.pipeline.dataset.name_index import find_shards
+from t2i_shards.pipeline.dataset.name_index import find_shards, list_locations, list_paths, list_urls
 from t2i_shards.pipeline.dataset.outcomes import read_outcomes, sample_keys
-from t2i_shards.pipeline.dataset.row_names import list_locations, list_paths, list_urls
 from t2i_shards.pipeline.errors import DamagedShard, RequestError
 from t2i_shards.pipeline.shards.commit import load_receipt
 from t2i_shards.pipeline.shards.receipt import shard_name

@@ -12,11 +12,9 @@ from typing import TypeAlias
 
 import numpy as np
 
-from t2i_shards.extractors.base import Extractor, Resources
-from t2i_shards.extractors.batch import Batch, DeviceUnavailable
+from t2i_shards.extractors.base import Extractor, Resources, compile_networks
+from t2i_shards.extractors.batch import Batch, DeviceUnavailable, free_memory, is_out_of_memory
 from t2i_shards.extractors.format import Format, Map
-from t2i_shards.extractors.memory import free_memory, is_out_of_memory
-from t2i_shards.extractors.networks.compiled import compile_networks
 from t2i_shards.extractors.registry import make_extractor
 from t2i_shards.extractors.weights.file import WeightsDamaged
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset

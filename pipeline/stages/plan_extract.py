@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from t2i_shards.extractors.base import Resources
+from t2i_shards.extractors.base import Resources, compiled_recipe
 from t2i_shards.extractors.batch import DEVICES
-from t2i_shards.extractors.networks.compiled import compiled_recipe
 from t2i_shards.extractors.registry import UnknownCondition, make_extractor
 from t2i_shards.extractors.weights.file import WeightsDamaged, WeightsUnavailable
 from t2i_shards.pipeline.dataset.dataset import Dataset

@@ -7,7 +7,7 @@ from t2i_shards.pipeline.stream.lanes import Lanes, choose_lanes, divide_batch
 from t2i_shards.pipeline.stream.mixture import Mixture, mix_streams
 from t2i_shards.pipeline.stream.open import Extent, measure_extent, open_stream
 from t2i_shards.pipeline.stream.order import BLOCK_SHARDS, permute
-from t2i_shards.pipeline.stream.stream import HeldOut, Stream, Trouble
+from t2i_shards.pipeline.stream.stream import HeldOut, Stream
 
 __all__ = [
     "BLOCK_SHARDS",
@@ -16,7 +16,6 @@ __all__ = [
     "Lanes",
     "Mixture",
     "Stream",
-    "Trouble",
     "choose_lanes",
     "divide_batch",
     "measure_extent",

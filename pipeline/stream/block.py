@@ -28,12 +28,10 @@ class BlockReader:
 
     A position whose sample was removed or cannot be used gets the next one of the block that can, wrapping round:
     of the same shape where batches have one. That depends on nothing but the block, so every world gives the same.
-    bad: how many positions got another's sample because `make` raised on their own.
     """
 
     def __init__(self, block: Block, opened: Mapping[int, Opened]) -> None:
         self.block = block
-        self.bad = 0
         self._opened = opened
         self._failed: dict[int, str] = {}
 
@@ -52,15 +50,12 @@ class BlockReader:
             if offset in self._failed:
                 continue
             try:
-                made = make(self._sample(offset), self.block.epoch, self.block.shape(index))
+                return make(self._sample(offset), self.block.epoch, self.block.shape(index))
             except (IncompleteError, RequestError, MemoryError):
                 raise  # of the run, not of the sample; another world's process may have more memory
             except Exception as error:
                 self._failed[offset] = f"{self._key(offset)}: {describe_error(error)}"
                 log.warning("a sample could not be used, another replaces it: %s", self._failed[offset])
-                continue
-            self.bad += own in self._failed
-            return made
         if self._failed:
             why = f"; the last: {self._last()}"
         else:

@@ -21,7 +21,7 @@ from t2i_shards.pipeline.shards.sample import Sample
 from t2i_shards.pipeline.stream.block import Make, T
 from t2i_shards.pipeline.stream.order import permute
 from t2i_shards.pipeline.stream.share import check_ranks, read_share
-from t2i_shards.pipeline.stream.stream import HeldOut, Stream, Trouble
+from t2i_shards.pipeline.stream.stream import HeldOut, Stream
 
 PERIOD = 1000
 """Length of the pattern: shares are exact to a thousandth."""
@@ -70,13 +70,6 @@ class Mixture:
 
     def __len__(self) -> int:
         return sum(map(len, self._streams))
-
-    @property
-    def trouble(self) -> Trouble:
-        """That of all."""
-        found = [stream.trouble for stream in self._streams]
-        lines = {f"dataset {k}: {line}" for k, trouble in enumerate(found) for line in trouble.skipped}
-        return Trouble(sum(trouble.bad for trouble in found), frozenset(lines))
 
     @property
     def short_side(self) -> int | None:

@@ -25,21 +25,6 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Trouble:
-    """What a stream met so far in this process.
-
-    bad: positions that got another sample because `make` raised on theirs. skipped: a line for each shard that
-    was skipped. The sum of all processes' troubles is that of the run, in every world.
-    """
-
-    bad: int = 0
-    skipped: AbstractSet[str] = frozenset()
-
-    def __add__(self, other: Trouble) -> Trouble:
-        return Trouble(self.bad + other.bad, self.skipped | other.skipped)
-
-
-@dataclass(frozen=True)
 class HeldOut:
     """What a stream lacks of a dataset. root: where it lay. data: digest of its pictures, wherever they lie.
 
@@ -72,7 +57,7 @@ class Stream:
     ) -> None:
         self._shards, self._order, self._quota = shards, order, skip_damaged
         self.short_side = short_side
-        self._bad, self._skipped = 0, dict[int, str]()
+        self._skipped = set[int]()
         self._blocks: dict[int, tuple[Block, ...]] = {}
         self._held_out: tuple[tuple[int, str], ...] = ()
         described = order.describe()
@@ -80,10 +65,6 @@ class Stream:
 
     def __len__(self) -> int:
         return len(self._order)
-
-    @property
-    def trouble(self) -> Trouble:
-        return Trouble(self._bad, frozenset(self._skipped.values()))
 
     @property
     def data(self) -> str:
@@ -137,10 +118,7 @@ class Stream:
                 if not current.following and following <= end and index >= (block.first + block.stop) / 2:
                     current.following = self._left(self.block(following).shards)
                     prefetcher.begin(sorted(current.following))
-                bad = current.reader.bad
-                made = current.reader.make(index, make)
-                self._bad += current.reader.bad - bad
-                yield position, made
+                yield position, current.reader.make(index, make)
 
     def samples(self, epoch: int, start: int = 0, *, rank: int = 0, ranks: int | None = None) -> Iterator[Sample]:
         """The samples of an epoch from its position `start` on. Raises DamagedShard.
@@ -200,7 +178,7 @@ class Stream:
                 index += len(samples)
 
     def _left(self, shards: set[int]) -> set[int]:
-        return shards - self._skipped.keys()
+        return shards - self._skipped
 
     def _read(self, prefetcher: ShardPrefetcher, block: Block, others: Mapping[int, _OpenBlock]) -> _OpenBlock:
         """The block, in place of its lane's last one. others: by lane, whose shards stay open."""
@@ -228,5 +206,5 @@ class Stream:
             raise DamagedShard(
                 f"{error}; {number_of(self._quota, 'damaged shard')} skipped, and no more may be"
             ) from None
-        self._skipped[shard] = str(error)
+        self._skipped.add(shard)
         log.warning("a damaged shard is skipped, %d of at most %d: %s", len(self._skipped), self._quota, error)

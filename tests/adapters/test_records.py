@@ -14,9 +14,11 @@ from safetensors.torch import load_file, save_file
 from t2i_shards.adapters.model.adapter import make_adapter
 from t2i_shards.adapters.model.config import adapter_config_for
 from t2i_shards.adapters.model.diffusers_io import WEIGHTS
+from t2i_shards.adapters.records import names_sample
 from t2i_shards.adapters.run_folder import claim_run, read_held_out, read_summary, write_held_out
 from t2i_shards.adapters.training.checkpoint import TrainProgress, TrainState, resume, save_checkpoint
-from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.errors import DamagedShard, RequestError
+from t2i_shards.pipeline.shards.sample import Sample
 from t2i_shards.pipeline.stream import HeldOut
 
 WRONG = [b"", b"{", b"\xff\xfe\x00", b"null", b"[1]", b"{}", b"[" * 200_000, b"9" * 6000]
@@ -102,3 +104,34 @@ def test_what_is_no_safetensors_file(
     (checkpoint / file).write_bytes(data)
     with pytest.raises(RequestError, match="is no safetensors file"):
         resume(tmp_path, train_state, 1)
+
+
+SAMPLE = Sample("000007", {"jpg": b"picture"})
+
+
+@names_sample
+def read(sample: Sample, name: str, error: Exception | None = None) -> bytes:
+    """Reads a member."""
+    if error is not None:
+        raise error
+    return bytes(sample.members[name])
+
+
+def test_what_can_be_read_is_given_as_it_is() -> None:
+    assert read(SAMPLE, "jpg") == b"picture"
+    assert read.__doc__ == "Reads a member."
+
+
+def test_a_member_that_is_missing_or_damaged_is_named_with_its_sample() -> None:
+    with pytest.raises(DamagedShard, match=r"^000007: has no member 'sketch\.png'$"):
+        read(SAMPLE, "sketch.png")
+    with pytest.raises(DamagedShard, match=r"^000007: cannot be read: cut short$") as raised:
+        read(SAMPLE, "jpg", ValueError("cut short"))
+    assert isinstance(raised.value.__cause__, ValueError)
+
+
+@pytest.mark.parametrize("error", [RequestError("too small"), MemoryError()])
+def test_what_is_not_the_members_fault_stays_what_it_is(error: Exception) -> None:
+    with pytest.raises(type(error)) as raised:
+        read(SAMPLE, "jpg", error)
+    assert raised.value is error

@@ -9,11 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from t2i_shards.extractors.base import Extractor, Map
+from t2i_shards.extractors.base import Extractor, Map, compile_networks
 from t2i_shards.extractors.batch import Batch
 from t2i_shards.extractors.maps.crop import fixed_side
 from t2i_shards.extractors.maps.people import People
-from t2i_shards.extractors.networks.compiled import compile_networks
 from t2i_shards.extractors.registry import format_of
 from t2i_shards.pipeline.dataset.dataset import IMAGES
 from t2i_shards.pipeline.image.stored import decode_rgb

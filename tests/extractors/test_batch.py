@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from t2i_shards.extractors import batch as module
+from t2i_shards.extractors.base import compile_networks, compiled_recipe
 from t2i_shards.extractors.batch import (
     Batch,
     DeviceUnavailable,
@@ -14,10 +15,9 @@ from t2i_shards.extractors.batch import (
     check_pictures,
     find_device,
     fixed_threads,
+    is_out_of_memory,
     run_fixed,
 )
-from t2i_shards.extractors.memory import is_out_of_memory
-from t2i_shards.extractors.networks.compiled import compile_networks, compiled_recipe
 from t2i_shards.extractors.sketch import Sketch
 
 CPU = torch.device("cpu")

@@ -10,9 +10,9 @@ import pytest
 import torch
 from skimage import data
 
+from t2i_shards.extractors.base import compile_networks
 from t2i_shards.extractors.batch import Batch
 from t2i_shards.extractors.networks import pidinet_cpu
-from t2i_shards.extractors.networks.compiled import compile_networks
 from t2i_shards.extractors.networks.pidinet import load_pidinet
 from t2i_shards.extractors.sketch import TABLE5, Sketch
 from tests.extractors.published_networks import checkpoint_of, published

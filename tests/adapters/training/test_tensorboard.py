@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from t2i_shards.adapters.training.tensorboard import FOLDER, TensorBoardWriter
+from t2i_shards.adapters.training.boards import FOLDER, TensorBoardWriter
 from t2i_shards.pipeline.runlog import LogLine
 
 

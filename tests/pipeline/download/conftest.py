@@ -31,6 +31,6 @@ def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
         sleep = staticmethod(naps.append)
 
-    for module in ("client", "hosts", "deadline", "ttl_value", "connection"):
+    for module in ("client", "hosts", "deadline", "connection"):
         monkeypatch.setattr(f"t2i_shards.pipeline.download.{module}.time", Clock)
     return naps

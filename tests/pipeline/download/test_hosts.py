@@ -6,10 +6,9 @@ import pytest
 
 from t2i_shards.pipeline.download import hosts as hosts_module
 from t2i_shards.pipeline.download.deadline import Budget, Deadline
-from t2i_shards.pipeline.download.hosts import Hosts
+from t2i_shards.pipeline.download.hosts import Hosts, TtlValue
 from t2i_shards.pipeline.download.limits import Limits
 from t2i_shards.pipeline.download.reasons import TIMED_OUT, FetchError
-from t2i_shards.pipeline.download.ttl_value import TtlValue
 
 
 def deadline(seconds: float = 5.0) -> Deadline:

@@ -8,7 +8,7 @@ import pytest
 
 from t2i_shards.pipeline.errors import BrokenStage, DamagedShard, IncompleteError, RequestError
 from t2i_shards.pipeline.shards.sample import Sample
-from t2i_shards.pipeline.stream import Stream, Trouble
+from t2i_shards.pipeline.stream import Stream
 from tests.pipeline.stream.toys import BATCH, WORLDS, memory_stream, name, run_world
 
 STEPS = range(3 * 69 // BATCH)
@@ -39,18 +39,14 @@ def test_a_bad_sample_is_replaced_by_the_next_good_one_of_its_block() -> None:
     assert taken == [(position, expected_of(memory_stream(), position)) for position in range(3 * 69)]
     own = list(memory_stream().take(range(3 * 69), name))
     bad = [position for position, (key, _) in own if is_bad(key)]
-    assert stream.trouble == Trouble(bad=len(bad))
     # Some are at the end of their block, so that the search wrapped around.
     assert any(all(is_bad(key) for _, (key, _) in own[p : stream.block(p).stop]) for p in bad)
 
 
 @pytest.mark.parametrize("world", WORLDS)
-def test_every_world_replaces_and_counts_the_same(world: tuple[int, int]) -> None:
-    expected, (alone,) = run_world(memory_stream, STEPS, (1, 0), picky)
-    got, streams = run_world(memory_stream, STEPS, world, picky)
-    assert got == expected
-    assert sum((stream.trouble for stream in streams), Trouble()) == alone.trouble
-    assert alone.trouble.bad > 50
+def test_every_world_replaces_the_same(world: tuple[int, int]) -> None:
+    expected, _ = run_world(memory_stream, STEPS, (1, 0), picky)
+    assert run_world(memory_stream, STEPS, world, picky)[0] == expected
 
 
 def test_a_bad_sample_is_tried_once_in_a_block_and_named(caplog: pytest.LogCaptureFixture) -> None:
@@ -76,7 +72,6 @@ def test_what_is_not_the_samples_fault_is_raised(error: type[Exception]) -> None
     stream = memory_stream()
     with pytest.raises(error, match="this run cannot go on"):
         next(stream.take(range(5), broken))
-    assert stream.trouble.bad == 0
 
 
 def run_of_bad(length: int, position: int) -> Any:

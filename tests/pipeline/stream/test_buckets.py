@@ -11,7 +11,7 @@ import pytest
 
 from t2i_shards.pipeline.errors import BrokenStage, RequestError
 from t2i_shards.pipeline.shards.sample import Sample
-from t2i_shards.pipeline.stream import Stream, Trouble, open_stream
+from t2i_shards.pipeline.stream import Stream, open_stream
 from t2i_shards.pipeline.stream.buckets import BucketOrder, Shapes
 from t2i_shards.pipeline.stream.order import BLOCK_SHARDS, SampleIndex, SampleIndices, Shape
 from tests.pipeline.stream.conftest import SHARD_SIZE, SHARDS
@@ -134,11 +134,9 @@ def picky(sample: Sample, epoch: int, *_: object) -> tuple[str, int]:
 @pytest.mark.parametrize("world", WORLDS)
 def test_every_world_takes_the_same_sequence_of_the_same_shapes(world: tuple[int, int]) -> None:
     expected, (alone,) = run_world(lambda: bucket_stream(gone=frozenset({5})), STEPS, (1, 0), picky)
-    got, streams = run_world(lambda: bucket_stream(gone=frozenset({5})), STEPS, world, picky)
+    got, _ = run_world(lambda: bucket_stream(gone=frozenset({5})), STEPS, world, picky)
     assert got == expected
-    assert sum((stream.trouble for stream in streams), Trouble()) == alone.trouble
     # The replacement of a bad sample has its shape too.
-    assert alone.trouble.bad > 20
     samples = {f"s{shard:02d}-{i:02d}": (shard, i) for shard, count in COUNTS.items() for i in range(count)}
     shapes = {alone.block(position).shape(position) for position, _ in got}
     assert {None, *SIZES[:2]} <= shapes

@@ -100,8 +100,7 @@ def test_damaged_bytes_stop_the_stream_or_are_skipped(small: Path) -> None:
     stream = open_stream(str(small), ["toy"], skip_damaged=1)
     assert set(keys(stream, 0)) == {"k00000", "k00001", "k00002"}
     assert len(keys(stream, 0)) == len(stream) == 6
-    (line,) = stream.trouble.skipped
-    assert line.startswith("toy/000001.tar: must have sha256")
+    assert stream._skipped == {1}
     # The pictures are whole.
     assert len(set(keys(open_stream(str(small), []), 0))) == 6
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from t2i_shards.adapters.base import Base
+from t2i_shards.adapters.training.boards import NAME, WandbWriter, find_id
 from t2i_shards.adapters.training.trainer import Training
-from t2i_shards.adapters.training.wandb_writer import NAME, WandbWriter, find_id
 from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.runlog import LogLine
 from tests.adapters.toys import toy_config, toy_stream
