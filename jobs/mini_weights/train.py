@@ -28,8 +28,8 @@ WARM_UP = 100
 """Steps in which the learning rate rises."""
 KEEP_EVERY = 100
 """Steps between checkpoints."""
-FURTHER = 2000
-"""Steps of the shipped weights with `through`, and the share of the learning rate that they begin with."""
+FURTHER = {"scenes": 2250, "steps": 600}
+"""Of the shipped weights with `through`, which learn at a share of the rate."""
 GENTLE = 0.5
 
 
@@ -74,8 +74,7 @@ def train(task: Task, asked: Training, say: Say) -> Path:
 
     from t2i_shards.extractors.batch import fixed_threads
 
-    own = (FURTHER,) if asked.through else task.cycles
-    task = replace(task, cycles=(asked.steps,) if asked.steps else own, batch=asked.batch or task.batch)
+    task = replace(task, cycles=(asked.steps,) if asked.steps else task.cycles, batch=asked.batch or task.batch)
     steps, rate = sum(task.cycles), task.rate * (GENTLE if asked.through else 1)
     chunks = load_scenes(asked.out, asked.seed, asked.scenes, say, asked.through)
     name = f"{task.name}-{asked.through.name}" if asked.through else task.name
