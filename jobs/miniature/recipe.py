@@ -26,17 +26,15 @@ from t2i_shards.jobs.train import TrainCommand, TrainWorkers
 Name = Literal["sketch", "depth", "keypose", "seg", "color"]
 NAMES: tuple[Name, ...] = ("sketch", "depth", "keypose", "seg", "color")
 TRUTHS = ("sketch", "depth", "keypose", "seg")
-SAMPLING = Sampling(steps=15, guidance=2.0, scale=1.5)
+SAMPLING = Sampling(steps=15, guidance=2.0, scale=1.5, guess_mode=True)
+"""Features on both halves of guidance, as the paper has them, are followed less."""
 OPTIMIZER = OptimizerConfig(batch=16, lr=3e-3, timesteps="uniform", weighting="snr", ema=0.99)
 INSTRUMENTS: dict[Name, str] = {"keypose": "mini-simple", "seg": "mini-simple"}
 """Variants by which conditions are measured, in place of mini: networks that know what mini's autoencoder makes of
 simple scenes. To those of mini, people who are as soft as that are nobody."""
 ENLARGED: dict[Name, int] = {"depth": 256, "keypose": 256, "seg": 256}
 """Side that the networks know; at 128 pixels that of depth is wrong about the scenes themselves."""
-OWN_SAMPLINGS: dict[Name, Sampling] = {
-    "keypose": replace(SAMPLING, scale=3.0),
-    "color": replace(SAMPLING, scale=2.0, active_steps="beginning"),
-}
+OWN_SAMPLINGS: dict[Name, Sampling] = {"color": replace(SAMPLING, active_steps="beginning")}
 """Of conditions that are followed better so. An adapter of color that acts to the end washes things out."""
 NOISE_OFFSETS: dict[Name, float] = {"color": 1.0}
 """Of the trainings in which one helps. Without it the adapter of color learns little: even the noisiest latents

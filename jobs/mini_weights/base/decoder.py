@@ -53,9 +53,10 @@ def train(plan: Plan, vae: AutoencoderKL, scenes: Captioned, folder: Path, say: 
         with torch.no_grad():
             posterior = vae.encode(pictures).latent_dist
             seen = see_features(backbone, pictures)
-        noise = np.random.default_rng((*key, 1)).standard_normal(posterior.mean.shape, np.float32)
+        largest = plan.decoder_noise / vae.config.scaling_factor
+        latents = posterior.mean + torch.from_numpy(draw_noise((*key, 1), posterior.mean.shape, largest))
         with torch.autocast("cpu", torch.bfloat16):
-            again = vae.decode(posterior.mean + posterior.std * torch.from_numpy(noise)).sample.float()
+            again = vae.decode(latents).sample.float()
         differences = compare_features(see_features(backbone, again), seen)
         return {**compare(again, pictures), "features": FEATURES * differences}
 
@@ -63,6 +64,13 @@ def train(plan: Plan, vae: AutoencoderKL, scenes: Captioned, folder: Path, say: 
     moving.load_state_dict(learnt.weights)
     moving.eval()
     return learnt
+
+
+def draw_noise(key: tuple[int, ...], shape: tuple[int, ...], largest: float) -> np.ndarray:
+    """Normal noise float32 (N, C, h, w), its deviation drawn for each picture from 0 to `largest`."""
+    rng = np.random.default_rng(key)
+    deviations = rng.uniform(0, largest, (shape[0], 1, 1, 1))
+    return (deviations * rng.standard_normal(shape)).astype(np.float32)
 
 
 def parts_of(vae: AutoencoderKL) -> nn.ModuleDict:

@@ -73,7 +73,7 @@ def train(
 
     def loss(step: int) -> Mapping[str, Tensor]:
         latents, tokens, times = draw_batch(lesson, key := (plan.seed, step, world.rank), batch, len(weights))
-        noise = torch.from_numpy(np.random.default_rng((*key, 1)).standard_normal(latents.shape, np.float32))
+        noise = torch.from_numpy(draw_noise((*key, 1), latents.shape, plan.noise_offset))
         noisy = scheduler.add_noise(torch.from_numpy(latents), noise, torch.from_numpy(times))
         context = text_encoder(torch.from_numpy(tokens))[0]
         found = unet(noisy, torch.from_numpy(times), encoder_hidden_states=context).sample
@@ -108,3 +108,10 @@ def draw_batch(
     # Spread evenly over the time steps, which makes the loss less noisy than free draws.
     times = (rng.permutation(batch) + rng.random(batch)) / batch * time_steps
     return np.stack(latents), np.stack(tokens), times.astype(np.int64)
+
+
+def draw_noise(key: tuple[int, ...], shape: tuple[int, ...], offset: float) -> np.ndarray:
+    """float32 (N, C, h, w): standard normal, and with a deviation of `offset` what a channel has in common."""
+    rng = np.random.default_rng(key)
+    noise = rng.standard_normal(shape, np.float32)
+    return noise + np.float32(offset) * rng.standard_normal((*shape[:2], 1, 1), np.float32)

@@ -86,8 +86,11 @@ def measure_base(base: str, count: int, out: Path, say: Say) -> Measured:
     from t2i_shards.extractors.segmentation import Segmentation
     from t2i_shards.jobs.mini_weights.base.autoencoder import measure_psnr
 
-    segmentation = Segmentation("mini", None)
-    segmentation.load("cpu")
+    features = Segmentation("mini", None)
+    # Knows simple scenes, and what an autoencoder makes of them.
+    segmentation = Segmentation("mini-simple", None)
+    for network in (features, segmentation):
+        network.load("cpu")
     alone = World(torch.device("cpu"))
     held_out = load_scenes(out, HELD_OUT, 2 * count, say, alone)
     fitted = load_scenes(out, Plan().seed, FITTED_ON, say, alone)
@@ -96,15 +99,15 @@ def measure_base(base: str, count: int, out: Path, say: Say) -> Measured:
     captions = held_out.captions[:count]
     painted = paint(base, captions, say)
     write_sheet(painted[:SHEET], out / "sheet.png")
-    real = see_features(others, segmentation)
+    real = see_features(others, features)
 
     def judge(pictures: np.ndarray, *captioned: Sequence[str]) -> list[Shares]:
-        distance = kernel_distance(see_features(pictures, segmentation), real)
+        distance = kernel_distance(see_features(pictures, features), real)
         labelled = label_pictures(pictures, segmentation)
         return [Shares(**judge_pictures(pictures, labelled, said, skies), distance=distance) for said in captioned]
 
     psnr = measure_psnr(load_base(base).networks["vae"], true[:SHEET])
-    tiny = see_features(paint("tiny", captions[: max(2, count // 4)], say), segmentation)
+    tiny = see_features(paint("tiny", captions[: max(2, count // 4)], say), features)
     (found,), (best, by_chance) = judge(painted, captions), judge(true, captions, [*captions[1:], captions[0]])
     return Measured(count, found, best, by_chance, kernel_distance(tiny, real), psnr)
 

@@ -17,7 +17,7 @@ from t2i_shards.adapters.evaluation.kernel_distance import kernel_distance, see_
 from t2i_shards.adapters.training.distributed import World
 from t2i_shards.extractors.segmentation import Segmentation
 from t2i_shards.jobs.mini_weights import loop
-from t2i_shards.jobs.mini_weights.base import MiniBaseCommand
+from t2i_shards.jobs.mini_weights.base import MiniBaseCommand, decoder, denoiser
 from t2i_shards.jobs.mini_weights.base.denoiser import EMPTY, draw_batch, prepare
 from t2i_shards.jobs.mini_weights.base.found import fit_skies, label_pictures, read_caption
 from t2i_shards.jobs.mini_weights.base.latents import mirror_captions
@@ -99,6 +99,7 @@ def test_training_can_continue_from_the_shipped_weights(tmp_path: Path) -> None:
     shipped, ours = read_recipe()["parts"], read_recipe(folder)["parts"]
     assert ours[:-1] == shipped
     assert (ours[-1]["part"], ours[-1]["seed"], ours[-1]["steps"]) == ("unet", 7, 2)
+    assert ours[-1]["noise_offset"] == MICRO.noise_offset
     after, before = weights_of(folder), read_sums(FOLDER)
     changed = {name for name, digest in after.items() if digest != before[name]}
     assert changed == {"unet/diffusion_pytorch_model.safetensors", "text_encoder/model.safetensors"}
@@ -109,7 +110,8 @@ def test_training_can_continue_from_the_shipped_weights(tmp_path: Path) -> None:
 
 def test_a_decoder_that_is_trained_further_leaves_all_else_to_the_bit(tmp_path: Path) -> None:
     folder = train(tmp_path, ("decoder",), further=True)
-    assert read_recipe(folder)["parts"][-1]["part"] == "decoder"
+    last = read_recipe(folder)["parts"][-1]
+    assert (last["part"], last["noise"]) == ("decoder", MICRO.decoder_noise)
     after, before = weights_of(folder), read_sums(FOLDER)
     name = "vae/diffusion_pytorch_model.safetensors"
     assert {changed for changed, digest in after.items() if digest != before[changed]} == {name}
@@ -165,6 +167,22 @@ def test_batches_pair_a_mirrored_picture_with_its_mirrored_caption() -> None:
             else:
                 assert row[: len(said[side][index])] == said[side][index]
     assert 0.3 * EMPTY < empty / 160 < 2 * EMPTY
+
+
+def test_an_offset_hides_the_mean_of_a_channel_and_nothing_else() -> None:
+    plain = denoiser.draw_noise((3, 1), (500, 4, 16, 16), 0.0)
+    offset = denoiser.draw_noise((3, 1), (500, 4, 16, 16), 0.3)
+    assert offset.dtype == np.float32
+    common = offset - plain
+    assert np.ptp(common, axis=(2, 3)).max() < 1e-5
+    assert common[:, :, 0, 0].std() == pytest.approx(0.3, rel=0.1)
+    assert plain.mean(axis=(2, 3)).std() == pytest.approx(1 / 16, rel=0.1)
+
+
+def test_the_decoder_learns_from_clean_and_from_noisy_latents() -> None:
+    noise = decoder.draw_noise((3, 1), (500, 4, 16, 16), 0.4)
+    deviations = np.sort(noise.std(axis=(1, 2, 3)))
+    assert np.allclose(deviations, np.linspace(0, 0.4, 500), atol=0.05)
 
 
 def test_measures_find_what_true_scenes_show_and_not_what_others_show() -> None:
