@@ -23,7 +23,7 @@ class EvaluateCommand:
     @classmethod
     def short(cls, root: Path, run: Path) -> EvaluateCommand:
         """The demo's evaluation: half a minute on a core."""
-        sampling = Sampling(steps=12, guidance=2.0, scale=1.5)
+        sampling = Sampling(steps=12, guidance=2.0, scale=1.5, guess_mode=True)
         return cls(
             EvaluateConfig(str(root), "sketch", "mini", run, sampling=sampling, variant="mini", quality=False)
         )

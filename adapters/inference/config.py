@@ -41,11 +41,11 @@ class Sampling:
     """What the adapters' features are multiplied with; 0 is the base alone."""
     active_steps: Annotated[str, tyro.conf.arg(name="acts")] = "all"
     """When the adapters act: all, beginning, middle, late (a third of the steps each), or shares such as 0-0.5."""
+    sampler: SamplerName = "ddim"
+    """DDIM as in the paper, DPM-Solver++, which needs 20 to 25 steps, or Euler."""
     guess_mode: bool = False
     """Adapters and a ControlNet act on the captioned half of classifier-free guidance alone, as in diffusers'
     guess mode of ControlNets: guidance then leads towards the condition as well as the caption."""
-    sampler: SamplerName = "ddim"
-    """DDIM as in the paper, DPM-Solver++, which needs 20 to 25 steps, or Euler."""
 
     def __post_init__(self) -> None:
         if self.steps < 1:

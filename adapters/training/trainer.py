@@ -270,8 +270,8 @@ class Training:
         return asdict(found) if found and whole else None
 
     def _summarise(self, progress: TrainProgress, new_steps: int, wait: float, memory: int | None) -> TrainSummary:
-        ends, lines = (0, progress.step), read_log(self.config.out / "log.jsonl")
-        logged = {line.step: line.validation for line in lines if line.step in ends}
+        ends, log = (0, progress.step), self.config.out / "log.jsonl"
+        logged = {line.step: line.validation for line in read_log(log) if line.step in ends}
         first, last = (logged.get(step) for step in ends)
         # The log may have been lost, or the run may end at a step that an earlier call had no reason to measure.
         measure = self.validation.measure
@@ -294,5 +294,5 @@ class Training:
             wait=round(wait, 4),
             memory=memory,
             skipped=progress.skipped,
-            best_step=choose_best(find_margins(lines), list_steps(self.config.out)),
+            best_step=choose_best(find_margins(read_log(log)), list_steps(self.config.out)),
         )

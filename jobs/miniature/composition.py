@@ -18,7 +18,7 @@ def choose_pairs(conditions: Sequence[Name]) -> Sequence[Case]:
 
 
 def compose_two(workshop: Workshop, case: Case) -> Sequence[Finding]:
-    """Their features added, each in its own part of the steps; see `own_weights` and `own_parts`."""
+    """Their features added; see `own_weights`."""
     adapters = {condition: workshop.train(condition) for condition in case}
     ways = {
         "text alone": TEXT_ALONE,

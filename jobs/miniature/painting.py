@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from t2i_shards.adapters.inference.config import Sampling
-from t2i_shards.jobs.miniature.recipe import SAMPLING, Name, own_parts, own_weights, sampling_of
+from t2i_shards.jobs.miniature.recipe import SAMPLING, Name, own_weights, sampling_of
 from t2i_shards.jobs.miniature.workshop import Workshop
 
 if TYPE_CHECKING:
@@ -46,11 +46,6 @@ class Way:
         """Of several adapters, those that are not 1."""
         return own_weights([*self.adapters]) if len(self.adapters) > 1 else {}
 
-    @property
-    def parts(self) -> dict[Name, str]:
-        """Of several adapters, the parts of the denoising of those that do not act in all of it."""
-        return own_parts([*self.adapters]) if len(self.adapters) > 1 else {}
-
 
 TEXT_ALONE = Way()
 
@@ -74,8 +69,6 @@ def paint(workshop: Workshop, way: Way) -> list[np.ndarray]:
     record = {"base": digest_base(base), "networks": digests, "batch": BATCH, **way.sampling.record()}
     if way.weights:
         record["weights"] = way.weights
-    if way.parts:
-        record["parts"] = way.parts
     kept = ImageFolder(workshop.out / "pictures", record)
     names = [example.key for example in first]
     for start in range(0, len(names), BATCH):
@@ -117,7 +110,6 @@ def _generate(
             see(condition, adapter.config.in_channels),
             way.weights.get(condition, 1.0),
             condition,
-            way.parts.get(condition),
         )
         for condition, adapter in way.adapters.items()
     ]

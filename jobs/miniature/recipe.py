@@ -34,8 +34,8 @@ INSTRUMENTS: dict[Name, str] = {"keypose": "mini-simple", "seg": "mini-simple"}
 simple scenes. To those of mini, people who are as soft as that are nobody."""
 ENLARGED: dict[Name, int] = {"depth": 256, "keypose": 256, "seg": 256}
 """Side that the networks know; at 128 pixels that of depth is wrong about the scenes themselves."""
-OWN_SAMPLINGS: dict[Name, Sampling] = {"color": replace(SAMPLING, active_steps="beginning")}
-"""Of conditions that are followed better so. An adapter of color that acts to the end washes things out."""
+OWN_SAMPLINGS: dict[Name, Sampling] = {"color": replace(SAMPLING, scale=2.5)}
+"""Of conditions that are followed better so."""
 NOISE_OFFSETS: dict[Name, float] = {"color": 1.0}
 """Of the trainings in which one helps. Without it the adapter of color learns little: even the noisiest latents
 of a training show a picture's mean colours, and pure noise, which sampling begins with, shows none."""
@@ -51,8 +51,6 @@ def describe_recipe(conditions: Sequence[Name]) -> dict[str, Any]:
     sampling, optimizer = SAMPLING.record(), asdict(OPTIMIZER)
     if own := {name: OWN_SAMPLINGS[name].record() for name in conditions if name in OWN_SAMPLINGS}:
         sampling["own"] = own
-    if len(conditions) > 1 and (parts := own_parts(conditions)):
-        sampling["composed"] = parts
     if offsets := {name: NOISE_OFFSETS[name] for name in conditions if name in NOISE_OFFSETS}:
         optimizer["noise_offset"] = offsets
     # The kernel distance sees by mini's network of seg.
@@ -86,12 +84,6 @@ def sampling_of(condition: Name) -> Sampling:
 def own_weights(conditions: Sequence[Name]) -> dict[Name, float]:
     """How much the features of some conditions count next to others', composed: as much more as alone."""
     return {name: OWN_SAMPLINGS[name].scale / SAMPLING.scale for name in conditions if name in OWN_SAMPLINGS}
-
-
-def own_parts(conditions: Sequence[Name]) -> dict[Name, str]:
-    """In which part of the steps some act, composed: in that in which they act alone."""
-    own = {name: sampling_of(name).active_steps for name in conditions}
-    return {name: part for name, part in own.items() if part != SAMPLING.active_steps}
 
 
 def plan_training(

@@ -16,6 +16,7 @@ from t2i_shards.adapters.evaluation.report import (
 )
 from t2i_shards.extractors.metrics.fidelity import Measure
 from t2i_shards.extractors.registry import format_of
+from t2i_shards.pipeline.plain import number_of
 
 GOAL = 0.5
 """Of text alone's error, which an adapter's may be at most."""
@@ -44,9 +45,10 @@ def table_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         f"|{'---|' * len(HEADS)}",
         *(_line(row) for row in rows),
         "",
-        f"{asked['samples']} held-out scenes, {asked['seeds']} seeds each; {asked['steps']:,} steps of 16; "
-        f"{sampling['steps']} DDIM steps, guidance {sampling['guidance']:g}, scale {_show_scales(rows)}; "
-        "95% intervals by bootstrap over the scenes.",
+        f"{asked['samples']} held-out scenes, {number_of(asked['seeds'], 'seed')} each; "
+        f"{asked['steps']:,} steps of 16; "
+        f"{sampling['steps']} DDIM steps, guidance {sampling['guidance']:g}, scale {_show_scales(rows)}"
+        f"{', in guess mode' if sampling.get('guess_mode') else ''}; 95% intervals by bootstrap over the scenes.",
         *(f"- {row['verdict']['line']}" for row in rows),
     ]
 
@@ -55,10 +57,7 @@ def _show_scales(rows: Sequence[Mapping[str, Any]]) -> str:
     """That of most conditions, and those of conditions that are sampled otherwise."""
     samplings = [row["asked"]["sampling"] for row in rows]
     own = [(name, sampling) for each in samplings for name, sampling in each.get("own", {}).items()]
-    shown = [
-        f"{name} {sampling['scale']:g}{'' if sampling['acts'] == 'all' else ', acting ' + sampling['acts']}"
-        for name, sampling in own
-    ]
+    shown = [f"{name} {sampling['scale']:g}" for name, sampling in own]
     return f"{samplings[0]['scale']:g}{' (' + '; '.join(shown) + ')' if shown else ''}"
 
 

@@ -135,7 +135,7 @@ def test_fetch_of_what_is_not_registered_is_one_line_and_2(
 ) -> None:
     code, out, err = run(asked_for, capsys)
     assert (code, out, err.count("\n")) == (2, "", 1)
-    assert "there are sketch (" in err
+    assert "; there are " in err
 
 
 def test_a_converted_checkpoint_takes_the_originals_place_on_this_machine(

@@ -117,7 +117,7 @@ def test_files_that_are_no_picture_are_named(tmp_path: Path) -> None:
 def test_unknown_conditions_are_refused(picture: np.ndarray) -> None:
     with pytest.raises(UnknownCondition, match="no condition is called 'pose'"):
         extract("pose", picture)
-    with pytest.raises(UnknownCondition, match="in variant 'huge'"):
+    with pytest.raises(UnknownCondition, match="sketch has no variant 'huge'"):
         extract("sketch", picture, variant="huge")
     with pytest.raises(ValueError, match="'latents' is not a condition"):
         extract("latents", picture)

@@ -51,7 +51,7 @@ def test_what_is_all_our_own_is_apache(scenes: str, tiny: Base, tmp_path: Path) 
     made = read_provenance(Dataset.open(scenes), "sketch")
     assert made.terms == "Apache-2.0, trained by this project on its own scenes"
     assert f"| column sketch | {made.by} | {made.terms} |" in card
-    assert "0.2500 before\nand 0.1250 after" in card
+    assert "0.2500 before and 0.1250 after" in card
 
 
 def test_pictures_weights_and_bases_of_others_are_named(scenes: str, tiny: Base, tmp_path: Path) -> None:
