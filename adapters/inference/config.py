@@ -205,7 +205,8 @@ def parse_adapter(text: str) -> AdapterSpec:
     """ "depth=some/folder:0.5" or "color=some/folder:0.5:beginning". Raises RequestError."""
     condition, path = _split(text, "--adapter")
     active_steps, (head, _, tail) = None, path.rpartition(":")
-    if _read_number(tail) is None and _read_number(head.rpartition(":")[2]) is not None:
+    # A folder may be named by a time of day.
+    if "/" not in tail and _read_number(tail) is None and _read_number(head.rpartition(":")[2]) is not None:
         path, active_steps = head, tail
         parse_active_steps(active_steps, f"the last part of --adapter {text}")
     head, _, tail = path.rpartition(":")
