@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, fields, is_dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -174,7 +175,9 @@ def parse_command(arguments: Sequence[str]) -> Command:
         name, kind = found
         after = len(name.split())
         arguments = [*arguments[:after], *add_config(file, name, kind, arguments[after:])]
-    with _REGISTRY, readable_help():
+    # A completion script is for a shell, and is not wrapped.
+    printing = any(word.startswith("--tyro-") for word in arguments[:1])
+    with _REGISTRY, nullcontext() if printing else readable_help():
         command = tyro.cli(
             Commands,  # type: ignore[arg-type]
             prog="t2i-shards",

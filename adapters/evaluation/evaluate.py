@@ -45,6 +45,7 @@ from t2i_shards.extractors.registry import format_of
 from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.extract import choose_variant, load_extractor
 from t2i_shards.pipeline.image.stored import decode_rgb
+from t2i_shards.pipeline.plain import number_of
 
 SHOWN = {"without": WITHOUT, "with": WITH, "another's": ANOTHER, "autoencoder": CEILING}
 """Short titles, for above small pictures, in the order in which they are shown."""
@@ -123,9 +124,7 @@ def evaluate(
     }
     longer = sum(bool(base.find_unread(caption)) for caption in judge.captions)
     if longer:
-        judge.notes.append(
-            f"{longer} captions are longer than what the text encoder reads; their ends are left out."
-        )
+        judge.notes.append(f"Cut at the end, as the text encoder reads no more: {number_of(longer, 'caption')}.")
     verdict = find_verdict(config.condition, counted[WITH], counted[WITHOUT], subject.kind) if counted else None
     shown = write_sheet(out, examples, {short: made[title] for short, title in SHOWN.items()})
     evaluation = Evaluation(about, rows, judge.notes, verdict, shown)

@@ -99,6 +99,9 @@ class Evaluation:
         return {**found, "shown": [dict(sample) for sample in self.shown]}
 
 
+_SAMPLERS = {"ddim": "DDIM", "dpm++": "DPM-Solver++", "euler": "Euler"}
+
+
 def table_lines(evaluation: Evaluation) -> list[str]:
     """Markdown."""
     about, kind = evaluation.about, str(evaluation.about["kind"])
@@ -117,7 +120,9 @@ def table_lines(evaluation: Evaluation) -> list[str]:
         ),
         "",
         f"{about['samples']} samples of {about['root']}, {_say_held_out(about)}; {about['size']}x{about['size']}, "
-        f"cut from the middle; {_say_seeds(about)}; {about['steps']} DDIM steps, guidance {about['guidance']:g}, "
+        f"cut from the middle; {_say_seeds(about)}; "
+        f"{about['steps']} {_SAMPLERS[about.get('sampler', 'ddim')]} steps, "
+        f"guidance {about['guidance']:g}{' in guess mode' if about.get('guess_mode') else ''}, "
         f"scale {about['scale']:g}, acting {about['acts']}; {about['precision']} on {about['device']}.",
         "",
         f"- {kind[0].upper()}{kind[1:]} {about['adapter']} (sha256 {about['adapter_sha256'][:12]}…), "

@@ -10,6 +10,7 @@ from t2i_shards.jobs.miniature.painting import TEXT_ALONE, Way, count, paint, sh
 from t2i_shards.jobs.miniature.recipe import Name, plan_training
 from t2i_shards.jobs.miniature.row import Case, Row, each_alone
 from t2i_shards.jobs.miniature.workshop import Workshop
+from t2i_shards.pipeline.plain import number_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,7 +38,7 @@ def _paint_with(workshop: Workshop, condition: Name, scales: int) -> Sequence[np
 
     base, run = make_shallow(workshop.base, scales), workshop.run_of(condition, f"scales{scales}")
     summary = train(plan_training(condition, workshop.learnt, run, workshop.steps).config, base=base)
-    workshop.say(f"{run}: {summary.steps} steps, {summary.new_steps} of them now")
+    workshop.say(f"{run}: {number_of(summary.steps, 'step')}, {summary.new_steps} of them now")
     return paint(workshop, Way({condition: read_adapter(run / "adapter")}, base=base))
 
 

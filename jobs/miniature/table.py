@@ -57,7 +57,10 @@ def _show_scales(rows: Sequence[Mapping[str, Any]]) -> str:
     """That of most conditions, and those of conditions that are sampled otherwise."""
     samplings = [row["asked"]["sampling"] for row in rows]
     own = [(name, sampling) for each in samplings for name, sampling in each.get("own", {}).items()]
-    shown = [f"{name} {sampling['scale']:g}" for name, sampling in own]
+    shown = [
+        f"{name} {sampling['scale']:g}{'' if sampling['acts'] == 'all' else ', acting ' + sampling['acts']}"
+        for name, sampling in own
+    ]
     return f"{samplings[0]['scale']:g}{' (' + '; '.join(shown) + ')' if shown else ''}"
 
 

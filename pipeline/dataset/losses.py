@@ -15,6 +15,7 @@ from t2i_shards.pipeline.dataset.outcomes import OK, read_outcomes, rows_path
 from t2i_shards.pipeline.dataset.plan import plan_path
 from t2i_shards.pipeline.download.reasons import kind_of
 from t2i_shards.pipeline.errors import DamagedShard
+from t2i_shards.pipeline.plain import number_of
 from t2i_shards.pipeline.shards.receipt_table import ReceiptTable
 
 
@@ -111,9 +112,11 @@ def host_of(location: str) -> str:
 
 def yield_table(found: Yield) -> list[str]:
     """Lines: the kinds and reasons of all losses, then the hosts that lost most with their commonest reason."""
-    lines = [f"  {kind}: {count} of {found.planned} rows" for kind, count in found.kinds.most_common()]
+    lines = [
+        f"  {kind}: {count} of {number_of(found.planned, 'row')}" for kind, count in found.kinds.most_common()
+    ]
     lines += [f"  {kind_of(reason)}, {reason}: {count}" for reason, count in found.reasons.most_common()]
     for host, reasons in found.worst_hosts if any(found.hosts) else ():
         reason, count = reasons.most_common(1)[0]
-        lines.append(f"  {host or 'no host'}: {reasons.total()} rows, {count} of them {reason}")
+        lines.append(f"  {host or 'no host'}: {number_of(reasons.total(), 'row')}, {count} of them {reason}")
     return lines

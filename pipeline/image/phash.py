@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
+from scipy.fftpack import dct
 
 from t2i_shards.pipeline.image.stored import Picture
 
@@ -42,8 +43,6 @@ def perceive(small: Sequence[dict[str, np.ndarray]]) -> list[dict[str, str]]:
 
 def _hash(greys: np.ndarray, side: int) -> list[str]:
     """greys: uint8 (pictures, 4 * side, 4 * side)."""
-    from scipy.fftpack import dct
-
     frequencies = dct(dct(greys, axis=1)[:, :side], axis=2)[..., :side].reshape(len(greys), -1)
     bits = frequencies > np.median(frequencies, axis=1, keepdims=True)
     return [packed.tobytes().hex() for packed in np.packbits(bits, axis=1)]

@@ -13,6 +13,7 @@ from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
 from t2i_shards.pipeline.dataset.outcomes import sample_keys
 from t2i_shards.pipeline.dataset.tombstones import read_tombstones
 from t2i_shards.pipeline.errors import DamagedShard, RequestError
+from t2i_shards.pipeline.plain import number_of
 from t2i_shards.pipeline.publish.assignment import Choice, Target
 from t2i_shards.pipeline.publish.config import Publication
 from t2i_shards.pipeline.publish.index import read_dali_index
@@ -35,8 +36,9 @@ def as_claimed(
     claimed = find_claimed(dataset, claim)
     if claimed.shards != dataset.shards and not purge:
         raise RequestError(
-            f"{to.root} was published from the first {len(claimed.shards)} shards of {dataset.store.root}, which "
-            f"has {len(dataset.shards)} now; --purge continues with those, another --to publishes all of them"
+            f"{to.root} was published from the first {number_of(len(claimed.shards), 'shard')} of "
+            f"{dataset.store.root}, which has {len(dataset.shards)} now; --purge continues with those, "
+            f"another --to publishes all of them"
         )
     return claimed, take_options(asked, claim, f"{to.root}/publish.json") if purge else asked
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from t2i_shards.pipeline.plain import number_of
 from t2i_shards.pipeline.publish.facts import Facts
 from t2i_shards.pipeline.shards.receipt import digest_json, to_json
 
@@ -84,7 +85,7 @@ def describe(facts: Facts, licence: str) -> bytes:
             "conformsTo": "http://mlcommons.org/croissant/1.0",
             "name": facts.title,
             "description": facts.claim.get("description")
-            or f"{facts.samples} samples of text and image conditions, in WebDataset shards.",
+            or f"{number_of(facts.samples, 'sample')} of text and image conditions, in WebDataset shards.",
             **{name: value for name, value in asked.items() if value},
             "license": licence,
             "url": facts.contact if facts.contact.startswith(("https://", "http://")) else "README.md",

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from t2i_shards.pipeline.errors import IncompleteError
+from t2i_shards.pipeline.plain import number_of
 from t2i_shards.pipeline.publish.assignment import Choice, Target
 from t2i_shards.pipeline.publish.card import SAMPLES, draw_contact_sheet, licence_id, render_cards
 from t2i_shards.pipeline.publish.croissant import FOLDER, describe, mark_path
@@ -109,7 +110,9 @@ def read_receipts(to: Store, targets: Sequence[Target]) -> dict[Target, Receipt]
     receipts = find_receipts(to, targets)
     missing = [target.name for target in targets if target not in receipts]
     if missing:
-        raise IncompleteError(f"{len(missing)} shards are not published yet, the first {missing[0]}; run again")
+        raise IncompleteError(
+            f"not published yet: {number_of(len(missing), 'shard')}, the first {missing[0]}; run again"
+        )
     return receipts
 
 

@@ -16,6 +16,7 @@ from PIL import Image
 
 from t2i_shards.extractors.budget import stored_size
 from t2i_shards.pipeline.errors import IncompleteError, describe_error
+from t2i_shards.pipeline.plain import number_of
 from t2i_shards.pipeline.publish.manifest import Line, by_split, load_line, stream_lines
 from t2i_shards.pipeline.shards.folder_store import FolderStore
 from t2i_shards.pipeline.shards.store import Store
@@ -163,5 +164,5 @@ def _check(name: str, seen: Iterable[tuple[str, Seen]], splits: Mapping[str, Seq
         samples = sum(line.samples for line in shards)
         if counts[split] != samples:
             raise IncompleteError(
-                f"reading back with {name}: {split} has {samples} samples, it counts {counts[split]}"
+                f"reading back with {name}: {split} has {number_of(samples, 'sample')}, it counts {counts[split]}"
             )

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from t2i_shards.extractors.maps.statistics import ClassStatistic, NumberStatistic, Statistic
 from t2i_shards.extractors.registry import formats
+from t2i_shards.pipeline.plain import number_of
 from t2i_shards.pipeline.report.sample_stats import PIXELS, SCORE_BINS, SIDES, Bin, Tally
 from t2i_shards.pipeline.report.training import Points, Training
 
@@ -141,7 +142,12 @@ def _classes(title: str, statistic: ClassStatistic, counts: Counter[Bin], pixels
     """Classes by the pictures that show them, the most frequent first, with their share of all pixels."""
     area, ranked = sum(pixels.values()), sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     bars = [
-        Bar(statistic.label(v), n, n / ranked[0][1], f"{n:,} pictures, {100 * pixels[v,] / area:.1f} % of pixels")
+        Bar(
+            statistic.label(v),
+            n,
+            n / ranked[0][1],
+            f"{number_of(n, 'picture', ',')}, {100 * pixels[v,] / area:.1f} % of pixels",
+        )
         for (v,), n in ranked[:MOST_CLASSES]
     ]
     return Bars(title, _of_all(len(bars), len(ranked), "class", "classes"), tuple(bars))
