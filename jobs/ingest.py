@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
 from typing import Annotated, ClassVar, Literal
 
@@ -23,7 +24,7 @@ from t2i_shards.pipeline.sources.tars.source import TarsSource
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Ingest:
+class _Ingest(ABC):
     options: Unnamed[IngestOptions]
     geometry: Geometry = field(default_factory=Geometry)
     engine: EngineOptions = field(default_factory=EngineOptions)
@@ -39,9 +40,9 @@ class _Ingest:
             keep_request(self.options.out, f"ingest {self.name}", self)
         return summary
 
+    @abstractmethod
     def ingest(self) -> Summary:
         """Make what is not there yet."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, kw_only=True)

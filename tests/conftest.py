@@ -7,6 +7,7 @@ import itertools
 import logging
 import os
 import re
+import resource
 import shutil
 import subprocess
 import tempfile
@@ -191,3 +192,12 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
         monkeypatch.setattr(huggingface_hub, "HfApi", lambda: HfApi(endpoint=server.address, token="a-token"))
         yield server
+
+
+@pytest.fixture
+def no_room() -> Iterator[None]:
+    """Files of at most 1 kB: a file that may not grow fails as a full disk does."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)

@@ -6,6 +6,7 @@ import logging
 import os
 import secrets
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,7 +36,7 @@ def check_boards(config: RecordConfig) -> None:
         import_wandb()
 
 
-class Board:
+class Board(ABC):
     """Once it has begun nothing raises: the first failure is logged, and nothing more is shown. All numbers are in
     the log.
     """
@@ -44,17 +45,17 @@ class Board:
     """What happens to what is shown; after a failure nothing more is."""
     _client: Any = None
 
+    @abstractmethod
     def add(self, line: LogLine) -> None:
         """The numbers of one step."""
-        raise NotImplementedError
 
+    @abstractmethod
     def add_picture(self, picture: np.ndarray, step: int) -> None:
         """uint8 (H, W, 3): a sheet of sample pictures."""
-        raise NotImplementedError
 
+    @abstractmethod
     def close(self) -> None:
         """Write or send what is left."""
-        raise NotImplementedError
 
     def _show(self, show: Callable[..., object]) -> None:
         if self._client is not None:

@@ -6,13 +6,16 @@ and libraries gives the same weights bit for bit, interrupted or not. Other proc
 
 from __future__ import annotations
 
+import io
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from t2i_shards.extractors.atomic import replace_file
+import numpy as np
+
+from t2i_shards.extractors.atomic import replace_file, write_file
 
 if TYPE_CHECKING:
     import torch
@@ -23,6 +26,13 @@ if TYPE_CHECKING:
 Say = Callable[[str], None]
 CLIP = 5.0
 """The largest norm of a step's gradient."""
+
+
+def save_array(path: Path, array: np.ndarray) -> None:
+    """Make a .npy file. By a real file's own way, numpy's error on a full disk has no reason."""
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    write_file(path, buffer.getvalue())
 
 
 @dataclass(frozen=True)

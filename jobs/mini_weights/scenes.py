@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from t2i_shards.extractors.atomic import replace_file
+from t2i_shards.jobs.mini_weights.loop import save_array
 from t2i_shards.jobs.mini_weights.through import Through
 from t2i_shards.pipeline.image.stored import use_threads
 from t2i_shards.pipeline.scenes import VERSION, render
@@ -47,8 +47,7 @@ def load_scenes(
         size = min(CHUNK, count - start)
         path = place / f"{start:06d}-{size}.npy"
         if not path.is_file():
-            with replace_file(path) as scratch, scratch.open("wb") as file:
-                np.save(file, _render(seed, start, size, through))
+            save_array(path, _render(seed, start, size, through))
             say(f"scenes {start + size} of {count} rendered")
         chunks.append(np.load(path, mmap_mode="r"))
     return chunks

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -68,18 +69,20 @@ class Source(Protocol):
     """Whether the pictures are other people's, who were not asked: publishing omits them unless asked."""
 
     @property
+    @abstractmethod
     def repeatable(self) -> bool:
         """True where a row always gives the same picture; a download may answer otherwise each time."""
-        return True
 
     @property
     def resources(self) -> Resources:
         """What one worker needs."""
         return Resources(memory=WORKER_MEMORY)
 
+    @abstractmethod
     def describe(self) -> Mapping[str, Any]:
         """What dataset.json records: all that decides which rows there are, and their pictures."""
 
+    @abstractmethod
     def rows(self, left_out: Counter[str], seen: Seen = unseen) -> Iterator[Row]:
         """The rows of the plan, always the same, their keys ascending; never all of them in memory.
 
@@ -99,6 +102,7 @@ class Source(Protocol):
         """Get a worker process ready; called once in each."""
         return
 
+    @abstractmethod
     def gather(
         self, rows: Sequence[Row], size: int, scratch: Path, pictures: bool = True
     ) -> AbstractContextManager[Opener]:

@@ -56,6 +56,10 @@ class FolderSource(Source):
     def tree(self) -> Tree:
         return open_tree(self.folder)
 
+    @property
+    def repeatable(self) -> bool:
+        return True
+
     def describe(self) -> Mapping[str, Any]:
         # Datasets made before there was a choice name none of it.
         choice: dict[str, Any] = {} if self.captions == "files" else {"captions": self.captions}

@@ -34,6 +34,10 @@ class ScenesSource(Source):
         if self.samples < 1:
             raise RequestError(f"--samples must be at least 1, not {self.samples}")
 
+    @property
+    def repeatable(self) -> bool:
+        return True
+
     def describe(self) -> Mapping[str, Any]:
         # Datasets made before there was a choice name no world: theirs is the full one.
         world = {} if self.world == "full" else {"world": self.world}

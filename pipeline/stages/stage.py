@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
@@ -34,6 +35,7 @@ class Stage(Protocol):
         """Load what all shards need, such as a model."""
         return
 
+    @abstractmethod
     def __call__(self, shard: int) -> StageResult:
         """Make the shard and commit it. Running it again for a finished shard changes nothing."""
 

@@ -41,6 +41,10 @@ class Drawn(Source):
     resources: Resources = Resources()  # noqa: RUF009  (frozen)
     crawl: ClassVar[bool] = False
 
+    @property
+    def repeatable(self) -> bool:
+        return True
+
     def describe(self) -> Mapping[str, Any]:
         return {"kind": self.draw.__name__, "samples": self.samples}
 

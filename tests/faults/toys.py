@@ -88,6 +88,10 @@ class Pictures(Source):
     size: int = 64
     crawl: ClassVar = False
 
+    @property
+    def repeatable(self) -> bool:
+        return True
+
     def describe(self) -> Mapping[str, Any]:
         return {"kind": "pictures", "count": self.count, "cursed": list(self.cursed)}
 

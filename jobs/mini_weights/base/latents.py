@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from t2i_shards.extractors.atomic import replace_file
 from t2i_shards.jobs.mini_weights.base.scenes import CHUNK, Captioned
-from t2i_shards.jobs.mini_weights.loop import Say
+from t2i_shards.jobs.mini_weights.loop import Say, save_array
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL
@@ -34,8 +33,7 @@ def load_latents(vae: AutoencoderKL, scenes: Captioned, folder: Path, say: Say, 
         path = place / f"{number * CHUNK:06d}-{len(pictures)}.npy"
         paths.append(path)
         if number % world.world_size == world.rank and not path.is_file():
-            with replace_file(path) as scratch, scratch.open("wb") as file:
-                np.save(file, _encode(vae, pictures))
+            save_array(path, _encode(vae, pictures))
             say(f"latents of {number * CHUNK + len(pictures)} scenes of {len(scenes)}")
     world.barrier()
     return [np.load(path, mmap_mode="r") for path in paths]

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from t2i_shards.extractors.atomic import replace_file, write_file
-from t2i_shards.jobs.mini_weights.loop import Say
+from t2i_shards.extractors.atomic import write_file
+from t2i_shards.jobs.mini_weights.loop import Say, save_array
 from t2i_shards.pipeline.image.stored import use_threads
 from t2i_shards.pipeline.scenes import VERSION, LayoutName, render
 
@@ -68,5 +68,4 @@ def _render(seed: int, start: int, count: int, pictures: Path, captions: Path) -
         rendered[row] = scene.picture
         said.append(scene.caption)
     write_file(captions, json.dumps(said))
-    with replace_file(pictures) as scratch, scratch.open("wb") as file:
-        np.save(file, rendered)
+    save_array(pictures, rendered)

@@ -76,6 +76,10 @@ class TableSource(Source):
         """(table, its rows, its digest)"""
         return [(file, *open_table(file).measure()) for file in find_tables(self.pattern, "the pattern")]
 
+    @property
+    def repeatable(self) -> bool:
+        return True
+
     def describe(self) -> Mapping[str, Any]:
         return {
             "kind": "table",

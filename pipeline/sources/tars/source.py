@@ -58,6 +58,10 @@ class TarsSource(Source):
         """Raises Drop, and Unreachable."""
         return read_or_drop(name, lambda: self._tars.open(name), is_far(self._tars))
 
+    @property
+    def repeatable(self) -> bool:
+        return True
+
     def describe(self) -> Mapping[str, Any]:
         files = self._find()
         return {

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from t2i_shards.jobs.mini_weights import MiniWeightsCommand, loop
+from t2i_shards.jobs.mini_weights.loop import save_array
 from t2i_shards.jobs.mini_weights.scenes import draw_views, load_scenes
 from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.scenes import render
@@ -87,3 +90,11 @@ def test_a_batch_depends_on_seed_and_step_alone(rendered):
 def test_no_steps_is_refused():
     with pytest.raises(RequestError, match="--steps must be at least 1, not 0"):
         MiniWeightsCommand(steps=0)
+
+
+def test_an_array_is_there_whole_or_not_at_all(tmp_path: Path, no_room: None) -> None:
+    save_array(tmp_path / "small.npy", np.arange(50))
+    assert np.load(tmp_path / "small.npy", mmap_mode="r").tolist() == list(range(50))
+    with pytest.raises(OSError, match=os.strerror(errno.EFBIG)):
+        save_array(tmp_path / "large.npy", np.arange(500))
+    assert [path.name for path in tmp_path.iterdir()] == ["small.npy"]

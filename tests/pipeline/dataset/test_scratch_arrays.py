@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-import resource
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -41,15 +40,6 @@ def test_ranks() -> None:
     assert rank(np.array([5, 1, 9, 10, 2], np.uint64), among).tolist() == [1, -1, 2, -1, 0]
     assert rank(np.array([[5, 9]], np.uint64), among).tolist() == [[1, 2]]
     assert rank(np.array([5], np.uint64), among[:0]).tolist() == [-1]
-
-
-@pytest.fixture
-def no_room() -> Iterator[None]:
-    """Files of at most 1 kB: a file that may not grow fails as a full disk does."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.mark.usefixtures("no_room")

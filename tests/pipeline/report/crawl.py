@@ -124,6 +124,10 @@ class Crawl(Source):
     def resources(self) -> Resources:
         return Resources()
 
+    @property
+    def repeatable(self) -> bool:
+        return True
+
     def describe(self) -> Mapping[str, Any]:
         return {"kind": "crawl", "rows": self.count}
 
