@@ -18,7 +18,7 @@ NAME = "config.toml"
 COMMAND = "command"
 """Key that names the command that a file is for."""
 OLDER = b"Edit a copy."
-"""End of the first line where earlier versions wrote the file, which tells nothing of edits."""
+"""How the first line ends in files of earlier versions, which hold no digest: edits to those go unnoticed."""
 
 
 def render_config(command: str, options: Any, without: Collection[str] = ()) -> bytes:
@@ -34,7 +34,9 @@ def render_config(command: str, options: Any, without: Collection[str] = ()) -> 
     }
     lines = (f"{name} = {_render(value)}\n" for name, value in {COMMAND: command, **given}.items())
     body = "".join(lines).encode("utf-8", "surrogateescape")
-    head = f"{_begin(command)}makes this request again; flags override what is here. Edited, it is kept: "
+    head = (
+        f"{_begin(command)}makes this request again; flags override what is here. Never overwritten once edited: "
+    )
     return head.encode() + _sign(body) + b"\n" + body
 
 

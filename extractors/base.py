@@ -68,7 +68,7 @@ class Extractor(Protocol):
 def compile_networks(extractor: Extractor) -> list[str]:
     """Compile, in place, every network that is an attribute of the loaded extractor. Their names.
 
-    They are faster after the first call for each size, which takes about a minute, and round otherwise.
+    The first call for each size takes about a minute; later ones are faster. Results are rounded differently.
     """
     from torch import nn
 

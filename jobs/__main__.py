@@ -70,8 +70,8 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.stderr.write("t2i-shards: interrupted; the same command continues from here\n")
         code = INTERRUPTED
-        # Python notes an interrupt that passes an exec of text, as dataclasses have, and would die by it at the
-        # end of `python -m`; each exec begins with no such note.
+        # CPython flags a KeyboardInterrupt that escapes an exec of source text, which dataclasses use, and
+        # `python -m` then dies of SIGINT instead of exiting with this code. A new exec clears the flag.
         exec("")
     # What is still shutting down, such as Ray, ends by itself if Control-C interrupts it here.
     signal.signal(signal.SIGINT, lambda *_: os._exit(code))

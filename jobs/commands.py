@@ -176,7 +176,7 @@ def parse_command(arguments: Sequence[str]) -> Command:
         after = len(name.split())
         arguments = [*arguments[:after], *add_config(file, name, kind, arguments[after:])]
     # A completion script is for a shell, and is not wrapped.
-    printing = any(word.startswith("--tyro-") for word in arguments[:1])
+    printing = bool(arguments) and arguments[0].startswith("--tyro-")
     with _REGISTRY, nullcontext() if printing else readable_help():
         command = tyro.cli(
             Commands,  # type: ignore[arg-type]

@@ -60,10 +60,10 @@ class Messages:
 def take_messages(words: Sequence[str]) -> tuple[Messages, list[str]]:
     """What the words say of messages, and the other words, which are for the command. Raises RequestError."""
     verbose, quiet = ({*words} & {*names} for names in (VERBOSE, QUIET))
-    file, rest = take_file([word for word in words if word not in (*VERBOSE, *QUIET)], LOG)
+    file, rest = take_file(words, LOG)
     if verbose and quiet:
         raise RequestError("-v asks for more to be said and -q for less, so leave one out")
-    return Messages(bool(verbose), bool(quiet), file), rest
+    return Messages(bool(verbose), bool(quiet), file), [word for word in rest if word not in (*VERBOSE, *QUIET)]
 
 
 @contextmanager

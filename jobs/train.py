@@ -99,7 +99,11 @@ class TrainCommand:
         if self.dry_run:
             return tell_training(self.config, self.group.workers)
         summary = train_apart(self.config, self.group) if self.group.apart else train_in_place(self.config)
-        skipped = f"; {number_of(summary.skipped, 'step')} skipped, not being finite" if summary.skipped else ""
+        skipped = (
+            f"; {number_of(summary.skipped, 'step')} skipped because a loss or gradient was not finite"
+            if summary.skipped
+            else ""
+        )
         line = (
             f"train: {number_of(summary.steps, 'step')}, {summary.new_steps} of them now; validation loss "
             f"{summary.first_validation:.4f} before, {summary.last_validation:.4f} after; {summary.adapter}; "

@@ -86,8 +86,8 @@ class VerifyCommand:
         if older:
             shards = number_of(older, "images shard")
             line += (
-                f"; from an earlier version, without the sha256 of rows.parquet: {shards}, of which only keys and "
-                "drops were compared"
+                f"; only keys and drops were compared for {shards} of an earlier version, whose receipts lack the "
+                "sha256 of rows.parquet"
             )
         record = {
             "command": "verify",

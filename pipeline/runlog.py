@@ -60,12 +60,10 @@ def read_log(path: Path) -> Iterator[LogLine]:
         return
     number = 0
     with file:
-        while text := file.readline(MOST_BYTES):
+        while (text := file.readline(MOST_BYTES)).endswith(b"\n"):
             number += 1
-            if text.endswith(b"\n"):
-                if text != b"\n":
-                    yield parse_line(text, f"{path}, line {number}")
-            elif len(text) == MOST_BYTES:
-                raise RequestError(
-                    f"{path}, line {number}: must be a line of a log, of less than {MOST_BYTES} bytes"
-                )
+            if text != b"\n":
+                yield parse_line(text, f"{path}, line {number}")
+    # A line without an end is the last one that is read: what comes meanwhile may be the rest of it.
+    if len(text) == MOST_BYTES:
+        raise RequestError(f"{path}, line {number + 1}: must be a line of a log, of fewer than {MOST_BYTES} bytes")

@@ -156,6 +156,7 @@ def test_a_run_of_the_pages_leaves_nothing_however_it_ends(number: signal.Signal
         assert process.stdout
         folder = Path(process.stdout.readline().strip())
         while not (folder / "pid").exists() or not (text := (folder / "pid").read_text()):
+            assert process.poll() is None
             time.sleep(0.01)
         process.send_signal(number)
     sleeping = Path("/proc", text.strip())

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 class Control:
     """control_images: float32 (N, C, H, W) in 0..1, C the network's channels. scale: multiplies what it adds.
 
-    guess_mode: it sees the second half of a batch alone, for which the control images are, and adds nothing to the
-    first; deeper blocks count more, from 0.1 to 1 (diffusers).
+    guess_mode: the network sees only the second half of a batch, which has the captions and to which the control
+    images belong, and adds nothing to the first; as in diffusers, its residuals count from 0.1 to 1 with depth.
     """
 
     network: ControlNetModel

@@ -41,7 +41,7 @@ def load_base(name: str, device: str = "cpu", dtype: torch.dtype | None = None) 
 
 
 def _refuse_unknown(name: str) -> None:
-    """RequestError for a word that is no base, no folder and, without a slash, no hub id either."""
+    """RequestError for a name that is neither a base nor a path nor, having no slash, a hub id."""
     known = (MINI, *TINY)
     if name not in known and "/" not in name and not Path(name).exists():
         raise RequestError(

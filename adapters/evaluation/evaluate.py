@@ -124,7 +124,7 @@ def evaluate(
     }
     longer = sum(bool(base.find_unread(caption)) for caption in judge.captions)
     if longer:
-        judge.notes.append(f"Cut at the end, as the text encoder reads no more: {number_of(longer, 'caption')}.")
+        judge.notes.append(f"{number_of(longer, 'caption')} cut short: longer than what the text encoder reads.")
     verdict = find_verdict(config.condition, counted[WITH], counted[WITHOUT], subject.kind) if counted else None
     shown = write_sheet(out, examples, {short: made[title] for short, title in SHOWN.items()})
     evaluation = Evaluation(about, rows, judge.notes, verdict, shown)

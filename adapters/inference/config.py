@@ -55,7 +55,7 @@ class Sampling:
         if self.guidance < 1:
             raise RequestError(f"--guidance must be at least 1, which is none, not {self.guidance}")
         if self.guess_mode and self.guidance == 1:
-            raise RequestError("--guess-mode is about guidance: it needs a --guidance above 1")
+            raise RequestError("--guess-mode needs a --guidance above 1")
         parse_active_steps(self.active_steps)
 
     def record(self) -> dict[str, Any]:

@@ -11,6 +11,9 @@ sides are cut from the centre to multiples of 64. One that has this size already
   gives 0.76 and half the edges; Lanczos gives greys, which no adapter was trained on;
 - continuous values, such as depth, are resized as a photograph is;
 - a map of cells, such as colours, one pixel per cell of 64, keeps whole cells.
+
+Drawing programs save black on white, on a transparent background or in another palette. What can be read either
+way is read as it was meant; what only looks wrong (`Format.find_oddity`) is used as it is, with a warning.
 """
 
 from __future__ import annotations
@@ -27,7 +30,8 @@ import torch
 from t2i_shards.extractors.base import Extractor
 from t2i_shards.extractors.format import Format, Map, Values
 from t2i_shards.extractors.registry import format_of, make_extractor
-from t2i_shards.pipeline.errors import Drop, RequestError
+from t2i_shards.extractors.regular import read_regular
+from t2i_shards.pipeline.errors import Drop, RequestError, describe_error
 from t2i_shards.pipeline.image.decode import read_picture
 from t2i_shards.pipeline.image.geometry import Geometry, Placement, apply_placement
 
@@ -137,11 +141,18 @@ def to_control_image(control_image: np.ndarray, channels: int, name: str) -> tor
 
 def _read_numbers(form: Format, path: Path) -> Map:
     try:
-        return form.decode({form.members[0]: path.read_bytes()})
-    except FileNotFoundError:
-        raise RequestError(f"there is no file {path}") from None
+        return form.decode({form.members[0]: _read(path)})
     except (ValueError, KeyError, TypeError) as error:
         raise RequestError(f"{path} must hold what a column's {form.members[0]} holds: {error!r}") from None
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return read_regular(path)
+    except FileNotFoundError:
+        raise RequestError(f"there is no file {path}") from None
+    except OSError as error:
+        raise RequestError(f"{path} cannot be read: {describe_error(error)}") from None
 
 
 def _render_numbers(form: Format, condition_map: Map, geometry: Geometry) -> np.ndarray:
@@ -178,9 +189,7 @@ PLACE: dict[Values, Callable[[np.ndarray, Placement], np.ndarray]] = {
 def load_picture(path: Path, background: int = 255) -> np.ndarray:
     """uint8 (H, W, 3), upright; what is transparent lies on `background`. Raises RequestError."""
     try:
-        return read_picture(path.read_bytes(), background=background)
-    except FileNotFoundError:
-        raise RequestError(f"there is no file {path}") from None
+        return read_picture(_read(path), background=background)
     except Drop as drop:
         raise RequestError(f"{path} must be a picture: {drop.reason}") from None
 

@@ -42,7 +42,10 @@ HUB_ID = re.compile(rf"(?:hf://)?({_PART}/{_PART})(?:/((?:{_PART}/)*{_PART}\.(?:
 
 
 def fetch_adapter(name: str, files: Sequence[str]) -> Path:
-    """The file of weights in the cache of the Hub's client: FILE, or the first of `files` that the repository has.
+    """The weights file of an adapter on the Hub, in the client's cache.
+
+    name: USER/NAME, or USER/NAME/FILE where a repository holds several; without FILE the first of `files` that it
+    has.
 
     The newest one there is; where the Hub cannot be reached or HF_HUB_OFFLINE is set, the one that was fetched
     before. A token that the client knows is used, as for bases. Raises RequestError.

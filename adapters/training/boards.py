@@ -31,18 +31,23 @@ log = logging.getLogger(__name__)
 
 
 def check_boards(config: RecordConfig) -> None:
-    """RequestError where a board that is asked for would not begin. Writes nothing."""
-    if config.report_to == "wandb":
-        import_wandb()
+    """RequestError where a board that is asked for would not begin. Nothing is written in RUN."""
+    if config.report_to != "wandb":
+        return
+    wandb = import_wandb()
+    with _refusing():
+        if wandb.setup(wandb.Settings(silent=True)).settings.mode == "online":
+            wandb.login(verify=True)
 
 
 class Board(ABC):
-    """Once it has begun nothing raises: the first failure is logged, and nothing more is shown. All numbers are in
-    the log.
+    """Shows a run. After `__init__` nothing raises: the first failure is logged and ends the board.
+
+    All numbers are in the log anyway.
     """
 
     verb: ClassVar[str]
-    """What happens to what is shown; after a failure nothing more is."""
+    """Completes the warning "nothing more is …"."""
     _client: Any = None
 
     @abstractmethod
@@ -119,16 +124,13 @@ class TensorBoardWriter(Board):
 
 
 def import_wandb() -> Any:
-    """The library, once its server has accepted the user's key. RequestError where one of them is missing."""
+    """The library. Raises RequestError where it is not installed."""
     # Else a crash of its library is reported to its makers.
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
     try:
         import wandb
     except ImportError:
         raise RequestError("--report-to wandb needs wandb, which is not installed: pip install wandb") from None
-    with _refusing():
-        if wandb.setup(wandb.Settings(silent=True)).settings.mode == "online":
-            wandb.login(verify=True)
     return wandb
 
 

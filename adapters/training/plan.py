@@ -55,5 +55,5 @@ def count_steps(config: TrainConfig, samples: int) -> int:
     """Steps of a training on so many samples; a last one that --epochs fill in part is taken as well."""
     if config.epochs is None:
         return STEPS if config.steps is None else config.steps
-    # Of floats, 1.1 times 800 is more than 880, and would take one step more.
+    # In floats 1.1 * 800 is slightly above 880, and ceil would add a step.
     return math.ceil(Fraction(str(config.epochs)) * samples / config.optimizer.batch)

@@ -61,6 +61,11 @@ class Recorder:
         """The most bytes of the GPU's memory that this process has held; None on the CPU."""
         return torch.cuda.max_memory_allocated(self._device) if self._device.type == "cuda" else None
 
+    @property
+    def best_step(self) -> int | None:
+        """Of the checkpoints that are kept, the one whose validation is best."""
+        return choose_best(self._log.margins, list_steps(self._config.out))
+
     def record(self, progress: TrainProgress, waited: float, lr: float) -> None:
         """Keep a checkpoint if one is due, then measure what is due and log the step, taken at the rate `lr`.
 
@@ -69,8 +74,7 @@ class Recorder:
         config = self._config
         if progress.step % config.record.checkpoint_every == 0 or progress.step == self._steps:
             self._log.sync()
-            best = choose_best(self._log.margins, list_steps(config.out))
-            save_checkpoint(config.out, progress, self._train_state, config.record.keep, best)
+            save_checkpoint(config.out, progress, self._train_state, config.record.keep, self.best_step)
         line = self._write(progress, waited, lr)
         if self._on_step:
             self._on_step(line)

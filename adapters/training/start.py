@@ -7,7 +7,7 @@ the folder or the hub repository that it began from.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from t2i_shards.adapters.base import Base, digest_networks
@@ -45,11 +45,11 @@ def name_start(config: TrainConfig) -> str | None:
 def keep_start(config: TrainConfig, adapter: Adapter) -> None:
     """Copy the adapter of --from into a run that has none yet."""
     name = name_start(config)
-    if name is None or _read_name(config.out) is not None:
+    if name is None or (config.out / START / NAME).exists():
         return
     with commit_folder(config.out / START) as folder:
         save_adapter(adapter, folder)
-        write_json(folder / NAME, {"name": name})
+        write_json(folder / NAME, asdict(StartRecord(name)))
 
 
 def _read_name(run: Path) -> str | None:

@@ -22,7 +22,6 @@ from t2i_shards.adapters.training.checkpoint import (
     TrainState,
     discard_checkpoints,
     discard_not_finite,
-    list_steps,
     newest_step,
     resume,
 )
@@ -32,7 +31,6 @@ from t2i_shards.adapters.training.distributed import World, join_world, share_th
 from t2i_shards.adapters.training.extents import Noted, find_begun, note_extents
 from t2i_shards.adapters.training.identity import choose_clip, claim, decide_schedule, keep_config, keep_threshold
 from t2i_shards.adapters.training.loader import MicroBatches, SampleStream, load_batches
-from t2i_shards.adapters.training.log import choose_best, find_margins
 from t2i_shards.adapters.training.loss import Objective
 from t2i_shards.adapters.training.plan import TrainPlan, count_steps
 from t2i_shards.adapters.training.preview import open_preview
@@ -94,7 +92,8 @@ class Training:
         validation = config.record.validation
         if len(stream) <= validation:
             raise RequestError(
-                f"--validation {validation} must leave samples to train on, and there are {len(stream)}"
+                f"--validation {validation} must leave samples to train on, and there are {len(stream)}: hold out "
+                "fewer with --validation"
             )
         self.config, self.base = config, base
         self.world = world or World(base.device)
@@ -190,8 +189,8 @@ class Training:
             return self._finish(progress, progress.step - begun.step, wait, recorder)
 
     def _open_recorder(self, train_state: TrainState, begun: TrainProgress) -> Recorder:
-        own = self.validation, begun, self.base.device, self.preview
-        return Recorder(self.config, self.steps, train_state, *own)
+        device = self.base.device
+        return Recorder(self.config, self.steps, train_state, self.validation, begun, device, self.preview)
 
     def plan(self, begun: int, seconds: float = 0.0) -> TrainPlan:
         """What is left after so many steps, which took `seconds`; if that is 0, the validation tells the pace."""
@@ -254,7 +253,7 @@ class Training:
                 f"{after[:12]}… after; the checkpoints in {config.out} are removed, and it begins again at step 0"
             )
         if recorder:
-            summary = self._summarise(progress, new_steps, wait, recorder.memory)
+            summary = self._summarise(progress, new_steps, wait, recorder)
             with commit_folder(config.out / "adapter") as folder:
                 save_adapter(self.result, folder)
                 write_file(folder / CARD, render_card(config, self.base, summary))
@@ -269,9 +268,9 @@ class Training:
         whole = found and found.steps >= self.steps and (self.config.out / "adapter").is_dir()
         return asdict(found) if found and whole else None
 
-    def _summarise(self, progress: TrainProgress, new_steps: int, wait: float, memory: int | None) -> TrainSummary:
-        ends, log = (0, progress.step), self.config.out / "log.jsonl"
-        logged = {line.step: line.validation for line in read_log(log) if line.step in ends}
+    def _summarise(self, progress: TrainProgress, new_steps: int, wait: float, recorder: Recorder) -> TrainSummary:
+        ends, lines = (0, progress.step), read_log(self.config.out / "log.jsonl")
+        logged = {line.step: line.validation for line in lines if line.step in ends}
         first, last = (logged.get(step) for step in ends)
         # The log may have been lost, or the run may end at a step that an earlier call had no reason to measure.
         measure = self.validation.measure
@@ -292,7 +291,7 @@ class Training:
             adapter=str(self.config.out / "adapter"),
             base_digest=self.base_digest,
             wait=round(wait, 4),
-            memory=memory,
+            memory=recorder.memory,
             skipped=progress.skipped,
-            best_step=choose_best(find_margins(read_log(log)), list_steps(self.config.out)),
+            best_step=recorder.best_step,
         )

@@ -13,6 +13,6 @@ No other weights went into them. tests/extractors/test_mini_accuracy.py measures
 saw; depth and seg miss their bars there so far.
 
 Variant `mini-simple` knows simple scenes of 128 pixels enlarged to 256, plain and through mini's autoencoder, and
-nothing else: `t2i-shards mini-weights --through mini` makes it. jobs/miniature measures by it; docs/results.md has
-what it gets.
+nothing else: `t2i-shards mini-weights --only seg keypose --through mini` makes it. jobs/miniature measures by it;
+docs/results.md has what it gets.
 """

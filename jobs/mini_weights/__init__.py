@@ -40,8 +40,8 @@ class MiniWeightsCommand:
     batch: int | None = None
     """Pictures in a batch; as many as for the shipped weights when not given."""
     through: str | None = None
-    """A base, such as mini, whose pictures the networks are to measure: those that ship learn further, on simple
-    scenes of its size, enlarged, every second one through its autoencoder."""
+    """A base, such as mini, whose pictures the networks are to measure: training starts from the shipped
+    weights and uses simple scenes of the base's size, enlarged, half of them passed through its autoencoder."""
     json: bool = False
     """Print the summary as JSON."""
 
@@ -51,16 +51,16 @@ class MiniWeightsCommand:
             raise RequestError(f"--seed must not be {HELD_OUT}, whose scenes are kept to measure with")
 
     def run(self) -> Summary:
-        paths = [self._train(name) for name in self.only]
+        through = _open(self.through) if self.through else None
+        paths = [self._train(name, through) for name in self.only]
         write_sums(self.out)
         sizes = {path.name: path.stat().st_size for path in paths}
         made = ", ".join(f"{name} {size / 1e6:.2f} MB" for name, size in sizes.items())
         return Summary(f"mini-weights: {made} in {self.out}", {"command": "mini-weights", "bytes": sizes})
 
-    def _train(self, name: Name) -> Path:
+    def _train(self, name: Name, through: Through | None) -> Path:
         given = {key: getattr(self, key) for key in ("seed", "scenes", "steps", "batch")}
         asked = {key: value for key, value in given.items() if value is not None}
-        through = _open(self.through) if self.through else None
         module = import_module(f"t2i_shards.jobs.mini_weights.{name}")
         if name == "keypose":
             if through and self.steps:

@@ -8,6 +8,7 @@ The networks learn from true scenes only, never from what a base has painted.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 WORLD: LayoutName = "simple"
 SIZE = 256
-"""Of the pictures once enlarged, the side at which the networks look."""
+"""Side of the enlarged pictures, which is the networks' input size."""
 NOISE = 0.1
 """The most that is added to latents, as a share of their deviation."""
 
@@ -35,7 +36,7 @@ class Through:
 
     base: Base
 
-    @property
+    @cached_property
     def name(self) -> str:
         """Of files made with this autoencoder."""
         from t2i_shards.adapters.base import digest_networks

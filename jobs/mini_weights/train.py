@@ -29,8 +29,9 @@ WARM_UP = 100
 KEEP_EVERY = 100
 """Steps between checkpoints."""
 FURTHER = {"scenes": 2250, "steps": 600}
-"""Of the shipped weights with `through`, which learn at a share of the rate."""
+"""Defaults with `through`, where training starts from the shipped weights."""
 GENTLE = 0.5
+"""Share of the task's learning rate, with `through`."""
 
 
 @dataclass(frozen=True)

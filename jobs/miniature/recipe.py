@@ -31,7 +31,7 @@ SAMPLING = Sampling(steps=15, guidance=2.0, scale=1.5, guess_mode=True)
 OPTIMIZER = OptimizerConfig(batch=16, lr=3e-3, timesteps="uniform", weighting="snr", ema=0.99)
 INSTRUMENTS: dict[Name, str] = {"keypose": "mini-simple", "seg": "mini-simple"}
 """Variants by which conditions are measured, in place of mini: networks that know what mini's autoencoder makes of
-simple scenes. To those of mini, people who are as soft as that are nobody."""
+simple scenes. Those of mini do not detect people as blurred as that."""
 ENLARGED: dict[Name, int] = {"depth": 256, "keypose": 256, "seg": 256}
 """Side that the networks know; at 128 pixels that of depth is wrong about the scenes themselves."""
 OWN_SAMPLINGS: dict[Name, Sampling] = {"color": replace(SAMPLING, scale=2.5)}
@@ -65,7 +65,7 @@ def describe_recipe(conditions: Sequence[Name]) -> dict[str, Any]:
 
 
 def find_networks(seen: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Conditions and variants -> file -> sha256 of what they see by."""
+    """Weight file -> sha256, of these conditions' variants."""
     from t2i_shards.extractors.registry import weight_files
 
     return {file.filename: file.sha256 for each in seen for file in weight_files(*each)}
@@ -82,7 +82,7 @@ def sampling_of(condition: Name) -> Sampling:
 
 
 def own_weights(conditions: Sequence[Name]) -> dict[Name, float]:
-    """How much the features of some conditions count next to others', composed: as much more as alone."""
+    """Weights of the adapters in a composition, in the ratio of the scales that they have alone."""
     return {name: OWN_SAMPLINGS[name].scale / SAMPLING.scale for name in conditions if name in OWN_SAMPLINGS}
 
 

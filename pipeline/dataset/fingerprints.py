@@ -32,10 +32,11 @@ from t2i_shards.pipeline.shards.store import Store
 log = logging.getLogger(__name__)
 
 UNKNOWN = np.uint64(2**64 - 1)
-"""Four of them stand for a phash256 that is not known; in one that is, at most half of the bits are set."""
+"""Four of these stand for an unknown phash256; a known one has at most half of its bits set."""
 DIGITS = {"sha256": 64, "phash": 16, "phash256": 64}
 """Of each column of rows.parquet, in hexadecimal."""
-PREFIX = "fingerprints-"
+PREFIX = "fingerprints-1-"
+"""With a version, to be raised when what is stored changes: without one, a phash256 of 0 was an unknown one."""
 NAME = re.compile(PREFIX + r"(\d{6,})-(\d{6,})\.([0-9a-f]{64})\.parquet")
 SCHEMA = pa.schema(
     [("shard", pa.int32()), ("key", pa.string()), *((name, pa.binary(n // 2)) for name, n in DIGITS.items())]
@@ -109,7 +110,7 @@ def read_fingerprints(dataset: Dataset, scratch: Path) -> tuple[Fingerprints, Na
 def _read_all(dataset: Dataset) -> Iterator[tuple[int, pa.Table]]:
     """(shard, table of SCHEMA) of every shard in order; shards without samples may be skipped.
 
-    From the files that there are, and of the others from rows.parquet.
+    From the fingerprint files where there are any, otherwise from rows.parquet.
     """
     there, next_shard = list_prints(dataset.store), 0
     for piece in list_pieces(dataset, dataset.receipts(IMAGES)) if there else ():
@@ -129,7 +130,7 @@ def _read_all(dataset: Dataset) -> Iterator[tuple[int, pa.Table]]:
 
 
 def print_path(piece: Piece) -> str:
-    """images/rollups/fingerprints-000000-000999.81bc….parquet"""
+    """images/rollups/fingerprints-1-000000-000999.81bc….parquet"""
     return f"{FOLDER}/{PREFIX}{shard_name(piece.shards[0])}-{shard_name(piece.shards[-1])}.{piece.state}.parquet"
 
 

@@ -66,7 +66,7 @@ log = logging.getLogger(__name__)
 
 FOLDER = folder(IMAGES)
 PREFIX = "names-1-"
-"""With a version, to be raised when what is indexed changes, or how it is divided."""
+"""With a version, to be raised when what is indexed, or how it is divided, changes."""
 NAME = re.compile(PREFIX + r"(\d{6,})-(\d{6,})\.([0-9a-f]{64})\.(\d+)-of-(\d+)\.parquet")
 SCHEMA = pa.schema([("name", pa.uint64()), ("shard", pa.int32())])
 """Ascending, each pair once. The table's metadata has a sha256 of its path and its columns' bytes."""

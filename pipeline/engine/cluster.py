@@ -32,7 +32,7 @@ class NotStarted:
 class Report:
     """What became of shards of a node's leases, and which of its workers died meanwhile.
 
-    begun: shards that its workers have begun, of those that had to wait behind others.
+    begun: shards that had waited behind others and that a worker has now begun.
     """
 
     node: str

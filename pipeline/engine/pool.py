@@ -52,7 +52,7 @@ class Pool(Protocol):
 
     @property
     def begun(self) -> Sequence[int]:
-        """Of shards that had to wait behind others, those that workers had begun as the last `wait` learned."""
+        """Shards that had waited behind others and that a worker has begun, as of the last `wait`."""
 
     def submit(self, shard: int, careful: bool = False) -> None:
         """Hand a shard to the worker with the least to do. careful: a worker has died over it."""

@@ -13,7 +13,7 @@ from collections.abc import Callable
 COPIES = 3
 """How often a shard may be in progress at once."""
 LATE = 30.0
-"""A shard is late when its newest copy has taken longer than the others on the average, and this many seconds:
+"""A shard is late when its newest copy has taken longer than the others on average, and this many seconds:
 since a worker began it, or since a node was given it if it still waits there."""
 
 

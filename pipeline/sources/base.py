@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeAlias
 
@@ -62,8 +62,12 @@ Opener: TypeAlias = Callable[[Row], Original]
 class Source(Protocol):
     """Frozen and picklable: it travels to the workers. What most sources have in common is defined here.
 
-    It may keep what it has measured of its files, so a plan is made with a copy of it.
+    It may keep what it has measured of its files, so each plan is made with a copy, which measures them again.
     """
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and workers: its fields, without what it has measured."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
 
     crawl: ClassVar[bool] = True
     """Whether the pictures are other people's, who were not asked: publishing omits them unless asked."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,13 +12,23 @@ from typing import Any
 
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
 from t2i_shards.pipeline.dataset.fingerprints import list_prints, read_prints, write_prints
-from t2i_shards.pipeline.dataset.name_index import Piece, index_names, list_indices, list_pieces, read_names
+from t2i_shards.pipeline.dataset.name_index import (
+    FOLDER,
+    Piece,
+    index_names,
+    list_indices,
+    list_pieces,
+    read_names,
+)
 from t2i_shards.pipeline.dataset.roll_up import LEAST, read_receipts
 from t2i_shards.pipeline.errors import DamagedShard
 from t2i_shards.pipeline.shards.receipt_table import ReceiptTable
 from t2i_shards.pipeline.stages.stage import Stage, StageResult
 
 log = logging.getLogger(__name__)
+
+BEFORE = re.compile(r"(names|fingerprints)-\d{6,}-\d{6,}\.[0-9a-f]{64}\.(\d+-of-\d+\.)?parquet")
+"""Files of the versions before the first that had a number."""
 
 
 @dataclass
@@ -42,7 +53,7 @@ class IndexNames(Stage):
 
 
 def plan_index(dataset: Dataset, images: ReceiptTable) -> IndexNames:
-    """The stage for the pieces that lack their index or fingerprints. Those of earlier states are removed.
+    """The stage for the pieces that lack their index or fingerprints. Those of earlier states or versions go.
 
     images: the receipts that are there.
     """
@@ -56,7 +67,9 @@ def plan_index(dataset: Dataset, images: ReceiptTable) -> IndexNames:
     known = {piece.shards for piece in pieces}
     stale = [piece for piece in {**indices, **prints} if piece not in pieces and piece.shards in known]
     old = [path for piece in stale if piece in indices for path in indices[piece].paths.values()]
-    dataset.store.discard_all([*old, *(prints[piece] for piece in stale if piece in prints)])
+    old += [prints[piece] for piece in stale if piece in prints]
+    names = filter(BEFORE.fullmatch, dataset.store.names_from(FOLDER, ("names-", "fingerprints-")))
+    dataset.store.discard_all([*old, *(f"{FOLDER}/{name}" for name in names)])
     whole = {piece for piece, index in indices.items() if index.whole and piece in prints}
     return IndexNames(dataset, [piece for piece in pieces if piece not in whole])
 

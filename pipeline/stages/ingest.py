@@ -47,7 +47,7 @@ def plan_dataset(
     """
     if shard_size < 1:
         raise RequestError(f"--shard-size must be at least 1, not {shard_size}")
-    source = copy(source)  # which keeps what it measures of its files, for as long as this plan is made
+    source = copy(source)  # it keeps what it measures of its files while this plan is made
     store = open_store(root)
     if "dataset.json" in store.names(""):
         geometry = geometry.resume(load_geometry(Dataset(store).description.geometry))

@@ -204,7 +204,7 @@ class Stream:
             if not self._quota:
                 raise error
             raise DamagedShard(
-                f"{error}; {number_of(self._quota, 'damaged shard')} skipped, and no more may be"
+                f"{error}; {number_of(self._quota, 'damaged shard')} skipped, and no more may be skipped"
             ) from None
         self._skipped.add(shard)
         log.warning("a damaged shard is skipped, %d of at most %d: %s", len(self._skipped), self._quota, error)

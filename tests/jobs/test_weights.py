@@ -129,13 +129,19 @@ def test_fetch_continues_after_an_unavailable_file_and_ends_with_3(
     assert err.count("\n") == 1
 
 
-@pytest.mark.parametrize("asked_for", [WeightsFetch(("depht",)), WeightsFetch(("sketch",), variant="huge")])
+@pytest.mark.parametrize(
+    ("asked_for", "rule"),
+    [
+        (WeightsFetch(("depht",)), "no condition is called 'depht'; there are sketch, depth"),
+        (WeightsFetch(("sketch",), variant="huge"), "sketch has no variant 'huge'; there are default, mini"),
+    ],
+)
 def test_fetch_of_what_is_not_registered_is_one_line_and_2(
-    asked_for: WeightsFetch, capsys: pytest.CaptureFixture[str]
+    asked_for: WeightsFetch, rule: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code, out, err = run(asked_for, capsys)
     assert (code, out, err.count("\n")) == (2, "", 1)
-    assert "; there are " in err
+    assert rule in err
 
 
 def test_a_converted_checkpoint_takes_the_originals_place_on_this_machine(

@@ -34,6 +34,20 @@ def test_a_file_of_any_size_is_read_line_by_line(tmp_path: Path) -> None:
     lines = read_log(path)
     assert [next(lines).step, next(lines).step] == [0, 1]
     with pytest.raises(
-        RequestError, match=r"log\.jsonl, line 3: must be a line of a log, of less than 65536 bytes"
+        RequestError, match=r"log\.jsonl, line 3: must be a line of a log, of fewer than 65536 bytes"
     ):
         next(lines)
+
+
+def test_a_line_that_is_being_written_ends_the_reading(tmp_path: Path) -> None:
+    """What is written meanwhile may be the rest of it."""
+    path = tmp_path / "log.jsonl"
+    whole = "".join(f'{{"step": {step}}}\n' for step in range(3))
+    path.write_text(whole[:15])
+    lines = read_log(path)
+    assert next(lines).step == 0
+    assert next(lines, None) is None
+    with path.open("a") as file:
+        file.write(whole[15:])
+    assert next(lines, None) is None
+    assert [line.step for line in read_log(path)] == [0, 1, 2]

@@ -111,7 +111,7 @@ def draw_batch(
 
 
 def draw_noise(key: tuple[int, ...], shape: tuple[int, ...], offset: float) -> np.ndarray:
-    """float32 (N, C, h, w): standard normal, and with a deviation of `offset` what a channel has in common."""
+    """float32 (N, C, h, w): standard normal, plus a value per channel with standard deviation `offset`."""
     rng = np.random.default_rng(key)
     noise = rng.standard_normal(shape, np.float32)
     return noise + np.float32(offset) * rng.standard_normal((*shape[:2], 1, 1), np.float32)

@@ -26,15 +26,15 @@ class Plan:
     """Of the decoder alone, on whole scenes."""
     decoder_batch: int = 4
     decoder_noise: float = 0.1
-    """The largest deviation of the noise on the latents that the decoder alone learns from, that of latents being
-    1: a UNet's are never as clean as the encoder's."""
+    """The largest standard deviation of the noise added to the latents that the decoder is trained on (theirs is
+    1): a UNet's latents are never as clean as the encoder's."""
     steps: int = 40000
     """Of the UNet and the text encoder."""
     batch: int = 32
     noise_offset: float = 0.3
-    """Deviation of the noise that a channel has in common, in the UNet's training. Without it even the noisiest
-    latents show a picture's mean colours, so that the UNet expects to find them in the pure noise that sampling
-    begins with."""
+    """Standard deviation of the value added to all noise of a channel when the UNet is trained, as by diffusers'
+    `--noise_offset`. Without it even the noisiest latents show a picture's mean colours, and the UNet expects to
+    find them in the pure noise that sampling begins with."""
     rate: float = 1e-3
     """The UNet's learning rate at its highest."""
     fall: float = 0.2

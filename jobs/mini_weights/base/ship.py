@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,14 +79,8 @@ def _tell(name: str, learnt: Learnt, plan: Plan) -> dict[str, Any]:
         "batch": {"autoencoder": plan.vae_batch, "decoder": plan.decoder_batch, "unet": plan.batch}[name],
         "steps": learnt.steps,
         "cpu_hours": round(learnt.seconds / 3600, 2),
-        **_NOISE.get(name, lambda plan: {})(plan),
+        **{"decoder": {"noise": plan.decoder_noise}, "unet": {"noise_offset": plan.noise_offset}}.get(name, {}),
     }
-
-
-_NOISE: Mapping[str, Callable[[Plan], dict[str, Any]]] = {
-    "decoder": lambda plan: {"noise": plan.decoder_noise},
-    "unet": lambda plan: {"noise_offset": plan.noise_offset},
-}
 
 
 def _write(folder: Path, recipe: Mapping[str, Any]) -> None:

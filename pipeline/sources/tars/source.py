@@ -51,7 +51,8 @@ class TarsSource(Source):
     def _tars(self) -> Pattern:
         return Pattern(self.pattern, (".tar",))
 
-    def _find(self) -> list[InputFile]:
+    @functools.cached_property
+    def _files(self) -> list[InputFile]:
         return find_files(self._tars, "must be tars, such as 'DIR/*.tar' in quotes, or a folder of them")
 
     def _open(self, name: str) -> BinaryIO:
@@ -63,13 +64,12 @@ class TarsSource(Source):
         return True
 
     def describe(self) -> Mapping[str, Any]:
-        files = self._find()
         return {
             "kind": "tars",
             **asdict(self.choice),
             **({"columns": [asdict(column) for column in self.columns]} if self.columns else {}),
-            "tars": len(files),
-            "tars_sha256": digest_files((file.name, file.size) for file in files),
+            "tars": len(self._files),
+            "tars_sha256": digest_files((file.name, file.size) for file in self._files),
         }
 
     def rows(self, left_out: Counter[str], seen: Seen = unseen) -> Iterator[Row]:
@@ -77,7 +77,7 @@ class TarsSource(Source):
         folder, sums = make_scratch(temporary_folder()), read_sums(self._tars)
         try:
             with closing(RowsOnDisk(folder)) as rows:
-                for file in self._find():
+                for file in self._files:
                     with self._tars.open(file.name) as tar:
                         check_sum(file, tar, sums)
                         for row in self._read_tar(file, tar, left_out):

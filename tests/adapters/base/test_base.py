@@ -97,7 +97,7 @@ def velocity(tiny: StableDiffusion, tmp_path_factory: pytest.TempPathFactory) ->
 
 def test_a_base_that_predicts_the_velocity_is_trained_on_and_painted_with(velocity: Base, tmp_path: Path) -> None:
     trained(velocity, tmp_path)
-    assert read_log(tmp_path / "log.jsonl")
+    assert list(read_log(tmp_path / "log.jsonl"))
 
 
 def test_a_family_of_another_kind_needs_nothing_but_its_own_file(tiny: StableDiffusion, tmp_path: Path) -> None:

@@ -106,6 +106,8 @@ def test_the_files_are_those_of_one_process(source: Source, tmp_path: Path, shar
 @pytest.mark.parametrize("run", [here(), None])
 def test_each_table_is_measured_once(source: Source, tmp_path: Path, run: Run | None) -> None:
     with patch.object(ParquetTable, "measure", autospec=True, side_effect=ParquetTable.measure) as measure:
+        source.describe()
+        measure.reset_mock()
         plan_dataset(str(tmp_path / "one"), source, Geometry(64), 10, run=run)
         assert measure.call_count == len(SIZES)
         # Another plan, of what the tables are by then.

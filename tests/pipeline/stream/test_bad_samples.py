@@ -47,6 +47,7 @@ def test_a_bad_sample_is_replaced_by_the_next_good_one_of_its_block() -> None:
 def test_every_world_replaces_the_same(world: tuple[int, int]) -> None:
     expected, _ = run_world(memory_stream, STEPS, (1, 0), picky)
     assert run_world(memory_stream, STEPS, world, picky)[0] == expected
+    assert run_world(memory_stream, STEPS, (1, 0))[0] != expected
 
 
 def test_a_bad_sample_is_tried_once_in_a_block_and_named(caplog: pytest.LogCaptureFixture) -> None:
