@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
+import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -27,6 +30,9 @@ PARTS = {
     "late": (2 * THIRD, Fraction(1)),
 }
 """Parts of the denoising, as shares of its steps; the thirds are those of the paper (arXiv 2302.08453, 3.3)."""
+_SHARE = r"(\d{1,6}(?:\.\d{0,9})?|\.\d{1,9}|\d{1,6}/\d{1,6})"
+SHARES = re.compile(f"{_SHARE}-{_SHARE}")
+"""0-0.5 or 1/3-2/3. Fraction would also take 1e-999999999, and compute for hours."""
 
 
 @dataclass(frozen=True)
@@ -75,13 +81,12 @@ def parse_active_steps(text: str, flag: str = "--acts") -> tuple[Fraction, Fract
     """ "late" or "0.2-0.6" -> (start, end), shares of the steps, the end not included. Raises RequestError."""
     if text in PARTS:
         return PARTS[text]
-    start, _, end = text.partition("-")
-    try:
-        part = Fraction(start), Fraction(end)
-    except (ValueError, ZeroDivisionError):
-        part = Fraction(1), Fraction(0)
-    if not 0 <= part[0] < part[1] <= 1:
-        raise RequestError(f"{flag} must be {', '.join(PARTS)}, or shares from 0 to 1 such as 0-0.5, not {text}")
+    found, part = SHARES.fullmatch(text), None
+    if found:
+        with suppress(ZeroDivisionError):
+            part = Fraction(found[1]), Fraction(found[2])
+    if part is None or not 0 <= part[0] < part[1] <= 1:
+        raise RequestError(f"{flag} must be {', '.join(PARTS)}, or shares from 0 to 1 such as 0-0.5, not {text!r}")
     return part
 
 
@@ -205,8 +210,10 @@ def parse_adapter(text: str) -> AdapterSpec:
     """ "depth=some/folder:0.5" or "color=some/folder:0.5:beginning". Raises RequestError."""
     condition, path = _split(text, "--adapter")
     active_steps, (head, _, tail) = None, path.rpartition(":")
-    # A folder may be named by a time of day.
-    if "/" not in tail and _read_number(tail) is None and _read_number(head.rpartition(":")[2]) is not None:
+    if os.path.exists(path):  # files and folders may have colons, such as those of a time of day
+        return AdapterSpec(condition, path)
+    is_part = "/" not in tail or SHARES.fullmatch(tail)
+    if is_part and _read_number(tail) is None and _read_number(head.rpartition(":")[2]) is not None:
         path, active_steps = head, tail
         parse_active_steps(active_steps, f"the last part of --adapter {text}")
     head, _, tail = path.rpartition(":")

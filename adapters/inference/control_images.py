@@ -31,7 +31,7 @@ from t2i_shards.extractors.base import Extractor
 from t2i_shards.extractors.format import Format, Map, Values
 from t2i_shards.extractors.registry import format_of, make_extractor
 from t2i_shards.extractors.regular import read_regular
-from t2i_shards.pipeline.errors import Drop, RequestError, describe_error
+from t2i_shards.pipeline.errors import Drop, RequestError
 from t2i_shards.pipeline.image.decode import read_picture
 from t2i_shards.pipeline.image.geometry import Geometry, Placement, apply_placement
 
@@ -152,7 +152,7 @@ def _read(path: Path) -> bytes:
     except FileNotFoundError:
         raise RequestError(f"there is no file {path}") from None
     except OSError as error:
-        raise RequestError(f"{path} cannot be read: {describe_error(error)}") from None
+        raise RequestError(f"{path} cannot be read: {error.strerror}") from None
 
 
 def _render_numbers(form: Format, condition_map: Map, geometry: Geometry) -> np.ndarray:

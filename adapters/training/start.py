@@ -7,6 +7,8 @@ the folder or the hub repository that it began from.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -54,7 +56,19 @@ def keep_start(config: TrainConfig, adapter: Adapter) -> None:
 
 def _read_name(run: Path) -> str | None:
     record = run / START / NAME
-    return read_record(record, StartRecord, closed=True).name if record.exists() else None
+    with _show_way_out(run):
+        return read_record(record, StartRecord, closed=True).name if os.path.lexists(record) else None
+
+
+@contextmanager
+def _show_way_out(run: Path) -> Iterator[None]:
+    try:
+        yield
+    except RequestError as error:
+        raise RequestError(
+            f"{error}; {run / START} holds the adapter that the run began from: put it back as it was, or "
+            "delete it while --from is still there"
+        ) from None
 
 
 def make_start(config: TrainConfig, base: Base) -> Adapter:
@@ -66,7 +80,11 @@ def make_start(config: TrainConfig, base: Base) -> Adapter:
     if config.start is None:
         return make_adapter(wanted, config.seed).to(base.device)
     name = name_start(config)
-    adapter = read_adapter(config.out / START if name == _read_name(config.out) else config.start)
+    if name == _read_name(config.out):
+        with _show_way_out(config.out):
+            adapter = read_adapter(config.out / START)
+    else:
+        adapter = read_adapter(config.start)
     if adapter.config != wanted:
         raise RequestError(
             f"--from {config.start} must be {_describe(wanted)}, as --adapter {config.adapter}, --condition "

@@ -78,7 +78,10 @@ def _open(base: str) -> Through:
     from t2i_shards.adapters.base import load_base
     from t2i_shards.jobs.mini_weights.through import Through
 
-    return Through(load_base(base))
+    try:
+        return Through(load_base(base))
+    except RequestError as error:
+        raise RequestError(f"--through must name a base: {error}") from None
 
 
 def _say(line: str) -> None:

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 
-from t2i_shards.adapters.inference.config import Sampling, parse_active_steps
+from t2i_shards.adapters.inference.config import AdapterSpec, Sampling, parse_active_steps, parse_adapter
 from t2i_shards.pipeline.errors import RequestError
 
 
@@ -30,11 +31,21 @@ def test_with_scale_zero_no_step_is_acted_on() -> None:
 
 
 @pytest.mark.parametrize(
-    "active_steps", ["early", "0.5", "0.6-0.2", "0.2-0.2", "-0.1-0.5", "0-1.1", "a-b", "0-1/0", ""]
+    "active_steps",
+    ["early", "0.5", "0.6-0.2", "0.2-0.2", "-0.1-0.5", "0-1.1", "a-b", "0-1/0", "0-1e-999999999", ""],
 )
 def test_what_is_no_part_is_refused(active_steps: str) -> None:
     with pytest.raises(RequestError, match="--acts must be"):
         Sampling(active_steps=active_steps)
+
+
+def test_a_path_may_have_colons(tmp_path: Path) -> None:
+    for name in ("a:0.5", "a:1:late", "12:30:00"):
+        (tmp_path / name).mkdir()
+        path = str(tmp_path / name)
+        assert parse_adapter(f"sketch={path}") == AdapterSpec("sketch", path)
+        assert parse_adapter(f"sketch={path}:2:0-1/2") == AdapterSpec("sketch", path, 2, "0-1/2")
+    assert parse_adapter("sketch=runs/13:30:05/adapter") == AdapterSpec("sketch", "runs/13:30:05/adapter")
 
 
 @pytest.mark.parametrize("wrong", [{"steps": 0}, {"guidance": 0.5}])

@@ -133,3 +133,16 @@ def test_a_start_that_is_not_there_is_refused_before_a_run_is_begun(tiny: Base, 
     with pytest.raises(RequestError, match="there is no adapter"):
         Training(toy_config(tmp_path / "run", start=str(tmp_path / "nowhere")), toy_stream(), tiny)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_damaged_start_has_a_way_out(tiny: Base, trained: Path, tmp_path: Path) -> None:
+    config = toy_config(tmp_path / "run", start=str(trained), steps=2)
+    Training(config, toy_stream(), tiny).run()
+    for name in ("start.json", WEIGHTS):
+        file = tmp_path / "run" / START / name
+        whole = file.read_bytes()
+        file.write_bytes(b"")
+        with pytest.raises(RequestError, match="put it back as it was, or delete it while --from is still there"):
+            make_start(config, tiny)
+        file.write_bytes(whole)
+    make_start(config, tiny)
