@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import MISSING, dataclass, fields, is_dataclass
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from types import NoneType, UnionType
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 import tyro
 
@@ -15,8 +16,9 @@ POSITIONAL = get_args(tyro.conf.Positional[int])[1]
 class Flag:
     """One option. name: without dashes in front, such as "micro-batch". aliases: its other names.
 
-    path: the attributes that lead to it from the request. default: its value when it is not given. several: it
-    takes any number of values. positional: its value is given without its name.
+    path: the attributes that lead to it from the request. default: its value when it is not given, MISSING where
+    it must be. several: it takes any number of values. positional: its value is given without its name, and help
+    calls it `metavar`. kind: the type of a value. owner: the dataclass that has the field.
     """
 
     name: str
@@ -25,6 +27,9 @@ class Flag:
     aliases: tuple[str, ...] = ()
     several: bool = False
     positional: bool = False
+    metavar: str = ""
+    kind: Any = str
+    owner: type[Any] = object
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -58,7 +63,16 @@ def list_flags(kind: type[Any], path: tuple[str, ...] = ()) -> Iterator[Flag]:
         aliases = [alias.removeprefix("--") for note in named for alias in note.aliases or ()]
         default = each.default if each.default_factory is MISSING else each.default_factory()
         several = get_origin(hint) is tuple
-        yield Flag(names[0], here, default, tuple(aliases), several, POSITIONAL in notes)
+        metavar = next((note.metavar for note in notes if getattr(note, "metavar", None)), "")
+        value = _kind_of(hint)
+        yield Flag(names[0], here, default, tuple(aliases), several, POSITIONAL in notes, metavar, value, kind)
+
+
+def _kind_of(hint: Any) -> Any:
+    """The type of one value: int of `int | None` and of `tuple[int, ...]`."""
+    if get_origin(hint) in (Union, UnionType, tuple):
+        return next(_split(kind)[0] for kind in get_args(hint) if kind is not NoneType)
+    return hint
 
 
 def _split(hint: Any) -> tuple[Any, list[Any]]:

@@ -25,7 +25,7 @@ QUIET = {"NO_ALBUMENTATIONS_UPDATE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "RAY_
 
 
 def parse(arguments: Sequence[str]) -> Command:
-    """The command that the arguments name. Ends the process with exit code 2 and the rule when they name none."""
+    """The command that the arguments name. Raises RequestError where they name none."""
     from t2i_shards.jobs.commands import parse_command
 
     return parse_command(arguments)

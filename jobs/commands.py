@@ -38,6 +38,7 @@ from t2i_shards.jobs.status import StatusCommand
 from t2i_shards.jobs.train import TrainCommand
 from t2i_shards.jobs.verify import VerifyCommand
 from t2i_shards.jobs.weights import WeightsCommand
+from t2i_shards.jobs.words import CommandLineError, refuse_in_one_line
 from t2i_shards.pipeline.errors import RequestError
 
 
@@ -79,39 +80,29 @@ Commands = (
 
 
 def _find_kind(arguments: Sequence[str]) -> tuple[str, type[Any]] | None:
-    """Name of the command that the first words ask for, such as "ingest folder", and its dataclass; or None."""
-    commands: Any = Commands
-    words: list[str] = []
-    for word in arguments:
-        known = {get_args(command)[1].name: get_args(command)[0] for command in get_args(commands)}
-        if word not in known:
-            return None
-        words.append(word)
-        commands = _subcommands_of(known[word])
-        if commands is None:
-            return " ".join(words), known[word]
-    return None
+    """Name of the command that the first words ask for, such as "ingest folder", and its dataclass.
 
-
-def _refuse_unknown_word(arguments: Sequence[str]) -> None:
-    """RequestError for a first word, or a second one after ingest or weights, that is no command.
-
-    It names the command that was probably meant.
+    None where they ask for help. CommandLineError, with the command that was probably meant, where they name none.
     """
     commands: Any = Commands
     before = ""
-    for word in arguments:
+    for word in (*arguments, ""):
         known = {get_args(command)[1].name: get_args(command)[0] for command in get_args(commands)}
-        if word.startswith("-"):
-            return
+        if word in ("-h", "--help") or word.startswith("--tyro-"):
+            return None
+        if not word or word.startswith("-"):
+            raise CommandLineError(
+                f"{before or 't2i-shards '}must be followed by one of {', '.join(known)}; --help describes them"
+            )
         if word not in known:
             near = get_close_matches(word, known, 1)
             hint = f"did you mean {before}{near[0]}?" if near else f"there are {', '.join(known)}"
-            raise RequestError(f"no command is called {before + word!r}; {hint}")
+            raise CommandLineError(f"no command is called {before + word!r}; {hint}")
         commands = _subcommands_of(known[word])
         if commands is None:
-            return
+            return before + word, known[word]
         before += f"{word} "
+    return None
 
 
 def _subcommands_of(kind: type[Any]) -> Any:
@@ -122,6 +113,7 @@ def _subcommands_of(kind: type[Any]) -> Any:
 
 
 COMPLETION = "--tyro-write-completion"
+SHELLS = ("bash", "zsh", "fish")
 _REGISTRY = ConstructorRegistry()
 
 
@@ -163,21 +155,20 @@ def _read_several(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | No
 
 
 def parse_command(arguments: Sequence[str]) -> Command:
-    """The command that the arguments name. Ends the process with exit code 2 and the rule when they name none.
+    """The command that the arguments name. Ends the process after --help.
 
-    Raises RequestError where an option's own rule, or one of all options, says so.
+    Raises RequestError where they name none, or break a rule of its options.
     """
-    _refuse_unknown_word(arguments)
-    _prepare_completion(arguments)
     file, arguments = take_file(arguments, CONFIG)
-    found = _find_kind(arguments) if file else None
-    if file and found:
-        name, kind = found
-        after = len(name.split())
+    _prepare_completion(arguments)
+    name, kind = _find_kind(arguments) or ("", None)
+    after = len(name.split())
+    if file and kind:
         arguments = [*arguments[:after], *add_config(file, name, kind, arguments[after:])]
     # A completion script is for a shell, and is not wrapped.
     printing = bool(arguments) and arguments[0].startswith("--tyro-")
-    with _REGISTRY, nullcontext() if printing else readable_help():
+    helping = nullcontext() if printing else readable_help()
+    with _REGISTRY, refuse_in_one_line(name, kind, arguments[after:]), helping:
         command = tyro.cli(
             Commands,  # type: ignore[arg-type]
             prog="t2i-shards",
@@ -195,6 +186,8 @@ def parse_command(arguments: Sequence[str]) -> Command:
 
 def _prepare_completion(arguments: Sequence[str]) -> None:
     """Make the folder of a shell's script before tyro writes it. RequestError where it cannot be written."""
+    if arguments[:1] and arguments[0].startswith("--tyro-") and not {*arguments[1:2]} & {*SHELLS}:
+        raise RequestError(f"{arguments[0]} must be followed by one of {', '.join(SHELLS)}")
     if list(arguments[:1]) != [COMPLETION] or len(arguments) < 3:
         return
     script = Path(arguments[2])

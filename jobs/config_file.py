@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from t2i_shards.adapters.config_file import COMMAND, read_config
 from t2i_shards.adapters.flags import Flag, list_flags
+from t2i_shards.jobs.words import scan_words
 from t2i_shards.pipeline.errors import RequestError
 
 CONFIG = "--config"
@@ -22,14 +22,16 @@ def add_config(file: Path, command: str, kind: type[Any], words: Sequence[str]) 
     holds and the command does not know.
     """
     flags = list(list_flags(kind))
-    positional, said, given = _sort(flags, words)
+    said = list(scan_words(flags, words))
+    positional = [word for each in said if not each.head for word in each.words]
+    given = {each.flag.name for each in said if each.flag}
     added: list[str] = []
     for flag, value in _match(file, command, flags):
         if flag.positional:
             positional = positional or [str(each) for each in (value if isinstance(value, list) else [value])]
         elif flag.name not in given:
             added += _spell(file, flag, value)
-    return [*positional, *added, *said]
+    return [*positional, *added, *(word for each in said if each.head and not each.resets for word in each.words)]
 
 
 def _match(file: Path, command: str, flags: Sequence[Flag]) -> Iterator[tuple[Flag, Any]]:
@@ -66,24 +68,3 @@ def _spell(file: Path, flag: Flag, value: Any) -> list[str]:
     if isinstance(value, list):
         raise RequestError(f"--config {file}: {flag.name} must be one value, not a list")
     return [f"--{flag.name}={value}"]
-
-
-def _sort(flags: Sequence[Flag], words: Sequence[str]) -> tuple[list[str], list[str], set[str]]:
-    """Positional words, the other ones, and the names of the flags that these give."""
-    known = {f"--{name}": (flag, True) for flag in flags if not flag.positional for name in flag.names}
-    known |= {f"--no-{name}": (flag, False) for flag in flags if flag.switch for name in flag.names}
-    positional, said, given = list[str](), list[str](), set[str]()
-    room = 0.0
-    for word in words:
-        if not word.startswith("--"):
-            (said if room > 0 else positional).append(word)
-            room -= 1
-            continue
-        head, equals, _ = word.partition("=")
-        flag, on = known.get(head.replace("_", "-"), (None, True))
-        given |= {flag.name} if flag else set()
-        if flag is None or not (flag.switch and on == flag.default):
-            said.append(word)
-        takes = math.inf if flag is None or flag.several else 0 if flag.switch else 1
-        room = 0 if equals else takes
-    return positional, said, given

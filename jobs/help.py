@@ -13,6 +13,9 @@ from typing import Any, TextIO
 import docstring_parser
 
 COLOUR = re.compile(r"\x1b\[[\d;]*m")
+_C = f"(?:{COLOUR.pattern})*"
+TITLE = re.compile(f"({_C}╭{_C}─{_C} {_C})([a-z._]+)({_C} options.*?)(─+{_C}╮)")
+"""Of a group: tyro makes it of fields' names, such as "source.downloads.limits options"."""
 
 
 @contextmanager
@@ -38,13 +41,13 @@ def readable_help() -> Iterator[None]:
 
 
 class _Wrapped:
-    """Standard output whose lines are wrapped where they are wider than the terminal."""
+    """Standard output, with titles in plain words, and lines that are wider than the terminal wrapped."""
 
     def __init__(self, out: TextIO) -> None:
         self._out, self._columns = out, shutil.get_terminal_size().columns
 
     def write(self, text: str) -> int:
-        return self._out.write("\n".join(map(self._wrap, text.split("\n"))))
+        return self._out.write("\n".join(self._wrap(TITLE.sub(_name_group, line)) for line in text.split("\n")))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._out, name)
@@ -54,3 +57,10 @@ class _Wrapped:
             return line
         line = re.sub(r"\{[\w,-]+\}$", "COMMAND ...", line) if "usage:" in line else line
         return textwrap.fill(line, self._columns, break_long_words=False, break_on_hyphens=False)
+
+
+def _name_group(title: re.Match[str]) -> str:
+    """ "source.downloads.limits options" -> "source download limit options"."""
+    start, names, options, end = title.groups()
+    words = " ".join(name.removesuffix("s") for name in names.split("."))
+    return start + words + options + "─" * (len(names) - len(words)) + end

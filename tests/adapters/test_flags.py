@@ -5,6 +5,7 @@ from typing import Any, get_args
 import pytest
 
 from t2i_shards.adapters.flags import Flag, list_flags
+from t2i_shards.adapters.training.config import OptimizerConfig
 from t2i_shards.jobs.commands import Commands, parse_command
 from t2i_shards.jobs.extract import ExtractCommand
 from t2i_shards.jobs.train import TrainCommand
@@ -21,7 +22,10 @@ def _by_name(kind: type[Any]) -> dict[str, Flag]:
 
 def test_flags_are_what_they_say() -> None:
     flags = _by_name(TrainCommand)
-    assert flags["lr"] == Flag("lr", ("config", "optimizer", "lr"), 1e-5, ("learning-rate",))
+    path = ("config", "optimizer", "lr")
+    assert flags["lr"] == Flag("lr", path, 1e-5, ("learning-rate",), kind=float, owner=OptimizerConfig)
+    assert (flags["roots"].metavar, flags["steps"].kind, flags["mix"].kind) == ("ROOT", int, float)
+    assert get_args(flags["engine"].kind) == ("ray", "local")
     assert flags["base"].path == ("config", "base", "name")
     assert (flags["roots"].positional, flags["roots"].several, flags["out"].positional) == (True, True, False)
     assert (flags["flip"].switch, flags["duplicates"].default, flags["mix"].several) == (True, True, True)

@@ -34,3 +34,5 @@ def test_it_fits_and_breaks_no_sentence(command: str, capsys: pytest.CaptureFixt
         same = indent == len(line) - len(line.lstrip()) and first[:1].islower()
         assert not same or len(line) + 1 + len(first) > 78, f"{line!r} has room for {first!r}"
     assert "Error" not in "\n".join(lines)
+    titles = [line.strip("╭╮─ ") for line in lines if line.startswith("╭")]
+    assert all(title.replace(" ", "").isalpha() for title in titles), titles
