@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 DEVICES = ("cpu", "cuda")
 
+SAID = ("can't allocate memory", "not enough memory", "Insufficient memory", "CUBLAS_STATUS_ALLOC_FAILED")
+"""What torch's CPU allocator (Linux, Windows), OpenCV and cuBLAS say; their errors have no class of their own."""
+
 
 class DeviceUnavailable(Exception):
     """There is no such device, or not on this machine; one line."""
@@ -140,10 +143,6 @@ def check_pictures(pictures: np.ndarray) -> None:
         raise ValueError(
             f"pictures must be uint8 (N, H, W, 3), H and W >= 1, got {pictures.dtype} {pictures.shape}"
         )
-
-
-SAID = ("can't allocate memory", "not enough memory", "Insufficient memory", "CUBLAS_STATUS_ALLOC_FAILED")
-"""What torch's CPU allocator (Linux, Windows), OpenCV and cuBLAS say; their errors have no class of their own."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -47,6 +47,9 @@ RTMPOSE_M = WeightFile(
     licence=_LICENCE,
 )
 
+MOST_PERSONS = 12
+"""This many and more fall into one bin of a report."""
+
 
 @dataclass(frozen=True)
 class Network:
@@ -77,9 +80,6 @@ VARIANTS: dict[str, tuple[Network, Network | None]] = {
 Of RTMO's sizes m: 0.709 AP on COCO against 0.673 (s) and 0.724 (l), for 32 GMAC against 12 and 67, where depth
 takes 235. Its threshold is that of mmpose's demos; the small one, whose scores were trained to be 1, has its own.
 """
-
-MOST_PERSONS = 12
-"""This many and more fall into one bin of a report."""
 
 
 def _count_people(found: People, given: People) -> np.ndarray:

@@ -41,6 +41,10 @@ from t2i_shards.jobs.weights import WeightsCommand
 from t2i_shards.jobs.words import CommandLineError, refuse_in_one_line
 from t2i_shards.pipeline.errors import RequestError
 
+COMPLETION = "--tyro-write-completion"
+SHELLS = ("bash", "zsh", "fish")
+_REGISTRY = ConstructorRegistry()
+
 
 @dataclass(frozen=True)
 class IngestCommand:
@@ -110,11 +114,6 @@ def _subcommands_of(kind: type[Any]) -> Any:
     (only, *more) = fields(kind)
     union = get_type_hints(kind, include_extras=True)[only.name]
     return None if more or get_origin(union) not in (Union, UnionType) else union
-
-
-COMPLETION = "--tyro-write-completion"
-SHELLS = ("bash", "zsh", "fish")
-_REGISTRY = ConstructorRegistry()
 
 
 @_REGISTRY.primitive_rule

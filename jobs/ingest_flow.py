@@ -32,6 +32,9 @@ from t2i_shards.pipeline.sources.tree import lies_inside
 from t2i_shards.pipeline.stages.ingest import Ingest, choose_truths, claim_truths, plan_dataset
 from t2i_shards.pipeline.stages.stage import Stage, StageResult
 
+HOW = ("out", "json", "engine", "workers", "single-writer", "retry-failed", "add-new", "dry-run")
+"""Flags that decide nothing of what is in the dataset, which is the same wherever and however it is made."""
+
 
 @dataclass(frozen=True)
 class IngestOptions:
@@ -92,10 +95,6 @@ def ingest(
         summary = _gate(filled.dataset, summary, after.min_yield, after.where)
     summary = _tell_counts(filled.dataset, summary)
     return _mark(filled, summary, options.near) if filled.whole else summary
-
-
-HOW = ("out", "json", "engine", "workers", "single-writer", "retry-failed", "add-new", "dry-run")
-"""Flags that decide nothing of what is in the dataset, which is the same wherever and however it is made."""
 
 
 def keep_request(root: str, command: str, request: Any) -> None:

@@ -15,6 +15,18 @@ from pathlib import Path
 from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.plain import PACKAGE, PlainFormatter, PlainHandler
 
+VERBOSE, QUIET, LOG = ("-v", "--verbose"), ("-q", "--quiet"), "--log"
+
+_shown = PlainHandler()
+_shown.setLevel(logging.INFO)
+# Not by getLogger: these lines are for no other handler than those that are added here.
+terminal = logging.Logger(f"{PACKAGE}.terminal", logging.DEBUG)
+"""Lines for standard error, as far as they are asked for, and for the file of --log."""
+terminal.addHandler(_shown)
+kept = logging.Logger(f"{PACKAGE}.kept", logging.DEBUG)
+"""Lines for the file of --log alone."""
+kept.addHandler(logging.NullHandler())
+
 
 def take_file(words: Sequence[str], name: str) -> tuple[Path | None, list[str]]:
     """The file that `name FILE` or `name=FILE` gives, and the words without it. Raises RequestError."""
@@ -33,19 +45,6 @@ def take_file(words: Sequence[str], name: str) -> tuple[Path | None, list[str]]:
             f"{name} must be given a file, not the option {files[0]}; write ./{files[0]} for a file"
         )
     return (Path(files[0]), rest) if files else (None, rest)
-
-
-VERBOSE, QUIET, LOG = ("-v", "--verbose"), ("-q", "--quiet"), "--log"
-
-_shown = PlainHandler()
-_shown.setLevel(logging.INFO)
-# Not by getLogger: these lines are for no other handler than those that are added here.
-terminal = logging.Logger(f"{PACKAGE}.terminal", logging.DEBUG)
-"""Lines for standard error, as far as they are asked for, and for the file of --log."""
-terminal.addHandler(_shown)
-kept = logging.Logger(f"{PACKAGE}.kept", logging.DEBUG)
-"""Lines for the file of --log alone."""
-kept.addHandler(logging.NullHandler())
 
 
 @dataclass(frozen=True)

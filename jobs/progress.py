@@ -32,6 +32,9 @@ REFRESH = 1.0
 """Seconds between two looks of a bar at the clock."""
 _PART: ContextVar[str] = ContextVar("part", default="")
 
+PACE_EVERY = 20
+"""Steps over which the bar's pace is taken."""
+
 
 @contextmanager
 def part_of(command: str, number: int, of: int) -> Iterator[None]:
@@ -199,10 +202,6 @@ class _PictureLines:
         terminal.info(
             f"{self._name}: {self._done} of {number_of(self._total, 'picture')}, {rate:.1f} pictures/s{left}"
         )
-
-
-PACE_EVERY = 20
-"""Steps over which the bar's pace is taken."""
 
 
 class Pace:

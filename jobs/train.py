@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from t2i_shards.adapters.options import Unnamed
-from t2i_shards.adapters.run_folder import TrainSummary
+from t2i_shards.adapters.summary import TrainSummary
 from t2i_shards.adapters.training.config import (
     BaseConfig,
     ComputeConfig,

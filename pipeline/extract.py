@@ -17,14 +17,18 @@ from PIL import Image
 from t2i_shards.extractors.base import Extractor
 from t2i_shards.extractors.batch import best_device
 from t2i_shards.extractors.format import Map
-from t2i_shards.extractors.registry import EXTRACTORS, UnknownCondition, format_of, make_extractor
+from t2i_shards.extractors.registry import UnknownCondition, format_of, make_extractor
 from t2i_shards.extractors.weights.file import WeightsDamaged, WeightsUnavailable
-from t2i_shards.pipeline.dataset.dataset import Dataset
 from t2i_shards.pipeline.errors import Drop, RequestError
 from t2i_shards.pipeline.image.decode import read_picture
 from t2i_shards.pipeline.image.profile import find_profile
 from t2i_shards.pipeline.image.rgb import convert_to_rgb
 from t2i_shards.pipeline.image.stored import Picture
+
+ImageInput: TypeAlias = "Image.Image | np.ndarray | str | Path"
+"""A PIL image, uint8 (H, W, 3) RGB or (H, W) grey, or the path of a picture."""
+KEPT = 4
+"""Networks that stay loaded in a process, the last ones used."""
 
 
 def load_extractor(condition: str, variant: str, weights: Path | None, device: str) -> Extractor:
@@ -35,19 +39,6 @@ def load_extractor(condition: str, variant: str, weights: Path | None, device: s
     except (UnknownCondition, WeightsUnavailable, WeightsDamaged) as error:
         raise RequestError(str(error)) from None
     return extractor
-
-
-def choose_variant(condition: str, root: str, column: str | None) -> str:
-    """The variant that the column's recipe names; `default` without a column, or for one made by another tool."""
-    recipe = Dataset.open(root).recipe(column) if column is not None else None
-    variant = str((recipe or {}).get("variant"))
-    return variant if variant in EXTRACTORS[condition] else "default"
-
-
-ImageInput: TypeAlias = "Image.Image | np.ndarray | str | Path"
-"""A PIL image, uint8 (H, W, 3) RGB or (H, W) grey, or the path of a picture."""
-KEPT = 4
-"""Networks that stay loaded in a process, the last ones used."""
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,9 @@ _SECRET = re.compile(
     re.IGNORECASE,
 )
 
+# As entities: a backslash before the text's own backslash would unescape what comes after it.
+_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", **{sign: f"&#{ord(sign)};" for sign in "\\`*#[]|~$"}}
+
 
 def show_plain(text: str) -> str:
     """The text on one line, with what steers a terminal spelled out (\\x1b) and the secrets of URLs left out."""
@@ -35,10 +38,6 @@ def escape_markdown(value: Any) -> str:
     """The value as one line of text that means nothing in Markdown, in a table of it, or in HTML."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return "".join(_ENTITIES.get(sign, sign) for sign in show_plain(" ".join(text.split())))
-
-
-# As entities: a backslash before the text's own backslash would unescape what comes after it.
-_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", **{sign: f"&#{ord(sign)};" for sign in "\\`*#[]|~$"}}
 
 
 class PlainFormatter(logging.Formatter):

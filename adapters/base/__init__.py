@@ -8,6 +8,7 @@ from t2i_shards.adapters.base.base import (
     concat_embeds,
     digest_base,
     digest_networks,
+    encode_picture,
 )
 from t2i_shards.adapters.base.control import Control
 from t2i_shards.adapters.base.load import load_base
@@ -23,5 +24,6 @@ __all__ = [
     "concat_embeds",
     "digest_base",
     "digest_networks",
+    "encode_picture",
     "load_base",
 ]

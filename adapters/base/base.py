@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 
 from t2i_shards.adapters.base.control import Control
@@ -148,6 +149,12 @@ class Base(Protocol):
 
         Pictures made by older versions are then not taken for those that would be made now.
         """
+
+
+def encode_picture(base: Base, picture: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+    """uint8 (H, W, 3) -> mean and standard deviation of its latents, (1, channels, h, w), as `Base.encode`."""
+    pixels = torch.tensor(picture).permute(2, 0, 1)[None].to(base.device)
+    return base.encode(pixels.float() / 127.5 - 1)
 
 
 def digest_base(base: Base) -> str:

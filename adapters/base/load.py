@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 MINI = "mini"
 TINY: dict[str, Family] = {"tiny": "sd", "tiny-xl": "sdxl"}
 
+DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
 
 def load_base(name: str, device: str = "cpu", dtype: torch.dtype | None = None) -> Base:
     """The base called `name`: a folder in diffusers' layout, a hub id, "mini", "tiny" (SD) or "tiny-xl" (SDXL).
@@ -138,9 +140,6 @@ def _read_index(name: str) -> Mapping[str, Any]:
         return {}
     index: Mapping[str, Any] = DiffusionPipeline.load_config(name)
     return index
-
-
-DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def choose_device(asked: str) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from t2i_shards.adapters.base import Base, load_base
+from t2i_shards.adapters.base import Base, encode_picture, load_base
 from t2i_shards.adapters.base.load import DTYPES, choose_device
 from t2i_shards.adapters.evaluation.config import EvaluateConfig
 from t2i_shards.adapters.evaluation.example import choose_wrong
@@ -42,8 +42,9 @@ from t2i_shards.adapters.inference.sampler import to_pixels
 from t2i_shards.extractors.atomic import write_file, write_json
 from t2i_shards.extractors.maps.crop import SIZE_MULTIPLE
 from t2i_shards.extractors.registry import format_of
+from t2i_shards.pipeline.dataset.provenance import choose_variant
 from t2i_shards.pipeline.errors import RequestError
-from t2i_shards.pipeline.extract import choose_variant, load_extractor
+from t2i_shards.pipeline.extract import load_extractor
 from t2i_shards.pipeline.image.stored import decode_rgb
 from t2i_shards.pipeline.plain import number_of
 
@@ -165,6 +166,5 @@ def _shortest_side(eval_samples: EvalSamples) -> int:
 def _through(base: Base, examples: EvalExamples) -> Iterator[np.ndarray]:
     """The samples' own pictures as the autoencoder gives them back: no generated picture can be sharper."""
     for example in examples:
-        pixels = torch.tensor(example.picture).permute(2, 0, 1)[None].to(base.device)
-        mean, _ = base.encode(pixels.float() / 127.5 - 1)
+        mean, _ = encode_picture(base, example.picture)
         yield to_pixels(base.decode(base.scale(mean)))[0]

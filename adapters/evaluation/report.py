@@ -26,6 +26,8 @@ QUALITY = (
 )
 ARROWS = {"higher": " ↑", "lower": " ↓", None: ""}
 
+_SAMPLERS = {"ddim": "DDIM", "dpm++": "DPM-Solver++", "euler": "Euler"}
+
 
 @dataclass(frozen=True)
 class Row:
@@ -97,9 +99,6 @@ class Evaluation:
         verdict = self.verdict and self.verdict.record()
         found = {"about": dict(self.about), "rows": rows, "notes": list(self.notes), "verdict": verdict}
         return {**found, "shown": [dict(sample) for sample in self.shown]}
-
-
-_SAMPLERS = {"ddim": "DDIM", "dpm++": "DPM-Solver++", "euler": "Euler"}
 
 
 def table_lines(evaluation: Evaluation) -> list[str]:

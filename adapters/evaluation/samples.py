@@ -8,8 +8,8 @@ from itertools import chain, islice
 from pathlib import Path
 
 from t2i_shards.adapters.evaluation.config import SAMPLES, EvaluateConfig
+from t2i_shards.adapters.held_out import find_held_out
 from t2i_shards.adapters.records import read_record
-from t2i_shards.adapters.run_folder import find_held_out
 from t2i_shards.extractors.records import Positive
 from t2i_shards.extractors.registry import format_of
 from t2i_shards.pipeline.dataset.dataset import Dataset

@@ -22,6 +22,12 @@ from t2i_shards.adapters.inference.sampler import generate
 Progress = Callable[[int, int], Any]
 """Called with the number of pictures made so far, and of all."""
 
+WAYS = 3
+"""In which every sample's pictures are made."""
+Pictures = Callable[[], Iterator[np.ndarray]]
+"""Gives the pictures of all samples, one at a time: thousands need not be in memory at once. All samples with
+the first seed, then with the next."""
+
 
 @dataclass(frozen=True)
 class Way:
@@ -31,13 +37,6 @@ class Way:
     name: str
     title: str
     drawn: Callable[[int], int] | None
-
-
-WAYS = 3
-"""In which every sample's pictures are made."""
-Pictures = Callable[[], Iterator[np.ndarray]]
-"""Gives the pictures of all samples, one at a time: thousands need not be in memory at once. All samples with
-the first seed, then with the next."""
 
 
 class EvalExamples(Sequence[EvalExample]):

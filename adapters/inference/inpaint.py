@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import torch
 
-from t2i_shards.adapters.base import Base
+from t2i_shards.adapters.base import Base, encode_picture
 from t2i_shards.adapters.inference.config import Blending
 
 log = logging.getLogger(__name__)
@@ -79,8 +79,7 @@ def prepare_inpainting(
 
     Warns where the cells that are repainted miss most of the mask.
     """
-    pixels = torch.tensor(picture).permute(2, 0, 1)[None].to(base.device)
-    mean, deviation = base.encode(pixels.float() / 127.5 - 1)
+    mean, deviation = encode_picture(base, picture)
     height, width = mean.shape[2:]
     cell = picture.shape[0] // height
     touched = mask.reshape(height, cell, width, cell).mean(axis=(1, 3))

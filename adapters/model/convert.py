@@ -40,6 +40,13 @@ from t2i_shards.pipeline.errors import RequestError, describe_error
 _PART = r"\w[\w.-]*"
 HUB_ID = re.compile(rf"(?:hf://)?({_PART}/{_PART})(?:/((?:{_PART}/)*{_PART}\.(?:safetensors|pth|pt|bin|ckpt)))?")
 
+LayoutName = Literal["diffusers", "tencentarc"]
+IN_CHANNELS = (1, 3)
+"""Channels of conditions. They distinguish SDXL's adapters, which see 16x16 pixels at a time, from SD's (8x8)."""
+
+FILES = (WEIGHTS, f"adapter/{WEIGHTS}", WEIGHTS.replace(".", ".fp16.", 1), WEIGHTS.replace("safetensors", "bin"))
+"""What is looked for in a folder or a repository: an adapter's own, a run's, and other names of published ones."""
+
 
 def fetch_adapter(name: str, files: Sequence[str]) -> Path:
     """The weights file of an adapter on the Hub, in the client's cache.
@@ -90,14 +97,6 @@ def _find_cached(repository: str, files: Sequence[str]) -> Path | None:
 
     paths = (try_to_load_from_cache(repository, file) for file in files)
     return next((Path(path) for path in paths if isinstance(path, str)), None)
-
-
-LayoutName = Literal["diffusers", "tencentarc"]
-IN_CHANNELS = (1, 3)
-"""Channels of conditions. They distinguish SDXL's adapters, which see 16x16 pixels at a time, from SD's (8x8)."""
-
-FILES = (WEIGHTS, f"adapter/{WEIGHTS}", WEIGHTS.replace(".", ".fp16.", 1), WEIGHTS.replace("safetensors", "bin"))
-"""What is looked for in a folder or a repository: an adapter's own, a run's, and other names of published ones."""
 
 
 @dataclass(frozen=True)

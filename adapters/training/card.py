@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from t2i_shards.adapters.base import Base
-from t2i_shards.adapters.run_folder import TrainSummary
+from t2i_shards.adapters.summary import TrainSummary
 from t2i_shards.adapters.training.config import TrainConfig
 from t2i_shards.adapters.training.start import name_start
 from t2i_shards.pipeline.dataset.dataset import Dataset

@@ -8,7 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 from t2i_shards.adapters.config_file import NAME, is_rendered, render_config
-from t2i_shards.adapters.run_folder import RECORD, check_run, claim_run, read_begun, write_held_out
+from t2i_shards.adapters.held_out import write_held_out
+from t2i_shards.adapters.run_folder import RECORD, check_run, claim_run, read_begun
 from t2i_shards.adapters.training.config import TrainConfig
 from t2i_shards.adapters.training.distributed import World
 from t2i_shards.adapters.training.example import CropConfig

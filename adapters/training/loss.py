@@ -14,6 +14,9 @@ from t2i_shards.adapters.options import Precision
 from t2i_shards.adapters.training.batch import Batch, scale_control_images, scale_pictures
 from t2i_shards.adapters.training.config import Schedule, Weighting
 
+Network = Callable[[torch.Tensor], Features]
+"""An adapter, or what wraps it: conditions -> what guides the base."""
+
 
 def cubic(u: torch.Tensor, steps: int) -> torch.Tensor:
     """u float64 in [0, 1) -> int64 in [0, steps). u = 0 gives t = T, a step that does not exist: it is clamped."""
@@ -26,10 +29,6 @@ def uniform(u: torch.Tensor, steps: int) -> torch.Tensor:
 
 
 SCHEDULES: dict[Schedule, Callable[[torch.Tensor, int], torch.Tensor]] = {"cubic": cubic, "uniform": uniform}
-
-
-Network = Callable[[torch.Tensor], Features]
-"""An adapter, or what wraps it: conditions -> what guides the base."""
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,9 @@ from t2i_shards.extractors.maps.crop import SIZE_MULTIPLE
 from t2i_shards.extractors.networks.vae import digest_encoder
 from t2i_shards.extractors.registry import format_of
 from t2i_shards.pipeline.dataset.dataset import Dataset
+from t2i_shards.pipeline.dataset.provenance import choose_variant
 from t2i_shards.pipeline.errors import RequestError
-from t2i_shards.pipeline.extract import choose_variant, load_extractor
+from t2i_shards.pipeline.extract import load_extractor
 from t2i_shards.pipeline.shards.receipt import digest_json
 from t2i_shards.pipeline.shards.sample import Sample
 

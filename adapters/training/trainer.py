@@ -14,7 +14,8 @@ import torch
 from t2i_shards.adapters.base import Base, digest_base
 from t2i_shards.adapters.model.adapter import Adapter
 from t2i_shards.adapters.model.diffusers_io import save_adapter
-from t2i_shards.adapters.run_folder import SUMMARY, TrainSummary, hold_run, read_summary
+from t2i_shards.adapters.run_folder import hold_run
+from t2i_shards.adapters.summary import SUMMARY, TrainSummary, read_summary
 from t2i_shards.adapters.training.boards import check_boards
 from t2i_shards.adapters.training.card import CARD, render_card
 from t2i_shards.adapters.training.checkpoint import (

@@ -8,6 +8,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+_BINS = 100  # from no edge at all to nothing but edge
+_THRESHOLD = 127  # above it is an edge: `u8 > 127` is `edge >= 0.5`, where the published sketch adapter cut
+
 
 @dataclass(frozen=True)
 class NumberStatistic:
@@ -39,9 +42,6 @@ class ClassStatistic:
 
 
 Statistic: TypeAlias = NumberStatistic | ClassStatistic
-
-_BINS = 100  # from no edge at all to nothing but edge
-_THRESHOLD = 127  # above it is an edge: `u8 > 127` is `edge >= 0.5`, where the published sketch adapter cut
 
 
 def _edge_density(condition_map: np.ndarray) -> int:

@@ -22,6 +22,13 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Any, NoReturn
 
+_SAID_LATER = (
+    r"`torch\.cuda\.amp\.autocast",
+    r"torch\.meshgrid: in an upcoming release",
+    r"The metainfo config file",
+)
+"""What mmpose's networks say while they are built and run: they call by old names, and find a file elsewhere."""
+
 
 def import_mmpose() -> ModuleType:
     """Import mmpose with all its models registered, and return it.
@@ -38,14 +45,6 @@ def import_mmpose() -> ModuleType:
     if isinstance(outcome, Exception):
         raise ImportError(f"mmpose cannot be imported in this process: {outcome!r}") from outcome
     return outcome
-
-
-_SAID_LATER = (
-    r"`torch\.cuda\.amp\.autocast",
-    r"torch\.meshgrid: in an upcoming release",
-    r"The metainfo config file",
-)
-"""What mmpose's networks say while they are built and run: they call by old names, and find a file elsewhere."""
 
 
 @functools.cache

@@ -15,6 +15,9 @@ from t2i_shards.extractors.atomic import cache_folder, create_file, write_json
 from t2i_shards.extractors.records import BadRecord, decode_record
 from t2i_shards.extractors.regular import read_regular
 
+SHIPPED = Path(__file__).parents[1] / "mini"
+"""The weights that come with this package; SHA256SUMS next to them is the output of `sha256sum`."""
+
 
 def read_lock(path: Path) -> dict[str, str]:
     """What is locked; nothing if there is no such file. Raises BadRecord, which names the file."""
@@ -45,10 +48,6 @@ def lock(path: Path, digest: str) -> str:
 def lock_converted(path: Path, digest: str, converted: str) -> None:
     """Record that the file of digest `converted` was made here of the verified file of digest `digest`."""
     write_json(path, {"sha256": digest, "converted": converted})
-
-
-SHIPPED = Path(__file__).parents[1] / "mini"
-"""The weights that come with this package; SHA256SUMS next to them is the output of `sha256sum`."""
 
 
 class WeightsUnavailable(Exception):

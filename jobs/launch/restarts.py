@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from t2i_shards.adapters.run_folder import TrainSummary
+from t2i_shards.adapters.summary import TrainSummary
 from t2i_shards.adapters.training.config import TrainConfig
 from t2i_shards.pipeline.errors import IncompleteError, RequestError, describe_error, tell_full
 from t2i_shards.pipeline.plain import number_of, show_logs_plain

@@ -18,6 +18,9 @@ from t2i_shards.pipeline.errors import DamagedShard
 from t2i_shards.pipeline.plain import number_of
 from t2i_shards.pipeline.shards.receipt_table import ReceiptTable
 
+HOSTS = 10
+"""Hosts in the table: those that lost most."""
+
 
 @dataclass(frozen=True, slots=True)
 class Loss:
@@ -54,10 +57,6 @@ def read_column_losses(dataset: Dataset, receipts: ReceiptTable) -> Iterator[Los
         locations = {row.key: row.location for row in dataset.plan(shard)}
         for key, reason in dropped.items():
             yield Loss(key, locations.get(key, ""), reason)
-
-
-HOSTS = 10
-"""Hosts in the table: those that lost most."""
 
 
 @dataclass

@@ -35,6 +35,17 @@ from t2i_shards.pipeline.sources.row import Row
 URLS = ("url", "coco_url", "flickr_url")
 """The sources' own columns that hold a picture's address, in addition to its location."""
 
+log = logging.getLogger(__name__)
+
+FOLDER = folder(IMAGES)
+PREFIX = "names-1-"
+"""With a version, to be raised when what is indexed, or how it is divided, changes."""
+NAME = re.compile(PREFIX + r"(\d{6,})-(\d{6,})\.([0-9a-f]{64})\.(\d+)-of-(\d+)\.parquet")
+SCHEMA = pa.schema([("name", pa.uint64()), ("shard", pa.int32())])
+"""Ascending, each pair once. The table's metadata has a sha256 of its path and its columns' bytes."""
+PART = 1 << 18
+"""Names in a file, about."""
+
 
 def list_urls(row: Row) -> tuple[str, ...]:
     """The addresses of the row's picture."""
@@ -60,18 +71,6 @@ def list_locations(path: str, source: Mapping[str, Any]) -> tuple[str, ...]:
         return (path,)
     within = path.removeprefix(f"{folder.rstrip('/')}/")
     return (path, within) if "://" in folder else (path, within, os.path.relpath(path, folder))
-
-
-log = logging.getLogger(__name__)
-
-FOLDER = folder(IMAGES)
-PREFIX = "names-1-"
-"""With a version, to be raised when what is indexed, or how it is divided, changes."""
-NAME = re.compile(PREFIX + r"(\d{6,})-(\d{6,})\.([0-9a-f]{64})\.(\d+)-of-(\d+)\.parquet")
-SCHEMA = pa.schema([("name", pa.uint64()), ("shard", pa.int32())])
-"""Ascending, each pair once. The table's metadata has a sha256 of its path and its columns' bytes."""
-PART = 1 << 18
-"""Names in a file, about."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import PurePath
 from typing import Any
 
-from t2i_shards.extractors.registry import formats
+from t2i_shards.extractors.registry import EXTRACTORS, formats
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
 
 OURS, NO_TERMS = "Apache-2.0", "none of its own"
@@ -85,6 +85,13 @@ def read_provenance(dataset: Dataset, column: str) -> Provenance:
     if column == IMAGES:
         return Provenance(IMAGES, {"extractor": f"ingest {dataset.description.source.get('kind')}"})
     return Provenance(column, without_paths(dict(dataset.recipe(column) or {})))
+
+
+def choose_variant(condition: str, root: str, column: str | None) -> str:
+    """The variant that the column's recipe names; `default` without a column, or for one made by another tool."""
+    recipe = Dataset.open(root).recipe(column) if column is not None else None
+    variant = str((recipe or {}).get("variant"))
+    return variant if variant in EXTRACTORS[condition] else "default"
 
 
 def are_ours(terms: str) -> bool:

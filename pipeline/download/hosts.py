@@ -17,6 +17,15 @@ from t2i_shards.pipeline.download.reasons import SHARD_SPENT, TIMED_OUT, FetchEr
 
 T = TypeVar("T")
 
+KEPT = 4096
+"""Hosts that are remembered, those last asked; the rows of a web-scale plan name millions."""
+ADDRESS_SECONDS = 60.0
+"""How long a look-up serves. Names that move faster than this are names that mean no good."""
+ROBOTS_SECONDS = 24 * 3600.0
+"""RFC 9309, section 2.4."""
+LONGEST_HOLD = 3600.0
+"""A host that asks for more than an hour's rest gets an hour."""
+
 
 class TtlValue(Generic[T]):
     """The first to ask makes the value; the others wait for it within their own deadlines.
@@ -52,16 +61,6 @@ class TtlValue(Generic[T]):
             if error.reason in (TIMED_OUT, SHARD_SPENT):
                 raise
             return None, error
-
-
-KEPT = 4096
-"""Hosts that are remembered, those last asked; the rows of a web-scale plan name millions."""
-ADDRESS_SECONDS = 60.0
-"""How long a look-up serves. Names that move faster than this are names that mean no good."""
-ROBOTS_SECONDS = 24 * 3600.0
-"""RFC 9309, section 2.4."""
-LONGEST_HOLD = 3600.0
-"""A host that asks for more than an hour's rest gets an hour."""
 
 
 class Host:

@@ -12,6 +12,8 @@ from t2i_shards.pipeline.errors import RequestError
 NAME = "t2i-shards"
 """What robots.txt and X-Robots-Tag may call us."""
 
+_NAME = re.compile(r"(?!.*\.\.)[a-z0-9_]([a-z0-9_.-]*[a-z0-9])?")
+
 
 def user_agent() -> str:
     """NAME/version, the User-Agent of every request."""
@@ -19,9 +21,6 @@ def user_agent() -> str:
         return f"{NAME}/{version(NAME)}"
     except PackageNotFoundError:  # run from a checkout
         return f"{NAME}/0"
-
-
-_NAME = re.compile(r"(?!.*\.\.)[a-z0-9_]([a-z0-9_.-]*[a-z0-9])?")
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,10 @@ TURNED = (2, 3, 4, 5, 6, 7, 8)
 SIDEWAYS = (5, 6, 7, 8)
 """Those that swap width and height."""
 
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "HEIF")
+WEB_FORMATS = ("JPEG", "PNG", "WEBP")
+"""What is accepted from the web: the formats whose decoders browsers have hardened."""
+
 
 def read_orientation(image: Image.Image) -> int:
     """1 to 8; 1, upright, where the picture does not say."""
@@ -38,11 +42,6 @@ def turn_upright(picture: Picture, orientation: int) -> Picture:
     if orientation in (3, 4, 7, 8):
         picture = picture[::-1]
     return np.ascontiguousarray(picture)
-
-
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "HEIF")
-WEB_FORMATS = ("JPEG", "PNG", "WEBP")
-"""What is accepted from the web: the formats whose decoders browsers have hardened."""
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,15 @@ TEXTS = 8 << 20
 _HARMLESS = PILLOW_READS // 1032
 """Bytes that zlib cannot unpack to more than PILLOW_READS."""
 
+CANVAS_BYTES = {"WEBP": 26, "AVIF": 26, "HEIF": 32}
+"""Of memory for a pixel, where a codec decodes all at once: its canvases, its own copies, the bytes handed to
+Pillow, its picture, and ours before and after it is turned."""
+
+DAMAGED = (
+    OSError, ValueError, SyntaxError, LookupError, EOFError, TypeError, ArithmeticError, struct.error, RuntimeError
+)  # fmt: skip
+"""What Pillow raises on damaged files; the last four come seldom, from headers of EXIF, TIFF and AVIF."""
+
 
 def trim_png(data: bytes) -> tuple[bytes, bytes | None]:
     """(the file without the texts and the profile that are too large for Pillow, such a profile)
@@ -67,16 +76,6 @@ def _unpack(packed: bytes, most: int) -> bytes:
         return zlib.decompressobj().decompress(packed, most)
     except zlib.error:
         return b""
-
-
-CANVAS_BYTES = {"WEBP": 26, "AVIF": 26, "HEIF": 32}
-"""Of memory for a pixel, where a codec decodes all at once: its canvases, its own copies, the bytes handed to
-Pillow, its picture, and ours before and after it is turned."""
-
-DAMAGED = (
-    OSError, ValueError, SyntaxError, LookupError, EOFError, TypeError, ArithmeticError, struct.error, RuntimeError
-)  # fmt: skip
-"""What Pillow raises on damaged files; the last four come seldom, from headers of EXIF, TIFF and AVIF."""
 
 
 @dataclass(frozen=True)

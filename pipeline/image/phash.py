@@ -1,7 +1,7 @@
 """Perceptual hashes: pictures that look the same differ in few bits, whatever their size and encoding.
 
-A picture is made small as soon as it is there, and hashed with the rest of its shard: between two pictures the
-steps below would take five times as long, because decoding empties the processor's caches.
+A picture is shrunk as soon as it is decoded, and hashed together with the rest of its shard: hashed one at a time,
+between two decodings, it would take five times as long, because decoding evicts the processor's caches.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ BATCH = 256
 
 
 def shrink_grey(picture: Picture) -> dict[str, np.ndarray]:
-    """Column -> uint8 (4 * side, 4 * side): what the hashes of a picture (uint8 (H, W, 3) RGB) are made of."""
+    """Column -> uint8 (4 * side, 4 * side) grey, for `hash_greys`. picture: uint8 (H, W, 3) RGB."""
     grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
     sides = {name: PIXELS_PER_FREQUENCY * side for name, side in SIDES.items()}
     return {name: cv2.resize(grey, (side, side), interpolation=cv2.INTER_AREA) for name, side in sides.items()}
 
 
-def perceive(small: Sequence[dict[str, np.ndarray]]) -> list[dict[str, str]]:
-    """The hashes of the pictures that `shrink_grey` gave: `phash` as 16 hex digits, `phash256` as 64.
+def hash_greys(small: Sequence[dict[str, np.ndarray]]) -> list[dict[str, str]]:
+    """The hashes of pictures shrunk by `shrink_grey`: `phash` as 16 hex digits, `phash256` as 64.
 
     A bit is set where one of the lowest 64 (256) frequencies is above their median, as in imagehash's phash.
     """

@@ -26,6 +26,11 @@ DTYPES = {"jpg": "image", "png": "image", "txt": "string", "json": "json"}
 """By the last part of a member's name. json is a type of its own: inferred from the first samples, a list that is
 empty in them could hold nothing later."""
 
+SAMPLES, SIDE, GAP, LABEL, CAPTION = 6, 192, 8, 24, 30
+WIDEST = 4 * SIDE
+"""Of a picture that is shown; the geometry gives none more than twice as wide as high."""
+QUALITY = 88
+
 
 def render_cards(facts: Facts, template: str = "card.md.j2") -> dict[str, bytes]:
     """Path -> bytes of the card, and of the terms where the card has to refer to a file for them."""
@@ -98,12 +103,6 @@ def licence_id(facts: Facts) -> str:
 
 def _reasons(lost: Mapping[str, int]) -> str:
     return ", ".join(f"{escape_markdown(reason)} {count:,}" for reason, count in sorted(lost.items())) or "none"
-
-
-SAMPLES, SIDE, GAP, LABEL, CAPTION = 6, 192, 8, 24, 30
-WIDEST = 4 * SIDE
-"""Of a picture that is shown; the geometry gives none more than twice as wide as high."""
-QUALITY = 88
 
 
 def draw_contact_sheet(samples: Sequence[Sample]) -> bytes:

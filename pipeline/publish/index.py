@@ -28,6 +28,19 @@ ENERGON_VERSION = "7.4.1"
 VAL = "val"
 """What Energon calls the split that others call validation."""
 
+_TABLES = """
+CREATE TABLE samples (tar_file_id INTEGER NOT NULL, sample_key TEXT NOT NULL UNIQUE,
+    sample_index INTEGER NOT NULL, byte_offset INTEGER, byte_size INTEGER);
+CREATE TABLE sample_parts (tar_file_id INTEGER, sample_index INTEGER, part_name TEXT,
+    content_byte_offset INTEGER, content_byte_size INTEGER);
+"""
+_INDEXES = """
+CREATE INDEX idx_samples_by_tar_and_idx ON samples(tar_file_id, sample_index);
+CREATE INDEX idx_sample_parts_seq ON sample_parts(tar_file_id, sample_index, content_byte_offset);
+CREATE INDEX idx_sample_parts_full ON sample_parts(tar_file_id, sample_index, part_name,
+    content_byte_offset, content_byte_size);
+"""
+
 
 @dataclass(frozen=True)
 class Member:
@@ -135,17 +148,3 @@ def write_energon_table(path: Path, shards: Iterator[tuple[Sequence[Entry], int]
             )
         table.executescript(_INDEXES)
         table.commit()
-
-
-_TABLES = """
-CREATE TABLE samples (tar_file_id INTEGER NOT NULL, sample_key TEXT NOT NULL UNIQUE,
-    sample_index INTEGER NOT NULL, byte_offset INTEGER, byte_size INTEGER);
-CREATE TABLE sample_parts (tar_file_id INTEGER, sample_index INTEGER, part_name TEXT,
-    content_byte_offset INTEGER, content_byte_size INTEGER);
-"""
-_INDEXES = """
-CREATE INDEX idx_samples_by_tar_and_idx ON samples(tar_file_id, sample_index);
-CREATE INDEX idx_sample_parts_seq ON sample_parts(tar_file_id, sample_index, content_byte_offset);
-CREATE INDEX idx_sample_parts_full ON sample_parts(tar_file_id, sample_index, part_name,
-    content_byte_offset, content_byte_size);
-"""

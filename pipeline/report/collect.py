@@ -63,6 +63,11 @@ TITLES = {
 }
 """Of the kinds that dataset.json has."""
 
+Look = Callable[[Stage, Sequence[int]], RunResult]
+"""Does a stage for these shards; on how many workers is the caller's."""
+Removed = Mapping[int, set[str]]
+"""shard -> keys."""
+
 
 def describe_source(source: Mapping[str, Any]) -> tuple[str, str]:
     """(title, the rest)"""
@@ -73,12 +78,6 @@ def describe_source(source: Mapping[str, Any]) -> tuple[str, str]:
 
 def _shorten(value: Any) -> Any:
     return shorten_location(value) if isinstance(value, str) else value
-
-
-Look = Callable[[Stage, Sequence[int]], RunResult]
-"""Does a stage for these shards; on how many workers is the caller's."""
-Removed = Mapping[int, set[str]]
-"""shard -> keys."""
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,12 @@ MOST_SIZES, MOST_CLASSES = 12, 30
 WIDTH, HEIGHT, BOTTOM = 400, 132, 112
 TICKS = 6
 
+MOST_POINTS = 400
+"""More points than this make a line no clearer: neighbours are averaged."""
+
+Line = tuple[tuple[float, float], ...]
+Tick = tuple[float, str]
+
 
 @dataclass(frozen=True)
 class Bar:
@@ -171,13 +177,6 @@ def _edge_of_side(number: int) -> str:
 
 def _name_score(number: int) -> str:
     return f"{number / SCORE_BINS:g} to {(number + 1) / SCORE_BINS:g}"
-
-
-MOST_POINTS = 400
-"""More points than this make a line no clearer: neighbours are averaged."""
-
-Line = tuple[tuple[float, float], ...]
-Tick = tuple[float, str]
 
 
 @dataclass(frozen=True)

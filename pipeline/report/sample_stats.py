@@ -26,6 +26,21 @@ from t2i_shards.pipeline.shards.sample import Sample
 from t2i_shards.pipeline.shards.sample_info import SampleInfo, read_info
 from t2i_shards.pipeline.stages.stage import Stage, StageResult
 
+Bin = tuple[int, ...]
+"""(width, height) of "stored"; else one number: that of the bin, or of the class."""
+Counts = Mapping[str, Mapping[Bin, int]]
+"""measure -> bin -> how many."""
+
+SIDES = (*(64 * i for i in range(1, 17)), 1280, 1536, 1792, 2048, 2560, 3072, 4096, 6144, 8192)
+"""Bin i of "original" holds short sides from SIDES[i - 1] to below SIDES[i], in pixels."""
+SCORE_BINS = 4
+"""Bins of "aesthetic" to one point of the score."""
+PIXELS = "pixels of {}"
+"""The measure that holds the pixels of each class, where that of the same name holds the pictures that show it."""
+
+Measured = tuple[str, Counts]
+"""(column, what was measured of one of its members)"""
+
 
 @dataclass
 class Tally:
@@ -54,19 +69,6 @@ def add_tallies(tallies: Iterable[Tally], columns: Iterable[str]) -> Tally:
     order = {column: number for number, column in enumerate(columns)}
     found.counts = dict(sorted(found.counts.items(), key=lambda item: (item[0][0], order[item[0][1]])))
     return found
-
-
-Bin = tuple[int, ...]
-"""(width, height) of "stored"; else one number: that of the bin, or of the class."""
-Counts = Mapping[str, Mapping[Bin, int]]
-"""measure -> bin -> how many."""
-
-SIDES = (*(64 * i for i in range(1, 17)), 1280, 1536, 1792, 2048, 2560, 3072, 4096, 6144, 8192)
-"""Bin i of "original" holds short sides from SIDES[i - 1] to below SIDES[i], in pixels."""
-SCORE_BINS = 4
-"""Bins of "aesthetic" to one point of the score."""
-PIXELS = "pixels of {}"
-"""The measure that holds the pixels of each class, where that of the same name holds the pictures that show it."""
 
 
 def measure_known(data: bytes) -> Counts:
@@ -202,10 +204,6 @@ class Count(Stage):
 
     def _is_searched(self, key: str) -> bool:
         return rank(key) < self.limit or key in self.shown
-
-
-Measured = tuple[str, Counts]
-"""(column, what was measured of one of its members)"""
 
 
 def count(

@@ -22,6 +22,13 @@ from t2i_shards.pipeline.shards.sample import Sample
 
 MOST_PAIRS = 12
 
+MAX_WIDTH, MAX_HEIGHT = 768, 512
+"""A shown picture is brought inside this; a page of 12 rows then stays under 10 MB."""
+UNSEEN = (64, 64)
+"""Height and width that a row is given whose picture cannot be opened."""
+
+Members = Mapping[str, bytes | memoryview]
+
 
 @dataclass(frozen=True)
 class Thumbnail:
@@ -85,14 +92,6 @@ def draw_thumbnail(sample: Sample) -> Thumbnail:
     """The picture and first caption of a sample of images."""
     caption = bytes(sample.members["txt"]).decode("utf-8", "replace").strip()
     return Thumbnail(sample.key, shrink(decode_rgb(sample.members["jpg"])), caption)
-
-
-MAX_WIDTH, MAX_HEIGHT = 768, 512
-"""A shown picture is brought inside this; a page of 12 rows then stays under 10 MB."""
-UNSEEN = (64, 64)
-"""Height and width that a row is given whose picture cannot be opened."""
-
-Members = Mapping[str, bytes | memoryview]
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,13 @@ from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.report.samples import Cell, Row, shrink
 from t2i_shards.pipeline.runlog import LogLine, read_log
 
+MOST_PREVIEWS = 12
+MOST_WIDTH, MOST_HEIGHT = 640, 900
+"""A sheet of sample pictures is brought inside this."""
+_SHEET = re.compile(r"\d{6,9}\.png")
+Points = tuple[tuple[int, float], ...]
+"""(step, loss), steps ascending."""
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -73,14 +80,6 @@ def _read_cell(folder: Path, title: str, name: str) -> Cell:
         return Cell(title, shrink(png.decode_rgb(read_regular(path))))
     except (OSError, ValueError) as error:
         return Cell(title, None, f"cannot be drawn: {error}")
-
-
-MOST_PREVIEWS = 12
-MOST_WIDTH, MOST_HEIGHT = 640, 900
-"""A sheet of sample pictures is brought inside this."""
-_SHEET = re.compile(r"\d{6,9}\.png")
-Points = tuple[tuple[int, float], ...]
-"""(step, loss), steps ascending."""
 
 
 @dataclass(frozen=True)

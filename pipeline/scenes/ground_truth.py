@@ -10,6 +10,16 @@ from t2i_shards.pipeline.scenes.canvas import Canvas
 from t2i_shards.pipeline.scenes.geometry import dot
 from t2i_shards.pipeline.scenes.layout import Layout
 
+_STEP = 0.05
+"""Metres between neighbours of one surface from which on a fold (an arm before the chest) is drawn."""
+
+SEEN = 0.003
+"""Share of the picture that somebody must cover to be listed and named."""
+HIDDEN = 0.5
+"""Score of a joint that something, or the body itself, hides."""
+_FLESH = 0.17  # metres from a joint to the skin over it, at most
+_FACE = 0.06
+
 
 @dataclass(frozen=True)
 class Visibility:
@@ -33,10 +43,6 @@ def find_visible(canvas: Canvas, count: int) -> Visibility:
     )
 
 
-_STEP = 0.05
-"""Metres between neighbours of one surface from which on a fold (an arm before the chest) is drawn."""
-
-
 def borders(canvas: Canvas) -> npt.NDArray[np.bool_]:
     """(S, S), True on the last pixel before a border, to the right or below: lines one pixel wide."""
     number = canvas.surface_at
@@ -58,14 +64,6 @@ def borders(canvas: Canvas) -> npt.NDArray[np.bool_]:
 def lines(border: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
     """The edge map (S, S): 255 on a border, 0 elsewhere."""
     return border.view(np.uint8) * np.uint8(255)
-
-
-SEEN = 0.003
-"""Share of the picture that somebody must cover to be listed and named."""
-HIDDEN = 0.5
-"""Score of a joint that something, or the body itself, hides."""
-_FLESH = 0.17  # metres from a joint to the skin over it, at most
-_FACE = 0.06
 
 
 def find_people(layout: Layout, canvas: Canvas, visibility: Visibility) -> People:

@@ -16,6 +16,8 @@ from t2i_shards.pipeline.scenes.materials import (
 )
 from t2i_shards.pipeline.scenes.rng import Rng
 
+BARK = Material((0.36, 0.24, 0.14), (0.22, 0.14, 0.08), "wooden", 60)
+
 
 def umbrella(rng: Rng, frame: Frame) -> Thing:
     """An open sunshade on its stand."""
@@ -113,9 +115,6 @@ def house(rng: Rng, frame: Frame) -> Thing:
         model.box((x, 1.0, 2.0), (1.1, 1.1, 0.08), Material((0.95, 0.95, 0.93)))
         model.box((x, 1.08, 2.0), (0.94, 0.94, 0.12), GLASS)
     return Thing("house", labels.HOUSE, frame, tuple(model.parts), 3.0, 4.5, name)
-
-
-BARK = Material((0.36, 0.24, 0.14), (0.22, 0.14, 0.08), "wooden", 60)
 
 
 def tree(rng: Rng, frame: Frame) -> Thing:

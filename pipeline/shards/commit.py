@@ -19,6 +19,16 @@ from t2i_shards.pipeline.shards.sample import Sample, digest_keys
 from t2i_shards.pipeline.shards.store import Store
 from t2i_shards.pipeline.shards.tar import TarWriter, read_samples
 
+Extra: TypeAlias = Mapping[str, bytes]
+"""path -> bytes of the files that go with a tar."""
+Adopt: TypeAlias = Callable[[Store, str, Receipt, Extra], tuple[Receipt, Extra]]
+"""What to finish with where a tar is at this path without a receipt: given ours, gives those that fit that tar.
+
+Raises DamagedShard for a tar of unknown origin.
+"""
+Committer: TypeAlias = Callable[[Store, Path, Receipt, Extra], Receipt]
+"""Publishes a tar, the files that go with it and last its receipt. Returns the receipt that counts."""
+
 
 def tar_path(column: str, shard: int) -> str:
     """images/000012.tar"""
@@ -41,17 +51,6 @@ class ShardPaths:
 def column_paths(column: str, shard: int) -> ShardPaths:
     """The paths of a column's shard."""
     return ShardPaths(tar_path(column, shard), receipt_path(column, shard))
-
-
-Extra: TypeAlias = Mapping[str, bytes]
-"""path -> bytes of the files that go with a tar."""
-Adopt: TypeAlias = Callable[[Store, str, Receipt, Extra], tuple[Receipt, Extra]]
-"""What to finish with where a tar is at this path without a receipt: given ours, gives those that fit that tar.
-
-Raises DamagedShard for a tar of unknown origin.
-"""
-Committer: TypeAlias = Callable[[Store, Path, Receipt, Extra], Receipt]
-"""Publishes a tar, the files that go with it and last its receipt. Returns the receipt that counts."""
 
 
 def commit_samples(

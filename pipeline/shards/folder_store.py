@@ -61,8 +61,7 @@ class FolderStore:
     def create(self, path: str, source: Path) -> bool:
         final = self._place(path)
         final.parent.mkdir(parents=True, exist_ok=True)
-        with open(source, "rb") as file:
-            os.fsync(file.fileno())
+        flush(source)
         if source.stat().st_dev != final.parent.stat().st_dev:
             with self.scratch() as scratch:
                 return self.create(path, Path(shutil.copyfile(source, scratch / "copy")))
@@ -78,8 +77,7 @@ class FolderStore:
             return False
         with self.scratch() as scratch:
             copy = Path(shutil.copyfile(source, scratch / "copy"))  # the source stays where it is
-            with open(copy, "rb") as file:
-                os.fsync(file.fileno())
+            flush(copy)
             return rename_new(copy, final)
 
     def create_bytes(self, path: str, data: bytes) -> bool:
@@ -92,8 +90,7 @@ class FolderStore:
         final = self._place(path)
         with self.scratch() as scratch:
             copy = Path(shutil.copyfile(source, scratch / "copy"))
-            with open(copy, "rb") as file:
-                os.fsync(file.fileno())
+            flush(copy)
             os.replace(copy, final)
         flush(final.parent)
 

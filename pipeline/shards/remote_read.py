@@ -42,6 +42,9 @@ OF_ACCOUNTS = {
 CONFLICT_WAITS = (0.2, 0.4, 0.8, 1.6, 3.2)
 """Seconds before a put is tried again that met another one of the same name (409)."""
 
+EXTRAS = {"gs": "gcs", "gcs": "gcs", "abfs": "azure", "abfss": "azure", "az": "azure"}
+"""Protocol -> the extra of this package with its client; that of S3 is always installed."""
+
 
 class Denied(RequestError):
     """Access is denied, perhaps to this object alone: an archived one, or one with permissions of its own."""
@@ -214,10 +217,6 @@ def _say(error: BaseException, root: str = "") -> str:
     if at:
         text = text.replace(f"{user}@", "…@")
     return hide_secrets(" ".join(text.split())) or type(error).__name__
-
-
-EXTRAS = {"gs": "gcs", "gcs": "gcs", "abfs": "azure", "abfss": "azure", "az": "azure"}
-"""Protocol -> the extra of this package with its client; that of S3 is always installed."""
 
 
 def open_filesystem(url: str, **options: Any) -> tuple[Any, str]:

@@ -19,6 +19,9 @@ from t2i_shards.pipeline.image.geometry import Placement
 from t2i_shards.pipeline.image.stored import Picture
 from t2i_shards.pipeline.sources.row import Row
 
+Seen: TypeAlias = Callable[[int], None]
+"""Told, while a plan is made, how many more rows of the input have been read."""
+
 
 @dataclass(frozen=True)
 class Original:
@@ -45,10 +48,6 @@ class Original:
             raise Drop("turned by its EXIF")
         if self.annotated not in (None, size):
             raise Drop("annotated at another size")
-
-
-Seen: TypeAlias = Callable[[int], None]
-"""Told, while a plan is made, how many more rows of the input have been read."""
 
 
 def unseen(rows: int) -> None:

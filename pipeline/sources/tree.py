@@ -29,6 +29,15 @@ LINKED = "folder read elsewhere already"
 LINKED_OUTSIDE = "linked folder outside"
 FOLDER_UNREADABLE = "folder not readable"
 
+MISSING = "no such file"
+UNREADABLE = "file not readable"
+MENDABLE = frozenset({MISSING, UNREADABLE})
+"""Reasons of drops that the owner of the files can fix."""
+LONGEST_KEY = 1024
+"""Bytes of an object's name in S3 and in the buckets of Google and Azure."""
+
+T = TypeVar("T")
+
 
 def lies_inside(path: str | Path, folder: str | Path) -> bool:
     """Whether `path`, all links followed, is in `folder` or is it."""
@@ -49,7 +58,7 @@ def open_inside(folder: str | Path, name: str, within: str | Path | None = None)
         raise Drop(NOT_REGULAR) from None
 
 
-def find_files(folder: str | Path, left_out: Counter[str]) -> Iterator[str]:
+def walk_files(folder: str | Path, left_out: Counter[str]) -> Iterator[str]:
     """The names of all files below the folder, as relative paths, in no order.
 
     A link to a folder is followed if that lies inside, but not when it leads to a folder that it is in, nor
@@ -78,16 +87,6 @@ def find_files(folder: str | Path, left_out: Counter[str]) -> Iterator[str]:
                 left_out[LINKED] += 1
             else:
                 waiting.append((name, True))
-
-
-MISSING = "no such file"
-UNREADABLE = "file not readable"
-MENDABLE = frozenset({MISSING, UNREADABLE})
-"""Reasons of drops that the owner of the files can fix."""
-LONGEST_KEY = 1024
-"""Bytes of an object's name in S3 and in the buckets of Google and Azure."""
-
-T = TypeVar("T")
 
 
 def read_or_drop(what: str, read: Callable[[], T], far: bool) -> T:
@@ -138,7 +137,7 @@ class LocalTree:
             raise RequestError(f"FOLDER must be a folder of pictures, not {self.root!r}")
 
     def names(self, left_out: Counter[str]) -> Iterator[str]:
-        return find_files(self.root, left_out)
+        return walk_files(self.root, left_out)
 
     def read(self, name: str, most: int = -1) -> bytes:
         def load() -> bytes:

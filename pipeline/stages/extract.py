@@ -26,6 +26,14 @@ from t2i_shards.pipeline.shards.sample import Sample
 from t2i_shards.pipeline.stages.prefetch import OrderedThreadPool, prefetch
 from t2i_shards.pipeline.stages.stage import FailureLimit, StageResult, Stopwatch, refuse_total_failure
 
+Members: TypeAlias = Mapping[str, bytes] | Exception
+"""A sample's members, or why it has none."""
+
+log = logging.getLogger(__name__)
+
+AHEAD = 2
+"""Batches that are decoded ahead of the networks, and as many that wait to be encoded behind them."""
+
 
 def batch_pictures(samples: Sequence[Sample], size: int) -> Iterator[tuple[list[str], np.ndarray | Exception]]:
     """(keys, uint8 (N, H, W, 3) RGB) of pictures of one size, at most `size` together.
@@ -49,10 +57,6 @@ def batch_pictures(samples: Sequence[Sample], size: int) -> Iterator[tuple[list[
 
 def _stack(group: list[tuple[str, Picture]]) -> tuple[list[str], np.ndarray]:
     return [key for key, _ in group], np.stack([picture for _, picture in group])
-
-
-Members: TypeAlias = Mapping[str, bytes] | Exception
-"""A sample's members, or why it has none."""
 
 
 @dataclass
@@ -103,12 +107,6 @@ def take(encoded: tuple[Column, list[tuple[str, Members]]]) -> None:
     column, samples = encoded
     for key, members in samples:
         column.take(key, members)
-
-
-log = logging.getLogger(__name__)
-
-AHEAD = 2
-"""Batches that are decoded ahead of the networks, and as many that wait to be encoded behind them."""
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from t2i_shards.pipeline.dataset.plan_digests import PlanReader
 from t2i_shards.pipeline.errors import Drop, IncompleteError, RequestError, describe_error
 from t2i_shards.pipeline.image.decode import Decoded
 from t2i_shards.pipeline.image.geometry import Geometry, Placement, apply_placement, load_geometry
-from t2i_shards.pipeline.image.phash import perceive, shrink_grey
+from t2i_shards.pipeline.image.phash import hash_greys, shrink_grey
 from t2i_shards.pipeline.image.stored import Picture, encode_jpeg, use_threads
 from t2i_shards.pipeline.shards.commit import commit, commit_samples, load_receipt
 from t2i_shards.pipeline.shards.receipt import Receipt, shard_name
@@ -207,7 +207,7 @@ class Ingest:
                 for column, members in maps.items():
                     kept.truth[column].append(Sample(row.key, members))
         done = (outcome for outcome in kept.rows if outcome["status"] == OK)
-        for outcome, hashes in zip(done, perceive(smalls), strict=True):
+        for outcome, hashes in zip(done, hash_greys(smalls), strict=True):
             outcome |= hashes
         return kept
 

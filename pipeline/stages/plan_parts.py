@@ -20,6 +20,11 @@ from t2i_shards.pipeline.stages.stage import Stage, StageResult
 MANY = 1_000_000
 """Rows of the input for which workers are worth their start."""
 
+Run: TypeAlias = Callable[[Stage, int, Callable[[int], None]], Sequence[StageResult]]
+"""(a stage, how many parts, a callback for each that is done) -> what was made of each, in order.
+
+Raises IncompleteError where one could not be made."""
+
 
 @dataclass(frozen=True)
 class PartResult(StageResult):
@@ -28,12 +33,6 @@ class PartResult(StageResult):
     rows: int = 0
     counts: Mapping[str, int] = field(default_factory=dict)
     digests: tuple[str, ...] = ()
-
-
-Run: TypeAlias = Callable[[Stage, int, Callable[[int], None]], Sequence[StageResult]]
-"""(a stage, how many parts, a callback for each that is done) -> what was made of each, in order.
-
-Raises IncompleteError where one could not be made."""
 
 
 @dataclass

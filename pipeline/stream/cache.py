@@ -30,6 +30,9 @@ from t2i_shards.pipeline.stream.verified import VerifiedShard, note, open_verifi
 
 log = logging.getLogger(__name__)
 
+CACHE_BYTES = 50 * 10**9
+"""Of shards in the cache, unless asked for otherwise; and never more than half of what is free on the disk."""
+
 
 class ShardCache:
     """At most `bound` bytes of the shards of `store`, in `folder`; the least recently used leave first.
@@ -139,10 +142,6 @@ def open_vouched(store: Store, vouched: Vouched, cache: ShardCache | None = None
     keys = [entry.key for entry in found.entries]
     check_keys(vouched.path, keys, vouched.samples, vouched.keys)
     return found
-
-
-CACHE_BYTES = 50 * 10**9
-"""Unless asked for otherwise; and never more than half of what is free on the disk."""
 
 
 def open_cache(store: Store, sizes: Iterable[int], folder: Path | None, limit: int | None) -> ShardCache | None:

@@ -24,6 +24,11 @@ from t2i_shards.pipeline.stream.shards import Shards
 from t2i_shards.pipeline.stream.shared_receipts import read_shared
 from t2i_shards.pipeline.stream.stream import Stream
 
+SPARE = 256
+"""Files that are open for other reasons."""
+
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class Extent:
@@ -112,12 +117,6 @@ def _find_left_out(
                 f"the duplicates of {dataset.store.root} are not marked; run ingest again to have them marked"
             )
     return _within(range(extent.shards), add_tombstones(dataset, marked, extent.stones))
-
-
-SPARE = 256
-"""Files that are open for other reasons."""
-
-log = logging.getLogger(__name__)
 
 
 def allow_files(count: int) -> None:

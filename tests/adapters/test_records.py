@@ -11,11 +11,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from t2i_shards.adapters.held_out import read_held_out, write_held_out
 from t2i_shards.adapters.model.adapter import make_adapter
 from t2i_shards.adapters.model.config import adapter_config_for
 from t2i_shards.adapters.model.diffusers_io import WEIGHTS
 from t2i_shards.adapters.records import names_sample
-from t2i_shards.adapters.run_folder import claim_run, read_held_out, read_summary, write_held_out
+from t2i_shards.adapters.run_folder import claim_run
+from t2i_shards.adapters.summary import read_summary
 from t2i_shards.adapters.training.checkpoint import TrainProgress, TrainState, resume, save_checkpoint
 from t2i_shards.pipeline.errors import DamagedShard, RequestError
 from t2i_shards.pipeline.shards.sample import Sample

@@ -13,19 +13,6 @@ from PIL import Image
 import t2i_shards
 from t2i_shards.extractors.registry import UnknownCondition, conditions, make_extractor
 from t2i_shards.pipeline import extract as module
-from t2i_shards.pipeline.extract import choose_variant
-from tests.pipeline.publish.toys import toy_dataset
-
-
-def test_the_variant_is_the_one_that_made_the_column(tmp_path: Path) -> None:
-    dataset = toy_dataset(tmp_path / "root", count=1)
-    root = str(tmp_path / "root")
-    dataset.claim("small", make_extractor("sketch", "mini").recipe())
-    dataset.claim("drawn", {"made_by": "another tool"})
-    assert choose_variant("sketch", root, "small") == "mini"
-    for column in ("drawn", "depth", None):  # of another tool, not there, without a column
-        assert choose_variant("sketch", root, column) == "default"
-
 
 extract = t2i_shards.extract
 

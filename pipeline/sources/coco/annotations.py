@@ -28,6 +28,15 @@ from t2i_shards.pipeline.sources.coco.files import check_inside
 Id = Annotated[int, Meta(ge=0, lt=10**12)]
 Side = Annotated[int, Meta(ge=1)]
 
+log = logging.getLogger(__name__)
+
+KINDS = ("captions", "person_keypoints", "instances", "panoptic")
+"""The annotation files of a split that are read; all but the first may be absent."""
+
+FILE_NAME = re.compile(r"[0-9A-Za-z_-][0-9A-Za-z_.-]*")
+
+_File = TypeVar("_File")
+
 
 class Image(Struct, gc=False):
     id: Id
@@ -97,14 +106,6 @@ class InstanceFile(Struct):
 
 class PanopticFile(Struct):
     annotations: list[Segments]
-
-
-log = logging.getLogger(__name__)
-
-KINDS = ("captions", "person_keypoints", "instances", "panoptic")
-"""The annotation files of a split that are read; all but the first may be absent."""
-
-FILE_NAME = re.compile(r"[0-9A-Za-z_-][0-9A-Za-z_.-]*")
 
 
 @dataclass(frozen=True)
@@ -239,9 +240,6 @@ def _read_segments(path: Path, ids: set[int]) -> Mapping[int, list[list[int]]]:
                     f"(image {picture.image_id})"
                 )
     return {a.image_id: [[s.id, s.category_id] for s in a.segments_info] for a in annotations}
-
-
-_File = TypeVar("_File")
 
 
 def _load(path: Path, kind: type[_File]) -> _File:

@@ -33,6 +33,13 @@ REASONS = (
 )
 """Why a row is left out; one that has several reasons counts under the first of them in this order."""
 
+LIMITS = (
+    ("min_aesthetic", "aesthetic"),
+    ("max_watermark", "pwatermark"),
+    ("max_unsafe", "punsafe"),
+    ("min_similarity", "similarity"),
+)
+
 
 @dataclass(frozen=True)
 class Filters:
@@ -104,14 +111,6 @@ class Filters:
             yield "size below minimum", short < self.min_size
         if self.max_aspect is not None:
             yield "aspect above maximum", long > short * self.max_aspect
-
-
-LIMITS = (
-    ("min_aesthetic", "aesthetic"),
-    ("max_watermark", "pwatermark"),
-    ("max_unsafe", "punsafe"),
-    ("min_similarity", "similarity"),
-)
 
 
 def _check_limit(name: str, values: np.ndarray, limit: float) -> Iterator[tuple[str, np.ndarray]]:

@@ -29,6 +29,11 @@ from t2i_shards.pipeline.sources.tables.parquet_table import ParquetTable
 from t2i_shards.pipeline.sources.tables.text import clean_digest, clean_url, read_captions
 from t2i_shards.pipeline.sources.tables.text_table import TextTable
 
+WHOLE = frozenset({"width", "height"})
+"""Columns of whole numbers."""
+PLAN = frozenset({"url", "caption", "digest"})
+"""Columns that every row of a plan has as fields of its own."""
+
 
 @dataclass(frozen=True)
 class MetadataFile:
@@ -84,10 +89,6 @@ def find_metadata(
 def digest_metadata(files: Sequence[MetadataFile]) -> str:
     """sha256 over names, sizes and footers: other metadata has another one."""
     return digest_files((file.name, file.size, file.footer) for file in files)
-
-
-WHOLE = frozenset({"width", "height"})
-PLAN = frozenset({"url", "caption", "digest"})
 
 
 def select(columns: Columns, chosen: np.ndarray) -> Columns:

@@ -22,6 +22,11 @@ HEADER_BYTES = 64 << 10
 """Of a header, the long names and PAX records of a member included; others take a few hundred."""
 _REGULAR = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE)
 
+SUMS = "SHA256SUMS"
+SUMS_BYTES = 64 << 20
+SUM_BLOCK = 4 << 20
+_LINE = re.compile(r"([0-9a-f]{64}) [ *](.+)")
+
 
 class NotATar(ValueError):
     """The file does not begin as a tar does."""
@@ -87,12 +92,6 @@ def read_mark(file: BinaryIO, at: int) -> int:
     """The checksum of the header of the member whose bytes begin `at`."""
     file.seek(at - BLOCK)
     return zlib.crc32(file.read(BLOCK))
-
-
-SUMS = "SHA256SUMS"
-SUMS_BYTES = 64 << 20
-SUM_BLOCK = 4 << 20
-_LINE = re.compile(r"([0-9a-f]{64}) [ *](.+)")
 
 
 def read_sums(tars: Pattern) -> Mapping[str, str]:

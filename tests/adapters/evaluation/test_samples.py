@@ -12,20 +12,14 @@ from t2i_shards.adapters.base import Base
 from t2i_shards.adapters.evaluation.evaluate import evaluate
 from t2i_shards.adapters.evaluation.report import table_lines
 from t2i_shards.adapters.evaluation.samples import choose_samples
-from t2i_shards.adapters.run_folder import find_held_out, read_held_out, write_held_out
 from t2i_shards.adapters.training.data import open_samples
 from t2i_shards.adapters.training.trainer import Training
 from t2i_shards.pipeline.dataset.dataset import Dataset
-from t2i_shards.pipeline.dataset.supplement import plan_retry
 from t2i_shards.pipeline.dataset.tombstones import remove
-from t2i_shards.pipeline.image.geometry import Geometry
 from t2i_shards.pipeline.shards.sample import Sample
-from t2i_shards.pipeline.stages.ingest import plan_dataset
-from t2i_shards.pipeline.stream import HeldOut, Stream, open_stream
+from t2i_shards.pipeline.stream import open_stream
 from tests.adapters.evaluation.toys import SAMPLES, SIZE, TOYS, ask, begin_run, make_root
 from tests.adapters.toys import toy_config
-from tests.faults.toys import fill
-from tests.pipeline.web import Web, put_failure, put_picture
 
 
 def keys(samples: Sequence[Sample]) -> list[str]:
@@ -104,33 +98,3 @@ def test_a_run_on_other_data_names_no_held_out_samples(
     run = begin_run(tmp_path / "run", adapter, rest.held_out, condition="canny", seed=0, size=128)
     eval_samples = choose_samples(ask(root, run, None, samples=None))
     assert (len(eval_samples.samples), eval_samples.held_out) == (SAMPLES, None)
-
-
-def test_what_was_held_out_is_known_when_the_dataset_has_grown(tmp_path: Path) -> None:
-    folder, names = tmp_path / "web", ("a-0", "a-1", "b-0", "b-1")
-    for number, name in enumerate(names):
-        put_picture(folder, name, number)
-    put_failure(folder, "b-1", "timed out")
-    source = Web(str(folder), names)
-    dataset = plan_dataset(str(tmp_path / "root"), source, Geometry(64), 2)
-
-    def ingest() -> Stream:
-        fill(dataset, source)
-        return open_stream(dataset.store.root, ())
-
-    write_held_out(tmp_path, ingest().hold_out(1)[0].held_out)
-    known = find_held_out(tmp_path, dataset)
-    assert known is not None
-    assert len(known) == 1
-    put_picture(folder, "b-1", 3)
-    assert plan_retry(dataset)
-    assert read_held_out(tmp_path, ingest().data) is None
-    assert find_held_out(tmp_path, Dataset.open(dataset.store.root)) == known
-
-
-def test_in_a_dataset_mixed_with_itself_only_unseen_samples_are_held_out(tmp_path: Path) -> None:
-    ours = HeldOut("a", "0", ((0, "x"), (1, "y"))), HeldOut("b", "1"), HeldOut("a", "0", ((1, "y"),))
-    write_held_out(tmp_path, ours)
-    assert read_held_out(tmp_path, "0") == [(1, "y")]
-    assert read_held_out(tmp_path, "1") == []
-    assert read_held_out(tmp_path, "2") is None

@@ -12,8 +12,8 @@ import numpy as np
 from t2i_shards.adapters.evaluation.config import EvaluateConfig
 from t2i_shards.adapters.evaluation.image_metrics import Networks
 from t2i_shards.adapters.evaluation.report import Evaluation
+from t2i_shards.adapters.held_out import write_held_out
 from t2i_shards.adapters.inference.config import Sampling
-from t2i_shards.adapters.run_folder import write_held_out
 from t2i_shards.pipeline.sources.scenes import ScenesSource
 from t2i_shards.pipeline.stages import plan_extract
 from t2i_shards.pipeline.stream import HeldOut

@@ -15,7 +15,7 @@ from t2i_shards.adapters.base.mini import FOLDER
 from t2i_shards.adapters.model.adapter import make_adapter
 from t2i_shards.adapters.model.config import adapter_config_for
 from t2i_shards.adapters.model.diffusers_io import save_adapter
-from t2i_shards.adapters.run_folder import TrainSummary
+from t2i_shards.adapters.summary import TrainSummary
 from t2i_shards.adapters.training.card import render_card
 from t2i_shards.adapters.training.trainer import Training
 from t2i_shards.pipeline.dataset.dataset import Dataset

@@ -15,7 +15,8 @@ from safetensors.torch import load_file, save_file
 from t2i_shards.adapters.base import Base
 from t2i_shards.adapters.model.convert import read_adapter
 from t2i_shards.adapters.model.diffusers_io import WEIGHTS, save_adapter
-from t2i_shards.adapters.run_folder import TrainSummary, read_begun
+from t2i_shards.adapters.run_folder import read_begun
+from t2i_shards.adapters.summary import TrainSummary
 from t2i_shards.adapters.training.checkpoint import (
     TrainProgress,
     TrainState,

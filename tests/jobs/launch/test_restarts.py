@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from t2i_shards.adapters.run_folder import TrainSummary
+from t2i_shards.adapters.summary import TrainSummary
 from t2i_shards.adapters.training.config import TrainConfig
 from t2i_shards.jobs.launch.restarts import WorkerDied, absolute_config, judge, keep_trying, refuse_more_than, work
 from t2i_shards.pipeline.errors import DamagedShard, IncompleteError, RequestError

@@ -24,7 +24,7 @@ from t2i_shards.pipeline.dataset.duplicates import (
 )
 from t2i_shards.pipeline.dataset.look_alikes import NEAR_256
 from t2i_shards.pipeline.errors import DamagedShard, RequestError
-from t2i_shards.pipeline.image.phash import perceive, shrink_grey
+from t2i_shards.pipeline.image.phash import hash_greys, shrink_grey
 from t2i_shards.pipeline.shards.folder_store import FolderStore
 from t2i_shards.pipeline.shards.table import encode_table
 from t2i_shards.pipeline.sources.folder import FolderSource
@@ -93,7 +93,7 @@ def test_the_hashes_are_of_looks_not_of_bytes() -> None:
     mirrored = np.ascontiguousarray(picture[:, ::-1])
 
     def differ(other: np.ndarray) -> dict[str, int]:
-        one, two = perceive([shrink_grey(picture), shrink_grey(other)])
+        one, two = hash_greys([shrink_grey(picture), shrink_grey(other)])
         return {name: (int(one[name], 16) ^ int(two[name], 16)).bit_count() for name in one}
 
     assert differ(half)["phash"] <= NEAR

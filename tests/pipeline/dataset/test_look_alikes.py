@@ -13,7 +13,7 @@ import pytest
 from t2i_shards.pipeline.dataset import close_pairs, look_alikes, scratch_arrays
 from t2i_shards.pipeline.dataset.fingerprints import UNKNOWN, Fingerprints
 from t2i_shards.pipeline.dataset.look_alikes import EXACT, NEAR_256, match
-from t2i_shards.pipeline.image.phash import perceive, shrink_grey
+from t2i_shards.pipeline.image.phash import hash_greys, shrink_grey
 from t2i_shards.pipeline.scenes import render
 from tests.bench.photographs import photographs
 
@@ -122,7 +122,7 @@ def test_memory_does_not_grow_with_the_pictures(
 
 def fingerprint(pictures: list[np.ndarray], longer: bool = True) -> Fingerprints:
     """Without files; as in datasets of earlier versions where not `longer`."""
-    seen = perceive([shrink_grey(picture) for picture in pictures])
+    seen = hash_greys([shrink_grey(picture) for picture in pictures])
     numbers = [np.frombuffer(bytes.fromhex(of["phash"] + of["phash256"]), ">u8") for of in seen]
     rows = np.array(numbers, np.uint64)
     return Fingerprints(np.zeros((len(rows), 4), np.uint64), rows[:, 0].copy(), rows[:, 1:] * np.uint64(longer))
@@ -166,7 +166,7 @@ def test_a_photograph_that_was_changed_a_little_is_found(change: str, tmp_path: 
 def test_black_is_known(tmp_path: Path) -> None:
     """Both hashes of a black picture are 0, which is no reason to confirm what has few bits in the shorter one."""
     black = shrink_grey(np.zeros((64, 64, 3), np.uint8))
-    assert perceive([black]) == [{"phash": "0" * 16, "phash256": "0" * 64}]
+    assert hash_greys([black]) == [{"phash": "0" * 16, "phash256": "0" * 64}]
     longer = np.array([[0] * 4, [2**64 - 2] * 4], np.uint64)
     prints = Fingerprints(np.zeros((2, 4), np.uint64), np.array([0, 1], np.uint64), longer)
     assert list(match(prints, 4, tmp_path)) == []

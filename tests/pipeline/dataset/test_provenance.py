@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from t2i_shards.extractors.registry import make_extractor
 from t2i_shards.pipeline.dataset.provenance import (
     Provenance,
     choose_published,
+    choose_variant,
     describe_geometry,
     sort_columns,
     without_paths,
 )
+from tests.pipeline.publish.toys import toy_dataset
 
 APACHE = {"file": "ours.safetensors", "sha256": "0" * 64, "licence": "Apache-2.0, trained here"}
 RESEARCH = {"file": "table5.pth", "sha256": "1" * 64, "licence": "research only; commercial use by asking"}
@@ -59,3 +63,13 @@ def test_a_square_is_called_so_and_no_folder_is_named() -> None:
     assert describe_geometry({"size": 512, "quality": 95}) == "short side 512 pixels, JPEG 95"
     assert describe_geometry({"size": 512, "quality": 95, "fit": "square"}) == "square of 512 pixels, JPEG 95"
     assert without_paths({"a": ["/home/me/x.pth", "b/c", 3]}) == {"a": ["x.pth", "b/c", 3]}
+
+
+def test_the_variant_is_the_one_that_made_the_column(tmp_path: Path) -> None:
+    dataset = toy_dataset(tmp_path / "root", count=1)
+    root = str(tmp_path / "root")
+    dataset.claim("small", make_extractor("sketch", "mini").recipe())
+    dataset.claim("drawn", {"made_by": "another tool"})
+    assert choose_variant("sketch", root, "small") == "mini"
+    for column in ("drawn", "depth", None):  # of another tool, not there, without a column
+        assert choose_variant("sketch", root, column) == "default"

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from t2i_shards.pipeline.image import phash
-from t2i_shards.pipeline.image.phash import perceive, shrink_grey
+from t2i_shards.pipeline.image.phash import hash_greys, shrink_grey
 from tests.bench.photographs import photographs
 
 
@@ -27,8 +27,10 @@ def test_they_are_those_of_imagehash_bit_for_bit(monkeypatch: pytest.MonkeyPatch
     noise = [rng.integers(0, 256, (64, 128, 3), np.uint8) for _ in range(20)]
     pictures = [*photographs(8, 512), wide, *plain, *noise]
     monkeypatch.setattr(phash, "BATCH", 7)  # not a divisor of their number
-    assert perceive([shrink_grey(picture) for picture in pictures]) == [reference(picture) for picture in pictures]
+    assert hash_greys([shrink_grey(picture) for picture in pictures]) == [
+        reference(picture) for picture in pictures
+    ]
 
 
 def test_of_no_pictures_there_are_none() -> None:
-    assert perceive([]) == []
+    assert hash_greys([]) == []

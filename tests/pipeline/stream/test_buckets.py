@@ -122,6 +122,7 @@ def test_held_out_samples_never_occur_in_the_order() -> None:
         samples, shapes = sequence(order, epoch)
         assert not held_out & set(samples)
         assert len(set(samples)) == len(order)
+        assert set(shapes) - {None}
         assert all(shape in (None, shape_of(index)) for index, shape in zip(samples, shapes, strict=True))
 
 
@@ -147,6 +148,7 @@ def test_every_world_takes_the_same_sequence_of_the_same_shapes(world: tuple[int
 def test_stopping_and_resuming_at_any_position_changes_nothing() -> None:
     end = 2 * len(bucket_stream())
     whole = list(bucket_stream().take(range(end), name))
+    assert [position for position, _ in whole] == list(range(end))
     for position in range(0, end, 3):
         assert list(bucket_stream().take(range(position, end), name)) == whole[position:]
 

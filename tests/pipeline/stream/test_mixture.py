@@ -101,6 +101,7 @@ def test_each_dataset_goes_through_its_own_epochs() -> None:
     alone = {b"A": stream_of(b"A", 23), b"B": stream_of(b"B", 40)}
     for dataset, stream in alone.items():
         own = [(key, epoch) for data, key, epoch in got if data == dataset]
+        assert {epoch for _, epoch in own} > {0, 1}
         assert own == [made for _, made in stream.take(range(len(own)), name)]
     assert len(mixed) == 69 + 120 + 15
 
@@ -121,6 +122,7 @@ def test_every_world_takes_the_same_sequence(world: tuple[int, int]) -> None:
 @pytest.mark.parametrize("position", [0, 1, 68, 999, 1000, 1001, 2500])
 def test_resuming_at_any_position_changes_nothing(position: int) -> None:
     whole = list(mixture().take(range(3 * PERIOD), tell))
+    assert len(whole) == 3 * PERIOD
     copy = pickle.loads(pickle.dumps(mixture()))  # noqa: S301  (as a loader sends it to its workers)
     assert list(copy.take(range(position, 3 * PERIOD), tell)) == whole[position:]
 
@@ -135,6 +137,7 @@ def test_held_out_samples_are_of_each_dataset_and_never_come_again() -> None:
     assert 0 < Counter(data for data, _ in told)[b"C"] <= first.count(2)
     assert len(mixed) == len(mixture()) - 20
     got = {made[:2] for _, made in mixed.take(range(2 * PERIOD), tell_any)}
+    assert len(got) > 100
     assert not got & set(told)
     assert [mixed.place(p)[0] for p in range(2000)] == [mixture().place(p)[0] for p in range(2000)]
     assert mixed.digest != mixture().digest
