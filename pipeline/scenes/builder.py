@@ -82,16 +82,14 @@ class Model:
         above = [self.frame.at((x + i * w * top[0], y + h, z + k * d * top[1])) for i, k in ring]
         self._add(ring_prism(below, above), material, ink)
 
-    def plate(
-        self, centre: Vector, radius: float, thick: float, corners: int, material: Material, ink: str = ""
-    ) -> None:
+    def plate(self, centre: Vector, radius: float, thick: float, corners: int, material: Material) -> None:
         """An upright plate with that many corners, facing front."""
         rings: list[Sequence[Vector]] = []
         for z in (-thick / 2, thick / 2):
             turns = [360 * (i + 0.5) / corners for i in range(corners)]
             ring = [add(centre, (radius * sine(a), radius * cosine(a), z)) for a in turns]
             rings.append([self.frame.at(p) for p in ring])
-        self._add(ring_prism(rings[0], rings[1]), material, ink)
+        self._add(ring_prism(rings[0], rings[1]), material, "")
 
 
 @dataclass(frozen=True)
