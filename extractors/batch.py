@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 DEVICES = ("cpu", "cuda")
 
-SAID = ("can't allocate memory", "not enough memory", "Insufficient memory", "CUBLAS_STATUS_ALLOC_FAILED")
+NO_MEMORY = ("can't allocate memory", "not enough memory", "Insufficient memory", "CUBLAS_STATUS_ALLOC_FAILED")
 """What torch's CPU allocator (Linux, Windows), OpenCV and cuBLAS say; their errors have no class of their own."""
 
 
@@ -78,9 +78,9 @@ def run_fixed(
     """`network` over the batch in pieces of a fixed size; what it returns, (N, ...), brought to the host.
 
     network: uint8 (size, 3, H, W) on `device` -> (size, ...), in float32 whatever autocast the caller is in, which
-    PiDiNet's edges do not survive. A convolution's sums may differ in the last bit
-    with the batch size, so it never varies: on the CPU it is 1 (larger ones are slower), on a GPU `size` (or the
-    batch's limit if that is less), the last piece filled up with itself.
+    PiDiNet's edges do not survive. A convolution's sums may differ in the last bit with the batch size, so it
+    never varies: on the CPU it is 1 (larger ones are slower), on a GPU `size` (or the batch's limit if that is
+    less), the last piece filled up with itself.
     """
     import torch
 
@@ -146,12 +146,12 @@ def check_pictures(pictures: np.ndarray) -> None:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether less at once might have gone well."""
+    """Whether memory ran out, so that a smaller batch may succeed."""
     names = [cls.__name__ for cls in type(error).__mro__]
     # By name: torch (OutOfMemoryError) and OpenCV (error) may not be loaded.
     if isinstance(error, MemoryError) or "OutOfMemoryError" in names:
         return True
-    return ("RuntimeError" in names or "error" in names) and any(part in str(error) for part in SAID)
+    return ("RuntimeError" in names or "error" in names) and any(part in str(error) for part in NO_MEMORY)
 
 
 def free_memory() -> None:

@@ -1,8 +1,8 @@
 """Segmentation: a panoptic network's semantic map in COCO-Stuff's pixel values, as the published adapter saw it.
 
-Its classes are COCO's 133 panoptic ones; merged ones become the COCO-Stuff class whose name they kept (extractors.
-coco_classes). The network sees the picture at its own size: its publisher resizes every one to 384x384 on the hub
-and to a short side of 800 in the paper, after which the map would no longer lie on the pixels.
+Its classes are COCO's 133 panoptic ones; merged ones become the COCO-Stuff class whose name they kept
+(maps/coco_classes.py). The network sees the picture at its own size: its publisher resizes every one to 384x384 on
+the hub and to a short side of 800 in the paper, after which the map would no longer lie on the pixels.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Any, NoReturn
 
-_SAID_LATER = (
+_NEEDLESS_WARNINGS = (
     r"`torch\.cuda\.amp\.autocast",
     r"torch\.meshgrid: in an upcoming release",
     r"The metainfo config file",
@@ -59,7 +59,7 @@ def _import_once() -> ModuleType | Exception:
             mmpose = importlib.import_module("mmpose")
     except Exception as error:
         return error
-    for message in _SAID_LATER:
+    for message in _NEEDLESS_WARNINGS:
         warnings.filterwarnings("ignore", message=message)
     return mmpose
 

@@ -31,7 +31,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     """Name -> tensor of a .safetensors file or of a torch checkpoint, under the names they have in the file.
 
     A checkpoint may hold them under "state_dict" (OpenMMLab, PiDiNet) or "model" (MiDaS); other entries
-    is dropped. Never runs code from the file: `weights_only`, and what mmengine and numpy leave in a training
+    are dropped. Never runs code from the file: `weights_only`, and what mmengine and numpy leave in a training
     checkpoint (histories of the loss) is replaced by a class that does nothing. Raises NotTensors.
     """
     if path.suffix == ".safetensors":

@@ -51,7 +51,7 @@ def lock_converted(path: Path, digest: str, converted: str) -> None:
 
 
 class WeightsUnavailable(Exception):
-    """The weights are in none of the three places; one line that says where was looked and what to pass."""
+    """The weights are in none of the three places; one line that says where they were sought and what to pass."""
 
 
 class WeightsDamaged(Exception):

@@ -15,7 +15,7 @@ from t2i_shards.extractors.atomic import replace_file, sha256_of
 from t2i_shards.extractors.weights.fetch import fetch_from_hub, fetch_from_url
 from t2i_shards.extractors.weights.file import SHIPPED, WeightFile, WeightsDamaged, WeightsUnavailable, lock
 
-ANYBODYS = "model.safetensors"
+GENERIC_NAME = "model.safetensors"
 """The hub's name for most weights: such a file belongs to the family in whose folder it lies."""
 
 
@@ -71,7 +71,7 @@ def places(weight: WeightFile, directory: Path | None) -> list[Path]:
     if weight.shipped:
         return [SHIPPED / weight.filename] if weight.pinned else []
     given = [directory / weight.filename, directory / weight.name / weight.filename] if directory else []
-    if weight.filename == ANYBODYS:
+    if weight.filename == GENERIC_NAME:
         given = given[1:]
     return [*given, weight.cached]
 
