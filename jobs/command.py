@@ -19,8 +19,8 @@ from t2i_shards.jobs.messages import kept, terminal
 from t2i_shards.jobs.stdout import divert_prints, print_summary
 from t2i_shards.pipeline.engine import RunResult
 from t2i_shards.pipeline.engine.run import Engine
-from t2i_shards.pipeline.errors import IncompleteError, RequestError, describe_error, tell_full
-from t2i_shards.pipeline.plain import hide_secrets, number_of, show_plain
+from t2i_shards.pipeline.errors import IncompleteError, RequestError, describe_error, describe_full_disk
+from t2i_shards.pipeline.plain import hide_secrets, list_counts, number_of, show_plain
 from t2i_shards.pipeline.shards.receipt import null_not_finite
 from t2i_shards.pipeline.shards.store import SINGLE_WRITER
 
@@ -87,7 +87,7 @@ def execute(command: Command, verbose: bool = False) -> int:
         except KeyboardInterrupt:
             return refuse("interrupted; the same command continues from here", INTERRUPTED)
         except OSError as error:
-            full = tell_full(error)
+            full = describe_full_disk(error)
             return refuse(full or str(error), INCOMPLETE if full else WRONG)
         except Exception as error:
             return report_fault(error, verbose)
@@ -136,13 +136,8 @@ def report_fault(error: Exception, verbose: bool) -> int:
     return refuse(f"a fault of t2i-shards: {line}; {look}", FAULT)
 
 
-def list_counts(counts: Mapping[str, int]) -> str:
-    """no caption 2, too small 1"""
-    return ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
-
-
 def summarise(verb: str, result: RunResult, shards: int) -> Summary:
-    """The summary of a job over `shards` shards; `outcome` is what this run did."""
+    """The summary of a job over `shards` shards; `result` is what this run did."""
     dropped = {column: dict(reasons) for column, reasons in result.drops.items() if reasons}
     parts = [f"{column} {number_of(count, 'sample')}" for column, count in result.samples.items()]
     for column, reasons in dropped.items():

@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 
 from t2i_shards.adapters.training.config import TrainConfig
-from t2i_shards.jobs.command import Summary, list_counts
+from t2i_shards.jobs.command import Summary
 from t2i_shards.pipeline.dataset.dataset import IMAGES
 from t2i_shards.pipeline.extract import load_extractor
 from t2i_shards.pipeline.image.stored import decode_rgb
-from t2i_shards.pipeline.plain import format_duration, number_of
+from t2i_shards.pipeline.plain import format_duration, list_counts, number_of
 from t2i_shards.pipeline.publish import Published
 from t2i_shards.pipeline.shards.sample import Sample
 from t2i_shards.pipeline.shards.store import DRY

@@ -6,10 +6,10 @@ import json
 from dataclasses import asdict, dataclass, field
 
 from t2i_shards.adapters.options import Root, Unnamed
-from t2i_shards.jobs.command import Summary, list_counts
+from t2i_shards.jobs.command import Summary
 from t2i_shards.pipeline.dataset.dataset import Dataset
 from t2i_shards.pipeline.dataset.find import Query, count_states, find
-from t2i_shards.pipeline.plain import number_of
+from t2i_shards.pipeline.plain import list_counts, number_of
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from t2i_shards.adapters.config_file import NAME, render_config
-from t2i_shards.jobs.command import EngineOptions, Summary, list_counts, summarise
+from t2i_shards.jobs.command import EngineOptions, Summary, summarise
 from t2i_shards.jobs.dry_run import dry_run, try_ingest
 from t2i_shards.jobs.progress import show_planning, show_progress
 from t2i_shards.jobs.roll_up import index_names, roll_up
@@ -24,7 +24,7 @@ from t2i_shards.pipeline.dataset.supplement import plan_new, plan_retry
 from t2i_shards.pipeline.engine import run
 from t2i_shards.pipeline.errors import IncompleteError, RequestError
 from t2i_shards.pipeline.image.geometry import Geometry
-from t2i_shards.pipeline.plain import number_of
+from t2i_shards.pipeline.plain import list_counts, number_of
 from t2i_shards.pipeline.shards.receipt_table import ReceiptTable
 from t2i_shards.pipeline.shards.store import open_store
 from t2i_shards.pipeline.sources.base import Source

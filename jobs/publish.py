@@ -13,7 +13,7 @@ from t2i_shards.jobs.progress import show_progress
 from t2i_shards.jobs.readers import NAMES, choose_readers
 from t2i_shards.pipeline.dataset.dataset import Dataset
 from t2i_shards.pipeline.engine import RunResult, run
-from t2i_shards.pipeline.plain import number_of
+from t2i_shards.pipeline.plain import list_counts, number_of
 from t2i_shards.pipeline.publish import Publication, Published, publish
 from t2i_shards.pipeline.publish.hub import check_repository, refuse_beyond_limits, send
 from t2i_shards.pipeline.publish.repository import MAIN, parse_repository
@@ -87,7 +87,7 @@ class PublishCommand:
         left_out, counts = published.left_out, published.counts
         parts = [f"{split} {number_of(count, 'sample')}" for split, count in counts.items()]
         if left_out:
-            parts.append("left out: " + ", ".join(f"{reason} {count}" for reason, count in left_out.items()))
+            parts.append(f"left out: {list_counts(left_out)}")
         if not published.plan.pictures:
             parts.append("without the pictures")
         unchecked = published.finished.unchecked if published.finished else ()

@@ -12,7 +12,7 @@ from t2i_shards.jobs.progress import show_progress
 from t2i_shards.jobs.readers import NAMES, choose_readers
 from t2i_shards.pipeline.download.shard import Downloads
 from t2i_shards.pipeline.engine import run
-from t2i_shards.pipeline.plain import number_of
+from t2i_shards.pipeline.plain import list_counts, number_of
 from t2i_shards.pipeline.publish.rehydrate import find_left, finish_rehydrated, plan_rehydrate
 from t2i_shards.pipeline.shards.store import open_store
 
@@ -46,9 +46,8 @@ class RehydrateCommand:
         finished = finish_rehydrated(stage, readers)
         samples = sum(line.samples for line in finished.lines)
         planned = sum(line.samples for line in stage.lines)
-        told = ", ".join(f"{reason} {count}" for reason, count in finished.drops.items()) or "none"
         found = f"pictures of {samples} of {number_of(planned, 'sample')}"
-        line = f"rehydrate: {found}; left out: {told}; {self.out}"
+        line = f"rehydrate: {found}; left out: {list_counts(finished.drops) or 'none'}; {self.out}"
         record = {"command": "rehydrate", "samples": samples, "planned": planned, "drops": dict(finished.drops)}
         few = samples < self.downloads.min_yield * planned
         rule = f"--min-yield {self.downloads.min_yield}: only {found} were obtained"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 
 from t2i_shards.adapters.options import Root
-from t2i_shards.jobs.command import EngineOptions, Summary, list_counts
+from t2i_shards.jobs.command import EngineOptions, Summary
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
 from t2i_shards.pipeline.dataset.losses import Loss, read_column_losses, read_losses
 from t2i_shards.pipeline.dataset.plan import read_left_out, read_notes
@@ -13,7 +13,7 @@ from t2i_shards.pipeline.dataset.status import ColumnStatus, dataset_status, lis
 from t2i_shards.pipeline.dataset.tombstones import read_removed
 from t2i_shards.pipeline.engine.run import Engine
 from t2i_shards.pipeline.errors import DamagedShard
-from t2i_shards.pipeline.plain import number_of
+from t2i_shards.pipeline.plain import list_counts, number_of
 from t2i_shards.pipeline.shards.store import AT_ONCE
 
 

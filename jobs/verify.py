@@ -17,8 +17,8 @@ from t2i_shards.pipeline.stages.index_names import verify_index
 from t2i_shards.pipeline.stages.roll_up import verify_roll_ups
 from t2i_shards.pipeline.stages.verify import (
     count_older,
+    describe_repairs,
     plan_verify,
-    tell_repairs,
     verify_columns,
     verify_plan,
     verify_tables,
@@ -96,4 +96,4 @@ class VerifyCommand:
             "samples": samples,
             "older": older,
         }
-        return Summary("\n".join([*tell_repairs(dataset, problems), line]), record, tuple(sorted(problems)))
+        return Summary("\n".join([*describe_repairs(dataset, problems), line]), record, tuple(sorted(problems)))

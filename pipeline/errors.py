@@ -36,7 +36,7 @@ class Unreachable(IncompleteError):
     """A store gave no answer, or none that could be used, for as long as one waits for it."""
 
 
-def tell_full(error: OSError) -> str | None:
+def describe_full_disk(error: OSError) -> str | None:
     """The one line for a disk or a quota that takes no more; None for any other error."""
     if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return None

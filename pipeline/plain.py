@@ -6,6 +6,7 @@ import json
 import logging
 import re
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 PACKAGE = "t2i_shards"
@@ -83,3 +84,8 @@ def format_duration(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def list_counts(counts: Mapping[str, int]) -> str:
+    """no caption 2, too small 1"""
+    return ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from t2i_shards.adapters.summary import TrainSummary
 from t2i_shards.adapters.training.config import TrainConfig
-from t2i_shards.pipeline.errors import IncompleteError, RequestError, describe_error, tell_full
+from t2i_shards.pipeline.errors import IncompleteError, RequestError, describe_error, describe_full_disk
 from t2i_shards.pipeline.plain import number_of, show_logs_plain
 
 log = logging.getLogger(__name__)
@@ -108,6 +108,6 @@ def work(config: TrainConfig) -> TrainSummary:
     except IncompleteError as error:
         raise IncompleteError(str(error)) from None
     except OSError as error:
-        if full := tell_full(error):
+        if full := describe_full_disk(error):
             raise IncompleteError(full) from None
         raise

@@ -72,5 +72,5 @@ def licence_of(info: SampleInfo | None) -> int | None:
 def licence_name(info: SampleInfo) -> str:
     """The name and address of a picture's own licence, as its source gives them; "" where it gives none."""
     source = info.source
-    told = [source.get("license_name") or source.get("license"), source.get("license_url")]
-    return ", ".join(str(part) for part in told if part)
+    parts = [source.get("license_name") or source.get("license"), source.get("license_url")]
+    return ", ".join(str(part) for part in parts if part)

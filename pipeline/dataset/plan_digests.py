@@ -1,4 +1,4 @@
-"""The digests of plan files, for each thousand of shards, so that whoever continues need not read the whole plan.
+"""The digests of plan files, for each thousand of shards, so that continuing does not mean reading the whole plan.
 
 All of them together are what the digest in dataset.json, or in a supplement, is made of. Small segments have none.
 Where they are damaged, or an earlier version wrote none, the plans are read once and the digests written again.

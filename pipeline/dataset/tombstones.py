@@ -1,7 +1,7 @@
 """Tombstones: samples that were asked to be removed. Streams and publishing skip them from then on.
 
 They are in small tables, numbered and created once: tables add up, and none is ever removed. Taking a removal back
-(`undo`) adds one more table, so what an earlier number of tables removed can always be told. The shards stay as
+(`undo`) adds one more table, so what an earlier number of tables removed stays known. The shards stay as
 they are, as their receipts cover every byte.
 """
 

@@ -61,9 +61,9 @@ class NodeAgent:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._hungry.wait(), BATCH)
         self._news.clear()
-        told = self._events, self._dead, self._begun
+        news = self._events, self._dead, self._begun
         self._events, self._dead, self._begun = [], [], []
-        return told
+        return news
 
     async def _feed(self, number: int, worker: Any) -> None:
         import ray

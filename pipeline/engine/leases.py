@@ -118,9 +118,9 @@ class LeasePool:
                     self._welcome(worker, name)
                 case NotStarted(worker, why):
                     self._start_again(worker, why)
-                case Report(name, told, dead, begun):
+                case Report(name, returned, dead, begun):
                     self.begun += begun
-                    events += self._settle(name, told, dead)
+                    events += self._settle(name, returned, dead)
                 case NodeLost(name):
                     events += self._forget(name)
         now = self._clock()

@@ -69,17 +69,17 @@ class RayCluster:
     def _read(self, answer: Any) -> Message:
         whose = self._awaited.pop(answer)
         try:
-            told = self._ray.get(answer)
+            news = self._ray.get(answer)
         except self._ray.exceptions.RayError as error:
             if isinstance(whose, int):
                 return NotStarted(whose, str(error).strip().splitlines()[-1])
             self._ray.kill(self._agents.pop(whose))
             return NodeLost(whose)
         if isinstance(whose, int):
-            self._admit(whose, told)
-            return Started(whose, told)
+            self._admit(whose, news)
+            return Started(whose, news)
         self._awaited[self._agents[whose].report.remote()] = whose
-        return Report(whose, *told)
+        return Report(whose, *news)
 
     def _admit(self, worker: int, node: str) -> None:
         if node not in self._agents:

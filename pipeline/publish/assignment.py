@@ -35,7 +35,7 @@ class Part:
 
 
 class Choice:
-    """fates: shard -> uint8 by sample of images, as `Survey` gives them: a byte for each sample is all it holds.
+    """assignments: shard -> uint8 by sample of images, as `Survey` gives them: one byte for each sample.
 
     splits: their names by number. shard_size: samples per published shard. dali: the folder of DALI's indexes.
     """

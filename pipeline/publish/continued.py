@@ -51,13 +51,13 @@ def take_options(asked: Publication, claim: Mapping[str, Any], where: str) -> Pu
     splits = claim.get("splits", ())
     pairs = splits.items() if isinstance(splits, Mapping) else splits
     try:
-        told = {
+        options = {
             **{name: value for name, value in claim.items() if name in _OPTIONS},
             "columns": [name for name in _columns(claim) if name != IMAGES],
             "with_images": claim.get("pictures", False),
             "splits": [f"{name}={share}" for name, share in pairs] or list(_DEFAULTS.splits),
         }
-        had = convert_record(told, Publication)
+        had = convert_record(options, Publication)
     except (BadRecord, RequestError, TypeError, ValueError) as error:
         raise DamagedShard(f"{where}: {error}") from None
     unsaid = [name for name in _OPTIONS if getattr(asked, name) == getattr(_DEFAULTS, name)]

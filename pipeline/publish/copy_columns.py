@@ -170,7 +170,7 @@ def finish_columns(plan: Plan, segments: Sequence[Segment], card: Mapping[str, b
     dataset, to = plan.dataset, plan.to
     for column in plan.columns[1:]:
         create_same(to, f"{column}/column.json", to_json(dataset.recipe(column)))
-    for path in beside_shards(plan):
+    for path in list_side_files(plan):
         copy_file(dataset.store, to, path)
     for number, segment in enumerate(segments[1:], 1):
         create_same(to, supplement_path(number), segment.encode())
@@ -182,7 +182,7 @@ def finish_columns(plan: Plan, segments: Sequence[Segment], card: Mapping[str, b
         replace_draft(to, path, data)
     create_same(to, "dataset.json", published_description(plan, segments[0]).encode())
     _read_back(plan)
-    small = {path for files in shard_files(plan) for path in (files.receipt, *files.beside)}
+    small = {path for files in shard_files(plan) for path in (files.receipt, *files.others)}
     small |= {*needed_files(plan), *described}
     digests = {plan.place(path): digest for path, digest in hash_files(to, small).items()}
     sums = {**digests, **{line.name: line.sha256 for line in lines}}
@@ -204,7 +204,7 @@ def shard_files(plan: Plan) -> list[ShardFiles]:
     ]
 
 
-def beside_shards(plan: Plan) -> list[str]:
+def list_side_files(plan: Plan) -> list[str]:
     """What else of the dataset goes along as it is: the counts of its plan, and duplicates."""
     optional = [LEFT_OUT, NOTED, duplicates_path(plan.receipts[IMAGES])]
     sizes = list_sizes(plan.dataset.store, optional)
@@ -215,7 +215,7 @@ def needed_files(plan: Plan) -> list[str]:
     """What opens the copy as a dataset, and says what it is: all of it is signed."""
     recipes = [f"{column}/column.json" for column in plan.columns[1:]]
     later = [supplement_path(number) for number in range(1, len(plan.dataset.segments))]
-    return [CLAIM, "dataset.json", *recipes, *beside_shards(plan), *later]
+    return [CLAIM, "dataset.json", *recipes, *list_side_files(plan), *later]
 
 
 def check_copied(plan: Plan) -> bool:

@@ -94,7 +94,7 @@ def collect_facts(
     return replace(facts, stages=(*facts.stages, Stage("publishing", pictures, last)), revisions=tuple(revisions))
 
 
-def collect_standing(plan: Plan, members: Mapping[str, tuple[str, ...]], licences: Mapping[str, int]) -> Facts:
+def collect_copy_facts(plan: Plan, members: Mapping[str, tuple[str, ...]], licences: Mapping[str, int]) -> Facts:
     """The facts of a dataset that is published as it is. members: of every column; the Facts' are images'."""
     lines = [
         Line(plan.place(tar_path(IMAGES, shard)), IMAGES, r.samples, r.bytes, r.sha256, members[IMAGES])

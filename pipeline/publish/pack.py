@@ -17,7 +17,7 @@ from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.image.stored import use_threads
 from t2i_shards.pipeline.publish.assignment import Choice, Target
 from t2i_shards.pipeline.publish.index import Entry, dali_index, energon_index, scan
-from t2i_shards.pipeline.publish.read_columns import BesideWriter, Loaded
+from t2i_shards.pipeline.publish.read_columns import ConcurrentTarWriter, Loaded
 from t2i_shards.pipeline.shards.commit import Adopt, ShardPaths, adopt_same, commit, find_receipt
 from t2i_shards.pipeline.shards.folder_store import map_file
 from t2i_shards.pipeline.shards.receipt import Receipt, digest_json
@@ -151,7 +151,7 @@ class Pack(Stage):
     def _write(self, samples: Iterator[Sample], path: Path) -> Written:
         keys = []
         with open(path, "x+b", buffering=0) as file:
-            writer = BesideWriter(file, self._hasher)
+            writer = ConcurrentTarWriter(file, self._hasher)
             for sample in samples:
                 writer.add(sample)
                 keys.append(sample.key)

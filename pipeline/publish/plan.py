@@ -17,6 +17,7 @@ from t2i_shards.pipeline.dataset.provenance import choose_published, read_proven
 from t2i_shards.pipeline.dataset.tombstones import count_tombstone_tables, read_tombstones, settle
 from t2i_shards.pipeline.errors import DamagedShard, IncompleteError, RequestError
 from t2i_shards.pipeline.image.geometry import Geometry
+from t2i_shards.pipeline.plain import list_counts
 from t2i_shards.pipeline.publish.assignment import Choice
 from t2i_shards.pipeline.publish.config import OPTIONAL, Publication, order_shares
 from t2i_shards.pipeline.publish.pack import DALI, PICTURE, RECEIPTS, Pack, dali_folder
@@ -113,9 +114,9 @@ class Plan:
         assignments = {shard: surveyed[shard].assignment for shard in self.dataset.shards}
         choice = Choice(assignments, list(self.shares), self.asked.shard_size, dali_folder(self.claim))
         if not choice.targets:
-            told = ", ".join(f"{reason} {n}" for reason, n in self.count_left_out(choice).items())
+            lost = list_counts(self.count_left_out(choice))
             raise RequestError(
-                f"{self.dataset.store.root}: no sample is left to publish ({told or 'it has none'})"
+                f"{self.dataset.store.root}: no sample is left to publish ({lost or 'it has none'})"
             )
         return choice
 
@@ -152,16 +153,16 @@ class Plan:
 
     def begin(self) -> None:
         """Claim the place. RequestError when another publication, or something else, is there."""
-        standing = read_claim(self.to)
-        if standing is None:
+        begun = read_claim(self.to)
+        if begun is None:
             strangers = [name for name in self.to.names("") if name != CLAIM]
             if strangers:
                 raise RequestError(
                     f"{self.to.root} must be empty or hold this publication; it holds {strangers[0]}"
                 )
             self.to.create_bytes(CLAIM, to_json(self.claim))
-            standing = read_claim(self.to)
-        refuse_difference(self.to.root, standing or {}, self.claim)
+            begun = read_claim(self.to)
+        refuse_difference(self.to.root, begun or {}, self.claim)
         self.settle(self.tombstones)
 
     def settle(self, tables: int) -> None:
@@ -184,15 +185,15 @@ def plan_publish(dataset: Dataset, asked: Publication, to: Store) -> Plan:
     columns = choose_columns(dataset, asked.columns)
     images = whole_column(dataset, IMAGES)
     receipts = {c: images if c == IMAGES else whole_column(dataset, c, images=images) for c in columns}
-    standing = read_claim(to)
-    if standing is None:
+    begun = read_claim(to)
+    if begun is None:
         asked.check_split_names()
-    stones = standing.get("stones") if standing else None
+    stones = begun.get("stones") if begun else None
     stones = stones if isinstance(stones, int) else count_tombstone_tables(dataset.store)
     description = dataset.description
     shares = asked.shares()
     # Earlier versions kept no order in the claim, and dealt samples out in the order that was given.
-    unordered = standing is not None and isinstance(standing.get("splits"), Mapping)
+    unordered = begun is not None and isinstance(begun.get("splits"), Mapping)
     if not unordered:
         shares = order_shares(shares)
     claim = {
@@ -206,28 +207,28 @@ def plan_publish(dataset: Dataset, asked: Publication, to: Store) -> Plan:
         "licenses": sorted(set(asked.licenses)),
         "splits": shares if unordered else list(shares.items()),
     }
-    if asked.layout == "columns" and (standing is None or "rows" in standing):
+    if asked.layout == "columns" and (begun is None or "rows" in begun):
         claim["rows"] = "samples"
-    if asked.layout == "columns" and (spread := _choose_spread(standing, len(dataset.shards))):
+    if asked.layout == "columns" and (spread := _choose_spread(begun, len(dataset.shards))):
         claim["spread"] = spread
         to = SpreadStore(to, spread)
-    if asked.layout == "packed" and (standing is None or DALI in standing):
+    if asked.layout == "packed" and (begun is None or DALI in begun):
         claim[DALI] = DALI
     # As it comes back from JSON, so that the two can be compared.
     return Plan(dataset, to, asked, tuple(columns), shares, receipts, json.loads(to_json(claim)), stones)
 
 
 def _describe(asked: Publication) -> dict[str, Any]:
-    """The options as the claim has them; which columns and whether with pictures it tells in its own way."""
-    told = asdict(asked)
-    unsaid = {"columns", "with_images", *(name for name in OPTIONAL if not told[name])}
-    return {name: value for name, value in told.items() if name not in unsaid}
+    """The options as the claim has them; it says in its own way which columns, and whether with pictures."""
+    options = asdict(asked)
+    unsaid = {"columns", "with_images", *(name for name in OPTIONAL if not options[name])}
+    return {name: value for name, value in options.items() if name not in unsaid}
 
 
-def _choose_spread(standing: Mapping[str, Any] | None, shards: int) -> int | None:
+def _choose_spread(begun: Mapping[str, Any] | None, shards: int) -> int | None:
     """Shards in a folder. A copy that was begun continues as it is."""
-    if standing is not None:
-        spread: int | None = standing.get("spread")
+    if begun is not None:
+        spread: int | None = begun.get("spread")
         return spread
     return SPREAD if shards > MOST_TOGETHER else None
 

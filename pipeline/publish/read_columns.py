@@ -51,7 +51,7 @@ class Loaded:
             check.result()
 
 
-class BesideWriter(TarWriter):
+class ConcurrentTarWriter(TarWriter):
     """A TarWriter that writes many members with one call, and hashes what is in the file on a thread.
 
     file: opened for writing and reading. threads: must have but one.

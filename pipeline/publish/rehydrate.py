@@ -19,6 +19,7 @@ from t2i_shards.pipeline.errors import Drop, IncompleteError, RequestError
 from t2i_shards.pipeline.image.decode import WEB_FORMATS
 from t2i_shards.pipeline.image.geometry import Geometry, apply_placement, load_geometry
 from t2i_shards.pipeline.image.stored import encode_jpeg, use_threads
+from t2i_shards.pipeline.plain import list_counts
 from t2i_shards.pipeline.publish.assignment import Target
 from t2i_shards.pipeline.publish.edits import CARD, is_sealed, keep_edits, seal
 from t2i_shards.pipeline.publish.finish import (
@@ -221,8 +222,7 @@ def _write_card(to: Store, ours: bytes) -> tuple[str, ...]:
 def add_pictures(card: str, drops: Mapping[str, int]) -> bytes:
     """The card of the set with its pictures: a copy for one's own use."""
     front = card.replace("  features:\n", f"  features:\n  - name: {PICTURE}\n    dtype: image\n", 1)
-    told = ", ".join(f"{reason} {count}" for reason, count in sorted(drops.items())) or "none"
     return seal(
         f"{front}\n## This copy\n\nThe pictures were fetched again for the use of whoever did so; they are not to "
-        f"be published with it. Left out, by reason: {told}.\n".encode()
+        f"be published with it. Left out, by reason: {list_counts(drops) or 'none'}.\n".encode()
     )

@@ -122,14 +122,14 @@ class HubRepository:
                 try:
                     return request()
                 except Exception as error:
-                    status, told = _read_refusal(error)
+                    status, asked = _read_refusal(error)
                     if status == 412:
                         raise IncompleteError(
                             f"{self.place}: somebody else changed it meanwhile; run again"
                         ) from error
                     if status not in (409, 429) or time.monotonic() - begun > RETRY_SECONDS:
                         raise
-            rest = min(wait if told is None else told + 1.0, LONGEST_WAIT)
+            rest = min(wait if asked is None else asked + 1.0, LONGEST_WAIT)
             log.warning("%s answers %d; waiting %g s", self.place, status, rest)
             time.sleep(rest)
             wait = min(2 * wait, LONGEST_WAIT)
@@ -155,5 +155,5 @@ def _read_refusal(error: Exception) -> tuple[int | None, float | None]:
     limit = parse_ratelimit_headers(response.headers)
     if limit is not None and limit.remaining == 0:
         return response.status_code, float(limit.reset_in_seconds)
-    told = response.headers.get("Retry-After", "")
-    return response.status_code, float(told) if told.isdigit() else None
+    wait = response.headers.get("Retry-After", "")
+    return response.status_code, float(wait) if wait.isdigit() else None

@@ -60,13 +60,13 @@ def _read_revision(to: Store, path: str) -> Mapping[str, Any]:
 
 
 def find_removals(
-    plan: Plan, choice: Choice, last: int, revision: int, heeded: Collection[int] = ()
+    plan: Plan, choice: Choice, last: int, revision: int, applied: Collection[int] = ()
 ) -> RemovedSamples:
     """The published samples that the tombstones after the choice, up to table `last`, take out.
 
-    heeded: the tables up to which each revision has applied them; what it took out is not put back.
+    applied: the tables up to which each revision has applied them; what it took out is not put back.
     """
-    by_shard = read_tombstones(plan.dataset, first=plan.tombstones + 1, last=last, kept=heeded)
+    by_shard = read_tombstones(plan.dataset, first=plan.tombstones + 1, last=last, kept=applied)
     keys: dict[Target, list[str]] = {}
     for shard, removed in by_shard.items():
         kept = sample_keys(plan.dataset.store, plan.receipts[IMAGES][shard])
@@ -76,18 +76,18 @@ def find_removals(
     return RemovedSamples({target: sorted(keys[target]) for target in sorted(keys)}, by_shard, revision)
 
 
-def heed_removals(plan: Plan, choice: Choice, purge: bool) -> RemovedSamples:
+def choose_removals(plan: Plan, choice: Choice, purge: bool) -> RemovedSamples:
     """The samples to leave out; with `purge` a new revision is begun where there are new ones.
 
     RequestError when samples were removed that are still in this publication and `purge` is not asked for,
     IncompleteError when another publisher begins the same revision.
     """
     revisions = read_revisions(plan.to)
-    heeded = [int(revision["stones"]) for revision in revisions]
+    applied = [int(revision["stones"]) for revision in revisions]
     number = len(revisions) + 1
-    removals = find_removals(plan, choice, max([plan.tombstones, *heeded]), len(revisions), heeded)
+    removals = find_removals(plan, choice, max([plan.tombstones, *applied]), len(revisions), applied)
     tombstones = count_tombstone_tables(plan.dataset.store)
-    newest = find_removals(plan, choice, tombstones, number, heeded)
+    newest = find_removals(plan, choice, tombstones, number, applied)
     new = {t: sorted(set(keys) - set(removals.keys.get(t, ()))) for t, keys in newest.keys.items()}
     new = {target: keys for target, keys in new.items() if keys}
     if not new:

@@ -14,13 +14,13 @@ from t2i_shards.pipeline.publish import copy_columns
 from t2i_shards.pipeline.publish.card import render_cards
 from t2i_shards.pipeline.publish.config import Publication
 from t2i_shards.pipeline.publish.continued import as_claimed, check_order
-from t2i_shards.pipeline.publish.facts import check_weights, collect_standing
+from t2i_shards.pipeline.publish.facts import check_weights, collect_copy_facts
 from t2i_shards.pipeline.publish.finish import Finished, check_packed, finish
 from t2i_shards.pipeline.publish.kept import published_description, published_segments
 from t2i_shards.pipeline.publish.pack import data_path, index_paths, receipt_path
 from t2i_shards.pipeline.publish.plan import Plan, plan_publish, read_claim
 from t2i_shards.pipeline.publish.readers import Reader
-from t2i_shards.pipeline.publish.revision import discard_stale, heed_removals
+from t2i_shards.pipeline.publish.revision import choose_removals, discard_stale
 from t2i_shards.pipeline.publish.survey import SurveyResult, refuse_unfetchable
 from t2i_shards.pipeline.shards.receipt import shard_name
 from t2i_shards.pipeline.shards.store import Store
@@ -79,21 +79,21 @@ def publish(
         limit([path for t in choice.targets for path in (data_path(t), receipt_path(t), *index_paths(t))])
     plan.begin()
     check_order(plan, choice)
-    removals = heed_removals(plan, choice, purge)
+    removals = choose_removals(plan, choice, purge)
     made_anew = discard_stale(plan, removals)
     whole = check_packed(to, choice.targets)
     left = plan.left(choice)
     counts = {split: count - removals.of_split(split) for split, count in choice.counts().items()}
     left_out = Counter(plan.count_left_out(choice))
     left_out.update({"removed": sum(map(len, removals.keys.values()))} if removals.keys else {})
-    told = (plan, counts, dict(sorted(left_out.items())), len(choice.targets))
+    found = (plan, counts, dict(sorted(left_out.items())), len(choice.targets))
     if whole:
-        return Published(*told, 0)
+        return Published(*found, 0)
     result = work("publish", plan.pack(choice, removals.by_shard), left, len(choice.targets))
     if result.problems:
-        return Published(*told, len(result.made), made_anew, tuple(result.problems))
+        return Published(*found, len(result.made), made_anew, tuple(result.problems))
     finished = finish(plan, choice, removals, surveyed, readers)
-    return Published(*told, len(result.made), made_anew, (), finished)
+    return Published(*found, len(result.made), made_anew, (), finished)
 
 
 def _publish_columns(
@@ -103,26 +103,26 @@ def _publish_columns(
     copy_columns.check_columns(dataset, asked)
     check_weights(plan)
     if limit:
-        shards = (path for of in copy_columns.shard_files(plan) for path in (of.receipt, of.tar, *of.beside))
+        shards = (path for of in copy_columns.shard_files(plan) for path in (of.receipt, of.tar, *of.others))
         limit([plan.place(path) for path in (*shards, *copy_columns.needed_files(plan))])
     plan.begin()
     whole = copy_columns.check_copied(plan)
     counts = {column: sum(r.samples for r in plan.receipts[column].values()) for column in plan.columns}
     done = {column: {name for name in plan.to.names(column) if name.endswith(".json")} for column in plan.columns}
     left = [s for s in dataset.shards if not all(f"{shard_name(s)}.json" in done[c] for c in plan.columns)]
-    told = (plan, counts, dict[str, int](), len(dataset.shards))
+    found = (plan, counts, dict[str, int](), len(dataset.shards))
     if whole:
-        return Published(*told, 0)
+        return Published(*found, 0)
     segments = published_segments(plan)
     recipe = published_description(plan, segments[0]).recipe
     stage = copy_columns.CopyColumns(dataset, plan.to, plan.columns, recipe, plan.samples_only)
     result = work("publish", stage, left, len(dataset.shards))
     if result.problems:
-        return Published(*told, len(result.made), 0, tuple(result.problems))
+        return Published(*found, len(result.made), 0, tuple(result.problems))
     licences = copy_columns.sum_licences(plan, result.made)
-    card = render_cards(collect_standing(plan, copy_columns.read_members(plan), licences), "columns.md.j2")
+    card = render_cards(collect_copy_facts(plan, copy_columns.read_members(plan), licences), "columns.md.j2")
     lines = copy_columns.finish_columns(plan, segments, card)
-    return Published(*told, len(result.made), 0, (), Finished(lines, ()))
+    return Published(*found, len(result.made), 0, (), Finished(lines, ()))
 
 
 def _look(plan: Plan, work: Work) -> Mapping[int, SurveyResult]:

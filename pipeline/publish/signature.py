@@ -39,12 +39,12 @@ def read_sums(data: bytes | memoryview) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class ShardFiles:
-    """The files of a published shard. size: of the tar, by the receipt. beside: what else belongs to it."""
+    """The files of a published shard. size: of the tar, by the receipt. others: what else belongs to the shard."""
 
     receipt: str
     tar: str
     size: int
-    beside: tuple[str, ...]
+    others: tuple[str, ...]
 
 
 def load_sums(to: Store) -> dict[str, str] | None:
@@ -81,13 +81,13 @@ def check_shards(to: Store, shards: Collection[ShardFiles], planned: int) -> boo
     A shard whose tar is gone or has another size, or that lacks a file, is deleted: its receipt first, so that it
     counts as not made.
     """
-    listed = list_sizes(to, [path for shard in shards for path in (shard.tar, *shard.beside)])
-    damaged = [s for s in shards if listed.get(s.tar) != s.size or not listed.keys() >= set(s.beside)]
+    listed = list_sizes(to, [path for shard in shards for path in (shard.tar, *shard.others)])
+    damaged = [s for s in shards if listed.get(s.tar) != s.size or not listed.keys() >= set(s.others)]
     whole = len(shards) - len(damaged) == planned
     if not whole:
         unsign(to)
     for shard in damaged:
-        for path in (shard.receipt, *shard.beside, shard.tar):
+        for path in (shard.receipt, *shard.others, shard.tar):
             to.discard(path)
     return whole
 
@@ -144,15 +144,15 @@ def sign(to: Store, manifest: bytes, sums: Mapping[str, str], unchanged: Callabl
     """
     signature = sum_lines({**sums, MANIFEST: hashlib.sha256(manifest).hexdigest()})
     files = ((MANIFEST, manifest), (SUMS, signature))
-    if unchanged() and all(to.create_bytes(path, data) or _stands(to, path, data) for path, data in files):
-        if unchanged() and all(_stands(to, path, data) for path, data in files):
+    if unchanged() and all(to.create_bytes(path, data) or _holds(to, path, data) for path, data in files):
+        if unchanged() and all(_holds(to, path, data) for path, data in files):
             return
-        if _stands(to, SUMS, signature):
+        if _holds(to, SUMS, signature):
             to.discard(SUMS)
     raise other_publisher(to)
 
 
-def _stands(to: Store, path: str, data: bytes) -> bool:
+def _holds(to: Store, path: str, data: bytes) -> bool:
     with suppress(FileNotFoundError):
         return bytes(to.load(path)) == data
     return False
@@ -163,7 +163,7 @@ def replace_draft(to: Store, path: str, data: bytes) -> None:
 
     Raises IncompleteError when there is a signature: then the file is no draft but another publisher's.
     """
-    if to.create_bytes(path, data) or _stands(to, path, data):
+    if to.create_bytes(path, data) or _holds(to, path, data):
         return
     if SUMS not in to.names(""):
         to.discard(path)

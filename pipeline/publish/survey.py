@@ -32,13 +32,13 @@ MAX_CAPTION = 65_536
 MEMBER = re.compile(r"[0-9A-Za-z_-]+(\.[0-9A-Za-z_-]+)*")
 """The name of a member, for cards and indexes."""
 LEFT = 64
-"""A fate below this is the number of the split; from here on it is the number of the reason in `reasons`."""
+"""An assignment below this is the number of the split; from here on, that of the reason in `reasons`."""
 SHOWN = 3
 
 
 @dataclass(frozen=True)
 class SurveyResult(StageResult):
-    """What a look at one shard gave. fates: uint8, and keys: 8 bytes of each key's hash; by sample of images.
+    """What a look at one shard gave. assignment: uint8, and keys: 8 bytes of each key's hash; by sample of images.
 
     members: column -> its members, in their order; empty where the shard has no sample. licences: name (and
     address) of the pictures' own licences -> samples that are published under it. fetchable: published samples

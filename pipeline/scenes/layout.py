@@ -139,7 +139,7 @@ def add_things(
     found: list[Thing] = []
     for _ in range(count):
         builder = rng.weigh(dict(setting.offers))
-        # Built once at the origin to know its size, then again, from equal dice, where it stands.
+        # Built once at the origin to know its size, then again, from the same random numbers, where it belongs.
         key = int(rng.unit() * 2**31), int(rng.unit() * 2**31)
         yaw = _thing_yaw(rng, builder)
         trial = builder(Rng(*key), Frame((0.0, 0.0, 0.0), yaw))

@@ -29,7 +29,7 @@ Put: TypeAlias = Callable[[str, str], Any]
 class ObjectStore:
     """An object store through fsspec: one conditional put per file.
 
-    What is read is asked for again while it fails in ways that may pass (`read_patiently`). What is written is
+    What is read is asked for again while it fails in ways that may pass (`read_with_retry`). What is written is
     not, but for conflicts: the clients do so for some seconds, and a put whose answer was lost finds its own
     object there, which the commit protocol adopts. single_writer: for a store that cannot refuse to replace; it
     is asked before each put whether the object is there.

@@ -20,7 +20,7 @@ from t2i_shards.pipeline.image.stored import Picture
 from t2i_shards.pipeline.sources.row import Row
 
 Seen: TypeAlias = Callable[[int], None]
-"""Told, while a plan is made, how many more rows of the input have been read."""
+"""Called, while a plan is made, with the number of rows of the input that were read since the last call."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Original:
 
 
 def unseen(rows: int) -> None:
-    """For those who do not wait for a plan."""
+    """A `Seen` that does nothing, where no progress is shown."""
 
 
 Opener: TypeAlias = Callable[[Row], Original]

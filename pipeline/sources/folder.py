@@ -29,7 +29,7 @@ UNTAKEN = "format not taken"
 NO_PICTURE = "caption without picture"
 BAD_NAME = "name with control characters or not UTF-8"
 MENDABLE_CAPTIONS = frozenset({NO_CAPTION, CAPTION_UNREADABLE})
-"""Reasons of drops that the folder's owner can mend, as those that begin with "caption: "."""
+"""Reasons of drops that the folder's owner can fix, as are those that begin with "caption: "."""
 
 
 @dataclass(frozen=True)

@@ -126,7 +126,7 @@ def open_tree(folder: str) -> Tree:
 
 
 class LocalTree:
-    """A folder of this machine; links in it are followed as `inside` has it."""
+    """A folder of this machine; links in it are followed as `walk_files` and `open_inside` have it."""
 
     def __init__(self, folder: str) -> None:
         # A worker of a cluster has another working directory than the command.

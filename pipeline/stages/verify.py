@@ -125,13 +125,13 @@ def verify_columns(dataset: Dataset) -> list[str]:
     return lines + list_unplanned(dataset)
 
 
-def tell_repairs(dataset: Dataset, problems: Iterable[str]) -> list[str]:
+def describe_repairs(dataset: Dataset, problems: Iterable[str]) -> list[str]:
     """For each column that a problem names: how its damaged or missing shards are made again."""
     named = {line.partition("/")[0] for line in problems}
-    return [_tell_repair(dataset, column) for column in dataset.columns() if column in named]
+    return [_describe_repair(dataset, column) for column in dataset.columns() if column in named]
 
 
-def _tell_repair(dataset: Dataset, column: str) -> str:
+def _describe_repair(dataset: Dataset, column: str) -> str:
     if find_notes(dataset.store, column):
         return f"{column}: an erasure was interrupted; run `t2i-shards erase {dataset.store.root}` again"
     command = None if column == IMAGES else extract_command(dataset.store.root, column, dataset.recipe(column))

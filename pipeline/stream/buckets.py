@@ -32,10 +32,10 @@ class Shapes:
     numbers: Mapping[int, np.ndarray]
 
     def digest(self) -> str:
-        told = hashlib.sha256(repr(self.shapes).encode())
+        digest = hashlib.sha256(repr(self.shapes).encode())
         for shard in sorted(self.numbers):
-            told.update(self.numbers[shard].astype("<u2").tobytes())
-        return told.hexdigest()
+            digest.update(self.numbers[shard].astype("<u2").tobytes())
+        return digest.hexdigest()
 
 
 @dataclass(frozen=True)

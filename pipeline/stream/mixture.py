@@ -27,12 +27,12 @@ PERIOD = 1000
 """Length of the pattern: shares are exact to a thousandth."""
 
 
-def share(weights: Sequence[float], total: int = PERIOD) -> list[int]:
-    """Whole numbers with the sum `total` in the ratio of the weights, by largest remainder (Hamilton)."""
-    exact = [weight * total / math.fsum(weights) for weight in weights]
+def share(weights: Sequence[float]) -> list[int]:
+    """Whole numbers with the sum PERIOD in the ratio of the weights, by largest remainder (Hamilton)."""
+    exact = [weight * PERIOD / math.fsum(weights) for weight in weights]
     counts = [int(part) for part in exact]
     by_remainder = sorted(range(len(exact)), key=lambda k: (counts[k] - exact[k], k))
-    for k in by_remainder[: total - sum(counts)]:
+    for k in by_remainder[: PERIOD - sum(counts)]:
         counts[k] += 1
     return counts
 

@@ -41,7 +41,7 @@ def permute(count: int, *seed: int) -> np.ndarray:
 class Block:
     """The positions whose shards are open together: those with index `first`, `first + 1` … of a lane.
 
-    places: of each position. shapes: of each position's picture, where a batch has one shape; else None.
+    samples: of each position. shapes: of each position's picture, where a batch has one shape; else None.
     With one lane the index of a position is the position.
     """
 

@@ -98,7 +98,7 @@ class Stream:
         """(position, make(sample, epoch, shape)) of each position; they ascend, and may leave others out.
 
         A position whose sample makes `make` raise, or lies in a skipped shard, gets the next good one of its
-        block; see `Reading`. No sample of a block is handed out before all bytes of all its shards agree with
+        block; see `BlockReader`. No sample of a block is handed out before all bytes of all its shards agree with
         their receipts; the next block's are verified ahead. Positions are asked for one by one.
         Raises DamagedShard for a shard that is damaged or gone, once `skip_damaged` of them were skipped;
         BrokenStage after 100 bad samples in a row; and what `make` raises of pipeline.errors.

@@ -55,13 +55,13 @@ class ImageFolder:
 
 
 @dataclass(frozen=True)
-class Places:
+class ImageFolders:
     """Where files may be, the first that has one first: an empty folder may lie next to the zip that is meant."""
 
     places: tuple[ImageFolder, ...]
 
     def open(self) -> Read:
-        """A file is found by another spelling of its ending too (.JPG). Raises as `Place.open` does."""
+        """A file is found by another spelling of its ending too (.JPG). Raises as `ImageFolder.open` does."""
         # A zip that nothing is looked for in may be damaged.
         readers = [functools.cache(folder.open) for folder in self.places]
 
@@ -95,27 +95,27 @@ def _spellings(name: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys((name, f"{stem}{dot}{ending.upper()}", f"{stem}{dot}{ending.lower()}")))
 
 
-def find_pictures(coco: Path, split: str) -> Places | None:
+def find_pictures(coco: Path, split: str) -> ImageFolders | None:
     """train2017/ or train2017.zip, also below images/, and also when unpacking has made train2017/train2017/."""
     names = (split, f"images/{split}")
     return _find(coco, names, names, inside=split)
 
 
-def find_stuff_maps(coco: Path, split: str) -> Places | None:
+def find_stuff_maps(coco: Path, split: str) -> ImageFolders | None:
     """stuffthingmaps/train2017/, or stuffthingmaps_trainval2017.zip with both splits in it."""
     folders = (f"stuffthingmaps/{split}", f"stuffthingmaps_trainval2017/{split}")
     zips = ("stuffthingmaps_trainval2017", "annotations/stuffthingmaps_trainval2017")
     return _find(coco, folders, zips, inside=split)
 
 
-def find_panoptic_maps(coco: Path, split: str) -> Places | None:
+def find_panoptic_maps(coco: Path, split: str) -> ImageFolders | None:
     """panoptic_train2017/ or panoptic_train2017.zip, as the official zip of annotations holds it."""
     name = f"panoptic_{split}"
     names = (f"annotations/{name}", name)
     return _find(coco, names, names, inside=name)
 
 
-def _find(coco: Path, folders: tuple[str, ...], zips: tuple[str, ...], inside: str) -> Places | None:
+def _find(coco: Path, folders: tuple[str, ...], zips: tuple[str, ...], inside: str) -> ImageFolders | None:
     """Folders that are not empty, the inner one of two of a name too; zips, whose members may lie flat."""
     nested = [f"{name}/{PurePath(name).name}" for name in folders]
     there = [check_inside(coco, coco / name) for name in (*folders, *nested) if (coco / name).is_dir()]
@@ -124,7 +124,7 @@ def _find(coco: Path, folders: tuple[str, ...], zips: tuple[str, ...], inside: s
         if (coco / f"{name}.zip").is_file():
             path = check_inside(coco, coco / f"{name}.zip")
             found += [ImageFolder(path, folder) for folder in (inside, "", f"{inside}/{inside}")]
-    return Places(tuple(found)) if found else None
+    return ImageFolders(tuple(found)) if found else None
 
 
 def check_inside(coco: Path, path: Path) -> Path:

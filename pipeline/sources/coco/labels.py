@@ -19,7 +19,7 @@ from t2i_shards.pipeline.errors import Drop
 from t2i_shards.pipeline.image.geometry import Placement
 from t2i_shards.pipeline.image.opened import DAMAGED
 from t2i_shards.pipeline.sources.coco.annotations import annotation_file
-from t2i_shards.pipeline.sources.coco.files import Places, Read, find_panoptic_maps, find_stuff_maps
+from t2i_shards.pipeline.sources.coco.files import ImageFolders, Read, find_panoptic_maps, find_stuff_maps
 from t2i_shards.pipeline.sources.row import Row
 from t2i_shards.pipeline.sources.tree import UNREADABLE
 
@@ -34,10 +34,10 @@ class LabelMaps:
 
     kind: Literal["stuffthingmaps", "panoptic"]
     made_by: str
-    folder: Places
+    folder: ImageFolders
 
     def place_map(self, row: Row, read: Read, placement: Placement) -> np.ndarray:
-        """The map of a row's picture as `t2i_shards.extractors.maps.formats.Labels` has it. Raises Drop."""
+        """The map of a row's picture as `t2i_shards.extractors.maps.formats.Indexed` has it. Raises Drop."""
         try:
             data = read(row.extra["label_map"])
         except FileNotFoundError:

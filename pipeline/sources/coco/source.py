@@ -24,7 +24,7 @@ from t2i_shards.pipeline.sources.coco.annotations import (
     digest_annotations,
     read_annotations,
 )
-from t2i_shards.pipeline.sources.coco.files import Places, Read, find_pictures
+from t2i_shards.pipeline.sources.coco.files import ImageFolders, Read, find_pictures
 from t2i_shards.pipeline.sources.coco.labels import find_label_maps, place_people
 from t2i_shards.pipeline.sources.row import Row
 from t2i_shards.pipeline.sources.tree import MENDABLE, read_or_drop
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from t2i_shards.pipeline.download.shard import Downloads
 
 SPLIT = re.compile(r"[0-9A-Za-z_-]+")
-TOLD = ("image_id", "license", "license_name", "license_url", "flickr_url", "coco_url", "categories")
+IN_JSON = ("image_id", "license", "license_name", "license_url", "flickr_url", "coco_url", "categories")
 """What of a row travels in the sample's json."""
 FIRST = 16
 """Pictures that are looked for before any is planned."""
@@ -175,7 +175,7 @@ class CocoSource(Source):
                 return Original(
                     content=read_original(row, read_picture) if read_picture else b"",
                     captions=row.captions,
-                    info={name: row.extra[name] for name in TOLD},
+                    info={name: row.extra[name] for name in IN_JSON},
                     truth=truth,
                     formats=WEB_FORMATS,
                     http=200 if self.downloads and read_picture else None,
@@ -193,7 +193,7 @@ class CocoSource(Source):
         else:
             yield self._pictures().open()
 
-    def _pictures(self) -> Places:
+    def _pictures(self) -> ImageFolders:
         folder = find_pictures(self._folder, self.split)
         if folder is None:
             raise RequestError(

@@ -10,7 +10,7 @@ from t2i_shards.pipeline.dataset.dataset import Dataset
 from t2i_shards.pipeline.dataset.extract_command import extract_command
 from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.stages import plan_extract
-from t2i_shards.pipeline.stages.verify import plan_verify, tell_repairs
+from t2i_shards.pipeline.stages.verify import describe_repairs, plan_verify
 from t2i_shards.pipeline.stream import open_stream
 from tests.faults.toys import Pictures, make_images
 
@@ -69,10 +69,10 @@ def test_verify_tells_how_damaged_shards_are_made_again(dataset: Dataset) -> Non
     for column in ("images", "canny"):
         Path(dataset.store.root, column, "000001.tar").write_bytes(b"")
     problems = plan_verify(dataset)(1).errors
-    told = tell_repairs(dataset, problems)
+    told = describe_repairs(dataset, problems)
     assert [line.partition(":")[0] for line in told] == ["images", "canny"]
     assert "restore a damaged shard from a copy" in told[0]
     assert f"then `t2i-shards extract {dataset.store.root} --conditions canny` makes it again" in told[1]
     dataset.store.create_bytes(f"drafts/canny-000001.{'0' * 64}.json", b"")
-    assert "run `t2i-shards erase" in tell_repairs(dataset, problems)[1]
-    assert tell_repairs(dataset, ["plan: its digest is not the one in dataset.json"]) == []
+    assert "run `t2i-shards erase" in describe_repairs(dataset, problems)[1]
+    assert describe_repairs(dataset, ["plan: its digest is not the one in dataset.json"]) == []

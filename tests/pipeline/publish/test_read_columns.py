@@ -1,4 +1,4 @@
-"""BesideWriter writes and hashes what TarWriter does, whatever the sizes, and however much a write takes."""
+"""ConcurrentTarWriter writes and hashes what TarWriter does, whatever the sizes, whatever a write takes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from t2i_shards.pipeline.publish import read_columns as beside
-from t2i_shards.pipeline.publish.read_columns import BesideWriter, write_all
+from t2i_shards.pipeline.publish.read_columns import ConcurrentTarWriter, write_all
 from t2i_shards.pipeline.shards.sample import Sample
 from t2i_shards.pipeline.shards.tar import TarWriter
 
@@ -36,11 +36,11 @@ def draw(rng: random.Random) -> Sample:
 
 
 def write_both(samples: list[Sample], path: Path, threads: ThreadPoolExecutor) -> tuple[int, str]:
-    """(bytes, sha256) of BesideWriter, after comparing them with TarWriter's and the file's."""
+    """(bytes, sha256) of ConcurrentTarWriter, after comparing them with TarWriter's and the file's."""
     expected = io.BytesIO()
     writer = TarWriter(expected)
     with open(path, "x+b", buffering=0) as file:
-        ours = BesideWriter(file, threads)
+        ours = ConcurrentTarWriter(file, threads)
         for sample in samples:
             writer.add(sample)
             ours.add(sample)
