@@ -34,7 +34,7 @@ def parse(arguments: Sequence[str]) -> Command:
 def run(arguments: Sequence[str]) -> int:
     """Parse and execute. The exit code."""
     from t2i_shards.jobs.command import WRONG, execute, refuse
-    from t2i_shards.jobs.messages import heed, kept, take_messages
+    from t2i_shards.jobs.messages import apply_messages, kept, take_messages
     from t2i_shards.pipeline.errors import RequestError
 
     if "--version" in arguments[:1]:
@@ -43,7 +43,7 @@ def run(arguments: Sequence[str]) -> int:
     with ExitStack() as stack:
         try:
             messages, words = take_messages(arguments)
-            stack.enter_context(heed(messages))
+            stack.enter_context(apply_messages(messages))
             kept.info(f"t2i-shards {__version__}: {shlex.join(words)}")
             command = parse(words)
             code = execute(command, messages.verbose)

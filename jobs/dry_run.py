@@ -55,22 +55,22 @@ class Estimate:
     def describe(self, root: str, workers: int | None) -> str:
         hands = workers or len(os.sched_getaffinity(0))
         parts = [
-            f"about {tell_bytes(self.bytes)}",
+            f"about {format_bytes(self.bytes)}",
             f"{format_duration(self.seconds / hands)} on {number_of(hands, 'worker')}",
         ]
-        return f"{', '.join(parts)} (measured on {self.tried}){_tell_free(root, self.bytes)}"
+        return f"{', '.join(parts)} (measured on {self.tried}){_describe_free_space(root, self.bytes)}"
 
 
 def try_ingest(
-    stage: Ingest, left: Sequence[int], root: str, workers: int | None, told: Mapping[str, Any]
+    stage: Ingest, left: Sequence[int], root: str, workers: int | None, plan_counts: Mapping[str, Any]
 ) -> Summary:
-    """What is left to ingest. told: what the plan leaves out, and notes of it."""
+    """What is left to ingest. plan_counts: what the plan leaves out, and notes of it."""
     dataset = stage.dataset
     rows = dataset.planned * len(left) // max(1, len(dataset.shards))
     shards = f"{len(left)} of {number_of(len(dataset.shards), 'shard')}"
     line = f"ingest: {shards} would be made, of {number_of(rows, 'row')}"
-    record: dict[str, Any] = {"shards": len(dataset.shards), "left": len(left), "rows": rows, **told}
-    for name, counts in told.items():
+    record: dict[str, Any] = {"shards": len(dataset.shards), "left": len(left), "rows": rows, **plan_counts}
+    for name, counts in plan_counts.items():
         line += f"; {name.replace('_', ' ')}: {list_counts(counts)}" if counts else ""
     if left and not stage.source.repeatable:
         line += "; their sizes are not known before they are downloaded"
@@ -107,7 +107,7 @@ def try_extract(stage: Extract, root: str, workers: int | None) -> Summary:
             found, seconds = _try_condition(stage, made.condition, made.variant, samples)
             size = _size(found) * count // len(samples)
             total = Estimate(total.bytes + size, total.seconds + seconds * count / len(samples), len(samples))
-            part += f", about {tell_bytes(size)}"
+            part += f", about {format_bytes(size)}"
             columns[made.column] = {"shards": len(left), "samples": count, "bytes": size}
         parts.append(part)
     if total.tried:
@@ -129,21 +129,21 @@ def _try_condition(
     return found, time.perf_counter() - started
 
 
-def tell_training(config: TrainConfig, workers: int) -> Summary:
+def estimate_training(config: TrainConfig, workers: int) -> Summary:
     """What a training would do."""
     from t2i_shards.adapters.training.dry_run import try_training
 
     tried = try_training(config, workers)
     plan = tried.plan
     line = (
-        f"train: {plan.describe(datetime.now())}; {tell_bytes(tried.checkpoint)} a checkpoint, "
-        f"{tell_bytes(tried.run)} in {config.out}{_tell_free(str(config.out), tried.run)}"
+        f"train: {plan.describe(datetime.now())}; {format_bytes(tried.checkpoint)} a checkpoint, "
+        f"{format_bytes(tried.run)} in {config.out}{_describe_free_space(str(config.out), tried.run)}"
     )
     record = {"steps": plan.steps, "begun": plan.begun, "samples": plan.samples, "held_out": plan.held_out}
     return _end(line, {"command": "train", **record, "bytes": tried.run, "seconds": plan.seconds})
 
 
-def tell_publication(published: Published) -> Summary:
+def estimate_publication(published: Published) -> Summary:
     """What a publication would hold."""
     plan, counts = published.plan, published.counts
     columns = [column for column in plan.columns if column != IMAGES or plan.pictures]
@@ -157,7 +157,7 @@ def tell_publication(published: Published) -> Summary:
     ]
     if published.left_out:
         parts.append(f"left out: {list_counts(published.left_out)}")
-    parts.append(f"about {tell_bytes(size)}{_tell_free(plan.to.root, size)}")
+    parts.append(f"about {format_bytes(size)}{_describe_free_space(plan.to.root, size)}")
     parts.append("is not whole yet" if published.problems else "is whole already")
     record = {"shards": published.shards, "samples": dict(counts), "left_out": dict(published.left_out)}
     return _end(f"publish: {'; '.join(parts)}", {"command": "publish", **record, "bytes": size})
@@ -168,20 +168,20 @@ def _size(samples: Sequence[Sample]) -> int:
     return sum(BLOCK + -(-len(data) // BLOCK) * BLOCK for sample in samples for data in sample.members.values())
 
 
-def _tell_free(root: str, size: int) -> str:
+def _describe_free_space(root: str, size: int) -> str:
     """How much room there is on the disk of a folder, which need not exist; "" for other places."""
     if "://" in root:
         return ""
     place = next(path for path in (Path(root).absolute(), *Path(root).absolute().parents) if path.exists())
     free = shutil.disk_usage(place).free
-    return f", {tell_bytes(free)} are free" + (": too few" if free < size else "")
+    return f", {format_bytes(free)} are free" + (": too few" if free < size else "")
 
 
 def _end(line: str, record: Mapping[str, Any]) -> Summary:
     return Summary(f"{line}; nothing was written", {**record, "dry_run": True, "made": 0})
 
 
-def tell_bytes(count: float) -> str:
+def format_bytes(count: float) -> str:
     """640 kB, 12.3 MB, 4.5 GB"""
     for unit, size in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
         if count >= size:

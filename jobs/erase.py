@@ -33,7 +33,7 @@ class EraseCommand:
         stage = plan_erase(dataset)
         shards = sorted(stage.removed)
         if self.dry_run or not shards:
-            return self._tell(stage, shards, "would be erased; nothing was written")
+            return self._summarise(stage, shards, "would be erased; nothing was written")
         dataset.store.sweep()
         begin_erasing(stage)
         engine = self.engine.for_reading(len(shards))
@@ -41,17 +41,17 @@ class EraseCommand:
             result = run(stage, shards, engine, self.engine.workers, progress)
         roll_up(dataset, stage.columns, result, self.engine)
         if result.problems:
-            return self._tell(stage, sorted(result.made), "erased; run again for the rest", result.problems)
+            return self._summarise(stage, sorted(result.made), "erased; run again for the rest", result.problems)
         done = f"erased; {record_erasure(stage)} says which"
         later = count_later(stage)
-        return self._tell(
+        return self._summarise(
             stage,
             shards,
             done,
             [f"removed meanwhile: {number_of(later, 'sample')}; run erase again"] if later else (),
         )
 
-    def _tell(self, stage: Erase, shards: Sequence[int], done: str, problems: Sequence[str] = ()) -> Summary:
+    def _summarise(self, stage: Erase, shards: Sequence[int], done: str, problems: Sequence[str] = ()) -> Summary:
         samples = sum(len(stage.removed[shard]) for shard in shards)
         what = f"{number_of(samples, 'sample')} of {number_of(len(shards), 'shard')}"
         line = f"erase: {what}, in {', '.join(stage.columns)}, {done}"

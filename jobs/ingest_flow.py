@@ -92,8 +92,8 @@ def ingest(
     summary = filled.summary
     index_names(filled.dataset, filled.images, engine)
     if filled.whole and after.min_yield is not None:
-        summary = _gate(filled.dataset, summary, after.min_yield, after.where)
-    summary = _tell_counts(filled.dataset, summary)
+        summary = _check_yield(filled.dataset, summary, after.min_yield, after.where)
+    summary = _add_counts(filled.dataset, summary)
     return _mark(filled, summary, options.near) if filled.whole else summary
 
 
@@ -112,8 +112,8 @@ def _try(
         left = dataset.left((IMAGES, *truths))
     if not left and after.retry_failed and plan_retry(dataset, source.again):
         left = dataset.left((IMAGES, *truths))
-    told = {"left_out": read_left_out(dataset.store), "notes": read_notes(dataset.store)}
-    return try_ingest(Ingest(dataset, source, truths), left, options.out, engine.workers, told)
+    counts = {"left_out": read_left_out(dataset.store), "notes": read_notes(dataset.store)}
+    return try_ingest(Ingest(dataset, source, truths), left, options.out, engine.workers, counts)
 
 
 def _plan_new(dataset: Dataset, source: Source) -> bool:
@@ -184,8 +184,8 @@ def _plan_in_workers(
     return [made.made[part] for part in range(parts)]
 
 
-def _tell_counts(dataset: Dataset, summary: Summary) -> Summary:
-    """Print what the plan leaves out, and what was changed in its rows."""
+def _add_counts(dataset: Dataset, summary: Summary) -> Summary:
+    """Add what the plan leaves out, and what was changed in its rows."""
     left_out, notes = read_left_out(dataset.store), read_notes(dataset.store)
     line = summary.line + (f"; left out of the plan: {list_counts(left_out)}" if left_out else "")
     line += f"; {list_counts(notes)}" if notes else ""
@@ -198,16 +198,16 @@ def _mark(filled: _Filled, summary: Summary, near: int | None) -> Summary:
         nothing = "no row became a sample; status names the reasons"
         return replace(summary, problems=(*summary.problems, nothing))
     kinds = Counter(mark_duplicates(filled.dataset, near)["kind"].to_pylist())
-    told = ", ".join(number_of(count, f"{kind} duplicate") for kind, count in sorted(kinds.items()))
+    found = ", ".join(number_of(count, f"{kind} duplicate") for kind, count in sorted(kinds.items()))
     return replace(
         summary,
-        line=f"{summary.line}; {told}" if told else summary.line,
+        line=f"{summary.line}; {found}" if found else summary.line,
         record={**summary.record, "duplicates": dict(kinds)},
     )
 
 
-def _gate(dataset: Dataset, summary: Summary, least: float, where: str) -> Summary:
-    """Print the yield of a complete images column; below min_yield it is a problem, with the reasons in a
+def _check_yield(dataset: Dataset, summary: Summary, least: float, where: str) -> Summary:
+    """Add the yield of a complete images column; below min_yield it is a problem, with the reasons in a
     table."""
     found = measure_yield(dataset)
     summary = replace(

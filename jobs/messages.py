@@ -66,7 +66,7 @@ def take_messages(words: Sequence[str]) -> tuple[Messages, list[str]]:
 
 
 @contextmanager
-def heed(messages: Messages) -> Iterator[None]:
+def apply_messages(messages: Messages) -> Iterator[None]:
     """Apply these settings inside the block. RequestError for a file that cannot be written."""
     level = logging.DEBUG if messages.verbose else logging.WARNING if messages.quiet else logging.INFO
     with ExitStack() as stack:

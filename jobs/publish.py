@@ -8,7 +8,7 @@ from pathlib import Path
 
 from t2i_shards.adapters.options import Root
 from t2i_shards.jobs.command import EngineOptions, Summary
-from t2i_shards.jobs.dry_run import dry_run, tell_publication
+from t2i_shards.jobs.dry_run import dry_run, estimate_publication
 from t2i_shards.jobs.progress import show_progress
 from t2i_shards.jobs.readers import NAMES, choose_readers
 from t2i_shards.pipeline.dataset.dataset import Dataset
@@ -66,7 +66,7 @@ class PublishCommand:
         store = open_store(place)
         published = publish(dataset, store, self.publication, readers, self._work, self.purge, limit)
         if self.dry_run:
-            return tell_publication(published)
+            return estimate_publication(published)
         kept = set(published.finished.kept if published.finished else ())
         end = ""
         if repository is not None and not published.problems:

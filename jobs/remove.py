@@ -50,11 +50,11 @@ class RemoveCommand:
             )
         dataset = Dataset.open(self.root)
         if not given:
-            return self._tell_undo(undo_newest(dataset, self.dry_run))
+            return self._summarise_undo(undo_newest(dataset, self.dry_run))
         [(by, file)] = given
         asked = _read_list(by, file)
         if self.undo:
-            return self._tell_undo(undo(dataset, by, asked, self.dry_run))
+            return self._summarise_undo(undo(dataset, by, asked, self.dry_run))
         found = remove(dataset, by, asked, self.dry_run)
         done = "would be removed" if self.dry_run else "removed now"
         line = (
@@ -64,7 +64,7 @@ class RemoveCommand:
         record = {"removed": found.removed, "before": found.before, "unknown": found.unknown}
         return self._end(line, record, self._name_unknown(found.unknown))
 
-    def _tell_undo(self, found: Undo) -> Summary:
+    def _summarise_undo(self, found: Undo) -> Summary:
         done = "would be taken back" if self.dry_run else "taken back"
         line = f"remove: the removal of {number_of(len(found.undone), 'sample')} {done}"
         if found.others or found.unknown:

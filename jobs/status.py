@@ -49,12 +49,11 @@ class StatusCommand:
         source = dataset.description.source
         left_out = read_left_out(dataset.store)
         notes = read_notes(dataset.store)
-        told = list_counts(left_out)
         removed = _count_removed(dataset, damaged)
         lines.append(
             f"status: {source['kind']}, {number_of(dataset.planned, 'row')} in "
             f"{number_of(len(dataset.shards), 'shard')}"
-            + (f"; left out of the plan: {told}" if told else "")
+            + (f"; left out of the plan: {list_counts(left_out)}" if left_out else "")
             + (f"; {list_counts(notes)}" if notes else "")
             + (f"; {removed} removed" if removed else "")
         )

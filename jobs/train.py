@@ -22,7 +22,7 @@ from t2i_shards.adapters.training.config import (
 )
 from t2i_shards.adapters.training.data import DataConfig
 from t2i_shards.jobs.command import Summary
-from t2i_shards.jobs.dry_run import tell_training
+from t2i_shards.jobs.dry_run import estimate_training
 from t2i_shards.jobs.messages import terminal
 from t2i_shards.jobs.progress import show_steps
 from t2i_shards.pipeline.engine.run import Engine
@@ -58,7 +58,7 @@ class TrainWorkers:
 
     @property
     def apart(self) -> bool:
-        """Whether others train than this process: several, or one somewhere in a cluster."""
+        """Whether other processes than this one train: several, or one somewhere in a cluster."""
         cluster = self.engine == "ray" and "RAY_ADDRESS" in os.environ
         return not launched() and (self.workers > 1 or cluster)
 
@@ -97,7 +97,7 @@ class TrainCommand:
 
     def run(self) -> Summary:
         if self.dry_run:
-            return tell_training(self.config, self.group.workers)
+            return estimate_training(self.config, self.group.workers)
         summary = train_apart(self.config, self.group) if self.group.apart else train_in_place(self.config)
         skipped = (
             f"; {number_of(summary.skipped, 'step')} skipped because a loss or gradient was not finite"

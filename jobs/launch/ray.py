@@ -12,7 +12,7 @@ from typing import Any
 
 from t2i_shards.adapters.summary import TrainSummary
 from t2i_shards.adapters.training.config import TrainConfig
-from t2i_shards.jobs.launch.meeting import LOOPBACK, describe_world, find_interface, open_store
+from t2i_shards.jobs.launch.rendezvous import LOOPBACK, describe_world, find_interface, open_store
 from t2i_shards.jobs.launch.restarts import WorkerDied, absolute_config, judge, refuse_more_than, work
 from t2i_shards.pipeline.errors import describe_error
 
@@ -56,15 +56,15 @@ def train_on_ray(config: TrainConfig, workers: int) -> TrainSummary:
 
 
 def _work_there(config: TrainConfig) -> TrainSummary:
-    with meet():
+    with rendezvous():
         return work(config)
 
 
 @contextmanager
-def meet() -> Iterator[None]:
+def rendezvous() -> Iterator[None]:
     """In a worker of Ray Train: the world that torch.distributed then joins, for the length of the block.
 
-    Workers of one machine meet on its loopback; those of several, at the addresses that their nodes have in Ray's
+    Workers of one machine rendezvous on its loopback; those of several, at the addresses that their nodes have in Ray's
     cluster, and at no other.
     """
     from ray.train import get_context

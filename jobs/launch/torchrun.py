@@ -17,7 +17,7 @@ from typing import Any
 
 from t2i_shards.adapters.summary import TrainSummary
 from t2i_shards.adapters.training.config import TrainConfig
-from t2i_shards.jobs.launch.meeting import LOOPBACK, describe_world, open_store
+from t2i_shards.jobs.launch.rendezvous import LOOPBACK, describe_world, open_store
 from t2i_shards.jobs.launch.restarts import WorkerDied, absolute_config, judge, refuse_more_than, work
 from t2i_shards.pipeline.errors import IncompleteError, RequestError
 

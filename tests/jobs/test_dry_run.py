@@ -14,7 +14,7 @@ from PIL import Image
 
 from t2i_shards.adapters.training.validation import Validation
 from t2i_shards.jobs.__main__ import run
-from t2i_shards.jobs.dry_run import dry_run, tell_bytes
+from t2i_shards.jobs.dry_run import dry_run, format_bytes
 from t2i_shards.pipeline.shards.dry_store import DryStore
 from t2i_shards.pipeline.shards.store import open_store
 from tests.faults.trainings import make_scenes, train_words
@@ -125,4 +125,4 @@ def test_stores_are_dry_inside_the_block_alone(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("count", "told"), [(640_000, "640 kB"), (12_345_678, "12.3 MB"), (4.5e9, "4.5 GB")])
 def test_sizes_are_told_in_powers_of_ten(count: float, told: str) -> None:
-    assert tell_bytes(count) == told
+    assert format_bytes(count) == told

@@ -9,7 +9,7 @@ import pytest
 
 from t2i_shards.jobs.__main__ import run
 from t2i_shards.jobs.command import Summary
-from t2i_shards.jobs.messages import Messages, heed, shows_bars, take_file, take_messages, terminal
+from t2i_shards.jobs.messages import Messages, apply_messages, shows_bars, take_file, take_messages, terminal
 from t2i_shards.jobs.status import StatusCommand
 from t2i_shards.pipeline.errors import RequestError
 
@@ -113,7 +113,7 @@ def test_what_cannot_be_heeded_is_one_line(
 def test_bars_are_for_terminals_that_want_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     assert shows_bars()
-    with heed(Messages(quiet=True)):
+    with apply_messages(Messages(quiet=True)):
         assert not shows_bars()
     with pytest.raises(RequestError):
         take_messages(["--log", "a", "--log", "b"])

@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from t2i_shards.jobs.launch.meeting import LOOPBACK, describe_world, find_interface, open_store
+from t2i_shards.jobs.launch.rendezvous import LOOPBACK, describe_world, find_interface, open_store
 from tests.pipeline.engine.test_ray import run_script
 
 RAY_TRAIN = """
