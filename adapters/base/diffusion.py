@@ -111,7 +111,7 @@ class Diffusion:
         settings = self._settings if name == "ddim" else {**spacing, **SIGMAS, **OWN[name]}
         scheduler = kinds[name].from_config(self.scheduler.config, **settings)
         scheduler.set_timesteps(steps)
-        return Euler(scheduler) if name == "euler" else OfDiffusers(scheduler)
+        return Euler(scheduler) if name == "euler" else DiffusersSampler(scheduler)
 
     def describe_sampler(self) -> dict[str, Any]:
         """DDIM's settings where the base's file has others or none."""
@@ -127,7 +127,7 @@ class Diffusion:
         return {**DDIM, "timestep_spacing": "trailing"} if self.scheduler.config.rescale_betas_zero_snr else DDIM
 
 
-class OfDiffusers:
+class DiffusersSampler:
     """A `Sampler`. scheduler: with its timesteps set."""
 
     def __init__(self, scheduler: Any) -> None:

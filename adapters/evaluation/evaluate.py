@@ -83,7 +83,7 @@ def evaluate(
         Way("wrong", ANOTHER, lambda place: wrong[place]),
     )
     made = {way.title: maker.make(way) for way in ways}
-    made[CEILING] = lambda: _through(base, examples)
+    made[CEILING] = lambda: _reconstruct(base, examples)
     made[OWN_PICTURE] = lambda: (example.picture for example in examples)
     own = [example.map for example in examples]
     counted: dict[str, Counts] = {}
@@ -163,7 +163,7 @@ def _shortest_side(eval_samples: EvalSamples) -> int:
 
 
 @torch.no_grad()
-def _through(base: Base, examples: EvalExamples) -> Iterator[np.ndarray]:
+def _reconstruct(base: Base, examples: EvalExamples) -> Iterator[np.ndarray]:
     """The samples' own pictures as the autoencoder gives them back: no generated picture can be sharper."""
     for example in examples:
         mean, _ = encode_picture(base, example.picture)

@@ -31,12 +31,12 @@ the first seed, then with the next."""
 
 @dataclass(frozen=True)
 class Way:
-    """One way to make the samples' pictures. name: of its folder. drawn: whose condition each
+    """One way to make the samples' pictures. name: of its folder. condition_of: whose condition each
     sample gets, by place in the samples."""
 
     name: str
     title: str
-    drawn: Callable[[int], int] | None
+    condition_of: Callable[[int], int] | None
 
 
 class EvalExamples(Sequence[EvalExample]):
@@ -73,13 +73,13 @@ class Maker:
         """The pictures of one way; those that are there already are not made again."""
         config = self._config
         folder, sampling = self._folder / way.name, config.sampling
-        if not way.drawn:  # how much adapters count changes nothing
+        if not way.condition_of:  # how much adapters count changes nothing
             folder, sampling = config.without or folder, replace(sampling, scale=1.0, active_steps="all")
         image_folder = ImageFolder(
             folder,
             {
                 "base": self.base_digest,
-                "adapter": self._subject.digest if way.drawn else None,
+                "adapter": self._subject.digest if way.condition_of else None,
                 "size": self._examples.size,
                 "precision": config.precision,
                 "batch": config.batch,
@@ -97,7 +97,9 @@ class Maker:
             places = range(first, min(first + config.batch, len(self._examples)))
             examples = [self._examples[place] for place in places]
             control_images = (
-                [self._examples[way.drawn(place)].control_image for place in places] if way.drawn else []
+                [self._examples[way.condition_of(place)].control_image for place in places]
+                if way.condition_of
+                else []
             )
             seeds = [seed_of(base_seed, example.key) for example in examples]
             some = [

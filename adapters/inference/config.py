@@ -68,8 +68,8 @@ class Sampling:
         """By the names that records of pictures have always had, JSON-able."""
         # Pictures from before there was a choice were made by DDIM.
         sampler = {} if self.sampler == "ddim" else {"sampler": self.sampler}
-        told = {"steps": self.steps, "guidance": self.guidance, "scale": self.scale, "acts": self.active_steps}
-        return {**told, **sampler, **({"guess_mode": True} if self.guess_mode else {})}
+        options = {"steps": self.steps, "guidance": self.guidance, "scale": self.scale, "acts": self.active_steps}
+        return {**options, **sampler, **({"guess_mode": True} if self.guess_mode else {})}
 
     def is_active(self, step: int, active_steps: str | None = None) -> bool:
         """Whether an adapter acts at this step, 0 being the first and noisiest. active_steps: its own part."""

@@ -24,7 +24,7 @@ COVERED = 0.5
 
 
 @dataclass(frozen=True)
-class Known:
+class KnownLatents:
     """The picture's part in a batch: clean latents (N, C, h, w), and the noise of each step.
 
     exact: whether the clean latents are put back at the end, before they are decoded.
@@ -60,14 +60,14 @@ class Inpainting:
     hole: torch.Tensor
     blending: Blending
 
-    def begin(self, noise: torch.Tensor, noises: Iterator[torch.Tensor]) -> Known:
+    def begin(self, noise: torch.Tensor, noises: Iterator[torch.Tensor]) -> KnownLatents:
         """noise: (N, C, h, w), which the pictures begin with. noises: more of the same seeds, without end."""
         if self.blending == "steady":
-            return Known(self.mean.expand_as(noise), self.hole, repeat(noise), exact=True)
-        return Known(self.mean + self.deviation * next(noises), self.hole, noises, exact=False)
+            return KnownLatents(self.mean.expand_as(noise), self.hole, repeat(noise), exact=True)
+        return KnownLatents(self.mean + self.deviation * next(noises), self.hole, noises, exact=False)
 
     def paste(self, pictures: np.ndarray) -> np.ndarray:
-        """uint8 (N, H, W, 3) -> the same, with the very pixels of the picture outside the mask."""
+        """uint8 (N, H, W, 3) -> the same, with the picture's own pixels outside the mask."""
         return np.where(self.mask[..., None], pictures, self.picture)
 
 

@@ -129,8 +129,8 @@ def _check_latent_sizes(data: DataConfig, short_sides: Sequence[int | None]) -> 
     found = {side and fixed_side(side, side): root for root, side in zip(data.roots, short_sides, strict=True)}
     found.pop(None, None)
     if len(found) > 1:
-        told = ", ".join(f"those of {root} of {side}" for side, root in sorted(found.items()))
+        them = ", ".join(f"those of {root} of {side}" for side, root in sorted(found.items()))
         raise RequestError(
-            f"--latents of several datasets must be of crops of one size in pixels, and {told}; without --latents "
+            f"--latents of several datasets must be of crops of one size in pixels, and {them}; without --latents "
             "pictures are cut to the smallest"
         )

@@ -56,9 +56,9 @@ def train(
 ) -> TrainSummary:
     """Train to the last step, and prove that the base has not changed. base: in place of the configuration's own.
 
-    on_plan: told once, before on_step, where there is something to do. Under torchrun, or where torch.distributed
-    has been set up, every worker calls this; `out` must be a folder that all of them see. Raises RequestError for
-    a request that cannot be met, DamagedShard for data that is not what it was.
+    on_plan: called once, before on_step, where there is something to do. Under torchrun, or where
+    torch.distributed has been set up, every worker calls this; `out` must be a folder that all of them see.
+    Raises RequestError for a request that cannot be met, DamagedShard for data that is not what it was.
     """
     threads = config.compute.threads or share_threads()
     if threads is not None:
@@ -165,9 +165,9 @@ class Training:
         if finished:
             return TrainSummary(**{**finished, "new_steps": 0})
         with hold_run(self.config.out) if self.world.is_main else nullcontext():
-            return self._go_on(on_step, on_plan)
+            return self._continue(on_step, on_plan)
 
-    def _go_on(self, on_step: OnStep | None, on_plan: OnPlan | None) -> TrainSummary:
+    def _continue(self, on_step: OnStep | None, on_plan: OnPlan | None) -> TrainSummary:
         config = self.config
         step = Step(self.objective, self.adapter, config.optimizer, self.rank_batch, self.world, self.clip)
         train_state = TrainState(self.adapter, step.optimizer, self.ema.adapter if self.ema else None)

@@ -64,7 +64,7 @@ def _work_there(config: TrainConfig) -> TrainSummary:
 def rendezvous() -> Iterator[None]:
     """In a worker of Ray Train: the world that torch.distributed then joins, for the length of the block.
 
-    Workers of one machine rendezvous on its loopback; those of several, at the addresses that their nodes have in Ray's
+    Workers of one machine meet on its loopback; those of several, at the addresses that their nodes have in Ray's
     cluster, and at no other.
     """
     from ray.train import get_context

@@ -11,7 +11,7 @@ class _SharedGpusBackend(Backend):
 
 
 class SharedGpus(TorchConfig):
-    """Ray's own would open torch's store on every address of a node; here the workers open it (see `rendezvous`)."""
+    """Ray's own would open torch's store on every address of a node; here the workers do (see `rendezvous`)."""
 
     @property
     def backend_cls(self) -> type[Backend]:

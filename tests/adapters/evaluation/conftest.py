@@ -61,5 +61,5 @@ def obedient(root: str, tiny: Base, monkeypatch: pytest.MonkeyPatch) -> list[lis
 
     monkeypatch.setattr(variants, "generate", paint)
     monkeypatch.setattr(module, "load_base", lambda *asked: tiny)
-    monkeypatch.setattr(module, "_through", lambda base, examples: (example.picture for example in examples))
+    monkeypatch.setattr(module, "_reconstruct", lambda base, examples: (example.picture for example in examples))
     return calls
