@@ -139,7 +139,8 @@ class IngestTable(_Ingest):
         after = After(self.retry_failed, min_yield=self.downloads.min_yield)
         if self.url_column is None and not (self.image_column is None and names_urls_alone(self.table)):
             source = TableSource(self.table, self.image_column, self.caption_column)
-            after = replace(after, where=source.pattern)
+            rule = "paths count from the folder of their table and may not lead out of it"
+            after = replace(after, where=f"{source.pattern}; {rule}")
             return ingest(source, self.geometry, self.options, self.engine, after)
         urls = LaionSource(
             self.table,

@@ -15,6 +15,7 @@ from t2i_shards.pipeline.dataset.tombstones import By, remove
 from t2i_shards.pipeline.dataset.undo import Undo, undo, undo_newest
 from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.plain import number_of
+from t2i_shards.pipeline.sources.captions import decode_text
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,6 @@ def _count_unknown(unknown: Sequence[str]) -> str:
 
 def _read_list(by: By, file: Path) -> list[str]:
     try:
-        return read_regular(file).decode("utf-8-sig").splitlines()
+        return decode_text(read_regular(file)).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise RequestError(f"--{by} must be a text file with one in each line, {file}: {error}") from None

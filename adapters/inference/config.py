@@ -18,6 +18,7 @@ from t2i_shards.extractors.maps.crop import SIZE_MULTIPLE
 from t2i_shards.extractors.registry import conditions, format_of
 from t2i_shards.extractors.regular import read_regular
 from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.sources.captions import decode_text
 
 Blending = Literal["published", "steady"]
 TIME_STEPS = 1000
@@ -184,9 +185,9 @@ class GenerateConfig:
         if self.prompts is None:
             return [self.prompt or ""]
         try:
-            lines = [line.strip() for line in read_regular(self.prompts).decode("utf-8-sig").splitlines()]
+            lines = [line.strip() for line in decode_text(read_regular(self.prompts)).splitlines()]
         except (OSError, UnicodeDecodeError) as error:
-            raise RequestError(f"--prompts must be a text file in UTF-8, {self.prompts}: {error}") from None
+            raise RequestError(f"--prompts must be a text file, {self.prompts}: {error}") from None
         if not any(lines):
             raise RequestError(f"--prompts must have a prompt in each line, and {self.prompts} has none")
         return list(dict.fromkeys(filter(None, lines)))

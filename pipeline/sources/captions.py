@@ -19,13 +19,15 @@ UNREADABLE = "caption not readable"
 SHORTENED = "captions shortened"
 """Counted among the notes of the plan: the caption is longer than LONGEST, and was cut at a word."""
 
+UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
 _CONTROLS = {code: None for code in (*range(0x20), *range(0x7F, 0xA0)) if not chr(code).isspace()}
 _INVISIBLE = ("Cf", "Zs", "Zl", "Zp")
 
 
 def decode_text(data: bytes, errors: str = "strict") -> str:
     """UTF-16 where a byte order mark says so, else UTF-8, else Windows-1252. Raises UnicodeDecodeError."""
-    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+    if data.startswith(UTF16_MARKS):
         return data.decode("utf-16", errors)
     try:
         return data.decode("utf-8-sig")

@@ -121,7 +121,10 @@ def read_metadata(tree: Tree, name: str) -> dict[str, list[str]]:
 
 def _read_records(text: str, where: str) -> Iterator[Mapping[str, Any]]:
     if where.endswith(".csv"):
-        yield from csv.DictReader(io.StringIO(text, newline=""))
+        try:
+            yield from csv.DictReader(io.StringIO(text.lstrip("\r\n"), newline=""))
+        except csv.Error as error:  # a cell of more than 128 KiB, such as a quote that is never closed
+            raise RequestError(f"{where}: must be CSV ({error})") from None
         return
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip():

@@ -24,6 +24,8 @@ from t2i_shards.pipeline.shards.remote_read import (
 )
 
 OUTSIDE = "link out of the folder"
+PATH_OUTSIDE = "path out of the folder"
+"""As a table or an annotation may have it: an absolute path, or one with too many `..`."""
 NOT_REGULAR = "not a regular file"
 LINKED = "folder read elsewhere already"
 LINKED_OUTSIDE = "linked folder outside"
@@ -51,7 +53,8 @@ def open_inside(folder: str | Path, name: str, within: str | Path | None = None)
     """
     path = os.path.join(folder, name)
     if not lies_inside(path, within or folder):
-        raise Drop(OUTSIDE)
+        linked = Path(os.path.normpath(path)).is_relative_to(os.path.normpath(within or folder))
+        raise Drop(OUTSIDE if linked else PATH_OUTSIDE)
     try:
         return open_regular(path)
     except NotRegular:
@@ -116,7 +119,7 @@ class Tree(Protocol):
 
     def read(self, name: str, most: int = -1) -> bytes:
         """The file, or its first `most` bytes, whatever text `name` is. Raises Drop: "no such file", "file not
-        readable", "link out of the folder", "not a regular file".
+        readable", "link out of the folder", "path out of the folder", "not a regular file".
         """
 
 
@@ -181,7 +184,7 @@ class RemoteTree:
 
     def read(self, name: str, most: int = -1) -> bytes:
         if name.startswith("/") or ".." in name.split("/"):
-            raise Drop(OUTSIDE)
+            raise Drop(PATH_OUTSIDE)
         fs, prefix = self._open()
         path = prefix + name
         if not _can_be_key(path.partition("/")[2]):

@@ -42,10 +42,18 @@ def test_what_has_no_value_and_what_is_secret_is_left_out() -> None:
     assert found == {"command": "toy", "text": "s3://…@host/x?sig=…", "number": 0.5, "names": []}
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_byte_order_mark_is_no_part_of_a_file(encoding: str, tmp_path: Path) -> None:
+    file = tmp_path / "f.toml"
+    file.write_bytes('text = "grün"\n'.encode(encoding))
+    assert read_config(file) == {"text": "grün"}
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
         (b"a = ", "cannot be read: "),
+        (b"\xff\xfea", "cannot be read: "),
         (b"[table]\na = 1", "table must be a text, a number, true, false, or a list of them"),
         (b"a = 2026-01-01", "a must be a text"),
         (b"a = [[1]]", "a must be a text"),

@@ -238,7 +238,7 @@ def test_each_line_of_a_file_of_prompts_is_a_request_of_its_own(
     here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file, line = tmp_path / "prompts.txt", "--adapter sketch=F/sketch --condition sketch=F/map.png --n 2"
-    file.write_text("disc\n\n  a red cube \ndisc\n")
+    file.write_text("disc\n\n  a red cube \ndisc\n", encoding="utf-16")
     alone = generate(here, tmp_path / "alone", line, capsys)
     words = FAST.replace("--prompt disc", f"--prompts {file}")
     asked = f"generate --out {tmp_path}/both {words} {line}".replace("F/", f"{here}/").split()
@@ -259,7 +259,7 @@ def test_each_line_of_a_file_of_prompts_is_a_request_of_its_own(
     [
         ("", "generate needs --prompt or --prompts, and not both"),
         ("--prompt x --prompts f", "generate needs --prompt or --prompts, and not both"),
-        ("--prompts nowhere.txt", "--prompts must be a text file in UTF-8, nowhere.txt: "),
+        ("--prompts nowhere.txt", "--prompts must be a text file, nowhere.txt: "),
         ("--prompts empty.txt", "--prompts must have a prompt in each line, and empty.txt has none"),
     ],
 )

@@ -49,7 +49,7 @@ def test_remove_then_purge(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     toy_dataset(tmp_path / "root", 8, 8, color=False)
     publish = PublishCommand(root, to, Publication(shard_size=4), readers=(), engine=LOCAL)
     assert execute(publish) == 0
-    (tmp_path / "keys").write_text("k00001\nk00009\n")
+    (tmp_path / "keys").write_text("k00001\nk00009\n", encoding="utf-16")
     assert execute(RemoveCommand(root, keys=tmp_path / "keys")) == 3
     out, err = capsys.readouterr()
     assert "1 sample removed now, 0 before; 1 of those asked for are not in this dataset" in out

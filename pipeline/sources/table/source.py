@@ -19,6 +19,7 @@ from t2i_shards.pipeline.scratch import make_scratch, temporary_folder
 from t2i_shards.pipeline.shards.input_files import InputFile, Pattern
 from t2i_shards.pipeline.shards.remote_read import read_with_retry
 from t2i_shards.pipeline.sources.base import Opener, Original, Part, Seen, Source, unseen
+from t2i_shards.pipeline.sources.captions import decode_text
 from t2i_shards.pipeline.sources.files import (
     PICTURE_BYTES,
     check_base,
@@ -134,7 +135,7 @@ class TableSource(Source):
             paths = batch["path"].to_pylist() if image.form == "path" else [None] * len(captions)
             for texts, path in zip(captions, paths, strict=True):
                 # A row without a path names none that could be there, and is a drop.
-                name = None if image.form != "path" else (path or b"").decode("utf-8", "replace")
+                name = None if image.form != "path" else decode_text(path or b"", "replace")
                 if name and name.startswith(("http://", "https://")):
                     raise RequestError(f"{file.path}: its column {image.name} holds URLs; name it by --url-column")
                 yield number, read_captions(texts or [], notes), name

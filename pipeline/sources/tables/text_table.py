@@ -1,4 +1,7 @@
-"""Tables as lines of text: CSV, TSV and JSON, read a few rows at a time; each line or record is a row."""
+"""Tables as lines of text: CSV, TSV and JSON, read a few rows at a time; each line or record is a row.
+
+Their encoding is UTF-16 where a byte order mark says so, else UTF-8, else Windows-1252, as that of captions.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import csv
 import hashlib
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, BinaryIO, cast
@@ -14,6 +18,7 @@ from typing import Any, BinaryIO, cast
 import pyarrow as pa
 
 from t2i_shards.extractors.records import BadRecord, decode_record
+from t2i_shards.pipeline.sources.captions import UTF16_MARKS, decode_text
 
 LINE = 1 << 20
 """Bytes or characters; what is longer is no line of a list, and is read in pieces."""
@@ -99,20 +104,18 @@ class TextTable:
     def _json_records(self) -> Iterator[tuple[int, Mapping[str, Any]]]:
         with self.open() as raw:
             stream = _buffer(raw)
-            while line := stream.readline(LINE):
+            lines = _transcode(stream) if _is_utf16(stream) else iter(lambda: stream.readline(LINE), b"")
+            for line in lines:
+                line = line.removeprefix(codecs.BOM_UTF8)
                 if line.strip():
-                    try:
-                        yield len(line), decode_record(line.removeprefix(codecs.BOM_UTF8), dict[str, Any])
-                    except BadRecord:
-                        yield 0, {}
+                    yield len(line), _parse_json(line)
 
     def _cells(self) -> Iterator[list[str]]:
         with self.open() as raw:
             stream = _buffer(raw)
-            utf16 = stream.peek(2)[:2] in (b"\xff\xfe", b"\xfe\xff")
-            encoding = "utf-16" if utf16 else "utf-8-sig"
             # Bytes that are not UTF-8 come back as they are, for captions have a reader of their own.
-            text = io.TextIOWrapper(stream, encoding, "surrogateescape", newline="")
+            encoding = ("utf-16", "replace") if _is_utf16(stream) else ("utf-8-sig", "surrogateescape")
+            text = io.TextIOWrapper(stream, *encoding, newline="")
             lines = iter(lambda: text.readline(LINE), "")
             if self.ending == ".tsv":
                 reader = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
@@ -142,6 +145,26 @@ def parse_number(value: Any) -> float | None:
 def _buffer(stream: BinaryIO) -> io.BufferedReader:
     """A stream that asks for much at once: each read of one far away is a request."""
     return io.BufferedReader(cast(io.RawIOBase, stream), BUFFER)
+
+
+def _is_utf16(stream: io.BufferedReader) -> bool:
+    """Whether the file begins with a byte order mark that says so."""
+    return stream.peek(2)[:2] in UTF16_MARKS
+
+
+def _transcode(stream: io.BufferedReader) -> Iterator[bytes]:
+    """The lines of a file in UTF-16, in UTF-8."""
+    text = io.TextIOWrapper(stream, "utf-16", "replace", newline="\n")
+    return (line.encode() for line in iter(lambda: text.readline(LINE), ""))
+
+
+def _parse_json(line: bytes) -> Mapping[str, Any]:
+    """The record in a line of UTF-8, else Windows-1252; empty where there is none."""
+    with suppress(BadRecord):
+        return decode_record(line, dict[str, Any])
+    with suppress(BadRecord):
+        return decode_record(decode_text(line, "replace").encode(), dict[str, Any])
+    return {}
 
 
 def _is_url(cell: str) -> bool:

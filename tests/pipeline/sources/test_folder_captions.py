@@ -53,9 +53,9 @@ def test_caption_files_may_have_another_ending(extension: str, text: str, found:
     assert found in (row.captions, row.extra["problem"])
 
 
-@pytest.mark.parametrize("kind", ["jsonl", "csv"])
+@pytest.mark.parametrize(("kind", "mark"), [("jsonl", "utf-8-sig"), ("csv", "utf-8-sig"), ("csv", "utf-16")])
 @pytest.mark.parametrize("place", ["", "train/"])
-def test_metadata_as_imagefolder_has_it(kind: str, place: str, tmp_path: Path) -> None:
+def test_metadata_as_imagefolder_has_it(kind: str, mark: str, place: str, tmp_path: Path) -> None:
     (tmp_path / place / "deep").mkdir(parents=True)
     for name in ("a.png", "deep/b.png", "c.png", "d.png"):
         (tmp_path / place / name).write_bytes(png())
@@ -66,7 +66,7 @@ def test_metadata_as_imagefolder_has_it(kind: str, place: str, tmp_path: Path) -
         '{"file_name": "c.png", "text": "c"}\n{"file_name": "./gone.png", "text": "gone"}',
         "csv": 'file_name,text\r\na.png,one\r\ndeep/b.png,"b, ""x"""\r\nc.png,c\r\ngone.png,gone\r\n',
     }
-    (tmp_path / place / f"metadata.{kind}").write_bytes("\ufeff".encode() + lines[kind].encode())
+    (tmp_path / place / f"metadata.{kind}").write_bytes(f"\n{lines[kind]}".encode(mark))
     left_out = Counter[str]()
     rows = {row.location: row.captions for row in FolderSource(str(tmp_path)).rows(left_out)}
     assert rows == {
@@ -76,6 +76,13 @@ def test_metadata_as_imagefolder_has_it(kind: str, place: str, tmp_path: Path) -
         f"{place}d.png": (),
     }
     assert not left_out
+
+
+def test_metadata_with_a_quote_that_is_never_closed_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(png())
+    (tmp_path / "metadata.csv").write_text('file_name,text\na.png,"' + "x" * 200_000)
+    with pytest.raises(RequestError, match=r"/metadata\.csv: must be CSV \(field larger than"):
+        next(FolderSource(str(tmp_path)).rows(Counter()))
 
 
 def test_a_folder_without_any_caption_is_refused_before_planning(

@@ -20,9 +20,9 @@ NAMES = {
     "a.png/x.png": "no such file",
     "nul\0.png": "no such file",
     "half \ud800.png": "no such file",
-    "../secret.png": "link out of the folder",
-    "sub/../../secret.png": "link out of the folder",
-    "/etc/passwd": "link out of the folder",
+    "../secret.png": "path out of the folder",
+    "sub/../../secret.png": "path out of the folder",
+    "/etc/passwd": "path out of the folder",
 }
 
 

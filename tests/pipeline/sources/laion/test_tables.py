@@ -41,8 +41,8 @@ def write_tsv(path: Path) -> None:
     path.write_text("".join("\t".join(line) + "\n" for line in cells))
 
 
-def write_jsonl(path: Path) -> None:
-    path.write_text("\n".join(map(json.dumps, RECORDS)) + "\n\n")
+def write_jsonl(path: Path, encoding: str = "utf-8") -> None:
+    path.write_text("\n".join(map(json.dumps, RECORDS)) + "\n\n", encoding=encoding)
 
 
 def write_parquet(path: Path) -> None:
@@ -70,6 +70,7 @@ WRITERS: dict[str, Callable[[Path], None]] = {
     "a.tsv": write_tsv,
     "a.jsonl": write_jsonl,
     "a.ndjson": write_jsonl,
+    "utf16.jsonl": lambda path: write_jsonl(path, "utf-16"),
     "a.csv.gz": pack(write_csv),
     "a.TSV.gz": pack(write_tsv),
     "a.jsonl.GZ": pack(write_jsonl),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import json
 from collections import Counter
@@ -13,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from t2i_shards.jobs.command import EngineOptions
 from t2i_shards.jobs.ingest import IngestTable, IngestTars
 from t2i_shards.jobs.ingest_flow import IngestOptions
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
@@ -117,7 +119,7 @@ def test_a_table_in_a_bucket(bucket: str, tmp_path: Path) -> None:
     rows, _ = planned(f"{bucket}/set")
     assert contents(f"{bucket}/set", rows, tmp_path / "s") == FILES
     rows, _ = planned(f"{bucket}/paths/*.jsonl")
-    assert contents(f"{bucket}/paths/*.jsonl", rows, tmp_path / "s") == [FILES[0], "link out of the folder"]
+    assert contents(f"{bucket}/paths/*.jsonl", rows, tmp_path / "s") == [FILES[0], "path out of the folder"]
 
 
 def test_ingest_makes_a_dataset(tmp_path: Path) -> None:
@@ -227,10 +229,67 @@ def test_no_path_leads_out_of_the_tables_folder(tmp_path: Path) -> None:
     (tmp_path / "set").mkdir()
     (tmp_path / "secret.png").write_bytes(FILES[0])
     (tmp_path / "set/link.png").symlink_to(tmp_path / "secret.png")
-    names = [str(tmp_path / "secret.png"), "../secret.png", "link.png", ""]
+    (tmp_path / "set/a.png").write_bytes(FILES[1])
+    names = [str(tmp_path / "secret.png"), "../secret.png", "link.png", "", str(tmp_path / "set/a.png")]
     (tmp_path / "set/a.jsonl").write_text("\n".join(json.dumps({"image": name, "text": "t"}) for name in names))
     rows, _ = planned(tmp_path / "set")
-    assert contents(tmp_path / "set", rows, tmp_path / "s") == ["link out of the folder"] * 3 + ["no picture"]
+    outside = ["path out of the folder"] * 2 + ["link out of the folder"]
+    assert contents(tmp_path / "set", rows, tmp_path / "s") == [*outside, "no picture", FILES[1]]
+
+
+def test_absolute_paths_that_lead_out_are_told_the_rule(tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    (tmp_path / "a.png").write_bytes(FILES[0])
+    (tmp_path / "set/a.csv").write_text(f"image,text\n{tmp_path}/a.png,t\n")
+    options, engine = IngestOptions(str(tmp_path / "root")), EngineOptions("local", 1)
+    problems = IngestTable(table=str(tmp_path / "set"), options=options, engine=engine).run().problems
+    assert "paths count from the folder of their table and may not lead out of it" in " ".join(problems)
+    assert "path out of the folder" in " ".join(problems)
+
+
+MARKED = codecs.BOM_UTF8 + b"\n" + codecs.BOM_UTF8 + b'{"image": "gr\xc3\xbcn.png", "text": "\xe2\x82\xac"}\n'
+PLAIN = '{"image": "grün.png", "text": "€"}\r\n'
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        MARKED,
+        PLAIN.encode("utf-16"),
+        codecs.BOM_UTF16_BE + f"\n{PLAIN}".encode("utf-16-be"),
+        PLAIN.encode("cp1252"),
+    ],
+)
+def test_lines_of_json_are_read_as_captions_are(data: bytes, tmp_path: Path) -> None:
+    (tmp_path / "grün.png").write_bytes(FILES[0])
+    (tmp_path / "a.jsonl").write_bytes(data)
+    rows, left_out = planned(tmp_path)
+    assert [(row.key, row.captions) for row in rows] == [("000000000", ("€",))]
+    assert TableSource(str(tmp_path)).describe()["rows"] == 1
+    assert not left_out
+    assert contents(tmp_path, rows, tmp_path / "s") == [FILES[0]]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+@pytest.mark.parametrize("ending", ["csv", "tsv"])
+def test_cells_are_read_as_captions_are(ending: str, encoding: str, tmp_path: Path) -> None:
+    (tmp_path / "grün.png").write_bytes(FILES[0])
+    text = "\nimage,text\ngrün.png,€\n".replace(",", "\t" if ending == "tsv" else ",")
+    (tmp_path / f"a.{ending}").write_bytes(text.encode(encoding))
+    rows, _ = planned(tmp_path)
+    assert [row.captions for row in rows] == [("€",)]
+    assert contents(tmp_path, rows, tmp_path / "s") == [FILES[0]]
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl"])
+def test_utf16_that_is_damaged_costs_its_rows_alone(ending: str, tmp_path: Path) -> None:
+    """Half of a surrogate pair, and half of a character at the end."""
+    text = {"csv": "image,text\na.png,x\ud800\na.png,t\n", "jsonl": '{"image": "a.png", "text": "t"}\n\ud800\n'}
+    (tmp_path / f"a.{ending}").write_bytes(
+        codecs.BOM_UTF16_LE + text[ending].encode("utf-16-le", "surrogatepass") + b"a"
+    )
+    rows, _ = planned(tmp_path)
+    assert ("t",) in [row.captions for row in rows]
 
 
 @pytest.mark.parametrize(
@@ -264,8 +323,6 @@ def test_urls_are_downloaded_by_the_guarded_client(tmp_path: Path) -> None:
     """A loopback address is refused and --min-yield is applied, as by ingest laion."""
     (tmp_path / "a.csv").write_text("url,caption\nhttp://127.0.0.1:1/a.jpg,a\n")
     assert names_urls_alone(str(tmp_path / "a.csv"))
-    from t2i_shards.jobs.command import EngineOptions
-
     command = IngestTable(
         table=str(tmp_path / "a.csv"),
         options=IngestOptions(str(tmp_path / "root")),
