@@ -29,6 +29,10 @@ NEAR_256 = 40
 """Bits of 256 in which the longer hashes of two pictures that look the same may differ as well. Of 10,000 simple
 scenes, no two of them the same, 97 pairs differ in 4 of 64 bits or fewer, and all of these in 50 or more of 256;
 photographs that are shrunk to a quarter, saved at quality 30, brighter, greyer or warmer differ in 12 or fewer."""
+VARIED = 16
+"""Bits of 64 that are set in the hash of a picture with anything to see, at least: nearly always it is 32. A flat
+colour has 0 or 1, a gradient, halves, stripes or a line 1 to 9, whatever their colours: they are compared by file
+alone."""
 EXACT = -1
 """In place of the bits that differ: the files are the same."""
 
@@ -37,8 +41,9 @@ def match(prints: Fingerprints, near: int, scratch: Path) -> Iterator[tuple[int,
     """(index, index of the earlier picture it is a duplicate of, bits that differ or EXACT), indices ascending.
 
     Each picture is compared with the earlier ones that are no duplicates themselves. It belongs to the one with
-    the same file, or with a duplicate of this file; else to the nearest in at most `near` bits of its hash whose
-    longer hash is near too, and to the earliest of several. near: 0 for the same file alone. scratch: a folder.
+    the same file, or with a duplicate of this file; else, if it is VARIED, to the nearest in at most `near` bits
+    of its hash whose longer hash is near too, and to the earliest of several. near: 0 for the same file alone.
+    scratch: a folder.
     """
     files, kept = _Files(prints, scratch), _Kept(prints, near, scratch)
     for at in range(0, len(prints.hashes), CHUNK):
@@ -97,7 +102,8 @@ class _Kept:
 
     def __init__(self, prints: Fingerprints, near: int, scratch: Path) -> None:
         self._prints = prints
-        ordered = _sort(scratch / "ordered", chunks(prints.hashes)) if near else np.zeros(0, np.uint64)
+        varied = (part[np.bitwise_count(part) >= VARIED] for part in chunks(prints.hashes))
+        ordered = _sort(scratch / "ordered", varied) if near else np.zeros(0, np.uint64)
         every = write_array(scratch / "distinct", distinct(ordered))
         pairs = write_array(scratch / "pairs", close_pairs(every, near, scratch), 2)
         looks = _sort(scratch / "looks", chain(chunks(pairs.reshape(-1)), repeated(ordered)))
@@ -127,7 +133,7 @@ class _Kept:
         for near in (look, *(self._links[begin:end] & np.uint64(0xFFFFFFFF)).tolist()):
             if self._first[near]:
                 there = np.array([int(self._first[near]) - 1])
-                if near in self._others:  # as a buffer: pictures of one colour may be a hundred thousand
+                if near in self._others:
                     there = np.append(there, np.asarray(self._others[near]))
                 there = there[_confirm(self._prints.hashes_256, index, there)]
                 bits = int(np.bitwise_count(self.hashes[look] ^ self.hashes[near]))

@@ -12,8 +12,8 @@ import pytest
 
 from t2i_shards.pipeline.dataset import close_pairs, look_alikes, scratch_arrays
 from t2i_shards.pipeline.dataset.fingerprints import UNKNOWN, Fingerprints
-from t2i_shards.pipeline.dataset.look_alikes import EXACT, NEAR_256, match
-from t2i_shards.pipeline.image.phash import hash_greys, shrink_grey
+from t2i_shards.pipeline.dataset.look_alikes import EXACT, NEAR_256, VARIED, match
+from t2i_shards.pipeline.image.phash import perceive, shrink_grey
 from t2i_shards.pipeline.scenes import render
 from tests.bench.photographs import photographs
 
@@ -23,6 +23,8 @@ def compare_all(prints: Fingerprints, near: int) -> Iterator[tuple[int, int, int
     kept, belongs = list[int](), dict[bytes, int]()
 
     def bits(i: int, j: int) -> int | None:
+        if min(int(prints.hashes[i]).bit_count(), int(prints.hashes[j]).bit_count()) < VARIED:
+            return None
         differ = (int(prints.hashes[i]) ^ int(prints.hashes[j])).bit_count()
         one, other = prints.hashes_256[i], prints.hashes_256[j]
         known = (one != UNKNOWN).any() and (other != UNKNOWN).any()
@@ -51,7 +53,9 @@ def draw_prints(seed: int, count: int) -> Fingerprints:
     def draw(*shape: int) -> np.ndarray:
         return random.integers(0, 1 << 63, shape, dtype=np.uint64)
 
-    hashes = draw(30)[random.integers(0, 30, count)]
+    centres = draw(30)
+    centres[:2] &= np.uint64(0x1000100010001001)  # flat pictures
+    hashes = centres[random.integers(0, 30, count)]
     for _ in range(6):
         bit = np.uint64(1) << random.integers(0, 64, count).astype(np.uint64)
         hashes ^= bit * random.integers(0, 2, count).astype(np.uint64)
@@ -75,8 +79,12 @@ def test_as_if_all_were_compared(near: int, chunk: int, tmp_path: Path, monkeypa
     assert kinds == ({True} if near == 0 else {True, False})
 
 
+BASE = np.uint64(0x5555555555555555)
+"""The hash of a picture that is varied."""
+
+
 def test_a_duplicate_belongs_to_one_that_is_none(tmp_path: Path) -> None:
-    hashes = np.array([0, 0b111, 0b1111111, 0xFFFF << 40, 0b1, 0, 0b111], np.uint64)
+    hashes = BASE ^ np.array([0, 0b111, 0b1111111, 0xFFFF << 40, 0b1, 0, 0b111], np.uint64)
     files = np.zeros((7, 4), np.uint64)
     files[:, 0] = [1, 2, 3, 4, 5, 1, 2]
     assert list(match(Fingerprints(files, hashes, np.zeros_like(files)), 4, tmp_path)) == [
@@ -163,10 +171,38 @@ def test_a_photograph_that_was_changed_a_little_is_found(change: str, tmp_path: 
     assert [(index, of) for index, of, _ in found] == [(4 + i, i) for i in range(4)]
 
 
-def test_black_is_known(tmp_path: Path) -> None:
-    """Both hashes of a black picture are 0, which is no reason to confirm what has few bits in the shorter one."""
-    black = shrink_grey(np.zeros((64, 64, 3), np.uint8))
-    assert hash_greys([black]) == [{"phash": "0" * 16, "phash256": "0" * 64}]
+def plain(colour: int | tuple[int, int, int]) -> np.ndarray:
+    return np.full((64, 96, 3), colour, np.uint8)
+
+
+def line(x: int) -> np.ndarray:
+    return cv2.line(plain(255), (x, 0), (x, 63), (0, 0, 0), 3)
+
+
+PLAIN = [
+    *map(plain, (0, 1, 128, 255, (255, 0, 0), (0, 0, 255))),
+    *(np.concatenate([plain(one), plain(other)], axis) for one, other in ((0, 255), (90, 40)) for axis in (0, 1)),
+    *(
+        np.repeat(np.linspace(*ends, 96, dtype=np.uint8)[None, :, None], 64, 0).repeat(3, 2)
+        for ends in ((0, 255), (90, 40))
+    ),
+    *map(line, (20, 40, 70)),
+]
+
+
+def test_pictures_with_nothing_to_see_are_compared_by_file_alone(tmp_path: Path) -> None:
+    """Their hashes are the same or nearly so, whatever their colours: frequencies that are 0 say nothing."""
+    seen = hash_greys([shrink_grey(picture) for picture in PLAIN])
+    assert max(int(of["phash"], 16).bit_count() for of in seen) < VARIED
+    for longer in (True, False):
+        prints = fingerprint(PLAIN, longer)
+        assert list(match(prints, 4, tmp_path)) == []
+        prints.files[1:3] = 7
+        assert list(match(prints, 4, tmp_path)) == [(2, 1, EXACT)]
+
+
+def test_a_longer_hash_of_0_is_known(tmp_path: Path) -> None:
+    """It is no reason to confirm what has few bits in the shorter one."""
     longer = np.array([[0] * 4, [2**64 - 2] * 4], np.uint64)
-    prints = Fingerprints(np.zeros((2, 4), np.uint64), np.array([0, 1], np.uint64), longer)
+    prints = Fingerprints(np.zeros((2, 4), np.uint64), BASE ^ np.array([0, 1], np.uint64), longer)
     assert list(match(prints, 4, tmp_path)) == []
