@@ -15,12 +15,14 @@ from pathlib import Path
 
 import numpy as np
 
-from t2i_shards.pipeline.dataset.scratch_arrays import CHUNK, chunks, write_array
+from t2i_shards.pipeline.dataset.scratch_arrays import CHUNK, chunks, rank, write_array
 
 MOST_NEAR = 8
 """Bits that may differ, at most: with more, nearly everything would be compared with everything."""
 SORT = 8
 """What sorting a number costs, in comparisons of two of them."""
+TABLE = 24
+"""Bits of a key that a table of keys goes by: it takes 16 MiB."""
 SKEW = 8
 """Numbers that share a block are so many times more than if bits were drawn at random (of photographs' hashes)."""
 
@@ -43,8 +45,15 @@ class _Sorting:
         return np.uint64(sum(bits for _, bits in self.blocks[self.key :]))
 
     def permute(self, values: np.ndarray) -> np.ndarray:
+        return self._gather(values, len(self.blocks))
+
+    def keys(self, values: np.ndarray) -> np.ndarray:
+        """The first bits of each number's key, TABLE at most."""
+        return self._gather(values, self.key) >> np.uint64(max(0, 64 - int(self.rest) - TABLE))
+
+    def _gather(self, values: np.ndarray, blocks: int) -> np.ndarray:
         out = np.zeros_like(values)
-        for first, bits in self.blocks:
+        for first, bits in self.blocks[:blocks]:
             out = out << np.uint64(bits) | values >> np.uint64(first) & np.uint64((1 << bits) - 1)
         return out
 
@@ -86,6 +95,34 @@ def close_pairs(values: np.ndarray, near: int, scratch: Path) -> Iterator[np.nda
             yield from _compare(ordered, np.arange(at, min(at + CHUNK, len(values))), sorting, near)
 
 
+def close_pairs_with(fresh: np.ndarray, values: np.ndarray, near: int, scratch: Path) -> Iterator[np.ndarray]:
+    """Those of `close_pairs(values, near, scratch)` in which one is of `fresh`, some of the values, ascending."""
+    for sorting in _plan_sortings(len(fresh), near):
+        ordered = write_array(scratch / "sorting", map(sorting.permute, chunks(fresh)))
+        ordered.sort()
+        there = np.zeros(1 << min(TABLE, 64 - int(sorting.rest)), bool)
+        for part in chunks(fresh):
+            there[sorting.keys(part)] = True
+        for part in chunks(values):
+            found = sorting.permute(part[there[sorting.keys(part)]])
+            for pairs in _look_up(found, ordered, sorting, near):
+                both = rank(pairs[:, 0], fresh) >= 0
+                yield pairs[~both | (pairs[:, 0] < pairs[:, 1])]
+
+
+def _look_up(values: np.ndarray, ordered: np.ndarray, sorting: _Sorting, near: int) -> Iterator[np.ndarray]:
+    """Each value against the first of `ordered` that has its key, then against the one after it, and so on."""
+    at = np.searchsorted(ordered, values >> sorting.rest << sorting.rest)
+    while len(values):
+        at, values = at[at < len(ordered)], values[at < len(ordered)]
+        differ = values ^ ordered[at]
+        same = differ >> sorting.rest == 0
+        values, at, differ = values[same], at[same], differ[same]
+        found = np.flatnonzero((differ != 0) & (np.bitwise_count(differ) <= near))
+        yield from _restore_new(values[found], differ[found], sorting)
+        at = at + 1
+
+
 def _compare(ordered: np.ndarray, one: np.ndarray, sorting: _Sorting, near: int) -> Iterator[np.ndarray]:
     """Each of `one` against its neighbour, then against the one after it, for as long as they share the key."""
     step = 0
@@ -96,10 +133,15 @@ def _compare(ordered: np.ndarray, one: np.ndarray, sorting: _Sorting, near: int)
         same = differ >> sorting.rest == 0
         one, differ = one[same], differ[same]
         found = np.flatnonzero(np.bitwise_count(differ) <= near)
-        if len(found):
-            where = sorting.restore(differ[found])
-            for mask in sorting.earlier:  # a pair that an earlier sorting has found
-                new = where & np.uint64(mask) != 0
-                found, where = found[new], where[new]
-            left = sorting.restore(ordered[one[found]])
-            yield np.stack([left, left ^ where], axis=1)
+        yield from _restore_new(ordered[one[found]], differ[found], sorting)
+
+
+def _restore_new(values: np.ndarray, differ: np.ndarray, sorting: _Sorting) -> Iterator[np.ndarray]:
+    """The pairs of these values and what differs from them so, without those that an earlier sorting has found."""
+    if len(values):
+        where = sorting.restore(differ)
+        for mask in sorting.earlier:
+            new = where & np.uint64(mask) != 0
+            values, where = values[new], where[new]
+        left = sorting.restore(values)
+        yield np.stack([left, left ^ where], axis=1)

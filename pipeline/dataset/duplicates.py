@@ -1,30 +1,42 @@
 """Duplicates: pictures whose files are the same, or that look the same, marked after ingest in a small table.
 
 The table is named by the digest of the images' receipts, so one made for an earlier state of the dataset is never
-taken for the present one.
+taken for the present one. Where the first shards are as one of the tables has them, its marks are kept, and only
+the pictures of the others are compared: a picture belongs to an earlier one, so what is added changes no mark.
 """
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from t2i_shards.pipeline.dataset.close_pairs import MOST_NEAR
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
 from t2i_shards.pipeline.dataset.fingerprints import Names, read_fingerprints
-from t2i_shards.pipeline.dataset.look_alikes import EXACT, match
-from t2i_shards.pipeline.errors import DamagedShard, RequestError
+from t2i_shards.pipeline.dataset.look_alikes import EXACT, NONE_MARKED, Marked, match
+from t2i_shards.pipeline.errors import DamagedShard, RequestError, describe_error
+from t2i_shards.pipeline.shards.parquet import load_footer
 from t2i_shards.pipeline.shards.receipt import Receipt
-from t2i_shards.pipeline.shards.receipt_table import digest_receipts
+from t2i_shards.pipeline.shards.receipt_table import ReceiptTable, digest_receipts, to_numbers
 from t2i_shards.pipeline.shards.store import Store
 from t2i_shards.pipeline.shards.table import encode_table, read_table
+
+log = logging.getLogger(__name__)
 
 NEAR = 4
 """Bits of 64 in which the perceptual hashes of two pictures that look the same may differ, where none is given."""
 FOLDER = "duplicates"
+SHARE = 4
+"""All pictures are compared again where more than this part of them is new: it then takes no longer."""
+RULES = "2"
+"""In a table's metadata: by which rules it was made, to be raised when they change."""
 PART = 10_000
 """Marks of which a table is made at once."""
 DUPLICATES = pa.schema(
@@ -45,10 +57,11 @@ def mark_duplicates(dataset: Dataset, near: int | None = None) -> pa.Table:
     near: bits of 64, 0 for the same file alone; as before when None. Raises as `choose_near`.
     """
     near = choose_near(dataset.store, near)
-    path = duplicates_path(dataset.receipts(IMAGES))
+    images = dataset.receipts(IMAGES)
+    path = duplicates_path(images)
     if (table := read_marks(dataset.store, path)) is not None:
         return table
-    table = find_duplicates(dataset, near)
+    table = find_duplicates(dataset, near, _find_before(dataset.store, images, near))
     dataset.store.create_bytes(path, encode_table(table))
     return table
 
@@ -107,23 +120,79 @@ def read_marks(store: Store, path: str) -> pa.Table | None:
         return None
 
 
-def find_duplicates(dataset: Dataset, near: int = NEAR) -> pa.Table:
-    """Compare all pictures of the dataset with each other, by their digests and perceptual hashes."""
+@dataclass(frozen=True)
+class _Before:
+    """The marks of the first `shards` shards, as one table has them."""
+
+    shards: int
+    marks: pa.Table
+
+    def of(self, names: Names) -> Marked:
+        shards = to_numbers(self.marks["shard"])
+
+        @lru_cache(maxsize=1)
+        def number(shard: int) -> dict[str, int]:
+            begin, end = np.searchsorted(shards, (shard, shard + 1)).tolist()
+            return dict(zip(self.marks["key"][begin:end].to_pylist(), range(begin, end), strict=True))
+
+        def find(index: int) -> int | None:
+            at = np.array([index])
+            return number(int(names.shard(at)[0])).get(names.key(at)[0])
+
+        return Marked(names.count(self.shards), find)
+
+
+NOTHING_BEFORE = _Before(0, DUPLICATES.empty_table())
+
+
+def _find_before(store: Store, images: ReceiptTable, near: int) -> _Before:
+    """The marks of the most shards that are as they were when these were made."""
+    before = NOTHING_BEFORE
+    for name in store.names(FOLDER):
+        path = f"{FOLDER}/{name}"
+        try:
+            with store.open(path) as stream:
+                load_footer(stream)
+                told = pq.read_schema(stream).metadata or {}
+            shards = int(told.get(b"shards", b"0"))
+            alike = (told.get(b"near"), told.get(b"rules")) == (b"%d" % near, RULES.encode())
+            if alike and before.shards < shards and path == duplicates_path(images.within(0, shards)):
+                marks = read_marks(store, path)
+                before = before if marks is None else _Before(shards, marks)
+        except (OSError, ValueError, pa.ArrowException, DamagedShard) as error:
+            log.warning("its marks are made again: %s: %s", path, describe_error(error)[:200])
+    return before
+
+
+def find_duplicates(dataset: Dataset, near: int = NEAR, before: _Before = NOTHING_BEFORE) -> pa.Table:
+    """Compare all pictures with each other that were not compared `before`, and these with them.
+
+    By their digests and perceptual hashes.
+    """
     with dataset.store.scratch() as scratch:
         prints, names = read_fingerprints(dataset, scratch)
-        found = np.fromiter(match(prints, near, scratch), [("index", "i8"), ("of", "i8"), ("bits", "i1")])
+        if SHARE * (len(prints.hashes) - names.count(before.shards)) > len(prints.hashes):
+            before = NOTHING_BEFORE
+        marked = before.of(names) if before.shards else NONE_MARKED
+        kinds = [("index", "i8"), ("of", "i8"), ("bits", "i1")]
+        found = np.fromiter(match(prints, near, scratch, marked), kinds)
         # Some at a time: as Python's texts, all of them would take several times the memory of the table.
-        parts = [_tabulate(found[at : at + PART], names) for at in range(0, len(found), PART)]
-        table = pa.concat_tables([DUPLICATES.empty_table(), *parts]).combine_chunks()
-        return table.replace_schema_metadata({"near": str(near)})
+        parts = [_tabulate(found[at : at + PART], names, before.marks) for at in range(0, len(found), PART)]
+        table = pa.concat_tables([before.marks.cast(DUPLICATES), *parts]).combine_chunks()
+        shards = len(dataset.shards)
+        return table.replace_schema_metadata({"near": str(near), "shards": str(shards), "rules": RULES})
 
 
-def _tabulate(found: np.ndarray, names: Names) -> pa.Table:
+def _tabulate(found: np.ndarray, names: Names, before: pa.Table) -> pa.Table:
     kinds = np.where(found["bits"] == EXACT, "exact", "near")
+    count = len(names.ends)
+    marked = found["of"] >= count
+    of = np.array(names.key(np.where(marked, found["index"], found["of"])), object)
+    of[marked] = before["of"].take(pa.array(found["of"][marked] - count)).to_pylist()
     columns = {
         "shard": names.shard(found["index"]),
         "key": names.key(found["index"]),
-        "of": names.key(found["of"]),
+        "of": of.tolist(),
         "kind": kinds.tolist(),
         "bits": np.maximum(found["bits"], 0),
     }

@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -76,12 +77,20 @@ class Names:
         """Of each of the pictures."""
         if not len(indices):
             return []
-        text = np.memmap(self.keys, np.uint8, "r")
         begins = np.where(indices > 0, self.ends[indices - 1], 0)
         return [
-            bytes(text[begin:end]).decode("ascii")
+            bytes(self._text[begin:end]).decode("ascii")
             for begin, end in zip(begins.tolist(), self.ends[indices].tolist(), strict=True)
         ]
+
+    @cached_property
+    def _text(self) -> np.ndarray:
+        return np.memmap(self.keys, np.uint8, "r")
+
+    def count(self, shard: int) -> int:
+        """How many of the pictures are of shards before this one."""
+        at = int(np.searchsorted(self.shards, shard))
+        return self.stops[at - 1] if at else 0
 
 
 def read_fingerprints(dataset: Dataset, scratch: Path) -> tuple[Fingerprints, Names]:
@@ -91,16 +100,20 @@ def read_fingerprints(dataset: Dataset, scratch: Path) -> tuple[Fingerprints, Na
     with ExitStack() as stack:
         files = {name: stack.enter_context(open(path, "wb")) for name, path in paths.items()}
         for shard, table in _read_all(dataset):
-            for name in DIGITS:
-                digits = np.frombuffer(b"".join(table[name].to_pylist()), ">u8").astype(np.uint64)
-                files[name].write(digits.tobytes())
-            keys = table["key"].to_pylist()
-            ends = end + np.cumsum(np.fromiter(map(len, keys), np.uint64, len(keys)))
-            files["keys"].write("".join(keys).encode("ascii"))
-            files["ends"].write(ends.astype(np.uint64).tobytes())
+            if not len(table):
+                continue
+            for name, digits in DIGITS.items():
+                values = table[name].combine_chunks()
+                words = np.frombuffer(values.buffers()[1], ">u8").reshape(-1, digits // 16)
+                files[name].write(words[values.offset :][: len(values)].astype(np.uint64).tobytes())
+            keys = table["key"].combine_chunks()
+            _, offsets, text = keys.buffers()
+            bounds = np.frombuffer(offsets, np.int32)[keys.offset :][: len(keys) + 1].astype(np.uint64)
+            files["keys"].write(memoryview(text)[int(bounds[0]) : int(bounds[-1])])
+            files["ends"].write((end + bounds[1:] - bounds[0]).astype(np.uint64).tobytes())
             shards.append(shard)
             stops.append(count := count + len(keys))
-            end = int(ends[-1]) if keys else end
+            end += int(bounds[-1] - bounds[0])
     prints = Fingerprints(
         open_array(paths["sha256"], 4), open_array(paths["phash"]), open_array(paths["phash256"], 4)
     )

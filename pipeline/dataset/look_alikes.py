@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from array import array
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
-from t2i_shards.pipeline.dataset.close_pairs import close_pairs
+from t2i_shards.pipeline.dataset.close_pairs import close_pairs, close_pairs_with
 from t2i_shards.pipeline.dataset.fingerprints import UNKNOWN, Fingerprints
 from t2i_shards.pipeline.dataset.scratch_arrays import (
     CHUNK,
@@ -37,21 +38,44 @@ EXACT = -1
 """In place of the bits that differ: the files are the same."""
 
 
-def match(prints: Fingerprints, near: int, scratch: Path) -> Iterator[tuple[int, int, int]]:
+@dataclass(frozen=True)
+class Marked:
+    """The first `count` pictures, which were compared before. find: index -> the number of its mark, if any."""
+
+    count: int
+    find: Callable[[int], int | None]
+
+
+NONE_MARKED = Marked(0, lambda _: None)
+
+
+def match(
+    prints: Fingerprints, near: int, scratch: Path, marked: Marked = NONE_MARKED
+) -> Iterator[tuple[int, int, int]]:
     """(index, index of the earlier picture it is a duplicate of, bits that differ or EXACT), indices ascending.
 
     Each picture is compared with the earlier ones that are no duplicates themselves. It belongs to the one with
     the same file, or with a duplicate of this file; else, if it is VARIED, to the nearest in at most `near` bits
     of its hash whose longer hash is near too, and to the earliest of several. near: 0 for the same file alone.
     scratch: a folder.
+
+    marked: these are left out. Where another one belongs to what one of them is marked as a duplicate of, the
+    number of this mark is given for the index, plus the number of all pictures.
     """
-    files, kept = _Files(prints, scratch), _Kept(prints, near, scratch)
+    files, kept = _Files(prints, scratch, marked.count), _Kept(prints, near, scratch, marked.count)
     for at in range(0, len(prints.hashes), CHUNK):
         part = slice(at, at + CHUNK)
         same, looks = rank(prints.files[part, 0], files.starts), rank(prints.hashes[part], kept.hashes)
         for i in np.flatnonzero((same >= 0) | (looks >= 0)).tolist():
             index, file, look = at + i, int(same[i]), int(looks[i])
             of = files.find(index, file) if file >= 0 else None
+            if index < marked.count:
+                mark = marked.find(index)
+                if look >= 0 and mark is None:
+                    kept.add(index, look)
+                if file >= 0 and of is None:
+                    files.add(index, file, index if mark is None else len(prints.hashes) + mark)
+                continue
             if of is not None:
                 yield index, of, EXACT
                 continue
@@ -65,15 +89,18 @@ def match(prints: Fingerprints, near: int, scratch: Path) -> Iterator[tuple[int,
 
 
 class _Files:
-    """The files so far, of those whose digest begins as another one's does.
+    """The files so far, of those whose digest begins as another one's does, one of which is not of the first.
 
     starts: uint64 (N,), ascending: these beginnings; elsewhere a file is named by the position of its own here.
     """
 
-    def __init__(self, prints: Fingerprints, scratch: Path) -> None:
+    def __init__(self, prints: Fingerprints, scratch: Path, first: int) -> None:
         self._prints = prints
         ordered = _sort(scratch / "files", chunks(prints.files[:, 0]))
-        starts = write_array(scratch / "starts", distinct(write_array(scratch / "again", repeated(ordered))))
+        again: Iterator[np.ndarray] = repeated(ordered)
+        if first:
+            again = _among(again, _sort(scratch / "fresh files", chunks(prints.files[first:, 0])))
+        starts = write_array(scratch / "starts", distinct(write_array(scratch / "again", again)))
         self.starts = starts[1:] if len(starts) and starts[0] == 0 else starts
         self._first = scratch_array(scratch / "first", len(self.starts), 2)
         """The index + 1 of the first picture whose file begins so, and the index of the one it belongs to."""
@@ -95,18 +122,24 @@ class _Files:
 
 
 class _Kept:
-    """The pictures so far that are no duplicates, of those whose hash another one has or is near to.
+    """The pictures so far that are no duplicates, of those whose hash another one has or is near to, one of which
+    is not of the first.
 
     hashes: uint64 (N,), ascending: these hashes; elsewhere a hash is named by its position here.
     """
 
-    def __init__(self, prints: Fingerprints, near: int, scratch: Path) -> None:
+    def __init__(self, prints: Fingerprints, near: int, scratch: Path, first: int) -> None:
         self._prints = prints
-        varied = (part[np.bitwise_count(part) >= VARIED] for part in chunks(prints.hashes))
-        ordered = _sort(scratch / "ordered", varied) if near else np.zeros(0, np.uint64)
-        every = write_array(scratch / "distinct", distinct(ordered))
-        pairs = write_array(scratch / "pairs", close_pairs(every, near, scratch), 2)
-        looks = _sort(scratch / "looks", chain(chunks(pairs.reshape(-1)), repeated(ordered)))
+        ordered = _sort(scratch / "ordered", _varied(prints.hashes)) if near else np.zeros(0, np.uint64)
+        every, again = write_array(scratch / "distinct", distinct(ordered)), repeated(ordered)
+        if first and near:
+            of_others = _sort(scratch / "of others", _varied(prints.hashes[first:]))
+            fresh = write_array(scratch / "fresh", distinct(of_others))
+            found, again = close_pairs_with(fresh, every, near, scratch), _among(again, fresh)
+        else:
+            found = close_pairs(every, near, scratch)
+        pairs = write_array(scratch / "pairs", found, 2)
+        looks = _sort(scratch / "looks", chain(chunks(pairs.reshape(-1)), again))
         self.hashes = write_array(scratch / "hashes", distinct(looks))
         self._links = _sort(scratch / "links", self._link(pairs))
         """(a hash << 32) + one that is near to it, ascending."""
@@ -147,6 +180,15 @@ def _confirm(hashes: np.ndarray, index: int, others: np.ndarray) -> np.ndarray:
     differ = np.bitwise_count(mine ^ theirs).sum(1, dtype=np.int64)
     near: np.ndarray = (differ <= NEAR_256) | (theirs == UNKNOWN).all(1) | (mine == UNKNOWN).all()
     return near
+
+
+def _varied(hashes: np.ndarray) -> Iterator[np.ndarray]:
+    return (part[np.bitwise_count(part) >= VARIED] for part in chunks(hashes))
+
+
+def _among(parts: Iterator[np.ndarray], ordered: np.ndarray) -> Iterator[np.ndarray]:
+    """The numbers that are in an ascending array."""
+    return (part[rank(part, ordered) >= 0] for part in parts)
 
 
 def _sort(path: Path, parts: Iterator[np.ndarray]) -> np.ndarray:

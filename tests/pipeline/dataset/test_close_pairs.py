@@ -10,7 +10,7 @@ import pytest
 
 from t2i_shards.pipeline.dataset import close_pairs as module
 from t2i_shards.pipeline.dataset import scratch_arrays
-from t2i_shards.pipeline.dataset.close_pairs import MOST_NEAR, close_pairs
+from t2i_shards.pipeline.dataset.close_pairs import MOST_NEAR, close_pairs, close_pairs_with
 
 
 def draw_numbers(most: int) -> np.ndarray:
@@ -50,3 +50,22 @@ def test_more_numbers_are_cut_into_more_blocks(
     found = [tuple(sorted(pair)) for part in close_pairs(values, 4, tmp_path) for pair in part.tolist()]
     assert len(found) == len(usual)
     assert set(found) == usual
+
+
+@pytest.mark.parametrize("near", [1, 4, MOST_NEAR])
+@pytest.mark.parametrize("share", [0, 0.02, 0.5, 1])
+@pytest.mark.parametrize("count", [0, 10_000_000])
+def test_pairs_with_some_of_the_numbers(
+    near: int, share: float, count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the numbers are cut into."""
+    values = draw_numbers(2 * near)
+    fresh = values[np.random.default_rng(near).random(len(values)) < share]
+    every = {tuple(sorted(pair)) for part in close_pairs(values, near, tmp_path) for pair in part.tolist()}
+    sortings = module._plan_sortings(count or len(fresh), near)
+    monkeypatch.setattr(module, "_plan_sortings", lambda *_: sortings)
+    monkeypatch.setattr(scratch_arrays, "CHUNK", 97)
+    found = [
+        tuple(sorted(pair)) for part in close_pairs_with(fresh, values, near, tmp_path) for pair in part.tolist()
+    ]
+    assert sorted(found) == sorted(pair for pair in every if not set(pair).isdisjoint(fresh.tolist()))

@@ -9,9 +9,11 @@ from pathlib import Path
 from shutil import rmtree
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from PIL import Image
 
+from t2i_shards.pipeline.dataset import duplicates
 from t2i_shards.pipeline.dataset.close_pairs import MOST_NEAR
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
 from t2i_shards.pipeline.dataset.duplicates import (
@@ -23,6 +25,7 @@ from t2i_shards.pipeline.dataset.duplicates import (
     read_marks,
 )
 from t2i_shards.pipeline.dataset.look_alikes import NEAR_256
+from t2i_shards.pipeline.dataset.supplement import plan_new
 from t2i_shards.pipeline.errors import DamagedShard, RequestError
 from t2i_shards.pipeline.image.phash import hash_greys, shrink_grey
 from t2i_shards.pipeline.shards.folder_store import FolderStore
@@ -30,7 +33,7 @@ from t2i_shards.pipeline.shards.table import encode_table
 from t2i_shards.pipeline.sources.folder import FolderSource
 from t2i_shards.pipeline.stream import open_stream
 from tests.conftest import HERE
-from tests.faults.toys import make_images
+from tests.faults.toys import fill, make_images
 
 
 @pytest.fixture
@@ -133,6 +136,64 @@ def test_a_table_of_an_earlier_version_was_made_with_4(folder: Path, tmp_path: P
         path.write_bytes(encode_table(table.replace_schema_metadata(metadata)))
         with pytest.raises((RequestError, DamagedShard), match=said):
             mark_duplicates(dataset, 3)
+
+
+def add_pictures(folder: Path, root: Path) -> Dataset:
+    """5, the file of the duplicate 2; 6, another picture; 7, which looks like 4."""
+    (folder / "5.jpg").write_bytes((folder / "2.jpg").read_bytes())
+    Image.open(folder / "0.jpg").rotate(90, expand=True).save(folder / "6.jpg")
+    Image.open(folder / "4.jpg").resize((200, 150)).save(folder / "7.jpg", quality=60)
+    for number in (5, 6, 7):
+        (folder / f"{number}.txt").write_text(f"caption {number}")
+    dataset, source = Dataset.open(str(root)), FolderSource(str(folder))
+    plan_new(dataset, source)
+    fill(dataset, source, ())
+    return dataset
+
+
+def test_what_is_added_is_compared_and_the_rest_is_not(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(duplicates, "SHARE", 2)
+    root = tmp_path / "root"
+    mark_duplicates(ingest(folder, root))
+    (path,) = (root / "duplicates").iterdir()
+    first = read_marks(FolderStore(root), f"duplicates/{path.name}")
+    assert first is not None
+    # Proof of who said it: were the pictures compared again, this would be gone.
+    path.write_bytes(encode_table(first.set_column(4, "bits", pa.array([0, 3], pa.int8()))))
+    dataset = add_pictures(folder, root)
+    table, again = mark_duplicates(dataset), find_duplicates(dataset)
+    assert table["bits"].to_pylist()[:2] == [0, 3]
+    assert again["bits"].to_pylist()[:2] == [0, 0]
+    assert table.drop_columns("bits").equals(again.drop_columns("bits"))
+    assert [(r["key"][-1], r["of"][-1], r["kind"]) for r in table.to_pylist()][2:] == [
+        ("5", "0", "exact"),
+        ("7", "4", "near"),
+    ]
+
+
+@pytest.mark.parametrize("change", ["rules", "near", "shards", "state", "damage", "much"])
+def test_marks_that_do_not_hold_any_more_are_not_kept(
+    change: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(duplicates, "SHARE", 2 if change != "much" else 4)
+    root = tmp_path / "root"
+    mark_duplicates(ingest(folder, root))
+    (path,) = (root / "duplicates").iterdir()
+    first = read_marks(FolderStore(root), f"duplicates/{path.name}")
+    assert first is not None
+    told = {name: value for name, value in (first.schema.metadata or {}).items() if name != change.encode()}
+    wrong = encode_table(first.set_column(4, "bits", pa.array([0, 4], pa.int8())).replace_schema_metadata(told))
+    path.write_bytes(wrong if change != "damage" else wrong[:-20] + bytes(20))
+    if change == "state":
+        path.rename(path.with_stem("0" * 64))
+    dataset = add_pictures(folder, root)
+    images = dataset.receipts(IMAGES)
+    before = duplicates._find_before(dataset.store, images, 3 if change == "near" else 4)
+    table = find_duplicates(dataset, 4, before)
+    assert table.equals(find_duplicates(dataset))
+    assert ("its marks are made again" in caplog.text) == (change == "damage")
 
 
 @pytest.mark.soak

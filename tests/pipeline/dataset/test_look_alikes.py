@@ -12,8 +12,8 @@ import pytest
 
 from t2i_shards.pipeline.dataset import close_pairs, look_alikes, scratch_arrays
 from t2i_shards.pipeline.dataset.fingerprints import UNKNOWN, Fingerprints
-from t2i_shards.pipeline.dataset.look_alikes import EXACT, NEAR_256, VARIED, match
-from t2i_shards.pipeline.image.phash import perceive, shrink_grey
+from t2i_shards.pipeline.dataset.look_alikes import EXACT, NEAR_256, VARIED, Marked, match
+from t2i_shards.pipeline.image.phash import hash_greys, shrink_grey
 from t2i_shards.pipeline.scenes import render
 from tests.bench.photographs import photographs
 
@@ -77,6 +77,24 @@ def test_as_if_all_were_compared(near: int, chunk: int, tmp_path: Path, monkeypa
     assert found == list(compare_all(prints, near))
     kinds = {bits == EXACT for _, _, bits in found}
     assert kinds == ({True} if near == 0 else {True, False})
+
+
+@pytest.mark.parametrize("near", [0, 4])
+@pytest.mark.parametrize("seed", range(4))
+def test_what_comes_later_changes_no_mark(near: int, seed: int, tmp_path: Path) -> None:
+    """Pictures in any order, some more each time, get the marks that comparing all at once gives them."""
+    drawn, random = draw_prints(seed, 240), np.random.default_rng(seed)
+    order = random.permutation(240)
+    every = Fingerprints(drawn.files[order], drawn.hashes[order], drawn.hashes_256[order])
+    marks, count = list[tuple[int, int, int]](), 0
+    for stop in (*sorted(random.choice(240, 5).tolist()), 240):
+        there = Fingerprints(every.files[:stop], every.hashes[:stop], every.hashes_256[:stop])
+        numbers = {index: number for number, (index, _, _) in enumerate(marks)}
+        new = list(match(there, near, tmp_path, Marked(count, numbers.get)))
+        marks += [(index, of if of < stop else marks[of - stop][1], bits) for index, of, bits in new]
+        count = stop
+    assert marks == list(match(every, near, tmp_path))
+    assert len({bits for _, _, bits in marks}) >= (1 if near == 0 else 4)
 
 
 BASE = np.uint64(0x5555555555555555)
