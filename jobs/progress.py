@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
@@ -21,29 +20,22 @@ from t2i_shards.pipeline.plain import format_duration, number_of
 from t2i_shards.pipeline.sources.base import Seen
 from t2i_shards.pipeline.stages.stage import StageResult
 
-if TYPE_CHECKING:
-    from t2i_shards.pipeline.runlog import LogLine
-
 LINE_EVERY = 15.0
 """Seconds between two lines where there is no terminal."""
-STEPS_EVERY = 60.0
-"""And between two of a training, which takes hours."""
 REFRESH = 1.0
 """Seconds between two looks of a bar at the clock."""
-_PART: ContextVar[str] = ContextVar("part", default="")
-
-PACE_EVERY = 20
-"""Steps over which the bar's pace is taken."""
+PART: ContextVar[str] = ContextVar("part", default="")
+"""What `part_of` puts before the name of a command."""
 
 
 @contextmanager
 def part_of(command: str, number: int, of: int) -> Iterator[None]:
     """Name what is shown in the block as part `number` of a command: "demo 3 of 9, extract"."""
-    token = _PART.set(f"{_PART.get()}{command} {number} of {of}, ")
+    token = PART.set(f"{PART.get()}{command} {number} of {of}, ")
     try:
         yield
     finally:
-        _PART.reset(token)
+        PART.reset(token)
 
 
 def describe_left(seconds: float) -> str:
@@ -104,7 +96,7 @@ class ShardCount:
 @contextmanager
 def show_progress(verb: str, shards: int, total: int, with_drops: bool = False) -> Iterator[Progress]:
     """A progress callback for `shards` shards that are left of `total`. with_drops: see `ShardCount`."""
-    name, count = _PART.get() + verb, ShardCount(total, total - shards, with_drops)
+    name, count = PART.get() + verb, ShardCount(total, total - shards, with_drops)
     if not shows_bars():
         with repeat(lambda: terminal.info(f"{name}: {count.describe_all()}"), LINE_EVERY):
             yield partial(_count_shard, name, count)
@@ -134,7 +126,7 @@ def _count_shard(name: str, count: ShardCount, shard: int, made: StageResult | N
 def show_planning() -> Iterator[Seen]:
     """A callback for the number of rows that were read to make a plan. Before the first one large lists are
     measured, and the time is shown too."""
-    name, rows, started = _PART.get() + "plan", 0, time.monotonic()
+    name, rows, started = PART.get() + "plan", 0, time.monotonic()
     bars = shows_bars()
 
     def add(count: int) -> None:
@@ -158,7 +150,7 @@ def show_planning() -> Iterator[Seen]:
 @contextmanager
 def show_pictures(verb: str) -> Iterator[Callable[[int, int], None]]:
     """A progress callback for the number of pictures done, and of all."""
-    name = _PART.get() + verb
+    name = PART.get() + verb
     if shows_bars():
         with tqdm(desc=name, unit="picture", leave=False) as bar, repeat(bar.refresh, REFRESH):
 
@@ -202,83 +194,3 @@ class _PictureLines:
         terminal.info(
             f"{self._name}: {self._done} of {number_of(self._total, 'picture')}, {rate:.1f} pictures/s{left}"
         )
-
-
-class Pace:
-    """The speed over the steps since the last call."""
-
-    def __init__(self) -> None:
-        self._first: LogLine | None = None
-        self._last: LogLine | None = None
-        self._waited = 0.0
-
-    def add(self, line: LogLine) -> None:
-        if self._first is None:
-            self._first = line
-        else:
-            self._waited += line.wait
-        self._last = line
-
-    def take(self, steps: int) -> str:
-        """steps/s, the share of the time that was spent waiting for data, memory, and how long so many steps take.
-
-        "" before the second step.
-        """
-        first, last, waited = self._first, self._last, self._waited
-        self._first, self._waited = last, 0.0
-        if first is None or last is None or last.step <= first.step or last.seconds <= first.seconds:
-            return ""
-        seconds = last.seconds - first.seconds
-        parts = [f"{(last.step - first.step) / seconds:.2f} steps/s", f"{waited / seconds:.0%} waiting for data"]
-        if last.memory:
-            parts.append(f"{last.memory / 1e9:.1f} GB of GPU memory")
-        if steps > last.step:
-            parts.append(describe_left((steps - last.step) * seconds / (last.step - first.step)))
-        return ", ".join(parts)
-
-
-@contextmanager
-def show_steps(steps: int) -> Iterator[Callable[[LogLine], None]]:
-    """A progress callback for a training of so many steps in all."""
-    yield from _show_bar(steps) if shows_bars() else _show_lines(steps)
-
-
-def _show_bar(steps: int) -> Iterator[Callable[[LogLine], None]]:
-    with tqdm(total=steps, desc=f"{_PART.get()}train", unit="step", leave=False) as bar:
-        pace, validation = Pace(), ""
-
-        def advance(line: LogLine) -> None:
-            nonlocal validation
-            if not bar.n:
-                bar.initial = bar.n = line.step  # where an earlier command stopped: not part of this run's pace
-            bar.update(line.step - bar.n)
-            pace.add(line)
-            if line.validation is not None:
-                validation = f"validation loss {line.validation:.4f}"
-            if line.validation is not None or line.step % PACE_EVERY == 0:
-                bar.set_postfix_str(", ".join(filter(None, (validation, pace.take(steps)))))
-
-        yield advance
-
-
-def _show_lines(steps: int) -> Iterator[Callable[[LogLine], None]]:
-    """A line for each validation, and one now and then between them."""
-    name, pace, last = f"{_PART.get()}train", Pace(), None
-
-    def say(line: LogLine, found: str) -> None:
-        terminal.info(", ".join(filter(None, (f"{name}: step {line.step} of {steps}", found, pace.take(steps)))))
-
-    def advance(line: LogLine) -> None:
-        nonlocal last
-        last = line
-        pace.add(line)
-        terminal.debug(f"{name}: step {line.step} of {steps}, loss {line.loss}, learning rate {line.lr}")
-        if line.validation is not None:
-            say(line, f"validation loss {line.validation:.4f}")
-
-    def show() -> None:
-        if last is not None:
-            say(last, "" if last.loss is None else f"loss {last.loss:.4f}")
-
-    with repeat(show, STEPS_EVERY):
-        yield advance

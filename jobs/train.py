@@ -24,7 +24,7 @@ from t2i_shards.adapters.training.data import DataConfig
 from t2i_shards.jobs.command import Summary
 from t2i_shards.jobs.dry_run import estimate_training
 from t2i_shards.jobs.messages import terminal
-from t2i_shards.jobs.progress import show_steps
+from t2i_shards.jobs.step_progress import show_steps
 from t2i_shards.pipeline.engine.run import Engine
 from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.plain import number_of

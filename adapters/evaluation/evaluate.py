@@ -9,6 +9,7 @@ without the adapter are measured twice: against the sample's own condition and a
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,7 @@ from t2i_shards.adapters.evaluation.report import (
 )
 from t2i_shards.adapters.evaluation.samples import EvalSamples, choose_samples, find_run
 from t2i_shards.adapters.evaluation.sheet import write_sheet
-from t2i_shards.adapters.evaluation.subject import read_subject
+from t2i_shards.adapters.evaluation.subject import Subject, read_subject
 from t2i_shards.adapters.evaluation.variants import EvalExamples, Maker, Pictures, Progress, Way
 from t2i_shards.adapters.inference.sampler import to_pixels
 from t2i_shards.extractors.atomic import write_file, write_json
@@ -59,12 +60,7 @@ def evaluate(
     config: EvaluateConfig, progress: Progress | None = None, networks: Networks | None = None
 ) -> Evaluation:
     """Make the pictures that are not there yet, measure them, and write the table. Raises RequestError."""
-    run = find_run(config.subject)
-    out = config.out or (run and run / "evaluation")
-    if out is None:
-        if not config.subject.exists():
-            raise RequestError(f"there is no adapter {config.subject}: give RUN/adapter, RUN, or a file")
-        raise RequestError(f"--out must be given, as {config.subject} does not lie in a RUN")
+    out = _choose_out(config)
     device = choose_device(config.device)
     subject = read_subject(config, device)
     eval_samples = choose_samples(config)
@@ -99,12 +95,45 @@ def evaluate(
         Row(title, fidelity.get(title, {}), **(judge(made[title]) if title in made else {}))
         for title in fidelity or made
     ]
-    about = {
+    about = _describe(config, eval_samples, variant, subject, maker.base_digest, size, str(base.device))
+    longer = sum(bool(base.find_unread(caption)) for caption in judge.captions)
+    if longer:
+        judge.notes.append(f"{number_of(longer, 'caption')} cut short: longer than what the text encoder reads.")
+    verdict = find_verdict(config.condition, counted[WITH], counted[WITHOUT], subject.kind) if counted else None
+    shown = write_sheet(out, examples, {short: made[title] for short, title in SHOWN.items()})
+    evaluation = Evaluation(about, rows, judge.notes, verdict, shown)
+    write_json(out / "evaluation.json", evaluation.record())
+    write_file(out / "evaluation.md", "\n".join(table_lines(evaluation)) + "\n")
+    return evaluation
+
+
+def _choose_out(config: EvaluateConfig) -> Path:
+    """--out, or the folder of evaluations in the RUN of what is evaluated. Raises RequestError."""
+    if config.out:
+        return config.out
+    if run := find_run(config.subject):
+        return run / "evaluation"
+    if not config.subject.exists():
+        raise RequestError(f"there is no adapter {config.subject}: give RUN/adapter, RUN, or a file")
+    raise RequestError(f"--out must be given, as {config.subject} does not lie in a RUN")
+
+
+def _describe(
+    config: EvaluateConfig,
+    eval_samples: EvalSamples,
+    variant: str,
+    subject: Subject,
+    base_digest: str,
+    size: int,
+    device: str,
+) -> dict[str, Any]:
+    """What was evaluated and how, JSON-able."""
+    return {
         "root": config.root,
         "condition": config.condition,
         "column": config.columns[0] if config.columns else "made from the crop",
         "data": eval_samples.digest,
-        "samples": len(examples),
+        "samples": len(eval_samples.samples),
         "held_out": eval_samples.held_out,
         "keys": [sample.key for sample in eval_samples.samples],
         "size": size,
@@ -117,21 +146,12 @@ def evaluate(
         "adapter": str(subject.path),
         "adapter_sha256": subject.digest,
         "base": config.base,
-        "base_sha256": maker.base_digest,
+        "base_sha256": base_digest,
         "precision": config.precision,
         "batch": config.batch,
         "quality": config.quality,
-        "device": str(base.device),
+        "device": device,
     }
-    longer = sum(bool(base.find_unread(caption)) for caption in judge.captions)
-    if longer:
-        judge.notes.append(f"{number_of(longer, 'caption')} cut short: longer than what the text encoder reads.")
-    verdict = find_verdict(config.condition, counted[WITH], counted[WITHOUT], subject.kind) if counted else None
-    shown = write_sheet(out, examples, {short: made[title] for short, title in SHOWN.items()})
-    evaluation = Evaluation(about, rows, judge.notes, verdict, shown)
-    write_json(out / "evaluation.json", evaluation.record())
-    write_file(out / "evaluation.md", "\n".join(table_lines(evaluation)) + "\n")
-    return evaluation
 
 
 def _count(

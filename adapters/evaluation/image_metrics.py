@@ -9,7 +9,6 @@ paper gives it (.2648 for SD on COCO).
 from __future__ import annotations
 
 import io
-import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
+from t2i_shards.adapters.evaluation.clip import Clip, ClipFeatures
 from t2i_shards.adapters.evaluation.config import EvaluateConfig, FeatureName
 from t2i_shards.adapters.evaluation.kernel_distance import MiniFeatures, kernel_distance
 from t2i_shards.adapters.evaluation.variants import EvalExamples, Pictures
@@ -35,10 +35,7 @@ INCEPTION = WeightFile(
     sha256="6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
     licence="Apache-2.0",
 )
-CLIP_REPOSITORY, CLIP_REVISION = "openai/clip-vit-large-patch14", "32bd64288804d66eefd0ccbe215aa642df71cc41"
 BATCH = 16
-LENGTH = 77
-"""Tokens that CLIP reads of a caption."""
 Unavailable = (WeightsUnavailable, WeightsDamaged)
 """Raised for a network whose weights are not on this machine."""
 
@@ -107,99 +104,6 @@ class Inception:
     def __call__(self, pictures: np.ndarray) -> np.ndarray:
         (features,) = self._network(torch.from_numpy(pictures).permute(0, 3, 1, 2).to(self._device))
         return np.asarray(features.cpu().numpy())
-
-
-class Clip:
-    """CLIP ViT-L/14, through transformers: cosine of picture and caption, which is cut to 77 tokens."""
-
-    name = "CLIP ViT-L/14"
-
-    def __init__(self, weights: Path | None, device: str) -> None:
-        """Raises WeightsUnavailable or WeightsDamaged."""
-        from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTokenizer
-
-        from t2i_shards.extractors.networks.published import load_published
-
-        files = {file.filename: resolve(file, weights) for file in CLIP}
-        tensors = read_tensors(files["model.safetensors"])
-        vocabulary, merges = (files[name].read_text(encoding="utf-8") for name in ("vocab.json", "merges.txt"))
-        pairs = [tuple(line.split()) for line in merges.splitlines()[1:] if line]  # the first line is the version
-        self._tokenizer = CLIPTokenizer(vocab=json.loads(vocabulary), merges=pairs, model_max_length=LENGTH)
-        self._network: Any = load_published(CLIPModel, CLIPConfig(**CLIP_SHAPE), tensors).to(device)
-        self._processor, self._device = CLIPImageProcessor(), device
-
-    def __call__(self, pictures: np.ndarray, captions: Sequence[str]) -> np.ndarray:
-        found = self._see(pictures, captions)
-        return np.asarray((found.image_embeds * found.text_embeds).sum(dim=1).cpu().numpy())
-
-    def embed(self, pictures: np.ndarray) -> np.ndarray:
-        """uint8 (N, H, W, 3) -> float32 (N, D), of length 1."""
-        return np.asarray(self._see(pictures, [""] * len(pictures)).image_embeds.cpu().numpy())
-
-    @torch.no_grad()
-    def _see(self, pictures: np.ndarray, captions: Sequence[str]) -> Any:
-        pixels = self._processor(images=list(pictures), return_tensors="pt").pixel_values
-        tokens = self._tokenizer(
-            list(captions), padding="max_length", max_length=LENGTH, truncation=True, return_tensors="pt"
-        )
-        return self._network(
-            pixel_values=pixels.to(self._device),
-            input_ids=tokens.input_ids.to(self._device),
-            attention_mask=tokens.attention_mask.to(self._device),
-        )
-
-
-class ClipFeatures:
-    """CLIP ViT-L/14's embedding of a picture, of length 1, as in CMMD."""
-
-    name = Clip.name
-
-    def __init__(self, weights: Path | None, device: str) -> None:
-        """Raises WeightsUnavailable or WeightsDamaged."""
-        self._clip = Clip(weights, device)
-
-    def __call__(self, pictures: np.ndarray) -> np.ndarray:
-        return self._clip.embed(pictures)
-
-
-def _clip_file(filename: str, size: int | None, sha256: str) -> WeightFile:
-    return WeightFile(
-        name="clip-vit-large-patch14",
-        hub=CLIP_REPOSITORY,
-        revision=CLIP_REVISION,
-        filename=filename,
-        bytes=size,
-        sha256=sha256,
-        licence="MIT",
-    )
-
-
-CLIP = (
-    _clip_file(
-        "model.safetensors", 1_710_540_580, "a2bf730a0c7debf160f7a6b50b3aaf3703e7e88ac73de7a314903141db026dcb"
-    ),
-    _clip_file("vocab.json", None, "3f0c4f7d2086b61b38487075278ea9ed04edb53a03cbb045b86c27190fa8fb69"),
-    _clip_file("merges.txt", None, "9fd691f7c8039210e0fced15865466c65820d09b63988b0174bfe25de299051a"),
-)
-CLIP_SHAPE: dict[str, Any] = {
-    "projection_dim": 768,
-    "text_config": {
-        "hidden_size": 768,
-        "intermediate_size": 3072,
-        "num_attention_heads": 12,
-        "num_hidden_layers": 12,
-        "projection_dim": 768,
-    },
-    "vision_config": {
-        "hidden_size": 1024,
-        "intermediate_size": 4096,
-        "num_attention_heads": 16,
-        "num_hidden_layers": 24,
-        "patch_size": 14,
-        "projection_dim": 768,
-    },
-}
-"""The network's shape, as in config.json of the published file."""
 
 
 def _batches(pictures: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
