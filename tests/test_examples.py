@@ -15,7 +15,7 @@ from PIL import Image
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
 from t2i_shards.pipeline.image.geometry import Geometry
 from t2i_shards.pipeline.sources.scenes import ScenesSource
-from t2i_shards.pipeline.stages.ingest import plan_dataset
+from t2i_shards.pipeline.stages.plan_ingest import plan_dataset
 from tests.faults.toys import fill
 
 EXAMPLES = Path(__file__).parents[1] / "examples"

@@ -5,15 +5,14 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
 from typing import Any
 
-from t2i_shards.extractors.records import BadRecord, Count, Positive, convert_record, decode_record
+from t2i_shards.extractors.records import BadRecord, convert_record, decode_record
+from t2i_shards.pipeline.dataset.description import Description, Recipe, read_description
 from t2i_shards.pipeline.dataset.done import find_done, name_ranges
 from t2i_shards.pipeline.dataset.extract_command import extract_command
 from t2i_shards.pipeline.dataset.plan import (
     Segment,
-    ShardCount,
     add_supplement,
     read_plan,
     read_supplements,
@@ -32,7 +31,7 @@ from t2i_shards.pipeline.errors import DamagedShard, RequestError, ShardNotReady
 from t2i_shards.pipeline.shards.commit import load_receipt
 from t2i_shards.pipeline.shards.folder_store import FolderStore
 from t2i_shards.pipeline.shards.read import load_verified
-from t2i_shards.pipeline.shards.receipt import FORMAT, Receipt, digest_json, shard_name, to_json
+from t2i_shards.pipeline.shards.receipt import Receipt, digest_json, shard_name, to_json
 from t2i_shards.pipeline.shards.receipt_table import ReceiptTable
 from t2i_shards.pipeline.shards.sample import Sample
 from t2i_shards.pipeline.shards.spread_store import SpreadStore
@@ -42,72 +41,13 @@ from t2i_shards.pipeline.sources.row import Row
 COLUMN_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 IMAGES = "images"
 RESERVED = {"plan", "supplements", "drafts", "duplicates", "tombstones", IMAGES}
-_OWN = frozenset({"scenes", "folder", "coco"})
-"""Kinds of sources whose files of earlier versions do not say that they are no crawl."""
-
-
-@dataclass(frozen=True)
-class Description:
-    """dataset.json. source: how the rows were made. geometry: what is done to every picture.
-
-    crawl: whether the pictures are other people's, by the source's own word; None in files of earlier versions.
-    spread: how many shards a folder of this copy holds, whose folders are divided; see `SpreadStore`.
-    """
-
-    source: Mapping[str, Any]
-    geometry: Mapping[str, Any]
-    shard_size: Positive
-    shards: ShardCount
-    samples: Count
-    plan: str
-    format: int = FORMAT
-    crawl: bool | None = None
-    spread: Positive | None = None
-
-    @property
-    def is_crawl(self) -> bool:
-        """Whether the pictures are other people's, and are published only when asked for."""
-        return self.source["kind"] not in _OWN if self.crawl is None else self.crawl
-
-    def encode(self) -> bytes:
-        """The file, without the fields that say nothing."""
-        optional = {"crawl", "spread"}
-        return to_json({n: v for n, v in asdict(self).items() if v is not None or n not in optional})
-
-    @property
-    def recipe(self) -> str:
-        """The recipe digest of the images column."""
-        return digest_json({"source": self.source, "geometry": self.geometry, "plan": self.plan})
-
-
-@dataclass(frozen=True)
-class Weights:
-    """The file that a network was made of, in a column's recipe."""
-
-    file: str | None = None
-    sha256: str | None = None
-    licence: str | None = None
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What is read of a column.json, whichever tool wrote it; the rest of it only counts in its digest."""
-
-    condition: str | None = None
-    extractor: str | None = None
-    made_by: str | None = None
-    variant: str | None = None
-    version: int | str | None = None
-    licence: str | None = None
-    weights: Weights | None = None
-    parameters: Mapping[str, Any] | None = None
 
 
 class Dataset:
     """An open dataset. Raises RequestError when there is none, or dataset.json is not one we can read."""
 
     def __init__(self, store: Store) -> None:
-        self.description = of = _read_description(store)
+        self.description = of = read_description(store)
         self.store: Store = store if of.spread is None else SpreadStore(store, of.spread)
         first = Segment(0, of.shards, of.samples, of.plan)
         self.segments = [first, *read_supplements(self.store)]
@@ -178,10 +118,10 @@ class Dataset:
         # Looked for first, so that what is finished can be asked for again where nothing may be written.
         if self.recipe(column) is None and self.store.create_bytes(f"{column}/column.json", to_json(recipe)):
             return digest
-        standing = self.recipe_digest(column)
-        if standing != digest:
+        begun = self.recipe_digest(column)
+        if begun != digest:
             raise RequestError(
-                f"{column} was made with recipe {standing[:8]}…, this one is {digest[:8]}…; "
+                f"{column} was made with recipe {begun[:8]}…, this one is {digest[:8]}…; "
                 "write it as another column with --as"
             )
         return digest
@@ -267,27 +207,11 @@ def create_dataset(
     return Dataset(store)
 
 
-def _read_description(store: Store) -> Description:
-    name = f"{store.root}/dataset.json"
-    try:
-        record = decode_record(store.load("dataset.json"), dict[str, Any])
-        if record.get("format") != FORMAT:
-            raise BadRecord(f"must have format {FORMAT}, has {str(record.get('format'))[:100]}")
-        description = convert_record(record, Description, closed=True)
-        if not isinstance(description.source.get("kind"), str):
-            raise BadRecord("must name the kind of its source")
-    except (FileNotFoundError, NotADirectoryError):
-        raise RequestError(f"{name}: not there; this is not a dataset (make one with ingest)") from None
-    except BadRecord as error:
-        raise RequestError(f"{name}: {error}") from None
-    return description
-
-
 def _refuse_difference(
     store: Store, source: Mapping[str, Any], geometry: Mapping[str, Any], shard_size: int
 ) -> None:
-    standing = _read_description(store)
-    had = {**standing.source, **standing.geometry, "shard_size": standing.shard_size}
+    begun = read_description(store)
+    had = {**begun.source, **begun.geometry, "shard_size": begun.shard_size}
     wanted = {**source, **geometry, "shard_size": shard_size}
     for name in sorted(had.keys() | wanted.keys()):
         if had.get(name) != wanted.get(name):

@@ -12,7 +12,8 @@ from dataclasses import replace
 
 import pyarrow.compute as pc
 
-from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset, Description
+from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
+from t2i_shards.pipeline.dataset.description import Description
 from t2i_shards.pipeline.dataset.outcomes import OK, digest_rows, read_rows, rows_path
 from t2i_shards.pipeline.dataset.plan import Segment, plan_path, read_plan_table
 from t2i_shards.pipeline.dataset.provenance import without_paths

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from copy import copy
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any
@@ -16,64 +14,23 @@ import numpy as np
 from t2i_shards.extractors import budget
 from t2i_shards.extractors.base import Resources
 from t2i_shards.extractors.registry import format_of
-from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset, create_dataset
+from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
 from t2i_shards.pipeline.dataset.download_commit import commit_attempt, read_seen, write_seen
 from t2i_shards.pipeline.dataset.outcomes import OK, count_drops, digest_rows, encode_rows, rows_path
-from t2i_shards.pipeline.dataset.plan import Segment
 from t2i_shards.pipeline.dataset.plan_digests import PlanReader
 from t2i_shards.pipeline.errors import Drop, IncompleteError, RequestError, describe_error
 from t2i_shards.pipeline.image.decode import Decoded
-from t2i_shards.pipeline.image.geometry import Geometry, Placement, apply_placement, load_geometry
+from t2i_shards.pipeline.image.geometry import Placement, apply_placement, load_geometry
 from t2i_shards.pipeline.image.phash import hash_greys, shrink_grey
 from t2i_shards.pipeline.image.stored import Picture, encode_jpeg, use_threads
 from t2i_shards.pipeline.shards.commit import commit, commit_samples, load_receipt
 from t2i_shards.pipeline.shards.receipt import Receipt, shard_name
 from t2i_shards.pipeline.shards.sample import Sample, digest_keys
 from t2i_shards.pipeline.shards.sample_info import SampleInfo, read_info
-from t2i_shards.pipeline.shards.store import open_store
-from t2i_shards.pipeline.sources.base import Opener, Original, Seen, Source, unseen
+from t2i_shards.pipeline.sources.base import Opener, Original, Source
 from t2i_shards.pipeline.sources.row import Row
 from t2i_shards.pipeline.stages.isolated import Decode, decode_in_child, decode_in_time
-from t2i_shards.pipeline.stages.plan_parts import Run, find_parts, write_parts
 from t2i_shards.pipeline.stages.stage import FailureLimit, StageResult, refuse_total_failure
-
-
-def plan_dataset(
-    root: str, source: Source, geometry: Geometry, shard_size: int, seen: Seen = unseen, run: Run | None = None
-) -> Dataset:
-    """Make the plan of a new dataset, or open the one that is there. RequestError when it is another's.
-
-    seen: called with the number of rows that were read. run: does long plans in workers.
-    """
-    if shard_size < 1:
-        raise RequestError(f"--shard-size must be at least 1, not {shard_size}")
-    source = copy(source)  # it keeps what it measures of its files while this plan is made
-    store = open_store(root)
-    if "dataset.json" in store.names(""):
-        geometry = geometry.resume(load_geometry(Dataset(store).description.geometry))
-    described = source.describe(), geometry.record()
-
-    def rows(left_out: Counter[str]) -> Iterable[Row] | Segment:
-        if run and (parts := find_parts(source)):
-            return write_parts(store, parts, shard_size, left_out, seen, run)
-        return source.rows(left_out, seen)
-
-    return create_dataset(store, rows, shard_size, *described, crawl=source.crawl)
-
-
-def choose_truths(source: Source, names: Sequence[str]) -> dict[str, Mapping[str, Any]]:
-    """name -> recipe of these conditions. RequestError when the source does not know one of them exactly."""
-    known = source.truths()
-    for name in names:
-        if name not in known:
-            had = ", ".join(sorted(known)) or "none"
-            raise RequestError(f"--truth must name conditions this source knows exactly ({had}), not {name!r}")
-    return {name: known[name] for name in names}
-
-
-def claim_truths(dataset: Dataset, recipes: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """Begin a column for each condition that `choose_truths` gave: name -> recipe digest."""
-    return {name: dataset.claim(name, recipe) for name, recipe in recipes.items()}
 
 
 @dataclass

@@ -8,7 +8,7 @@ from t2i_shards.adapters.held_out import find_held_out, read_held_out, write_hel
 from t2i_shards.pipeline.dataset.dataset import Dataset
 from t2i_shards.pipeline.dataset.supplement import plan_retry
 from t2i_shards.pipeline.image.geometry import Geometry
-from t2i_shards.pipeline.stages.ingest import plan_dataset
+from t2i_shards.pipeline.stages.plan_ingest import plan_dataset
 from t2i_shards.pipeline.stream import HeldOut, Stream, open_stream
 from tests.faults.toys import fill
 from tests.pipeline.web import Web, put_failure, put_picture

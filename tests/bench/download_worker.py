@@ -22,7 +22,8 @@ from t2i_shards.pipeline.download.limits import Limits
 from t2i_shards.pipeline.download.shard import Downloads, import_downloader
 from t2i_shards.pipeline.image.geometry import Geometry
 from t2i_shards.pipeline.sources.laion.source import LaionSource
-from t2i_shards.pipeline.stages.ingest import Ingest, plan_dataset
+from t2i_shards.pipeline.stages.ingest import Ingest
+from t2i_shards.pipeline.stages.plan_ingest import plan_dataset
 
 SIZE, THREADS = 512, 64
 

@@ -28,7 +28,8 @@ from t2i_shards.extractors.batch import Batch, DeviceUnavailable, find_device
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
 from t2i_shards.pipeline.image.geometry import Geometry
 from t2i_shards.pipeline.stages import Extract, plan_extract
-from t2i_shards.pipeline.stages.ingest import Ingest, plan_dataset
+from t2i_shards.pipeline.stages.ingest import Ingest
+from t2i_shards.pipeline.stages.plan_ingest import plan_dataset
 from tests.bench.busy import Busy
 from tests.bench.peers import PEERS, load_peer
 from tests.bench.photographs import draw_photograph

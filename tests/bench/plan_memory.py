@@ -29,7 +29,7 @@ from t2i_shards.pipeline.shards.sample import digest_keys
 from t2i_shards.pipeline.shards.table import encode_table
 from t2i_shards.pipeline.sources.scenes import ScenesSource
 from t2i_shards.pipeline.stages.index_names import plan_index
-from t2i_shards.pipeline.stages.ingest import plan_dataset
+from t2i_shards.pipeline.stages.plan_ingest import plan_dataset
 
 SHARD = 1000
 

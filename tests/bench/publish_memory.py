@@ -23,7 +23,7 @@ from t2i_shards.pipeline.shards.receipt import to_compact_json
 from t2i_shards.pipeline.shards.sample import Sample
 from t2i_shards.pipeline.shards.store import open_store
 from t2i_shards.pipeline.sources.row import Row
-from t2i_shards.pipeline.stages.ingest import plan_dataset
+from t2i_shards.pipeline.stages.plan_ingest import plan_dataset
 from tests.faults.toys import Pictures
 
 SAMPLES, SHARD = 100_000, 1000

@@ -18,7 +18,8 @@ from t2i_shards.pipeline.engine import run
 from t2i_shards.pipeline.image.geometry import Geometry
 from t2i_shards.pipeline.sources.base import Opener, Original, Seen, Source, unseen
 from t2i_shards.pipeline.sources.row import Row
-from t2i_shards.pipeline.stages.ingest import Ingest, plan_dataset
+from t2i_shards.pipeline.stages.ingest import Ingest
+from t2i_shards.pipeline.stages.plan_ingest import plan_dataset
 
 
 def draw_noise(number: int, size: int) -> np.ndarray:

@@ -27,7 +27,7 @@ from t2i_shards.pipeline.shards.sample import Sample
 from t2i_shards.pipeline.shards.tar import TarWriter, read_samples
 from t2i_shards.pipeline.sources.scenes import ScenesSource
 from t2i_shards.pipeline.stages import plan_extract
-from t2i_shards.pipeline.stages.ingest import plan_dataset
+from t2i_shards.pipeline.stages.plan_ingest import plan_dataset
 from t2i_shards.pipeline.stages.stage import Stage
 from tests.faults.toys import fill
 from tests.pipeline.web import Web, put_failure, put_picture

@@ -14,7 +14,8 @@ from t2i_shards.pipeline.engine import run
 from t2i_shards.pipeline.engine.run import Engine
 from t2i_shards.pipeline.image.geometry import Geometry
 from t2i_shards.pipeline.stages import plan_extract
-from t2i_shards.pipeline.stages.ingest import Ingest, choose_truths, claim_truths, plan_dataset
+from t2i_shards.pipeline.stages.ingest import Ingest
+from t2i_shards.pipeline.stages.plan_ingest import choose_truths, claim_truths, plan_dataset
 from tests.faults.toys import Logged, Pictures, run_here
 
 SHARDS, SHARD_SIZE = 5, 11

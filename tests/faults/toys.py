@@ -24,7 +24,8 @@ from t2i_shards.pipeline.image.geometry import Geometry
 from t2i_shards.pipeline.sources.base import Opener, Original, Seen, Source, unseen
 from t2i_shards.pipeline.sources.row import Row
 from t2i_shards.pipeline.stages import Extract, plan_extract
-from t2i_shards.pipeline.stages.ingest import Ingest, choose_truths, claim_truths, plan_dataset
+from t2i_shards.pipeline.stages.ingest import Ingest
+from t2i_shards.pipeline.stages.plan_ingest import choose_truths, claim_truths, plan_dataset
 from t2i_shards.pipeline.stages.stage import Stage, StageResult
 from t2i_shards.pipeline.stages.verify import plan_verify, verify_plan
 

@@ -16,7 +16,7 @@ from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
 from t2i_shards.pipeline.image.geometry import Geometry
 from t2i_shards.pipeline.sources.laion.filters import Filters
 from t2i_shards.pipeline.sources.laion.source import LaionSource
-from t2i_shards.pipeline.stages.ingest import plan_dataset
+from t2i_shards.pipeline.stages.plan_ingest import plan_dataset
 from t2i_shards.pipeline.stream import open_stream
 from tests.faults.bad_web import HEALED, serve, way_of
 from tests.faults.test_killed_download import EXPECTED, host_of

@@ -17,7 +17,8 @@ from unittest import mock
 import numpy as np
 import pyarrow as pa
 
-from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset, Description
+from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
+from t2i_shards.pipeline.dataset.description import Description
 from t2i_shards.pipeline.dataset.roll_up import THOUSAND, write_roll_up
 from t2i_shards.pipeline.shards.receipt import Receipt, digest_json, shard_name, to_json
 from t2i_shards.pipeline.shards.receipt_table import SCHEMA, ReceiptTable, from_table

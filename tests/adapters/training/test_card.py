@@ -24,7 +24,7 @@ from t2i_shards.pipeline.image.geometry import Geometry
 from t2i_shards.pipeline.sources.folder import FolderSource
 from t2i_shards.pipeline.sources.scenes import ScenesSource
 from t2i_shards.pipeline.stages import plan_extract
-from t2i_shards.pipeline.stages.ingest import plan_dataset
+from t2i_shards.pipeline.stages.plan_ingest import plan_dataset
 from tests.adapters.toys import toy_config, toy_stream
 
 SUMMARY = TrainSummary(6, 6, 12, 1.0, 0.25, 0.125, "RUN/adapter", "0" * 64)

@@ -15,7 +15,7 @@ from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset, create_dataset
 from t2i_shards.pipeline.dataset.plan import read_left_out
 from t2i_shards.pipeline.errors import DamagedShard, RequestError, ShardNotReady
 from t2i_shards.pipeline.shards.commit import commit_samples
-from t2i_shards.pipeline.shards.receipt import shard_name, to_json
+from t2i_shards.pipeline.shards.receipt import shard_name
 from t2i_shards.pipeline.shards.sample import Sample
 from t2i_shards.pipeline.shards.store import Store, open_store
 from t2i_shards.pipeline.sources.row import Row
@@ -112,23 +112,6 @@ def test_a_key_that_is_none_or_not_unique_is_refused(key: str, folder: Store) ->
         create(folder, rows=wrong)
     assert str(caught.value).endswith(f"not {key!r}")
     assert "dataset.json" not in folder.names("")
-
-
-@pytest.mark.parametrize(
-    ("kind", "crawl"), [("scenes", False), ("folder", False), ("coco", False), ("laion", True), ("other", True)]
-)
-def test_whether_a_dataset_of_an_earlier_version_is_a_crawl_follows_from_its_source(
-    kind: str, crawl: bool, folder: Store
-) -> None:
-    create(folder, source={"kind": kind}, crawl=not crawl)
-    record = json.loads(bytes(folder.load("dataset.json")))
-    assert record.pop("crawl") is not crawl
-    folder.discard("dataset.json")
-    earlier = to_json(record)
-    folder.create_bytes("dataset.json", earlier)
-    description = Dataset(folder).description
-    assert description.is_crawl is crawl
-    assert description.encode() == earlier
 
 
 def test_a_source_without_pictures_is_refused(folder: Store) -> None:

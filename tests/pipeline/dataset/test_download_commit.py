@@ -15,7 +15,8 @@ from t2i_shards.pipeline.dataset.outcomes import decode_rows, rows_path
 from t2i_shards.pipeline.errors import DamagedShard
 from t2i_shards.pipeline.image.geometry import Geometry
 from t2i_shards.pipeline.shards.commit import receipt_path, tar_path
-from t2i_shards.pipeline.stages.ingest import Ingest, plan_dataset
+from t2i_shards.pipeline.stages.ingest import Ingest
+from t2i_shards.pipeline.stages.plan_ingest import plan_dataset
 from tests.faults.toys import problems
 from tests.pipeline.web import Web, put_failure, put_picture
 

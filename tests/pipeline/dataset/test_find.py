@@ -15,7 +15,7 @@ from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.image.geometry import Geometry
 from t2i_shards.pipeline.sources.folder import FolderSource
 from t2i_shards.pipeline.sources.scenes import ScenesSource
-from t2i_shards.pipeline.stages.ingest import plan_dataset
+from t2i_shards.pipeline.stages.plan_ingest import plan_dataset
 from tests.faults.toys import fill
 from tests.pipeline.web import Web, put_failure, put_picture
 

@@ -14,7 +14,8 @@ from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.image.geometry import Geometry
 from t2i_shards.pipeline.shards.folder_store import FolderStore
 from t2i_shards.pipeline.sources.scenes import ScenesSource
-from t2i_shards.pipeline.stages.ingest import Ingest, plan_dataset
+from t2i_shards.pipeline.stages.ingest import Ingest
+from t2i_shards.pipeline.stages.plan_ingest import plan_dataset
 
 
 @pytest.fixture(autouse=True)

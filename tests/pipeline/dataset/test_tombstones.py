@@ -13,7 +13,7 @@ from t2i_shards.pipeline.dataset.supplement import plan_retry
 from t2i_shards.pipeline.dataset.tombstones import Tombstone, add_tombstones, read_removed, read_tombstones, remove
 from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.image.geometry import Geometry
-from t2i_shards.pipeline.stages.ingest import plan_dataset
+from t2i_shards.pipeline.stages.plan_ingest import plan_dataset
 from t2i_shards.pipeline.stream import open_stream
 from tests.faults.toys import Pictures, fill, make_images
 from tests.pipeline.web import Web, put_failure, put_picture

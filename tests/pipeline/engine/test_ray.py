@@ -19,7 +19,7 @@ from t2i_shards.pipeline.engine.nodes import count_node_slots
 from t2i_shards.pipeline.image.geometry import Geometry
 from t2i_shards.pipeline.sources.folder import FolderSource
 from t2i_shards.pipeline.stages import combine, plan_extract
-from t2i_shards.pipeline.stages.ingest import plan_dataset
+from t2i_shards.pipeline.stages.plan_ingest import plan_dataset
 from tests.conftest import ray_folder
 
 REPOSITORY = Path(__file__).parents[3]

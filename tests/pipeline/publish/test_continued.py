@@ -19,7 +19,7 @@ from t2i_shards.pipeline.publish.continued import take_options
 from t2i_shards.pipeline.publish.signature import read_sums
 from t2i_shards.pipeline.shards.store import open_store
 from t2i_shards.pipeline.stages import plan_extract
-from t2i_shards.pipeline.stages.ingest import plan_dataset
+from t2i_shards.pipeline.stages.plan_ingest import plan_dataset
 from t2i_shards.pipeline.stages.verify import verify_columns, verify_plan
 from t2i_shards.pipeline.stream import open_stream
 from tests.faults.toys import fill, run_here

@@ -16,7 +16,7 @@ from t2i_shards.pipeline.image.geometry import Geometry
 from t2i_shards.pipeline.publish.check import check_lists, plan_check
 from t2i_shards.pipeline.publish.signature import read_sums
 from t2i_shards.pipeline.stages import plan_extract
-from t2i_shards.pipeline.stages.ingest import plan_dataset
+from t2i_shards.pipeline.stages.plan_ingest import plan_dataset
 from t2i_shards.pipeline.stages.verify import verify_columns, verify_tables
 from t2i_shards.pipeline.stream import open_stream
 from tests.faults.toys import digests, fill, problems, run_here

@@ -22,7 +22,7 @@ from t2i_shards.pipeline.sources.captions import (
     decode_file,
 )
 from t2i_shards.pipeline.sources.folder import FolderSource
-from t2i_shards.pipeline.stages.ingest import plan_dataset
+from t2i_shards.pipeline.stages.plan_ingest import plan_dataset
 from tests.conftest import CASES
 from tests.faults.toys import fill
 from tests.pipeline.sources.test_folder import png

@@ -14,7 +14,7 @@ from t2i_shards.pipeline.image.geometry import Geometry
 from t2i_shards.pipeline.publish.survey import caption_problem
 from t2i_shards.pipeline.shards.sample_info import SampleInfo, read_info
 from t2i_shards.pipeline.sources.folder import FolderSource
-from t2i_shards.pipeline.stages.ingest import plan_dataset
+from t2i_shards.pipeline.stages.plan_ingest import plan_dataset
 from tests.conftest import CASES
 from tests.faults.toys import fill
 from tests.pipeline.sources.mixed_folder import SHAPE, make_mixed

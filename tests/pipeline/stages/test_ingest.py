@@ -26,7 +26,8 @@ from t2i_shards.pipeline.image.stored import decode_rgb
 from t2i_shards.pipeline.sources.base import Original
 from t2i_shards.pipeline.sources.folder import FolderSource
 from t2i_shards.pipeline.sources.row import Row
-from t2i_shards.pipeline.stages.ingest import Ingest, choose_truths, claim_truths, plan_dataset
+from t2i_shards.pipeline.stages.ingest import Ingest
+from t2i_shards.pipeline.stages.plan_ingest import choose_truths, claim_truths, plan_dataset
 from t2i_shards.pipeline.stages.stage import StageResult
 from tests.faults.toys import Pictures, fill, make_images, problems, run_here
 
@@ -148,21 +149,6 @@ def test_truth_may_come_later(tmp_path: Path) -> None:
     assert written(tmp_path / "later" / "images") == images
     for name in ("000000.tar", "000001.tar", "000002.tar", "column.json"):
         assert (tmp_path / "later/sketch" / name).read_bytes() == (tmp_path / "at-once/sketch" / name).read_bytes()
-
-
-def test_a_truth_the_source_does_not_know_is_refused(tmp_path: Path) -> None:
-    source = Pictures(3)
-    dataset = plan_dataset(str(tmp_path / "root"), source, GEOMETRY, 3)
-    with pytest.raises(
-        RequestError, match=r"--truth must name conditions this source knows exactly \(sketch\), not 'seg'"
-    ):
-        fill(dataset, source, ("sketch", "seg"))
-    assert dataset.columns() == [IMAGES], "one was begun before the other was refused"
-
-
-def test_a_shard_needs_a_row(tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match="--shard-size must be at least 1, not 0"):
-        plan_dataset(str(tmp_path / "root"), Pictures(3), GEOMETRY, 0)
 
 
 @dataclass(frozen=True)

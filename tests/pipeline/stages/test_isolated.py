@@ -21,8 +21,9 @@ from t2i_shards.pipeline.errors import Drop
 from t2i_shards.pipeline.image.decode import WEB_FORMATS, decode_picture
 from t2i_shards.pipeline.image.geometry import Geometry
 from t2i_shards.pipeline.sources.folder import FolderSource
-from t2i_shards.pipeline.stages.ingest import Ingest, plan_dataset
+from t2i_shards.pipeline.stages.ingest import Ingest
 from t2i_shards.pipeline.stages.isolated import COSTLY, decode_in_child
+from t2i_shards.pipeline.stages.plan_ingest import plan_dataset
 from tests import bombs
 from tests.faults.toys import problems
 from tests.pipeline.image.pictures import gradient, save

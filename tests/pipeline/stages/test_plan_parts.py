@@ -24,7 +24,7 @@ from t2i_shards.pipeline.sources.scenes import ScenesSource
 from t2i_shards.pipeline.sources.table.source import TableSource
 from t2i_shards.pipeline.sources.tables.parquet_table import ParquetTable
 from t2i_shards.pipeline.stages import plan_parts
-from t2i_shards.pipeline.stages.ingest import plan_dataset
+from t2i_shards.pipeline.stages.plan_ingest import plan_dataset
 from t2i_shards.pipeline.stages.plan_parts import Run, WriteParts, find_parts, write_parts
 from t2i_shards.pipeline.stages.stage import Stage, StageResult
 from tests.pipeline.laion_tables import table, write

@@ -12,7 +12,7 @@ from t2i_shards.pipeline.dataset.supplement import plan_retry
 from t2i_shards.pipeline.dataset.tombstones import remove
 from t2i_shards.pipeline.errors import BrokenStage
 from t2i_shards.pipeline.image.geometry import Geometry
-from t2i_shards.pipeline.stages.ingest import plan_dataset
+from t2i_shards.pipeline.stages.plan_ingest import plan_dataset
 from t2i_shards.pipeline.stream import Extent, Stream, measure_extent, mix_streams, open_stream
 from tests.faults.toys import Pictures, fill, make_images
 from tests.pipeline.stream.toys import name

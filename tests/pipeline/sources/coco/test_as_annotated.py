@@ -17,7 +17,8 @@ from t2i_shards.pipeline.errors import IncompleteError
 from t2i_shards.pipeline.image.geometry import Geometry
 from t2i_shards.pipeline.sources.coco.labels import read_label_map
 from t2i_shards.pipeline.sources.coco.source import CocoSource
-from t2i_shards.pipeline.stages.ingest import Ingest, plan_dataset
+from t2i_shards.pipeline.stages.ingest import Ingest
+from t2i_shards.pipeline.stages.plan_ingest import plan_dataset
 from tests.pipeline.coco_toy import SPLIT, ToyPicture, encode_png, write_coco
 from tests.pipeline.sources.coco.test_ingest import drops, ingest, samples
 

@@ -24,7 +24,7 @@ from t2i_shards.pipeline.image.geometry import Geometry, Placement
 from t2i_shards.pipeline.image.stored import decode_rgb
 from t2i_shards.pipeline.sources.coco.labels import place_labels, place_people
 from t2i_shards.pipeline.sources.coco.source import CocoSource
-from t2i_shards.pipeline.stages.ingest import plan_dataset
+from t2i_shards.pipeline.stages.plan_ingest import plan_dataset
 from tests.conftest import ASSETS
 from tests.faults.toys import fill, problems
 from tests.pipeline.coco_toy import SPLIT, ToyPicture, person_record, real_pictures, rendered_pictures, write_coco

@@ -23,7 +23,8 @@ from t2i_shards.pipeline.image.geometry import Geometry
 from t2i_shards.pipeline.shards.sample_info import read_info
 from t2i_shards.pipeline.sources.row import Row
 from t2i_shards.pipeline.sources.table.source import TableSource, names_urls_alone
-from t2i_shards.pipeline.stages.ingest import Ingest, plan_dataset
+from t2i_shards.pipeline.stages.ingest import Ingest
+from t2i_shards.pipeline.stages.plan_ingest import plan_dataset
 from tests.conftest import CASES
 from tests.faults.toys import make_images
 from tests.pipeline.image.pictures import gradient, save

@@ -22,7 +22,7 @@ from t2i_shards.pipeline.image.geometry import Geometry
 from t2i_shards.pipeline.image.stored import decode_rgb
 from t2i_shards.pipeline.sources.tars.maps import MapColumn, parse_columns, place_map
 from t2i_shards.pipeline.sources.tars.source import TarsSource
-from t2i_shards.pipeline.stages.ingest import plan_dataset
+from t2i_shards.pipeline.stages.plan_ingest import plan_dataset
 from tests.faults.toys import fill
 from tests.pipeline.image.pictures import gradient, save
 from tests.pipeline.sources.tars.toys import planned, write_tar
