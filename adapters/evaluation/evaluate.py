@@ -101,7 +101,7 @@ def evaluate(
         judge.notes.append(f"{number_of(longer, 'caption')} cut short: longer than what the text encoder reads.")
     verdict = find_verdict(config.condition, counted[WITH], counted[WITHOUT], subject.kind) if counted else None
     shown = write_sheet(out, examples, {short: made[title] for short, title in SHOWN.items()})
-    evaluation = Evaluation(about, rows, judge.notes, verdict, shown)
+    evaluation = Evaluation(about, rows, judge.notes, verdict, shown, made, judge.captions)
     write_json(out / "evaluation.json", evaluation.record())
     write_file(out / "evaluation.md", "\n".join(table_lines(evaluation)) + "\n")
     return evaluation

@@ -14,23 +14,43 @@ TITLE = 20
 FONT = 12
 
 
-def lay_out(rows: Sequence[Sequence[np.ndarray]], titles: Sequence[str] = ()) -> np.ndarray:
+def lay_out(
+    rows: Sequence[Sequence[np.ndarray]], titles: Sequence[str] = (), captions: Sequence[str] = ()
+) -> np.ndarray:
     """uint8 (H, W, 3): a row per sample, on white, under the titles of the columns where there are any.
 
-    Pictures: uint8 (S, S, 1 or 3), all of one size.
+    Pictures: uint8 (S, S, 1 or 3), all of one size. captions: above the rows, in as many lines as the longest
+    needs.
     """
     height, width = rows[0][0].shape[:2]
-    down, across = height + GAP, width + GAP
+    whole = len(rows[0]) * (width + GAP) - GAP
     first = TITLE if titles else 0
-    sheet = np.full((first + len(rows) * down + GAP, len(rows[0]) * across + GAP, 3), WHITE, np.uint8)
+    above = TITLE * max((len(wrap_text(caption, whole)) for caption in captions), default=0)
+    down, across = above + height + GAP, width + GAP
+    sheet = np.full((first + len(rows) * down + GAP, whole + 2 * GAP, 3), WHITE, np.uint8)
     for row, pictures in enumerate(rows):
+        top = first + GAP + row * down
+        for number, line in enumerate(wrap_text(captions[row], whole) if captions else ()):
+            sheet[top + number * TITLE :][:TITLE, GAP:-GAP] = write_line(line, TITLE, whole)
         for column, picture in enumerate(pictures):
-            top, left = first + GAP + row * down, GAP + column * across
-            sheet[top : top + height, left : left + width] = picture
+            left = GAP + column * across
+            sheet[top + above : top + above + height, left : left + width] = picture
     for column, title in enumerate(titles):
         left = GAP + column * across
         sheet[GAP : GAP + TITLE, left : left + width] = write_line(title, TITLE, width)
     return sheet
+
+
+def wrap_text(text: str, width: int) -> list[str]:
+    """Lines of at most this many pixels, but for words that are longer."""
+    lines: list[str] = []
+    for word in text.split():
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and ImageFont.load_default(FONT).getlength(longer) <= width:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines
 
 
 def write_line(text: str, height: int, width: int) -> np.ndarray:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from t2i_shards.adapters.evaluation.interval import LEVEL, Estimate
 from t2i_shards.extractors.metrics.fidelity import Measure
 from t2i_shards.extractors.registry import format_of
+
+if TYPE_CHECKING:
+    from t2i_shards.adapters.evaluation.variants import Pictures
 
 WITH = "with its condition"
 WITHOUT = "without the adapter"
@@ -85,13 +88,18 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """about: what was evaluated and how. notes: what a reader must know. shown: see `write_sheet`."""
+    """about: what was evaluated and how. notes: what a reader must know. shown: see `write_sheet`.
+
+    pictures: by title, once for each seed, in the order of captions. These two are not recorded.
+    """
 
     about: Mapping[str, Any]
     rows: Sequence[Row]
     notes: Sequence[str]
     verdict: Verdict | None = None
     shown: Sequence[Mapping[str, Any]] = ()
+    pictures: Mapping[str, Pictures] = field(default_factory=dict, compare=False, repr=False)
+    captions: Sequence[str] = ()
 
     def record(self) -> dict[str, Any]:
         """JSON-able."""

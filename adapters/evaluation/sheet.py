@@ -40,5 +40,6 @@ def write_sheet(out: Path, examples: EvalExamples, made: Mapping[str, Pictures])
             write_file(out / name, png.encode_rgb(np.ascontiguousarray(columns[title][place])))
         shown.append({"key": examples[place].key, "caption": examples[place].caption, "files": files})
     rows = list(zip(*columns.values(), strict=True))
-    write_file(out / "sheet.png", png.encode_rgb(lay_out(rows, list(columns))))
+    captions = [sample["caption"] for sample in shown]
+    write_file(out / "sheet.png", png.encode_rgb(lay_out(rows, list(columns), captions)))
     return shown

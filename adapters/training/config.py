@@ -27,6 +27,7 @@ STEPS = 1000
 DECIDE = (
     "condition", "adapter", "batch", "lr", "timesteps", "weighting", "validation", "seed", "flip",
     "empty_captions", "threshold", "precision", "clip", "ema", "buckets", "live", "noise_offset",
+    "noise_offset_levels",
 )  # fmt: skip
 """The options that decide the adapter: a run that was begun with others is refused by name."""
 
@@ -72,10 +73,16 @@ class VisitConfig:
     noise_offset: float | None = None
     """Shift the noise of each channel by a normal number of this standard deviation, so that mean colours must be
     learnt from the condition and not from the noisy latents, which show them. Off as in the paper."""
+    noise_offset_levels: int = 1
+    """Of --noise-offset: 1 shifts the whole picture, 2 also each of its quarters by numbers of their own, 3 also
+    each of its sixteenths, and so on, so that a coarse layout must be learnt from the condition too."""
 
     def __post_init__(self) -> None:
         if self.noise_offset is not None and not 0 < self.noise_offset < math.inf:
             raise RequestError(f"--noise-offset must be above 0, not {self.noise_offset}")
+        check_at_least(self, 1, "noise_offset_levels")
+        if self.noise_offset is None and self.noise_offset_levels > 1:
+            raise RequestError("--noise-offset-levels is for --noise-offset, which is not given")
         if not 0 <= self.empty_captions <= 1:
             raise RequestError(f"--empty-captions must be a share, 0 to 1, not {self.empty_captions}")
 
@@ -207,9 +214,10 @@ class TrainConfig:
         What came later than the first runs is None where all is as it was then.
         """
         options = dict(flatten_options(self))
-        optimizer = self.optimizer
+        optimizer, levels = self.optimizer, self.visits.noise_offset_levels
         return {
             **{name: options[name] for name in DECIDE},
+            "noise_offset_levels": None if levels == 1 else levels,
             "lr_schedule": None if optimizer.lr_schedule == "constant" else optimizer.lr_schedule,
             "warmup_steps": optimizer.warmup_steps or None,
             "weight_decay": optimizer.weight_decay or None,

@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from torch.nn.functional import interpolate
 
 from t2i_shards.adapters.inference.control_images import extract_from_crop
 from t2i_shards.adapters.records import names_sample
@@ -32,7 +33,7 @@ class CropConfig:
     """What of a sample is used, and how.
 
     size: side of the square crop, pixels; whole pictures, cut to multiples of 64, when None. channels, cell: of
-    the base's latents, and pixels per side of one. flip, empty_captions, noise_offset: as in
+    the base's latents, and pixels per side of one. flip, empty_captions, noise_offset, noise_offset_levels: as in
     TrainConfig. latents: read the latent of the fixed crop instead of the picture. live: leave the condition to
     be computed from the crop.
     """
@@ -47,6 +48,7 @@ class CropConfig:
     latents: bool = False
     live: bool = False
     noise_offset: float | None = None
+    noise_offset_levels: int = 1
 
 
 @dataclass(frozen=True)
@@ -137,14 +139,24 @@ def make_example(sample: Sample, crop_config: CropConfig, seed: int, visit: str)
         caption="" if randoms.empty < crop_config.empty_captions else choose_caption(sample, randoms.caption),
         u=randoms.u,
         vae_noise=torch.randn(shape, generator=generator),
-        noise=draw_noise(shape, crop_config.noise_offset, generator),
+        noise=draw_noise(shape, crop_config.noise_offset, crop_config.noise_offset_levels, generator),
     )
 
 
-def draw_noise(shape: tuple[int, int, int], offset: float | None, generator: torch.Generator) -> torch.Tensor:
-    """float32 (C, h, w), standard normal; with an offset, as `--noise_offset` of diffusers' scripts adds it."""
+def draw_noise(
+    shape: tuple[int, int, int], offset: float | None, levels: int, generator: torch.Generator
+) -> torch.Tensor:
+    """float32 (C, h, w), standard normal; with an offset, as `--noise_offset` of diffusers' scripts adds it.
+
+    levels: 2 adds one to each quarter as well, 3 to each sixteenth, as in multi-resolution noise.
+    """
     noise = torch.randn(shape, generator=generator)
-    return noise if offset is None else noise + offset * torch.randn(shape[0], 1, 1, generator=generator)
+    if offset is None:
+        return noise
+    for level in range(levels):
+        shifts = torch.randn(1, shape[0], 2**level, 2**level, generator=generator)
+        noise += offset * interpolate(shifts, shape[1:])[0]
+    return noise
 
 
 def choose_window(height: int, width: int, size: int | None, randoms: VisitRandoms, key: str) -> Window:

@@ -81,6 +81,7 @@ def make_crop_config(
         latents=data.latents is not None,
         live=data.live,
         noise_offset=visits.noise_offset,
+        noise_offset_levels=visits.noise_offset_levels,
     )
 
 

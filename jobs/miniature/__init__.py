@@ -35,6 +35,8 @@ class MiniatureCommand:
     """Which rows are made: numbers and ranges, such as 1-3 8. Others that are there stay in the table."""
     conditions: tuple[Name, ...] = NAMES
     """Of which conditions."""
+    ablations: tuple[Name, ...] = ("sketch",)
+    """Of which of them rows 6, 7, 8 and 11 are made, which train seven further networks for each."""
     scenes: int = 4000
     """How many scenes the adapters learn from."""
     steps: int = 1500
@@ -76,7 +78,8 @@ class MiniatureCommand:
                 make_condition(workshop, condition)
                 self._write_table(workshop)
         for row in FURTHER:
-            for case in row.cases(self.conditions) if row.number in chosen else ():
+            conditions = [name for name in self.conditions if not row.trains or name in self.ablations]
+            for case in row.cases(conditions) if row.number in chosen else ():
                 make_part(row, workshop, case)
                 self._write_table(workshop)
 

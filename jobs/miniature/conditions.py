@@ -7,21 +7,30 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from t2i_shards.adapters.evaluation.report import ANOTHER, OWN_PICTURE, WITH, WITHOUT
 from t2i_shards.extractors.atomic import write_file, write_json
-from t2i_shards.jobs.evaluate import EvaluateCommand
+from t2i_shards.jobs.miniature.captions import describe_judge, load_judge
 from t2i_shards.jobs.miniature.recipe import Name, plan_evaluation, plan_training
 from t2i_shards.jobs.miniature.row import is_same, read_part
 from t2i_shards.jobs.miniature.workshop import Workshop
+from t2i_shards.jobs.progress import show_pictures
+
+JUDGED = (WITHOUT, WITH, ANOTHER, OWN_PICTURE)
+"""Pictures whose captions are looked for in them."""
 
 
 def find_condition(workshop: Workshop, condition: Name) -> Mapping[str, Any] | None:
     """What was made as it is asked for now; None where there is none."""
-    found = read_part(_file(workshop, condition))
-    return found if found is not None and is_same(found["asked"], _ask(workshop, condition)) else None
+    found, asked = read_part(_file(workshop, condition)), _ask(workshop, condition)
+    if found is None or not is_same(found["asked"], asked):
+        return None
+    return found if found["asked"].get("captions") == asked["captions"] else None
 
 
 def make_condition(workshop: Workshop, condition: Name) -> Mapping[str, Any]:
     """Train and evaluate, unless just that was done."""
+    from t2i_shards.adapters.evaluation.evaluate import evaluate
+
     done = find_condition(workshop, condition)
     if done is not None:
         return done
@@ -30,10 +39,18 @@ def make_condition(workshop: Workshop, condition: Name) -> Mapping[str, Any]:
     workshop.do(plan_training(condition, workshop.learnt, run, workshop.steps))
     trained = time.process_time() - started
     config = plan_evaluation(condition, workshop.held_out, run, out, workshop.samples, workshop.seeds)
-    record = dict(EvaluateCommand(config).run().record)
+    with show_pictures("evaluate") as progress:
+        evaluation = evaluate(config, progress)
+    judge = load_judge(workshop)
+    captions = {title: judge(evaluation.pictures[title](), evaluation.captions) for title in JUDGED}
     seconds = {"training": trained, "evaluation": time.process_time() - started - trained}
     hours = {name: value / 3600 for name, value in seconds.items()}
-    row = {"asked": _ask(workshop, condition), "cpu_hours": hours, **record}
+    row = {
+        "asked": _ask(workshop, condition),
+        "cpu_hours": hours,
+        **evaluation.record(),
+        "captions": captions,
+    }
     write_json(_file(workshop, condition), row)
     write_file(workshop.out / f"{condition}.png", (out / "sheet.png").read_bytes())
     return row
@@ -49,4 +66,5 @@ def _ask(workshop: Workshop, condition: Name) -> dict[str, Any]:
         **workshop.asked((condition,)),
         "samples": workshop.samples,
         "seeds": workshop.seeds,
+        "captions": describe_judge(),
     }

@@ -117,4 +117,6 @@ def _make_loss(training: Training, network: ControlNetModel) -> Callable[[int], 
     return loss
 
 
-CONTROLNET = Row(11, "ControlNet, trained on the same samples", each_alone, compare_controlnet, {"rate": RATE})
+CONTROLNET = Row(
+    11, "ControlNet, trained on the same samples", each_alone, compare_controlnet, {"rate": RATE}, trains=True
+)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from t2i_shards.adapters.inference.config import Sampling
-from t2i_shards.jobs.miniature.recipe import SAMPLING, Name, own_weights, sampling_of
+from t2i_shards.jobs.miniature.recipe import SAMPLING, Name, own_active_steps, own_weights, sampling_of
 from t2i_shards.jobs.miniature.workshop import Workshop
 
 if TYPE_CHECKING:
@@ -46,6 +46,11 @@ class Way:
         """Of several adapters, those that are not 1."""
         return own_weights([*self.adapters]) if len(self.adapters) > 1 else {}
 
+    @property
+    def active_steps(self) -> dict[Name, str]:
+        """Of several adapters, when those act that do not act as the sampling says."""
+        return own_active_steps([*self.adapters]) if len(self.adapters) > 1 else {}
+
 
 TEXT_ALONE = Way()
 
@@ -68,7 +73,7 @@ def paint(workshop: Workshop, way: Way) -> list[np.ndarray]:
     }
     record = {"base": digest_base(base), "networks": digests, "batch": BATCH, **way.sampling.record()}
     if way.weights:
-        record["weights"] = way.weights
+        record |= {"weights": way.weights, "own acts": way.active_steps}
     kept = ImageFolder(workshop.out / "pictures", record)
     names = [example.key for example in first]
     for start in range(0, len(names), BATCH):
@@ -110,6 +115,7 @@ def _generate(
             see(condition, adapter.config.in_channels),
             way.weights.get(condition, 1.0),
             condition,
+            way.active_steps.get(condition),
         )
         for condition, adapter in way.adapters.items()
     ]
@@ -144,9 +150,10 @@ def show(workshop: Workshop, name: str, conditions: Sequence[Name], made: Mappin
     from t2i_shards.extractors.atomic import write_file
     from t2i_shards.extractors.maps import png
 
-    rows = []
-    for place, example in enumerate(workshop.examples(conditions[0])[:SHOWN]):
+    rows, shown = [], workshop.examples(conditions[0])[:SHOWN]
+    for place, example in enumerate(shown):
         seen = [workshop.examples(condition)[place].control_image for condition in conditions]
         given = [np.broadcast_to(image, example.picture.shape) for image in seen]
         rows.append([*given, *(pictures[place] for pictures in made.values()), example.picture])
-    write_file(workshop.out / f"{name}.png", png.encode_rgb(lay_out(rows, [*conditions, *made, "true picture"])))
+    sheet = lay_out(rows, [*conditions, *made, "true picture"], [example.caption for example in shown])
+    write_file(workshop.out / f"{name}.png", png.encode_rgb(sheet))

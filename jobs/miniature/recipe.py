@@ -34,11 +34,15 @@ INSTRUMENTS: dict[Name, str] = {"keypose": "mini-simple", "seg": "mini-simple"}
 simple scenes. Those of mini do not detect people as blurred as that."""
 ENLARGED: dict[Name, int] = {"depth": 256, "keypose": 256, "seg": 256}
 """Side that the networks know; at 128 pixels that of depth is wrong about the scenes themselves."""
-OWN_SAMPLINGS: dict[Name, Sampling] = {"color": replace(SAMPLING, scale=2.5)}
+OWN_SAMPLINGS: dict[Name, Sampling] = {
+    "color": replace(SAMPLING, scale=2.0, active_steps="beginning"),
+}
 """Of conditions that are followed better so."""
 NOISE_OFFSETS: dict[Name, float] = {"color": 1.0}
 """Of the trainings in which one helps. Without it the adapter of color learns little: even the noisiest latents
 of a training show a picture's mean colours, and pure noise, which sampling begins with, shows none."""
+NOISE_OFFSET_LEVELS: dict[Name, int] = {"color": 2}
+"""The map of color has four cells, whose colours are to be learnt from it as well."""
 SEED = 20
 """Of the scenes that adapters learn from; no network of this project has seen them."""
 
@@ -53,6 +57,8 @@ def describe_recipe(conditions: Sequence[Name]) -> dict[str, Any]:
         sampling["own"] = own
     if offsets := {name: NOISE_OFFSETS[name] for name in conditions if name in NOISE_OFFSETS}:
         optimizer["noise_offset"] = offsets
+    if levels := {name: NOISE_OFFSET_LEVELS[name] for name in conditions if name in NOISE_OFFSET_LEVELS}:
+        optimizer["noise_offset_levels"] = levels
     # The kernel distance sees by mini's network of seg.
     seen = [("seg", "mini"), *((name, instrument_of(name)) for name in conditions)]
     return {
@@ -86,6 +92,11 @@ def own_weights(conditions: Sequence[Name]) -> dict[Name, float]:
     return {name: OWN_SAMPLINGS[name].scale / SAMPLING.scale for name in conditions if name in OWN_SAMPLINGS}
 
 
+def own_active_steps(conditions: Sequence[Name]) -> dict[Name, str]:
+    """When the adapters in a composition act, where it is not as SAMPLING says."""
+    return {name: OWN_SAMPLINGS[name].active_steps for name in conditions if name in OWN_SAMPLINGS}
+
+
 def plan_training(
     condition: Name,
     root: Path,
@@ -103,7 +114,10 @@ def plan_training(
             adapter=adapter,
             steps=steps,
             optimizer=replace(OPTIMIZER, timesteps=timesteps),
-            visits=VisitConfig(noise_offset=NOISE_OFFSETS.get(condition)),
+            visits=VisitConfig(
+                noise_offset=NOISE_OFFSETS.get(condition),
+                noise_offset_levels=NOISE_OFFSET_LEVELS.get(condition, 1),
+            ),
             texts=TextCacheConfig(run.parent / "texts"),
             record=RecordConfig(validate_every=200),
             compute=ComputeConfig(threads=1),

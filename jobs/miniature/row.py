@@ -25,7 +25,8 @@ ENLARGED_AT_FIRST = {"depth": 256, "seg": 256}
 class Row:
     """cases: of the conditions asked for, those that the row has parts about. make: a part's findings.
 
-    settings: JSON-able, what decides this row alone; changed, its parts are made again.
+    settings: JSON-able, what decides this row alone; changed, its parts are made again. trains: whether each
+    part trains further networks, for which it takes long.
     """
 
     number: int
@@ -33,6 +34,7 @@ class Row:
     cases: Callable[[Sequence[Name]], Sequence[Case]]
     make: Callable[[Workshop, Case], Sequence[Finding]]
     settings: Mapping[str, Any] = field(default_factory=dict)
+    trains: bool = False
 
 
 def each_alone(conditions: Sequence[Name]) -> Sequence[Case]:

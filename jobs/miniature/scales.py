@@ -42,4 +42,4 @@ def _paint_with(workshop: Workshop, condition: Name, scales: int) -> Sequence[np
     return paint(workshop, Way({condition: read_adapter(run / "adapter")}, base=base))
 
 
-ENCODER_SCALES = Row(8, "scales of the encoder", each_alone, compare_scales)
+ENCODER_SCALES = Row(8, "scales of the encoder", each_alone, compare_scales, trains=True)

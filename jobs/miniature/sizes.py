@@ -28,4 +28,4 @@ def compare_sizes(workshop: Workshop, case: Case) -> Sequence[Finding]:
     return findings
 
 
-ADAPTER_SIZES = Row(6, "sizes of the adapter", each_alone, compare_sizes)
+ADAPTER_SIZES = Row(6, "sizes of the adapter", each_alone, compare_sizes, trains=True)

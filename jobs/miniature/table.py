@@ -16,6 +16,7 @@ from t2i_shards.adapters.evaluation.report import (
 )
 from t2i_shards.extractors.metrics.fidelity import Measure
 from t2i_shards.extractors.registry import format_of
+from t2i_shards.jobs.miniature.captions import NAMED
 from t2i_shards.pipeline.plain import number_of
 
 GOAL = 0.5
@@ -50,7 +51,33 @@ def table_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         f"{sampling['steps']} DDIM steps, guidance {sampling['guidance']:g}, scale {_show_scales(rows)}"
         f"{', in guess mode' if sampling.get('guess_mode') else ''}; 95% intervals by bootstrap over the scenes.",
         *(f"- {row['verdict']['line']}" for row in rows),
+        *_quality_lines(rows),
     ]
+
+
+def _quality_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Markdown: the share of what captions name that is found in the pictures, and the pictures' kernel distance
+    from the true scenes.
+
+    Text alone and the true scenes are the same for all conditions.
+    """
+    shown = [("text alone", rows[0], WITHOUT)]
+    for row in rows:
+        condition = row["asked"]["condition"]
+        shown += [(f"with {condition}", row, WITH), (f"with another's {condition}", row, ANOTHER)]
+    shown.append(("true scenes", rows[0], OWN_PICTURE))
+    return [
+        "",
+        f"| captions: share found | {' | '.join(NAMED)} | kernel distance |",
+        f"|{'---|' * (len(NAMED) + 2)}",
+        *(_quality_line(title, row, pictures) for title, row, pictures in shown),
+    ]
+
+
+def _quality_line(title: str, row: Mapping[str, Any], pictures: str) -> str:
+    distance = next(each.get("distance") for each in row["rows"] if each["pictures"] == pictures)
+    shares = [f"{row['captions'][pictures][name]:.2f}" for name in NAMED]
+    return f"| {' | '.join([title, *shares, '—' if distance is None else f'{distance:.3f}'])} |"
 
 
 def _show_scales(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -32,4 +32,4 @@ def compare_schedules(workshop: Workshop, case: Case) -> Sequence[Finding]:
     return findings
 
 
-TIMESTEPS = Row(7, "time steps of the training", each_alone, compare_schedules)
+TIMESTEPS = Row(7, "time steps of the training", each_alone, compare_schedules, trains=True)

@@ -16,6 +16,7 @@ from t2i_shards.jobs.ingest_flow import IngestOptions
 from t2i_shards.jobs.mini_weights.base.plan import HELD_OUT
 from t2i_shards.jobs.miniature.recipe import (
     ENLARGED,
+    NOISE_OFFSET_LEVELS,
     NOISE_OFFSETS,
     SEED,
     TRUTHS,
@@ -75,7 +76,8 @@ class Workshop:
     def run_of(self, condition: Name, variant: str = "") -> Path:
         """Folder of an adapter's training. variant: how it differs from the adapters of rows 1 to 3."""
         offset = f"offset{NOISE_OFFSETS[condition]:g}" if condition in NOISE_OFFSETS else ""
-        return self.out / "-".join(filter(None, (condition, str(self.steps), offset, variant)))
+        levels = f"levels{NOISE_OFFSET_LEVELS[condition]}" if condition in NOISE_OFFSET_LEVELS else ""
+        return self.out / "-".join(filter(None, (condition, str(self.steps), offset, levels, variant)))
 
     def train(self, condition: Name, variant: str = "", **changes: Any) -> Adapter:
         """An adapter, trained unless it was. changes: of `plan_training`, for a variant."""

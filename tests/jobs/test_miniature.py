@@ -21,11 +21,14 @@ from t2i_shards.adapters.evaluation.report import (
     WITHOUT,
     WITHOUT_FOLLOWS_ANOTHER,
 )
+from t2i_shards.adapters.training.config import VisitConfig
 from t2i_shards.extractors.registry import format_of
 from t2i_shards.extractors.weights.file import SHIPPED
 from t2i_shards.jobs.__main__ import parse
 from t2i_shards.jobs.miniature import MiniatureCommand
+from t2i_shards.jobs.miniature.captions import NAMED
 from t2i_shards.jobs.miniature.composition import choose_pairs
+from t2i_shards.jobs.miniature.conditions import JUDGED
 from t2i_shards.jobs.miniature.controlnet import RATE
 from t2i_shards.jobs.miniature.edit import choose_local
 from t2i_shards.jobs.miniature.finding import Finding, find
@@ -35,6 +38,7 @@ from t2i_shards.jobs.miniature.painting import Way
 from t2i_shards.jobs.miniature.recipe import (
     INSTRUMENTS,
     NAMES,
+    NOISE_OFFSET_LEVELS,
     NOISE_OFFSETS,
     OPTIMIZER,
     OWN_SAMPLINGS,
@@ -59,7 +63,9 @@ def row(condition: str, measure: str, *values: float) -> dict[str, Any]:
     recipe = describe_recipe([name for name in NAMES if name == condition])
     asked = {"condition": condition, "samples": 8, "seeds": 2, "steps": 100, **recipe}
     hours = {"training": 0.5, "evaluation": 0.25}
-    return {"asked": asked, "cpu_hours": hours, "rows": rows, "verdict": {"line": f"{condition} is followed"}}
+    captions = {title: dict.fromkeys(NAMED, 0.1 * place) for place, title in enumerate(JUDGED)}
+    verdict = {"line": f"{condition} is followed"}
+    return {"asked": asked, "cpu_hours": hours, "rows": rows, "verdict": verdict, "captions": captions}
 
 
 def test_errors_are_1_minus_what_should_be_high_with_the_bounds_turned_round() -> None:
@@ -74,7 +80,27 @@ def test_errors_are_1_minus_what_should_be_high_with_the_bounds_turned_round() -
     assert (depth[0], depth[1], depth[3]) == ("depth (depth AbsRel)", "0.400 [0.390, 0.420]", "1.00 (goal 0.5)")
     assert sketch[6] == "0.800 [0.780, 0.810]"
     assert sketch[-1] == "0.75"
-    assert lines[-2:] == ["- sketch is followed", "- depth is followed"]
+    assert [line for line in lines if line.startswith("- ")] == ["- sketch is followed", "- depth is followed"]
+
+
+def test_the_table_says_how_far_captions_are_followed_in_each_way() -> None:
+    sketch, depth = row("sketch", "edge_f1", *[0.5] * 7), row("depth", "abs_rel", *[0.5] * 7)
+    depth["captions"][WITH]["sky"] = 0.75
+    next(each for each in depth["rows"] if each["pictures"] == WITH)["distance"] = 0.0625
+    found = {line.split(" | ")[0].strip("| "): line.split(" | ")[1:] for line in table_lines([sketch, depth])}
+    assert found["captions: share found"][1] == "sky"
+    shown = {
+        title: (cells[1], cells[-1].strip(" |")) for title, cells in found.items() if len(cells) == len(NAMED) + 1
+    }
+    assert shown == {
+        "captions: share found": ("sky", "kernel distance"),
+        "text alone": ("0.00", "—"),
+        "with sketch": ("0.10", "—"),
+        "with another's sketch": ("0.20", "—"),
+        "with depth": ("0.75", "0.062"),
+        "with another's depth": ("0.20", "—"),
+        "true scenes": ("0.30", "—"),
+    }
 
 
 def test_a_row_of_an_earlier_version_lacks_what_was_not_measured_then() -> None:
@@ -93,12 +119,12 @@ def test_a_recipe_of_one_condition_is_nothing_to_the_rows_of_others() -> None:
     assert is_same({**now, "optimizer": first}, now), "options that came later had their defaults"
     assert not is_same({**now, "optimizer": {**first, "lr": 1.0}}, now)
     both = describe_recipe(("sketch", "color"))
-    assert both["optimizer"] == {**asdict(OPTIMIZER), "noise_offset": {"color": NOISE_OFFSETS["color"]}}
-    offsets = {
-        name: plan_training(name, Path("data"), Path("run"), 1).config.visits.noise_offset
-        for name in ("sketch", "color")
+    own = {"noise_offset": NOISE_OFFSETS["color"], "noise_offset_levels": NOISE_OFFSET_LEVELS["color"]}
+    assert both["optimizer"] == {**asdict(OPTIMIZER), **{name: {"color": of} for name, of in own.items()}}
+    visits = {
+        name: plan_training(name, Path("data"), Path("run"), 1).config.visits for name in ("sketch", "color")
     }
-    assert offsets == {"sketch": None, "color": NOISE_OFFSETS["color"]}
+    assert visits == {"sketch": VisitConfig(), "color": VisitConfig(**own)}
 
 
 def test_a_row_is_made_again_where_another_network_measures_it_and_nowhere_else() -> None:
@@ -125,7 +151,7 @@ def test_how_one_condition_is_sampled_is_nothing_to_the_rows_of_others() -> None
     rows = [row("sketch", "edge_f1", *[0.5] * 7), row("keypose", "pck", *[0.5] * 7)]
     assert "scale 1.5, in guess mode;" in "\n".join(table_lines(rows))
     rows += [row("color", "color_error", *[0.5] * 7)]
-    assert "scale 1.5 (color 2.5), in guess mode;" in "\n".join(table_lines(rows))
+    assert "scale 1.5 (color 2, acting beginning), in guess mode;" in "\n".join(table_lines(rows))
 
 
 def test_an_adapter_alone_and_one_of_several_act_as_its_condition_says() -> None:
@@ -138,6 +164,8 @@ def test_an_adapter_alone_and_one_of_several_act_as_its_condition_says() -> None
     composed = Way({"sketch": adapter, "color": adapter})
     assert composed.sampling == SAMPLING
     assert composed.weights == {"color": OWN_SAMPLINGS["color"].scale / SAMPLING.scale}
+    assert composed.active_steps == {"color": "beginning"}
+    assert alone.active_steps == both.active_steps == {}
     late = replace(OWN_SAMPLINGS["color"], active_steps="late")
     assert Way({"color": adapter}, late).sampling == late
 
@@ -215,8 +243,10 @@ def test_what_cannot_be_is_refused(asked: dict[str, Any]) -> None:
 @pytest.mark.soak
 def test_the_whole_command_in_small(tmp_path: Path) -> None:
     """All rows of two conditions, from nothing to the table; the second time nothing is made."""
-    words = "--conditions sketch color --scenes 24 --steps 2 --samples 4 --few 4 --seeds 1 --engine local"
-    command = parse(["miniature", "--out", str(tmp_path), *words.split()])
+    words = "--scenes 24 --steps 2 --samples 4 --few 4 --seeds 1 --engine local"
+    both = "sketch", "color"
+    asked = "--out", str(tmp_path), "--conditions", *both, "--ablations", *both, *words.split()
+    command = parse(["miniature", *asked])
     summary = command.run()
     assert [each["asked"]["condition"] for each in summary.record["rows"]] == ["sketch", "color"]
     further = summary.record["further"]

@@ -59,6 +59,21 @@ def test_what_is_done_is_not_made_again_and_stays_in_the_table(
     assert list(json.loads((tmp_path / "table.json").read_text())["further"]) == ["4", "5"]
 
 
+def test_rows_that_train_are_made_of_fewer_conditions_and_others_that_are_there_stay_in_the_table(
+    made: list[tuple[int, Case]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cheap, dear = miniature.FURTHER
+    monkeypatch.setattr(miniature, "FURTHER", (cheap, replace(dear, trains=True)))
+    made += [(0, ()), (0, ())]  # no call is interrupted
+    command = MiniatureCommand(tmp_path, ("4-5",), ("sketch", "depth", "seg"), ablations=("depth", "color"))
+    command.run()
+    assert made[2:] == [(4, ("sketch",)), (4, ("depth",)), (4, ("seg",)), (5, ("depth",))]
+    table = (tmp_path / "table.md").read_text()
+    replace(command, ablations=()).run()
+    assert (tmp_path / "table.md").read_text() == table
+    assert len(made) == 6
+
+
 def test_what_is_asked_for_otherwise_is_made_anew(made: list[tuple[int, Case]], tmp_path: Path) -> None:
     command = MiniatureCommand(tmp_path, ("4",), ("sketch",), steps=7)
     command.run()

@@ -94,7 +94,7 @@ def measure_base(base: str, count: int, out: Path, say: Say) -> Measured:
     alone = World(torch.device("cpu"))
     held_out = load_scenes(out, HELD_OUT, 2 * count, say, alone)
     fitted = load_scenes(out, Plan().seed, FITTED_ON, say, alone)
-    skies = _fit(fitted)
+    skies = fit_skies_of(list(_pictures(fitted, range(FITTED_ON))), fitted.captions)
     true, others = _pictures(held_out, range(count)), _pictures(held_out, range(count, 2 * count))
     captions = held_out.captions[:count]
     painted = paint(base, captions, say)
@@ -160,9 +160,10 @@ def write_sheet(pictures: np.ndarray, path: Path) -> None:
     cv2.imwrite(str(path), np.vstack(rows)[..., ::-1])
 
 
-def _fit(scenes: Captioned) -> SkyClasses:
-    skies = [read_caption(caption).sky for caption in scenes.captions]
-    named = [(scenes.picture(place), sky) for place, sky in enumerate(skies) if sky is not None]
+def fit_skies_of(pictures: Sequence[np.ndarray], captions: Sequence[str]) -> SkyClasses:
+    """Of true scenes, by the skies that their captions name."""
+    skies = [read_caption(caption).sky for caption in captions]
+    named = [(picture, sky) for picture, sky in zip(pictures, skies, strict=True) if sky is not None]
     return fit_skies([picture for picture, _ in named], [sky for _, sky in named])
 
 

@@ -33,6 +33,8 @@ from tests.adapters.toys import toy_config, toy_stream
         ({"mix": (-1.0,)}, "--mix must give shares above 0, not -1.0"),
         ({"ema": 1.0}, "--ema must be above 0 and below 1, not 1.0"),
         ({"noise_offset": 0.0}, "--noise-offset must be above 0, not 0.0"),
+        ({"noise_offset_levels": 0}, "--noise-offset-levels must be at least 1, not 0"),
+        ({"noise_offset_levels": 2}, "--noise-offset-levels is for --noise-offset, which is not given"),
         ({"empty_captions": 1.5}, "--empty-captions must be a share, 0 to 1, not 1.5"),
         ({"micro_batch": 0}, "--micro-batch must be at least 1, not 0"),
         (
@@ -63,6 +65,7 @@ FLAGS = """
 R --condition sketch --out RUN --column c --mix 1 --base b --adapter small --steps 9 --batch 4 --micro-batch 2
 --lr 0.5 --timesteps uniform --weighting snr --empty-captions 0.25 --flip --threshold random --clip 2 --ema 0.5
 --noise-offset 0.3
+--noise-offset-levels 2
 --precision bf16
 --gradient-checkpointing --compile --no-duplicates --size 128 --variant mini --weights W --validation 7
 --validate-every 8 --sample-every 6 --checkpoint-every 3 --keep 5 --seed 11 --skip-damaged 1 --cache C --cache-gb 2
@@ -92,7 +95,8 @@ def test_the_flags_are_what_they_always_were() -> None:
         "condition": "sketch", "out": Path("RUN"), "column": "c", "mix": (1.0,), "base": "b", "adapter": "small",
         "steps": 9, "batch": 4, "micro_batch": 2, "lr": 0.5, "timesteps": "uniform", "weighting": "snr",
         "empty_captions": 0.25,
-        "noise_offset": 0.3, "flip": True, "threshold": "random", "clip": 2.0, "ema": 0.5, "precision": "bf16",
+        "noise_offset": 0.3, "noise_offset_levels": 2,
+        "flip": True, "threshold": "random", "clip": 2.0, "ema": 0.5, "precision": "bf16",
         "gradient_checkpointing": True, "compile": True, "duplicates": False, "size": 128, "variant": "mini",
         "weights": Path("W"), "validation": 7, "validate_every": 8, "sample_every": 6, "checkpoint_every": 3,
         "keep": 5, "seed": 11, "skip_damaged": 1, "cache": Path("C"), "cache_gb": 2.0, "text_cache": Path("T"),
@@ -114,6 +118,7 @@ def test_run_json_is_what_it_always_was(tiny: Base, tmp_path: Path) -> None:
         "condition": "sketch", "adapter": "tiny", "batch": 2, "lr": 0.001, "timesteps": "cubic", "validation": 2,
         "seed": 0, "flip": True, "empty_captions": 0.0, "threshold": "fixed", "precision": "fp32", "clip": 2.0,
         "ema": 0.5, "buckets": False, "live": None, "size": 64, "data": "0" * 64, "base": digest_base(tiny),
-        "threshold_per": None, "weighting": None, "noise_offset": None, "lr_schedule": None, "warmup_steps": None,
+        "threshold_per": None, "weighting": None, "noise_offset": None, "noise_offset_levels": None,
+        "lr_schedule": None, "warmup_steps": None,
         "weight_decay": None, "steps": None, "from": None,
     }  # fmt: skip

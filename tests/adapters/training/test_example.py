@@ -187,6 +187,21 @@ def test_a_noise_offset_shifts_each_channel_and_nothing_else() -> None:
     assert torch.allclose(shifts[1], 4 * shifts[0], atol=1e-5)
 
 
+def test_levels_of_a_noise_offset_shift_quarters_and_sixteenths_too() -> None:
+    sample = toy_sample(1, size=128)
+    whole, quarters, sixteenths = (
+        make_example(sample, replace(CROP_CONFIG, noise_offset=2.0, noise_offset_levels=levels), 0, "0").noise
+        for levels in (1, 2, 3)
+    )
+    for coarse, fine, cells in ((whole, quarters, 2), (quarters, sixteenths, 4)):
+        shift = fine - coarse
+        by_cell = shift.unfold(1, shift.shape[1] // cells, shift.shape[1] // cells)
+        by_cell = by_cell.unfold(2, shift.shape[2] // cells, shift.shape[2] // cells).flatten(3)
+        assert torch.allclose(by_cell, by_cell[..., :1].expand_as(by_cell), atol=1e-5), "the same within a cell"
+        each = by_cell[..., 0].flatten()
+        assert len(set(each.tolist())) == len(each), "each cell and channel its own"
+
+
 def test_thresholds_of_visits_lie_between_those_of_the_published_adapter_as_ever() -> None:
     sample = toy_sample(1)
     crop_config = replace(CROP_CONFIG, threshold="visit")
