@@ -19,7 +19,7 @@ from t2i_shards.pipeline.sources.laion.source import LaionSource
 from t2i_shards.pipeline.sources.scenes import ScenesSource
 from t2i_shards.pipeline.sources.table.source import TableSource, names_urls_alone
 from t2i_shards.pipeline.sources.tars.maps import parse_columns
-from t2i_shards.pipeline.sources.tars.samples import Choice
+from t2i_shards.pipeline.sources.tars.samples import MemberChoice
 from t2i_shards.pipeline.sources.tars.source import TarsSource
 
 
@@ -108,7 +108,7 @@ class IngestTars(_Ingest):
         check_yield(self.min_yield)
         refuse_inside(self.options.out, self.tars)
         source = TarsSource(
-            self.tars, Choice(self.image_member, self.caption_key), columns=parse_columns(self.columns)
+            self.tars, MemberChoice(self.image_member, self.caption_key), columns=parse_columns(self.columns)
         )
         after = After(self.retry_failed, min_yield=self.min_yield, where=source.pattern)
         options = replace(self.options, truth=(*self.options.truth, *source.truths()))

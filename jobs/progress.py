@@ -44,7 +44,7 @@ def describe_left(seconds: float) -> str:
 
 
 @dataclass
-class ShardCount:
+class ShardProgress:
     """How far a job over shards is. before: those that were done when it began, of `total`.
 
     with_drops: whether the receipts that come are new ones, so that their drops are news.
@@ -95,8 +95,8 @@ class ShardCount:
 
 @contextmanager
 def show_progress(verb: str, shards: int, total: int, with_drops: bool = False) -> Iterator[Progress]:
-    """A progress callback for `shards` shards that are left of `total`. with_drops: see `ShardCount`."""
-    name, count = PART.get() + verb, ShardCount(total, total - shards, with_drops)
+    """A progress callback for `shards` shards that are left of `total`. with_drops: see `ShardProgress`."""
+    name, count = PART.get() + verb, ShardProgress(total, total - shards, with_drops)
     if not shows_bars():
         with repeat(lambda: terminal.info(f"{name}: {count.describe_all()}"), LINE_EVERY):
             yield partial(_count_shard, name, count)
@@ -114,7 +114,7 @@ def show_progress(verb: str, shards: int, total: int, with_drops: bool = False) 
             yield advance
 
 
-def _count_shard(name: str, count: ShardCount, shard: int, made: StageResult | None) -> None:
+def _count_shard(name: str, count: ShardProgress, shard: int, made: StageResult | None) -> None:
     count.add(made)
     for column, receipt in (made.receipts if made else {}).items():
         terminal.debug(

@@ -9,12 +9,12 @@ from functools import partial
 from pathlib import Path
 
 from t2i_shards.pipeline.errors import RequestError
-from t2i_shards.pipeline.publish.readers import LOCAL, Reader, Seen, decode_members
+from t2i_shards.pipeline.publish.readers import LOCAL, Reader, ReadSample, decode_members
 
 NAMES = ("webdataset", "datasets", "ray")
 
 
-def read_ray(paths: Mapping[str, Sequence[Path]], folder: Path | None) -> Iterator[tuple[str, Seen]]:
+def read_ray(paths: Mapping[str, Sequence[Path]], folder: Path | None) -> Iterator[tuple[str, ReadSample]]:
     """Ray Data's read_webdataset; the bytes of the members, which the caller decodes."""
     import ray.data
 
@@ -29,7 +29,7 @@ def read_ray(paths: Mapping[str, Sequence[Path]], folder: Path | None) -> Iterat
             data = ray.data.read_webdataset([os.fspath(path) for path in shards], decoder=None)
             for sample in data.iter_rows():
                 members = {n: v for n, v in sample.items() if not n.startswith("__") and v is not None}
-                yield split, Seen(sample["__key__"], frozenset(members), partial(decode_members, members))
+                yield split, ReadSample(sample["__key__"], frozenset(members), partial(decode_members, members))
     finally:
         context.enable_progress_bars = shown
 

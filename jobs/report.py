@@ -23,7 +23,7 @@ from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.plain import number_of
 from t2i_shards.pipeline.report import (
     DatasetFacts,
-    Training,
+    TrainingFacts,
     collect_dataset,
     draw_sheet,
     read_training,
@@ -137,7 +137,7 @@ def _read_start(page: Path) -> bytes:
 
 
 def _record(
-    page: Path, picture: Path, datasets: Sequence[DatasetFacts], training: Training | None
+    page: Path, picture: Path, datasets: Sequence[DatasetFacts], training: TrainingFacts | None
 ) -> dict[str, Any]:
     return {
         "command": "report",

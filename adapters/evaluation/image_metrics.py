@@ -40,7 +40,7 @@ Unavailable = (WeightsUnavailable, WeightsDamaged)
 """Raised for a network whose weights are not on this machine."""
 
 
-class Features(Protocol):
+class FeatureNetwork(Protocol):
     """What FID compares."""
 
     @property
@@ -51,7 +51,7 @@ class Features(Protocol):
         ...
 
 
-class Match(Protocol):
+class CaptionMatcher(Protocol):
     """How well pictures show their captions."""
 
     @property
@@ -62,12 +62,12 @@ class Match(Protocol):
         ...
 
 
-def collect_features(network: Features, pictures: Iterable[np.ndarray]) -> np.ndarray:
+def collect_features(network: FeatureNetwork, pictures: Iterable[np.ndarray]) -> np.ndarray:
     """float64 (N, D) of pictures of one size, a few at a time."""
     return np.concatenate([network(some).astype(np.float64) for some in _batches(pictures)])
 
 
-def measure_match(match: Match, pictures: Iterable[np.ndarray], captions: Sequence[str]) -> float:
+def measure_match(match: CaptionMatcher, pictures: Iterable[np.ndarray], captions: Sequence[str]) -> float:
     """Mean over the pictures. captions: repeated from the start where there are more pictures."""
     scores: list[float] = []
     for some in _batches(pictures):
@@ -112,7 +112,7 @@ def _batches(pictures: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         yield np.stack(some)
 
 
-KERNEL_FEATURES: dict[FeatureName, Callable[[Path | None, str], Features]] = {
+KERNEL_FEATURES: dict[FeatureName, Callable[[Path | None, str], FeatureNetwork]] = {
     "mini": MiniFeatures,
     "inception": Inception,
     "clip": ClipFeatures,
@@ -126,9 +126,9 @@ class Networks:
     kernel: the network whose features the kernel distance compares; the one asked for when None.
     """
 
-    features: Callable[[Path | None, str], Features] = Inception
-    match: Callable[[Path | None, str], Match] = Clip
-    kernel: Callable[[Path | None, str], Features] | None = None
+    features: Callable[[Path | None, str], FeatureNetwork] = Inception
+    match: Callable[[Path | None, str], CaptionMatcher] = Clip
+    kernel: Callable[[Path | None, str], FeatureNetwork] | None = None
 
 
 class Judge:

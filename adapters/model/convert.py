@@ -40,7 +40,7 @@ from t2i_shards.pipeline.errors import RequestError, describe_error
 _PART = r"\w[\w.-]*"
 HUB_ID = re.compile(rf"(?:hf://)?({_PART}/{_PART})(?:/((?:{_PART}/)*{_PART}\.(?:safetensors|pth|pt|bin|ckpt)))?")
 
-LayoutName = Literal["diffusers", "tencentarc"]
+TensorLayout = Literal["diffusers", "tencentarc"]
 IN_CHANNELS = (1, 3)
 """Channels of conditions. They distinguish SDXL's adapters, which see 16x16 pixels at a time, from SD's (8x8)."""
 
@@ -106,7 +106,7 @@ class AdapterFile:
     size: AdapterName
     config: AdapterConfig
     tensors: Tensors
-    written_as: LayoutName
+    written_as: TensorLayout
 
 
 def read_adapter(path: str | Path) -> Adapter:

@@ -12,7 +12,7 @@ from typing import Any
 
 from t2i_shards.adapters.summary import TrainSummary
 from t2i_shards.adapters.training.config import TrainConfig
-from t2i_shards.jobs.launch.rendezvous import LOOPBACK, describe_world, find_interface, open_store
+from t2i_shards.jobs.launch.rendezvous import LOOPBACK, describe_world, find_interface, open_tcp_store
 from t2i_shards.jobs.launch.restarts import WorkerDied, absolute_config, judge, refuse_more_than, work
 from t2i_shards.pipeline.errors import describe_error
 
@@ -76,7 +76,7 @@ def rendezvous() -> Iterator[None]:
     local = here.get_local_rank(), here.get_local_world_size()
     own = LOOPBACK if local[1] == workers else get_node_ip_address()
     with ExitStack() as stack:
-        place = (own, stack.enter_context(open_store(own))) if rank == 0 else None
+        place = (own, stack.enter_context(open_tcp_store(own))) if rank == 0 else None
         address, port = broadcast_from_rank_zero(place)
         os.environ |= describe_world(rank, workers, address, port, local, find_interface(own))
         yield

@@ -14,7 +14,7 @@ LOOPBACK = "127.0.0.1"
 
 
 @contextmanager
-def open_store(address: str) -> Iterator[int]:
+def open_tcp_store(address: str) -> Iterator[int]:
     """A store that listens at one IP address of this machine; its port."""
     from torch.distributed import TCPStore  # type: ignore[attr-defined]  # which it documents
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from t2i_shards.adapters.summary import TrainSummary
 from t2i_shards.adapters.training.config import TrainConfig
-from t2i_shards.jobs.launch.rendezvous import LOOPBACK, describe_world, open_store
+from t2i_shards.jobs.launch.rendezvous import LOOPBACK, describe_world, open_tcp_store
 from t2i_shards.jobs.launch.restarts import WorkerDied, absolute_config, judge, refuse_more_than, work
 from t2i_shards.pipeline.errors import IncompleteError, RequestError
 
@@ -46,7 +46,7 @@ def train_here(config: TrainConfig, workers: int) -> TrainSummary:
 
     _silence("torch.distributed.elastic", "torch.multiprocessing")
     multiprocessing.set_forkserver_preload([*IMPORTED])
-    with tempfile.TemporaryDirectory() as folder, _keep_handlers(), open_store(LOOPBACK) as port:
+    with tempfile.TemporaryDirectory() as folder, _keep_handlers(), open_tcp_store(LOOPBACK) as port:
         try:
             started = start_processes(
                 "train",

@@ -15,7 +15,7 @@ OURS, NO_TERMS = "Apache-2.0", "none of its own"
 
 
 @dataclass(frozen=True)
-class WeightFile:
+class UsedWeights:
     """A file that a column was made with. sha256: as its recipe says, which may be no digest at all."""
 
     file: str
@@ -62,7 +62,7 @@ class Provenance:
         return str(self.recipe.get("licence") or unsaid)
 
     @cached_property
-    def weights(self) -> tuple[WeightFile, ...]:
+    def weights(self) -> tuple[UsedWeights, ...]:
         """Every weight file that the recipe names, wherever in it."""
         return tuple(_find_weights(self.recipe))
 
@@ -135,11 +135,11 @@ def without_paths(record: Any) -> Any:
     return record
 
 
-def _find_weights(record: Any) -> Iterator[WeightFile]:
+def _find_weights(record: Any) -> Iterator[UsedWeights]:
     if isinstance(record, dict):
         if "file" in record and "sha256" in record:
             licence = str(record.get("licence", "unknown"))
-            yield WeightFile(str(record["file"]), str(record["sha256"]), licence)
+            yield UsedWeights(str(record["file"]), str(record["sha256"]), licence)
         else:
             for value in record.values():
                 yield from _find_weights(value)

@@ -12,7 +12,7 @@ from t2i_shards.extractors.budget import PIXELS, TooCostly
 from t2i_shards.pipeline.errors import Drop
 from t2i_shards.pipeline.image.geometry import Geometry
 from t2i_shards.pipeline.image.jpeg import choose_factor, decode_jpeg
-from t2i_shards.pipeline.image.opened import DAMAGED, Opened, open_picture
+from t2i_shards.pipeline.image.opened import DAMAGED, OpenedPicture, open_picture
 from t2i_shards.pipeline.image.profile import Profile, find_profile
 from t2i_shards.pipeline.image.rgb import convert_to_rgb, convert_to_srgb
 from t2i_shards.pipeline.image.stored import Picture
@@ -110,7 +110,7 @@ def _decode(data: bytes, geometry: Geometry | None, formats: tuple[str, ...], ba
 
 
 def _decode_jpeg(
-    data: bytes, opened: Opened, geometry: Geometry | None, profile: Profile | None
+    data: bytes, opened: OpenedPicture, geometry: Geometry | None, profile: Profile | None
 ) -> Decoded | None:
     """None for what is damaged or unusual."""
     image, turn = opened.image, read_orientation(opened.image)

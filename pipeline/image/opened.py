@@ -79,7 +79,7 @@ def _unpack(packed: bytes, most: int) -> bytes:
 
 
 @dataclass(frozen=True)
-class Opened:
+class OpenedPicture:
     """image: nothing of it decoded. scans: how many a JPEG may have. icc: its colour profile, also one that it
     names only by code numbers.
 
@@ -113,7 +113,7 @@ class Opened:
         return self.image.format not in ("MPO", "HEIF", "TIFF") and getattr(self.image, "n_frames", 1) > 1
 
 
-def open_picture(data: bytes, formats: tuple[str, ...], most: int = budget.PIXELS) -> Opened:
+def open_picture(data: bytes, formats: tuple[str, ...], most: int = budget.PIXELS) -> OpenedPicture:
     """Raises Drop("not a picture") and TooCostly. most: pixels that it may have."""
     scans, profile = 1, None
     if data[:2] == b"\xff\xd8" and (header := budget.read_jpeg_header(data)):
@@ -133,7 +133,7 @@ def open_picture(data: bytes, formats: tuple[str, ...], most: int = budget.PIXEL
         raise Drop("not a picture") from None
     budget.check_pixels(*image.size, most)  # Pillow's own limit refuses only what is twice as large
     icc = _find_icc(data, image, profile or image.info.get("icc_profile"))
-    return Opened(image, scans, icc, max(1.0, most / budget.PIXELS))
+    return OpenedPicture(image, scans, icc, max(1.0, most / budget.PIXELS))
 
 
 def _find_icc(data: bytes, image: Image.Image, embedded: bytes | None) -> bytes | None:

@@ -27,7 +27,7 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Part:
+class ShardSlice:
     """Samples of one shard of the dataset: their indices among those of images, ascending."""
 
     shard: int
@@ -71,7 +71,7 @@ class Choice:
                 found[reasons[int(assigned) - LEFT]] += int(count)
         return dict(sorted(found.items()))
 
-    def parts(self, target: Target) -> Iterator[Part]:
+    def parts(self, target: Target) -> Iterator[ShardSlice]:
         """The samples of a published shard, in the dataset's order."""
         split = self._splits.index(target.split)
         before = self._before[split]
@@ -84,7 +84,7 @@ class Choice:
             start = first - int(before[at])
             taken = indices[start : start + last - first]
             if len(taken):
-                yield Part(shard, taken)
+                yield ShardSlice(shard, taken)
             first += len(taken)
             at += 1
 

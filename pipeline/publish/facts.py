@@ -25,7 +25,7 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
-class Stage:
+class Step:
     """What a step let through: of `rows`, `lost` by reason."""
 
     name: str
@@ -50,7 +50,7 @@ class Facts:
     members: tuple[str, ...]
     lines: tuple[Line, ...]
     makers: tuple[tuple[Provenance, tuple[str, ...]], ...]
-    stages: tuple[Stage, ...]
+    stages: tuple[Step, ...]
     opted_out: int
     licences: Mapping[str, int]
     crawl: bool
@@ -91,7 +91,7 @@ def collect_facts(
     for look in surveyed.values():
         licences.update(look.licences)
     facts = _facts(plan, tuple(plan.members(surveyed)), members, lines, licences)
-    return replace(facts, stages=(*facts.stages, Stage("publishing", pictures, last)), revisions=tuple(revisions))
+    return replace(facts, stages=(*facts.stages, Step("publishing", pictures, last)), revisions=tuple(revisions))
 
 
 def collect_copy_facts(plan: Plan, members: Mapping[str, tuple[str, ...]], licences: Mapping[str, int]) -> Facts:
@@ -137,16 +137,16 @@ def check_weights(plan: Plan) -> None:
                 )
 
 
-def _stages(plan: Plan) -> tuple[list[Stage], int]:
+def _stages(plan: Plan) -> tuple[list[Step], int]:
     """What each step before the publication let through, and how many pictures their hosts refused."""
     found, left_out = measure_yield(plan.dataset), read_left_out(plan.dataset.store)
     stages = [
-        Stage("choosing rows", found.planned + sum(left_out.values()), left_out),
-        Stage("getting pictures", found.planned, dict(sorted(found.reasons.items()))),
+        Step("choosing rows", found.planned + sum(left_out.values()), left_out),
+        Step("getting pictures", found.planned, dict(sorted(found.reasons.items()))),
     ]
     for column in plan.columns[1:]:
         drops = Counter[str]()
         for receipt in plan.receipts[column].values():
             drops.update(receipt.drops)
-        stages.append(Stage(column, sum(r.planned for r in plan.receipts[column].values()), dict(drops)))
+        stages.append(Step(column, sum(r.planned for r in plan.receipts[column].values()), dict(drops)))
     return stages, sum(count for reason, count in found.reasons.items() if kind_of(reason) == OPTED_OUT)

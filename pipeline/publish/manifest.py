@@ -21,7 +21,7 @@ from t2i_shards.pipeline.stream import Stream
 from t2i_shards.pipeline.stream.cache import ShardCache, open_cache, open_vouched
 from t2i_shards.pipeline.stream.index import Vouched
 from t2i_shards.pipeline.stream.order import BlockOrder, SampleIndices
-from t2i_shards.pipeline.stream.verified import Opened, locate_samples, open_samples
+from t2i_shards.pipeline.stream.verified import OpenedShard, locate_samples, open_samples
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class PackedShards:
     def counts(self) -> dict[int, int]:
         return {number: line.samples for number, line in enumerate(self.lines)}
 
-    def open(self, shard: int) -> Opened:
+    def open(self, shard: int) -> OpenedShard:
         """The samples, after all bytes agreed with the manifest. Raises DamagedShard."""
         line = self.lines[shard]
         vouched = Vouched(line.name, line.bytes, line.sha256, line.samples)

@@ -27,7 +27,7 @@ PICTURES = (".jpg", ".png")
 
 
 @dataclass(frozen=True)
-class Seen:
+class ReadSample:
     """A sample as a reader gave it. members: their names. decode: opens every member; raises what it raises."""
 
     key: str
@@ -35,22 +35,22 @@ class Seen:
     decode: Callable[[], object]
 
 
-Reader = Callable[[Mapping[str, Sequence[Path]], Path | None], Iterator[tuple[str, Seen]]]
+Reader = Callable[[Mapping[str, Sequence[Path]], Path | None], Iterator[tuple[str, ReadSample]]]
 """Gives (split, sample) of all samples of local shards by split; the folder is the publication's, where these are
 all its shards. Raises ImportError when its library is not installed."""
 
 
-def read_webdataset(paths: Mapping[str, Sequence[Path]], folder: Path | None) -> Iterator[tuple[str, Seen]]:
+def read_webdataset(paths: Mapping[str, Sequence[Path]], folder: Path | None) -> Iterator[tuple[str, ReadSample]]:
     """webdataset, as its users read local shards."""
     import webdataset
 
     for split, shards in paths.items():
         for sample in webdataset.WebDataset([os.fspath(path) for path in shards], shardshuffle=False):
             members = {name: data for name, data in sample.items() if not name.startswith("__")}
-            yield split, Seen(sample["__key__"], frozenset(members), partial(decode_members, members))
+            yield split, ReadSample(sample["__key__"], frozenset(members), partial(decode_members, members))
 
 
-def read_datasets(paths: Mapping[str, Sequence[Path]], folder: Path | None) -> Iterator[tuple[str, Seen]]:
+def read_datasets(paths: Mapping[str, Sequence[Path]], folder: Path | None) -> Iterator[tuple[str, ReadSample]]:
     """Hugging Face datasets, streaming: by the card of the folder, or the bare shards where there is none."""
     import datasets
 
@@ -76,7 +76,7 @@ def read_datasets(paths: Mapping[str, Sequence[Path]], folder: Path | None) -> I
                     for name, value in sample.items()
                     if not name.startswith("__") and value is not None
                 }
-                yield split, Seen(sample["__key__"], frozenset(members), partial(decode_members, members))
+                yield split, ReadSample(sample["__key__"], frozenset(members), partial(decode_members, members))
 
 
 def decode_members(members: Mapping[str, Any]) -> None:
@@ -137,13 +137,13 @@ def _check_far(name: str, reader: Reader, store: Store, lines: Sequence[Line]) -
             _check(name, reader(paths, None), by_split(some))
 
 
-def _seen(key: str, members: Mapping[str, Any]) -> Seen:
-    return Seen(key, frozenset(members), partial(decode_members, members))
+def _seen(key: str, members: Mapping[str, Any]) -> ReadSample:
+    return ReadSample(key, frozenset(members), partial(decode_members, members))
 
 
-def _check(name: str, seen: Iterable[tuple[str, Seen]], splits: Mapping[str, Sequence[Line]]) -> None:
+def _check(name: str, seen: Iterable[tuple[str, ReadSample]], splits: Mapping[str, Sequence[Line]]) -> None:
     counts = dict.fromkeys(splits, 0)
-    ends: dict[str, tuple[Seen, Seen]] = {}
+    ends: dict[str, tuple[ReadSample, ReadSample]] = {}
     try:
         for split, sample in seen:
             expected = frozenset(splits[split][0].members)

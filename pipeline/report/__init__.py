@@ -8,6 +8,14 @@ from t2i_shards.pipeline.report.collect import Look, collect_dataset
 from t2i_shards.pipeline.report.contact_sheet import draw_sheet
 from t2i_shards.pipeline.report.facts import DatasetFacts
 from t2i_shards.pipeline.report.page import render_page
-from t2i_shards.pipeline.report.training import Training, read_training
+from t2i_shards.pipeline.report.training import TrainingFacts, read_training
 
-__all__ = ["DatasetFacts", "Look", "Training", "collect_dataset", "draw_sheet", "read_training", "render_page"]
+__all__ = [
+    "DatasetFacts",
+    "Look",
+    "TrainingFacts",
+    "collect_dataset",
+    "draw_sheet",
+    "read_training",
+    "render_page",
+]

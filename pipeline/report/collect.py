@@ -29,15 +29,15 @@ from t2i_shards.pipeline.report.facts import ColumnFacts, DatasetFacts, Hosts
 from t2i_shards.pipeline.report.sample_index import (
     MOST_LOST,
     Entry,
-    SampleIndex,
+    SearchIndex,
     choose_entries,
     choose_limit,
     shorten_location,
 )
-from t2i_shards.pipeline.report.sample_stats import Count, Counted, Tally, add_tallies
+from t2i_shards.pipeline.report.sample_stats import Counted, CountSamples, Tally, add_tallies
 from t2i_shards.pipeline.report.samples import (
     Pair,
-    Row,
+    SheetRow,
     Thumbnail,
     choose_pairs,
     choose_samples,
@@ -151,10 +151,10 @@ def _plan_count(
     receipts: Receipts,
     exclusion: Exclusion,
     pairs: Sequence[Pair],
-    shown: Sequence[Row],
-) -> Count:
+    shown: Sequence[SheetRow],
+) -> CountSamples:
     """The stage that looks at every sample, and brings back what a page with these pairs and rows needs."""
-    return Count(
+    return CountSamples(
         dataset,
         columns,
         exclusion,
@@ -169,7 +169,7 @@ def count_samples(receipts: Receipts) -> int:
     return sum(receipt.samples for receipt in receipts[IMAGES].values())
 
 
-def _see(stage: Count, shards: Sequence[int], look: Look) -> _Seen:
+def _see(stage: CountSamples, shards: Sequence[int], look: Look) -> _Seen:
     """Look at every sample of these shards."""
     result = look(stage, shards)
     made = cast(Mapping[int, Counted], dict(sorted(result.made.items())))
@@ -192,14 +192,16 @@ def _see(stage: Count, shards: Sequence[int], look: Look) -> _Seen:
     )
 
 
-def _make_index(seen: _Seen, shown: Sequence[Row], there: int) -> SampleIndex:
+def _make_index(seen: _Seen, shown: Sequence[SheetRow], there: int) -> SearchIndex:
     index = choose_entries(seen.entries, [row.key for row in shown], there)
     return replace(index, lost=seen.lost[:MOST_LOST], lost_of=len(seen.lost))
 
 
-def _show_rows(dataset: Dataset, receipts: Receipts, rows: int, removed: Removed) -> tuple[list[Row], list[str]]:
+def _show_rows(
+    dataset: Dataset, receipts: Receipts, rows: int, removed: Removed
+) -> tuple[list[SheetRow], list[str]]:
     """The samples of the sheet, and what of their shards is damaged."""
-    shown, problems = list[Row](), list[str]()
+    shown, problems = list[SheetRow](), list[str]()
     for shard, indices in choose_samples(receipts, rows).items():
         found, damaged = _open_rows(dataset, receipts.keys(), shard, indices)
         shown += [row for row in found if row.key not in removed.get(shard, ())]
@@ -209,7 +211,7 @@ def _show_rows(dataset: Dataset, receipts: Receipts, rows: int, removed: Removed
 
 def _open_rows(
     dataset: Dataset, columns: Collection[str], shard: int, indices: Sequence[int]
-) -> tuple[list[Row], tuple[str, ...]]:
+) -> tuple[list[SheetRow], tuple[str, ...]]:
     """The samples at `indices` of one images shard with the maps of every column, and what is damaged."""
     aligned = open_aligned(dataset.store, shard, columns, load_verified)
     problems = tuple(map(str, aligned.problems.values()))

@@ -15,8 +15,8 @@ from t2i_shards.pipeline.plain import number_of
 from t2i_shards.pipeline.report.facts import DatasetFacts
 from t2i_shards.pipeline.report.page import format_megabytes, format_rate
 from t2i_shards.pipeline.report.plots import Chart, lay_out
-from t2i_shards.pipeline.report.samples import Cell, Row
-from t2i_shards.pipeline.report.training import Evaluation, Training
+from t2i_shards.pipeline.report.samples import Cell, SheetRow
+from t2i_shards.pipeline.report.training import EvaluationFacts, TrainingFacts
 
 WIDTH, MARGIN, GAP = 1600, 48, 8
 ROW_HEIGHT, MOST_HEIGHT, CAPTION_WIDTH = 196, 224, 250
@@ -34,7 +34,7 @@ OVERSAMPLING = 3
 """Pillow draws lines without antialiasing: the curve is drawn this much larger and brought down."""
 
 
-def draw_sheet(datasets: Sequence[DatasetFacts], training: Training | None) -> bytes:
+def draw_sheet(datasets: Sequence[DatasetFacts], training: TrainingFacts | None) -> bytes:
     """A PNG, 1600 pixels wide, of the first rows of each dataset; the same facts give the same bytes."""
     blocks = [_title(datasets, training)]
     for number, dataset in enumerate(datasets):
@@ -92,7 +92,7 @@ def _block(height: int) -> tuple[Image.Image, ImageDraw.ImageDraw]:
     return image, ImageDraw.Draw(image)
 
 
-def _title(datasets: Sequence[DatasetFacts], training: Training | None) -> Image.Image:
+def _title(datasets: Sequence[DatasetFacts], training: TrainingFacts | None) -> Image.Image:
     image, draw = _block(128)
     draw.text((MARGIN, 34), "t2i-shards", INK, _font(42, bold=True))
     parts = [number_of(sum(d.samples for d in datasets), "sample", ",")]
@@ -115,7 +115,7 @@ def _heading(dataset: DatasetFacts) -> Image.Image:
     return image
 
 
-def _evaluation(evaluation: Evaluation) -> list[Image.Image]:
+def _evaluation(evaluation: EvaluationFacts) -> list[Image.Image]:
     """The verdict, and the first samples with the pictures made in each way."""
     image, draw = _block(126)
     draw.line((MARGIN, 16, WIDTH - MARGIN, 16), LINE, 2)
@@ -142,7 +142,7 @@ def _lines(dataset: DatasetFacts, count: int) -> list[Image.Image]:
     return [_double_line(shown[i : i + 2]) for i in range(0, len(shown), 2)]
 
 
-def _wide_line(row: Row, labelled: bool) -> Image.Image:
+def _wide_line(row: SheetRow, labelled: bool) -> Image.Image:
     """One sample with its caption. The columns are at the same place in each line."""
     room = (WIDTH - 2 * MARGIN - CAPTION_WIDTH) // len(row.cells) - GAP
     width, height = _fit(row, room)
@@ -156,7 +156,7 @@ def _wide_line(row: Row, labelled: bool) -> Image.Image:
     return image
 
 
-def _double_line(rows: Sequence[Row]) -> Image.Image:
+def _double_line(rows: Sequence[SheetRow]) -> Image.Image:
     """Two samples side by side, of one height, that fill the line where they can; their captions below."""
     between = 4 * GAP
     room = WIDTH - 2 * MARGIN - between - sum((len(row.cells) - 1) * GAP for row in rows)
@@ -173,7 +173,7 @@ def _double_line(rows: Sequence[Row]) -> Image.Image:
     return image.crop((0, 0, WIDTH, 32 + height + lines * LEADING + 4 * GAP))
 
 
-def _fit(row: Row, room: int) -> tuple[int, int]:
+def _fit(row: SheetRow, room: int) -> tuple[int, int]:
     """(width, height) of the row's pictures, at most `room` wide and ROW_HEIGHT high."""
     scale = min(room / row.width, ROW_HEIGHT / row.height)
     return max(1, int(row.width * scale)), max(1, int(row.height * scale))
@@ -200,7 +200,7 @@ def _paste(image: Image.Image, draw: ImageDraw.ImageDraw, cell: Cell, box: Box, 
         draw.text((left + 12, top + 12 + 26 * i), line, SOFT, _font(18))
 
 
-def _foot(datasets: Sequence[DatasetFacts], training: Training | None) -> Image.Image:
+def _foot(datasets: Sequence[DatasetFacts], training: TrainingFacts | None) -> Image.Image:
     """The curve on the left, samples/s and drops on the right."""
     table, right = _table(datasets, training), 940 if training else MARGIN
     image, draw = _block(max(480 if training else 0, 90 + 34 * len(table)) + 16)
@@ -215,7 +215,7 @@ def _foot(datasets: Sequence[DatasetFacts], training: Training | None) -> Image.
     return image
 
 
-def _table(datasets: Sequence[DatasetFacts], training: Training | None) -> list[tuple[str, str, bool]]:
+def _table(datasets: Sequence[DatasetFacts], training: TrainingFacts | None) -> list[tuple[str, str, bool]]:
     """(name, value, is a heading) of the lines next to the curve."""
     table = list[tuple[str, str, bool]]()
     for dataset in datasets:
@@ -228,7 +228,7 @@ def _table(datasets: Sequence[DatasetFacts], training: Training | None) -> list[
     return table
 
 
-def _training(image: Image.Image, draw: ImageDraw.ImageDraw, training: Training) -> None:
+def _training(image: Image.Image, draw: ImageDraw.ImageDraw, training: TrainingFacts) -> None:
     draw.text((MARGIN, 36), "Training", INK, _font(24, bold=True))
     for i, line in enumerate(wrap(training.verdict, 820, 2, _font(20).getlength)):
         draw.text((MARGIN, 74 + 27 * i), line, SOFT, _font(20))

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from t2i_shards.pipeline.dataset.dataset import IMAGES
 from t2i_shards.pipeline.dataset.provenance import Provenance
 from t2i_shards.pipeline.dataset.status import ColumnStatus
-from t2i_shards.pipeline.report.sample_index import SampleIndex, shorten_location
+from t2i_shards.pipeline.report.sample_index import SearchIndex, shorten_location
 from t2i_shards.pipeline.report.sample_stats import Tally
-from t2i_shards.pipeline.report.samples import Duplicates, Row
+from t2i_shards.pipeline.report.samples import Duplicates, SheetRow
 
 Hosts = tuple[tuple[str, Counter[str]], ...]
 """(host, its reasons -> rows), the host that lost most first."""
@@ -49,9 +49,9 @@ class DatasetFacts:
     shards: int
     digest: str
     columns: tuple[ColumnFacts, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[SheetRow, ...]
     problems: tuple[str, ...]
-    index: SampleIndex
+    index: SearchIndex
     unplanned: tuple[tuple[str, int], ...] = ()
     tally: Tally | None = None
     hosts: Hosts = ()

@@ -14,7 +14,7 @@ from t2i_shards.extractors.maps.formats import Indexed
 from t2i_shards.extractors.maps.statistics import ClassStatistic, NumberStatistic, Statistic
 from t2i_shards.extractors.registry import formats
 from t2i_shards.pipeline.dataset.dataset import IMAGES
-from t2i_shards.pipeline.report.sample_index import Place, SampleIndex, shorten_location
+from t2i_shards.pipeline.report.sample_index import Place, SearchIndex, shorten_location
 from t2i_shards.pipeline.shards.receipt import shard_name
 
 
@@ -30,7 +30,7 @@ class Choices:
     drops: tuple[tuple[int, str, int], ...]
 
 
-def list_choices(index: SampleIndex) -> Choices:
+def list_choices(index: SearchIndex) -> Choices:
     """What of the index differs between samples, or is there at all."""
     found = index.classes
     names = {number: _class_of(place).label(number) for place, number in found}
@@ -43,7 +43,7 @@ def list_choices(index: SampleIndex) -> Choices:
     )
 
 
-def encode_index(index: SampleIndex, columns: Sequence[str]) -> Markup:
+def encode_index(index: SearchIndex, columns: Sequence[str]) -> Markup:
     """JSON that is safe in a script element whatever captions, keys and names hold. columns: images first."""
     numbers, classes, reasons = index.number_places, index.class_places, list(_count_drops(index))
     at = {reason: position for position, reason in enumerate(reasons)}
@@ -86,7 +86,7 @@ def to_script(data: Any) -> Markup:
     return Markup(text)
 
 
-def _count_drops(index: SampleIndex) -> dict[str, int]:
+def _count_drops(index: SearchIndex) -> dict[str, int]:
     """column and reason -> files, of the samples that a column lacks and of the rows that became no sample."""
     found = {f"{column}: {reason}": count for (column, reason), count in index.drops.items()}
     for loss in index.lost:
@@ -130,7 +130,7 @@ def _label_numbers(place: Place) -> list[str] | None:
     return list(map(statistic.label, range(statistic.bins))) if isinstance(statistic, NumberStatistic) else None
 
 
-def _name_classes(index: SampleIndex, place: Place) -> dict[int, tuple[str, str]]:
+def _name_classes(index: SearchIndex, place: Place) -> dict[int, tuple[str, str]]:
     """class -> (name, colour as #rrggbb, "" where the map has no palette), of the classes that occur."""
     form, statistic = _find_format(place[0]), _class_of(place)
     palette = form.palette if isinstance(form, Indexed) else None

@@ -21,7 +21,7 @@ from t2i_shards.pipeline.report.index_data import encode_index, list_choices
 from t2i_shards.pipeline.report.plots import BOTTOM, HEIGHT, WIDTH, draw_numbers, lay_out
 from t2i_shards.pipeline.report.sample_index import shorten_location
 from t2i_shards.pipeline.report.samples import Cell
-from t2i_shards.pipeline.report.training import Training
+from t2i_shards.pipeline.report.training import TrainingFacts
 
 LISTED = 500
 """Dropped files that the page names where it is not searched."""
@@ -29,7 +29,7 @@ JPEG_QUALITY = 88
 PNG_LEVEL = 9
 
 
-def render_page(datasets: Sequence[DatasetFacts], training: Training | None, date: str = "") -> str:
+def render_page(datasets: Sequence[DatasetFacts], training: TrainingFacts | None, date: str = "") -> str:
     """The page. date: of the report, as it is to be shown.
 
     Captions, keys and paths come from outside: the template escapes all that it prints, and the page's own policy

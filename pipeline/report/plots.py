@@ -11,7 +11,7 @@ from t2i_shards.extractors.maps.statistics import ClassStatistic, NumberStatisti
 from t2i_shards.extractors.registry import formats
 from t2i_shards.pipeline.plain import number_of
 from t2i_shards.pipeline.report.sample_stats import PIXELS, SCORE_BINS, SIDES, Bin, Tally
-from t2i_shards.pipeline.report.training import Points, Training
+from t2i_shards.pipeline.report.training import Points, TrainingFacts
 
 FEWEST_BARS = 8
 """Bins around what was counted are shown too, so that one bar does not fill the plot."""
@@ -195,7 +195,7 @@ class Chart:
     validation: Line
 
 
-def lay_out(training: Training, width: int, height: int, margins: tuple[int, int, int, int]) -> Chart | None:
+def lay_out(training: TrainingFacts, width: int, height: int, margins: tuple[int, int, int, int]) -> Chart | None:
     """The curve on a canvas of this size, None when nothing was logged. margins: left, top, right, bottom."""
     loss, validation = average(training.loss), average(training.validation)
     values = [v for _, v in loss + validation]

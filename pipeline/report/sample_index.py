@@ -57,7 +57,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class SampleIndex:
+class SearchIndex:
     """The samples in the dataset's order. of: samples there are. cut: those whose text was too long.
 
     lost: planned rows that became no sample, at most MOST_LOST of `lost_of`. strips: the folder of the strips, as
@@ -134,7 +134,7 @@ def rank(key: str) -> int:
     return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest())
 
 
-def choose_entries(by_shard: Mapping[int, Sequence[Entry]], shown: Iterable[str], of: int) -> SampleIndex:
+def choose_entries(by_shard: Mapping[int, Sequence[Entry]], shown: Iterable[str], of: int) -> SearchIndex:
     """As many of them as a page may hold, those of the samples that it shows before all others."""
     found = [entry for shard in sorted(by_shard) for entry in by_shard[shard]]
     first = set(shown)
@@ -145,7 +145,7 @@ def choose_entries(by_shard: Mapping[int, Sequence[Entry]], shown: Iterable[str]
             break
         kept.add(index)
     entries = tuple(found[index] for index in sorted(kept))
-    return SampleIndex(entries, of, sum(entry.cut for entry in entries))
+    return SearchIndex(entries, of, sum(entry.cut for entry in entries))
 
 
 def shorten_location(location: str) -> str:

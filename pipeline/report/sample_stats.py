@@ -122,7 +122,7 @@ class Counted(StageResult):
 
 
 @dataclass
-class Count(Stage):
+class CountSamples(Stage):
     """Stage: looks at a shard of every column, verified, and writes nothing.
 
     columns: images first. exclusion: what is not published; removed samples are not counted. pictures: keys whose

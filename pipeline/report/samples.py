@@ -104,7 +104,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Row:
+class SheetRow:
     """One sample. cells: the picture, then the map of each column. width, height: of the stored picture.
 
     name: of the original's file, or its URL; "" where none is known.
@@ -137,7 +137,9 @@ def choose_samples(receipts: Mapping[str, Mapping[int, Receipt]], rows: int) -> 
     return dict(chosen)
 
 
-def draw_aligned(aligned: Aligned[Sample], columns: Collection[str], samples: Iterable[Sample]) -> Iterator[Row]:
+def draw_aligned(
+    aligned: Aligned[Sample], columns: Collection[str], samples: Iterable[Sample]
+) -> Iterator[SheetRow]:
     """The rows of these samples of a shard's images, which are sound, with the maps of all columns."""
     found: dict[str, Mapping[str, Members] | str] = dict.fromkeys(aligned.problems, "damaged")
     found |= {column: {s.key: s.members for s in there} for column, there in aligned.samples.items()}
@@ -149,7 +151,7 @@ def draw_rows(
     samples: Iterable[Sample],
     columns: Mapping[str, Mapping[str, Members] | str],
     dropped: Mapping[str, Mapping[str, str]],
-) -> Iterator[Row]:
+) -> Iterator[SheetRow]:
     """The rows of these samples of images, one at a time.
 
     columns: column -> key -> members, or a word that says why there are none. dropped: column -> key -> reason.
@@ -169,7 +171,7 @@ def draw_rows(
             else:
                 cells.append(Cell(column, None, f"dropped: {reasons.get(sample.key, 'unknown')}"))
         caption = bytes(sample.members["txt"]).decode("utf-8", "replace").strip()
-        yield Row(sample.key, caption, width, height, tuple(cells), read_entry(sample).name)
+        yield SheetRow(sample.key, caption, width, height, tuple(cells), read_entry(sample).name)
 
 
 def _draw(column: str, members: Members, height: int, width: int) -> Cell:

@@ -14,7 +14,7 @@ from PIL import Image
 
 from t2i_shards.extractors.atomic import commit_folder
 from t2i_shards.extractors.regular import NotRegular, read_regular
-from t2i_shards.pipeline.report.samples import Row
+from t2i_shards.pipeline.report.samples import SheetRow
 from t2i_shards.pipeline.shards.receipt import shard_name
 from t2i_shards.pipeline.shards.sample import is_key
 
@@ -34,7 +34,7 @@ LONGEST_KEY = 200
 """Bytes of a key that fit into a file's name."""
 
 
-def encode_strip(row: Row) -> bytes:
+def encode_strip(row: SheetRow) -> bytes:
     """WebP of the row's cells side by side, all of one size; those without a picture are black."""
     scale = min(1.0, MAX_WIDTH / row.width, MAX_HEIGHT / row.height)
     width, height = max(1, round(row.width * scale)), max(1, round(row.height * scale))

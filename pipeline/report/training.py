@@ -13,7 +13,7 @@ from t2i_shards.extractors.maps import png
 from t2i_shards.extractors.records import BadRecord, decode_record
 from t2i_shards.extractors.regular import read_regular
 from t2i_shards.pipeline.errors import RequestError
-from t2i_shards.pipeline.report.samples import Cell, Row, shrink
+from t2i_shards.pipeline.report.samples import Cell, SheetRow, shrink
 from t2i_shards.pipeline.runlog import LogLine, read_log
 
 MOST_PREVIEWS = 12
@@ -25,11 +25,11 @@ Points = tuple[tuple[int, float], ...]
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class EvaluationFacts:
     """verdict: in words. rows: samples, whose cells are their condition and the pictures made in each way."""
 
     verdict: str
-    rows: tuple[Row, ...]
+    rows: tuple[SheetRow, ...]
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class _Record:
     shown: tuple[_Shown, ...] = ()
 
 
-def read_evaluation(folder: Path) -> Evaluation | None:
+def read_evaluation(folder: Path) -> EvaluationFacts | None:
     """None where there is none. Raises RequestError for an evaluation.json that is not one."""
     path = folder / "evaluation.json"
     try:
@@ -64,14 +64,14 @@ def read_evaluation(folder: Path) -> Evaluation | None:
     except BadRecord as error:
         raise RequestError(f"{path} {error}") from None
     rows = tuple(_read_row(folder, shown) for shown in record.shown)
-    return Evaluation(record.verdict.line if record.verdict else "", rows) if rows else None
+    return EvaluationFacts(record.verdict.line if record.verdict else "", rows) if rows else None
 
 
-def _read_row(folder: Path, shown: _Shown) -> Row:
+def _read_row(folder: Path, shown: _Shown) -> SheetRow:
     cells = tuple(_read_cell(folder, title, name) for title, name in shown.files.items())
     sides = [cell.image.shape[:2] for cell in cells if cell.image is not None]
     height, width = sides[0] if sides else (1, 1)
-    return Row(shown.key, shown.caption, width, height, cells)
+    return SheetRow(shown.key, shown.caption, width, height, cells)
 
 
 def _read_cell(folder: Path, title: str, name: str) -> Cell:
@@ -83,7 +83,7 @@ def _read_cell(folder: Path, title: str, name: str) -> Cell:
 
 
 @dataclass(frozen=True)
-class Training:
+class TrainingFacts:
     """One run. steps: the last step logged. rate: samples/s of the last line that has it, None when none has.
 
     loss, validation: those that are finite. mismatched: the last validation loss with each sample under its
@@ -99,8 +99,8 @@ class Training:
     rate: float | None
     diverged: int | None
     mismatched: float | None = None
-    evaluation: Evaluation | None = None
-    previews: tuple[Row, ...] = ()
+    evaluation: EvaluationFacts | None = None
+    previews: tuple[SheetRow, ...] = ()
 
     @property
     def verdict(self) -> str:
@@ -121,7 +121,7 @@ class Training:
         return f"Validation loss {verb} {ends}{change}.{wrong}{warning}"
 
 
-def read_training(run: Path) -> Training:
+def read_training(run: Path) -> TrainingFacts:
     """The training in the folder `run`. Raises RequestError when its log.jsonl is not there or not JSON lines.
 
     Where a step occurs more than once, as after an interruption, its last line counts.
@@ -140,7 +140,7 @@ def read_training(run: Path) -> Training:
         if not _is_finite(line):
             diverged = line.step if diverged is None else min(diverged, line.step)
     points = {name: _points(values) for name, values in found.items()}
-    return Training(
+    return TrainingFacts(
         run=str(run),
         steps=steps,
         loss=points["loss"],
@@ -153,7 +153,7 @@ def read_training(run: Path) -> Training:
     )
 
 
-def _read_previews(folder: Path) -> tuple[Row, ...]:
+def _read_previews(folder: Path) -> tuple[SheetRow, ...]:
     """At most MOST_PREVIEWS of the sheets, the first and the last among them."""
     try:
         names = sorted(name for name in os.listdir(folder) if _SHEET.fullmatch(name))
@@ -165,14 +165,14 @@ def _read_previews(folder: Path) -> tuple[Row, ...]:
     return tuple(_read_preview(folder / name) for name in names)
 
 
-def _read_preview(path: Path) -> Row:
+def _read_preview(path: Path) -> SheetRow:
     title = f"step {int(path.stem):,}"
     try:
         cell = Cell("samples", shrink(png.decode_rgb(read_regular(path)), MOST_WIDTH, MOST_HEIGHT))
     except (OSError, ValueError) as error:
-        return Row(title, title, 1, 1, (Cell("samples", None, f"cannot be drawn: {error}"),))
+        return SheetRow(title, title, 1, 1, (Cell("samples", None, f"cannot be drawn: {error}"),))
     assert cell.image is not None
-    return Row(title, "", cell.image.shape[1], cell.image.shape[0], (cell,))
+    return SheetRow(title, "", cell.image.shape[1], cell.image.shape[0], (cell,))
 
 
 def _is_finite(line: LogLine) -> bool:

@@ -11,7 +11,7 @@ from t2i_shards.pipeline.errors import BrokenStage, IncompleteError, RequestErro
 from t2i_shards.pipeline.shards.sample import Sample
 from t2i_shards.pipeline.stages.stage import IN_A_ROW
 from t2i_shards.pipeline.stream.order import Block, Shape
-from t2i_shards.pipeline.stream.verified import Opened
+from t2i_shards.pipeline.stream.verified import OpenedShard
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ class BlockReader:
     of the same shape where batches have one. That depends on nothing but the block, so every world gives the same.
     """
 
-    def __init__(self, block: Block, opened: Mapping[int, Opened]) -> None:
+    def __init__(self, block: Block, opened: Mapping[int, OpenedShard]) -> None:
         self.block = block
         self._opened = opened
         self._failed: dict[int, str] = {}

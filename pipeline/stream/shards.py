@@ -18,7 +18,7 @@ from t2i_shards.pipeline.shards.receipt_table import ReceiptTable
 from t2i_shards.pipeline.shards.store import Store
 from t2i_shards.pipeline.stream.cache import ShardCache, open_vouched
 from t2i_shards.pipeline.stream.index import Vouched
-from t2i_shards.pipeline.stream.verified import LocatedSample, Opened, locate_samples, open_samples
+from t2i_shards.pipeline.stream.verified import LocatedSample, OpenedShard, locate_samples, open_samples
 
 OPENERS = 4
 """Shards that are verified at once. Hashing lets go of the interpreter, and a store far away answers several
@@ -35,16 +35,16 @@ class ShardSource(Protocol):
 
     def counts(self) -> dict[int, int]: ...
 
-    def open(self, shard: int) -> Opened: ...
+    def open(self, shard: int) -> OpenedShard: ...
 
 
 class ShardPrefetcher:
     """A context manager. open: gives the samples of a shard."""
 
-    def __init__(self, open_shard: Callable[[int], Opened]) -> None:
+    def __init__(self, open_shard: Callable[[int], OpenedShard]) -> None:
         self._open = open_shard
         self._threads = ThreadPoolExecutor(OPENERS)
-        self._shards: dict[int, Future[Opened]] = {}
+        self._shards: dict[int, Future[OpenedShard]] = {}
 
     def __enter__(self) -> ShardPrefetcher:
         return self
@@ -65,7 +65,7 @@ class ShardPrefetcher:
             self._shards.pop(shard).cancel()
         self.begin(sorted(shards))
 
-    def get(self, shard: int) -> Opened:
+    def get(self, shard: int) -> OpenedShard:
         """The samples of a shard that was begun. Raises what opening it raised."""
         return self._shards[shard].result()
 
@@ -115,7 +115,7 @@ class Shards:
             counts[shard] -= len(keys)
         return counts
 
-    def open(self, shard: int) -> Opened:
+    def open(self, shard: int) -> OpenedShard:
         """The samples of a shard, in the order of images, after all its bytes agreed with their receipts.
 
         Raises DamagedShard.
@@ -129,7 +129,7 @@ class Shards:
                 raise
         return self._open(shard, newer)
 
-    def _open(self, shard: int, receipts: Receipts) -> Opened:
+    def _open(self, shard: int, receipts: Receipts) -> OpenedShard:
         zipped = open_aligned(self._store, shard, receipts, self._read, receipts).zip()
         without = self.without(shard)
         handed = [(key, members) for key, members in zipped.items() if key not in without]

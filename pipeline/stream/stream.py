@@ -19,7 +19,7 @@ from t2i_shards.pipeline.stream.lanes import Lanes
 from t2i_shards.pipeline.stream.order import Block, Order, SampleIndex
 from t2i_shards.pipeline.stream.shards import ShardPrefetcher, ShardSource
 from t2i_shards.pipeline.stream.share import check_ranks, read_share
-from t2i_shards.pipeline.stream.verified import Opened
+from t2i_shards.pipeline.stream.verified import OpenedShard
 
 log = logging.getLogger(__name__)
 
@@ -187,11 +187,11 @@ class Stream:
 
     def _open(
         self, prefetcher: ShardPrefetcher, shards: set[int], others: AbstractSet[int] = frozenset()
-    ) -> dict[int, Opened]:
+    ) -> dict[int, OpenedShard]:
         """The samples by shard, without the shards that are skipped. others: stay open."""
         shards = self._left(shards)
         prefetcher.turn_to(shards, others)
-        opened: dict[int, Opened] = {}
+        opened: dict[int, OpenedShard] = {}
         for shard in sorted(shards):
             try:
                 opened[shard] = prefetcher.get(shard)

@@ -160,7 +160,7 @@ def locate_samples(file: VerifiedShard) -> list[LocatedSample]:
     return [LocatedSample(entry.key, file, entry) for entry in file.entries]
 
 
-class Opened(Sequence[Sample]):
+class OpenedShard(Sequence[Sample]):
     """The samples of a shard, in its order. keys: of all. read: gives the sample of an index.
 
     removed: keys of samples that have a place in the order but are no longer handed out; see `has`.
@@ -192,11 +192,11 @@ class Opened(Sequence[Sample]):
         return self._read(range(len(self))[index])
 
 
-def open_samples(located: Sequence[tuple[str, Located]], removed: AbstractSet[str] = frozenset()) -> Opened:
-    """The samples with these keys and members. removed: see `Opened`."""
+def open_samples(located: Sequence[tuple[str, Located]], removed: AbstractSet[str] = frozenset()) -> OpenedShard:
+    """The samples with these keys and members. removed: see `OpenedShard`."""
 
     def read(index: int) -> Sample:
         key, members = located[index]
         return Sample(key, {name: shard.read(member) for name, (shard, member) in members.items()})
 
-    return Opened([key for key, _ in located], read, removed)
+    return OpenedShard([key for key, _ in located], read, removed)

@@ -48,7 +48,7 @@ class Cut:
         return taken
 
 
-class Tally:
+class BucketCounts:
     """How many rows have which leading bits."""
 
     def __init__(self) -> None:

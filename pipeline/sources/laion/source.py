@@ -25,7 +25,7 @@ from t2i_shards.pipeline.sources.laion.metadata import (
     make_rows,
     select,
 )
-from t2i_shards.pipeline.sources.laion.sampling import Cut, Tally, buckets_of
+from t2i_shards.pipeline.sources.laion.sampling import BucketCounts, Cut, buckets_of
 from t2i_shards.pipeline.sources.row import Row
 from t2i_shards.pipeline.sources.tables.find import Columns
 
@@ -120,7 +120,7 @@ class LaionSource(Source):
             )
 
     def _find_cut(self, files: Sequence[MetadataFile], samples: int, left_out: Counter[str], seen: Seen) -> Cut:
-        tally = Tally()
+        tally = BucketCounts()
         for file in files:
             for start, columns in file.read():
                 verdict = self.filters.judge(columns)

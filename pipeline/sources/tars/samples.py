@@ -48,7 +48,7 @@ class _Found:
 
 
 @dataclass(frozen=True)
-class Choice:
+class MemberChoice:
     """image: the ending of the picture's member; the first of PICTURES when None.
 
     caption_key: the key of the JSON that holds the caption; when None, the first that there is of the list

@@ -31,7 +31,7 @@ from t2i_shards.pipeline.sources.row import Row
 from t2i_shards.pipeline.sources.tars.archive import NotATar, check_sum, read_mark, read_sums
 from t2i_shards.pipeline.sources.tars.maps import MapColumn, png_size
 from t2i_shards.pipeline.sources.tars.order import INPUT_KEY, RowsOnDisk
-from t2i_shards.pipeline.sources.tars.samples import Choice, TarSample
+from t2i_shards.pipeline.sources.tars.samples import MemberChoice, TarSample
 from t2i_shards.pipeline.sources.tree import MENDABLE, read_or_drop
 
 
@@ -40,7 +40,7 @@ class TarsSource(Source):
     """Samples of the tars that match a pattern: a glob, a folder, or one file, here or at a URL."""
 
     pattern: str
-    choice: Choice = field(default_factory=Choice)
+    choice: MemberChoice = field(default_factory=MemberChoice)
     columns: tuple[MapColumn, ...] = ()
     """Conditions whose maps are members of the samples too; a sample without one of them is left out."""
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from t2i_shards.jobs.launch.rendezvous import LOOPBACK, describe_world, find_interface, open_store
+from t2i_shards.jobs.launch.rendezvous import LOOPBACK, describe_world, find_interface, open_tcp_store
 from tests.pipeline.engine.test_ray import run_script
 
 RAY_TRAIN = """
@@ -71,7 +71,7 @@ def _listening() -> set[tuple[str, int]]:
 @pytest.mark.parametrize("address", [LOOPBACK, "127.0.0.2"])
 def test_a_store_listens_at_its_address_alone(address: str) -> None:
     before = _listening()
-    with open_store(address) as port:
+    with open_tcp_store(address) as port:
         assert _listening() - before == {(address, port)}
     assert _listening() == before
 

@@ -11,7 +11,7 @@ from t2i_shards.jobs.readers import READERS, choose_readers
 from t2i_shards.pipeline.dataset.dataset import Dataset
 from t2i_shards.pipeline.errors import DamagedShard, IncompleteError, RequestError
 from t2i_shards.pipeline.publish import open_published, read_manifest
-from t2i_shards.pipeline.publish.readers import LOCAL, Seen, read_back, read_webdataset
+from t2i_shards.pipeline.publish.readers import LOCAL, ReadSample, read_back, read_webdataset
 from t2i_shards.pipeline.shards.store import open_store
 from tests.pipeline.publish.toys import contents, keys_of, publish_here, toy_dataset
 
@@ -83,18 +83,18 @@ def test_a_damaged_shard_is_not_read(dataset: Dataset, tmp_path: Path) -> None:
         list(open_published(str(tmp_path / "to")).samples(0))
 
 
-def blind(paths: Mapping[str, Sequence[Path]], folder: Path | None) -> Iterator[tuple[str, Seen]]:
+def blind(paths: Mapping[str, Sequence[Path]], folder: Path | None) -> Iterator[tuple[str, ReadSample]]:
     """Does not see the last sample of all."""
     seen = list(read_webdataset(paths, folder))
     yield from seen[:-1]
 
 
-def colourless(paths: Mapping[str, Sequence[Path]], folder: Path | None) -> Iterator[tuple[str, Seen]]:
+def colourless(paths: Mapping[str, Sequence[Path]], folder: Path | None) -> Iterator[tuple[str, ReadSample]]:
     for split, sample in read_webdataset(paths, folder):
-        yield split, Seen(sample.key, sample.members - {"color.png"}, sample.decode)
+        yield split, ReadSample(sample.key, sample.members - {"color.png"}, sample.decode)
 
 
-def clumsy(paths: Mapping[str, Sequence[Path]], folder: Path | None) -> Iterator[tuple[str, Seen]]:
+def clumsy(paths: Mapping[str, Sequence[Path]], folder: Path | None) -> Iterator[tuple[str, ReadSample]]:
     """Cannot decode the last sample of all."""
     *seen, (split, last) = read_webdataset(paths, folder)
     yield from seen
@@ -102,7 +102,7 @@ def clumsy(paths: Mapping[str, Sequence[Path]], folder: Path | None) -> Iterator
     def fail() -> None:
         raise ValueError("what is this?")
 
-    yield split, Seen(last.key, last.members, fail)
+    yield split, ReadSample(last.key, last.members, fail)
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_what_a_reader_does_not_see_is_not_published(
 
 
 def test_a_reader_that_is_not_installed_is_named(dataset: Dataset, tmp_path: Path) -> None:
-    def absent(paths: Mapping[str, Sequence[Path]], folder: Path | None) -> Iterator[tuple[str, Seen]]:
+    def absent(paths: Mapping[str, Sequence[Path]], folder: Path | None) -> Iterator[tuple[str, ReadSample]]:
         import no_such_library  # type: ignore[import-not-found]
 
         yield no_such_library

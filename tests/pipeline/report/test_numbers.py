@@ -22,7 +22,7 @@ from t2i_shards.pipeline.report import DatasetFacts, collect_dataset, render_pag
 from t2i_shards.pipeline.report.facts import ColumnFacts, find_bottleneck
 from t2i_shards.pipeline.report.plots import draw_numbers
 from t2i_shards.pipeline.report.sample_index import read_entry
-from t2i_shards.pipeline.report.sample_stats import SIDES, Count, Counted, Tally, add_tallies, count
+from t2i_shards.pipeline.report.sample_stats import SIDES, Counted, CountSamples, Tally, add_tallies, count
 from t2i_shards.pipeline.shards.commit import commit_samples
 from t2i_shards.pipeline.shards.sample import Sample
 from t2i_shards.pipeline.stages.stage import Stage
@@ -103,7 +103,7 @@ def test_neither_order_nor_number_of_shards_matters(made: Path, tmp_path: Path) 
     make_crawl(other, COUNT, shard_size=7)
     assert counted(collect(other)) == counted(collect(made))
     dataset = Dataset.open(str(made))
-    stage = Count(dataset, dataset.columns(), Exclusion([IMAGES]), (), (), 2**64)
+    stage = CountSamples(dataset, dataset.columns(), Exclusion([IMAGES]), (), (), 2**64)
     tallies = [stage(shard).tally for shard in dataset.shards]
     assert add_tallies(tallies[::-1], stage.columns) == add_tallies(tallies, stage.columns)
 
@@ -257,7 +257,7 @@ def test_bins_name_every_pixel_and_percent_once(made: Path) -> None:
 def test_a_shard_that_is_not_made_is_no_problem(root: Path) -> None:
     dataset = Dataset.open(str(root))
     (root / "keypose" / "000001.json").unlink()
-    stage = Count(dataset, dataset.columns(), Exclusion([IMAGES]), (), (), 0)
+    stage = CountSamples(dataset, dataset.columns(), Exclusion([IMAGES]), (), (), 0)
     looked = stage(1)
     assert isinstance(looked, Counted)
     assert (looked.problems, looked.errors, looked.entries) == ((), (), ())

@@ -14,8 +14,8 @@ from PIL import Image
 
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
 from t2i_shards.pipeline.dataset.exclusion import Exclusion
-from t2i_shards.pipeline.report import DatasetFacts, Training, collect_dataset, draw_sheet, render_page
-from t2i_shards.pipeline.report.sample_stats import Count
+from t2i_shards.pipeline.report import DatasetFacts, TrainingFacts, collect_dataset, draw_sheet, render_page
+from t2i_shards.pipeline.report.sample_stats import CountSamples
 from t2i_shards.pipeline.report.samples import choose_samples
 from t2i_shards.pipeline.shards.receipt import Receipt
 from t2i_shards.pipeline.shards.sample import Sample
@@ -57,7 +57,7 @@ def root(made: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(made, tmp_path / "root"))
 
 
-TRAINING = Training("runs/<i>x</i>", 20, ((1, 2.0), (20, 1.0)), ((0, 2.0), (20, 1.5)), 12.5, None)
+TRAINING = TrainingFacts("runs/<i>x</i>", 20, ((1, 2.0), (20, 1.0)), ((0, 2.0), (20, 1.5)), 12.5, None)
 
 
 class Page(HTMLParser):
@@ -268,7 +268,7 @@ def test_a_jpg_that_would_fill_the_memory_is_named_and_not_opened(root: Path) ->
     notes = {row.key: row.cells[0].note for row in facts.rows if row.cells[0].image is None}
     assert notes == dict.fromkeys(bombs, "cannot be drawn: not a JPEG")
     assert Image.open(io.BytesIO(draw_sheet([facts], None))).width == 1600
-    stage = Count(dataset, [IMAGES], Exclusion([IMAGES]), pictures=bombs, shown=(), limit=0)
+    stage = CountSamples(dataset, [IMAGES], Exclusion([IMAGES]), pictures=bombs, shown=(), limit=0)
     stage.setup()
     counted = stage(1)
     assert counted.errors == tuple(f"images: {key}: jpg cannot be read: ValueError: not a JPEG" for key in bombs)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from t2i_shards.pipeline.report.samples import Cell, Row
+from t2i_shards.pipeline.report.samples import Cell, SheetRow
 from t2i_shards.pipeline.report.strips import (
     MARK,
     MARK_TEXT,
@@ -31,7 +31,7 @@ def open_strip(data: bytes) -> np.ndarray:
 
 def test_pictures_lie_side_by_side_at_one_size_and_what_is_missing_is_black() -> None:
     cells = Cell("images", RED), Cell("sketch", None, "dropped"), Cell("depth", GREY), Cell("color", RED[:8, :12])
-    strip = open_strip(encode_strip(Row("a", "", 96, 64, cells)))
+    strip = open_strip(encode_strip(SheetRow("a", "", 96, 64, cells)))
     assert strip.shape == (64, 4 * 96, 3)
     for at, colour in enumerate([(200, 0, 0), (0, 0, 0), (90, 90, 90), (200, 0, 0)]):
         middle = strip[16:48, at * 96 + 16 : at * 96 + 80].reshape(-1, 3).astype(int)
@@ -40,7 +40,7 @@ def test_pictures_lie_side_by_side_at_one_size_and_what_is_missing_is_black() ->
 
 def test_a_large_picture_is_brought_inside_the_limits_with_its_aspect() -> None:
     wide = np.zeros((512, 1024, 3), np.uint8)
-    assert open_strip(encode_strip(Row("a", "", 1024, 512, (Cell("images", wide),)))).shape == (192, 384, 3)
+    assert open_strip(encode_strip(SheetRow("a", "", 1024, 512, (Cell("images", wide),)))).shape == (192, 384, 3)
 
 
 def test_strips_appear_whole_and_replace_those_of_before(tmp_path: Path) -> None:

@@ -14,12 +14,12 @@ from PIL import Image
 from t2i_shards.extractors.maps import png
 from t2i_shards.extractors.maps.png import encode_rgb
 from t2i_shards.pipeline.errors import RequestError
-from t2i_shards.pipeline.report import Training, draw_sheet, read_training, render_page
+from t2i_shards.pipeline.report import TrainingFacts, draw_sheet, read_training, render_page
 from t2i_shards.pipeline.report.contact_sheet import wrap
 from t2i_shards.pipeline.report.plots import MOST_POINTS, average, lay_out, nice_ticks
-from t2i_shards.pipeline.report.training import MOST_PREVIEWS, Evaluation, read_evaluation
+from t2i_shards.pipeline.report.training import MOST_PREVIEWS, EvaluationFacts, read_evaluation
 
-PLAIN = Training("run", 0, (), (), None, None)
+PLAIN = TrainingFacts("run", 0, (), (), None, None)
 
 
 def write_evaluation(folder: Path, *names: str, **more: object) -> Path:
@@ -33,7 +33,7 @@ def write_evaluation(folder: Path, *names: str, **more: object) -> Path:
     return folder
 
 
-def read(folder: Path) -> Evaluation:
+def read(folder: Path) -> EvaluationFacts:
     found = read_evaluation(folder)
     assert found is not None
     return found
@@ -115,7 +115,7 @@ def test_a_folder_without_a_log_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_empty_training_gives_a_page_and_a_picture_without_a_curve() -> None:
-    training = Training("run", 0, (), (), None, None)
+    training = TrainingFacts("run", 0, (), (), None, None)
     assert lay_out(training, 900, 300, (50, 10, 10, 40)) is None
     assert "No loss was logged yet." in render_page([], training)
     draw_sheet([], training)
@@ -133,7 +133,7 @@ def test_ticks_enclose_the_range_in_even_steps(low: float, high: float) -> None:
 @pytest.mark.parametrize("values", [[1.0], [1.0, 1.0], [0.2, 9.0, 0.1], [0.3] * 500 + [1e6]])
 def test_the_curve_stays_in_its_plot(values: list[float]) -> None:
     points = tuple(enumerate(values))
-    chart = lay_out(Training("run", len(values), points, points[:1], None, None), 900, 300, (50, 10, 20, 40))
+    chart = lay_out(TrainingFacts("run", len(values), points, points[:1], None, None), 900, 300, (50, 10, 20, 40))
     assert chart is not None
     for x, y in chart.loss + chart.validation:
         assert chart.left <= x <= chart.right == 880

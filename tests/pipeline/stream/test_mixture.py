@@ -14,7 +14,7 @@ from t2i_shards.pipeline.shards.sample import Sample
 from t2i_shards.pipeline.stream import Mixture, Stream, mix_streams
 from t2i_shards.pipeline.stream.mixture import PERIOD, share
 from t2i_shards.pipeline.stream.order import BlockOrder, SampleIndices
-from t2i_shards.pipeline.stream.verified import Opened
+from t2i_shards.pipeline.stream.verified import OpenedShard
 from tests.pipeline.stream.test_buckets import bucket_stream
 from tests.pipeline.stream.toys import BATCH, WORLDS, MemoryShards, name, run_world
 
@@ -29,9 +29,9 @@ class Named(MemoryShards):
         self._dataset = dataset
         self.digest = dataset.hex()
 
-    def open(self, shard: int) -> Opened:
+    def open(self, shard: int) -> OpenedShard:
         keys = super().open(shard).keys
-        return Opened(keys, lambda index: Sample(keys[index], {"jpg": self._dataset}))
+        return OpenedShard(keys, lambda index: Sample(keys[index], {"jpg": self._dataset}))
 
 
 def stream_of(dataset: bytes, shards: int, **options: Any) -> Stream:

@@ -14,7 +14,7 @@ import pytest
 from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.stream import Stream
 from t2i_shards.pipeline.stream.shards import ShardPrefetcher
-from t2i_shards.pipeline.stream.verified import Opened
+from t2i_shards.pipeline.stream.verified import OpenedShard
 from tests.pipeline.stream.toys import BATCH, WORLDS, epochs, memory_stream, name, run_world
 
 EPOCHS = 3
@@ -98,10 +98,10 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def test_at_most_two_blocks_are_open_and_the_next_comes_when_half_is_used(begun: list[int]) -> None:
     stream = memory_stream(60)
     shards: Any = stream._shards
-    alive: weakref.WeakValueDictionary[int, Opened] = weakref.WeakValueDictionary()
+    alive: weakref.WeakValueDictionary[int, OpenedShard] = weakref.WeakValueDictionary()
     real = shards.open
 
-    def open_shard(shard: int) -> Opened:
+    def open_shard(shard: int) -> OpenedShard:
         alive[shard] = opened = real(shard)
         return opened
 

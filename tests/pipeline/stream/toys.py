@@ -13,7 +13,7 @@ from t2i_shards.pipeline.shards.sample import Sample
 from t2i_shards.pipeline.shards.store import Store, open_store
 from t2i_shards.pipeline.stream import Stream
 from t2i_shards.pipeline.stream.order import BlockOrder, SampleIndices
-from t2i_shards.pipeline.stream.verified import Opened
+from t2i_shards.pipeline.stream.verified import OpenedShard
 
 WORLDS = [(ranks, workers) for ranks in (1, 2, 4) for workers in (0, 1, 2)]
 BATCH = 8
@@ -31,12 +31,12 @@ class MemoryShards:
     def counts(self) -> Mapping[int, int]:
         return self._counts
 
-    def open(self, shard: int) -> Opened:
+    def open(self, shard: int) -> OpenedShard:
         self.opened.append(shard)
         if shard in self._gone:
             raise DamagedShard(f"images/{shard:06d}.tar: has a receipt, but the file is gone")
         keys = [f"s{shard:02d}-{i:02d}" for i in range(self._counts[shard])]
-        return Opened(keys, lambda index: Sample(keys[index], {"jpg": b"picture"}))
+        return OpenedShard(keys, lambda index: Sample(keys[index], {"jpg": b"picture"}))
 
 
 def memory_stream(

@@ -11,7 +11,7 @@ import pytest
 import t2i_shards.pipeline.sources.laion.metadata as metadata_module
 import t2i_shards.pipeline.sources.laion.sampling as sampling_module
 from t2i_shards.pipeline.sources.laion.filters import Filters
-from t2i_shards.pipeline.sources.laion.sampling import BITS, Tally, buckets_of
+from t2i_shards.pipeline.sources.laion.sampling import BITS, BucketCounts, buckets_of
 from t2i_shards.pipeline.sources.laion.source import NOT_SAMPLED, LaionSource
 from tests.pipeline.laion_tables import planned, write_many
 
@@ -118,7 +118,7 @@ def test_a_bucket_is_of_seed_and_position_alone() -> None:
 
 
 def test_a_cut_within_a_bucket() -> None:
-    tally = Tally()
+    tally = BucketCounts()
     buckets = np.array([5, 3, 5, 9, 5, 3])
     tally.add(buckets)
     for samples in range(1, 8):
