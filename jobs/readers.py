@@ -11,8 +11,6 @@ from pathlib import Path
 from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.publish.readers import LOCAL, Reader, ReadSample, decode_members
 
-NAMES = ("webdataset", "datasets", "ray")
-
 
 def read_ray(paths: Mapping[str, Sequence[Path]], folder: Path | None) -> Iterator[tuple[str, ReadSample]]:
     """Ray Data's read_webdataset; the bytes of the members, which the caller decodes."""
@@ -35,6 +33,7 @@ def read_ray(paths: Mapping[str, Sequence[Path]], folder: Path | None) -> Iterat
 
 
 READERS: Mapping[str, Reader] = {**LOCAL, "ray": read_ray}
+NAMES = tuple(READERS)
 
 
 def choose_readers(names: Sequence[str]) -> dict[str, Reader]:
