@@ -1,7 +1,7 @@
 """COCO's annotation files (cocodataset.org, "data format"), read as far as they are used.
 
 The whole of train2017 (118 k pictures, 592 k captions, 262 k people, 860 k instances) stays under 3 GB so.
-Files that other tools wrote may say 160.0 for a width, and nothing of licences or areas.
+Files that other tools wrote may say 160.0 for a width.
 """
 
 from __future__ import annotations
@@ -15,18 +15,26 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import TypeVar
 
 import msgspec
-from msgspec import Meta, Struct
 
 from t2i_shards.extractors.maps.coco_classes import PANOPTIC_TO_VALUE
 from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.sources.captions import clean_caption
 from t2i_shards.pipeline.sources.coco.files import check_inside
-
-Id = Annotated[int, Meta(ge=0, lt=10**12)]
-Side = Annotated[int, Meta(ge=1)]
+from t2i_shards.pipeline.sources.coco.records import (
+    Caption,
+    CaptionFile,
+    Image,
+    Instance,
+    InstanceFile,
+    Licence,
+    PanopticFile,
+    PeopleFile,
+    Person,
+    Segments,
+)
 
 log = logging.getLogger(__name__)
 
@@ -36,76 +44,6 @@ KINDS = ("captions", "person_keypoints", "instances", "panoptic")
 FILE_NAME = re.compile(r"[0-9A-Za-z_-][0-9A-Za-z_.-]*")
 
 _File = TypeVar("_File")
-
-
-class Image(Struct, gc=False):
-    id: Id
-    file_name: str
-    width: Side
-    height: Side
-    license: int | None = None
-    flickr_url: str | None = None
-    coco_url: str | None = None
-
-
-class Licence(Struct, gc=False):
-    id: int
-    name: str
-    url: str | None = None
-
-
-class Caption(Struct, gc=False):
-    id: int
-    image_id: int
-    caption: str
-
-
-class Person(Struct, gc=False):
-    id: int
-    image_id: int
-    keypoints: Annotated[list[float], Meta(min_length=51, max_length=51)]
-    num_keypoints: int
-    area: float | None = None
-    iscrowd: int = 0
-
-
-class Instance(Struct, gc=False):
-    image_id: int
-    category_id: int
-
-
-class Category(Struct, gc=False):
-    id: int
-    name: str
-
-
-class Segment(Struct, gc=False):
-    id: int
-    category_id: int
-
-
-class Segments(Struct, gc=False):
-    image_id: int
-    segments_info: list[Segment]
-
-
-class CaptionFile(Struct):
-    images: list[Image]
-    annotations: list[Caption]
-    licenses: list[Licence] = []
-
-
-class PeopleFile(Struct):
-    annotations: list[Person]
-
-
-class InstanceFile(Struct):
-    annotations: list[Instance]
-    categories: list[Category]
-
-
-class PanopticFile(Struct):
-    annotations: list[Segments]
 
 
 @dataclass(frozen=True)

@@ -19,13 +19,13 @@ from t2i_shards.pipeline.image.geometry import Placement
 from t2i_shards.pipeline.sources.base import Opener, Original, Seen, Source, passing, unseen
 from t2i_shards.pipeline.sources.coco.annotations import (
     Annotations,
-    Image,
     annotation_file,
     digest_annotations,
     read_annotations,
 )
 from t2i_shards.pipeline.sources.coco.files import ImageFolders, Read, find_pictures
 from t2i_shards.pipeline.sources.coco.labels import find_label_maps, place_people
+from t2i_shards.pipeline.sources.coco.records import Image
 from t2i_shards.pipeline.sources.row import Row
 from t2i_shards.pipeline.sources.tree import MENDABLE, read_or_drop
 
