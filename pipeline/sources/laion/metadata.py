@@ -15,16 +15,8 @@ import pyarrow as pa
 from t2i_shards.pipeline.sources.files import digest_files
 from t2i_shards.pipeline.sources.laion.filters import Filters
 from t2i_shards.pipeline.sources.row import Row
-from t2i_shards.pipeline.sources.tables.find import (
-    BATCH,
-    TEXTS,
-    Columns,
-    check_types,
-    find_columns,
-    find_tables,
-    open_table,
-    require,
-)
+from t2i_shards.pipeline.sources.tables.column_names import find_columns, require
+from t2i_shards.pipeline.sources.tables.find import BATCH, TEXTS, Columns, check_types, find_tables, open_table
 from t2i_shards.pipeline.sources.tables.parquet_table import ParquetTable
 from t2i_shards.pipeline.sources.tables.text import clean_digest, clean_url, read_captions
 from t2i_shards.pipeline.sources.tables.text_table import TextTable

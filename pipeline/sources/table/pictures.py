@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 
 from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.shards.parquet import choose_batch, load_footer
-from t2i_shards.pipeline.sources.tables.find import SPELLINGS, check_types, find_columns
+from t2i_shards.pipeline.sources.tables.column_names import SPELLINGS, find_columns
+from t2i_shards.pipeline.sources.tables.find import check_types
 from t2i_shards.pipeline.sources.tables.parquet_table import (
     READING,
     ParquetTable,
