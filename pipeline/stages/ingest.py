@@ -20,9 +20,9 @@ from t2i_shards.pipeline.dataset.outcomes import OK, count_drops, digest_rows, e
 from t2i_shards.pipeline.dataset.plan_digests import PlanReader
 from t2i_shards.pipeline.errors import Drop, IncompleteError, RequestError, describe_error
 from t2i_shards.pipeline.image.decode import Decoded
-from t2i_shards.pipeline.image.geometry import Placement, apply_placement, load_geometry
+from t2i_shards.pipeline.image.geometry import apply_placement, load_geometry
 from t2i_shards.pipeline.image.phash import hash_greys, shrink_grey
-from t2i_shards.pipeline.image.stored import Picture, encode_jpeg, use_threads
+from t2i_shards.pipeline.image.stored import encode_jpeg, use_threads
 from t2i_shards.pipeline.shards.commit import commit, commit_samples, load_receipt
 from t2i_shards.pipeline.shards.receipt import Receipt, shard_name
 from t2i_shards.pipeline.shards.sample import Sample, digest_keys
@@ -41,6 +41,19 @@ class _Kept:
     truth: dict[str, list[Sample]] = field(default_factory=dict)
     rows: list[dict[str, Any]] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Made:
+    """A row that becomes a sample. outcome: its row in the table of rows. maps: column -> members. small: what its
+    hashes are made of.
+    """
+
+    outcome: dict[str, Any]
+    info: SampleInfo
+    jpeg: bytes
+    maps: Mapping[str, Mapping[str, bytes]]
+    small: dict[str, np.ndarray]
 
 
 @dataclass
@@ -135,7 +148,7 @@ class Ingest:
         return [*kept.samples, *chain.from_iterable(kept.truth.values())], count_drops(kept.rows)
 
     def _read(self, rows: Sequence[Row], opener: Opener, truths: Sequence[str], seen: Mapping[str, str]) -> _Kept:
-        kept, smalls = _Kept(truth={column: [] for column in truths}), list[dict[str, np.ndarray]]()
+        kept, made = _Kept(truth={column: [] for column in truths}), list[_Made]()
         for row in rows:
             outcome: dict[str, Any] = {"key": row.key, "status": OK}
             try:
@@ -143,10 +156,13 @@ class Ingest:
                 decoded = self._decode(row, original, seen, outcome)
                 placement = self.geometry.place(*decoded.size)
                 picture = apply_placement(decoded.picture, placement)
-                info = {**original.info, "profile": decoded.profile} if decoded.profile else original.info
-                sample = self._sample(row, replace(original, info=info), picture, placement, outcome["sha256"])
+                jpeg = encode_jpeg(picture, self.geometry.quality, self.geometry.stored_chroma)
                 maps = {c: format_of(c).encode(original.truth[c](placement)) for c in truths}
-                small = shrink_grey(picture)
+                profile = {"profile": decoded.profile} if decoded.profile else {}
+                source = {"location": row.location, **original.info, **profile}
+                size = picture.shape[1], picture.shape[0]
+                info = SampleInfo(row.key, original.captions, *size, placement, outcome["sha256"], source)
+                made.append(_Made(outcome, info, jpeg, maps, shrink_grey(picture)))
                 self.failure_limit.succeed()
             except Drop as drop:
                 outcome["status"] = drop.reason
@@ -154,19 +170,29 @@ class Ingest:
             except (IncompleteError, RequestError):
                 raise  # the state of a store, not of this picture: the shard is tried again
             except Exception as error:
-                outcome["status"] = f"failed ({type(error).__name__})"
-                kept.errors.append(f"{row.key}: {describe_error(error)}")
-                self.failure_limit.fail(kept.errors[-1])
+                self._fail(kept, outcome, error)
             kept.rows.append(outcome)
-            if outcome["status"] == OK:
-                kept.samples.append(sample)
-                smalls.append(small)
-                for column, members in maps.items():
-                    kept.truth[column].append(Sample(row.key, members))
-        done = (outcome for outcome in kept.rows if outcome["status"] == OK)
-        for outcome, hashes in zip(done, hash_greys(smalls), strict=True):
-            outcome |= hashes
+        self._finish(kept, made)
         return kept
+
+    def _fail(self, kept: _Kept, outcome: dict[str, Any], error: Exception) -> None:
+        outcome["status"] = f"failed ({type(error).__name__})"
+        kept.errors.append(f"{outcome['key']}: {describe_error(error)}")
+        self.failure_limit.fail(kept.errors[-1])
+
+    def _finish(self, kept: _Kept, made: Sequence[_Made]) -> None:
+        """What needs no pixels, for all samples at once: between two pictures, with cold caches, it is slower."""
+        for one, hashes in zip(made, hash_greys([one.small for one in made]), strict=True):
+            try:
+                text, info = one.info.captions[0].encode(), one.info.encode()
+            except Exception as error:
+                self._fail(kept, one.outcome, error)
+                continue
+            self.failure_limit.succeed()
+            one.outcome.update(hashes)
+            kept.samples.append(Sample(one.info.key, {"jpg": one.jpeg, "txt": text, "json": info}))
+            for column, members in one.maps.items():
+                kept.truth[column].append(Sample(one.info.key, members))
 
     def _decode(self, row: Row, original: Original, seen: Mapping[str, str], outcome: dict[str, Any]) -> Decoded:
         """The picture, and what is known of its file in `outcome`."""
@@ -184,19 +210,6 @@ class Ingest:
             decoded = Decoded(original.content, (width, height))
         outcome |= {"width": decoded.size[0], "height": decoded.size[1]}
         return decoded
-
-    def _sample(
-        self, row: Row, original: Original, picture: Picture, placement: Placement, sha256: str | None
-    ) -> Sample:
-        height, width = picture.shape[:2]
-        source = {"location": row.location, **original.info}
-        info = SampleInfo(row.key, original.captions, width, height, placement, sha256, source)
-        members = {
-            "jpg": encode_jpeg(picture, self.geometry.quality, self.geometry.stored_chroma),
-            "txt": original.captions[0].encode(),
-            "json": info.encode(),
-        }
-        return Sample(row.key, members)
 
     def _make_truth(self, images: Receipt, truths: Sequence[str]) -> Mapping[str, list[Sample]]:
         """The truth of a shard whose pictures are committed, placed as they are."""

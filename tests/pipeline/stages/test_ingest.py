@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from t2i_shards.pipeline.errors import BrokenStage, Drop, IncompleteError, Reque
 from t2i_shards.pipeline.image.decode import read_picture
 from t2i_shards.pipeline.image.geometry import Geometry
 from t2i_shards.pipeline.image.stored import decode_rgb
+from t2i_shards.pipeline.shards.sample_info import read_info
 from t2i_shards.pipeline.sources.base import Original
 from t2i_shards.pipeline.sources.folder import FolderSource
 from t2i_shards.pipeline.sources.row import Row
@@ -172,6 +173,41 @@ def test_a_row_on_which_the_source_raises_is_counted_and_reported(tmp_path: Path
     assert made[0].receipts[IMAGES].drops == {"failed (KeyError)": 1, "dull": 1}
     assert made[1].errors == ()
     assert [s.key for n in dataset.shards for s in dataset.load(IMAGES, n)] == ["k00000", "k00003", "k00005"]
+
+
+@dataclass(frozen=True)
+class Surrogate(Pictures):
+    """What it knows of the rows of `bad` cannot be stored."""
+
+    bad: tuple[int, ...] = ()
+
+    def open(self, row: Row) -> Original:
+        original = super().open(row)
+        return replace(original, info={"by": "\ud800"}) if row.extra["i"] in self.bad else original
+
+
+def test_a_row_whose_json_cannot_be_stored_is_counted_and_reported(tmp_path: Path) -> None:
+    """Every second one, so that they are never a hundred in a row."""
+    bad = tuple(range(0, 202, 2))
+    dataset, made = ingest(tmp_path / "root", Surrogate(202, bad=bad), 202, ("sketch",))
+    assert made[0].receipts[IMAGES].drops == {"failed (UnicodeEncodeError)": 101}
+    assert made[0].errors[0].startswith("k00000: UnicodeEncodeError")
+    keys = [f"k{number:05d}" for number in range(1, 202, 2)]
+    assert [[s.key for s in dataset.load(column, 0)] for column in (IMAGES, "sketch")] == [keys, keys]
+    assert [(row["key"], row["phash"] is None) for row in outcomes(dataset, 0)[:2]] == [
+        ("k00000", True),
+        ("k00001", False),
+    ]
+
+
+def test_the_json_of_a_sample_has_the_bytes_that_it_always_had(tmp_path: Path) -> None:
+    dataset, _ = ingest(tmp_path / "root", Pictures(1))
+    [sample] = dataset.load(IMAGES, 0)
+    info = replace(read_info(sample), source={"b": [1e-7, None, {"é\x7f\n": float("nan")}], "a": "</x>\u2028"})
+    record = {**asdict(info), "source": {**info.source, "b": [1e-7, None, {"é\x7f\n": None}]}}
+    text = json.dumps(record, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    assert info.encode() == text.encode()
+    assert sample.members["json"] == read_info(sample).encode()
 
 
 @pytest.mark.parametrize("error", [Unreachable("cannot read s3://b/a: reset"), RequestError("access is denied")])
