@@ -28,20 +28,24 @@ class NotTensors(ValueError):
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Name -> tensor of a .safetensors file or of a torch checkpoint, under the names they have in the file.
+    """Name -> tensor of a safetensors file or of a torch checkpoint, under the names they have in the file.
 
-    A checkpoint may hold them under "state_dict" (OpenMMLab, PiDiNet) or "model" (MiDaS); other entries
-    are dropped. Never runs code from the file: `weights_only`, and what mmengine and numpy leave in a training
-    checkpoint (histories of the loss) is replaced by a class that does nothing. Raises NotTensors.
+    Its first bytes say which of them it is; only one that is called .safetensors must be that. A checkpoint may
+    hold its tensors under "state_dict" (OpenMMLab, PiDiNet) or "model" (MiDaS); other entries are dropped. Never
+    runs code from the file: `weights_only`, and what mmengine and numpy leave in a training checkpoint (histories
+    of the loss) is replaced by a class that does nothing. Raises NotTensors.
     """
-    if path.suffix == ".safetensors":
+    if path.suffix == ".safetensors" or _begins_as_safetensors(path):
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
         try:
             return load_file(path)
         except SafetensorError as error:
-            raise NotTensors(f"{path} is no safetensors file: {_first_line(error)}") from error
+            raise NotTensors(
+                f"{path} is no safetensors file: it {_show_beginning(path)} ({_first_line(error)}); fetch it "
+                "again, or call it .pth if torch.save wrote it"
+            ) from error
     checkpoint = _read_checkpoint(path)
     for key in ("state_dict", "model"):
         if isinstance(checkpoint, dict) and isinstance(checkpoint.get(key), dict):
@@ -116,9 +120,39 @@ def _read_checkpoint(path: Path) -> Any:
     except NotTensors:
         raise
     except Exception as error:  # torch raises errors of its own, of its unpickler, of zipfile and of the system
-        raise NotTensors(
-            f"{path} is not loaded, as it is no checkpoint of tensors: {_first_line(error)}"
-        ) from error
+        raise NotTensors(f"{path} {_explain(path, error)}") from error
+
+
+def _explain(path: Path, error: Exception) -> str:
+    """Why torch has not loaded a file, whose own words advise to load it without `weights_only`."""
+    if found := re.search(r"GLOBAL (\S+)", str(error)):
+        return (
+            f"must hold nothing but tensors, and it names {found[1]}, which is never imported: save its state_dict"
+        )
+    if _read_beginning(path, 1) in (b"P", b"\x80"):  # of a zip archive, of a pickle
+        return (
+            "must be a whole checkpoint of torch.save, and it is damaged, cut off or another thing: fetch it again"
+        )
+    return (
+        f"must be a safetensors file or a checkpoint of torch.save, and it {_show_beginning(path)}: "
+        "fetch it again, or name another file"
+    )
+
+
+def _begins_as_safetensors(path: Path) -> bool:
+    """Whether the length of a header in JSON comes first, and then the header."""
+    head = _read_beginning(path, 9)
+    return head[8:] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size
+
+
+def _show_beginning(path: Path) -> str:
+    head = _read_beginning(path, 12)
+    return f"begins with {head!r}" if head else "is empty"
+
+
+def _read_beginning(path: Path, count: int) -> bytes:
+    with path.open("rb") as file:
+        return file.read(count)
 
 
 def _refuse_packed(path: Path) -> None:

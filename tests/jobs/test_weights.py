@@ -207,7 +207,7 @@ def test_convert_refuses_code_and_what_is_there_already(
     assert run(WeightsConvert(tmp_path / "net.pth"), capsys)[0] == 0
     before = sorted(os.listdir(tmp_path))
     for file, rule in {
-        "code.pth": "no checkpoint of tensors",
+        "code.pth": "must hold nothing but tensors",
         "net.pth": "--out must name a new .safetensors file",
         "none.pth": "there is no file",
         "net.safetensors": "is a safetensors file already",
