@@ -26,6 +26,13 @@ START = "start"
 REPLACED = ("adapter", START, "log.jsonl", "summary.json")
 """What a training always makes again."""
 
+DIGESTS = {
+    "data": "other pictures, captions or conditions",
+    "base": "a base of other weights",
+    "live": "another extractor for --live, or without one",
+}
+"""What is recorded of a run as a digest or a recipe, which say nothing to a reader."""
+
 LOCK_SECONDS, PAUSE = 5.0, 0.1
 """Seconds for which a run that another process holds is waited for, and between two tries."""
 
@@ -61,11 +68,21 @@ def check_run(run: Path, identity: Mapping[str, Any]) -> bool:
     for name, new in identity.items():
         old = begun.get(name)
         if old != new:
-            raise RequestError(
-                f"{run} was begun with {name} {str(old)[:200]}, and this command asks for {new}: "
-                f"keep it as it was, or give another --out"
-            )
+            raise RequestError(f"{_tell_difference(run, name, old, new)}, or give another --out")
     return True
+
+
+def _tell_difference(run: Path, name: str, old: Any, new: Any) -> str:
+    if name in DIGESTS:
+        return f"{run} was begun with {DIGESTS[name]}: name what it was begun with"
+    if name != "from":
+        return f"{run} was begun with {name} {old}, and this command asks for {new}: keep it as it was"
+    if old is None:
+        return f"{run} was begun without --from: leave it out"
+    if new is None:
+        return f"{run} was begun with --from, and its own copy, {run / START}, is missing: give --from again"
+    keep = "leave --from out" if (run / START).exists() else "name that one"
+    return f"{run} was begun with another adapter than --from names: {keep}"
 
 
 @contextmanager

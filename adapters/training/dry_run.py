@@ -50,7 +50,7 @@ def try_training(config: TrainConfig, workers: int) -> DryTraining:
     weights, adapter = _bytes(shapes_of(own)), _bytes(shapes_of(stored))
     checkpoint = adapter * (2 if training.ema else 1) + weights * MOMENTS
     kept = config.record.keep + 1  # and the best one
-    copies = adapter if config.start is None else 2 * adapter
+    copies = adapter if training.config.start is None else 2 * adapter
     return DryTraining(training.plan(newest_step(config.out)), checkpoint, kept * checkpoint + copies)
 
 

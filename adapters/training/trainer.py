@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
@@ -37,7 +37,7 @@ from t2i_shards.adapters.training.plan import TrainPlan, count_steps
 from t2i_shards.adapters.training.preview import open_preview
 from t2i_shards.adapters.training.recorder import Recorder
 from t2i_shards.adapters.training.setup import check_latents, load_live, make_crop_config, open_base, open_texts
-from t2i_shards.adapters.training.start import digest_start, keep_start, make_start
+from t2i_shards.adapters.training.start import digest_start, keep_start, make_start, name_start
 from t2i_shards.adapters.training.step import Ema, Step, check_warmup, learning_rate, make_rank_batch
 from t2i_shards.adapters.training.validation import Validation
 from t2i_shards.extractors.atomic import commit_folder, write_file, write_json
@@ -96,6 +96,8 @@ class Training:
                 f"--validation {validation} must leave samples to train on, and there are {len(stream)}: hold out "
                 "fewer with --validation"
             )
+        if config.start is None:  # given only when the run was begun
+            config = replace(config, start=name_start(config))
         self.config, self.base = config, base
         self.world = world or World(base.device)
         self.rank_batch = make_rank_batch(config.optimizer, self.world)

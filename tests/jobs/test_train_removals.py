@@ -63,7 +63,7 @@ def test_other_data_is_refused_whatever_was_removed(
     (tmp_path / "here/run/extents.json").unlink()
     words[1] = str(tmp_path / "other")
     assert run(words) == 2
-    assert "was begun with data " in capsys.readouterr().err
+    assert "was begun with other pictures, captions or conditions: name what" in capsys.readouterr().err
 
 
 def test_a_training_without_its_held_out_samples_is_refused(

@@ -63,9 +63,7 @@ def test_it_begins_where_the_other_ended_and_resumes_to_the_same_bits(
         Training(again, toy_stream(), tiny).run(stop_at(3))
     assert Training(again, toy_stream(), tiny).run().new_steps == 2
     assert (again.out / "adapter" / WEIGHTS).read_bytes() == (config.out / "adapter" / WEIGHTS).read_bytes()
-    with pytest.raises(RequestError, match=r"was begun with from [0-9a-f]{64}, and this command asks for None"):
-        Training(replace(config, start=None), toy_stream(), tiny)
-    with pytest.raises(RequestError, match="was begun with from None"):
+    with pytest.raises(RequestError, match="was begun without --from: leave it out, or"):
         Training(toy_config(trained, start=str(trained), steps=4), toy_stream(), tiny)
 
 
@@ -106,11 +104,15 @@ def test_the_same_adapter_elsewhere_continues_a_run_and_a_name_that_now_holds_an
     save_adapter(make_start(toy_config(tmp_path / "other", seed=9), tiny), source)
     assert Training(config, toy_stream(), tiny).start_digest == begun
     assert Training(replace(config, start=str(trained)), toy_stream(), tiny).start_digest == begun
-    with pytest.raises(RequestError, match="was begun with from"):
+    with pytest.raises(RequestError, match="with another adapter than --from names: leave --from out, or"):
         Training(replace(config, start=str(source / WEIGHTS)), toy_stream(), tiny)
     shutil.rmtree(config.out / START)  # a run of an older version
-    with pytest.raises(RequestError, match="was begun with from"):
+    with pytest.raises(RequestError, match="with another adapter than --from names: name that one, or"):
         Training(config, toy_stream(), tiny)
+    with pytest.raises(
+        RequestError, match=r"with --from, and its own copy, .*start, is missing: give --from again"
+    ):
+        Training(replace(config, start=None), toy_stream(), tiny)
     assert Training(replace(config, start=str(trained)), toy_stream(), tiny).run().new_steps == 2
     assert (config.out / START / WEIGHTS).exists()
 
@@ -142,7 +144,48 @@ def test_a_damaged_start_has_a_way_out(tiny: Base, trained: Path, tmp_path: Path
         file = tmp_path / "run" / START / name
         whole = file.read_bytes()
         file.write_bytes(b"")
-        with pytest.raises(RequestError, match="put it back as it was, or delete it while --from is still there"):
+        with pytest.raises(RequestError, match="put it back as it was, or delete it and name that adapter with"):
             make_start(config, tiny)
         file.write_bytes(whole)
     make_start(config, tiny)
+
+
+def test_a_run_continues_from_its_own_copy_when_nothing_is_said(tiny: Base, trained: Path, tmp_path: Path) -> None:
+    config = toy_config(tmp_path / "run", start=str(trained), steps=3)
+    with pytest.raises(KeyboardInterrupt):
+        Training(config, toy_stream(), tiny).run(stop_at(2))
+    training = Training(replace(config, start=None), toy_stream(), tiny)
+    assert training.config == config
+    assert training.run().new_steps == 1
+    assert f'from = "{trained}"' in (config.out / "config.toml").read_text()
+
+
+def test_another_adapter_in_place_of_the_copy_is_named_as_that(tiny: Base, trained: Path, tmp_path: Path) -> None:
+    config = toy_config(tmp_path / "run", start=str(trained), steps=2)
+    Training(config, toy_stream(), tiny).run()
+    file = config.out / START / WEIGHTS
+    swapped = bytearray(file.read_bytes())
+    swapped[8 + int.from_bytes(swapped[:8], "little")] ^= 1  # the first byte of the first tensor
+    file.write_bytes(swapped)
+    for asked in (config, replace(config, start=None)):
+        with pytest.raises(
+            RequestError, match=r"start holds other weights than when the run began; .* put it back"
+        ):
+            Training(asked, toy_stream(), tiny)
+
+
+def test_a_folder_that_is_gone_is_no_hub_id(
+    tiny: Base, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(trained / "adapter", "runs/old")
+    config = toy_config(tmp_path / "run", start="runs/old", steps=2)
+    with pytest.raises(KeyboardInterrupt):
+        Training(config, toy_stream(), tiny).run(stop_at(2))
+    shutil.rmtree("runs")
+    shutil.rmtree(config.out / START)
+    asked: list[str] = []
+    monkeypatch.setattr("t2i_shards.adapters.model.convert.fetch_adapter", lambda name, _: asked.append(name))
+    with pytest.raises(RequestError, match=r"start, the run's copy .* is missing, and there is no file or folder"):
+        Training(config, toy_stream(), tiny)
+    assert not asked
