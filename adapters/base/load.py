@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ import torch
 from t2i_shards.adapters.base.base import Base
 from t2i_shards.adapters.base.family import check_autoencoder, check_scheduler, find_family
 from t2i_shards.adapters.base.mini import find_mini
+from t2i_shards.adapters.base.single_file import INDEX, open_single_file
 from t2i_shards.adapters.base.stable_diffusion import StableDiffusion
 from t2i_shards.adapters.options import Family, Precision
 from t2i_shards.extractors.networks.published import hide_loading_bars
@@ -28,7 +30,8 @@ DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfl
 
 
 def load_base(name: str, device: str = "cpu", dtype: torch.dtype | None = None) -> Base:
-    """The base called `name`: a folder in diffusers' layout, a hub id, "mini", "tiny" (SD) or "tiny-xl" (SDXL).
+    """The base called `name`: "mini", "tiny" (SD), "tiny-xl" (SDXL), or a folder in diffusers' layout, one
+    .safetensors file or a hub id.
 
     mini ships with this project; the tiny ones are built here, the same on every call. Of a folder or hub only
     safetensors are read.
@@ -47,8 +50,8 @@ def _refuse_unknown(name: str) -> None:
     known = (MINI, *TINY)
     if name not in known and "/" not in name and not Path(name).exists():
         raise RequestError(
-            f"--base {name}: there is no such base or folder; "
-            f"give {', '.join(known)}, a folder, or a hub id USER/NAME"
+            f"--base {name}: there is no such base, folder or file; "
+            f"give {', '.join(known)}, a folder, a .safetensors file, or a hub id USER/NAME"
         )
 
 
@@ -96,31 +99,38 @@ def _read(name: str) -> StableDiffusion:
     from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
     from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
+    single = open_single_file(Path(name)) if Path(name).is_file() else None
+    place = single.place if single else name
+    read = single.read_network if single else partial(_read_network, name)
     try:
-        index = _read_index(name)
-        schedule = DDPMScheduler.load_config(name, subfolder="scheduler")
-        vae = AutoencoderKL.load_config(name, subfolder="vae")
-        family = find_family(name, UNet2DConditionModel.load_config(name, subfolder="unet"), index, vae)
+        index = _read_index(place)
+        schedule = DDPMScheduler.load_config(place, subfolder="scheduler")
+        schedule = single.adapt_schedule(schedule) if single else schedule
+        vae = AutoencoderKL.load_config(place, subfolder="vae")
+        family = find_family(name, UNet2DConditionModel.load_config(place, subfolder="unet"), index, vae)
         check_scheduler(name, schedule)
         check_autoencoder(name, vae)
         second = ((CLIPTextModelWithProjection, "_2"),) if family == "sdxl" else ()
         texts = ((CLIPTextModel, ""), *second)
         return StableDiffusion(
             family,
-            _read_network(UNet2DConditionModel, name, "unet"),
-            _read_network(AutoencoderKL, name, "vae"),
-            tuple(_read_network(encoder, name, f"text_encoder{number}") for encoder, number in texts),
-            tuple(CLIPTokenizer.from_pretrained(name, subfolder=f"tokenizer{number}") for _, number in texts),
+            read(UNet2DConditionModel, "unet"),
+            read(AutoencoderKL, "vae"),
+            tuple(read(encoder, f"text_encoder{number}") for encoder, number in texts),
+            tuple(CLIPTokenizer.from_pretrained(place, subfolder=f"tokenizer{number}") for _, number in texts),
             DDPMScheduler.from_config(schedule),
             force_zeros_for_empty_prompt=index.get("force_zeros_for_empty_prompt", family == "sdxl"),
         )
     except (OSError, ValueError) as error:
         kind = "folder" if Path(name).is_dir() else "hub id (there is no such folder)"
+        kind = f"file with the configuration and tokenizer of {place}" if single else kind
         reason = str(error).strip().splitlines()[0]
+        if single and not Path(place).is_dir():
+            reason += f"; without the Hub, put it into a folder that has {INDEX} and these in diffusers' layout"
         raise RequestError(f"--base {name}, taken as a {kind}, cannot be loaded: {reason}") from error
 
 
-def _read_network(network: Any, name: str, part: str) -> Any:
+def _read_network(name: str, network: Any, part: str) -> Any:
     """A network of which nothing is missing: `from_pretrained` warns of a tensor that is, and makes it random."""
     downloads = sys.stderr.isatty() and not Path(name).is_dir()
     with nullcontext() if downloads else hide_loading_bars():

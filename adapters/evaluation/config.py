@@ -28,7 +28,8 @@ class EvaluateConfig:
     condition: str
     """What the adapter is to follow."""
     base: str
-    """A folder in diffusers' layout, a hub id, mini, tiny or tiny-xl: of the family of the adapter."""
+    """A folder in diffusers' layout, a .safetensors file, a hub id, mini, tiny or tiny-xl: of the family of
+    the adapter."""
     adapter: Path | None = None
     """The adapter: RUN/adapter, RUN, or a file."""
     out: Path | None = None

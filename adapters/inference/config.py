@@ -109,7 +109,8 @@ class GenerateConfig:
     """Pictures from a prompt, with adapters or without."""
 
     base: str
-    """A folder in diffusers' layout, a hub id, mini, tiny or tiny-xl: of the family of the adapters."""
+    """A folder in diffusers' layout, a .safetensors file, a hub id, mini, tiny or tiny-xl: of the family of
+    the adapters."""
     out: Path
     """Folder for the pictures; what is there already is not made again."""
     prompt: str | None = None

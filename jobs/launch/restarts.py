@@ -76,7 +76,7 @@ def absolute_config(config: TrainConfig, gpu: bool) -> TrainConfig:
     return replace(
         config,
         data=replace(data, roots=roots, cache=place(data.cache)),
-        base=replace(base, name=os.path.abspath(base.name) if os.path.isdir(base.name) else base.name),
+        base=replace(base, name=os.path.abspath(base.name) if os.path.exists(base.name) else base.name),
         out=config.out.absolute(),
         start=name_start(config),
         extractor=replace(extractor, weights=place(extractor.weights)),

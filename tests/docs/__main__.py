@@ -37,6 +37,9 @@ BEFORE = {
         "mkdir -p my",
         "mv DIR my/base",
     ],
+    "first.md": [
+        "cd my/photographs && for n in $(seq 9); do for end in jpg txt; do cp photo.$end $n.$end; done; done",
+    ],
     "publishing.md": [f"{SCENES} ROOT", "echo 000000001 > FILE"],
     "use.md": [f"{SCENES} scenes", RUN, "mv scenes ROOT", BASE],
 }

@@ -21,7 +21,7 @@ CAPTIONS = ["a person waving beside a red cube", "ein Würfel", "", "x" * 500]
 both = pytest.mark.parametrize("base", NAMES, indirect=True)
 
 
-def _save(base: StableDiffusion, root: Path) -> Path:
+def save_base(base: StableDiffusion, root: Path) -> Path:
     """As diffusers keeps one on disk."""
     for name, part in base.networks.items():
         part.save_pretrained(root / name)  # type: ignore[operator]
@@ -36,7 +36,7 @@ def folders(
     tiny: StableDiffusion, tiny_xl: StableDiffusion, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("bases")
-    return {"sd": _save(tiny, root / "sd"), "sdxl": _save(tiny_xl, root / "sdxl")}
+    return {"sd": save_base(tiny, root / "sd"), "sdxl": save_base(tiny_xl, root / "sdxl")}
 
 
 @both
@@ -159,7 +159,7 @@ def test_autoencoder_stays_in_float32_where_float16_would_overflow() -> None:
 
 
 def test_weights_stored_in_half_are_used_in_float32(folders: dict[str, Path], tmp_path: Path) -> None:
-    _save(load_base("tiny-xl", dtype=torch.bfloat16), tmp_path)
+    save_base(load_base("tiny-xl", dtype=torch.bfloat16), tmp_path)
     base = load_base(str(tmp_path))
     assert {parameter.dtype for n in base.networks.values() for parameter in n.parameters()} == {torch.float32}
 
@@ -267,5 +267,7 @@ def test_base_that_lacks_a_tensor_is_refused(folders: dict[str, Path], tmp_path:
 
 
 def test_a_word_that_is_no_base_is_not_looked_for_on_the_hub() -> None:
-    with pytest.raises(RequestError, match=r"^--base miny: there is no such base or folder; give mini, tiny, "):
+    with pytest.raises(
+        RequestError, match=r"^--base miny: there is no such base, folder or file; give mini, tiny, "
+    ):
         load_base("miny")
