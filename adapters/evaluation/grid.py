@@ -19,8 +19,8 @@ def lay_out(
 ) -> np.ndarray:
     """uint8 (H, W, 3): a row per sample, on white, under the titles of the columns where there are any.
 
-    Pictures: uint8 (S, S, 1 or 3), all of one size. captions: above the rows, in as many lines as the longest
-    needs.
+    Pictures: uint8 (S, S, 1 or 3), all of one size. captions: right above the rows, all in the room that the
+    longest needs.
     """
     height, width = rows[0][0].shape[:2]
     whole = len(rows[0]) * (width + GAP) - GAP
@@ -30,8 +30,8 @@ def lay_out(
     sheet = np.full((first + len(rows) * down + GAP, whole + 2 * GAP, 3), WHITE, np.uint8)
     for row, pictures in enumerate(rows):
         top = first + GAP + row * down
-        for number, line in enumerate(wrap_text(captions[row], whole) if captions else ()):
-            sheet[top + number * TITLE :][:TITLE, GAP:-GAP] = write_line(line, TITLE, whole)
+        for number, line in enumerate(reversed(wrap_text(captions[row], whole) if captions else ()), 1):
+            sheet[top + above - number * TITLE :][:TITLE, GAP:-GAP] = write_line(line, TITLE, whole)
         for column, picture in enumerate(pictures):
             left = GAP + column * across
             sheet[top + above : top + above + height, left : left + width] = picture

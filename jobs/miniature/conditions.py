@@ -36,7 +36,7 @@ def make_condition(workshop: Workshop, condition: Name) -> Mapping[str, Any]:
         return done
     run, out = workshop.run_of(condition), workshop.out / condition
     started = time.process_time()
-    workshop.do(plan_training(condition, workshop.learnt, run, workshop.steps))
+    workshop.do(plan_training(condition, workshop.learnt, run, workshop.steps_of(condition)))
     trained = time.process_time() - started
     config = plan_evaluation(condition, workshop.held_out, run, out, workshop.samples, workshop.seeds)
     with show_pictures("evaluate") as progress:

@@ -77,7 +77,7 @@ def train_controlnet(workshop: Workshop, condition: Name) -> ControlNetModel:
         network = ControlNetModel.from_unet(
             workshop.base.unet, conditioning_channels=format_of(condition).channels
         ).train()
-        course = Course("ControlNet", run / "controlnet.pt", workshop.steps, lambda step: RATE)
+        course = Course("ControlNet", run / "controlnet.pt", workshop.steps_of(condition), lambda step: RATE)
         optimizer = torch.optim.Adam(network.parameters(), RATE)
         learn(network, optimizer, _make_loss(training, network), course, workshop.say)
     with commit_folder(run / "controlnet") as folder:
@@ -92,7 +92,7 @@ def _open_training(workshop: Workshop, condition: Name) -> Training:
     from t2i_shards.adapters.training.trainer import Training
 
     run = workshop.run_of(condition, f"controlnet-{RATE:g}")
-    config = plan_training(condition, workshop.learnt, run, workshop.steps).config
+    config = plan_training(condition, workshop.learnt, run, workshop.steps_of(condition)).config
     lanes = find_begun(config).lanes
     samples = open_samples(config.data, config.seed, config.optimizer.batch, lanes=lanes)
     return Training(config, samples, workshop.base)

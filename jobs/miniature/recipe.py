@@ -43,6 +43,8 @@ NOISE_OFFSETS: dict[Name, float] = {"color": 1.0}
 of a training show a picture's mean colours, and pure noise, which sampling begins with, shows none."""
 NOISE_OFFSET_LEVELS: dict[Name, int] = {"color": 2}
 """The map of color has four cells, whose colours are to be learnt from it as well."""
+LONGER: dict[Name, float] = {"keypose": 1.5, "seg": 1.5}
+"""Times the steps of other conditions, of those that take longer to learn."""
 SEED = 20
 """Of the scenes that adapters learn from; no network of this project has seen them."""
 
@@ -59,6 +61,8 @@ def describe_recipe(conditions: Sequence[Name]) -> dict[str, Any]:
         optimizer["noise_offset"] = offsets
     if levels := {name: NOISE_OFFSET_LEVELS[name] for name in conditions if name in NOISE_OFFSET_LEVELS}:
         optimizer["noise_offset_levels"] = levels
+    if longer := {name: LONGER[name] for name in conditions if name in LONGER}:
+        optimizer["longer"] = longer
     # The kernel distance sees by mini's network of seg.
     seen = [("seg", "mini"), *((name, instrument_of(name)) for name in conditions)]
     return {

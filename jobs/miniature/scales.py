@@ -37,7 +37,7 @@ def _paint_with(workshop: Workshop, condition: Name, scales: int) -> Sequence[np
     from t2i_shards.jobs.miniature.shallow import make_shallow
 
     base, run = make_shallow(workshop.base, scales), workshop.run_of(condition, f"scales{scales}")
-    summary = train(plan_training(condition, workshop.learnt, run, workshop.steps).config, base=base)
+    summary = train(plan_training(condition, workshop.learnt, run, workshop.steps_of(condition)).config, base=base)
     workshop.say(f"{run}: {number_of(summary.steps, 'step')}, {summary.new_steps} of them now")
     return paint(workshop, Way({condition: read_adapter(run / "adapter")}, base=base))
 

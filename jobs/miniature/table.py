@@ -47,7 +47,7 @@ def table_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         *(_line(row) for row in rows),
         "",
         f"{asked['samples']} held-out scenes, {number_of(asked['seeds'], 'seed')} each; "
-        f"{asked['steps']:,} steps of 16; "
+        f"{_show_steps(rows)} steps of 16; "
         f"{sampling['steps']} DDIM steps, guidance {sampling['guidance']:g}, scale {_show_scales(rows)}"
         f"{', in guess mode' if sampling.get('guess_mode') else ''}; 95% intervals by bootstrap over the scenes.",
         *(f"- {row['verdict']['line']}" for row in rows),
@@ -78,6 +78,14 @@ def _quality_line(title: str, row: Mapping[str, Any], pictures: str) -> str:
     distance = next(each.get("distance") for each in row["rows"] if each["pictures"] == pictures)
     shares = [f"{row['captions'][pictures][name]:.2f}" for name in NAMED]
     return f"| {' | '.join([title, *shares, '—' if distance is None else f'{distance:.3f}'])} |"
+
+
+def _show_steps(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Those of most conditions, and of those that take longer."""
+    steps = rows[0]["asked"]["steps"]
+    longer = {name: times for row in rows for name, times in row["asked"]["optimizer"].get("longer", {}).items()}
+    shown = [f"{name} {round(steps * times):,}" for name, times in longer.items()]
+    return f"{steps:,}{' (' + '; '.join(shown) + ')' if shown else ''}"
 
 
 def _show_scales(rows: Sequence[Mapping[str, Any]]) -> str:

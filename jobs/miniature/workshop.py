@@ -16,6 +16,7 @@ from t2i_shards.jobs.ingest_flow import IngestOptions
 from t2i_shards.jobs.mini_weights.base.plan import HELD_OUT
 from t2i_shards.jobs.miniature.recipe import (
     ENLARGED,
+    LONGER,
     NOISE_OFFSET_LEVELS,
     NOISE_OFFSETS,
     SEED,
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Workshop:
-    """out: folder of all. scenes: to learn from. steps: of each training. samples, seeds: of rows 1 to 3.
+    """out: folder of all. scenes: to learn from. steps: of most trainings. samples, seeds: of rows 1 to 3.
 
     few: held-out scenes that rows 4 to 11 are measured on.
     """
@@ -73,18 +74,24 @@ class Workshop:
     def say(self, line: str) -> None:
         print(f"miniature: {line}", file=sys.stderr, flush=True)
 
+    def steps_of(self, condition: Name) -> int:
+        """Of a training for this condition."""
+        return round(self.steps * LONGER.get(condition, 1))
+
     def run_of(self, condition: Name, variant: str = "") -> Path:
         """Folder of an adapter's training. variant: how it differs from the adapters of rows 1 to 3."""
         offset = f"offset{NOISE_OFFSETS[condition]:g}" if condition in NOISE_OFFSETS else ""
         levels = f"levels{NOISE_OFFSET_LEVELS[condition]}" if condition in NOISE_OFFSET_LEVELS else ""
-        return self.out / "-".join(filter(None, (condition, str(self.steps), offset, levels, variant)))
+        return self.out / "-".join(
+            filter(None, (condition, str(self.steps_of(condition)), offset, levels, variant))
+        )
 
     def train(self, condition: Name, variant: str = "", **changes: Any) -> Adapter:
         """An adapter, trained unless it was. changes: of `plan_training`, for a variant."""
         from t2i_shards.adapters.model.convert import read_adapter
 
         run = self.run_of(condition, variant)
-        self.do(plan_training(condition, self.learnt, run, self.steps, **changes))
+        self.do(plan_training(condition, self.learnt, run, self.steps_of(condition), **changes))
         return read_adapter(run / "adapter")
 
     @cached_property

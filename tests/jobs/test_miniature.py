@@ -37,6 +37,7 @@ from t2i_shards.jobs.miniature.other_base import PLAN
 from t2i_shards.jobs.miniature.painting import Way
 from t2i_shards.jobs.miniature.recipe import (
     INSTRUMENTS,
+    LONGER,
     NAMES,
     NOISE_OFFSET_LEVELS,
     NOISE_OFFSETS,
@@ -50,6 +51,7 @@ from t2i_shards.jobs.miniature.recipe import (
 from t2i_shards.jobs.miniature.row import is_same
 from t2i_shards.jobs.miniature.rows import ALL, FURTHER, choose_rows
 from t2i_shards.jobs.miniature.table import table_lines
+from t2i_shards.jobs.miniature.workshop import Workshop
 from t2i_shards.pipeline.errors import RequestError
 
 TITLES = (WITH, WITHOUT, ANOTHER, FOLLOWS_ANOTHER, CEILING, OWN_PICTURE, WITHOUT_FOLLOWS_ANOTHER)
@@ -127,6 +129,16 @@ def test_a_recipe_of_one_condition_is_nothing_to_the_rows_of_others() -> None:
     assert visits == {"sketch": VisitConfig(), "color": VisitConfig(**own)}
 
 
+def test_conditions_that_take_longer_are_trained_longer_and_others_are_not_made_again(tmp_path: Path) -> None:
+    workshop = Workshop(tmp_path, 4, 100, 4, 1, 2)
+    for name in NAMES:
+        steps = round(100 * LONGER.get(name, 1))
+        assert workshop.steps_of(name) == steps
+        assert workshop.run_of(name).name.startswith(f"{name}-{steps}")
+        now = describe_recipe((name,))
+        assert is_same({**now, "optimizer": asdict(OPTIMIZER)}, now) == (name not in {*LONGER, *NOISE_OFFSETS})
+
+
 def test_a_row_is_made_again_where_another_network_measures_it_and_nowhere_else() -> None:
     shipped = read_sums(SHIPPED)
     for name in NAMES:
@@ -150,6 +162,7 @@ def test_how_one_condition_is_sampled_is_nothing_to_the_rows_of_others() -> None
         assert plan_evaluation(name, Path("data"), Path("run"), Path("out"), 2, 1).sampling == sampling
     rows = [row("sketch", "edge_f1", *[0.5] * 7), row("keypose", "pck", *[0.5] * 7)]
     assert "scale 1.5, in guess mode;" in "\n".join(table_lines(rows))
+    assert f"100 (keypose {round(100 * LONGER['keypose'])}) steps of 16" in "\n".join(table_lines(rows))
     rows += [row("color", "color_error", *[0.5] * 7)]
     assert "scale 1.5 (color 2, acting beginning), in guess mode;" in "\n".join(table_lines(rows))
 
