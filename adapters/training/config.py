@@ -37,8 +37,9 @@ class BaseConfig:
     """The frozen base."""
 
     name: Annotated[str, tyro.conf.arg(name="base", aliases=["--pretrained-model"])]
-    """A folder in diffusers' layout, a hub id such as stable-diffusion-v1-5/stable-diffusion-v1-5, or mini, which
-    ships and paints this project's scenes; tiny and tiny-xl, built here, paint nothing and are for tests."""
+    """A folder in diffusers' layout, one .safetensors file, a hub id such as
+    stable-diffusion-v1-5/stable-diffusion-v1-5, or mini, which ships and paints this project's scenes; tiny and
+    tiny-xl, built here, paint nothing and are for tests."""
     precision: Annotated[Precision, tyro.conf.arg(aliases=["--mixed-precision"])] = "fp32"
     """Of the frozen base and of the adapter's products; the adapter's own weights stay float32."""
     gradient_checkpointing: bool = False
