@@ -41,9 +41,7 @@ def take_file(words: Sequence[str], name: str) -> tuple[Path | None, list[str]]:
     if len(files) > 1 or "" in files:
         raise RequestError(f"{name} must be given one file, not {' '.join(files) or 'none'}")
     if files and files[0].startswith("-"):
-        raise RequestError(
-            f"{name} must be given a file, not the option {files[0]}; write ./{files[0]} for a file"
-        )
+        raise RequestError(f"{name} must be given a file, not the option {files[0]}; or write ./{files[0]}")
     return (Path(files[0]), rest) if files else (None, rest)
 
 

@@ -30,11 +30,8 @@ class Pace:
         self._waited = 0.0
 
     def add(self, line: LogLine) -> None:
-        if self._first is None:
-            self._first = line
-        else:
-            self._waited += line.wait
-        self._last = line
+        self._waited += line.wait if self._first else 0.0
+        self._first, self._last = self._first or line, line
 
     def take(self, steps: int) -> str:
         """steps/s, the share of the time that was spent waiting for data, memory, and how long so many steps take.

@@ -68,9 +68,9 @@ class MiniWeightsCommand:
             plan = replace(module.FURTHER if through else module.Training(), through=through)
             path: Path = module.train(replace(plan, out=self.out, **asked), _say)
             return path
-        from t2i_shards.jobs.mini_weights.train import FURTHER, Training, train
+        from t2i_shards.jobs.mini_weights.train import FEWER, Training, train
 
-        started = {**FURTHER, **asked} if through else asked
+        started = {**FEWER, **asked} if through else asked
         return train(module.TASK, Training(self.out, **started, through=through), _say)
 
 

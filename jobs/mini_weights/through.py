@@ -61,11 +61,11 @@ class Through:
         """Encoded and decoded, with between 0 and NOISE times their deviation added to the latents."""
         import torch
 
+        from t2i_shards.adapters.base import encode_picture
         from t2i_shards.adapters.inference.sampler import to_pixels
 
         with torch.no_grad():
-            pixels = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None]
-            mean, _ = self.base.encode(pixels.float() / 127.5 - 1)
+            mean, _ = encode_picture(self.base, picture)
             latents = self.base.scale(mean)
             noise = torch.from_numpy(rng.standard_normal(latents.shape, np.float32))
             passed = self.base.decode(latents + rng.uniform(0, NOISE) * latents.std() * noise)

@@ -28,7 +28,7 @@ WARM_UP = 100
 """Steps in which the learning rate rises."""
 KEEP_EVERY = 100
 """Steps between checkpoints."""
-FURTHER = {"scenes": 2250, "steps": 600}
+FEWER = {"scenes": 2250, "steps": 600}
 """Defaults with `through`, where training starts from the shipped weights."""
 GENTLE = 0.5
 """Share of the task's learning rate, with `through`."""

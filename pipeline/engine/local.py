@@ -67,8 +67,7 @@ class LocalPool:
             worker.pipe.send((shard, careful))
 
     def wait(self) -> list[Event]:
-        events: list[Event] = []
-        self.begun = []
+        events, self.begun = list[Event](), []
         ready: list[Any] = wait([worker.pipe for worker in self._workers], timeout=1.0)
         for index, worker in enumerate(self._workers):
             if worker.pipe not in ready:

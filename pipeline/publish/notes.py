@@ -77,9 +77,8 @@ def discard_unnoted(to: Store, targets: Collection[Target]) -> None:
     listed = list_sizes(to, [path for target in targets for path in _paths(target)]).keys()
     for target in targets:
         paths = _paths(target)
-        begun = not listed.isdisjoint(paths)
         # The receipt last: a draft goes only after it was created.
-        if begun and not _is_noted(to, target) and read_receipt(to, target) is None:
+        if not listed.isdisjoint(paths) and not _is_noted(to, target) and read_receipt(to, target) is None:
             for path in paths:
                 to.discard(path)
 

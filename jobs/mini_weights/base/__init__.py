@@ -52,9 +52,7 @@ class MiniBaseCommand:
         if self.seed == HELD_OUT:
             raise RequestError(f"--seed must not be {HELD_OUT}, whose scenes are kept to measure with")
         if self.further and "autoencoder" in self.only and "unet" not in self.only:
-            raise RequestError(
-                "--continue --only autoencoder changes the latents: add unet, so that it learns them"
-            )
+            raise RequestError("--continue --only autoencoder changes the latents: add unet, to learn them")
 
     def run(self) -> Summary:
         if self.measure:
