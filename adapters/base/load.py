@@ -1,7 +1,8 @@
-"""Loading a base: from a folder or hub id, the one that ships, or a tiny one built on the spot."""
+"""Loading a base: from a folder, a file or the Hub, the one that ships, or a tiny one built on the spot."""
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping
 from contextlib import nullcontext
@@ -22,10 +23,15 @@ from t2i_shards.pipeline.errors import RequestError
 
 if TYPE_CHECKING:
     from diffusers import DDPMScheduler
+    from transformers import CLIPTokenizer
 
 MINI = "mini"
 TINY: dict[str, Family] = {"tiny": "sd", "tiny-xl": "sdxl"}
+NAMES = (MINI, *TINY)
 
+LEAST_TOKENS, MOST_TOKENS = 512, 1 << 16
+"""How many a CLIP tokenizer has at least, two for each byte, and how many it may read of a caption."""
+HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*(?<!\.safetensors)")
 DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -46,12 +52,11 @@ def load_base(name: str, device: str = "cpu", dtype: torch.dtype | None = None) 
 
 
 def _refuse_unknown(name: str) -> None:
-    """RequestError for a name that is neither a base nor a path nor, having no slash, a hub id."""
-    known = (MINI, *TINY)
-    if name not in known and "/" not in name and not Path(name).exists():
+    """RequestError for a name that is neither a base nor a path nor a hub id."""
+    if name not in NAMES and not HUB_ID.fullmatch(name) and not Path(name).exists():
         raise RequestError(
             f"--base {name}: there is no such base, folder or file; "
-            f"give {', '.join(known)}, a folder, a .safetensors file, or a hub id USER/NAME"
+            f"give {', '.join(NAMES)}, a folder, a .safetensors file, or a hub id USER/NAME"
         )
 
 
@@ -97,7 +102,7 @@ def make_noise_schedule() -> DDPMScheduler:
 
 def _read(name: str) -> StableDiffusion:
     from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
-    from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+    from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
     single = open_single_file(Path(name)) if Path(name).is_file() else None
     place = single.place if single else name
@@ -117,14 +122,16 @@ def _read(name: str) -> StableDiffusion:
             read(UNet2DConditionModel, "unet"),
             read(AutoencoderKL, "vae"),
             tuple(read(encoder, f"text_encoder{number}") for encoder, number in texts),
-            tuple(CLIPTokenizer.from_pretrained(place, subfolder=f"tokenizer{number}") for _, number in texts),
+            tuple(_read_tokenizer(place, f"tokenizer{number}") for _, number in texts),
             DDPMScheduler.from_config(schedule),
             force_zeros_for_empty_prompt=index.get("force_zeros_for_empty_prompt", family == "sdxl"),
         )
     except (OSError, ValueError) as error:
         kind = "folder" if Path(name).is_dir() else "hub id (there is no such folder)"
         kind = f"file with the configuration and tokenizer of {place}" if single else kind
-        reason = str(error).strip().splitlines()[0]
+        reason = (
+            str(error).strip().splitlines()[0].split(". If you want")[0]
+        )  # of arguments of diffusers' functions
         if single and not Path(place).is_dir():
             reason += f"; without the Hub, put it into a folder that has {INDEX} and these in diffusers' layout"
         raise RequestError(f"--base {name}, taken as a {kind}, cannot be loaded: {reason}") from error
@@ -140,6 +147,18 @@ def _read_network(name: str, network: Any, part: str) -> Any:
     for lacking in (*report["missing_keys"], *report["mismatched_keys"]):
         raise RequestError(f"--base {name} is incomplete: {part} has no {lacking} of the right shape")
     return read
+
+
+def _read_tokenizer(place: str, part: str) -> CLIPTokenizer:
+    """One that knows words: transformers makes one that knows none where the files are missing."""
+    from transformers import CLIPTokenizer
+
+    tokenizer = CLIPTokenizer.from_pretrained(place, subfolder=part)
+    if len(tokenizer) < LEAST_TOKENS:
+        raise ValueError(f"{place} has no vocabulary in {part} (vocab.json and merges.txt)")
+    if tokenizer.model_max_length > MOST_TOKENS:
+        raise ValueError(f"{place} has no model_max_length in {part}/tokenizer_config.json")
+    return tokenizer
 
 
 def _read_index(name: str) -> Mapping[str, Any]:

@@ -31,7 +31,7 @@ PARTS = {
     "late": (2 * THIRD, Fraction(1)),
 }
 """Parts of the denoising, as shares of its steps; the thirds are those of the paper (arXiv 2302.08453, 3.3)."""
-_SHARE = r"(\d{1,6}(?:\.\d{0,9})?|\.\d{1,9}|\d{1,6}/\d{1,6})"
+_SHARE = r"(\d{1,6}(?:\.\d{0,30})?|\.\d{1,30}|\d{1,6}/\d{1,6})"
 SHARES = re.compile(f"{_SHARE}-{_SHARE}")
 """0-0.5 or 1/3-2/3. Fraction would also take 1e-999999999, and compute for hours."""
 

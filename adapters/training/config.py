@@ -24,6 +24,8 @@ RateSchedule = Literal["constant", "cosine"]
 STEPS = 1000
 """Of a training that is asked for neither --steps nor --epochs."""
 
+LEVELS = 8
+"""The most of --noise-offset-levels: its parts are then single cells of the latents of 1024 pixels."""
 DECIDE = (
     "condition", "adapter", "batch", "lr", "timesteps", "weighting", "validation", "seed", "flip",
     "empty_captions", "threshold", "precision", "clip", "ema", "buckets", "live", "noise_offset",
@@ -76,12 +78,13 @@ class VisitConfig:
     learnt from the condition and not from the noisy latents, which show them. Off as in the paper."""
     noise_offset_levels: int = 1
     """Of --noise-offset: 1 shifts the whole picture, 2 also each of its quarters by numbers of their own, 3 also
-    each of its sixteenths, and so on, so that a coarse layout must be learnt from the condition too."""
+    each of its sixteenths, and so on up to 8, so that a coarse layout must be learnt from the condition too."""
 
     def __post_init__(self) -> None:
         if self.noise_offset is not None and not 0 < self.noise_offset < math.inf:
             raise RequestError(f"--noise-offset must be above 0, not {self.noise_offset}")
-        check_at_least(self, 1, "noise_offset_levels")
+        if not 1 <= self.noise_offset_levels <= LEVELS:
+            raise RequestError(f"--noise-offset-levels must be from 1 to {LEVELS}, not {self.noise_offset_levels}")
         if self.noise_offset is None and self.noise_offset_levels > 1:
             raise RequestError("--noise-offset-levels is for --noise-offset, which is not given")
         if not 0 <= self.empty_captions <= 1:

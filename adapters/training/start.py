@@ -110,7 +110,8 @@ def _read_kept(run: Path) -> Adapter:
 
 def _read_named(run: Path, name: str) -> Adapter:
     """The adapter that --from names. What a run has trained from may be gone, and is then no hub id."""
-    lost = newest_step(run) and not os.path.lexists(run / START)
+    begun = read_begun(run) if newest_step(run) else None
+    lost = begun and begun.get("from") and not os.path.lexists(run / START)
     if lost and not os.path.exists(name) and not name.startswith("hf://"):
         raise RequestError(
             f"{run / START}, the run's copy of the adapter that it began from, is missing, and there is no file "

@@ -266,8 +266,25 @@ def test_base_that_lacks_a_tensor_is_refused(folders: dict[str, Path], tmp_path:
         load_base(str(other))
 
 
-def test_a_word_that_is_no_base_is_not_looked_for_on_the_hub() -> None:
+@pytest.mark.parametrize("name", ["miny", "models/sd15.safetensors", "/nowhere/sd15", "./runs/base", "a/b/c"])
+def test_what_is_no_hub_id_is_not_looked_for_on_the_hub(name: str) -> None:
     with pytest.raises(
-        RequestError, match=r"^--base miny: there is no such base, folder or file; give mini, tiny, "
+        RequestError, match=f"^--base {name}: there is no such base, folder or file; give mini, tiny, "
     ):
-        load_base("miny")
+        load_base(name)
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [
+        ("tokenizer.json", "no vocabulary in tokenizer"),
+        ("tokenizer_config.json", "no model_max_length in tokenizer/"),
+    ],
+)
+def test_a_base_without_its_tokenizer_is_refused(
+    file: str, said: str, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    folder = shutil.copytree(folders["sd"], tmp_path / "base")
+    (folder / "tokenizer" / file).unlink()
+    with pytest.raises(RequestError, match=said):
+        load_base(str(folder))

@@ -198,6 +198,13 @@ def test_what_is_incomplete_is_refused(without: str, said: str, file: Path, tmp_
         load_base(str(folder / "model.safetensors"))
 
 
+def test_a_file_of_another_model_is_refused_in_plain_words(file: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(file.parent, tmp_path / "base")
+    save_file({**load_file(file), FIRST: torch.zeros(32, 9, 3, 3)}, folder / "model.safetensors")
+    with pytest.raises(RequestError, match=r"cannot be loaded: .*32, 9, 3, 3\]\)$"):
+        load_base(str(folder / "model.safetensors"))
+
+
 def test_without_the_hub_there_is_a_way_out(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copy(file, tmp_path / "model.safetensors")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)

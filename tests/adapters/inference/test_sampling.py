@@ -26,6 +26,13 @@ def test_shares_mean_what_they_say() -> None:
     assert parse_active_steps("0-1/3") == parse_active_steps("beginning") == (Fraction(0), Fraction(1, 3))
 
 
+def test_shares_may_be_what_a_program_prints() -> None:
+    assert parse_active_steps(f"{1 / 3}-{0.1 + 0.2 + 0.1}") == (
+        Fraction(str(1 / 3)),
+        Fraction(str(0.1 + 0.2 + 0.1)),
+    )
+
+
 def test_with_scale_zero_no_step_is_acted_on() -> None:
     assert not any(Sampling(steps=5, scale=0).is_active(step) for step in range(5))
 

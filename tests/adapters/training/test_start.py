@@ -65,6 +65,8 @@ def test_it_begins_where_the_other_ended_and_resumes_to_the_same_bits(
     assert (again.out / "adapter" / WEIGHTS).read_bytes() == (config.out / "adapter" / WEIGHTS).read_bytes()
     with pytest.raises(RequestError, match="was begun without --from: leave it out, or"):
         Training(toy_config(trained, start=str(trained), steps=4), toy_stream(), tiny)
+    with pytest.raises(RequestError, match="there is no adapter"):
+        Training(toy_config(trained, start=str(tmp_path / "nowhere"), steps=4), toy_stream(), tiny)
 
 
 def test_a_run_that_has_begun_needs_its_start_no_more(

@@ -80,7 +80,8 @@ def test_the_cause_is_reported_and_not_its_consequences() -> None:
 
 def test_workers_in_other_folders_find_what_was_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "base").mkdir()
+    for name in ("base", "tiny"):
+        (tmp_path / name).mkdir()
     config = train_config(
         roots=("data", "s3://bucket/data"), condition="sketch", out=Path("run"), base="base", weights=Path("w")
     )
