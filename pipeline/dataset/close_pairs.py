@@ -22,7 +22,7 @@ MOST_NEAR = 8
 SORT = 8
 """What sorting a number costs, in comparisons of two of them."""
 TABLE = 24
-"""Bits of a key that a table of keys goes by: it takes 16 MiB."""
+"""Leading bits of a key by which the table of keys that occur is indexed: it takes 16 MiB."""
 SKEW = 8
 """Numbers that share a block are so many times more than if bits were drawn at random (of photographs' hashes)."""
 

@@ -34,9 +34,10 @@ NEAR = 4
 """Bits of 64 in which the perceptual hashes of two pictures that look the same may differ, where none is given."""
 FOLDER = "duplicates"
 SHARE = 4
-"""All pictures are compared again where more than this part of them is new: it then takes no longer."""
+"""All pictures are compared again where more than one in so many is new: it then takes no longer."""
 RULES = "2"
 """In a table's metadata: by which rules it was made, to be raised when they change."""
+REMEDY = "delete it, and the duplicates are marked again"
 PART = 10_000
 """Marks of which a table is made at once."""
 DUPLICATES = pa.schema(
@@ -54,13 +55,16 @@ def duplicates_path(images: Mapping[int, Receipt]) -> str:
 def mark_duplicates(dataset: Dataset, near: int | None = None) -> pa.Table:
     """The table of the dataset in its present state, made if it is not there. All of images must be done.
 
-    near: bits of 64, 0 for the same file alone; as before when None. Raises as `choose_near`.
+    near: bits of 64, 0 for the same file alone; as before when None. Raises as `choose_near`, and DamagedShard.
     """
     near = choose_near(dataset.store, near)
     images = dataset.receipts(IMAGES)
     path = duplicates_path(images)
-    if (table := read_marks(dataset.store, path)) is not None:
-        return table
+    try:
+        if (table := read_marks(dataset.store, path)) is not None:
+            return table
+    except DamagedShard as error:
+        raise DamagedShard(f"{error}; {REMEDY}") from None
     table = find_duplicates(dataset, near, _find_before(dataset.store, images, near))
     dataset.store.create_bytes(path, encode_table(table))
     return table
@@ -69,19 +73,27 @@ def mark_duplicates(dataset: Dataset, near: int | None = None) -> pa.Table:
 def choose_near(store: Store, near: int | None) -> int:
     """In how many bits the hashes may differ: as in the tables that are there, else `near`, else NEAR.
 
-    RequestError where another number is asked for than there was, or one that is not allowed.
+    RequestError where another number is asked for than there was, or one that is not allowed; DamagedShard where
+    there are tables and none can be read.
     """
     if near is not None and not 0 <= near <= MOST_NEAR:
         raise RequestError(f"--near must be 0 to {MOST_NEAR} bits, not {near}")
+    damaged = None
     for name in store.names(FOLDER):
-        table = read_marks(store, f"{FOLDER}/{name}")
-        had = NEAR if table is None else _read_near(table, f"{FOLDER}/{name}")
+        try:
+            table = read_marks(store, f"{FOLDER}/{name}")
+            had = NEAR if table is None else _read_near(table, f"{FOLDER}/{name}")
+        except DamagedShard as error:
+            damaged = damaged or error
+            continue
         if near not in (None, had):
             raise RequestError(
                 f"{store.root}: its duplicates were marked with --near {had}, not {near}; "
                 f"use the same one, or delete {store.root}/{FOLDER} to have them marked again"
             )
         return had
+    if damaged:
+        raise DamagedShard(f"{damaged}; {REMEDY}")
     return NEAR if near is None else near
 
 
@@ -122,12 +134,12 @@ def read_marks(store: Store, path: str) -> pa.Table | None:
 
 @dataclass(frozen=True)
 class _Before:
-    """The marks of the first `shards` shards, as one table has them."""
+    """The marks of the first `shards` shards, from an earlier table."""
 
     shards: int
     marks: pa.Table
 
-    def of(self, names: Names) -> Marked:
+    def marked(self, names: Names) -> Marked:
         shards = to_numbers(self.marks["shard"])
 
         @lru_cache(maxsize=1)
@@ -146,16 +158,16 @@ NOTHING_BEFORE = _Before(0, DUPLICATES.empty_table())
 
 
 def _find_before(store: Store, images: ReceiptTable, near: int) -> _Before:
-    """The marks of the most shards that are as they were when these were made."""
+    """The marks of as many first shards as possible, from a table made when those shards were as they are now."""
     before = NOTHING_BEFORE
     for name in store.names(FOLDER):
         path = f"{FOLDER}/{name}"
         try:
             with store.open(path) as stream:
                 load_footer(stream)
-                told = pq.read_schema(stream).metadata or {}
-            shards = int(told.get(b"shards", b"0"))
-            alike = (told.get(b"near"), told.get(b"rules")) == (b"%d" % near, RULES.encode())
+                metadata = pq.read_schema(stream).metadata or {}
+            shards = int(metadata.get(b"shards", b"0"))
+            alike = (metadata.get(b"near"), metadata.get(b"rules")) == (b"%d" % near, RULES.encode())
             if alike and before.shards < shards and path == duplicates_path(images.within(0, shards)):
                 marks = read_marks(store, path)
                 before = before if marks is None else _Before(shards, marks)
@@ -165,15 +177,12 @@ def _find_before(store: Store, images: ReceiptTable, near: int) -> _Before:
 
 
 def find_duplicates(dataset: Dataset, near: int = NEAR, before: _Before = NOTHING_BEFORE) -> pa.Table:
-    """Compare all pictures with each other that were not compared `before`, and these with them.
-
-    By their digests and perceptual hashes.
-    """
+    """Compare the pictures that are not in `before` with each other and with all others, by digests and hashes."""
     with dataset.store.scratch() as scratch:
         prints, names = read_fingerprints(dataset, scratch)
         if SHARE * (len(prints.hashes) - names.count(before.shards)) > len(prints.hashes):
             before = NOTHING_BEFORE
-        marked = before.of(names) if before.shards else NONE_MARKED
+        marked = before.marked(names) if before.shards else NONE_MARKED
         kinds = [("index", "i8"), ("of", "i8"), ("bits", "i1")]
         found = np.fromiter(match(prints, near, scratch, marked), kinds)
         # Some at a time: as Python's texts, all of them would take several times the memory of the table.

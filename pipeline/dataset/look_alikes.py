@@ -31,9 +31,9 @@ NEAR_256 = 40
 scenes, no two of them the same, 97 pairs differ in 4 of 64 bits or fewer, and all of these in 50 or more of 256;
 photographs that are shrunk to a quarter, saved at quality 30, brighter, greyer or warmer differ in 12 or fewer."""
 VARIED = 16
-"""Bits of 64 that are set in the hash of a picture with anything to see, at least: nearly always it is 32. A flat
-colour has 0 or 1, a gradient, halves, stripes or a line 1 to 9, whatever their colours: they are compared by file
-alone."""
+"""Bits of 64 that must be set in a hash, else the picture is compared by file alone. Nearly every photograph has
+32; a flat colour 0 or 1, a gradient, halves, stripes or a line 1 to 9, whatever their colours. Drawings that are
+symmetric to the pixel may have fewer than 16 too: a square in the middle 5, a flag with a cross 15."""
 EXACT = -1
 """In place of the bits that differ: the files are the same."""
 
@@ -59,8 +59,9 @@ def match(
     of its hash whose longer hash is near too, and to the earliest of several. near: 0 for the same file alone.
     scratch: a folder.
 
-    marked: these are left out. Where another one belongs to what one of them is marked as a duplicate of, the
-    number of this mark is given for the index, plus the number of all pictures.
+    marked: pictures that are not given again. A picture whose file is that of one of them that is itself a
+    duplicate belongs to what that one is marked as a duplicate of: in place of the index comes the number of all
+    pictures plus the number of that mark.
     """
     files, kept = _Files(prints, scratch, marked.count), _Kept(prints, near, scratch, marked.count)
     for at in range(0, len(prints.hashes), CHUNK):
@@ -89,8 +90,9 @@ def match(
 
 
 class _Files:
-    """The files so far, of those whose digest begins as another one's does, one of which is not of the first.
+    """The files so far whose digest begins like another picture's, where one of the two is not among the first.
 
+    first: how many pictures were compared before.
     starts: uint64 (N,), ascending: these beginnings; elsewhere a file is named by the position of its own here.
     """
 
@@ -122,9 +124,10 @@ class _Files:
 
 
 class _Kept:
-    """The pictures so far that are no duplicates, of those whose hash another one has or is near to, one of which
-    is not of the first.
+    """The pictures so far that are no duplicates and whose hash is near to another picture's, or the same, where
+    one of the two is not among the first.
 
+    first: how many pictures were compared before.
     hashes: uint64 (N,), ascending: these hashes; elsewhere a hash is named by its position here.
     """
 

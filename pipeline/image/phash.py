@@ -1,6 +1,6 @@
 """Perceptual hashes: pictures that look the same differ in few bits, whatever their size and encoding.
 
-A picture is shrunk as soon as it is decoded, and hashed together with the rest of its shard: hashed one at a time,
+A picture is shrunk as soon as it is decoded, and hashed together with others of its shard: hashed one at a time,
 between two decodings, it would take five times as long, because decoding evicts the processor's caches.
 """
 

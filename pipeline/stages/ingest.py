@@ -32,6 +32,10 @@ from t2i_shards.pipeline.sources.row import Row
 from t2i_shards.pipeline.stages.isolated import Decode, decode_in_child, decode_in_time
 from t2i_shards.pipeline.stages.stage import FailureLimit, StageResult, refuse_total_failure
 
+TOGETHER = 64
+"""Pictures whose hashes and JSON are made at once. More are no faster, and what a tar knows of a picture may take
+ten times as much memory as its JSON."""
+
 
 @dataclass
 class _Kept:
@@ -172,6 +176,9 @@ class Ingest:
             except Exception as error:
                 self._fail(kept, outcome, error)
             kept.rows.append(outcome)
+            if len(made) == TOGETHER:
+                self._finish(kept, made)
+                made.clear()
         self._finish(kept, made)
         return kept
 
@@ -181,7 +188,7 @@ class Ingest:
         self.failure_limit.fail(kept.errors[-1])
 
     def _finish(self, kept: _Kept, made: Sequence[_Made]) -> None:
-        """What needs no pixels, for all samples at once: between two pictures, with cold caches, it is slower."""
+        """What needs no pixels, for many samples at once: between two pictures, with cold caches, it is slower."""
         for one, hashes in zip(made, hash_greys([one.small for one in made]), strict=True):
             try:
                 text, info = one.info.captions[0].encode(), one.info.encode()

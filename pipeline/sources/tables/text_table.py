@@ -46,7 +46,7 @@ class TextTable:
         """
         if self._is_json:
             return list(dict.fromkeys(name for _, record in islice(self._records(), SHOWN) for name in record))
-        first = next(self._cells(), [])
+        first = [decode_text(_as_bytes(cell) or b"", "replace") for cell in next(self._cells(), [])]
         if not any(map(_is_url, first)):
             return first
         others = [str(number) if len(first) != 2 else "caption" for number in range(1, len(first) + 1)]

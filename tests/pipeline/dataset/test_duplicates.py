@@ -196,6 +196,31 @@ def test_marks_that_do_not_hold_any_more_are_not_kept(
     assert ("its marks are made again" in caplog.text) == (change == "damage")
 
 
+def test_a_table_of_an_earlier_state_that_is_damaged_stops_nothing(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Wherever among the others it is listed; where it is the only one, how to go on is said."""
+    root = tmp_path / "root"
+    mark_duplicates(ingest(folder, root), 3)
+    (path,) = (root / "duplicates").iterdir()
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-20] + bytes(20))
+    dataset = add_pictures(folder, root)
+    with pytest.raises(
+        DamagedShard, match=r"not a parquet file .*; delete it, and the duplicates are marked again"
+    ):
+        mark_duplicates(dataset)
+    for stem in ("0" * 64, "f" * 64):
+        path.with_stem(stem).write_bytes(whole)
+        assert choose_near(dataset.store, None) == 3
+        made = mark_duplicates(dataset)
+        assert made.equals(find_duplicates(dataset, 3))
+        assert f"its marks are made again: duplicates/{path.name}" in caplog.text
+        caplog.clear()
+        path.with_stem(stem).unlink()
+        (root / duplicates.duplicates_path(dataset.receipts(IMAGES))).unlink()
+
+
 @pytest.mark.soak
 def test_ten_million_rows_take_the_memory_of_two_million(tmp_path: Path) -> None:
     """To plan, to index, and to mark their duplicates, of which each mark may take 200 bytes."""

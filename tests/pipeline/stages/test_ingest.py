@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import weakref
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from t2i_shards.pipeline.errors import BrokenStage, Drop, IncompleteError, Reque
 from t2i_shards.pipeline.image.decode import read_picture
 from t2i_shards.pipeline.image.geometry import Geometry
 from t2i_shards.pipeline.image.stored import decode_rgb
-from t2i_shards.pipeline.shards.sample_info import read_info
+from t2i_shards.pipeline.shards.sample_info import SampleInfo, read_info
 from t2i_shards.pipeline.sources.base import Original
 from t2i_shards.pipeline.sources.folder import FolderSource
 from t2i_shards.pipeline.sources.row import Row
@@ -198,6 +199,28 @@ def test_a_row_whose_json_cannot_be_stored_is_counted_and_reported(tmp_path: Pat
         ("k00000", True),
         ("k00001", False),
     ]
+
+
+def test_what_is_known_of_pictures_is_in_memory_for_a_few_of_them_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refs, most = list[weakref.ref[SampleInfo]](), 0
+
+    def make(*fields: Any) -> SampleInfo:
+        nonlocal most
+        refs.append(weakref.ref(info := SampleInfo(*fields)))
+        most = max(most, sum(ref() is not None for ref in refs))
+        return info
+
+    source = Surrogate(20, bad=(1, 2))
+    whole, _ = ingest(tmp_path / "whole", source, 20, ("sketch",))
+    monkeypatch.setattr("t2i_shards.pipeline.stages.ingest.SampleInfo", make)
+    monkeypatch.setattr("t2i_shards.pipeline.stages.ingest.TOGETHER", 3)
+    parts, _ = ingest(tmp_path / "parts", source, 20, ("sketch",))
+    assert most <= 4 < len(refs)
+    for column in (IMAGES, "sketch"):
+        assert parts.load(column, 0) == whole.load(column, 0)
+    assert outcomes(parts, 0) == outcomes(whole, 0)
 
 
 def test_the_json_of_a_sample_has_the_bytes_that_it_always_had(tmp_path: Path) -> None:

@@ -275,9 +275,9 @@ def test_lines_of_json_are_read_as_captions_are(data: bytes, tmp_path: Path) -> 
 @pytest.mark.parametrize("ending", ["csv", "tsv"])
 def test_cells_are_read_as_captions_are(ending: str, encoding: str, tmp_path: Path) -> None:
     (tmp_path / "grün.png").write_bytes(FILES[0])
-    text = "\nimage,text\ngrün.png,€\n".replace(",", "\t" if ending == "tsv" else ",")
+    text = "\nimage,Übersicht\ngrün.png,€\n".replace(",", "\t" if ending == "tsv" else ",")
     (tmp_path / f"a.{ending}").write_bytes(text.encode(encoding))
-    rows, _ = planned(tmp_path)
+    rows, _ = planned(tmp_path, caption_column="Übersicht")
     assert [row.captions for row in rows] == [("€",)]
     assert contents(tmp_path, rows, tmp_path / "s") == [FILES[0]]
 
