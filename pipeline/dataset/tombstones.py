@@ -75,8 +75,8 @@ def remove(dataset: Dataset, by: By, asked: Collection[str], dry_run: bool = Fal
     what would be removed, and set none.
     """
     found, unknown = find_asked(dataset, by, asked)
-    standing = read_removed(dataset.store)
-    new = sorted((shard, key) for key, shard in found.items() if key not in standing)
+    before = read_removed(dataset.store)
+    new = sorted((shard, key) for key, shard in found.items() if key not in before)
     if new and not dry_run:
         shards, keys = zip(*new, strict=True)
         create_table(dataset.store, pa.table([list(shards), list(keys)], STONE))

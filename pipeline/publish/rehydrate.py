@@ -155,11 +155,11 @@ def plan_rehydrate(published: Store, to: Store, downloads: Fetching) -> Rehydrat
     if claim.get("layout") != "packed" or claim.get("pictures") is not False:
         raise RequestError(f"{published.root} must be a packed publication without pictures")
     record = {**claim, "pictures": True, "rehydrated": digest_json([line.sha256 for line in lines])}
-    standing = read_claim(to)
-    if standing is None and not to.names(""):
+    begun = read_claim(to)
+    if begun is None and not to.names(""):
         to.create_bytes(CLAIM, to_json(record))
-        standing = read_claim(to)
-    if standing != record:
+        begun = read_claim(to)
+    if begun != record:
         raise RequestError(f"{to.root} must be empty or hold this very set; use another --out")
     targets = [target_of(line, dali_folder(claim)) for line in lines]
     return Rehydrate(

@@ -59,7 +59,7 @@ Opener: TypeAlias = Callable[[Row], Original]
 
 
 class Source(Protocol):
-    """Frozen and picklable: it travels to the workers. What most sources have in common is defined here.
+    """A frozen dataclass, pickled for the workers. What most sources have in common is defined here.
 
     It may keep what it has measured of its files, so each plan is made with a copy, which measures them again.
     """
