@@ -14,8 +14,9 @@ import docstring_parser
 
 COLOUR = re.compile(r"\x1b\[[\d;]*m")
 _C = f"(?:{COLOUR.pattern})*"
-TITLE = re.compile(f"({_C}╭{_C}─{_C} {_C})([a-z._]+)({_C} options.*?)(─+{_C}╮)")
-"""Of a group: tyro makes it of fields' names, such as "source.downloads.limits options"."""
+TITLE = re.compile(f"^({_C}(?:╭{_C}─{_C})? {_C})([a-z._]+)({_C} options(?:.*?(?=─))?)((?:─+{_C}╮| *){_C})$")
+"""Of a group, in a box or, where the output is not in UTF-8, above a rule: tyro makes it of fields' names, such as
+"source.downloads.limits options"."""
 
 
 @contextmanager
@@ -63,4 +64,4 @@ def _name_group(title: re.Match[str]) -> str:
     """ "source.downloads.limits options" -> "source download limit options"."""
     start, names, options, end = title.groups()
     words = " ".join(name.removesuffix("s") for name in names.split("."))
-    return start + words + options + "─" * (len(names) - len(words)) + end
+    return start + words + options + ("─" if "─" in end else " ") * (len(names) - len(words)) + end

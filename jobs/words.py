@@ -26,7 +26,7 @@ class CommandLineError(RequestError):
 
 
 @dataclass(frozen=True)
-class Said:
+class Argument:
     """An option with its values, or a word that belongs to none. words: as they were written.
 
     head: the option, such as --steps; "" for a lone word. flag: None for a lone word or an unknown option.
@@ -45,7 +45,7 @@ class Said:
         return self.flag is not None and self.flag.switch and self.on == self.flag.default
 
 
-def scan_words(flags: Sequence[Flag], words: Sequence[str]) -> Iterator[Said]:
+def scan_words(flags: Sequence[Flag], words: Sequence[str]) -> Iterator[Argument]:
     """What the words say, from the first to the last."""
     known = {f"--{name}": (flag, True) for flag in flags if not flag.positional for name in flag.names}
     known |= {f"--no-{name}": (flag, False) for flag in flags if flag.switch for name in flag.names}
@@ -53,14 +53,14 @@ def scan_words(flags: Sequence[Flag], words: Sequence[str]) -> Iterator[Said]:
     while left:
         word = left.pop(0)
         if not word.startswith("--"):
-            yield Said((word,))
+            yield Argument((word,))
             continue
         head, equals, value = word.partition("=")
         flag, on = known.get(head.replace("_", "-"), (None, True))
         room = 0 if equals or (flag and flag.switch) else len(left) if flag is None or flag.several else 1
         following = tuple(takewhile(lambda each: not each.startswith("--"), left[:room]))
         del left[: len(following)]
-        yield Said((word, *following), head, flag, on, (value,) if equals else following)
+        yield Argument((word, *following), head, flag, on, (value,) if equals else following)
 
 
 @contextmanager
@@ -111,7 +111,7 @@ def _name_unknown(command: str, flags: Sequence[Flag], head: str) -> str:
     return f"{command} has no option {head}; {hint}"
 
 
-def _judge_values(said: Said, flag: Flag) -> str | None:
+def _judge_values(said: Argument, flag: Flag) -> str | None:
     """What is wrong with the values of an option, if anything is."""
     if flag.switch:
         return f"{said.head} takes no value, and {said.values[0]!r} is one" if said.values else None

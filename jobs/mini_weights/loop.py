@@ -29,7 +29,7 @@ CLIP = 5.0
 
 
 def save_array(path: Path, array: np.ndarray) -> None:
-    """Make a .npy file. By a real file's own way, numpy's error on a full disk has no reason."""
+    """Make a .npy file. Through memory: where the disk is full, np.save into a file gives no reason."""
     buffer = io.BytesIO()
     np.save(buffer, array)
     write_file(path, buffer.getvalue())

@@ -57,7 +57,12 @@ class MiniatureCommand:
                 raise RequestError(f"--{name} must be at least {least}, not {getattr(self, name)}")
         if not self.conditions:
             raise RequestError("--conditions must name at least one condition")
-        choose_rows(self.rows)
+        long = {row.number for row in FURTHER if row.trains}
+        if choose_rows(self.rows) <= long and not {*self.conditions} & {*self.ablations}:
+            raise RequestError(
+                f"--rows {' '.join(self.rows)} must be of a condition that --ablations names too, and it names "
+                f"{', '.join(self.ablations) or 'none'}"
+            )
 
     def run(self) -> Summary:
         from t2i_shards.extractors.batch import fixed_threads

@@ -16,7 +16,7 @@ from t2i_shards.jobs.miniature.workshop import Workshop
 from t2i_shards.jobs.progress import show_pictures
 
 JUDGED = (WITHOUT, WITH, ANOTHER, OWN_PICTURE)
-"""Pictures whose captions are looked for in them."""
+"""Which of the evaluation's pictures are compared with their captions."""
 
 
 def find_condition(workshop: Workshop, condition: Name) -> Mapping[str, Any] | None:

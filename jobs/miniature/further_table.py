@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from t2i_shards.jobs.miniature.row import Row
+from t2i_shards.jobs.miniature.table import show_steps
 
 HEADS = ("condition", "pictures", "error", "share of text alone's", "other numbers")
 
@@ -20,7 +21,7 @@ def further_lines(row: Row, parts: Sequence[Mapping[str, Any]]) -> list[str]:
         f"|{'---|' * len(HEADS)}",
         *(_line(finding) for part in parts for finding in part["findings"]),
         "",
-        f"{first['samples']} held-out scenes, one seed; {first['steps']:,} steps; {hours:.2f} CPU hours, "
+        f"{first['samples']} held-out scenes, one seed; {show_steps(parts)} steps; {hours:.2f} CPU hours, "
         "not counting what was there already.",
     ]
 

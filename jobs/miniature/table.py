@@ -47,7 +47,7 @@ def table_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         *(_line(row) for row in rows),
         "",
         f"{asked['samples']} held-out scenes, {number_of(asked['seeds'], 'seed')} each; "
-        f"{_show_steps(rows)} steps of 16; "
+        f"{show_steps(rows)} steps of 16; "
         f"{sampling['steps']} DDIM steps, guidance {sampling['guidance']:g}, scale {_show_scales(rows)}"
         f"{', in guess mode' if sampling.get('guess_mode') else ''}; 95% intervals by bootstrap over the scenes.",
         *(f"- {row['verdict']['line']}" for row in rows),
@@ -80,10 +80,12 @@ def _quality_line(title: str, row: Mapping[str, Any], pictures: str) -> str:
     return f"| {' | '.join([title, *shares, '—' if distance is None else f'{distance:.3f}'])} |"
 
 
-def _show_steps(rows: Sequence[Mapping[str, Any]]) -> str:
+def show_steps(rows: Sequence[Mapping[str, Any]]) -> str:
     """Those of most conditions, and of those that take longer."""
     steps = rows[0]["asked"]["steps"]
-    longer = {name: times for row in rows for name, times in row["asked"]["optimizer"].get("longer", {}).items()}
+    longer = {
+        name: times for row in rows for name, times in row["asked"].get("optimizer", {}).get("longer", {}).items()
+    }
     shown = [f"{name} {round(steps * times):,}" for name, times in longer.items()]
     return f"{steps:,}{' (' + '; '.join(shown) + ')' if shown else ''}"
 

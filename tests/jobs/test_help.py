@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from io import BytesIO, TextIOWrapper
 from itertools import pairwise
 from typing import get_args
 
@@ -34,5 +36,23 @@ def test_it_fits_and_breaks_no_sentence(command: str, capsys: pytest.CaptureFixt
         same = indent == len(line) - len(line.lstrip()) and first[:1].islower()
         assert not same or len(line) + 1 + len(first) > 78, f"{line!r} has room for {first!r}"
     assert "Error" not in "\n".join(lines)
-    titles = [line.strip("╭╮─ ") for line in lines if line.startswith("╭")]
+    titles = _titles(lines)
+    assert titles, "nothing to compare"
     assert all(title.replace(" ", "").isalpha() for title in titles), titles
+
+
+def _titles(lines: list[str]) -> list[str]:
+    """Of groups: in the upper side of a box, or above a rule."""
+    ruled = [line.strip() for line, after in pairwise(lines) if re.fullmatch(" -+", after)]
+    return ruled + [line.strip("╭╮─ ") for line in lines if line.startswith("╭")]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_titles_of_groups_are_plain_words(encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    printed = BytesIO()
+    monkeypatch.setattr("sys.stdout", TextIOWrapper(printed, encoding, "replace", write_through=True))
+    with pytest.raises(SystemExit):
+        parse_command(["ingest", "laion", "--help"])
+    lines = [line.rstrip() for line in printed.getvalue().decode(encoding).splitlines()]
+    assert _titles(lines)[-2:] == ["source download options", "source download limit options"]
+    assert {len(line) for line in lines if line.startswith(("╭", "│"))} in ({80}, set())

@@ -243,13 +243,27 @@ def test_the_lines_of_a_row() -> None:
     assert lines[0] == "### 6. sizes of the adapter"
     assert lines[4] == lines[5] == "| sketch | tiny | — | 0.500 [0.400, 0.610] | GFLOP 1.25 |"
     assert "8 held-out scenes, one seed; 1,500 steps; 0.50 CPU hours" in lines[-1]
+    longer = {**part["asked"], "optimizer": {"longer": {"seg": 1.5}}}
+    lines = further_lines(FURTHER[2], [part, {**part, "asked": longer}])
+    assert "; 1,500 (seg 2,250) steps; " in lines[-1]
 
 
 @pytest.mark.parametrize(
-    "asked", [{"steps": 0}, {"samples": 1}, {"few": 1}, {"conditions": ()}, {"rows": ("12",)}]
+    ("asked", "said"),
+    [
+        ({"steps": 0}, "--steps must be"),
+        ({"samples": 1}, "--samples must be"),
+        ({"few": 1}, "--few must be"),
+        ({"conditions": ()}, "--conditions must"),
+        ({"rows": ("12",)}, "--rows must be numbers"),
+        (
+            {"rows": ("6-8",), "conditions": ("depth",)},
+            "--rows 6-8 must be of a condition that --ablations names too, and it names sketch",
+        ),
+    ],
 )
-def test_what_cannot_be_is_refused(asked: dict[str, Any]) -> None:
-    with pytest.raises(RequestError):
+def test_what_cannot_be_is_refused(asked: dict[str, Any], said: str) -> None:
+    with pytest.raises(RequestError, match=f"^{said}"):
         MiniatureCommand(**asked)
 
 
