@@ -161,6 +161,18 @@ def test_an_sdxl_is_the_same_base(tiny_xl: StableDiffusion, tmp_path: Path) -> N
     assert digest_base(load_base(str(_save_bare(base, tmp_path)))) == digest_base(base)
 
 
+def test_a_stable_diffusion_2_is_the_same_base(tiny: StableDiffusion, file: Path, tmp_path: Path) -> None:
+    """Its text encoder is stored as OpenCLIP's."""
+    folder = shutil.copytree(file.parent, tmp_path / "base")
+    text = tiny.text_encoders[0].state_dict()
+    text["text_projection.weight"] = torch.eye(len(text["final_layer_norm.bias"]))
+    tensors = {name: tensor for name, tensor in load_file(file).items() if "cond_stage_model" not in name}
+    for name, tensor in _original_open_clip(text).items():
+        tensors[name.replace("conditioner.embedders.1", "cond_stage_model")] = tensor.contiguous().clone()
+    save_file(tensors, folder / "model.safetensors")
+    assert digest_base(load_base(str(folder / "model.safetensors"))) == digest_base(tiny)
+
+
 def test_what_is_stored_as_half_is_read_as_float32(tiny: StableDiffusion, file: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(file.parent, tmp_path / "half")
     save_file({name: tensor.half() for name, tensor in load_file(file).items()}, folder / "model.safetensors")
