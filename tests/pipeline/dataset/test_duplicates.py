@@ -233,7 +233,8 @@ def test_ten_million_rows_take_the_memory_of_two_million(tmp_path: Path) -> None
             subprocess.run(command, check=True, capture_output=True, cwd=HERE).stdout
         )
         rmtree(folder)
-        assert told["marks"] == (rows // 1000 - 1) * 40
+        # Of hashes drawn at random a few in a hundred thousand have too few bits to be compared (VARIED).
+        assert 0 <= (rows // 1000 - 1) * 40 - told["marks"] < 20
         return told
 
     few, many = measure(2_000_000), measure(10_000_000)
