@@ -38,7 +38,7 @@ from t2i_shards.jobs.status import StatusCommand
 from t2i_shards.jobs.train import TrainCommand
 from t2i_shards.jobs.verify import VerifyCommand
 from t2i_shards.jobs.weights import WeightsCommand
-from t2i_shards.jobs.words import CommandLineError, refuse_in_one_line
+from t2i_shards.jobs.words import CommandLineError, refuse_empty_paths, refuse_in_one_line
 from t2i_shards.pipeline.errors import RequestError
 
 COMPLETION = "--tyro-write-completion"
@@ -164,6 +164,8 @@ def parse_command(arguments: Sequence[str]) -> Command:
     after = len(name.split())
     if file and kind:
         arguments = [*arguments[:after], *add_config(file, name, kind, arguments[after:])]
+    if kind:
+        refuse_empty_paths(kind, arguments[after:])
     # A completion script is for a shell, and is not wrapped.
     printing = bool(arguments) and arguments[0].startswith("--tyro-")
     helping = nullcontext() if printing else readable_help()
@@ -177,7 +179,7 @@ def parse_command(arguments: Sequence[str]) -> Command:
             args=list(arguments),
             config=(OmitArgPrefixes, OmitSubcommandPrefixes, FlagCreatePairsOff),
         )
-    _refuse_not_finite(command)
+    _check_numbers(command)
     if isinstance(command, IngestCommand):
         return command.source
     return command.action if isinstance(command, WeightsCommand) else command
@@ -199,12 +201,15 @@ def _prepare_completion(arguments: Sequence[str]) -> None:
         ) from None
 
 
-def _refuse_not_finite(options: Any) -> None:
-    """RequestError for an option that is inf or nan: every comparison with nan is false, so rules let it pass."""
+def _check_numbers(options: Any) -> None:
+    """RequestError for an option that is inf or nan, which pass rules since every comparison with nan is false, or
+    a whole number of more than 64 bits, which files and generators of random numbers cannot hold."""
     for field in fields(options):
         value = getattr(options, field.name)
         if is_dataclass(value):
-            _refuse_not_finite(value)
+            _check_numbers(value)
         for number in value if isinstance(value, tuple) else (value,):
             if isinstance(number, float) and not math.isfinite(number):
                 raise RequestError(f"--{field.name.replace('_', '-')} must be a finite number, not {number}")
+            if isinstance(number, int) and not -(2**63) <= number < 2**63:
+                raise RequestError(f"--{field.name.replace('_', '-')} must fit into 64 bits, not {number}")

@@ -9,6 +9,7 @@ from contextlib import contextmanager, redirect_stderr
 from dataclasses import MISSING, dataclass, is_dataclass
 from difflib import get_close_matches
 from itertools import dropwhile, takewhile
+from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import docstring_parser
@@ -61,6 +62,17 @@ def scan_words(flags: Sequence[Flag], words: Sequence[str]) -> Iterator[Argument
         following = tuple(takewhile(lambda each: not each.startswith("--"), left[:room]))
         del left[: len(following)]
         yield Argument((word, *following), head, flag, on, (value,) if equals else following)
+
+
+def refuse_empty_paths(kind: type[Any], words: Sequence[str]) -> None:
+    """CommandLineError where a file or folder is "", as from an unset variable: it would be this folder."""
+    flags = list(list_flags(kind))
+    places = [flag for flag in flags if flag.positional]
+    for said in scan_words(flags, words):
+        if said.flag and (said.flag.kind is Path or said.flag.name in ("out", "to")) and "" in said.values:
+            raise CommandLineError(f"{said.head} must not be empty; write . for this folder")
+        if places and not said.head and said.words == ("",):
+            raise CommandLineError(f"{places[0].metavar} must not be empty; write . for this folder")
 
 
 @contextmanager

@@ -34,6 +34,8 @@ PARTS = {
 _SHARE = r"(\d{1,6}(?:\.\d{0,30})?|\.\d{1,30}|\d{1,6}/\d{1,6})"
 SHARES = re.compile(f"{_SHARE}-{_SHARE}")
 """0-0.5 or 1/3-2/3. Fraction would also take 1e-999999999, and compute for hours."""
+SURROGATE = re.compile("[\ud800-\udfff]")
+"""What Python makes of bytes of the command line that are not UTF-8; tokenizers refuse it."""
 
 
 @dataclass(frozen=True)
@@ -166,6 +168,9 @@ class GenerateConfig:
             raise RequestError(f"--size must be a positive multiple of {SIZE_MULTIPLE}, not {self.size}")
         if (self.prompt is None) == (self.prompts is None):
             raise RequestError("generate needs --prompt or --prompts, and not both: what the pictures should show")
+        for name in ("prompt", "negative"):
+            if SURROGATE.search(getattr(self, name) or ""):
+                raise RequestError(f"--{name} must be UTF-8 text, not {getattr(self, name)!r}")
         if (self.inpaint is None) != (self.mask is None):
             raise RequestError("--inpaint and --mask go together: the picture, and which part of it to repaint")
         wanted, given = [spec.condition for spec in self.adapters], self.maps

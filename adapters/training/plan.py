@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from fractions import Fraction
@@ -45,9 +46,11 @@ class TrainPlan:
         if self.begun:
             parts.append(f"{self.begun} of them done")
         if self.seconds is not None:
-            end = now + timedelta(seconds=self.seconds)
-            day = "" if end.date() == now.date() else f"{end:%Y-%m-%d} "
-            parts.append(f"about {format_duration(self.seconds)}, until {day}{end:%H:%M}")
+            parts.append(f"about {format_duration(self.seconds)}")
+            with suppress(OverflowError):  # after the year 9999
+                end = now + timedelta(seconds=self.seconds)
+                day = "" if end.date() == now.date() else f"{end:%Y-%m-%d} "
+                parts.append(f"until {day}{end:%H:%M}")
         return ", ".join(parts)
 
 

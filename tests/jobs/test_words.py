@@ -57,6 +57,37 @@ def test_what_is_wrong_is_one_line(words: str, said: str, capsys: pytest.Capture
     assert capsys.readouterr() == ("", f"t2i-shards: {said}\n")
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["ingest", "scenes", "--out", ""], "--out must not be empty; write . for this folder"),
+        (["train", "x", "--condition", "sketch", "--base", "mini", "--out="], "--out must not be empty"),
+        (["publish", "x", "--to", ""], "--to must not be empty"),
+        (["extract", "x", "--conditions", "seg", "--weights", ""], "--weights must not be empty"),
+        (["status", ""], "ROOT must not be empty"),
+        (["remove", "", "--undo"], "ROOT must not be empty"),
+    ],
+)
+def test_an_empty_path_is_not_this_folder(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(words) == 2
+    assert capsys.readouterr().err.startswith(f"t2i-shards: {said}")
+
+
+@pytest.mark.parametrize("option", ["--seed", "--steps", "--batch"])
+def test_a_whole_number_has_at_most_64_bits(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([*TRAIN.split(), option, str(2**63)]) == 2
+    assert capsys.readouterr().err == f"t2i-shards: {option} must fit into 64 bits, not {2**63}\n"
+
+
+@pytest.mark.parametrize("option", ["--prompt", "--negative"])
+def test_a_prompt_is_utf8_text(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    words = {"--prompt": "x", "--negative": "y"} | {option: "a \udcff"}
+    assert (
+        run(["generate", "--base", "mini", "--out", "o", *(word for pair in words.items() for word in pair)]) == 2
+    )
+    assert capsys.readouterr().err == f"t2i-shards: {option} must be UTF-8 text, not 'a \\udcff'\n"
+
+
 def test_the_last_words_of_a_list_are_the_ones_that_must_be_there(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("ingest folder --truth seg pictures".split()) == 2
     assert capsys.readouterr().err.startswith("t2i-shards: ingest folder must be given --out: ROOT of the dataset")

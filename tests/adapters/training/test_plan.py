@@ -60,6 +60,7 @@ def test_an_epoch_visits_each_sample_that_is_not_held_out_once(tiny: Base, tmp_p
         (100.0, "= 10 epochs, about 100 s, until 22:01"),
         (3000.0, "= 10 epochs, about 50 min, until 22:50"),
         (9000.0, "= 10 epochs, about 2.5 h, until 2026-12-01 00:30"),
+        (1e13, "about 2777777777.8 h"),
     ],
 )
 def test_what_is_about_to_be_done_is_one_line(seconds: float | None, end: str) -> None:
