@@ -52,7 +52,7 @@ def train_on_ray(config: TrainConfig, workers: int) -> TrainSummary:
             # Ray keeps nothing of the training there: checkpoints are in RUN.
             run_config=RunConfig(name="train", storage_path=folder, failure_config=FailureConfig(max_failures=0)),
         )
-        return _fit(trainer)
+        return fit_in_thread(trainer)
 
 
 def _work_there(config: TrainConfig) -> TrainSummary:
@@ -82,7 +82,9 @@ def rendezvous() -> Iterator[None]:
         yield
 
 
-def _fit(trainer: Any) -> TrainSummary:
+def fit_in_thread(trainer: Any) -> TrainSummary:
+    """What `trainer.fit()` returns. Raises WorkerDied where workers, or what coordinates them, are gone."""
+    from ray.exceptions import ActorDiedError, NodeDiedError, OutOfMemoryError, WorkerCrashedError
     from ray.train import TrainingFailedError, WorkerGroupError
 
     results: list[Any] = []
@@ -100,7 +102,8 @@ def _fit(trainer: Any) -> TrainSummary:
     (result,) = results
     if isinstance(result, WorkerGroupError):
         raise judge({rank: _name_end(end) for rank, end in result.worker_failures.items()})
-    if isinstance(result, TrainingFailedError):
+    gone = ActorDiedError, NodeDiedError, OutOfMemoryError, WorkerCrashedError
+    if isinstance(result, (TrainingFailedError, *gone)):
         raise WorkerDied(describe_error(result))
     if isinstance(result, Exception):
         raise result
