@@ -117,7 +117,10 @@ def save_checkpoint(
 def discard_not_finite(run: Path) -> None:
     """Remove the newest checkpoints while they hold numbers that are not finite: older versions left such."""
     for folder in reversed(_checkpoints(run)):
-        name = find_not_finite(folder)
+        try:
+            name = find_not_finite(folder)
+        except RequestError as error:
+            raise _name_way_out(error, folder) from None
         if name is None:
             return
         log.warning("%s holds numbers that are not finite (%s), and is removed", folder, name)
@@ -155,6 +158,17 @@ def resume(run: Path, train_state: TrainState, step: int) -> TrainProgress:
     folder = _folder_of(run, step)
     if not folder.exists():
         raise RequestError(f"--out must be a folder that all workers see, and one of them finds no {folder}")
+    try:
+        return _read_checkpoint(folder, train_state, step)
+    except (RequestError, FileNotFoundError) as error:
+        raise _name_way_out(error, folder) from None
+
+
+def _name_way_out(error: Exception, folder: Path) -> RequestError:
+    return RequestError(f"{error}; delete {folder}, and the run continues from the one before it")
+
+
+def _read_checkpoint(folder: Path, train_state: TrainState, step: int) -> TrainProgress:
     for name, adapter in train_state.folders.items():
         load_adapter(adapter, folder / name)
     moments = _read_moments(folder / "optimizer.safetensors", train_state.optimizer)

@@ -14,6 +14,7 @@ from t2i_shards.adapters.training.checkpoint import (
     TrainProgress,
     TrainState,
     discard_checkpoints,
+    discard_not_finite,
     newest_step,
     resume,
     save_checkpoint,
@@ -68,8 +69,19 @@ def test_newest_checkpoint_gives_back_every_bit(tmp_path: Path, average: bool) -
 def test_a_scale_of_gradients_that_is_none_is_refused(wrong: dict[str, Any], tmp_path: Path) -> None:
     assert {**SCALER, **wrong} != SCALER
     save_checkpoint(tmp_path, TrainProgress(1, scaler={**SCALER, **wrong}), _trained(1), 1)
-    with pytest.raises(RequestError, match=r"state\.json: scaler must be what torch's GradScaler keeps, not \{"):
+    rule, way_out = (
+        r"state\.json: scaler must be what torch's GradScaler keeps",
+        r"; delete .*/checkpoints/000001, and",
+    )
+    with pytest.raises(RequestError, match=rf"{rule}, not \{{.*{way_out}"):
         resume(tmp_path, _trained(0), 1)
+
+
+def test_the_way_out_of_a_torn_checkpoint_is_named(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, TrainProgress(1), _trained(1), 1)
+    (tmp_path / "checkpoints/000001/optimizer.safetensors").write_bytes(b"torn")
+    with pytest.raises(RequestError, match=r"no safetensors file: .*; delete .*/checkpoints/000001, and"):
+        discard_not_finite(tmp_path)
 
 
 @pytest.mark.parametrize(("keep", "kept"), [(1, ["1000000"]), (2, ["1000000", "999999"])])
