@@ -190,7 +190,8 @@ class _PictureLines:
             return
         self._said = self._done == self._total
         rate = self._done / max(self._last - self._started, 1e-9)
+        pace = f"{rate:.1f}" if rate >= 1 else f"{rate:.2f}"
         left = f", {describe_left((self._total - self._done) / rate)}" if self._done < self._total else ""
         terminal.info(
-            f"{self._name}: {self._done} of {number_of(self._total, 'picture')}, {rate:.1f} pictures/s{left}"
+            f"{self._name}: {self._done} of {number_of(self._total, 'picture')}, {pace} pictures/s{left}"
         )

@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -80,6 +81,8 @@ def test_every_block_runs(folder: Path) -> None:
     finally:
         os.chdir(before)
     assert Image.open(folder / "sketch.png").size == (128, 96)
+    by_accelerate: Any = names["loader"]
+    assert sum(len(batch["key"]) for batch in by_accelerate) > 0
     rest = names["rest"]
     assert isinstance(rest, list)
     assert len(rest) == 3

@@ -51,6 +51,8 @@ from t2i_shards.pipeline.plain import number_of
 
 SHOWN = {"without": WITHOUT, "with": WITH, "another's": ANOTHER, "autoencoder": CEILING}
 """Short titles, for above small pictures, in the order in which they are shown."""
+FEW = 16
+"""Samples of which a bootstrap's intervals are too narrow."""
 
 AGAINST_ANOTHER = {WITHOUT: WITHOUT_FOLLOWS_ANOTHER, ANOTHER: FOLLOWS_ANOTHER}
 """Pictures that are also compared with the other sample's condition, and as what."""
@@ -96,6 +98,11 @@ def evaluate(
         for title in fidelity or made
     ]
     about = _describe(config, eval_samples, variant, subject, maker.base_digest, size, str(base.device))
+    if len(examples) < FEW:
+        judge.notes.append(
+            f"{number_of(len(examples), 'sample')}: too few for intervals to be relied on; hold out {FEW} or "
+            "more (train --validation), or evaluate on other data."
+        )
     longer = sum(bool(base.find_unread(caption)) for caption in judge.captions)
     if longer:
         judge.notes.append(f"{number_of(longer, 'caption')} cut short: longer than what the text encoder reads.")

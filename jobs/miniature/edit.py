@@ -31,12 +31,13 @@ def edit(workshop: Workshop, case: Case) -> Sequence[Finding]:
     (condition,) = case
     adapter, examples = workshop.train(condition), workshop.examples(condition)
     others = _choose_others(condition, [example.map for example in examples])
-    made = {
+    made: dict[str, list[np.ndarray]] = {
+        f"given {condition}": [_broadcast(examples[other].control_image) for other in others],
         "without": [_repaint(workshop, condition, place, others[place], None) for place in range(len(examples))],
         "edited": [_repaint(workshop, condition, place, others[place], adapter) for place in range(len(examples))],
-        "given": [examples[other].picture for other in others],
+        "given picture": [examples[other].picture for other in others],
     }
-    show(workshop, f"10-{condition}", case, made)
+    show(workshop, f"10-{condition}", case, made, [examples[other].caption for other in others])
     given = [examples[other].map for other in others]
     alone, edited = (_count_inside(workshop, condition, made[way], given) for way in ("without", "edited"))
     changed = sum(
@@ -46,6 +47,10 @@ def edit(workshop: Workshop, case: Case) -> Sequence[Finding]:
         find("inside, caption alone", condition, alone),
         find("inside, with the adapter", condition, edited, alone, {"pixels changed outside": changed}),
     ]
+
+
+def _broadcast(image: np.ndarray) -> np.ndarray:
+    return np.broadcast_to(image, (*image.shape[:2], 3))
 
 
 def _choose_others(condition: Name, maps: Sequence[Any]) -> list[int]:

@@ -144,8 +144,17 @@ def count(workshop: Workshop, condition: Name, pictures: Sequence[np.ndarray]) -
     return counts
 
 
-def show(workshop: Workshop, name: str, conditions: Sequence[Name], made: Mapping[str, Sequence[Any]]) -> None:
-    """OUT/NAME.png: a row for each of the first scenes, with its conditions, its pictures and its own picture."""
+def show(
+    workshop: Workshop,
+    name: str,
+    conditions: Sequence[Name],
+    made: Mapping[str, Sequence[Any]],
+    captions: Sequence[str] = (),
+) -> None:
+    """OUT/NAME.png: a row for each of the first scenes, with its conditions, its pictures and its own picture.
+
+    captions: by which the pictures were made, where they are not the scenes' own.
+    """
     from t2i_shards.adapters.evaluation.grid import lay_out
     from t2i_shards.extractors.atomic import write_file
     from t2i_shards.extractors.maps import png
@@ -155,5 +164,9 @@ def show(workshop: Workshop, name: str, conditions: Sequence[Name], made: Mappin
         seen = [workshop.examples(condition)[place].control_image for condition in conditions]
         given = [np.broadcast_to(image, example.picture.shape) for image in seen]
         rows.append([*given, *(pictures[place] for pictures in made.values()), example.picture])
-    sheet = lay_out(rows, [*conditions, *made, "true picture"], [example.caption for example in shown])
+    sheet = lay_out(
+        rows,
+        [*conditions, *made, "true picture"],
+        captions[: len(shown)] or [example.caption for example in shown],
+    )
     write_file(workshop.out / f"{name}.png", png.encode_rgb(sheet))

@@ -181,6 +181,8 @@ def test_without_networks_the_table_has_dashes_and_says_why(
     assert numbers(evaluation, "fid") == [None] * 7
     assert numbers(evaluation, "clip").count(None) == 2
     assert "FID was not measured: inception.pth: not in --weights X." in evaluation.notes
+    (few,) = (note for note in evaluation.notes if "too few" in note)
+    assert few.startswith("4 samples: ")
     row = next(line for line in table_lines(evaluation) if line.startswith("| with its"))
     assert row.split("|")[4].strip() == "—"
 
