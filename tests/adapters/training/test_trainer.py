@@ -123,7 +123,7 @@ def test_changed_request_is_refused_by_name(
 def test_changed_data_is_refused(tiny: Base, finished: tuple[Path, TrainSummary]) -> None:
     other = toy_stream()
     other.digest = "1" * 64
-    with pytest.raises(RequestError, match="begun with data "):
+    with pytest.raises(RequestError, match="begun with other pictures, captions or conditions: "):
         Training(toy_config(finished[0]), other, tiny)
 
 
