@@ -129,9 +129,8 @@ def _read(name: str) -> StableDiffusion:
     except (OSError, ValueError) as error:
         kind = "folder" if Path(name).is_dir() else "hub id (there is no such folder)"
         kind = f"file with the configuration and tokenizer of {place}" if single else kind
-        reason = (
-            str(error).strip().splitlines()[0].split(". If you want")[0]
-        )  # of arguments of diffusers' functions
+        # After "If you want" diffusers speaks of arguments of its functions.
+        reason = str(error).strip().splitlines()[0].split(". If you want")[0]
         if single and not Path(place).is_dir():
             reason += f"; without the Hub, put it into a folder that has {INDEX} and these in diffusers' layout"
         raise RequestError(f"--base {name}, taken as a {kind}, cannot be loaded: {reason}") from error
