@@ -63,10 +63,13 @@ def main() -> None:
         for name, value in QUIET.items():
             os.environ.setdefault(name, value)
         divert_others()
+        from t2i_shards.pipeline.interrupts import restore_interrupts, watch_interrupts
         from t2i_shards.pipeline.plain import show_logs_plain
 
+        watch_interrupts()
         show_logs_plain()
-        code = run(sys.argv[1:])
+        with restore_interrupts():
+            code = run(sys.argv[1:])
     except KeyboardInterrupt:
         sys.stderr.write("t2i-shards: interrupted; the same command continues from here\n")
         code = INTERRUPTED

@@ -20,6 +20,7 @@ from t2i_shards.jobs.stdout import divert_prints, print_summary
 from t2i_shards.pipeline.engine import RunResult
 from t2i_shards.pipeline.engine.run import Engine
 from t2i_shards.pipeline.errors import IncompleteError, RequestError, describe_error, describe_full_disk
+from t2i_shards.pipeline.interrupts import restore_interrupts
 from t2i_shards.pipeline.plain import hide_secrets, list_counts, number_of, show_plain
 from t2i_shards.pipeline.shards.receipt import null_not_finite
 from t2i_shards.pipeline.shards.store import SINGLE_WRITER
@@ -78,7 +79,7 @@ def execute(command: Command, verbose: bool = False) -> int:
     """
     with divert_prints() as stdout:
         try:
-            with single_writer(command):
+            with single_writer(command), restore_interrupts():
                 summary = command.run()
         except RequestError as error:
             return refuse(str(error), WRONG)

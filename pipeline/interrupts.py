@@ -1,4 +1,4 @@
-"""Ctrl-C while processes are started."""
+"""Control-C: while processes are started, and where another error takes its place."""
 
 from __future__ import annotations
 
@@ -7,11 +7,39 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.resource_tracker import ensure_running
+from types import FrameType
+
+_interrupted = threading.Event()
+
+
+def watch_interrupts() -> None:
+    """Note for `restore_interrupts` when Control-C is pressed. Where SIGINT is ignored, it stays so."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    _interrupted.set()
+    raise KeyboardInterrupt
+
+
+@contextmanager
+def restore_interrupts() -> Iterator[None]:
+    """Raise KeyboardInterrupt for an error of the block that came in its place.
+
+    Python 3.11 raises a RuntimeError for whatever interrupts a `__set_name__`, which all enums run when imported.
+    """
+    try:
+        yield
+    except Exception as error:
+        if _interrupted.is_set():
+            raise KeyboardInterrupt from error
+        raise
 
 
 @contextmanager
 def hold_interrupts() -> Iterator[None]:
-    """Ctrl-C is raised at the end of the block only, and never reaches processes started in it.
+    """Control-C is raised at the end of the block only, and never reaches processes started in it.
 
     A terminal sends SIGINT to all processes of a command; this one then ends the others, and says so in one line.
     New processes inherit this thread's signal mask. The mask alone does not protect this process: the kernel

@@ -86,37 +86,67 @@ def test_a_root_whose_name_is_no_text(root: Path, tmp_path: Path) -> None:
     assert "by\\udcff" in (root / "report.html").read_text()
 
 
+INTERRUPTED_IMPORT = """
+import os, signal, sys
+
+class Finder:
+    def find_spec(name, *_):
+        if name == "MODULE":
+            sys.meta_path.remove(Finder)
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Finder)
+"""
+
+
 @pytest.mark.parametrize("module", ["tyro", "numpy", "t2i_shards.pipeline.engine", "t2i_shards.jobs.train"])
 def test_control_c_while_modules_are_imported(module: str, tmp_path: Path) -> None:
-    command = [sys.executable, "-X", "importtime", "-m", "t2i_shards", "status", str(tmp_path)]
-    process = subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stderr
-    for line in process.stderr:
-        if line.split("|")[-1].strip() == module:
-            break
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=600)
-    said = [line for line in err.splitlines() if not line.startswith("import time:")]
-    assert (process.returncode, out) == (130, "")
-    assert said == ["t2i-shards: interrupted; the same command continues from here"]
+    (tmp_path / "sitecustomize.py").write_text(INTERRUPTED_IMPORT.replace("MODULE", module))
+    ended = interrupt("t2i_shards", "status", str(tmp_path), path=tmp_path)
+    assert (ended.returncode, ended.stdout) == (130, ""), ended.stderr
+    assert ended.stderr == "t2i-shards: interrupted; the same command continues from here\n"
+
+
+def interrupt(*words: str, path: Path) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(path)}
+    command = [sys.executable, "-m", *words]
+    return subprocess.run(
+        command, cwd=CHECKOUT, env=environment, capture_output=True, text=True, timeout=600, check=False
+    )
 
 
 INTERRUPTED = """
+import os, signal
 from t2i_shards.jobs import __main__ as command
-text = "import os, signal; os.kill(os.getpid(), signal.SIGINT); [None for _ in range(10**6)]"
-command.run = lambda _: exec(text)
+from t2i_shards.jobs.command import execute
+
+def wait():
+    os.kill(os.getpid(), signal.SIGINT)
+    for _ in range(10**6): pass
+
+class Interrupted:
+    __set_name__ = lambda *_: wait()
+
+class Command:
+    json = False
+    run = lambda _: type("Enumeration", (), {"member": Interrupted()})
+
+command.run = lambda _: RUN
 command.main()
 """
 
 
-def test_control_c_while_a_dataclass_is_made(tmp_path: Path) -> None:
-    """Dataclasses exec text, and Python then means to die by the signal, also where it was caught."""
-    (tmp_path / "interrupted.py").write_text(INTERRUPTED)
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    command = [sys.executable, "-m", "interrupted"]
-    ended = subprocess.run(
-        command, cwd=CHECKOUT, env=environment, capture_output=True, text=True, timeout=600, check=False
-    )
+@pytest.mark.parametrize(
+    "run",
+    [
+        "exec('wait()')",  # as dataclasses do: Python then means to die by the signal, also where it was caught
+        "Command().run()",  # as enums do: Python 3.11 raises RuntimeError
+        "execute(Command())",
+    ],
+)
+def test_control_c_where_python_makes_something_else_of_it(run: str, tmp_path: Path) -> None:
+    (tmp_path / "interrupted.py").write_text(INTERRUPTED.replace("RUN", run))
+    ended = interrupt("interrupted", path=tmp_path)
     assert ended.stderr == "t2i-shards: interrupted; the same command continues from here\n"
     assert ended.returncode == 130
 
