@@ -11,6 +11,7 @@ from t2i_shards.extractors.atomic import write_file, write_json
 from t2i_shards.jobs.command import EngineOptions, Summary
 from t2i_shards.jobs.miniature.conditions import find_condition, make_condition
 from t2i_shards.jobs.miniature.further_table import further_lines
+from t2i_shards.jobs.miniature.overview import write_overview
 from t2i_shards.jobs.miniature.recipe import NAMES, Name
 from t2i_shards.jobs.miniature.row import Row, find_part, make_part
 from t2i_shards.jobs.miniature.rows import ALL, FIRST, FURTHER, choose_rows
@@ -30,7 +31,7 @@ class MiniatureCommand:
     """
 
     out: Path = Path("runs/miniature")
-    """Where scenes, adapters, pictures, table.md, table.json and a sheet for each row go."""
+    """Where scenes, adapters, pictures, table.md, table.json, overview.png and a sheet for each row go."""
     rows: tuple[str, ...] = (f"{min(ALL)}-{max(ALL)}",)
     """Which rows are made: numbers and ranges, such as 1-3 8. Others that are there stay in the table."""
     conditions: tuple[Name, ...] = NAMES
@@ -98,6 +99,7 @@ class MiniatureCommand:
         record = {"rows": first, "further": {str(row.number): parts for row, parts in further}}
         write_json(self.out / "table.json", record)
         write_file(self.out / "table.md", "\n".join(lines) + "\n")
+        write_overview(self.out, first)
         return lines, record
 
 
