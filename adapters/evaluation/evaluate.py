@@ -49,8 +49,6 @@ from t2i_shards.pipeline.extract import load_extractor
 from t2i_shards.pipeline.image.stored import decode_rgb
 from t2i_shards.pipeline.plain import number_of
 
-SHOWN = {"without": WITHOUT, "with": WITH, "another's": ANOTHER, "autoencoder": CEILING}
-"""Short titles, for above small pictures, in the order in which they are shown."""
 FEW = 16
 """Samples of which a bootstrap's intervals are too narrow."""
 
@@ -107,7 +105,7 @@ def evaluate(
     if longer:
         judge.notes.append(f"{number_of(longer, 'caption')} cut short: longer than what the text encoder reads.")
     verdict = find_verdict(config.condition, counted[WITH], counted[WITHOUT], subject.kind) if counted else None
-    shown = write_sheet(out, examples, {short: made[title] for short, title in SHOWN.items()})
+    shown = write_sheet(out, examples, wrong, made)
     evaluation = Evaluation(about, rows, judge.notes, verdict, shown, made, judge.captions)
     write_json(out / "evaluation.json", evaluation.record())
     write_file(out / "evaluation.md", "\n".join(table_lines(evaluation)) + "\n")

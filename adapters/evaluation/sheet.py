@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from t2i_shards.adapters.evaluation.grid import lay_out
+from t2i_shards.adapters.evaluation.report import ANOTHER, CEILING, WITH, WITHOUT
 from t2i_shards.adapters.evaluation.variants import EvalExamples, Pictures
 from t2i_shards.extractors.atomic import write_file
 from t2i_shards.extractors.maps import png
@@ -18,21 +19,26 @@ SHOWN = 8
 """Samples."""
 FOLDER = "shown"
 CONDITION, PICTURE = "condition", "true picture"
+ANOTHERS = "another's"
+"""The condition of another sample, next to the picture that was made with it."""
+COLUMNS = {"without": WITHOUT, "with": WITH, f"with {ANOTHERS}": ANOTHER, "autoencoder": CEILING}
+"""Short titles of ways to make pictures, for above small ones, in the order in which they are shown."""
 
 
-def write_sheet(out: Path, examples: EvalExamples, made: Mapping[str, Pictures]) -> list[dict[str, Any]]:
-    """sheet.png and the folder `shown`. made: title -> pictures, a column each.
+def write_sheet(
+    out: Path, examples: EvalExamples, wrong: Sequence[int], made: Mapping[str, Pictures]
+) -> list[dict[str, Any]]:
+    """sheet.png and the folder `shown`. wrong: whose condition each sample got as another's. made: by way.
 
     The record of what is shown: the key and caption of each sample, and the file in the folder by title.
     """
     count = min(SHOWN, len(examples))
-    columns = {
-        CONDITION: [
-            np.broadcast_to(examples[place].control_image, examples[place].picture.shape) for place in range(count)
-        ],
-        **{title: list(islice(pictures(), count)) for title, pictures in made.items()},
-        PICTURE: [examples[place].picture for place in range(count)],
-    }
+    columns = {CONDITION: _show_conditions(examples, range(count))}
+    for short, title in COLUMNS.items():
+        if title == ANOTHER:
+            columns[ANOTHERS] = _show_conditions(examples, wrong[:count])
+        columns[short] = list(islice(made[title](), count))
+    columns[PICTURE] = [examples[place].picture for place in range(count)]
     shown = []
     for place in range(count):
         files = {title: f"{FOLDER}/{place}-{title.replace(' ', '-')}.png" for title in columns}
@@ -43,3 +49,7 @@ def write_sheet(out: Path, examples: EvalExamples, made: Mapping[str, Pictures])
     captions = [sample["caption"] for sample in shown]
     write_file(out / "sheet.png", png.encode_rgb(lay_out(rows, list(columns), captions)))
     return shown
+
+
+def _show_conditions(examples: EvalExamples, places: Sequence[int]) -> list[np.ndarray]:
+    return [np.broadcast_to(examples[place].control_image, examples[place].picture.shape) for place in places]
