@@ -22,6 +22,7 @@ from t2i_shards.adapters.evaluation.example import choose_wrong
 from t2i_shards.adapters.evaluation.fidelity import Extract, count_fidelity, enlarge_for
 from t2i_shards.adapters.evaluation.image_metrics import Judge, Networks
 from t2i_shards.adapters.evaluation.interval import Counts, estimate, estimate_difference
+from t2i_shards.adapters.evaluation.picture_sets import EvalExamples, Maker, Pictures, PictureSet, Progress
 from t2i_shards.adapters.evaluation.report import (
     ANOTHER,
     CEILING,
@@ -38,7 +39,6 @@ from t2i_shards.adapters.evaluation.report import (
 from t2i_shards.adapters.evaluation.samples import EvalSamples, choose_samples, find_run
 from t2i_shards.adapters.evaluation.sheet import write_sheet
 from t2i_shards.adapters.evaluation.subject import Subject, read_subject
-from t2i_shards.adapters.evaluation.variants import EvalExamples, Maker, Pictures, Progress, Way
 from t2i_shards.adapters.inference.sampler import to_pixels
 from t2i_shards.extractors.atomic import write_file, write_json
 from t2i_shards.extractors.maps.crop import SIZE_MULTIPLE
@@ -73,12 +73,12 @@ def evaluate(
     examples = EvalExamples(eval_samples, config.condition, size)
     maker = Maker(config, base, subject, examples, out / "pictures", progress or (lambda done, of: None))
     wrong = choose_wrong(examples, config.condition)
-    ways = (
-        Way("with", WITH, lambda place: place),
-        Way("without", WITHOUT, None),
-        Way("wrong", ANOTHER, lambda place: wrong[place]),
+    picture_sets = (
+        PictureSet("with", WITH, lambda place: place),
+        PictureSet("without", WITHOUT, None),
+        PictureSet("wrong", ANOTHER, lambda place: wrong[place]),
     )
-    made = {way.title: maker.make(way) for way in ways}
+    made = {each.title: maker.make(each) for each in picture_sets}
     made[CEILING] = lambda: _reconstruct(base, examples)
     made[OWN_PICTURE] = lambda: (example.picture for example in examples)
     own = [example.map for example in examples]

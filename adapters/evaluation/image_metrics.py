@@ -22,7 +22,7 @@ import torch
 from t2i_shards.adapters.evaluation.clip import Clip, ClipFeatures
 from t2i_shards.adapters.evaluation.config import EvaluateConfig, FeatureName
 from t2i_shards.adapters.evaluation.kernel_distance import MiniFeatures, kernel_distance
-from t2i_shards.adapters.evaluation.variants import EvalExamples, Pictures
+from t2i_shards.adapters.evaluation.picture_sets import EvalExamples, Pictures
 from t2i_shards.extractors.weights.checkpoints import read_tensors
 from t2i_shards.extractors.weights.file import WeightFile, WeightsDamaged, WeightsUnavailable
 from t2i_shards.extractors.weights.resolve import resolve

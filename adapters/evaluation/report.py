@@ -11,7 +11,7 @@ from t2i_shards.extractors.metrics.fidelity import Measure
 from t2i_shards.extractors.registry import format_of
 
 if TYPE_CHECKING:
-    from t2i_shards.adapters.evaluation.variants import Pictures
+    from t2i_shards.adapters.evaluation.picture_sets import Pictures
 
 WITH = "with its condition"
 WITHOUT = "without the adapter"

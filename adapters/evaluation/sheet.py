@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from t2i_shards.adapters.evaluation.grid import lay_out
+from t2i_shards.adapters.evaluation.picture_sets import EvalExamples, Pictures
 from t2i_shards.adapters.evaluation.report import ANOTHER, CEILING, WITH, WITHOUT
-from t2i_shards.adapters.evaluation.variants import EvalExamples, Pictures
 from t2i_shards.extractors.atomic import write_file
 from t2i_shards.extractors.maps import png
 
@@ -22,13 +22,13 @@ CONDITION, PICTURE = "condition", "true picture"
 ANOTHERS = "another's"
 """The condition of another sample, next to the picture that was made with it."""
 COLUMNS = {"without": WITHOUT, "with": WITH, f"with {ANOTHERS}": ANOTHER, "autoencoder": CEILING}
-"""Short titles of ways to make pictures, for above small ones, in the order in which they are shown."""
+"""Short titles of sets of pictures, for above small ones, in the order in which they are shown."""
 
 
 def write_sheet(
     out: Path, examples: EvalExamples, wrong: Sequence[int], made: Mapping[str, Pictures]
 ) -> list[dict[str, Any]]:
-    """sheet.png and the folder `shown`. wrong: whose condition each sample got as another's. made: by way.
+    """sheet.png and the folder `shown`. wrong: whose condition each sample got as another's. made: by title.
 
     The record of what is shown: the key and caption of each sample, and the file in the folder by title.
     """

@@ -10,13 +10,13 @@ from typing import Any
 from t2i_shards.extractors.atomic import write_file, write_json
 from t2i_shards.jobs.command import EngineOptions, Summary
 from t2i_shards.jobs.miniature.conditions import find_condition, make_condition
+from t2i_shards.jobs.miniature.experiment import Experiment
 from t2i_shards.jobs.miniature.further_table import further_lines
 from t2i_shards.jobs.miniature.overview import write_overview
 from t2i_shards.jobs.miniature.recipe import NAMES, Name
 from t2i_shards.jobs.miniature.row import Row, find_part, make_part
 from t2i_shards.jobs.miniature.rows import ALL, FIRST, FURTHER, choose_rows
 from t2i_shards.jobs.miniature.table import table_lines
-from t2i_shards.jobs.miniature.workshop import Workshop
 from t2i_shards.pipeline.errors import RequestError
 
 
@@ -69,30 +69,30 @@ class MiniatureCommand:
         from t2i_shards.extractors.batch import fixed_threads
 
         few = min(self.few, self.samples)
-        workshop = Workshop(self.out, self.scenes, self.steps, self.samples, self.seeds, few, self.engine)
-        workshop.prepare()
+        experiment = Experiment(self.out, self.scenes, self.steps, self.samples, self.seeds, few, self.engine)
+        experiment.prepare()
         with fixed_threads(1):  # networks this small are no faster on several, which spin where others work too
-            self._make(workshop)
-        lines, record = self._write_table(workshop)
+            self._make(experiment)
+        lines, record = self._write_table(experiment)
         return Summary("\n".join(lines), {"command": "miniature", **record})
 
-    def _make(self, workshop: Workshop) -> None:
+    def _make(self, experiment: Experiment) -> None:
         """The chosen rows, the table after each."""
         chosen = choose_rows(self.rows)
         if chosen & FIRST:
             for condition in self.conditions:
-                make_condition(workshop, condition)
-                self._write_table(workshop)
+                make_condition(experiment, condition)
+                self._write_table(experiment)
         for row in FURTHER:
             conditions = [name for name in self.conditions if not row.trains or name in self.ablations]
             for case in row.cases(conditions) if row.number in chosen else ():
-                make_part(row, workshop, case)
-                self._write_table(workshop)
+                make_part(row, experiment, case)
+                self._write_table(experiment)
 
-    def _write_table(self, workshop: Workshop) -> tuple[Sequence[str], Mapping[str, Any]]:
+    def _write_table(self, experiment: Experiment) -> tuple[Sequence[str], Mapping[str, Any]]:
         """Of all that was made as it is asked for, whether it was chosen now or not."""
-        first = list(filter(None, (find_condition(workshop, condition) for condition in NAMES)))
-        further = [(row, parts) for row in FURTHER if (parts := _find_parts(row, workshop))]
+        first = list(filter(None, (find_condition(experiment, condition) for condition in NAMES)))
+        further = [(row, parts) for row in FURTHER if (parts := _find_parts(row, experiment))]
         lines = table_lines(first) if first else []
         for row, parts in further:
             lines += ["", *further_lines(row, parts)]
@@ -103,5 +103,5 @@ class MiniatureCommand:
         return lines, record
 
 
-def _find_parts(row: Row, workshop: Workshop) -> list[Mapping[str, Any]]:
-    return list(filter(None, (find_part(row, workshop, case) for case in row.cases(NAMES))))
+def _find_parts(row: Row, experiment: Experiment) -> list[Mapping[str, Any]]:
+    return list(filter(None, (find_part(row, experiment, case) for case in row.cases(NAMES))))

@@ -14,7 +14,7 @@ from t2i_shards.jobs.miniature.recipe import find_networks
 if TYPE_CHECKING:
     from t2i_shards.extractors.base import Extractor
     from t2i_shards.jobs.mini_weights.base.found import SkyClasses
-    from t2i_shards.jobs.miniature.workshop import Workshop
+    from t2i_shards.jobs.miniature.experiment import Experiment
 
 NETWORK = "seg", "mini-simple"
 """The condition and variant whose network finds grounds, things and people."""
@@ -42,7 +42,7 @@ class CaptionJudge:
         return judge_pictures(seen, label_pictures(seen, self.segmentation), said, self.skies)
 
 
-def load_judge(workshop: Workshop) -> CaptionJudge:
+def load_judge(experiment: Experiment) -> CaptionJudge:
     from t2i_shards.jobs.mini_weights.base.measure import fit_skies_of
     from t2i_shards.pipeline.extract import load_extractor
     from t2i_shards.pipeline.image.stored import decode_rgb
@@ -50,7 +50,7 @@ def load_judge(workshop: Workshop) -> CaptionJudge:
     from t2i_shards.pipeline.stream import open_stream
 
     condition, variant = NETWORK
-    scenes = list(islice(open_stream(str(workshop.learnt), ()).samples(0, ranks=1), FITTED_ON))
+    scenes = list(islice(open_stream(str(experiment.training_data), ()).samples(0, ranks=1), FITTED_ON))
     pictures = [decode_rgb(scene.members["jpg"]) for scene in scenes]
     skies = fit_skies_of(pictures, [read_info(scene).captions[0] for scene in scenes])
     return CaptionJudge(load_extractor(condition, variant, None, "cpu"), skies)

@@ -10,61 +10,61 @@ from typing import Any
 from t2i_shards.adapters.evaluation.report import ANOTHER, OWN_PICTURE, WITH, WITHOUT
 from t2i_shards.extractors.atomic import write_file, write_json
 from t2i_shards.jobs.miniature.captions import describe_judge, load_judge
+from t2i_shards.jobs.miniature.experiment import Experiment
 from t2i_shards.jobs.miniature.recipe import Name, plan_evaluation, plan_training
 from t2i_shards.jobs.miniature.row import is_same, read_part
-from t2i_shards.jobs.miniature.workshop import Workshop
 from t2i_shards.jobs.progress import show_pictures
 
 JUDGED = (WITHOUT, WITH, ANOTHER, OWN_PICTURE)
 """Which of the evaluation's pictures are compared with their captions."""
 
 
-def find_condition(workshop: Workshop, condition: Name) -> Mapping[str, Any] | None:
+def find_condition(experiment: Experiment, condition: Name) -> Mapping[str, Any] | None:
     """What was made as it is asked for now; None where there is none."""
-    found, asked = read_part(_file(workshop, condition)), _ask(workshop, condition)
+    found, asked = read_part(_file(experiment, condition)), _ask(experiment, condition)
     if found is None or not is_same(found["asked"], asked):
         return None
     return found if found["asked"].get("captions") == asked["captions"] else None
 
 
-def make_condition(workshop: Workshop, condition: Name) -> Mapping[str, Any]:
+def make_condition(experiment: Experiment, condition: Name) -> Mapping[str, Any]:
     """Train and evaluate, unless just that was done."""
     from t2i_shards.adapters.evaluation.evaluate import evaluate
 
-    done = find_condition(workshop, condition)
+    done = find_condition(experiment, condition)
     if done is not None:
         return done
-    run, out = workshop.run_of(condition), workshop.out / condition
+    run, out = experiment.run_of(condition), experiment.out / condition
     started = time.process_time()
-    workshop.do(plan_training(condition, workshop.learnt, run, workshop.steps_of(condition)))
+    experiment.do(plan_training(condition, experiment.training_data, run, experiment.steps_of(condition)))
     trained = time.process_time() - started
-    config = plan_evaluation(condition, workshop.held_out, run, out, workshop.samples, workshop.seeds)
+    config = plan_evaluation(condition, experiment.held_out, run, out, experiment.samples, experiment.seeds)
     with show_pictures("evaluate") as progress:
         evaluation = evaluate(config, progress)
-    judge = load_judge(workshop)
+    judge = load_judge(experiment)
     captions = {title: judge(evaluation.pictures[title](), evaluation.captions) for title in JUDGED}
     seconds = {"training": trained, "evaluation": time.process_time() - started - trained}
     hours = {name: value / 3600 for name, value in seconds.items()}
     row = {
-        "asked": _ask(workshop, condition),
+        "asked": _ask(experiment, condition),
         "cpu_hours": hours,
         **evaluation.record(),
         "captions": captions,
     }
-    write_json(_file(workshop, condition), row)
-    write_file(workshop.out / f"{condition}.png", (out / "sheet.png").read_bytes())
+    write_json(_file(experiment, condition), row)
+    write_file(experiment.out / f"{condition}.png", (out / "sheet.png").read_bytes())
     return row
 
 
-def _file(workshop: Workshop, condition: Name) -> Path:
-    return workshop.out / "rows" / f"{condition}.json"
+def _file(experiment: Experiment, condition: Name) -> Path:
+    return experiment.out / "rows" / f"{condition}.json"
 
 
-def _ask(workshop: Workshop, condition: Name) -> dict[str, Any]:
+def _ask(experiment: Experiment, condition: Name) -> dict[str, Any]:
     return {
         "condition": condition,
-        **workshop.asked((condition,)),
-        "samples": workshop.samples,
-        "seeds": workshop.seeds,
+        **experiment.asked((condition,)),
+        "samples": experiment.samples,
+        "seeds": experiment.seeds,
         "captions": describe_judge(),
     }

@@ -6,11 +6,18 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from t2i_shards.jobs.miniature.experiment import Experiment
 from t2i_shards.jobs.miniature.finding import Finding, find
-from t2i_shards.jobs.miniature.painting import TEXT_ALONE, Way, count, generate_some, paint, show
+from t2i_shards.jobs.miniature.generation import (
+    TEXT_ALONE,
+    GenerationConfig,
+    count,
+    generate_pictures,
+    generate_some,
+    show,
+)
 from t2i_shards.jobs.miniature.recipe import Name, plan_training
 from t2i_shards.jobs.miniature.row import Case, Row, each_alone
-from t2i_shards.jobs.miniature.workshop import Workshop
 
 if TYPE_CHECKING:
     from diffusers import ControlNetModel
@@ -25,39 +32,39 @@ TIMED = 4
 """Pictures of which the cost is measured."""
 
 
-def compare_controlnet(workshop: Workshop, case: Case) -> Sequence[Finding]:
+def compare_controlnet(experiment: Experiment, case: Case) -> Sequence[Finding]:
     (condition,) = case
-    adapter = workshop.train(condition)
-    controlnet = train_controlnet(workshop, condition)
-    ways = {
+    adapter = experiment.train(condition)
+    controlnet = train_controlnet(experiment, condition)
+    configs = {
         "text alone": (TEXT_ALONE, None),
-        "adapter": (Way({condition: adapter}), adapter),
-        "ControlNet": (Way(controlnet={condition: controlnet}), controlnet),
+        "adapter": (GenerationConfig({condition: adapter}), adapter),
+        "ControlNet": (GenerationConfig(controlnet={condition: controlnet}), controlnet),
     }
-    made = {what: paint(workshop, way) for what, (way, _) in ways.items()}
-    show(workshop, f"11-{condition}", case, made)
-    alone = count(workshop, condition, made["text alone"])
+    made = {what: generate_pictures(experiment, config) for what, (config, _) in configs.items()}
+    show(experiment, f"11-{condition}", case, made)
+    alone = count(experiment, condition, made["text alone"])
     findings = []
-    for what, (way, network) in ways.items():
+    for what, (config, network) in configs.items():
         parameters = sum(tensor.numel() for tensor in network.parameters()) if network is not None else 0
-        cost = {"parameters": parameters, **measure_cost(workshop, way, condition)}
-        findings.append(find(what, condition, count(workshop, condition, made[what]), alone, cost))
+        cost = {"parameters": parameters, **measure_cost(experiment, config, condition)}
+        findings.append(find(what, condition, count(experiment, condition, made[what]), alone, cost))
     return findings
 
 
-def measure_cost(workshop: Workshop, way: Way, condition: Name) -> dict[str, float]:
+def measure_cost(experiment: Experiment, config: GenerationConfig, condition: Name) -> dict[str, float]:
     """Of a picture: floating-point operations as torch counts them, and CPU seconds."""
     from torch.utils.flop_counter import FlopCounterMode
 
     with FlopCounterMode(display=False) as counter:
-        generate_some(workshop, way, condition, 1)
+        generate_some(experiment, config, condition, 1)
     started = time.process_time()
-    generate_some(workshop, way, condition, TIMED)
+    generate_some(experiment, config, condition, TIMED)
     seconds = (time.process_time() - started) / TIMED
     return {"GFLOP a picture": counter.get_total_flops() / 1e9, "CPU seconds a picture": seconds}
 
 
-def train_controlnet(workshop: Workshop, condition: Name) -> ControlNetModel:
+def train_controlnet(experiment: Experiment, condition: Name) -> ControlNetModel:
     """Trained unless it was; it goes on from its checkpoint."""
     import torch
     from diffusers import ControlNetModel
@@ -68,34 +75,34 @@ def train_controlnet(workshop: Workshop, condition: Name) -> ControlNetModel:
     from t2i_shards.extractors.registry import format_of
     from t2i_shards.jobs.mini_weights.loop import Course, learn
 
-    run = workshop.run_of(condition, f"controlnet-{RATE:g}")
-    training = _open_training(workshop, condition)  # refuses a folder that was begun with another base or recipe
+    run = experiment.run_of(condition, f"controlnet-{RATE:g}")
+    training = _open_training(experiment, condition)  # refuses a folder that was begun with another base or recipe
     if (run / "controlnet").is_dir():
         return read_controlnet(run / "controlnet")
     with fixed_threads(1), torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = ControlNetModel.from_unet(
-            workshop.base.unet, conditioning_channels=format_of(condition).channels
+            experiment.base.unet, conditioning_channels=format_of(condition).channels
         ).train()
-        course = Course("ControlNet", run / "controlnet.pt", workshop.steps_of(condition), lambda step: RATE)
+        course = Course("ControlNet", run / "controlnet.pt", experiment.steps_of(condition), lambda step: RATE)
         optimizer = torch.optim.Adam(network.parameters(), RATE)
-        learn(network, optimizer, _make_loss(training, network), course, workshop.say)
+        learn(network, optimizer, _make_loss(training, network), course, experiment.say)
     with commit_folder(run / "controlnet") as folder:
         network.save_pretrained(folder)
     return read_controlnet(run / "controlnet")
 
 
-def _open_training(workshop: Workshop, condition: Name) -> Training:
+def _open_training(experiment: Experiment, condition: Name) -> Training:
     """The adapter's own training, of which the data and the objective are used."""
     from t2i_shards.adapters.training.data import open_samples
     from t2i_shards.adapters.training.extents import find_begun
     from t2i_shards.adapters.training.trainer import Training
 
-    run = workshop.run_of(condition, f"controlnet-{RATE:g}")
-    config = plan_training(condition, workshop.learnt, run, workshop.steps_of(condition)).config
+    run = experiment.run_of(condition, f"controlnet-{RATE:g}")
+    config = plan_training(condition, experiment.training_data, run, experiment.steps_of(condition)).config
     lanes = find_begun(config).lanes
     samples = open_samples(config.data, config.seed, config.optimizer.batch, lanes=lanes)
-    return Training(config, samples, workshop.base)
+    return Training(config, samples, experiment.base)
 
 
 def _make_loss(training: Training, network: ControlNetModel) -> Callable[[int], Mapping[str, Tensor]]:

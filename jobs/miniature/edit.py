@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from t2i_shards.extractors.registry import format_of
+from t2i_shards.jobs.miniature.experiment import Experiment
 from t2i_shards.jobs.miniature.finding import Finding, find
-from t2i_shards.jobs.miniature.painting import show
+from t2i_shards.jobs.miniature.generation import show
 from t2i_shards.jobs.miniature.recipe import Name, sampling_of
 from t2i_shards.jobs.miniature.row import Case, Row
-from t2i_shards.jobs.miniature.workshop import Workshop
 
 if TYPE_CHECKING:
     from t2i_shards.adapters.evaluation.interval import Counts
@@ -27,19 +27,21 @@ def choose_local(conditions: Sequence[Name]) -> Sequence[Case]:
     return [(condition,) for condition in conditions if not format_of(condition).from_crop]
 
 
-def edit(workshop: Workshop, case: Case) -> Sequence[Finding]:
+def edit(experiment: Experiment, case: Case) -> Sequence[Finding]:
     (condition,) = case
-    adapter, examples = workshop.train(condition), workshop.examples(condition)
+    adapter, examples = experiment.train(condition), experiment.examples(condition)
     others = _choose_others(condition, [example.map for example in examples])
     made: dict[str, list[np.ndarray]] = {
         f"given {condition}": [_broadcast(examples[other].control_image) for other in others],
-        "without": [_repaint(workshop, condition, place, others[place], None) for place in range(len(examples))],
-        "edited": [_repaint(workshop, condition, place, others[place], adapter) for place in range(len(examples))],
+        "without": [_repaint(experiment, condition, place, others[place], None) for place in range(len(examples))],
+        "edited": [
+            _repaint(experiment, condition, place, others[place], adapter) for place in range(len(examples))
+        ],
         "given picture": [examples[other].picture for other in others],
     }
-    show(workshop, f"10-{condition}", case, made, [examples[other].caption for other in others])
+    show(experiment, f"10-{condition}", case, made, [examples[other].caption for other in others])
     given = [examples[other].map for other in others]
-    alone, edited = (_count_inside(workshop, condition, made[way], given) for way in ("without", "edited"))
+    alone, edited = (_count_inside(experiment, condition, made[which], given) for which in ("without", "edited"))
     changed = sum(
         _count_outside(example.picture, picture) for example, picture in zip(examples, made["edited"], strict=True)
     )
@@ -63,7 +65,9 @@ def _choose_others(condition: Name, maps: Sequence[Any]) -> list[int]:
     ]
 
 
-def _repaint(workshop: Workshop, condition: Name, place: int, other: int, adapter: Adapter | None) -> np.ndarray:
+def _repaint(
+    experiment: Experiment, condition: Name, place: int, other: int, adapter: Adapter | None
+) -> np.ndarray:
     """uint8 (S, S, 3). adapter: sees the scene's own condition outside the mask and the other's inside."""
     from t2i_shards.adapters.evaluation.example import seed_of
     from t2i_shards.adapters.inference.control_images import to_control_image
@@ -71,28 +75,28 @@ def _repaint(workshop: Workshop, condition: Name, place: int, other: int, adapte
     from t2i_shards.adapters.inference.sampler import generate
     from t2i_shards.adapters.model.compose import AdapterInput
 
-    own, another = (workshop.examples(condition)[index] for index in (place, other))
+    own, another = (experiment.examples(condition)[index] for index in (place, other))
     mask = np.zeros(own.picture.shape[:2], bool)
     mask[WINDOW] = True
     inputs = []
     if adapter is not None:
         seen = np.where(mask[..., None], another.control_image, own.control_image)
         inputs.append(AdapterInput(adapter, to_control_image(seen, adapter.config.in_channels, condition)))
-    inpainting = prepare_inpainting(workshop.base, own.picture, mask)
+    inpainting = prepare_inpainting(experiment.base, own.picture, mask)
     size, seeds, sampling = own.picture.shape[:2], [seed_of(0, own.key)], sampling_of(condition)
-    (picture,) = generate(workshop.base, inputs, [another.caption], seeds, size, sampling, inpainting=inpainting)
+    (picture,) = generate(experiment.base, inputs, [another.caption], seeds, size, sampling, inpainting=inpainting)
     return np.asarray(picture)
 
 
 def _count_inside(
-    workshop: Workshop, condition: Name, pictures: Sequence[np.ndarray], given: Sequence[Any]
+    experiment: Experiment, condition: Name, pictures: Sequence[np.ndarray], given: Sequence[Any]
 ) -> Counts:
     from t2i_shards.adapters.evaluation.fidelity import extract_again
     from t2i_shards.adapters.evaluation.interval import Counts
 
     form = format_of(condition)
     assert form.fidelity is not None
-    found = extract_again(workshop.extract(condition), pictures)
+    found = extract_again(experiment.extract(condition), pictures)
     rows = [
         form.fidelity.count(form.crop(one, WINDOW), form.crop(other, WINDOW))
         for one, other in zip(found, given, strict=True)

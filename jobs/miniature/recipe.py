@@ -29,7 +29,7 @@ TRUTHS = ("sketch", "depth", "keypose", "seg")
 SAMPLING = Sampling(steps=15, guidance=2.0, scale=1.5, guess_mode=True)
 """Features on both halves of guidance, as the paper has them, are followed less."""
 OPTIMIZER = OptimizerConfig(batch=16, lr=3e-3, timesteps="uniform", weighting="snr", ema=0.99)
-INSTRUMENTS: dict[Name, str] = {"keypose": "mini-simple", "seg": "mini-simple"}
+MEASURING_VARIANTS: dict[Name, str] = {"keypose": "mini-simple", "seg": "mini-simple"}
 """Variants by which conditions are measured, in place of mini: networks that know what mini's autoencoder makes of
 simple scenes. Those of mini do not detect people as blurred as that."""
 ENLARGED: dict[Name, int] = {"depth": 256, "keypose": 256, "seg": 256}
@@ -64,7 +64,7 @@ def describe_recipe(conditions: Sequence[Name]) -> dict[str, Any]:
     if longer := {name: LONGER[name] for name in conditions if name in LONGER}:
         optimizer["longer"] = longer
     # The kernel distance sees by mini's network of seg.
-    seen = [("seg", "mini"), *((name, instrument_of(name)) for name in conditions)]
+    seen = [("seg", "mini"), *((name, measuring_variant_of(name)) for name in conditions)]
     return {
         "sampling": sampling,
         "optimizer": optimizer,
@@ -81,9 +81,9 @@ def find_networks(seen: Iterable[tuple[str, str]]) -> dict[str, str]:
     return {file.filename: file.sha256 for each in seen for file in weight_files(*each)}
 
 
-def instrument_of(condition: Name) -> str:
+def measuring_variant_of(condition: Name) -> str:
     """The variant whose network measures it."""
-    return INSTRUMENTS.get(condition, "mini")
+    return MEASURING_VARIANTS.get(condition, "mini")
 
 
 def sampling_of(condition: Name) -> Sampling:
@@ -142,7 +142,7 @@ def plan_evaluation(condition: Name, root: Path, run: Path, out: Path, samples: 
         enlarge=ENLARGED.get(condition),
         samples=samples,
         sampling=sampling_of(condition),
-        variant=instrument_of(condition),
+        variant=measuring_variant_of(condition),
         seeds=seeds,
         batch=16,
         quality=False,

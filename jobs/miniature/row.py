@@ -11,9 +11,9 @@ from typing import Any
 
 from t2i_shards.adapters.training.config import OptimizerConfig
 from t2i_shards.extractors.atomic import write_json
+from t2i_shards.jobs.miniature.experiment import Experiment
 from t2i_shards.jobs.miniature.finding import Finding
 from t2i_shards.jobs.miniature.recipe import NAMES, Name, find_networks
-from t2i_shards.jobs.miniature.workshop import Workshop
 
 Case = tuple[Name, ...]
 """The conditions that a part of a row is about."""
@@ -32,7 +32,7 @@ class Row:
     number: int
     title: str
     cases: Callable[[Sequence[Name]], Sequence[Case]]
-    make: Callable[[Workshop, Case], Sequence[Finding]]
+    make: Callable[[Experiment, Case], Sequence[Finding]]
     settings: Mapping[str, Any] = field(default_factory=dict)
     trains: bool = False
 
@@ -41,10 +41,10 @@ def each_alone(conditions: Sequence[Name]) -> Sequence[Case]:
     return [(condition,) for condition in conditions]
 
 
-def find_part(row: Row, workshop: Workshop, case: Case) -> Mapping[str, Any] | None:
+def find_part(row: Row, experiment: Experiment, case: Case) -> Mapping[str, Any] | None:
     """A part that was made as it is asked for now; None where there is none."""
-    found = read_part(_file(row, workshop, case))
-    return found if found is not None and is_same(found["asked"], _ask(row, workshop, case)) else None
+    found = read_part(_file(row, experiment, case))
+    return found if found is not None and is_same(found["asked"], _ask(row, experiment, case)) else None
 
 
 def is_same(asked: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
@@ -63,20 +63,20 @@ def is_same(asked: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
     return {**now, **asked, **earlier} == now
 
 
-def make_part(row: Row, workshop: Workshop, case: Case) -> Mapping[str, Any]:
+def make_part(row: Row, experiment: Experiment, case: Case) -> Mapping[str, Any]:
     """Make a part, unless it was made."""
-    done = find_part(row, workshop, case)
+    done = find_part(row, experiment, case)
     if done is not None:
         return done
     started = time.process_time()
-    findings = row.make(workshop, case)
+    findings = row.make(experiment, case)
     made = {
-        "asked": _ask(row, workshop, case),
+        "asked": _ask(row, experiment, case),
         "cpu_hours": (time.process_time() - started) / 3600,
         "findings": [finding.record() for finding in findings],
     }
-    write_json(_file(row, workshop, case), made)
-    workshop.say(f"row {row.number}, {row.title}: {' + '.join(case)} done")
+    write_json(_file(row, experiment, case), made)
+    experiment.say(f"row {row.number}, {row.title}: {' + '.join(case)} done")
     return made
 
 
@@ -89,18 +89,18 @@ def read_part(path: Path) -> dict[str, Any] | None:
     return part if isinstance(part, dict) and "asked" in part else None
 
 
-def _file(row: Row, workshop: Workshop, case: Case) -> Path:
-    return workshop.out / "rows" / f"{row.number:02d}-{'-'.join(case)}.json"
+def _file(row: Row, experiment: Experiment, case: Case) -> Path:
+    return experiment.out / "rows" / f"{row.number:02d}-{'-'.join(case)}.json"
 
 
-def _ask(row: Row, workshop: Workshop, case: Case) -> dict[str, Any]:
+def _ask(row: Row, experiment: Experiment, case: Case) -> dict[str, Any]:
     """JSON-able, and all that decides the part."""
     asked = {
         "row": row.number,
         "case": list(case),
-        **workshop.asked(case),
+        **experiment.asked(case),
         **row.settings,
-        "samples": workshop.few,
+        "samples": experiment.few,
     }
     plain: dict[str, Any] = json.loads(json.dumps(asked))
     return plain

@@ -31,13 +31,14 @@ from t2i_shards.jobs.miniature.composition import choose_pairs
 from t2i_shards.jobs.miniature.conditions import JUDGED
 from t2i_shards.jobs.miniature.controlnet import RATE
 from t2i_shards.jobs.miniature.edit import choose_local
+from t2i_shards.jobs.miniature.experiment import Experiment
 from t2i_shards.jobs.miniature.finding import Finding, find
 from t2i_shards.jobs.miniature.further_table import further_lines
+from t2i_shards.jobs.miniature.generation import GenerationConfig
 from t2i_shards.jobs.miniature.other_base import PLAN
-from t2i_shards.jobs.miniature.painting import Way
 from t2i_shards.jobs.miniature.recipe import (
-    INSTRUMENTS,
     LONGER,
+    MEASURING_VARIANTS,
     NAMES,
     NOISE_OFFSET_LEVELS,
     NOISE_OFFSETS,
@@ -51,7 +52,6 @@ from t2i_shards.jobs.miniature.recipe import (
 from t2i_shards.jobs.miniature.row import is_same
 from t2i_shards.jobs.miniature.rows import ALL, FURTHER, choose_rows
 from t2i_shards.jobs.miniature.table import table_lines
-from t2i_shards.jobs.miniature.workshop import Workshop
 from t2i_shards.pipeline.errors import RequestError
 
 TITLES = (WITH, WITHOUT, ANOTHER, FOLLOWS_ANOTHER, CEILING, OWN_PICTURE, WITHOUT_FOLLOWS_ANOTHER)
@@ -130,11 +130,11 @@ def test_a_recipe_of_one_condition_is_nothing_to_the_rows_of_others() -> None:
 
 
 def test_conditions_that_take_longer_are_trained_longer_and_others_are_not_made_again(tmp_path: Path) -> None:
-    workshop = Workshop(tmp_path, 4, 100, 4, 1, 2)
+    experiment = Experiment(tmp_path, 4, 100, 4, 1, 2)
     for name in NAMES:
         steps = round(100 * LONGER.get(name, 1))
-        assert workshop.steps_of(name) == steps
-        assert workshop.run_of(name).name.startswith(f"{name}-{steps}")
+        assert experiment.steps_of(name) == steps
+        assert experiment.run_of(name).name.startswith(f"{name}-{steps}")
         now = describe_recipe((name,))
         assert is_same({**now, "optimizer": asdict(OPTIMIZER)}, now) == (name not in {*LONGER, *NOISE_OFFSETS})
 
@@ -145,12 +145,12 @@ def test_a_row_is_made_again_where_another_network_measures_it_and_nowhere_else(
         now = describe_recipe((name,))
         at_first = {**now, "extractors": {file: sha for file, sha in shipped.items() if "-" not in file}}
         unrecorded = {key: value for key, value in now.items() if key != "extractors"}
-        assert is_same(at_first, now) == is_same(unrecorded, now) == (name not in INSTRUMENTS)
+        assert is_same(at_first, now) == is_same(unrecorded, now) == (name not in MEASURING_VARIANTS)
         for file in now["extractors"]:
             assert not is_same({**now, "extractors": {**now["extractors"], file: "another"}}, now)
-        assert plan_evaluation(name, Path("data"), Path("run"), Path("out"), 2, 1).variant == INSTRUMENTS.get(
-            name, "mini"
-        )
+        assert plan_evaluation(
+            name, Path("data"), Path("run"), Path("out"), 2, 1
+        ).variant == MEASURING_VARIANTS.get(name, "mini")
 
 
 def test_how_one_condition_is_sampled_is_nothing_to_the_rows_of_others() -> None:
@@ -169,18 +169,18 @@ def test_how_one_condition_is_sampled_is_nothing_to_the_rows_of_others() -> None
 
 def test_an_adapter_alone_and_one_of_several_act_as_its_condition_says() -> None:
     adapter: Any = None  # which one makes no difference
-    assert Way().sampling == Way({"sketch": adapter}).sampling == SAMPLING
-    alone = Way({"color": adapter})
+    assert GenerationConfig().sampling == GenerationConfig({"sketch": adapter}).sampling == SAMPLING
+    alone = GenerationConfig({"color": adapter})
     assert (alone.sampling, alone.weights) == (OWN_SAMPLINGS["color"], {})
-    both = Way({"depth": adapter, "keypose": adapter})
+    both = GenerationConfig({"depth": adapter, "keypose": adapter})
     assert (both.sampling, both.weights) == (SAMPLING, {})
-    composed = Way({"sketch": adapter, "color": adapter})
+    composed = GenerationConfig({"sketch": adapter, "color": adapter})
     assert composed.sampling == SAMPLING
     assert composed.weights == {"color": OWN_SAMPLINGS["color"].scale / SAMPLING.scale}
     assert composed.active_steps == {"color": "beginning"}
     assert alone.active_steps == both.active_steps == {}
     late = replace(OWN_SAMPLINGS["color"], active_steps="late")
-    assert Way({"color": adapter}, late).sampling == late
+    assert GenerationConfig({"color": adapter}, late).sampling == late
 
 
 def test_a_measure_that_is_undefined_is_no_traceback() -> None:

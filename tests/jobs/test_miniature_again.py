@@ -12,10 +12,10 @@ import pytest
 from t2i_shards.jobs import miniature
 from t2i_shards.jobs.__main__ import parse
 from t2i_shards.jobs.miniature import MiniatureCommand
+from t2i_shards.jobs.miniature.experiment import Experiment
 from t2i_shards.jobs.miniature.finding import Finding
 from t2i_shards.jobs.miniature.recipe import ENLARGED
 from t2i_shards.jobs.miniature.row import Case, Row, each_alone
-from t2i_shards.jobs.miniature.workshop import Workshop
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, Case]]:
     calls: list[tuple[int, Case]] = []
 
     def toy(number: int) -> Row:
-        def make(workshop: Workshop, case: Case) -> Sequence[Finding]:
+        def make(experiment: Experiment, case: Case) -> Sequence[Finding]:
             calls.append((number, case))
             if len(calls) == 2:
                 raise KeyboardInterrupt
@@ -33,7 +33,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, Case]]:
         return Row(number, f"row {number}", each_alone, make)
 
     monkeypatch.setattr(miniature, "FURTHER", (toy(4), toy(5)))
-    monkeypatch.setattr(Workshop, "prepare", lambda self: None)
+    monkeypatch.setattr(Experiment, "prepare", lambda self: None)
     return calls
 
 

@@ -12,7 +12,7 @@ import pytest
 from t2i_shards.adapters.base import Base
 from t2i_shards.adapters.base.tiny import WIDTHS
 from t2i_shards.adapters.evaluation import evaluate as module
-from t2i_shards.adapters.evaluation import variants
+from t2i_shards.adapters.evaluation import picture_sets
 from t2i_shards.adapters.model.adapter import make_adapter
 from t2i_shards.adapters.model.compose import AdapterInput
 from t2i_shards.adapters.model.config import adapter_config_for
@@ -59,7 +59,7 @@ def obedient(root: str, tiny: Base, monkeypatch: pytest.MonkeyPatch) -> list[lis
             ]
         )
 
-    monkeypatch.setattr(variants, "generate", paint)
+    monkeypatch.setattr(picture_sets, "generate", paint)
     monkeypatch.setattr(module, "load_base", lambda *asked: tiny)
     monkeypatch.setattr(module, "_reconstruct", lambda base, examples: (example.picture for example in examples))
     return calls

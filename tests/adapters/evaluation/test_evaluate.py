@@ -13,7 +13,7 @@ import pytest
 from t2i_shards.adapters.base import Base
 from t2i_shards.adapters.base.tiny import WIDTHS
 from t2i_shards.adapters.evaluation import evaluate as module
-from t2i_shards.adapters.evaluation import variants
+from t2i_shards.adapters.evaluation import picture_sets
 from t2i_shards.adapters.evaluation.evaluate import evaluate
 from t2i_shards.adapters.evaluation.image_metrics import Networks
 from t2i_shards.adapters.evaluation.report import table_lines
@@ -57,12 +57,12 @@ def test_pictures_without_the_adapter_are_compared_with_the_condition_that_anoth
     asked = ask(root, adapter, tmp_path, batch=4)
     samples = [decode_rgb(sample.members["jpg"]) for sample in choose_samples(asked).samples]
     following = np.stack([samples[(place + 1) % 4] for place in range(4)])
-    paint = variants.generate
+    paint = picture_sets.generate
 
     def lucky(base: Any, adapter_inputs: Sequence[AdapterInput], *others: Any, **options: Any) -> np.ndarray:
         return paint(base, adapter_inputs, *others, **options) if adapter_inputs else following
 
-    monkeypatch.setattr(variants, "generate", lucky)
+    monkeypatch.setattr(picture_sets, "generate", lucky)
     rows = {row.title: row.measures["edge_f1"] for row in evaluate(asked, networks=TOYS).rows}
     assert rows["without the adapter, compared with another sample's condition"] == 1
     assert rows["without the adapter"] == rows["with another sample's condition"] != 1
@@ -137,7 +137,7 @@ def test_what_is_there_is_not_made_again(
     root: str, adapter: Path, obedient: list[list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Stopped in the middle, run again, and asked for more: only what is missing is made."""
-    paint = variants.generate
+    paint = picture_sets.generate
 
     def stopped(*example: Any, **options: Any) -> np.ndarray:
         if len(obedient) == 3:
@@ -145,7 +145,7 @@ def test_what_is_there_is_not_made_again(
         return paint(*example, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(variants, "generate", stopped)
+        patch.setattr(picture_sets, "generate", stopped)
         with pytest.raises(KeyboardInterrupt):
             evaluate(ask(root, adapter, tmp_path), networks=TOYS)
     obedient.clear()

@@ -23,7 +23,7 @@ from t2i_shards.jobs.miniature.recipe import (
     TRUTHS,
     Name,
     describe_recipe,
-    instrument_of,
+    measuring_variant_of,
     plan_training,
 )
 from t2i_shards.pipeline.image.geometry import Geometry
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Workshop:
+class Experiment:
     """out: folder of all. scenes: to learn from. steps: of most trainings. samples, seeds: of rows 1 to 3.
 
     few: held-out scenes that rows 4 to 11 are measured on.
@@ -52,7 +52,7 @@ class Workshop:
     engine: EngineOptions = field(default_factory=EngineOptions)
 
     @property
-    def learnt(self) -> Path:
+    def training_data(self) -> Path:
         return self.out / "scenes"
 
     @property
@@ -63,10 +63,12 @@ class Workshop:
         """The scenes and their latents."""
         from t2i_shards.adapters.base.mini import FOLDER
 
-        self.do(self._ingest(self.learnt, self.scenes, SEED))
+        self.do(self._ingest(self.training_data, self.scenes, SEED))
         self.do(self._ingest(self.held_out, self.samples, HELD_OUT))
         latents = ("latents",)
-        self.do(ExtractCommand(str(self.learnt), latents, variant="folder", weights=FOLDER, engine=self.engine))
+        self.do(
+            ExtractCommand(str(self.training_data), latents, variant="folder", weights=FOLDER, engine=self.engine)
+        )
 
     def do(self, command: Command) -> None:
         self.say(command.run().line)
@@ -91,7 +93,7 @@ class Workshop:
         from t2i_shards.adapters.model.convert import read_adapter
 
         run = self.run_of(condition, variant)
-        self.do(plan_training(condition, self.learnt, run, self.steps_of(condition), **changes))
+        self.do(plan_training(condition, self.training_data, run, self.steps_of(condition), **changes))
         return read_adapter(run / "adapter")
 
     @cached_property
@@ -129,7 +131,7 @@ class Workshop:
         from t2i_shards.pipeline.extract import load_extractor
 
         if condition not in self._extracts:
-            extractor = load_extractor(condition, instrument_of(condition), None, "cpu")
+            extractor = load_extractor(condition, measuring_variant_of(condition), None, "cpu")
             self._extracts[condition] = enlarge_for(extractor, ENLARGED.get(condition))
         return self._extracts[condition]
 

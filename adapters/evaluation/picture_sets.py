@@ -1,4 +1,4 @@
-"""The ways in which an evaluation makes its pictures."""
+"""The sets of pictures that an evaluation makes: with the condition, without it, and with another sample's."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from t2i_shards.adapters.inference.sampler import generate
 Progress = Callable[[int, int], Any]
 """Called with the number of pictures made so far, and of all."""
 
-WAYS = 3
-"""In which every sample's pictures are made."""
+SETS = 3
+"""Sets of pictures that are generated, each of all samples."""
 Pictures = Callable[[], Iterator[np.ndarray]]
 """Gives the pictures of all samples, one at a time: thousands need not be in memory at once. All samples with
 the first seed, then with the next."""
 
 
 @dataclass(frozen=True)
-class Way:
-    """One way to make the samples' pictures. name: of its folder. condition_of: whose condition each
-    sample gets, by place in the samples."""
+class PictureSet:
+    """One picture of each sample and seed. name: of its folder. condition_of: whose condition each sample gets, by
+    place in the samples; None for no adapter."""
 
     name: str
     title: str
@@ -53,7 +53,7 @@ class EvalExamples(Sequence[EvalExample]):
 
 
 class Maker:
-    """Makes the pictures of all ways, and keeps them."""
+    """Makes the pictures of all sets, and keeps them."""
 
     def __init__(
         self,
@@ -69,17 +69,17 @@ class Maker:
         self.seeds = range(config.seed, config.seed + config.seeds)
         self.base_digest = digest_base(base)
 
-    def make(self, way: Way) -> Pictures:
-        """The pictures of one way; those that are there already are not made again."""
+    def make(self, which: PictureSet) -> Pictures:
+        """The pictures of one set; those that are there already are not made again."""
         config = self._config
-        folder, sampling = self._folder / way.name, config.sampling
-        if not way.condition_of:  # how much adapters count changes nothing
+        folder, sampling = self._folder / which.name, config.sampling
+        if not which.condition_of:  # how much adapters count changes nothing
             folder, sampling = config.without or folder, replace(sampling, scale=1.0, active_steps="all")
         image_folder = ImageFolder(
             folder,
             {
                 "base": self.base_digest,
-                "adapter": self._subject.digest if way.condition_of else None,
+                "adapter": self._subject.digest if which.condition_of else None,
                 "size": self._examples.size,
                 "precision": config.precision,
                 "batch": config.batch,
@@ -87,18 +87,18 @@ class Maker:
                 **self._base.describe_sampler(),
             },
         )
-        names = [name for seed in self.seeds for name in self._make(way, image_folder, seed)]
+        names = [name for seed in self.seeds for name in self._make(which, image_folder, seed)]
         return lambda: map(image_folder.read, names)
 
-    def _make(self, way: Way, image_folder: ImageFolder, base_seed: int) -> list[str]:
+    def _make(self, which: PictureSet, image_folder: ImageFolder, base_seed: int) -> list[str]:
         """The names of the pictures with one seed."""
         config, names = self._config, list[str]()
         for first in range(0, len(self._examples), config.batch):
             places = range(first, min(first + config.batch, len(self._examples)))
             examples = [self._examples[place] for place in places]
             control_images = (
-                [self._examples[way.condition_of(place)].control_image for place in places]
-                if way.condition_of
+                [self._examples[which.condition_of(place)].control_image for place in places]
+                if which.condition_of
                 else []
             )
             seeds = [seed_of(base_seed, example.key) for example in examples]
@@ -112,7 +112,7 @@ class Maker:
                     image_folder.write(name, picture)
             names += some
             self._done += len(some)
-            self._said(self._done, WAYS * len(self.seeds) * len(self._examples))
+            self._said(self._done, SETS * len(self.seeds) * len(self._examples))
         return names
 
     def _name(self, example: EvalExample, seed: int, control_image: np.ndarray | None) -> str:

@@ -1,4 +1,4 @@
-"""Pictures of the held-out scenes, made in one way and kept, and how far they are from their conditions."""
+"""Pictures of the held-out scenes, generated once and kept, and how far they are from their conditions."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from t2i_shards.adapters.inference.config import Sampling
+from t2i_shards.jobs.miniature.experiment import Experiment
 from t2i_shards.jobs.miniature.recipe import SAMPLING, Name, own_active_steps, own_weights, sampling_of
-from t2i_shards.jobs.miniature.workshop import Workshop
 
 if TYPE_CHECKING:
     from diffusers import ControlNetModel
@@ -25,8 +25,8 @@ SHOWN = 8
 
 
 @dataclass(frozen=True)
-class Way:
-    """How pictures are made. adapters: by the condition that each is given; none for text alone.
+class GenerationConfig:
+    """How pictures are generated. adapters: by the condition that each is given; none for text alone.
 
     asked: how they are sampled; as the one adapter's condition says when None. controlnet: in place of adapters,
     by its condition. base: mini when None.
@@ -52,48 +52,48 @@ class Way:
         return own_active_steps([*self.adapters]) if len(self.adapters) > 1 else {}
 
 
-TEXT_ALONE = Way()
+TEXT_ALONE = GenerationConfig()
 
 
-def paint(workshop: Workshop, way: Way) -> list[np.ndarray]:
-    """uint8 (S, S, 3) of each held-out scene of the workshop; those that are kept are not made again.
+def generate_pictures(experiment: Experiment, config: GenerationConfig) -> list[np.ndarray]:
+    """uint8 (S, S, 3) of each held-out scene of the experiment; those that are kept are not made again.
 
-    The noise of each scene is the same in all ways, that of `evaluate` with the seed 0.
+    The noise of each scene is the same in all configurations, that of `evaluate` with the seed 0.
     """
     from t2i_shards.adapters.base import digest_base, digest_networks
     from t2i_shards.adapters.inference.image_folder import ImageFolder
 
-    base = way.base or workshop.base
-    conditions: list[Name] = [*way.adapters, *way.controlnet] or ["sketch"]
-    examples = {condition: workshop.examples(condition) for condition in conditions}
+    base = config.base or experiment.base
+    conditions: list[Name] = [*config.adapters, *config.controlnet] or ["sketch"]
+    examples = {condition: experiment.examples(condition) for condition in conditions}
     first = examples[conditions[0]]
     digests = {
         condition: digest_networks({"network": network})
-        for condition, network in [*way.adapters.items(), *way.controlnet.items()]
+        for condition, network in [*config.adapters.items(), *config.controlnet.items()]
     }
-    record = {"base": digest_base(base), "networks": digests, "batch": BATCH, **way.sampling.record()}
-    if way.weights:
-        record |= {"weights": way.weights, "own acts": way.active_steps}
-    kept = ImageFolder(workshop.out / "pictures", record)
+    record = {"base": digest_base(base), "networks": digests, "batch": BATCH, **config.sampling.record()}
+    if config.weights:
+        record |= {"weights": config.weights, "own acts": config.active_steps}
+    kept = ImageFolder(experiment.out / "pictures", record)
     names = [example.key for example in first]
     for start in range(0, len(names), BATCH):
         places = range(start, min(start + BATCH, len(names)))
         if all(kept.has(names[place]) for place in places):
             continue
-        pictures = _generate(base, way, examples, places, BATCH)
+        pictures = _generate(base, config, examples, places, BATCH)
         for place, picture in zip(places, pictures, strict=True):
             kept.write(names[place], picture)
     return [kept.read(name) for name in names]
 
 
-def generate_some(workshop: Workshop, way: Way, condition: Name, number: int) -> np.ndarray:
+def generate_some(experiment: Experiment, config: GenerationConfig, condition: Name, number: int) -> np.ndarray:
     """The first scenes' pictures, all at once; they are not kept."""
-    examples = {condition: workshop.examples(condition)}
-    return _generate(way.base or workshop.base, way, examples, range(number), number)
+    examples = {condition: experiment.examples(condition)}
+    return _generate(config.base or experiment.base, config, examples, range(number), number)
 
 
 def _generate(
-    base: Base, way: Way, examples: Mapping[Name, Sequence[Any]], places: range, batch: int
+    base: Base, config: GenerationConfig, examples: Mapping[Name, Sequence[Any]], places: range, batch: int
 ) -> np.ndarray:
     import torch
 
@@ -113,15 +113,15 @@ def _generate(
         AdapterInput(
             adapter,
             see(condition, adapter.config.in_channels),
-            way.weights.get(condition, 1.0),
+            config.weights.get(condition, 1.0),
             condition,
-            way.active_steps.get(condition),
+            config.active_steps.get(condition),
         )
-        for condition, adapter in way.adapters.items()
+        for condition, adapter in config.adapters.items()
     ]
     controls = [
         Control(network, see(condition, int(network.config.conditioning_channels)))
-        for condition, network in way.controlnet.items()
+        for condition, network in config.controlnet.items()
     ]
     return generate(
         base,
@@ -129,23 +129,23 @@ def _generate(
         [first[place].caption for place in places],
         [seed_of(0, first[place].key) for place in places],
         (side, side),
-        way.sampling,
+        config.sampling,
         control=next(iter(controls), None),
         batch=batch,
     )
 
 
-def count(workshop: Workshop, condition: Name, pictures: Sequence[np.ndarray]) -> Counts:
+def count(experiment: Experiment, condition: Name, pictures: Sequence[np.ndarray]) -> Counts:
     """How the pictures of the held-out scenes follow the scenes' own condition."""
     from t2i_shards.adapters.evaluation.fidelity import count_fidelity
 
-    maps = [example.map for example in workshop.examples(condition)]
-    (counts,) = count_fidelity(condition, [maps], pictures, workshop.extract(condition))
+    maps = [example.map for example in experiment.examples(condition)]
+    (counts,) = count_fidelity(condition, [maps], pictures, experiment.extract(condition))
     return counts
 
 
 def show(
-    workshop: Workshop,
+    experiment: Experiment,
     name: str,
     conditions: Sequence[Name],
     made: Mapping[str, Sequence[Any]],
@@ -159,9 +159,9 @@ def show(
     from t2i_shards.extractors.atomic import write_file
     from t2i_shards.extractors.maps import png
 
-    rows, shown = [], workshop.examples(conditions[0])[:SHOWN]
+    rows, shown = [], experiment.examples(conditions[0])[:SHOWN]
     for place, example in enumerate(shown):
-        seen = [workshop.examples(condition)[place].control_image for condition in conditions]
+        seen = [experiment.examples(condition)[place].control_image for condition in conditions]
         given = [np.broadcast_to(image, example.picture.shape) for image in seen]
         rows.append([*given, *(pictures[place] for pictures in made.values()), example.picture])
     sheet = lay_out(
@@ -169,4 +169,4 @@ def show(
         [*conditions, *made, "true picture"],
         captions[: len(shown)] or [example.caption for example in shown],
     )
-    write_file(workshop.out / f"{name}.png", png.encode_rgb(sheet))
+    write_file(experiment.out / f"{name}.png", png.encode_rgb(sheet))
