@@ -62,7 +62,8 @@ class Base(Protocol):
 
     @property
     def networks(self) -> dict[str, torch.nn.Module]:
-        """By the names of their folders in diffusers' layout; "vae" and "text_encoder" are among them."""
+        """By the names of their folders in diffusers' layout, in the order in which a picture passes them; "vae"
+        and "text_encoder" are among them."""
 
     @property
     def denoiser(self) -> torch.nn.Module:
@@ -85,7 +86,8 @@ class Base(Protocol):
         """What `target` depends on apart from the networks; empty where the target is the noise."""
 
     @property
-    def device(self) -> torch.device: ...
+    def device(self) -> torch.device:
+        """Where the networks work; offloaded ones wait in CPU memory."""
 
     @property
     def dtype(self) -> torch.dtype:

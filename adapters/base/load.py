@@ -15,6 +15,7 @@ import torch
 from t2i_shards.adapters.base.base import Base
 from t2i_shards.adapters.base.family import check_autoencoder, check_scheduler, find_family
 from t2i_shards.adapters.base.mini import find_mini
+from t2i_shards.adapters.base.offload import offload
 from t2i_shards.adapters.base.single_file import INDEX, open_single_file
 from t2i_shards.adapters.base.stable_diffusion import StableDiffusion
 from t2i_shards.adapters.options import Family, Precision
@@ -35,19 +36,20 @@ HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*(?<!\.safetensors)")
 DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def load_base(name: str, device: str = "cpu", dtype: torch.dtype | None = None) -> Base:
+def load_base(name: str, device: str = "cpu", dtype: torch.dtype | None = None, offloaded: bool = False) -> Base:
     """The base called `name`: "mini", "tiny" (SD), "tiny-xl" (SDXL), or a folder in diffusers' layout, one
     .safetensors file or a hub id.
 
     mini ships with this project; the tiny ones are built here, the same on every call. Of a folder or hub only
     safetensors are read.
-    dtype: of the UNet and the text encoders, float32 when None, whatever they are stored as. Raises RequestError
-    for a base that cannot be loaded or that an adapter cannot be trained on.
+    dtype: of the UNet and the text encoders, float32 when None, whatever they are stored as. offloaded: the
+    networks are on the device only while they work. Raises RequestError for a base that cannot be loaded or that
+    an adapter cannot be trained on.
     """
     dtype = dtype or torch.float32
     _refuse_unknown(name)
     base = _build_tiny(TINY[name]) if name in TINY else _read(str(find_mini()) if name == MINI else name)
-    freeze_to(base, device, dtype)
+    freeze_to(base, device, dtype, offloaded)
     return base
 
 
@@ -60,17 +62,22 @@ def _refuse_unknown(name: str) -> None:
         )
 
 
-def freeze_to(base: Base, device: str, dtype: torch.dtype) -> None:
-    """Freeze the networks and bring them to the device, in the dtype and the layout in which they are used."""
+def freeze_to(base: Base, device: str, dtype: torch.dtype, offloaded: bool = False) -> None:
+    """Freeze the networks and bring them to the device, in the dtype and the layout in which they are used.
+
+    offloaded: they go there only while they work.
+    """
     for part, network in base.networks.items():
         # SDXL's autoencoder overflows in float16 and gives black pictures; bfloat16 has float32's range.
         narrow = part == "vae" and dtype == torch.float16
         network.requires_grad_(False).eval()
         # diffusers' own `to` warns of layers that must stay in float32, of which these networks have none.
-        torch.nn.Module.to(network, device, torch.float32 if narrow else dtype)
+        torch.nn.Module.to(network, "cpu" if offloaded else device, torch.float32 if narrow else dtype)
     if device == "cpu":
         # Its convolutions take two thirds of the time with the channels last, picture by picture (see `encode`).
         torch.nn.Module.to(base.networks["vae"], memory_format=torch.channels_last)
+    if offloaded:
+        offload(base.networks.values(), device)
 
 
 def _build_tiny(family: Family) -> StableDiffusion:
@@ -170,9 +177,15 @@ def _read_index(name: str) -> Mapping[str, Any]:
     return index
 
 
-def choose_device(asked: str) -> str:
-    """ "cpu" or "cuda"; auto takes a GPU where there is one. Raises RequestError."""
+def choose_device(asked: str, offloaded: bool = False) -> str:
+    """ "cpu" or "cuda"; auto takes a GPU where there is one. Raises RequestError.
+
+    offloaded: whether networks are to be brought to a GPU only while they work.
+    """
     found = torch.cuda.is_available()
     if asked == "cuda" and not found:
         raise RequestError("--device cuda needs a GPU, and there is none; use cpu or auto")
+    if offloaded and (asked == "cpu" or not found):
+        reason = "there is none" if asked == "auto" else "--device is cpu"
+        raise RequestError(f"--offload saves memory of a GPU, and {reason}; leave --offload out")
     return "cuda" if found and asked != "cpu" else "cpu"

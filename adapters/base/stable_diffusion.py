@@ -15,6 +15,7 @@ import torch
 from t2i_shards.adapters.base.base import Features, PromptEmbeds, concat_embeds
 from t2i_shards.adapters.base.control import Control
 from t2i_shards.adapters.base.diffusion import Diffusion
+from t2i_shards.adapters.base.offload import find_device
 from t2i_shards.adapters.options import Family
 
 if TYPE_CHECKING:
@@ -53,9 +54,7 @@ class StableDiffusion(Diffusion):
 
     @property
     def device(self) -> torch.device:
-        """Of the first parameter: diffusers' `unet.device` walks all modules, and a step asks several times."""
-        device: torch.device = next(self.unet.parameters()).device
-        return device
+        return find_device(self.unet)
 
     @property
     def dtype(self) -> torch.dtype:

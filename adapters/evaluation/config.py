@@ -60,6 +60,9 @@ class EvaluateConfig:
     """Of the base and of the adapter's features."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to work; auto takes a GPU where there is one."""
+    offload: bool = False
+    """For a GPU with little memory: each of the base's networks waits in CPU memory and is on the GPU only while
+    it works. Slower."""
     seeds: int = 1
     """How many pictures of each sample are made in each way, with --seed and the following ones."""
     features: FeatureName = "mini"

@@ -61,13 +61,13 @@ def evaluate(
 ) -> Evaluation:
     """Make the pictures that are not there yet, measure them, and write the table. Raises RequestError."""
     out = _choose_out(config)
-    device = choose_device(config.device)
+    device = choose_device(config.device, config.offload)
     subject = read_subject(config, device)
     eval_samples = choose_samples(config)
     column = config.columns[0] if config.columns else None
     variant = config.variant or choose_variant(config.condition, config.root, column)
     extractor = enlarge_for(load_extractor(config.condition, variant, config.weights, device), config.enlarge)
-    base = load_base(config.base, device, DTYPES[config.precision])
+    base = load_base(config.base, device, DTYPES[config.precision], config.offload)
     subject.suit(base)
     size = config.size or eval_samples.size or _shortest_side(eval_samples)
     examples = EvalExamples(eval_samples, config.condition, size)

@@ -159,6 +159,9 @@ class GenerateConfig:
     """Of the base and of the adapters' features."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to work; auto takes a GPU where there is one."""
+    offload: bool = False
+    """For a GPU with little memory: each of the base's networks waits in CPU memory and is on the GPU only while
+    it works. Slower."""
 
     def __post_init__(self) -> None:
         for name in ("n", "batch"):

@@ -47,10 +47,10 @@ def generate_images(config: GenerateConfig, progress: Callable[[int, int], Any] 
     progress: called with how many of them are made, and how many there are.
     """
     prompts = config.read_prompts()
-    device = choose_device(config.device)
+    device = choose_device(config.device, config.offload)
     inputs = read_inputs(config, device)
     adapter_inputs = [_read_adapter_input(spec, inputs).to(device) for spec in config.adapters]
-    base = load_base(config.base, device, DTYPES[config.precision])
+    base = load_base(config.base, device, DTYPES[config.precision], config.offload)
     inpainting: Inpainting | None = None
     if inputs.picture is not None and inputs.mask is not None:
         inpainting = prepare_inpainting(base, inputs.picture, inputs.mask, config.blending)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from t2i_shards.jobs.__main__ import parse, run
 from t2i_shards.jobs.command import Summary, execute, single_writer, summarise
@@ -50,6 +51,7 @@ class Toy:
         (KeyError("captions"), 1),
         (RecursionError("maximum recursion depth exceeded\nin a comparison"), 1),
         (MemoryError(), 1),
+        (torch.OutOfMemoryError("CUDA out of memory"), 2),
     ],
 )
 def test_an_error_is_one_line_and_a_code(

@@ -48,8 +48,8 @@ def built_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @cache
-def _load_base(name: str, device: str, dtype: Any) -> Base:
-    return load_base(name, device, dtype)
+def _load_base(name: str, device: str, dtype: Any, offloaded: bool) -> Base:
+    return load_base(name, device, dtype, offloaded)
 
 
 def generate(here: Path, out: Path, more: str, capsys: pytest.CaptureFixture[str]) -> list[np.ndarray]:
