@@ -6,10 +6,13 @@ The driver talks to one agent a node instead of to each worker, and an agent tel
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from contextlib import suppress
 from typing import Any
 
 from t2i_shards.pipeline.engine.cluster import Lease
+from t2i_shards.pipeline.engine.lease_size import PATIENCE, count_surplus
 from t2i_shards.pipeline.engine.pool import Event, Failure, Worker
 
 BATCH = 1.0
@@ -41,7 +44,10 @@ class NodeAgent:
         self._begun: list[int] = []
         self._news, self._hungry = asyncio.Event(), asyncio.Event()
         self._loops = set[asyncio.Task[None]]()
-        self._alive = 0
+        self._shedding: asyncio.Task[None] | None = None
+        self._alive = self._taken = 0
+        self._seconds = 0.0
+        """That workers spent on the shards of `events`; infinite once a shard was given back."""
 
     async def adopt(self, number: int, worker: Any) -> None:
         """Have the worker take part. number: its name in the reports."""
@@ -53,16 +59,19 @@ class NodeAgent:
         self._hungry.clear()
         for shard in shards:
             self._waiting.put_nowait(shard)
-        self._give_back()
+        if not self._alive:
+            self._give_back(self._waiting.qsize())
+        elif self._waiting.qsize() > self._alive and not self._shedding:
+            self._shedding = asyncio.create_task(self._shed())
 
-    async def report(self) -> tuple[list[Event], list[int], list[int]]:
+    async def report(self) -> tuple[list[Event], list[int], list[int], float]:
         """The fields of `cluster.Report` since the last report; waits until there is news."""
         await self._news.wait()
         with suppress(TimeoutError):
             await asyncio.wait_for(self._hungry.wait(), BATCH)
         self._news.clear()
-        news = self._events, self._dead, self._begun
-        self._events, self._dead, self._begun = [], [], []
+        news = self._events, self._dead, self._begun, self._seconds / max(1, len(self._events))
+        self._events, self._dead, self._begun, self._seconds = [], [], [], 0.0
         return news
 
     async def _feed(self, number: int, worker: Any) -> None:
@@ -71,6 +80,8 @@ class NodeAgent:
         while True:
             waited = not self._waiting.empty()
             shard, careful = await self._waiting.get()
+            self._taken += 1
+            began = time.monotonic()
             if waited:
                 self._begun.append(shard)
             if self._waiting.empty():
@@ -83,16 +94,27 @@ class NodeAgent:
                 result = Failure("death", f"the worker died ({type(error).__name__})")
                 self._dead.append(number)
                 died = True
+            self._seconds += time.monotonic() - began
             self._events.append(Event(shard, result))
             self._news.set()
             if died:
                 self._alive -= 1
-                self._give_back()
+                if not self._alive:
+                    self._give_back(self._waiting.qsize())
                 return
 
-    def _give_back(self) -> None:
-        """Without a worker, shards go back uncharged: others may come up on another node."""
-        while not self._alive and not self._waiting.empty():
+    async def _shed(self) -> None:
+        """While more shards wait than one a worker, give back those that would wait long: others may be idle."""
+        while self._waiting.qsize() > self._alive:
+            taken = self._taken
+            await asyncio.sleep(PATIENCE)
+            self._give_back(count_surplus(self._waiting.qsize(), self._alive, self._taken - taken))
+        self._shedding = None
+
+    def _give_back(self, shards: int) -> None:
+        """Hand so many shards that wait back to the driver, uncharged, and tell it at once."""
+        for _ in range(shards):
             self._events.append(Event(self._waiting.get_nowait()[0], None))
+            self._seconds = math.inf
             self._news.set()
             self._hungry.set()

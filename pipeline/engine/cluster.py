@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -33,12 +34,14 @@ class Report:
     """What became of shards of a node's leases, and which of its workers died meanwhile.
 
     begun: shards that had waited behind others and that a worker has now begun.
+    pace: seconds that a shard took its worker, on average; infinite where some were given back.
     """
 
     node: str
     events: Sequence[Event]
     dead: Sequence[int] = ()
     begun: Sequence[int] = ()
+    pace: float = math.inf
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The pool of a cluster: nodes are leased shards, about two a worker, and give back what became of them.
+"""The pool of a cluster: nodes are leased shards, two a worker or a few more, and give back what became of them.
 
 A node that is lost gives its shards back uncharged. Workers become more and fewer with the nodes.
 """
@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from t2i_shards.pipeline.engine.cluster import Cluster, NodeLost, NotStarted, Report, Started
+from t2i_shards.pipeline.engine.lease_size import next_size
 from t2i_shards.pipeline.engine.pool import IN_FLIGHT, Event
 from t2i_shards.pipeline.errors import IncompleteError
 
@@ -36,11 +37,13 @@ SPARE = 1000
 
 @dataclass
 class _Node:
-    """workers: those that are up. shards: in its hands; a shard may be there twice. outbox: yet to be sent."""
+    """workers: those that are up. shards: in its hands; a shard may be there twice. outbox: yet to be sent.
+    size: shards in its hands for each worker, at most."""
 
     workers: set[int] = field(default_factory=set)
     shards: list[int] = field(default_factory=list)
     outbox: list[tuple[int, bool]] = field(default_factory=list)
+    size: int = IN_FLIGHT
 
 
 class LeasePool:
@@ -101,7 +104,7 @@ class LeasePool:
             return
         if len(node.shards) < len(node.workers):
             self._idle[name] = None
-        elif len(node.shards) < IN_FLIGHT * len(node.workers):
+        elif len(node.shards) < node.size * len(node.workers):
             self._roomy[name] = None
 
     def wait(self) -> list[Event]:
@@ -118,9 +121,9 @@ class LeasePool:
                     self._welcome(worker, name)
                 case NotStarted(worker, why):
                     self._start_again(worker, why)
-                case Report(name, returned, dead, begun):
+                case Report(name, returned, dead, begun, pace):
                     self.begun += begun
-                    events += self._settle(name, returned, dead)
+                    events += self._settle(name, returned, dead, pace)
                 case NodeLost(name):
                     events += self._forget(name)
         now = self._clock()
@@ -145,9 +148,11 @@ class LeasePool:
         self._drop(worker)
         self._fill()
 
-    def _settle(self, name: str, events: Sequence[Event], dead: Sequence[int]) -> Sequence[Event]:
+    def _settle(self, name: str, events: Sequence[Event], dead: Sequence[int], pace: float) -> Sequence[Event]:
+        node = self._nodes[name]
+        node.size = next_size(node.size, pace)
         for event in events:
-            self._nodes[name].shards.remove(event.shard)
+            node.shards.remove(event.shard)
         for worker in dead:
             self._drop(worker)
         self._fill()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 import random
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -11,6 +12,7 @@ from functools import partial
 
 from t2i_shards.pipeline.engine.agent import BATCH
 from t2i_shards.pipeline.engine.cluster import Lease, Message, NodeLost, NotStarted, Report, Started
+from t2i_shards.pipeline.engine.lease_size import PATIENCE, count_surplus
 from t2i_shards.pipeline.engine.pool import Event
 from t2i_shards.pipeline.shards.receipt import Receipt
 from t2i_shards.pipeline.stages.stage import StageResult
@@ -26,7 +28,7 @@ NOTICE = 25.0
 @dataclass
 class Node:
     """speed: of all its workers, in shards of the usual size per usual time. rooms: the speed of each that has yet
-    to start. workers: that of each that is up."""
+    to start. workers: that of each that is up. taken: shards begun. seconds: of work on those of `events`."""
 
     speed: float
     rooms: list[float]
@@ -35,6 +37,9 @@ class Node:
     waiting: deque[int] = field(default_factory=deque)
     events: list[Event] = field(default_factory=list)
     begun: list[int] = field(default_factory=list)
+    taken: int = 0
+    seconds: float = 0.0
+    shedding: bool = False
     reporting: bool = False
     lost: bool = False
 
@@ -88,6 +93,9 @@ class VirtualCluster:
         there = self._nodes[node]
         there.waiting.extend(shard for shard, _ in shards)
         self._feed(node)
+        if len(there.waiting) > len(there.workers) and not there.shedding:
+            there.shedding = True
+            self._in(PATIENCE, partial(self._shed, node, there.taken))
 
     def wait(self, seconds: float) -> Sequence[Message]:
         until = self._now + seconds
@@ -169,18 +177,21 @@ class VirtualCluster:
             worker = next(iter(node.idle))
             del node.idle[worker]
             shard = node.waiting.popleft()
-            self._in(self._draw(shard) / node.workers[worker], partial(self._finish, worker, name, shard))
+            node.taken += 1
+            seconds = self._draw(shard) / node.workers[worker]
+            self._in(seconds, partial(self._finish, worker, name, shard, seconds))
 
     def _draw(self, shard: int) -> float:
         """Seconds that a usual worker needs for the shard this time."""
         return self._seconds * self._rng.lognormvariate(0, SPREAD)
 
-    def _finish(self, worker: int, name: str, shard: int) -> None:
+    def _finish(self, worker: int, name: str, shard: int, seconds: float) -> None:
         node = self._nodes.get(name)
         if node is None or node.lost:
             return
         result = self.committed.setdefault(shard, make_result(shard))  # the first copy is the one that counts
         node.events.append(Event(shard, result))
+        node.seconds += seconds
         node.idle[worker] = None
         if node.waiting:
             node.begun.append(node.waiting[0])
@@ -191,9 +202,24 @@ class VirtualCluster:
             node.reporting = True
             self._in(BATCH, partial(self._report, name))
 
+    def _shed(self, name: str, taken: int) -> None:
+        """Give back what waits and will not be done soon, as an agent does."""
+        node = self._nodes.get(name)
+        if node is None or node.lost:
+            return
+        surplus = count_surplus(len(node.waiting), len(node.workers), node.taken - taken)
+        if surplus:
+            node.events += [Event(node.waiting.popleft(), None) for _ in range(surplus)]
+            node.seconds = math.inf
+            self._report(name)
+        node.shedding = len(node.waiting) > len(node.workers)
+        if node.shedding:
+            self._in(PATIENCE, partial(self._shed, name, node.taken))
+
     def _report(self, name: str) -> None:
         node = self._nodes.get(name)
         if node and node.events and not node.lost:
-            self._news.append(Report(name, node.events, begun=node.begun))
-            node.events, node.begun = [], []
+            pace = node.seconds / len(node.events)
+            self._news.append(Report(name, node.events, begun=node.begun, pace=pace))
+            node.events, node.begun, node.seconds = [], [], 0.0
             node.reporting = False

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -34,6 +36,12 @@ class Hands:
         await breathe()
 
 
+@pytest.fixture(autouse=True)
+def no_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine a test may take longer than PATIENCE."""
+    monkeypatch.setattr(agent, "PATIENCE", 1e6)
+
+
 async def breathe() -> None:
     for _ in range(10):
         await asyncio.sleep(0)
@@ -63,7 +71,7 @@ def test_a_shard_is_given_to_one_worker_and_the_next_to_the_first_that_is_free()
         assert (one.at, two.at) == ((0, False), (3, True))
         await one.finish()
         await two.finish()
-        events, dead, begun = await node.report()
+        events, dead, begun, _ = await node.report()
         assert ([event.shard for event in events], dead) == ([1, 2, 0, 3], [])
         assert begun == [2, 3], "0 and 1 were begun when they came"
 
@@ -101,7 +109,7 @@ def test_the_driver_hears_at_once_where_a_worker_has_nothing_to_do(monkeypatch: 
         await one.finish()
         await node.lease([(2, False)])  # it was sent before the driver heard of the end of shard 0
         await two.finish()
-        events, _, begun = await node.report()
+        events, _, begun, _ = await node.report()
         assert ([event.shard for event in events], begun) == ([0, 1], [])
 
     run(test())
@@ -124,7 +132,7 @@ def test_a_death_charges_the_shard_at_work_and_leaves_the_others_to_other_worker
         await one.finish(died=True)
         await two.finish()
         await two.finish()
-        events, dead, _ = await node.report()
+        events, dead, *_ = await node.report()
         assert dead == [0]
         assert {event.shard: event.result for event in events} == {
             0: Failure("death", "the worker died (RayActorError)"),
@@ -157,11 +165,46 @@ def test_without_a_worker_shards_go_back_uncharged_and_at_once(monkeypatch: pyte
     async def test() -> None:
         node, (one,) = await begin(1, 3)
         await one.finish(died=True)
-        events, dead, _ = await node.report()
+        events, dead, *_ = await node.report()
         assert [(event.shard, event.result is None) for event in events] == [(0, False), (1, True), (2, True)]
         assert dead == [0]
         await node.lease([(4, False)])
         [event], *_ = await node.report()
         assert (event.shard, event.result) == (4, None)
+
+    run(test())
+
+
+def test_a_report_says_how_long_a_shard_took_on_average(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(agent, "time", SimpleNamespace(monotonic=lambda: clock.now))
+
+    async def test() -> None:
+        node, (one,) = await begin(1, 3)
+        for took in (1.0, 3.0):
+            clock.now += took
+            await one.finish()
+        assert (await node.report())[-1] == 2.0
+        clock.now += 0.5
+        await one.finish()
+        assert (await node.report())[-1] == 0.5
+
+    run(test())
+
+
+def test_shards_that_would_wait_long_go_back_uncharged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agent, "PATIENCE", 0.01)
+    monkeypatch.setattr(agent, "BATCH", 1e6)
+
+    async def test() -> None:
+        node, (one, two) = await begin(2, 9)
+        events, dead, _, pace = await node.report()
+        assert [(event.shard, event.result) for event in events] == [(shard, None) for shard in range(2, 7)]
+        assert (dead, pace) == ([], math.inf)
+        assert (one.at, two.at) == ((0, False), (1, False))
+        for worker in (one, two, one, two):
+            await worker.finish()
+        events, *_ = await node.report()
+        assert [event.shard for event in events] == [0, 1, 7, 8], "each worker has kept its next one"
 
     run(test())

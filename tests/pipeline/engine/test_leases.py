@@ -229,3 +229,29 @@ def test_waiting_for_room_is_said_once_a_minute(caplog: pytest.LogCaptureFixture
     assert caplog.messages == ["no worker runs: waiting for a node with 1 CPU to spare"]
     pool.close()
     assert cluster.closed
+
+
+def test_a_node_of_short_shards_is_leased_more_until_they_become_long() -> None:
+    cluster = Told(2)
+    pool = begin(cluster, "a", "b")
+
+    def report(shard: int, pace: float) -> int:
+        """How many shards node a may hold after it made this one."""
+        hear(cluster, pool, Report("a", [Event(shard, StageResult())], pace=pace))
+        before = len(cluster.leased["a"])
+        fill(pool)
+        hear(cluster, pool)
+        return len(cluster.leased["a"]) - before + held - 1
+
+    fill(pool)
+    hear(cluster, pool)
+    held = IN_FLIGHT
+    first, second = cluster.leased["a"]
+    held = report(first, 0.001)
+    assert held == 2 * IN_FLIGHT
+    held = report(second, 0.001)
+    assert held == 4 * IN_FLIGHT
+    assert len(cluster.leased["b"]) == IN_FLIGHT, "it has said nothing of the kind"
+    for shard in cluster.leased["a"][-(held - 1) :]:
+        held = report(shard, 1.0)
+    assert held == IN_FLIGHT
