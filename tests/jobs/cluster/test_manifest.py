@@ -58,6 +58,16 @@ def test_the_manifest_can_have_an_autoscaler(manifest: dict[str, Any]) -> None:
     assert all(group["minReplicas"] <= group["replicas"] < group["maxReplicas"] for group in groups)
 
 
+def test_the_manifest_can_have_a_head_that_is_replaced(manifest: dict[str, Any]) -> None:
+    """The keys are those of KubeRay's RayJobSpec and GcsFaultToleranceOptions."""
+    spec = yaml.safe_load(MANIFEST.read_text().replace("#+ ", ""))["spec"]
+    assert spec.pop("entrypointNumCpus") == 1, "the driver must not be on the head, which has no core"
+    redis = spec["rayClusterSpec"].pop("gcsFaultToleranceOptions")
+    assert redis.keys() == {"redisAddress", "redisPassword"}
+    assert redis["redisPassword"]["valueFrom"]["secretKeyRef"].keys() == {"name", "key"}
+    assert spec == manifest["spec"]
+
+
 def test_the_slurm_script_runs_the_command_it_is_given(tmp_path: Path) -> None:
     """With stand-ins for Slurm's commands and Ray's, which say how they were called."""
     for name, body in {
@@ -112,7 +122,7 @@ def test_the_stores_secret_is_where_the_store_is_read(manifest: dict[str, Any]) 
         if any("secretRef" in source for container in pod["containers"] for source in container.get("envFrom", []))
     }
     assert holding == {"head", "cpu", "gpu"}
-    assert "secretKeyRef" not in MANIFEST.read_text()
+    assert "secretKeyRef" not in str(manifest)
 
 
 def test_the_image_has_a_digest_a_user_and_no_compiler(manifest: dict[str, Any]) -> None:
