@@ -20,7 +20,7 @@ from t2i_shards.extractors.atomic import replace_file
 from t2i_shards.extractors.keypose import MINI
 from t2i_shards.extractors.weights.checkpoints import read_tensors, save_tensors
 from t2i_shards.extractors.weights.resolve import resolve
-from t2i_shards.jobs.mini_weights.loop import Course, learn
+from t2i_shards.jobs.mini_weights.loop import LoopConfig, learn
 from t2i_shards.jobs.mini_weights.people import SIZE, Peopled, draw_batch, load_scenes
 from t2i_shards.jobs.mini_weights.through import Through, file_of
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-SAID_EVERY, SAVED_EVERY = 50, 250
+LOG_EVERY, SAVED_EVERY = 50, 250
 """Steps."""
 
 
@@ -79,13 +79,13 @@ def train(asked: Training, say: Callable[[str], None] = print) -> Path:
         model, optimizer = begin(asked.seed)
         if asked.through:
             model.load_state_dict(read_tensors(resolve(MINI.weights, None)))
-        course = Course(
+        loop = LoopConfig(
             "keypose",
             asked.out / f"{asked.through.name + '-' if asked.through else ''}keypose.pt",
             asked.total,
             lambda step: rate_at(step, asked),
             decay=0.998,
-            said_every=SAID_EVERY,
+            log_every=LOG_EVERY,
             kept_every=SAVED_EVERY,
         )
 
@@ -93,7 +93,7 @@ def train(asked: Training, say: Callable[[str], None] = print) -> Path:
             pictures, people = _batch(scenes, asked, step)
             return losses(model, pictures, people)
 
-        average = learn(model.train(), optimizer, loss, course, say).weights
+        average = learn(model.train(), optimizer, loss, loop, say).weights
     # Norms stay as they are: a variance of pixels 0..255 may pass what half precision holds.
     half = {name: (v.half() if v.ndim > 1 else v).contiguous() for name, v in average.items()}
     path = asked.out / file_of("keypose", asked.through)

@@ -36,7 +36,7 @@ def save_array(path: Path, array: np.ndarray) -> None:
 
 
 @dataclass(frozen=True)
-class Course:
+class LoopConfig:
     """How long a network is trained and where its checkpoint is.
 
     rate: the learning rate of a step. decay: of the moving average of the weights, None for no average.
@@ -47,13 +47,13 @@ class Course:
     steps: int
     rate: Callable[[int], float]
     decay: float | None = None
-    said_every: int = 20
+    log_every: int = 20
     kept_every: int = 100
 
 
 @dataclass(frozen=True)
-class Learnt:
-    """weights: the network's state, averaged where its course has an average. seconds: of CPU, over all runs."""
+class TrainedWeights:
+    """weights: the network's state, averaged where a decay is given. seconds: of CPU, over all runs."""
 
     weights: dict[str, Tensor]
     steps: int
@@ -64,11 +64,11 @@ def learn(
     network: nn.Module,
     optimizer: torch.optim.Optimizer,
     loss: Callable[[int], Mapping[str, Tensor]],
-    course: Course,
+    config: LoopConfig,
     say: Say,
     world: World | None = None,
-) -> Learnt:
-    """Trains to the end of the course, on from the checkpoint if there is one.
+) -> TrainedWeights:
+    """Train up to the last step, from the checkpoint if there is one.
 
     loss: of a step, in named parts that are added up; several workers of a world each have a part of the batch.
     """
@@ -77,33 +77,33 @@ def learn(
     from t2i_shards.adapters.training.distributed import World
 
     world = world or World(torch.device("cpu"))
-    start, spent, average = _restore(course.checkpoint, network, optimizer)
+    start, spent, average = _restore(config.checkpoint, network, optimizer)
     world.barrier()
     before, begun = spent, time.process_time()
     said: dict[str, float] = {}
-    for step in range(start, course.steps):
+    for step in range(start, config.steps):
         for group in optimizer.param_groups:
-            group["lr"] = course.rate(step)
+            group["lr"] = config.rate(step)
         parts = loss(step)
         optimizer.zero_grad()
         torch.stack(list(parts.values())).sum().backward()
         average_gradients(network, world.world_size)
         torch.nn.utils.clip_grad_norm_(network.parameters(), CLIP)
         optimizer.step()
-        _blend(average, network, step, course.decay)
+        _blend(average, network, step, config.decay)
         said = {name: said.get(name, 0.0) + float(part.detach()) for name, part in parts.items()}
         if not world.is_main:
             continue
-        if (step + 1) % course.said_every == 0:
-            shown = " ".join(f"{name} {value / course.said_every:.4f}" for name, value in said.items())
-            say(f"{course.name} step {step + 1} of {course.steps}: {shown}")
+        if (step + 1) % config.log_every == 0:
+            shown = " ".join(f"{name} {value / config.log_every:.4f}" for name, value in said.items())
+            say(f"{config.name} step {step + 1} of {config.steps}: {shown}")
             said = {}
-        if (step + 1) % course.kept_every == 0 or step + 1 == course.steps:
+        if (step + 1) % config.kept_every == 0 or step + 1 == config.steps:
             spent = before + (time.process_time() - begun) * world.world_size
             state = {"network": network.state_dict(), "optimizer": optimizer.state_dict(), "average": average}
-            _keep(course.checkpoint, {**state, "step": step + 1, "seconds": spent})
+            _keep(config.checkpoint, {**state, "step": step + 1, "seconds": spent})
     world.barrier()
-    return Learnt(average, max(start, course.steps), spent)
+    return TrainedWeights(average, max(start, config.steps), spent)
 
 
 def average_gradients(network: nn.Module, world_size: int) -> None:
@@ -121,14 +121,14 @@ def average_gradients(network: nn.Module, world_size: int) -> None:
         gradient.copy_(mean.view_as(gradient))
 
 
-def read_learnt(checkpoint: Path) -> Learnt | None:
-    """What a run has learnt so far, finished or not; None before its first checkpoint."""
+def read_trained(checkpoint: Path) -> TrainedWeights | None:
+    """The weights of a run so far, finished or not; None before its first checkpoint."""
     import torch
 
     if not checkpoint.is_file():
         return None
     state = torch.load(checkpoint, weights_only=True)
-    return Learnt(state["average"], int(state["step"]), float(state["seconds"]))
+    return TrainedWeights(state["average"], int(state["step"]), float(state["seconds"]))
 
 
 def _blend(average: dict[str, Tensor], network: nn.Module, step: int, decay: float | None) -> None:

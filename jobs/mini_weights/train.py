@@ -16,7 +16,7 @@ from t2i_shards.extractors.atomic import replace_file
 from t2i_shards.extractors.weights.checkpoints import read_tensors, save_tensors
 from t2i_shards.extractors.weights.file import shipped
 from t2i_shards.extractors.weights.resolve import resolve
-from t2i_shards.jobs.mini_weights.loop import Course, Say, learn
+from t2i_shards.jobs.mini_weights.loop import LoopConfig, Say, learn
 from t2i_shards.jobs.mini_weights.scenes import SIZE, Views, draw_views, load_scenes
 from t2i_shards.jobs.mini_weights.through import Through, file_of
 from t2i_shards.pipeline.scenes import VERSION
@@ -69,24 +69,26 @@ class Training:
     through: Through | None = None
 
 
-def train(task: Task, asked: Training, say: Say) -> Path:
+def train(task: Task, request: Training, say: Say) -> Path:
     """The weights, out/NAME.safetensors. The same call continues from the last checkpoint in out/checkpoints."""
     import torch
 
     from t2i_shards.extractors.batch import fixed_threads
 
-    task = replace(task, cycles=(asked.steps,) if asked.steps else task.cycles, batch=asked.batch or task.batch)
-    steps, rate = sum(task.cycles), task.rate * (GENTLE if asked.through else 1)
-    chunks = load_scenes(asked.out, asked.seed, asked.scenes, say, asked.through)
-    name = f"{task.name}-{asked.through.name}" if asked.through else task.name
-    kept = asked.out / "checkpoints" / f"{name}-{asked.seed}-{asked.scenes}-{steps}-{task.batch}.pt"
+    task = replace(
+        task, cycles=(request.steps,) if request.steps else task.cycles, batch=request.batch or task.batch
+    )
+    steps, rate = sum(task.cycles), task.rate * (GENTLE if request.through else 1)
+    chunks = load_scenes(request.out, request.seed, request.scenes, say, request.through)
+    name = f"{task.name}-{request.through.name}" if request.through else task.name
+    kept = request.out / "checkpoints" / f"{name}-{request.seed}-{request.scenes}-{steps}-{task.batch}.pt"
     with fixed_threads(1), torch.random.fork_rng():
-        torch.manual_seed(asked.seed)
+        torch.manual_seed(request.seed)
         network = task.build().to(memory_format=torch.channels_last).train()
-        if asked.through:
+        if request.through:
             network.load_state_dict(read_tensors(resolve(shipped(f"{task.name}.safetensors"), None)))
         optimizer = torch.optim.AdamW(network.parameters(), weight_decay=0.01)
-        course = Course(
+        loop = LoopConfig(
             task.name,
             kept,
             steps,
@@ -95,11 +97,11 @@ def train(task: Task, asked: Training, say: Say) -> Path:
         )
 
         def loss(step: int) -> Mapping[str, Tensor]:
-            views = draw_views(chunks, (asked.seed, step), task.batch, task.crop, task.mirror)
+            views = draw_views(chunks, (request.seed, step), task.batch, task.crop, task.mirror)
             return {"loss": task.loss(network, views, step)}
 
-        learn(network, optimizer, loss, course, say)
-    return _export(task, asked, network)
+        learn(network, optimizer, loss, loop, say)
+    return _export(task, request, network)
 
 
 def rate_at(step: int, cycles: tuple[int, ...]) -> float:
@@ -110,11 +112,11 @@ def rate_at(step: int, cycles: tuple[int, ...]) -> float:
     return rise * (0.5 + 0.5 * math.cos(math.pi * step / cycles[cycle]))
 
 
-def _export(task: Task, asked: Training, network: nn.Module) -> Path:
+def _export(task: Task, request: Training, network: nn.Module) -> Path:
     """Norms stay float32: a variance may pass what float16 holds. One entry of metadata: several have no order."""
-    scenes = asked.through.title if asked.through else f"procedural scenes of {SIZE} px, version {VERSION}"
+    scenes = request.through.title if request.through else f"procedural scenes of {SIZE} px, version {VERSION}"
     said = {
-        "trained_on": f"{asked.scenes} {scenes}, seed {asked.seed}",
+        "trained_on": f"{request.scenes} {scenes}, seed {request.seed}",
         "steps": sum(task.cycles),
         "batch": task.batch,
         "licence": "Apache-2.0",
@@ -123,7 +125,7 @@ def _export(task: Task, asked: Training, network: nn.Module) -> Path:
         name: (value.half() if task.half and value.ndim > 1 else value).contiguous()
         for name, value in network.state_dict().items()
     }
-    path = asked.out / file_of(task.name, asked.through)
+    path = request.out / file_of(task.name, request.through)
     with replace_file(path) as scratch:
         save_tensors(tensors, scratch, {"t2i-shards": json.dumps(said)})
     return path

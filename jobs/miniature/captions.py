@@ -13,7 +13,7 @@ from t2i_shards.jobs.miniature.recipe import find_networks
 
 if TYPE_CHECKING:
     from t2i_shards.extractors.base import Extractor
-    from t2i_shards.jobs.mini_weights.base.found import SkyClasses
+    from t2i_shards.jobs.mini_weights.base.caption_content import SkyClasses
     from t2i_shards.jobs.miniature.experiment import Experiment
 
 NETWORK = "seg", "mini-simple"
@@ -34,7 +34,7 @@ class CaptionJudge:
 
         captions: repeated from the start where there are more pictures.
         """
-        from t2i_shards.jobs.mini_weights.base.found import label_pictures
+        from t2i_shards.jobs.mini_weights.base.caption_content import label_pictures
         from t2i_shards.jobs.mini_weights.base.measure import judge_pictures
 
         seen = np.stack(list(pictures))

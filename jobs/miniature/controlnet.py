@@ -73,7 +73,7 @@ def train_controlnet(experiment: Experiment, condition: Name) -> ControlNetModel
     from t2i_shards.extractors.atomic import commit_folder
     from t2i_shards.extractors.batch import fixed_threads
     from t2i_shards.extractors.registry import format_of
-    from t2i_shards.jobs.mini_weights.loop import Course, learn
+    from t2i_shards.jobs.mini_weights.loop import LoopConfig, learn
 
     run = experiment.run_of(condition, f"controlnet-{RATE:g}")
     training = _open_training(experiment, condition)  # refuses a folder that was begun with another base or recipe
@@ -84,9 +84,9 @@ def train_controlnet(experiment: Experiment, condition: Name) -> ControlNetModel
         network = ControlNetModel.from_unet(
             experiment.base.unet, conditioning_channels=format_of(condition).channels
         ).train()
-        course = Course("ControlNet", run / "controlnet.pt", experiment.steps_of(condition), lambda step: RATE)
+        loop = LoopConfig("ControlNet", run / "controlnet.pt", experiment.steps_of(condition), lambda step: RATE)
         optimizer = torch.optim.Adam(network.parameters(), RATE)
-        learn(network, optimizer, _make_loss(training, network), course, experiment.say)
+        learn(network, optimizer, _make_loss(training, network), loop, experiment.say)
     with commit_folder(run / "controlnet") as folder:
         network.save_pretrained(folder)
     return read_controlnet(run / "controlnet")

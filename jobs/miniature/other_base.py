@@ -65,11 +65,11 @@ def fine_tune(experiment: Experiment) -> Path:
         scenes = load_scenes(place, plan.seed, plan.scenes, experiment.say, world)
         scenes = replace(scenes, pictures=[_recolour(pictures) for pictures in scenes.pictures])
         latents = load_latents(base.vae, scenes, place, experiment.say, world)
-        lesson = denoiser.prepare(latents, scenes.captions, base.tokenizers[0])
+        dataset = denoiser.prepare(latents, scenes.captions, base.tokenizers[0])
         base.unet.requires_grad_(True)
         both = torch.nn.ModuleDict({"unet": base.unet, "text_encoder": base.text_encoders[0]})
-        learnt = denoiser.train(plan, both, base.scheduler, lesson, place, experiment.say, world)
-    ship(base, place / "mini", plan, {"unet": learnt}, further=True)
+        trained = denoiser.train(plan, both, base.scheduler, dataset, place, experiment.say, world)
+    ship(base, place / "mini", plan, {"unet": trained}, further=True)
     return place / "mini"
 
 

@@ -58,12 +58,12 @@ class MiniBaseCommand:
         if self.measure:
             return self._measure()
         from t2i_shards.adapters.training.distributed import join_world
-        from t2i_shards.jobs.mini_weights.base.training import Asked, train_base
+        from t2i_shards.jobs.mini_weights.base.training import TrainRequest, train_base
 
         parts = self.only or (("unet",) if self.further else PARTS)
         with join_world("cpu") as world:
             say = _say if world.is_main else _hush
-            folder = train_base(Asked(self.out, self._plan(), parts, self.further), say, world)
+            folder = train_base(TrainRequest(self.out, self._plan(), parts, self.further), say, world)
         size = sum(path.stat().st_size for path in folder.rglob("*.safetensors")) if folder else 0
         made = f"{size / 1e6:.1f} MB in {folder}" if folder else "no UNet yet, so no base"
         record = {"command": "mini-base", "folder": str(folder) if folder else None, "bytes": size}

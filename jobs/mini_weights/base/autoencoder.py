@@ -10,8 +10,8 @@ import numpy as np
 
 from t2i_shards.extractors.maps.crop import STRIDE
 from t2i_shards.jobs.mini_weights.base.plan import Plan
-from t2i_shards.jobs.mini_weights.base.scenes import SIZE, Captioned
-from t2i_shards.jobs.mini_weights.loop import Course, Learnt, Say, learn
+from t2i_shards.jobs.mini_weights.base.scenes import SIZE, CaptionedScenes
+from t2i_shards.jobs.mini_weights.loop import LoopConfig, Say, TrainedWeights, learn
 from t2i_shards.jobs.mini_weights.train import rate_at
 
 if TYPE_CHECKING:
@@ -26,19 +26,21 @@ CROP = 64
 WHOLE = 0.1
 """The last share of the steps, which see whole scenes, CROP**2 / SIZE**2 times as many."""
 COLOUR = 2.0
-"""Weight of the error of the mean colour of a latent's cell; without it, hues are learnt last."""
+"""Weight of the error of the mean colour of a latent's cell; without it, hues are learned last."""
 KL = 1e-4
 """Weight of the mean divergence of a latent's distribution from a standard normal one. Much more than Stable
 Diffusion's: a decoder that is used to a little noise forgives a small UNet its errors."""
 
 
-def train(plan: Plan, vae: AutoencoderKL, scenes: Captioned, folder: Path, say: Say, world: World) -> Learnt:
+def train(
+    plan: Plan, vae: AutoencoderKL, scenes: CaptionedScenes, folder: Path, say: Say, world: World
+) -> TrainedWeights:
     """Leaves the averaged weights in the autoencoder."""
     import torch
 
     optimizer = torch.optim.AdamW(vae.parameters(), betas=(0.9, 0.99), weight_decay=0.0)
     steps = plan.vae_steps
-    course = Course(
+    loop = LoopConfig(
         NAME,
         folder / f"{NAME}.pt",
         steps,
@@ -54,10 +56,10 @@ def train(plan: Plan, vae: AutoencoderKL, scenes: Captioned, folder: Path, say: 
         pictures = torch.from_numpy(draw_crops(scenes, key, max(1, batch // world.world_size), crop))
         return losses(vae, pictures.permute(0, 3, 1, 2).float() / 127.5 - 1, key)
 
-    learnt = learn(vae.train(), optimizer, loss, course, say, world)
-    vae.load_state_dict(learnt.weights)
+    trained = learn(vae.train(), optimizer, loss, loop, say, world)
+    vae.load_state_dict(trained.weights)
     vae.eval()
-    return learnt
+    return trained
 
 
 def losses(vae: AutoencoderKL, pictures: Tensor, key: tuple[int, ...]) -> Mapping[str, Tensor]:
@@ -88,7 +90,7 @@ def compare(again: Tensor, pictures: Tensor) -> Mapping[str, Tensor]:
     return {"absolute": error.abs().mean(), "squared": (error**2).mean(), "edges": edges, "colour": colour}
 
 
-def draw_crops(scenes: Captioned, key: tuple[int, ...], batch: int, crop: int) -> np.ndarray:
+def draw_crops(scenes: CaptionedScenes, key: tuple[int, ...], batch: int, crop: int) -> np.ndarray:
     """Random crops of random scenes, half of them mirrored: uint8 (N, crop, crop, 3), a function of `key`."""
     rng = np.random.default_rng(key)
     crops = []

@@ -1,4 +1,4 @@
-"""Train the base mini's decoder further; the encoder, and so all that was learnt of latents, stays as it is."""
+"""Train the base mini's decoder further; the encoder, and so all that was learned from latents, stays as it is."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from torch.nn import functional as F
 
 from t2i_shards.jobs.mini_weights.base.autoencoder import compare, draw_crops
 from t2i_shards.jobs.mini_weights.base.plan import Plan
-from t2i_shards.jobs.mini_weights.base.scenes import SIZE, Captioned
-from t2i_shards.jobs.mini_weights.loop import Course, Learnt, Say, learn
+from t2i_shards.jobs.mini_weights.base.scenes import SIZE, CaptionedScenes
+from t2i_shards.jobs.mini_weights.loop import LoopConfig, Say, TrainedWeights, learn
 from t2i_shards.jobs.mini_weights.train import rate_at
 from t2i_shards.pipeline.extract import load_extractor
 
@@ -32,12 +32,14 @@ STAGES = ("stem", "stage1", "stage2")
 """Of the backbone whose features are compared: down to an eighth of what it sees."""
 
 
-def train(plan: Plan, vae: AutoencoderKL, scenes: Captioned, folder: Path, say: Say, world: World) -> Learnt:
+def train(
+    plan: Plan, vae: AutoencoderKL, scenes: CaptionedScenes, folder: Path, say: Say, world: World
+) -> TrainedWeights:
     """Leaves the averaged weights in the autoencoder."""
     moving = parts_of(vae).train()
     optimizer = torch.optim.AdamW(moving.parameters(), betas=(0.9, 0.99), weight_decay=0.0)
     backbone = load_backbone()
-    course = Course(
+    loop = LoopConfig(
         NAME,
         folder / f"{NAME}.pt",
         plan.decoder_steps,
@@ -60,10 +62,10 @@ def train(plan: Plan, vae: AutoencoderKL, scenes: Captioned, folder: Path, say: 
         differences = compare_features(see_features(backbone, again), seen)
         return {**compare(again, pictures), "features": FEATURES * differences}
 
-    learnt = learn(moving, optimizer, loss, course, say, world)
-    moving.load_state_dict(learnt.weights)
+    trained = learn(moving, optimizer, loss, loop, say, world)
+    moving.load_state_dict(trained.weights)
     moving.eval()
-    return learnt
+    return trained
 
 
 def draw_noise(key: tuple[int, ...], shape: tuple[int, ...], largest: float) -> np.ndarray:

@@ -13,7 +13,7 @@ from t2i_shards.adapters.base.diffusion import Diffusion
 from t2i_shards.jobs.mini_weights.base.latents import mirror_captions
 from t2i_shards.jobs.mini_weights.base.plan import Plan
 from t2i_shards.jobs.mini_weights.base.scenes import CHUNK
-from t2i_shards.jobs.mini_weights.loop import Course, Learnt, Say, learn
+from t2i_shards.jobs.mini_weights.loop import LoopConfig, Say, TrainedWeights, learn
 
 if TYPE_CHECKING:
     from diffusers import DDPMScheduler
@@ -28,18 +28,18 @@ EMPTY = 0.1
 
 
 @dataclass(frozen=True)
-class Lesson:
-    """What is learnt from. latents: see `load_latents`. tokens: int64 (2, N, tokens), of the captions and of those
-    of the mirrored pictures. empty: int64 (tokens), of no caption."""
+class LatentDataset:
+    """latents: see `load_latents`. tokens: int64 (2, N, tokens), of the captions and of those of the mirrored
+    pictures. empty: int64 (tokens), of no caption."""
 
     latents: list[np.ndarray]
     tokens: np.ndarray
     empty: np.ndarray
 
 
-def prepare(latents: list[np.ndarray], captions: Sequence[str], tokenizer: CLIPTokenizer) -> Lesson:
+def prepare(latents: list[np.ndarray], captions: Sequence[str], tokenizer: CLIPTokenizer) -> LatentDataset:
     both = [_tokenize(tokenizer, said) for said in (captions, mirror_captions(captions))]
-    return Lesson(latents, np.stack(both), _tokenize(tokenizer, [""])[0])
+    return LatentDataset(latents, np.stack(both), _tokenize(tokenizer, [""])[0])
 
 
 def _tokenize(tokenizer: CLIPTokenizer, captions: Sequence[str]) -> np.ndarray:
@@ -50,11 +50,11 @@ def train(
     plan: Plan,
     both: nn.ModuleDict,
     scheduler: DDPMScheduler,
-    lesson: Lesson,
+    dataset: LatentDataset,
     folder: Path,
     say: Say,
     world: World,
-) -> Learnt:
+) -> TrainedWeights:
     """Leaves the averaged weights in the networks, `unet` and `text_encoder`."""
     import torch
 
@@ -62,7 +62,7 @@ def train(
     optimizer = torch.optim.AdamW(both.parameters(), betas=(0.9, 0.99), weight_decay=0.01, fused=True)
     weights = Diffusion(scheduler).loss_weights
     batch = plan.batch // world.world_size
-    course = Course(
+    loop = LoopConfig(
         NAME,
         folder / f"{NAME}.pt",
         plan.steps,
@@ -72,7 +72,7 @@ def train(
     )
 
     def loss(step: int) -> Mapping[str, Tensor]:
-        latents, tokens, times = draw_batch(lesson, key := (plan.seed, step, world.rank), batch, len(weights))
+        latents, tokens, times = draw_batch(dataset, key := (plan.seed, step, world.rank), batch, len(weights))
         noise = torch.from_numpy(draw_noise((*key, 1), latents.shape, plan.noise_offset))
         noisy = scheduler.add_noise(torch.from_numpy(latents), noise, torch.from_numpy(times))
         context = text_encoder(torch.from_numpy(tokens))[0]
@@ -80,10 +80,10 @@ def train(
         error = ((found - noise) ** 2).mean(dim=(1, 2, 3))
         return {"error": (weights[times] * error).mean()}
 
-    learnt = learn(both, optimizer, loss, course, say, world)
-    both.load_state_dict(learnt.weights)
+    trained = learn(both, optimizer, loss, loop, say, world)
+    both.load_state_dict(trained.weights)
     both.eval()
-    return learnt
+    return trained
 
 
 def rate_at(step: int, plan: Plan) -> float:
@@ -95,16 +95,16 @@ def rate_at(step: int, plan: Plan) -> float:
 
 
 def draw_batch(
-    lesson: Lesson, key: tuple[int, ...], batch: int, time_steps: int
+    dataset: LatentDataset, key: tuple[int, ...], batch: int, time_steps: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Latents float32 (N, 4, h, w), drawn from their distributions; tokens int64 (N, tokens); times int64 (N,)."""
     rng = np.random.default_rng(key)
     latents, tokens = [], []
     for _ in range(batch):
-        index, side = int(rng.integers(lesson.tokens.shape[1])), int(rng.integers(2))
-        mean, deviation = lesson.latents[index // CHUNK][index % CHUNK][side].astype(np.float32)
+        index, side = int(rng.integers(dataset.tokens.shape[1])), int(rng.integers(2))
+        mean, deviation = dataset.latents[index // CHUNK][index % CHUNK][side].astype(np.float32)
         latents.append(mean + deviation * rng.standard_normal(mean.shape, np.float32))
-        tokens.append(lesson.empty if rng.random() < EMPTY else lesson.tokens[side, index])
+        tokens.append(dataset.empty if rng.random() < EMPTY else dataset.tokens[side, index])
     # Spread evenly over the time steps, which makes the loss less noisy than free draws.
     times = (rng.permutation(batch) + rng.random(batch)) / batch * time_steps
     return np.stack(latents), np.stack(tokens), times.astype(np.int64)

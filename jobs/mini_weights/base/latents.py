@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from t2i_shards.jobs.mini_weights.base.scenes import CHUNK, Captioned
+from t2i_shards.jobs.mini_weights.base.scenes import CHUNK, CaptionedScenes
 from t2i_shards.jobs.mini_weights.loop import Say, save_array
 
 if TYPE_CHECKING:
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 BATCH = 10
 
 
-def load_latents(vae: AutoencoderKL, scenes: Captioned, folder: Path, say: Say, world: World) -> list[np.ndarray]:
+def load_latents(
+    vae: AutoencoderKL, scenes: CaptionedScenes, folder: Path, say: Say, world: World
+) -> list[np.ndarray]:
     """Memory-mapped float16 (CHUNK, 2, 2, 4, h, w) each: plain and mirrored; mean and deviation, scaled.
 
     What is not there yet is encoded, in bfloat16, which is twice as fast; other weights have another folder.

@@ -1,16 +1,16 @@
-"""Whether the base paints what captions say: on unseen captions, compared with true scenes and the tiny base."""
+"""Whether the base shows what captions say: on unseen captions, compared with true scenes and the tiny base."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from t2i_shards.adapters.evaluation.kernel_distance import kernel_distance, see_features
-from t2i_shards.jobs.mini_weights.base.found import (
+from t2i_shards.jobs.mini_weights.base.caption_content import (
     SkyClasses,
     find_ground,
     find_person,
@@ -20,11 +20,8 @@ from t2i_shards.jobs.mini_weights.base.found import (
     read_caption,
 )
 from t2i_shards.jobs.mini_weights.base.plan import HELD_OUT, Plan
-from t2i_shards.jobs.mini_weights.base.scenes import SIZE, Captioned, load_scenes
+from t2i_shards.jobs.mini_weights.base.scenes import SIZE, CaptionedScenes, load_scenes
 from t2i_shards.jobs.mini_weights.loop import Say
-
-if TYPE_CHECKING:
-    pass
 
 STEPS, GUIDANCE, BATCH = 25, 4.0, 10
 """Of the pictures that are measured."""
@@ -97,8 +94,8 @@ def measure_base(base: str, count: int, out: Path, say: Say) -> Measured:
     skies = fit_skies_of(list(_pictures(fitted, range(FITTED_ON))), fitted.captions)
     true, others = _pictures(held_out, range(count)), _pictures(held_out, range(count, 2 * count))
     captions = held_out.captions[:count]
-    painted = paint(base, captions, say)
-    write_sheet(painted[:SHEET], out / "sheet.png")
+    generated = generate_pictures(base, captions, say)
+    write_sheet(generated[:SHEET], out / "sheet.png")
     real = see_features(others, features)
 
     def judge(pictures: np.ndarray, *captioned: Sequence[str]) -> list[Shares]:
@@ -107,8 +104,8 @@ def measure_base(base: str, count: int, out: Path, say: Say) -> Measured:
         return [Shares(**judge_pictures(pictures, labelled, said, skies), distance=distance) for said in captioned]
 
     psnr = measure_psnr(load_base(base).networks["vae"], true[:SHEET])
-    tiny = see_features(paint("tiny", captions[: max(2, count // 4)], say), features)
-    (found,), (best, by_chance) = judge(painted, captions), judge(true, captions, [*captions[1:], captions[0]])
+    tiny = see_features(generate_pictures("tiny", captions[: max(2, count // 4)], say), features)
+    (found,), (best, by_chance) = judge(generated, captions), judge(true, captions, [*captions[1:], captions[0]])
     return Measured(count, found, best, by_chance, kernel_distance(tiny, real), psnr)
 
 
@@ -129,7 +126,7 @@ def judge_pictures(
     return {name: float(np.mean(hits)) if hits else float("nan") for name, hits in found.items()}
 
 
-def paint(
+def generate_pictures(
     base: str, captions: Sequence[str], say: Say, steps: int = STEPS, guidance: float = GUIDANCE
 ) -> np.ndarray:
     """uint8 (N, SIZE, SIZE, 3): a picture for each caption, of the seed of its number."""
@@ -167,5 +164,5 @@ def fit_skies_of(pictures: Sequence[np.ndarray], captions: Sequence[str]) -> Sky
     return fit_skies([picture for picture, _ in named], [sky for _, sky in named])
 
 
-def _pictures(scenes: Captioned, places: Sequence[int]) -> np.ndarray:
+def _pictures(scenes: CaptionedScenes, places: Sequence[int]) -> np.ndarray:
     return np.stack([scenes.picture(place) for place in places])

@@ -24,7 +24,7 @@ CHUNK = 1000
 
 
 @dataclass(frozen=True)
-class Captioned:
+class CaptionedScenes:
     """pictures: memory-mapped uint8 (CHUNK, SIZE, SIZE, 3) each, the last one perhaps shorter."""
 
     pictures: list[np.ndarray]
@@ -38,7 +38,7 @@ class Captioned:
         return chosen
 
 
-def load_scenes(folder: Path, seed: int, count: int, say: Say, world: World) -> Captioned:
+def load_scenes(folder: Path, seed: int, count: int, say: Say, world: World) -> CaptionedScenes:
     """Scenes 0..count - 1 of a seed; what is not there yet is rendered, each file by one of the workers.
 
     Each file appears whole or not at all, so a run continues where another stopped.
@@ -56,7 +56,7 @@ def load_scenes(folder: Path, seed: int, count: int, say: Say, world: World) -> 
             say(f"scenes {start + size} of {count} rendered")
     world.barrier()
     captioned = [caption for _, captions in files for caption in json.loads(captions.read_text())]
-    return Captioned([np.load(pictures, mmap_mode="r") for pictures, _ in files], captioned)
+    return CaptionedScenes([np.load(pictures, mmap_mode="r") for pictures, _ in files], captioned)
 
 
 def _render(seed: int, start: int, count: int, pictures: Path, captions: Path) -> None:

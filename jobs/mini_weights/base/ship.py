@@ -11,14 +11,16 @@ from t2i_shards.adapters.base.mini import RECIPE, SUMS, read_recipe
 from t2i_shards.extractors.atomic import write_file, write_json
 from t2i_shards.jobs.mini_weights.base.plan import Plan
 from t2i_shards.jobs.mini_weights.base.scenes import SIZE, WORLD
-from t2i_shards.jobs.mini_weights.loop import Learnt
+from t2i_shards.jobs.mini_weights.loop import TrainedWeights
 from t2i_shards.pipeline.scenes import VERSION
 
 if TYPE_CHECKING:
     from t2i_shards.adapters.base import StableDiffusion
 
 
-def ship(base: StableDiffusion, folder: Path, plan: Plan, done: Mapping[str, Learnt], further: bool) -> None:
+def ship(
+    base: StableDiffusion, folder: Path, plan: Plan, done: Mapping[str, TrainedWeights], further: bool
+) -> None:
     """Write the base in diffusers' layout, with recipe and digests. The networks are in half precision after it.
 
     done: the parts that were trained. further: they began as the shipped ones, whose parts are listed first.
@@ -42,7 +44,7 @@ def ship(base: StableDiffusion, folder: Path, plan: Plan, done: Mapping[str, Lea
         "base": "mini",
         "licence": "Apache-2.0",
         "scenes": {"world": WORLD, "version": VERSION, "size": SIZE},
-        "parts": [*before, *(_tell(name, learnt, plan) for name, learnt in done.items())],
+        "parts": [*before, *(_tell(name, trained, plan) for name, trained in done.items())],
     }
     _write(folder, recipe)
 
@@ -71,14 +73,14 @@ def add_measured(folder: Path, found: Mapping[str, Any]) -> None:
     _write(folder, {**read_recipe(folder), "measured": dict(found)})
 
 
-def _tell(name: str, learnt: Learnt, plan: Plan) -> dict[str, Any]:
+def _tell(name: str, trained: TrainedWeights, plan: Plan) -> dict[str, Any]:
     return {
         "part": name,
         "seed": plan.seed,
         "scenes": min(plan.scenes, plan.vae_scenes) if name == "autoencoder" else plan.scenes,
         "batch": {"autoencoder": plan.vae_batch, "decoder": plan.decoder_batch, "unet": plan.batch}[name],
-        "steps": learnt.steps,
-        "cpu_hours": round(learnt.seconds / 3600, 2),
+        "steps": trained.steps,
+        "cpu_hours": round(trained.seconds / 3600, 2),
         **{"decoder": {"noise": plan.decoder_noise}, "unet": {"noise_offset": plan.noise_offset}}.get(name, {}),
     }
 

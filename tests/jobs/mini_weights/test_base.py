@@ -18,13 +18,13 @@ from t2i_shards.adapters.training.distributed import World
 from t2i_shards.extractors.segmentation import Segmentation
 from t2i_shards.jobs.mini_weights import loop
 from t2i_shards.jobs.mini_weights.base import MiniBaseCommand, decoder, denoiser
+from t2i_shards.jobs.mini_weights.base.caption_content import fit_skies, label_pictures, read_caption
 from t2i_shards.jobs.mini_weights.base.denoiser import EMPTY, draw_batch, prepare
-from t2i_shards.jobs.mini_weights.base.found import fit_skies, label_pictures, read_caption
 from t2i_shards.jobs.mini_weights.base.latents import mirror_captions
 from t2i_shards.jobs.mini_weights.base.measure import judge_pictures
 from t2i_shards.jobs.mini_weights.base.plan import HELD_OUT, Plan
 from t2i_shards.jobs.mini_weights.base.tokenizer import build_tokenizer
-from t2i_shards.jobs.mini_weights.base.training import Asked, train_base
+from t2i_shards.jobs.mini_weights.base.training import TrainRequest, train_base
 from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.scenes import labels, render
 from tests.adapters.ranks import run_ranks
@@ -49,7 +49,7 @@ class Killed(Exception):
 
 
 def train(out: Path, parts: Sequence[str] = BOTH, further: bool = False) -> Path:
-    folder = train_base(Asked(out, MICRO, parts, further), lambda line: None, World(torch.device("cpu")))
+    folder = train_base(TrainRequest(out, MICRO, parts, further), lambda line: None, World(torch.device("cpu")))
     assert folder is not None
     return folder
 
@@ -154,15 +154,15 @@ def test_batches_pair_a_mirrored_picture_with_its_mirrored_caption() -> None:
     latents = np.zeros((3, 2, 2, 4, 2, 2), np.float16)
     for index, side in np.ndindex(3, 2):
         latents[index, side, 0] = 2 * index + side
-    lesson = prepare([latents], captions, tokenizer)
+    dataset = prepare([latents], captions, tokenizer)
     said = [[tokenizer(text).input_ids for text in side] for side in (captions, mirror_captions(captions))]
     empty = 0
     for step in range(40):
-        drawn, tokens, times = draw_batch(lesson, (1, step), 4, 1000)
+        drawn, tokens, times = draw_batch(dataset, (1, step), 4, 1000)
         assert np.array_equal(np.sort(times // 250), [0, 1, 2, 3])
         for latent, row in zip(drawn, tokens.tolist(), strict=True):
             index, side = divmod(int(latent.flat[0]), 2)
-            if row == lesson.empty.tolist():
+            if row == dataset.empty.tolist():
                 empty += 1
             else:
                 assert row[: len(said[side][index])] == said[side][index]

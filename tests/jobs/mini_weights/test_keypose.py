@@ -68,7 +68,7 @@ def test_the_learning_rate_does_not_depend_on_the_last_step() -> None:
 def test_an_interrupted_run_resumes_to_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(people, "PIECE", 6)
     monkeypatch.setattr(keypose, "SAVED_EVERY", 1)
-    monkeypatch.setattr(keypose, "SAID_EVERY", 2)
+    monkeypatch.setattr(keypose, "LOG_EVERY", 2)
     few = {"scenes": 6, "steps": 3, "more": 1, "fall": 2, "batch": 3, "crop": 64, "whole": 1}
 
     def stop(line: str) -> None:

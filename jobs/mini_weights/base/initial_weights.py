@@ -20,7 +20,7 @@ CONSTANT = 6.0
 CARRIED = 2 * len(OPPONENT) + 2
 
 
-def carry_colours(vae: AutoencoderKL) -> None:
+def init_autoencoder(vae: AutoencoderKL) -> None:
     """Write the way into an untrained autoencoder."""
     import torch
     from diffusers.models.attention_processor import Attention

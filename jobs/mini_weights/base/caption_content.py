@@ -49,7 +49,7 @@ SKY_ROWS = 0.25
 
 
 @dataclass(frozen=True)
-class Said:
+class CaptionContent:
     """What a caption names that can be looked for; None or empty where it names none.
 
     ground: label. sky: place in `SKIES`. things: (colour, label), of those without a pattern. person: whether
@@ -62,7 +62,7 @@ class Said:
     person: bool
 
 
-def read_caption(caption: str) -> Said:
+def read_caption(caption: str) -> CaptionContent:
     words = re.findall(r"[a-z]+", caption)
     ground = next((GROUNDS[word] for word in words if word in GROUNDS), None)
     sky = next((place for place, said in enumerate(SKIES) if said in caption), None)
@@ -71,7 +71,7 @@ def read_caption(caption: str) -> Said:
         for at, word in enumerate(words)
         if at and word in THINGS and words[at - 1] in COLOURS and not (at > 1 and words[at - 2] in PATTERNS)
     ]
-    return Said(ground, sky, tuple(named), "person" in words)
+    return CaptionContent(ground, sky, tuple(named), "person" in words)
 
 
 def label_pictures(pictures: np.ndarray, segmentation: Extractor) -> list[np.ndarray]:
@@ -118,18 +118,18 @@ class SkyClasses:
     inverse: np.ndarray
 
     def __call__(self, picture: np.ndarray) -> int:
-        away = self.means - sky_look(picture)
+        away = self.means - sky_features(picture)
         return int(np.einsum("kd,de,ke->k", away, self.inverse, away).argmin())
 
 
 def fit_skies(pictures: Sequence[np.ndarray], skies: Sequence[int]) -> SkyClasses:
-    looks, classes = np.stack([sky_look(picture) for picture in pictures]), np.array(skies)
+    looks, classes = np.stack([sky_features(picture) for picture in pictures]), np.array(skies)
     means = np.stack([looks[classes == k].mean(axis=0) for k in range(len(SKIES))])
     spread = np.cov((looks - means[classes]).T) + 1e-6 * np.eye(looks.shape[1])
     return SkyClasses(means, np.linalg.inv(spread))
 
 
-def sky_look(picture: np.ndarray) -> np.ndarray:
+def sky_features(picture: np.ndarray) -> np.ndarray:
     """Mean and deviation of the three colours over the upper rows, float64 (6,), 0..1."""
     upper = picture[: int(len(picture) * SKY_ROWS)].reshape(-1, 3) / 255
     return np.concatenate([upper.mean(axis=0), upper.std(axis=0)])
