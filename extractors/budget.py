@@ -34,6 +34,8 @@ _PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 _FRAMES = _PROGRESSIVE | {0xC0, 0xC1, 0xC3, 0xC5, 0xC7, 0xC9, 0xCB, 0xCD, 0xCF}
 _BARE = frozenset({0x01, *range(0xD0, 0xD9)})
 """JPEG markers without a length: TEM, RST0 to RST7, SOI."""
+_DESCRIPTIVE = frozenset({0xE1, 0xE2})
+"""APP1 (Exif, XMP) and APP2 (colour profiles, MPF)."""
 _MARKER = re.compile(rb"\xff[^\x00\xff]")
 
 
@@ -47,11 +49,22 @@ class TooCostly(ValueError):
 
 @dataclass(frozen=True)
 class JpegHeader:
-    """What comes before a JPEG's first scan; scans: how many there are at most, 1 where a decoder reads one."""
+    """What comes before a JPEG's first scan; scans: how many there are at most, 1 where a decoder reads one.
+
+    plain: grey or of three bands, and without the segments that turn it, describe its colours or announce a second
+    view.
+    """
 
     width: int
     height: int
     scans: int
+    bands: int
+    plain: bool
+
+    @property
+    def coefficient_bytes(self) -> int:
+        """That a decoder holds for each pixel until the last of several scans."""
+        return 2 * self.bands if self.scans > 1 else 0
 
 
 def check_pixels(width: int, height: int, most: int = PIXELS) -> None:
@@ -71,7 +84,7 @@ def read_jpeg_header(data: bytes) -> JpegHeader | None:
 
     Raises TooCostly: "too much metadata", "too many scans".
     """
-    at, exif, width, height, bands, progressive = 2, 0, 0, 0, 0, False
+    at, exif, width, height, bands, progressive, plain = 2, 0, 0, 0, 0, False, True
     for _ in range(SEGMENTS):
         found = _MARKER.search(data, at)
         if found is None:
@@ -83,13 +96,15 @@ def read_jpeg_header(data: bytes) -> JpegHeader | None:
         if marker == 0xDA:
             one = not progressive and data[at + 2 : at + 3] == bytes([bands])
             # A scan's data never holds this pair of bytes; other segments may, so this is the most there can be.
-            header = JpegHeader(width, height, 1 if one else data.count(b"\xff\xda", at) + 1)
+            scans = 1 if one else data.count(b"\xff\xda", at) + 1
+            header = JpegHeader(width, height, scans, bands, plain and bands in (1, 3) and width * height > 0)
             if header.scans * (width * height + 10_000) > SCAN_PIXELS:
                 raise TooCostly("too many scans")
             return header if bands else None
         if marker in _FRAMES and len(data) >= at + 8:
             height, width, bands = struct.unpack(">HHB", data[at + 3 : at + 8])
             progressive = marker in _PROGRESSIVE
+        plain = plain and marker not in _DESCRIPTIVE
         exif += length if marker == 0xE1 and data[at + 2 : at + 6] == b"Exif" else 0
         if exif > EXIF_BYTES:
             break

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import ExifTags, Image
 
-from t2i_shards.extractors.budget import PIXELS, TooCostly
+from t2i_shards.extractors import budget
+from t2i_shards.extractors.budget import TooCostly
 from t2i_shards.pipeline.errors import Drop
 from t2i_shards.pipeline.image.geometry import Geometry
 from t2i_shards.pipeline.image.jpeg import choose_factor, decode_jpeg
@@ -78,46 +79,65 @@ def decode_picture(data: bytes, geometry: Geometry, formats: tuple[str, ...] = F
 
 
 def _decode(data: bytes, geometry: Geometry | None, formats: tuple[str, ...], background: int = 255) -> Decoded:
-    legacy = geometry is not None and geometry.legacy
-    with warnings.catch_warnings():
-        # Pillow warns of pictures that are large and of some that are damaged; both are judged here.
-        warnings.simplefilter("ignore")
-        try:
-            opened = open_picture(data, formats, geometry.max_pixels if geometry else PIXELS)
-            image = opened.image
-            if geometry:
-                geometry.place(*image.size)  # drops what is too small, before EXIF makes Pillow read on
-            profile = None if legacy else find_profile(opened.icc, image.mode)
-            # MPO is a JPEG with further views behind it, as telephones write it; the first is the photograph.
-            if image.format in ("JPEG", "MPO") and image.mode in ("RGB", "L"):
-                decoded = _decode_jpeg(data, opened, geometry, profile)
-                if decoded is not None:
-                    return decoded
-            opened.check_memory()
-            turn = read_orientation(image)
-            if opened.animated or (legacy and getattr(image, "n_frames", 1) > 1 and image.format == "TIFF"):
-                raise Drop("animated")
-            image.load()
-            # Pillow has turned a TIFF by now, and no other.
-            picture = convert_to_rgb(image, background, profile, opaque_bmp=not legacy)
-            picture = turn_upright(picture, 1 if image.format == "TIFF" else turn)
-            size = picture.shape[1], picture.shape[0]
-            return Decoded(picture, size, profile.name if profile else None, turn in TURNED)
-        except TooCostly as error:
-            raise Drop(error.reason) from None
-        except DAMAGED:
-            raise Drop("truncated") from None
+    try:
+        header = budget.read_jpeg_header(data) if data[:2] == b"\xff\xd8" else None
+        if header and header.plain and "JPEG" in formats:
+            budget.check_pixels(header.width, header.height, _most_pixels(geometry))
+            decoded = _decode_jpeg(data, (header.width, header.height), header.coefficient_bytes, geometry)
+            if decoded is not None:
+                return decoded
+        with warnings.catch_warnings():
+            # Pillow warns of pictures that are large and of some that are damaged; both are judged here.
+            warnings.simplefilter("ignore")
+            opened = open_picture(data, formats, _most_pixels(geometry), header.coefficient_bytes if header else 0)
+            return _decode_opened(data, opened, geometry, background)
+    except TooCostly as error:
+        raise Drop(error.reason) from None
+    except DAMAGED:
+        raise Drop("truncated") from None
+
+
+def _most_pixels(geometry: Geometry | None) -> int:
+    return geometry.max_pixels if geometry else budget.PIXELS
+
+
+def _decode_opened(data: bytes, opened: OpenedPicture, geometry: Geometry | None, background: int) -> Decoded:
+    image, legacy = opened.image, geometry is not None and geometry.legacy
+    if geometry:
+        geometry.place(*image.size)  # drops what is too small, before EXIF makes Pillow read on
+    profile = None if legacy else find_profile(opened.icc, image.mode)
+    # MPO is a JPEG with further views behind it, as telephones write it; the first is the photograph.
+    if image.format in ("JPEG", "MPO") and image.mode in ("RGB", "L"):
+        turn = read_orientation(image)
+        decoded = _decode_jpeg(data, image.size, opened.coefficient_bytes, geometry, turn, profile)
+        if decoded is not None:
+            return decoded
+    opened.check_memory()
+    turn = read_orientation(image)
+    if opened.animated or (legacy and getattr(image, "n_frames", 1) > 1 and image.format == "TIFF"):
+        raise Drop("animated")
+    image.load()
+    # Pillow has turned a TIFF by now, and no other.
+    picture = convert_to_rgb(image, background, profile, opaque_bmp=not legacy)
+    picture = turn_upright(picture, 1 if image.format == "TIFF" else turn)
+    size = picture.shape[1], picture.shape[0]
+    return Decoded(picture, size, profile.name if profile else None, turn in TURNED)
 
 
 def _decode_jpeg(
-    data: bytes, opened: OpenedPicture, geometry: Geometry | None, profile: Profile | None
+    data: bytes,
+    size: tuple[int, int],
+    coefficient_bytes: int,
+    geometry: Geometry | None,
+    turn: int = 1,
+    profile: Profile | None = None,
 ) -> Decoded | None:
-    """None for what is damaged or unusual."""
-    image, turn = opened.image, read_orientation(opened.image)
-    upright = image.size[::-1] if turn in SIDEWAYS else image.size
+    """None for what is damaged or unusual. size: (width, height) as it is stored."""
+    upright = size[::-1] if turn in SIDEWAYS else size
     factor = choose_factor(upright, turn, geometry)
-    opened.check_bytes(opened.coefficient_bytes + 6 / factor**2)
-    picture = decode_jpeg(data, image, factor, legacy=geometry is not None and geometry.legacy)
+    allowance = geometry.allowance if geometry else 1.0
+    budget.check_memory(size[0] * size[1], (coefficient_bytes + 6 / factor**2) / allowance)
+    picture = decode_jpeg(data, size, factor, legacy=geometry is not None and geometry.legacy)
     if picture is None:
         return None
     if profile:

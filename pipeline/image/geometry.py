@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar, Literal
@@ -88,16 +89,21 @@ class Geometry:
 
     def place(self, width: int, height: int) -> Placement:
         """Both sides end as multiples of 64, cut from the centre. Raises Drop("too small", "too many pixels")."""
-        scale = self.size / min(width, height)
-        if scale > self.max_upscale:
-            raise Drop("too small")
-        resized = (max(self.size, round(width * scale)), max(self.size, round(height * scale)))
-        if resized[0] * resized[1] > budget.PIXELS:  # a long thin one is resized whole before it is cut
-            raise Drop("too many pixels")
-        longest = self.size if self.fit == "square" else 2 * self.size
-        crop_w, crop_h = (min(side, longest) // SIZE_MULTIPLE * SIZE_MULTIPLE for side in resized)
-        crop = ((resized[0] - crop_w) // 2, (resized[1] - crop_h) // 2, crop_w, crop_h)
-        return Placement((width, height), resized, crop)
+        return _place(self, width, height)
+
+
+@functools.lru_cache(maxsize=8)  # decoding and cropping a picture ask for the same
+def _place(geometry: Geometry, width: int, height: int) -> Placement:
+    scale = geometry.size / min(width, height)
+    if scale > geometry.max_upscale:
+        raise Drop("too small")
+    resized = (max(geometry.size, round(width * scale)), max(geometry.size, round(height * scale)))
+    if resized[0] * resized[1] > budget.PIXELS:  # a long thin one is resized whole before it is cut
+        raise Drop("too many pixels")
+    longest = geometry.size if geometry.fit == "square" else 2 * geometry.size
+    crop_w, crop_h = (min(side, longest) // SIZE_MULTIPLE * SIZE_MULTIPLE for side in resized)
+    crop = ((resized[0] - crop_w) // 2, (resized[1] - crop_h) // 2, crop_w, crop_h)
+    return Placement((width, height), resized, crop)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ import re
 
 import numpy as np
 import simplejpeg
-from PIL import Image
 
 from t2i_shards.pipeline.image.geometry import Geometry
 from t2i_shards.pipeline.image.stored import Picture
@@ -26,22 +25,22 @@ def choose_factor(size: tuple[int, int], turn: int, geometry: Geometry | None) -
     return next((f for f in (8, 4, 2) if f <= most and (turn == 1 or not (size[0] % f or size[1] % f))), 1)
 
 
-def decode_jpeg(data: bytes, image: Image.Image, factor: int, legacy: bool) -> Picture | None:
-    """uint8 (H, W, 3) at 1/factor of the size, as it is stored; None for what is damaged or unusual.
+def decode_jpeg(data: bytes, size: tuple[int, int], factor: int, legacy: bool) -> Picture | None:
+    """uint8 (H, W, 3) at 1/factor of `size`, as it is stored; None for what is damaged or unusual.
 
     Twice as fast as Pillow, and at a fraction faster still: the discrete cosine transform of a smaller block is a
     shrunken picture, no pixel is left out of the mean. A file that lacks only its end marker is whole.
 
     legacy: with the upsampling of chroma by repetition, and the end marker required.
     """
-    picture = _decode(data, image, factor, legacy)
+    picture = _decode(data, size, factor, legacy)
     if picture is None and not legacy and _has_all_scans(data):
-        return _decode(data + END, image, factor, legacy)
+        return _decode(data + END, size, factor, legacy)
     return picture
 
 
-def _decode(data: bytes, image: Image.Image, factor: int, legacy: bool) -> Picture | None:
-    width, height = (-(-side // factor) if factor > 1 else 0 for side in image.size)
+def _decode(data: bytes, size: tuple[int, int], factor: int, legacy: bool) -> Picture | None:
+    width, height = (-(-side // factor) if factor > 1 else 0 for side in size)
     try:
         picture = simplejpeg.decode_jpeg(data, "RGB", fastupsample=legacy, min_height=height, min_width=width)
     except ValueError:

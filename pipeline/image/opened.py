@@ -80,14 +80,14 @@ def _unpack(packed: bytes, most: int) -> bytes:
 
 @dataclass(frozen=True)
 class OpenedPicture:
-    """image: nothing of it decoded. scans: how many a JPEG may have. icc: its colour profile, also one that it
-    names only by code numbers.
+    """image: nothing of it decoded. coefficient_bytes: that a JPEG of several scans takes for each pixel. icc: its
+    colour profile, also one that it names only by code numbers.
 
     allowance: times the common budget that its decoding may take.
     """
 
     image: Image.Image
-    scans: int
+    coefficient_bytes: int
     icc: bytes | None
     allowance: float
 
@@ -97,15 +97,8 @@ class OpenedPicture:
         held = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2}.get(image.mode, 4)
         # libtiff may hold all of a picture that is one strip; a JPEG of several scans is held as coefficients.
         decoder = (4 if image.format == "TIFF" else 0) + self.coefficient_bytes
-        self.check_bytes(CANVAS_BYTES.get(str(image.format), decoder + held + 6))
-
-    def check_bytes(self, per_pixel: float) -> None:
-        """Raises TooCostly when its decoding takes so many bytes for each pixel, and that is too much."""
-        budget.check_memory(self.image.width * self.image.height, per_pixel / self.allowance)
-
-    @property
-    def coefficient_bytes(self) -> int:
-        return 2 * len(self.image.getbands()) if self.scans > 1 else 0
+        per_pixel = CANVAS_BYTES.get(str(image.format), decoder + held + 6)
+        budget.check_memory(image.width * image.height, per_pixel / self.allowance)
 
     @property
     def animated(self) -> bool:
@@ -113,12 +106,10 @@ class OpenedPicture:
         return self.image.format not in ("MPO", "HEIF", "TIFF") and getattr(self.image, "n_frames", 1) > 1
 
 
-def open_picture(data: bytes, formats: tuple[str, ...], most: int = budget.PIXELS) -> OpenedPicture:
-    """Raises Drop("not a picture") and TooCostly. most: pixels that it may have."""
-    scans, profile = 1, None
-    if data[:2] == b"\xff\xd8" and (header := budget.read_jpeg_header(data)):
-        scans = header.scans
-    elif data[:8] == b"\x89PNG\r\n\x1a\n":
+def open_picture(data: bytes, formats: tuple[str, ...], most: int, coefficient_bytes: int) -> OpenedPicture:
+    """Raises Drop("not a picture") and TooCostly. most: pixels that it may have. coefficient_bytes: of a JPEG."""
+    profile = None
+    if data[:8] == b"\x89PNG\r\n\x1a\n":
         data, profile = trim_png(data)
     elif size := budget.webp_size(data):
         budget.check_memory(size[0] * size[1], CANVAS_BYTES["WEBP"])
@@ -133,7 +124,7 @@ def open_picture(data: bytes, formats: tuple[str, ...], most: int = budget.PIXEL
         raise Drop("not a picture") from None
     budget.check_pixels(*image.size, most)  # Pillow's own limit refuses only what is twice as large
     icc = _find_icc(data, image, profile or image.info.get("icc_profile"))
-    return OpenedPicture(image, scans, icc, max(1.0, most / budget.PIXELS))
+    return OpenedPicture(image, coefficient_bytes, icc, max(1.0, most / budget.PIXELS))
 
 
 def _find_icc(data: bytes, image: Image.Image, embedded: bytes | None) -> bytes | None:

@@ -123,6 +123,7 @@ def test_the_header_of_a_lawful_jpeg(options: dict[str, object]) -> None:
     assert header is not None
     assert (header.width, header.height) == (64, 48)
     assert header.scans == (10 if "progressive" in options else 1)
+    assert header.plain == ("exif" not in options)
 
 
 def test_junk_between_segments_hides_nothing() -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from t2i_shards.extractors.budget import read_jpeg_header
 from t2i_shards.pipeline.errors import Drop
 from t2i_shards.pipeline.image.decode import decode_picture, read_picture
 from t2i_shards.pipeline.image.geometry import Geometry, LegacyGeometry
@@ -60,3 +61,16 @@ def test_colours_of_half_resolution_are_interpolated() -> None:
     new, old = (decode_picture(data, geometry).picture for geometry in (Geometry(128), LegacyGeometry(128)))
     assert np.abs(new - fancy).max() <= 1
     assert np.abs(old - fancy).mean() > 0.5
+
+
+@pytest.mark.parametrize("geometry", [Geometry(64), Geometry(128), LegacyGeometry(64)])
+@pytest.mark.parametrize("kind", [*KINDS, "cmyk"])
+def test_one_that_is_plain_is_decoded_as_one_that_pillow_has_to_open(kind: str, geometry: Geometry) -> None:
+    image = Image.fromarray(smooth(150, 200)).convert("CMYK")
+    plain = save(image, "JPEG") if kind == "cmyk" else jpeg(kind)
+    with_xmp = plain[:2] + b"\xff\xe1\0\x08XMP \0\0" + plain[2:]
+    headers = [read_jpeg_header(data) for data in (plain, with_xmp)]
+    assert [header and header.plain for header in headers] == [kind != "cmyk", False]
+    one, other = (decode_picture(data, geometry) for data in (plain, with_xmp))
+    assert (one.size, one.turned, one.profile) == (other.size, other.turned, other.profile)
+    assert (one.picture == other.picture).all()
