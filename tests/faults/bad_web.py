@@ -6,7 +6,7 @@ import io
 import threading
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -38,6 +38,9 @@ WAYS = (
 HEALED = threading.Event()
 """While it is set, every picture is served."""
 
+WHEN_ASKED: dict[int, Callable[[], None]] = {}
+"""What is done once, when picture `number` is asked for and before it is answered."""
+
 
 def way_of(number: int) -> str:
     """How picture `number` answers: "ok", or one of WAYS for three of ten."""
@@ -56,6 +59,8 @@ def picture(number: int) -> bytes:
 class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         number = int(self.path.rsplit("/", 1)[1].split(".")[0])
+        if act := WHEN_ASKED.pop(number, None):
+            act()
         way = "ok" if HEALED.is_set() else way_of(number)
         data = picture(number)
         if way.startswith("http "):

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
 from t2i_shards.pipeline.dataset.outcomes import OK, decode_rows, rows_path
 from t2i_shards.pipeline.shards.commit import load_receipt
 from t2i_shards.pipeline.shards.sample import Sample
-from tests.faults.bad_web import serve, way_of
+from tests.faults.bad_web import WHEN_ASKED, serve, way_of
 from tests.faults.drive import CHECKOUT
 from tests.faults.toys import problems
 
@@ -90,21 +91,36 @@ def _is_worker(process: psutil.Process) -> bool:
     return False
 
 
-def kill_some(driver: subprocess.Popen[str], root: Path, kills: int) -> None:
-    """SIGKILL a worker each time another shard was finished, `kills` times, and then the driver."""
+def kill_some(driver: subprocess.Popen[str], rows: int, kills: int) -> None:
+    """SIGKILL a worker `kills` times and then the driver and all below it, each while a row is asked for.
+
+    The rows are spread evenly. That of the driver is never answered, so its shard is not done.
+    """
     rng = random.Random(3)
-    for _ in range(kills):
-        done = count_done(root)
-        while count_done(root) == done and driver.poll() is None:
-            time.sleep(0.05)
+
+    def kill_worker() -> None:
         if workers := workers_of(driver.pid):
-            with suppress(ProcessLookupError):
-                os.kill(rng.choice(workers), signal.SIGKILL)
-    descendants = [p.pid for p in psutil.Process(driver.pid).children(recursive=True)]
-    for pid in (driver.pid, *descendants):
+            kill([rng.choice(workers)])
+
+    def kill_driver() -> None:
+        kill([driver.pid, *(p.pid for p in psutil.Process(driver.pid).children(recursive=True))])
+
+    for turn, act in enumerate([*[kill_worker] * kills, kill_driver], 1):
+        WHEN_ASKED[answered(turn * rows // (kills + 2))] = act
+    driver.wait()
+    assert not WHEN_ASKED
+    assert driver.returncode == -signal.SIGKILL
+
+
+def kill(processes: Iterable[int]) -> None:
+    for pid in processes:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-    driver.wait()
+
+
+def answered(number: int) -> int:
+    """The first picture from here on that is there."""
+    return next(n for n in itertools.count(number) if way_of(n) == "ok")
 
 
 def count_done(root: Path) -> int:
@@ -130,8 +146,8 @@ def check_killed(tmp_path: Path, rows: int, engine: str, workers: int, kills: in
         _, told = (process := start(metadata, undisturbed, port, engine, workers)).communicate()
         assert process.returncode == 0, told
         driver = start(metadata, killed, port, engine, workers)
-        kill_some(driver, killed, kills)
-        assert count_done(killed) < rows // 50, "it was through before the driver was killed"
+        kill_some(driver, rows, kills)
+        assert 0 < count_done(killed) < rows // 50
         _, told = (process := start(metadata, killed, port, engine, workers)).communicate()
         assert process.returncode == 0, told
     there, here = Dataset.open(str(undisturbed)), Dataset.open(str(killed))
