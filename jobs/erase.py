@@ -8,16 +8,18 @@ from dataclasses import dataclass, field
 from t2i_shards.adapters.options import Root
 from t2i_shards.jobs.command import EngineOptions, Summary
 from t2i_shards.jobs.progress import show_progress
-from t2i_shards.jobs.roll_up import roll_up
-from t2i_shards.pipeline.dataset.dataset import Dataset
+from t2i_shards.jobs.roll_up import index_names, roll_up
+from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
 from t2i_shards.pipeline.engine import run
 from t2i_shards.pipeline.plain import number_of
 from t2i_shards.pipeline.stages.erase import Erase, begin_erasing, count_later, plan_erase, record_erasure
 
+LEFT = "keys and hashes of locations stay in plan/, digests and perceptual hashes in images/*.rows.parquet"
+
 
 @dataclass(frozen=True)
 class EraseCommand:
-    """Erase removed samples: their shards are rewritten with blank samples in their place, in every column. This
+    """Erase what was removed: samples become blank in every column, addresses and captions leave the plan. This
     cannot be undone; run it while nothing else writes to the dataset."""
 
     root: Root
@@ -31,7 +33,7 @@ class EraseCommand:
     def run(self) -> Summary:
         dataset = Dataset.open(self.root)
         stage = plan_erase(dataset)
-        shards = sorted(stage.removed)
+        shards = sorted(stage.rows)
         if self.dry_run or not shards:
             return self._summarise(stage, shards, "would be erased; nothing was written")
         dataset.store.sweep()
@@ -40,9 +42,10 @@ class EraseCommand:
         with show_progress("erase", len(shards), len(shards)) as progress:
             result = run(stage, shards, engine, self.engine.workers, progress)
         roll_up(dataset, stage.columns, result, self.engine)
+        index_names(dataset, dataset.receipts(IMAGES, damaged=[]), self.engine)
         if result.problems:
             return self._summarise(stage, sorted(result.made), "erased; run again for the rest", result.problems)
-        done = f"erased; {record_erasure(stage)} says which"
+        done = f"erased; {record_erasure(stage)} says which, and {LEFT}"
         later = count_later(stage)
         return self._summarise(
             stage,
@@ -52,16 +55,22 @@ class EraseCommand:
         )
 
     def _summarise(self, stage: Erase, shards: Sequence[int], done: str, problems: Sequence[str] = ()) -> Summary:
-        samples = sum(len(stage.removed[shard]) for shard in shards)
-        what = f"{number_of(samples, 'sample')} of {number_of(len(shards), 'shard')}"
-        line = f"erase: {what}, in {', '.join(stage.columns)}, {done}"
-        if not stage.removed:
+        changed = [shard for shard in shards if shard in stage.removed]
+        samples = sum(len(stage.removed[shard]) for shard in changed)
+        rows = len({key for shard in shards for key in stage.rows[shard]})
+        what = f"{number_of(samples, 'sample')} of {number_of(len(changed), 'shard')}"
+        line = f"erase: {what}, in {', '.join(stage.columns)}, and {number_of(rows, 'row')} of the plan, {done}"
+        if not stage.rows:
             line = "erase: no sample was removed, so there is nothing to erase"
+        if stage.unmade:
+            unmade = f"removed, but not made yet: {number_of(stage.unmade, 'row')}; run ingest, then erase again"
+            problems = [*problems, unmade]
         record = {
             "command": "erase",
             "dry_run": self.dry_run,
             "samples": samples,
-            "shards": len(shards),
+            "shards": len(changed),
+            "rows": rows,
             "columns": list(stage.columns),
         }
         return Summary(line, record, tuple(problems))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from itertools import count, islice
@@ -13,6 +13,7 @@ import msgspec
 import pyarrow as pa
 
 from t2i_shards.extractors.records import BadRecord, Count, decode_record
+from t2i_shards.pipeline.dataset.erased_plan import RECORD, first_digest, record_path
 from t2i_shards.pipeline.errors import DamagedShard, RequestError
 from t2i_shards.pipeline.shards.receipt import MOST_SHARDS, digest_json, shard_name, to_compact_json, to_json
 from t2i_shards.pipeline.shards.sample import KEY, is_key
@@ -128,7 +129,8 @@ def read_plan_table(store: Store, shard: int) -> pa.Table:
 def read_plan(store: Store, shard: int, digest: str | None = None) -> list[Row]:
     """The rows that the shard was asked to hold. digest: of the file, if known. Raises DamagedShard."""
     data = _load(store, shard)
-    if digest not in (None, hashlib.sha256(data).hexdigest()):
+    found = hashlib.sha256(data).hexdigest()
+    if digest not in (None, found) and digest != first_digest(store, plan_path(shard), found):
         raise DamagedShard(f"{plan_path(shard)}: its digest is not the one that was written down")
     return decode_plan(data, plan_path(shard))
 
@@ -172,9 +174,10 @@ def verify_segment(store: Store, segment: Segment) -> list[str]:
 
 
 def digest_segment(store: Store, segment: Segment) -> tuple[list[str], list[str]]:
-    """(the digests of its plan files, the lines of `verify_segment`)"""
+    """(the digests with which its plan files were planned, the lines of `verify_segment`)"""
+    erased = {name for name in store.names("plan") if name.endswith(RECORD)}
     with ThreadPoolExecutor(AT_ONCE) as threads:
-        found = list(threads.map(lambda shard: _digest(store, plan_path(shard)), segment.numbers))
+        found = list(threads.map(lambda shard: _digest(store, plan_path(shard), erased), segment.numbers))
     digests = [digest for digest in found if digest is not None]
     pairs = zip(segment.numbers, found, strict=True)
     errors = [f"{plan_path(shard)}: missing" for shard, digest in pairs if digest is None]
@@ -184,11 +187,12 @@ def digest_segment(store: Store, segment: Segment) -> tuple[list[str], list[str]
     return digests, errors
 
 
-def _digest(store: Store, path: str) -> str | None:
+def _digest(store: Store, path: str, erased: Collection[str]) -> str | None:
     try:
-        return hashlib.sha256(store.load(path)).hexdigest()
+        found = hashlib.sha256(store.load(path)).hexdigest()
     except FileNotFoundError:
         return None
+    return first_digest(store, path, found) if record_path(path).removeprefix("plan/") in erased else found
 
 
 def supplement_path(number: int) -> str:

@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
 from t2i_shards.pipeline.dataset.download_commit import read_seen
+from t2i_shards.pipeline.dataset.erased_plan import erased_location, is_erased
 from t2i_shards.pipeline.dataset.outcomes import OK, read_outcomes
 from t2i_shards.pipeline.dataset.plan import Segment, write_segment
 from t2i_shards.pipeline.errors import IncompleteError
@@ -42,7 +43,11 @@ def plan_new(dataset: Dataset, source: Source, seen: Seen = unseen) -> Segment |
     """
     rows = [row for shard in dataset.shards for row in dataset.plan(shard)]
     known, last = {row.location for row in rows}, max(int(row.key) for row in rows)
-    new = (row for row in copy(source).rows(Counter(), seen) if row.location not in known)
+    new = (
+        row
+        for row in copy(source).rows(Counter(), seen)
+        if row.location not in known and erased_location(row.location) not in known
+    )
     return _add(dataset, (replace(row, key=f"{key:09d}") for key, row in enumerate(new, last + 1)), new=True)
 
 
@@ -75,5 +80,5 @@ def _read_rows(dataset: Dataset, failed: Mapping[str, tuple[int, str]]) -> Itera
     for shard, reasons in by_shard.items():
         seen = read_seen(dataset.store, shard) or {}
         for row in dataset.plan(shard):
-            if row.key in reasons:
+            if row.key in reasons and not is_erased(row.location):
                 yield replace(row, digest=row.digest or seen.get(row.key)), reasons[row.key]

@@ -203,14 +203,20 @@ def read_tombstones(
     A tombstone counts whatever rows.parquet says: where that is damaged, the keys are read from the shard itself.
     first, last, kept: which tables of tombstones count, as `read_removed` has it.
     """
+    planned = find_planned(dataset, read_removed(dataset.store, first, last, kept))
+    removed = {shard: keys & _samples(dataset.store, shard) for shard, keys in planned.items()}
+    return {shard: keys for shard, keys in sorted(removed.items()) if keys}
+
+
+def find_planned(dataset: Dataset, removed: Mapping[str, Tombstone]) -> dict[int, set[str]]:
+    """Shard that is done -> the keys of those that it may have been asked to hold."""
     by_shard: dict[int, set[str]] = defaultdict(set)
-    for key, stone in read_removed(dataset.store, first, last, kept).items():
+    for key, stone in removed.items():
         # A row that failed may be in a supplementary shard as well, and the sample there.
         for number in (stone.shard, *(n for segment in dataset.segments[1:] for n in segment.numbers)):
             by_shard[number].add(key)
     done = dataset.done(IMAGES) if by_shard else set()
-    removed = {shard: keys & _samples(dataset.store, shard) for shard, keys in by_shard.items() if shard in done}
-    return {shard: keys for shard, keys in sorted(removed.items()) if keys}
+    return {shard: keys for shard, keys in by_shard.items() if shard in done}
 
 
 def add_tombstones(dataset: Dataset, left_out: LeftOut | None, last: int | None = None) -> LeftOut | None:

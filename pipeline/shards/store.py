@@ -1,6 +1,6 @@
 """Where a dataset lies: a folder, or any place that fsspec knows. Files appear whole, once, or not at all.
 
-One call overwrites, `replace`, for shards of which samples are erased; what may be discarded are drafts.
+One call overwrites, `replace`, for shards and plans of which something is erased; what may go are drafts.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Erasing: of samples that were removed nothing but their keys and sizes is left, in every column."""
+"""Erasing: of removed samples nothing but keys and sizes is left in any column, and no caption in the plan."""
 
 from __future__ import annotations
 
@@ -12,7 +12,17 @@ import numpy as np
 
 from t2i_shards.extractors.registry import formats
 from t2i_shards.pipeline.dataset.dataset import Dataset
-from t2i_shards.pipeline.dataset.tombstones import FOLDER, count_tombstone_tables, read_tombstones, settle
+from t2i_shards.pipeline.dataset.erased_plan import erase_rows
+from t2i_shards.pipeline.dataset.name_index import list_indices
+from t2i_shards.pipeline.dataset.plan import plan_path
+from t2i_shards.pipeline.dataset.tombstones import (
+    FOLDER,
+    count_tombstone_tables,
+    find_planned,
+    read_removed,
+    read_tombstones,
+    settle,
+)
 from t2i_shards.pipeline.errors import DamagedShard
 from t2i_shards.pipeline.image.stored import encode_jpeg
 from t2i_shards.pipeline.shards.commit import load_receipt
@@ -54,21 +64,27 @@ def blank_sample(sample: Sample) -> Sample:
 class Erase(Stage):
     """Stage: makes a shard of every column again, with the removed samples blank; shards without any stay.
 
-    removed: shard -> keys, by the first `tables` tables of tombstones.
+    removed: shard -> keys of samples, by the first `tables` tables of tombstones.
+    rows: shard that is done -> keys that its plan may have, whether they became samples or not.
+    unmade: how many rows were removed whose shard is not done.
     """
 
     dataset: Dataset
     columns: Sequence[str]
     removed: Mapping[int, AbstractSet[str]]
+    rows: Mapping[int, AbstractSet[str]]
     tables: int
+    unmade: int = 0
 
     def __call__(self, shard: int) -> StageResult:
         found = {column: load_receipt(self.dataset.store, column, shard) for column in self.columns}
-        return StageResult({column: self._erase(receipt) for column, receipt in found.items() if receipt})
+        result = StageResult({column: self._erase(receipt) for column, receipt in found.items() if receipt})
+        erase_rows(self.dataset.store, plan_path(shard), self.rows[shard])
+        return result
 
     def _erase(self, receipt: Receipt) -> Receipt:
         store = self.dataset.store
-        keys = self.removed[receipt.shard] - receipt.dropped.keys()
+        keys = self.removed.get(receipt.shard, frozenset()) - receipt.dropped.keys()
         if keys.issubset(receipt.erased):
             store.discard_all(find_notes(store, receipt.column, receipt.shard))
             return receipt
@@ -82,16 +98,22 @@ class Erase(Stage):
 def plan_erase(dataset: Dataset) -> Erase:
     """The stage for all that was removed so far."""
     tables = count_tombstone_tables(dataset.store)
-    return Erase(dataset, dataset.columns(), read_tombstones(dataset, last=tables), tables)
+    stones = read_removed(dataset.store, last=tables)
+    rows = find_planned(dataset, stones)
+    unmade = len(stones.keys() - set[str]().union(*rows.values()))
+    return Erase(dataset, dataset.columns(), read_tombstones(dataset, last=tables), rows, tables, unmade)
 
 
 def begin_erasing(stage: Erase) -> None:
-    """Make these removals final, and remove the roll-ups of the shards concerned."""
+    """Make these removals final, and remove the roll-ups and indices of names of the shards concerned."""
     settle(stage.dataset.store, stage.tables)
     for column in stage.columns:
         for one in stage.dataset.roll_ups(column):
             if not stage.removed.keys().isdisjoint(one.shards):
                 stage.dataset.store.discard(one.path)
+    for piece, index in list_indices(stage.dataset.store).items():
+        if not stage.rows.keys().isdisjoint(piece.shards):
+            stage.dataset.store.discard_all(list(index.paths.values()))
 
 
 def record_erasure(stage: Erase) -> str:
@@ -101,6 +123,7 @@ def record_erasure(stage: Erase) -> str:
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "tables": stage.tables,
         "columns": list(stage.columns),
+        "rows": len({key for keys in stage.rows.values() for key in keys}),
         "samples": {shard_name(shard): sorted(keys) for shard, keys in stage.removed.items()},
     }
     stage.dataset.store.create_bytes(path, to_json(record))

@@ -16,6 +16,7 @@ from t2i_shards.extractors.base import Resources
 from t2i_shards.extractors.registry import format_of
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
 from t2i_shards.pipeline.dataset.download_commit import commit_attempt, read_seen, write_seen
+from t2i_shards.pipeline.dataset.erased_plan import is_erased
 from t2i_shards.pipeline.dataset.outcomes import OK, count_drops, digest_rows, encode_rows, rows_path
 from t2i_shards.pipeline.dataset.plan_digests import PlanReader
 from t2i_shards.pipeline.errors import Drop, IncompleteError, RequestError, describe_error
@@ -113,7 +114,8 @@ class Ingest:
         """The pictures and the truth of a shard, from the source."""
         started = time.perf_counter()
         store, rows = self.dataset.store, self._plans.read(shard)
-        with store.scratch() as scratch, self.source.gather(rows, self.geometry.size, scratch) as opener:
+        there = [row for row in rows if not is_erased(row.location)]
+        with store.scratch() as scratch, self.source.gather(there, self.geometry.size, scratch) as opener:
             seen = None if self.source.repeatable else read_seen(store, shard)
             kept = self._read(rows, opener, truths, seen or {})
             if not self.source.repeatable and seen is None:
@@ -156,6 +158,8 @@ class Ingest:
         for row in rows:
             outcome: dict[str, Any] = {"key": row.key, "status": OK}
             try:
+                if is_erased(row.location):
+                    raise Drop("erased")
                 original = opener(row)
                 decoded = self._decode(row, original, seen, outcome)
                 placement = self.geometry.place(*decoded.size)
@@ -224,10 +228,11 @@ class Ingest:
         pictures = self.dataset.load(IMAGES, images.shard, images)
         rows = {row.key: row for row in self.dataset.plan(images.shard)}
         made: dict[str, list[Sample]] = {column: [] for column in truths}
-        kept = [rows[sample.key] for sample in pictures]
+        there = [sample for sample in pictures if not is_erased(rows[sample.key].location)]
+        kept = [rows[sample.key] for sample in there]
         size = self.geometry.size
         with store.scratch() as scratch, self.source.gather(kept, size, scratch, pictures=False) as opener:
-            for sample, row in zip(pictures, kept, strict=True):
+            for sample, row in zip(there, kept, strict=True):
                 placement = read_info(sample).placement
                 try:
                     original = opener(row)
@@ -240,6 +245,9 @@ class Ingest:
                         f"images/{shard_name(images.shard)} holds {sample.key}, for which its source now gives no "
                         f"truth ({describe_error(error)})"
                     ) from error
+        if len(there) < len(pictures):
+            keys = [sample.key for sample in pictures]
+            return {column: _add_blank(column, samples, keys) for column, samples in made.items()}
         return made
 
     def _commit_truth(self, column: str, images: Receipt, samples: list[Sample]) -> Receipt:
@@ -252,3 +260,15 @@ class Ingest:
             recipe=self.truths[column],
             input_digest=images.identity,
         )
+
+
+def _add_blank(column: str, samples: Sequence[Sample], keys: Sequence[str]) -> list[Sample]:
+    """Samples of these keys, in order: of those that were erased a map that shows nothing, in another's size."""
+    if not samples:
+        raise IncompleteError(
+            f"{column}: every sample of a shard was erased, so nothing can be made of its source"
+        )
+    form, made = format_of(column), {sample.key: sample for sample in samples}
+    like = {name: bytes(data) for name, data in samples[0].members.items()}
+    blank = form.encode(form.blank(form.decode(like)))
+    return [made.get(key) or Sample(key, blank) for key in keys]

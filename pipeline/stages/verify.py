@@ -15,6 +15,7 @@ from t2i_shards.pipeline.dataset.aligned import open_aligned
 from t2i_shards.pipeline.dataset.dataset import IMAGES, RESERVED, Dataset
 from t2i_shards.pipeline.dataset.download_commit import read_seen
 from t2i_shards.pipeline.dataset.duplicates import read_marks
+from t2i_shards.pipeline.dataset.erased_plan import RECORD, read_record
 from t2i_shards.pipeline.dataset.extract_command import extract_command
 from t2i_shards.pipeline.dataset.outcomes import read_rows, rows_path
 from t2i_shards.pipeline.dataset.plan import plan_path, read_left_out, read_notes, verify_segment
@@ -97,7 +98,8 @@ def verify_plan(dataset: Dataset) -> list[str]:
 def verify_tables(dataset: Dataset) -> list[str]:
     """A line for each of the small files next to the shards that is damaged.
 
-    Which are: the counts of the plan, tombstones, duplicates, and the digests that a download saw first.
+    Which are: the counts of the plan, the records of rows erased from it, tombstones, duplicates, and the digests
+    that a download saw first.
     """
     store = dataset.store
     reads: list[Callable[[], Any]] = [
@@ -106,8 +108,14 @@ def verify_tables(dataset: Dataset) -> list[str]:
         partial(read_removed, store),
     ]
     reads += [partial(read_marks, store, f"duplicates/{name}") for name in store.names("duplicates")]
-    seen = (SEEN_NAME.fullmatch(name) for name in store.names("plan"))
+    planned = store.names("plan")
+    seen = (SEEN_NAME.fullmatch(name) for name in planned)
     reads += [partial(read_seen, store, int(match[1])) for match in seen if match]
+    reads += [
+        partial(read_record, store, f"plan/{name.removesuffix(RECORD)}.parquet")
+        for name in planned
+        if name.endswith(RECORD)
+    ]
     errors = []
     for read in reads:
         try:

@@ -25,7 +25,9 @@ def test_erase_says_what_it_did(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert run("remove", root, "--keys", str(tmp_path / "keys")) == 0
     before = contents(root)
     assert run("erase", root, "--dry-run") == 0
-    assert "1 sample of 1 shard, in images, sketch, would be erased" in capsys.readouterr().out
+    assert (
+        "1 sample of 1 shard, in images, sketch, and 1 row of the plan, would be erased" in capsys.readouterr().out
+    )
     assert contents(root) == before
     assert run("erase", root, "--json") == 0
     record = json.loads(capsys.readouterr().out)
@@ -48,6 +50,6 @@ def test_a_damaged_shard_ends_with_its_name_and_no_record(
     (root / "images/000000.tar").write_bytes(b"")
     assert run("erase", str(root)) == 3
     out, err = capsys.readouterr()
-    assert "1 sample of 1 shard, in images, sketch, erased; run again for the rest" in out
+    assert "1 sample of 1 shard, in images, sketch, and 1 row of the plan, erased; run again for the rest" in out
     assert "images/000000.tar: must have" in err
     assert "tombstones/000001.erased.json" not in contents(root)

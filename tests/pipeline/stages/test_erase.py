@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from t2i_shards.pipeline.dataset.dataset import Dataset
+from t2i_shards.pipeline.dataset.erased_plan import is_erased
 from t2i_shards.pipeline.dataset.tombstones import remove
 from t2i_shards.pipeline.dataset.undo import undo_newest
 from t2i_shards.pipeline.errors import DamagedShard, RequestError
@@ -18,6 +19,7 @@ from t2i_shards.pipeline.shards.folder_store import FolderStore
 from t2i_shards.pipeline.shards.store import open_store
 from t2i_shards.pipeline.stages.erase import Erase, begin_erasing, count_later, plan_erase, record_erasure
 from t2i_shards.pipeline.stages.roll_up import plan_roll_up, verify_roll_ups
+from t2i_shards.pipeline.stages.verify import verify_plan
 from t2i_shards.pipeline.stream import Extent, open_stream
 from tests.faults.toys import digests, extract_here, problems
 from tests.pipeline.publish.toys import contents, publish_here, toy_dataset
@@ -42,7 +44,7 @@ def dataset(whole: Path, tmp_path: Path) -> Dataset:
 def erase(dataset: Dataset) -> Erase:
     stage = plan_erase(dataset)
     begin_erasing(stage)
-    made = {shard: stage(shard) for shard in sorted(stage.removed)}
+    made = {shard: stage(shard) for shard in sorted(stage.rows)}
     roll_up = plan_roll_up(dataset, stage.columns, dict.fromkeys(stage.columns, made))
     for number in range(len(roll_up.ranges)):
         roll_up(number)
@@ -77,7 +79,10 @@ def test_the_bytes_are_gone_and_no_others_change(dataset: Dataset) -> None:
     assert {name for name in files if after[name] != files[name]} == {
         *(f"{column}/{shard:06d}.tar" for column in ("images", "color") for shard in (0, 1)),
         *(f"{column}/{shard:06d}.json" for column in COLUMNS for shard in (0, 1)),
+        *(f"plan/{shard:06d}.parquet" for shard in (0, 1)),
     }
+    rows = {row.key: row for shard in dataset.shards for row in dataset.plan(shard)}
+    assert {key for key, row in rows.items() if is_erased(row.location) and not row.captions} == set(GONE)
     receipt = json.loads(after["sketch/000000.json"])
     assert receipt["first"] == json.loads(files["sketch/000000.json"])["sha256"]
     assert receipt["erased"] == ["k00004", "k00005"]
@@ -85,7 +90,7 @@ def test_the_bytes_are_gone_and_no_others_change(dataset: Dataset) -> None:
     assert digests(dataset.store.root) == told
     record = json.loads(after["tombstones/000001.erased.json"])
     assert record["samples"] == {"000000": ["k00004", "k00005"], "000001": ["k00020"]}
-    assert record["columns"] == ["images", "color", "sketch"]
+    assert (record["columns"], record["rows"]) == (["images", "color", "sketch"], 3)
 
 
 def test_again_changes_nothing_and_more_adds_to_it(dataset: Dataset) -> None:
@@ -155,11 +160,11 @@ class Killed(BaseException):
     """As SIGKILL between two changes of the store."""
 
 
-@pytest.mark.parametrize("fatal", range(0, 12, 2))
+@pytest.mark.parametrize("fatal", [0, 2, 4, 6, 7, 8, 10, 14, 15])
 def test_a_killed_erasure_is_finished_by_the_same_command(
     dataset: Dataset, tmp_path: Path, fatal: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Dies before a tar, or before a receipt; meanwhile no shard is missing, and none is made again."""
+    """Dies before a tar, a receipt, a plan or its record; meanwhile no shard is missing or made again."""
     undisturbed = Dataset.open(str(shutil.copytree(dataset.store.root, tmp_path / "undisturbed")))
     for of in (dataset, undisturbed):
         remove(of, "keys", GONE)
@@ -169,6 +174,7 @@ def test_a_killed_erasure_is_finished_by_the_same_command(
         erase(dataset)
     monkeypatch.undo()
     assert all(dataset.left([column]) == [] for column in COLUMNS)
+    assert verify_plan(dataset) == []
     erase(dataset)
     there, wanted = contents(dataset.store.root), contents(undisturbed.store.root)
     record = "tombstones/000001.erased.json"
