@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 from t2i_shards.extractors.records import BadRecord, decode_record
 from t2i_shards.extractors.regular import read_regular
 from t2i_shards.pipeline.errors import DamagedShard, RequestError
+from t2i_shards.pipeline.remedy import tell_damage
 from t2i_shards.pipeline.shards.sample import Sample
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def read_record(path: Path, kind: type[T], closed: bool = False) -> T:
     try:
         return decode_record(read_regular(path), kind, closed)
     except BadRecord as error:
-        raise RequestError(f"{path}: {error}") from None
+        raise RequestError(tell_damage(str(path), str(error))) from None
 
 
 def read_named_tensors(path: Path) -> dict[str, torch.Tensor]:

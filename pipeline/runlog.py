@@ -46,7 +46,7 @@ def parse_line(text: str | bytes, where: str) -> LogLine:
     try:
         return decode_record(text.encode() if isinstance(text, str) else text, LogLine)
     except BadRecord as error:
-        raise RequestError(f"{where}: must be a JSON object with a step ({error})") from None
+        raise RequestError(f"{where}: must be a JSON object with a step ({error}); delete that line") from None
 
 
 def read_log(path: Path) -> Iterator[LogLine]:
@@ -66,4 +66,6 @@ def read_log(path: Path) -> Iterator[LogLine]:
                 yield parse_line(text, f"{path}, line {number}")
     # A line without an end is the last one that is read: what comes meanwhile may be the rest of it.
     if len(text) == MOST_BYTES:
-        raise RequestError(f"{path}, line {number + 1}: must be a line of a log, of fewer than {MOST_BYTES} bytes")
+        raise RequestError(
+            f"{path}, line {number + 1}: must be a line of a log, of fewer than {MOST_BYTES} bytes; delete it"
+        )

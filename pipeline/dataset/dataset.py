@@ -28,6 +28,7 @@ from t2i_shards.pipeline.dataset.roll_up import (
     read_receipts,
 )
 from t2i_shards.pipeline.errors import DamagedShard, RequestError, ShardNotReady
+from t2i_shards.pipeline.remedy import tell_damage
 from t2i_shards.pipeline.shards.commit import load_receipt
 from t2i_shards.pipeline.shards.folder_store import FolderStore
 from t2i_shards.pipeline.shards.read import load_verified
@@ -91,7 +92,7 @@ class Dataset:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except BadRecord as error:
-            raise RequestError(f"{self.store.root}/{path}: {error}") from None
+            raise RequestError(tell_damage(f"{self.store.root}/{path}", str(error))) from None
         return record
 
     def recipe_digest(self, column: str) -> str:

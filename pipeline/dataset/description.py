@@ -9,6 +9,7 @@ from typing import Any
 from t2i_shards.extractors.records import BadRecord, Count, Positive, convert_record, decode_record
 from t2i_shards.pipeline.dataset.plan import ShardCount
 from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.remedy import tell_damage
 from t2i_shards.pipeline.shards.receipt import FORMAT, digest_json, to_json
 from t2i_shards.pipeline.shards.store import Store
 
@@ -86,5 +87,5 @@ def read_description(store: Store) -> Description:
     except (FileNotFoundError, NotADirectoryError):
         raise RequestError(f"{name}: not there; this is not a dataset (make one with ingest)") from None
     except BadRecord as error:
-        raise RequestError(f"{name}: {error}") from None
+        raise RequestError(tell_damage(name, str(error))) from None
     return description

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
 from t2i_shards.pipeline.errors import DamagedShard
+from t2i_shards.pipeline.remedy import tell_damage
 from t2i_shards.pipeline.shards.commit import load_receipt
 from t2i_shards.pipeline.shards.read import load_verified
 from t2i_shards.pipeline.shards.receipt import Receipt, shard_name
@@ -80,13 +81,13 @@ def read_rows(store: Store, images: Receipt) -> pa.Table:
     try:
         data = store.load(path)
         if images.rows not in (None, digest_rows(data)):
-            raise DamagedShard(f"{path}: its sha256 is not the one in the shard's receipt")
+            raise DamagedShard(tell_damage(path, "its sha256 is not the one in the shard's receipt"))
         table = decode_table(data, path, ROWS, whole=KNOWN, optional=LATER)
     except FileNotFoundError:
-        raise DamagedShard(f"{path}: its shard has a receipt, but the file is gone") from None
+        raise DamagedShard(tell_damage(path, "its shard has a receipt, but the file is gone")) from None
     drops = Counter(status for status in table["status"].to_pylist() if status != OK)
     if digest_keys(_keys(table)) != images.keys or drops != images.drops:
-        raise DamagedShard(f"{path}: contradicts the shard and its receipt")
+        raise DamagedShard(tell_damage(path, "contradicts the shard and its receipt"))
     return table
 
 

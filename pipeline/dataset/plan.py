@@ -15,6 +15,7 @@ import pyarrow as pa
 from t2i_shards.extractors.records import BadRecord, Count, decode_record
 from t2i_shards.pipeline.dataset.erased_plan import RECORD, first_digest, record_path
 from t2i_shards.pipeline.errors import DamagedShard, RequestError
+from t2i_shards.pipeline.remedy import tell_damage
 from t2i_shards.pipeline.shards.receipt import MOST_SHARDS, digest_json, shard_name, to_compact_json, to_json
 from t2i_shards.pipeline.shards.sample import KEY, is_key
 from t2i_shards.pipeline.shards.store import AT_ONCE, Store
@@ -131,7 +132,7 @@ def read_plan(store: Store, shard: int, digest: str | None = None) -> list[Row]:
     data = _load(store, shard)
     found = hashlib.sha256(data).hexdigest()
     if digest not in (None, found) and digest != first_digest(store, plan_path(shard), found):
-        raise DamagedShard(f"{plan_path(shard)}: its digest is not the one that was written down")
+        raise DamagedShard(tell_damage(plan_path(shard), "its digest is not the one that was written down"))
     return decode_plan(data, plan_path(shard))
 
 
@@ -139,7 +140,7 @@ def _load(store: Store, shard: int) -> memoryview:
     try:
         return store.load(plan_path(shard))
     except FileNotFoundError:
-        raise DamagedShard(f"{plan_path(shard)}: missing") from None
+        raise DamagedShard(tell_damage(plan_path(shard), "missing")) from None
 
 
 def read_left_out(store: Store) -> dict[str, int]:
@@ -165,7 +166,7 @@ def _read_counts(store: Store, path: str) -> dict[str, int]:
     except FileNotFoundError:
         return {}
     except BadRecord as error:
-        raise DamagedShard(f"{path}: must be counts by reason: {error}") from None
+        raise DamagedShard(tell_damage(path, f"must be counts by reason: {error}")) from None
 
 
 def verify_segment(store: Store, segment: Segment) -> list[str]:
@@ -180,7 +181,7 @@ def digest_segment(store: Store, segment: Segment) -> tuple[list[str], list[str]
         found = list(threads.map(lambda shard: _digest(store, plan_path(shard), erased), segment.numbers))
     digests = [digest for digest in found if digest is not None]
     pairs = zip(segment.numbers, found, strict=True)
-    errors = [f"{plan_path(shard)}: missing" for shard, digest in pairs if digest is None]
+    errors = [tell_damage(plan_path(shard), "missing") for shard, digest in pairs if digest is None]
     if not errors and digest_json(digests) != segment.plan:
         where = "dataset.json" if segment.first == 0 else "its supplement"
         errors.append(f"plan: its digest is not the one in {where}")
@@ -210,7 +211,7 @@ def read_supplements(store: Store) -> list[Segment]:
         except FileNotFoundError:
             return found
         except BadRecord as error:
-            raise DamagedShard(f"{path}: not a supplement ({error})") from None
+            raise DamagedShard(tell_damage(path, f"not a supplement ({error})")) from None
         if found and segment.first != found[-1].numbers.stop:
             raise DamagedShard(f"{path}: must begin with shard {found[-1].numbers.stop}, not {segment.first}")
         found.append(segment)

@@ -22,6 +22,7 @@ from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
 from t2i_shards.pipeline.dataset.name_index import find_shards, list_locations, list_paths, list_urls
 from t2i_shards.pipeline.dataset.outcomes import read_outcomes, sample_keys
 from t2i_shards.pipeline.errors import DamagedShard, RequestError
+from t2i_shards.pipeline.remedy import tell_damage
 from t2i_shards.pipeline.shards.commit import load_receipt
 from t2i_shards.pipeline.shards.receipt import shard_name
 from t2i_shards.pipeline.shards.store import Store
@@ -172,7 +173,7 @@ def _read_table(store: Store, number: int) -> tuple[list[int] | None, list[str]]
     try:
         data = store.load(path)
     except FileNotFoundError:
-        raise DamagedShard(f"{path}: gone, so the samples it removed are unknown") from None
+        raise DamagedShard(tell_damage(path, "gone, so the samples it removed are unknown")) from None
     try:
         table = decode_table(data, path, STONE, whole=STONE.names)
     except DamagedShard:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -12,11 +12,14 @@ from t2i_shards.pipeline.errors import DamagedShard, IncompleteError
 from t2i_shards.pipeline.publish.edits import EDITABLE
 from t2i_shards.pipeline.publish.manifest import read_manifest
 from t2i_shards.pipeline.publish.plan import CLAIM, MANIFEST, SUMS
-from t2i_shards.pipeline.publish.signature import list_sizes, load_sums
+from t2i_shards.pipeline.publish.signature import load_sums
+from t2i_shards.pipeline.remedy import tell_damage
 from t2i_shards.pipeline.shards.store import Store
 from t2i_shards.pipeline.stages.stage import Stage, StageResult
 
 AGAIN = "delete it and publish again"
+UNSIGNED = (SUMS, *EDITABLE, "supplements")
+"""A card that was edited is not signed, and earlier versions did not sign supplements."""
 EDITED = "if you edited it, publish again, which keeps the edit; otherwise delete it first"
 
 
@@ -41,8 +44,10 @@ class VerifyFiles(Stage):
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return [f"{path}: is in {SUMS}, but the file is gone; publish again"]
         if found != sha256:
-            way_out = EDITED if path in EDITABLE else AGAIN
-            return [f"{path}: must have sha256 {sha256[:12]}…, has {found[:12]}…; {way_out}"]
+            differs = f"must have sha256 {sha256[:12]}…, has {found[:12]}…"
+            if path == CLAIM:
+                return [tell_damage(path, differs)]
+            return [f"{path}: {differs}; {EDITED if path in EDITABLE else AGAIN}"]
         return []
 
 
@@ -65,15 +70,16 @@ def plan_check(store: Store) -> VerifyFiles:
 
 
 def check_lists(store: Store) -> list[str]:
-    """A line for each shard on which signature, manifest and folders disagree. No shard is read."""
+    """A line for each file that is not signed, and each shard on which signature and manifest disagree.
+
+    No shard is read.
+    """
     sums = load_sums(store) or {}
     try:
         lines = read_manifest(store)
     except DamagedShard as error:
         return [str(error)]
-    shards = {path for path in sums if path.endswith(".tar")}
-    listed = {path for path in list_sizes(store, shards) if path.endswith(".tar")}
-    found = [f"{path}: is not in {SUMS}, but readers take it for a shard" for path in sorted(listed - shards)]
+    found = [_describe_added(path) for path in _list_added(store, sums)]
     found += [
         f"{line.name}: {MANIFEST} and {SUMS} must have the same sha256, and have {line.sha256[:12]}… and "
         f"{sums.get(line.name, 'none')[:12]}…"
@@ -81,3 +87,22 @@ def check_lists(store: Store) -> list[str]:
         if sums.get(line.name) != line.sha256
     ]
     return found
+
+
+def _describe_added(path: str) -> str:
+    if path.endswith(".tar"):
+        return f"{path}: is not in {SUMS}, but readers take it for a shard; delete it"
+    return f"{path}: is not in {SUMS}, so it is not of this publication; delete it, or keep it elsewhere"
+
+
+def _list_added(store: Store, sums: Mapping[str, str]) -> list[str]:
+    """The files and folders that are not signed, sorted: no edited card, and nothing hidden, such as .git."""
+    # A path that leads elsewhere is refused where it is read.
+    within = [PurePosixPath(path) for path in sums if ".." not in PurePosixPath(path).parts]
+    folders = {str(folder) for path in within for folder in path.parents}
+    known = {*sums, *folders, *UNSIGNED}
+    found = list[str]()
+    for folder in ("" if folder == "." else folder for folder in folders):
+        names = {name for name in (*store.sizes(folder), *store.names(folder)) if not name.startswith(".")}
+        found += {f"{folder}/{name}" if folder else name for name in names} - known
+    return sorted(found)

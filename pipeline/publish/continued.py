@@ -19,6 +19,7 @@ from t2i_shards.pipeline.publish.config import Publication
 from t2i_shards.pipeline.publish.index import read_dali_index
 from t2i_shards.pipeline.publish.pack import RECEIPTS, index_paths
 from t2i_shards.pipeline.publish.plan import Plan
+from t2i_shards.pipeline.remedy import tell_damage
 from t2i_shards.pipeline.shards.store import AT_ONCE, Store
 
 _DEFAULTS = Publication()
@@ -59,7 +60,7 @@ def take_options(asked: Publication, claim: Mapping[str, Any], where: str) -> Pu
         }
         had = convert_record(options, Publication)
     except (BadRecord, RequestError, TypeError, ValueError) as error:
-        raise DamagedShard(f"{where}: {error}") from None
+        raise DamagedShard(tell_damage(where, str(error))) from None
     unsaid = [name for name in _OPTIONS if getattr(asked, name) == getattr(_DEFAULTS, name)]
     return replace(asked, **{name: getattr(had, name) for name in unsaid})
 

@@ -14,6 +14,7 @@ from t2i_shards.pipeline.errors import DamagedShard, RequestError
 from t2i_shards.pipeline.publish.assignment import Target
 from t2i_shards.pipeline.publish.pack import DATA, data_path
 from t2i_shards.pipeline.publish.plan import MANIFEST, SUMS
+from t2i_shards.pipeline.remedy import tell_damage
 from t2i_shards.pipeline.shards.read import gone
 from t2i_shards.pipeline.shards.receipt import Receipt, SampleCount, check_sha256, digest_json, to_compact_json
 from t2i_shards.pipeline.shards.store import Store, open_store
@@ -52,7 +53,7 @@ def read_manifest(store: Store) -> list[Line]:
     except FileNotFoundError:
         raise DamagedShard(f"{store.root}/{MANIFEST}: is gone; publish again") from None
     except BadRecord as error:
-        raise DamagedShard(f"{store.root}/{MANIFEST}: a line {error}") from None
+        raise DamagedShard(tell_damage(f"{store.root}/{MANIFEST}", f"a line {error}")) from None
 
 
 class PackedShards:

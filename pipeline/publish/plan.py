@@ -22,6 +22,7 @@ from t2i_shards.pipeline.publish.assignment import Choice
 from t2i_shards.pipeline.publish.config import OPTIONAL, Publication, order_shares
 from t2i_shards.pipeline.publish.pack import DALI, PICTURE, RECEIPTS, Pack, dali_folder
 from t2i_shards.pipeline.publish.survey import Survey, SurveyResult, refuse_collisions, refuse_problems
+from t2i_shards.pipeline.remedy import tell_damage
 from t2i_shards.pipeline.shards.receipt import FORMAT, Receipt, digest_json, to_json
 from t2i_shards.pipeline.shards.receipt_table import digest_receipts
 from t2i_shards.pipeline.shards.spread_store import SpreadStore, spread_path
@@ -253,7 +254,7 @@ def read_claim(to: Store) -> Mapping[str, Any] | None:
     except FileNotFoundError:
         return None
     except BadRecord as error:
-        raise DamagedShard(f"{to.root}/{CLAIM}: {error}") from None
+        raise DamagedShard(tell_damage(f"{to.root}/{CLAIM}", str(error))) from None
     return claim
 
 

@@ -16,6 +16,7 @@ from t2i_shards.pipeline.publish.assignment import Choice, Target
 from t2i_shards.pipeline.publish.pack import data_path, index_paths, read_receipt, receipt_path
 from t2i_shards.pipeline.publish.plan import Plan
 from t2i_shards.pipeline.publish.signature import unsign
+from t2i_shards.pipeline.remedy import tell_damage
 from t2i_shards.pipeline.shards.receipt import shard_name, to_json
 from t2i_shards.pipeline.shards.store import Store
 
@@ -56,7 +57,7 @@ def _read_revision(to: Store, path: str) -> Mapping[str, Any]:
     try:
         return asdict(decode_record(to.load(path), Revision, closed=True))
     except BadRecord as error:
-        raise DamagedShard(f"{to.root}/{path}: {error}") from None
+        raise DamagedShard(tell_damage(f"{to.root}/{path}", str(error))) from None
 
 
 def find_removals(

@@ -13,6 +13,7 @@ from t2i_shards.extractors.maps import png
 from t2i_shards.extractors.records import BadRecord, decode_record
 from t2i_shards.extractors.regular import read_regular
 from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.remedy import tell_damage
 from t2i_shards.pipeline.report.samples import Cell, SheetRow, shrink
 from t2i_shards.pipeline.runlog import LogLine, read_log
 
@@ -62,7 +63,7 @@ def read_evaluation(folder: Path) -> EvaluationFacts | None:
     except FileNotFoundError:
         return None
     except BadRecord as error:
-        raise RequestError(f"{path} {error}") from None
+        raise RequestError(tell_damage(str(path), str(error))) from None
     rows = tuple(_read_row(folder, shown) for shown in record.shown)
     return EvaluationFacts(record.verdict.line if record.verdict else "", rows) if rows else None
 

@@ -16,6 +16,7 @@ import msgspec
 from t2i_shards.extractors.records import BadRecord, Count, decode_record
 from t2i_shards.pipeline.errors import DamagedShard
 from t2i_shards.pipeline.plain import number_of
+from t2i_shards.pipeline.remedy import tell_damage
 from t2i_shards.pipeline.shards.sample import digest_keys
 
 FORMAT = 1
@@ -112,24 +113,27 @@ class Receipt:
         try:
             receipt = decode_record(data, cls, closed=True)
         except BadRecord as error:
-            raise DamagedShard(f"{name}: not a receipt ({error})") from None
+            raise DamagedShard(tell_damage(name, f"not a receipt ({error})")) from None
         dropped = sum(receipt.drops.values())
         if receipt.format != FORMAT:
-            raise DamagedShard(f"{name}: a receipt must have format {FORMAT}, has {receipt.format!r}")
+            raise DamagedShard(tell_damage(name, f"a receipt must have format {FORMAT}, has {receipt.format!r}"))
         for field_name in DIGESTS:
             digest = getattr(receipt, field_name)
             if digest is None and field_name in DIGESTS[2:]:
                 continue
             if not SHA256.fullmatch(str(digest)):
                 raise DamagedShard(
-                    f"{name}: {field_name} must be 64 hexadecimal digits, not {str(digest)[:100]!r}"
+                    tell_damage(name, f"{field_name} must be 64 hexadecimal digits, not {str(digest)[:100]!r}")
                 )
         if (receipt.first is None) != (not receipt.erased):
-            raise DamagedShard(f"{name}: a receipt must have both of first and erased, or none of them")
+            raise DamagedShard(tell_damage(name, "a receipt must have both of first and erased, or none of them"))
         if receipt.samples + dropped != receipt.planned:
             raise DamagedShard(
-                f"{name}: samples + drops must be what was planned, "
-                f"but {receipt.samples} + {dropped} != {receipt.planned}"
+                tell_damage(
+                    name,
+                    "samples + drops must be what was planned, "
+                    f"but {receipt.samples} + {dropped} != {receipt.planned}",
+                )
             )
         return receipt
 

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from t2i_shards.pipeline.errors import DamagedShard, describe_error
+from t2i_shards.pipeline.remedy import tell_damage
 from t2i_shards.pipeline.shards.parquet import Unbounded, check_table
 from t2i_shards.pipeline.shards.store import Store
 
@@ -46,13 +47,13 @@ def decode_table(
             table = _choose_columns(file, schema, more, optional)
         table.validate(full=True)
     except (DamagedShard, Unbounded) as error:
-        raise DamagedShard(f"{path}: {error}") from None
+        raise DamagedShard(tell_damage(path, str(error))) from None
     # Damage in the right place makes Arrow raise nearly anything, such as MemoryError or KeyError.
     except Exception as error:
-        raise DamagedShard(f"{path}: not a parquet file ({describe_error(error)[:200]})") from None
+        raise DamagedShard(tell_damage(path, f"not a parquet file ({describe_error(error)[:200]})")) from None
     for name in whole:
         if table[name].null_count:
-            raise DamagedShard(f"{path}: {name} must have no nulls")
+            raise DamagedShard(tell_damage(path, f"{name} must have no nulls"))
     return table
 
 

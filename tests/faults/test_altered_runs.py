@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -129,6 +130,23 @@ def test_an_altered_run_ends_in_lines(world: World, data: st.DataObject) -> None
 @given(data=st.data())
 def test_many_altered_runs_end_in_lines(world: World, data: st.DataObject) -> None:
     _try(world, data)
+
+
+def test_a_line_that_a_crash_left_is_deleted(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file system that lost power may leave zeros."""
+    shutil.rmtree(world.out, ignore_errors=True)
+    for folder in COPIES:
+        shutil.copytree(world.base / folder, world.out / folder)
+    log = world.out / "run/log.jsonl"
+    whole = log.read_bytes()
+    log.write_bytes(whole + bytes(40) + b"\n")
+    assert run(commands(world)["go on"].split()) == 2
+    number = whole.count(b"\n") + 1
+    assert f"log.jsonl, line {number}: " in (said := capsys.readouterr().err)
+    assert said.endswith("; delete that line\n")
+    log.write_bytes(whole)
+    assert run(commands(world)["go on"].split()) == 0
+    assert log.read_bytes().startswith(whole)
 
 
 def test_unaltered_files_are_whole(world: World) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -54,13 +55,36 @@ def test_a_file_that_is_gone_is_named(published: Path) -> None:
         assert f"{name}: is in SHA256SUMS, but the file is gone; publish again" in found
 
 
-def test_a_shard_that_was_added_is_named(published: Path) -> None:
+@pytest.mark.parametrize(
+    "name", ["other.tar", "SHARDS/other.tar", "SHARDS/other.txt", "mine/x/y.bin", ".nv-meta/z"]
+)
+def test_a_file_that_was_added_is_named(name: str, published: Path) -> None:
     store = open_store(str(published))
-    folder = "data" if (published / "data").is_dir() else "sketch"
-    added = published / folder / "other.tar"
+    packed = (published / "data").is_dir()
+    if name.startswith(".nv-meta") and not packed:
+        pytest.skip("columns have no such folder")
+    added = published / name.replace("SHARDS", "data" if packed else "sketch")
+    added.parent.mkdir(parents=True, exist_ok=True)
     added.write_bytes(b"of somebody else")
-    assert problems_of(store) == [f"{folder}/other.tar: is not in SHA256SUMS, but readers take it for a shard"]
+    found = problems_of(store)
     added.unlink()
+    shutil.rmtree(published / "mine", ignore_errors=True)
+    assert len(found) == 1
+    named = "mine" if name.startswith("mine") else added.relative_to(published)
+    assert found[0].startswith(f"{named}: is not in SHA256SUMS, ")
+    assert found[0].endswith("delete it" if name.endswith(".tar") else "; delete it, or keep it elsewhere")
+
+
+def test_what_git_and_the_hub_add_is_not_named(published: Path) -> None:
+    store, names = open_store(str(published)), (".git/config", ".cache/huggingface/x", ".gitattributes")
+    for name in names:
+        (published / name).parent.mkdir(parents=True, exist_ok=True)
+        (published / name).write_bytes(b"")
+    found = problems_of(store)
+    for folder in (".git", ".cache"):
+        shutil.rmtree(published / folder)
+    (published / ".gitattributes").unlink()
+    assert found == []
 
 
 def test_what_is_not_signed_is_not_whole(published: Path) -> None:
