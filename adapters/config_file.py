@@ -13,7 +13,7 @@ from t2i_shards.adapters.flags import list_flags
 from t2i_shards.extractors.regular import read_regular
 from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.plain import hide_secrets
-from t2i_shards.pipeline.sources.captions import UTF16_MARKS
+from t2i_shards.pipeline.sources.captions import find_utf16
 
 NAME = "config.toml"
 COMMAND = "command"
@@ -59,8 +59,8 @@ def read_config(path: Path) -> Mapping[str, Any]:
     """Name -> value: a text, a number, a truth value or a list of them. Raises RequestError."""
     try:
         data = read_regular(path)
-        utf16 = data.startswith(UTF16_MARKS)  # as Windows' shell writes what a command prints
-        found = tomllib.loads(data.decode("utf-16") if utf16 else data.decode("utf-8-sig", "surrogateescape"))
+        utf16 = find_utf16(data)  # as Windows' shell writes what a command prints
+        found = tomllib.loads(data.decode(utf16) if utf16 else data.decode("utf-8-sig", "surrogateescape"))
     except (OSError, ValueError, RecursionError) as error:  # ValueError: also a number of thousands of digits
         raise RequestError(f"--config {path} cannot be read: {error}") from None
     for name, value in found.items():

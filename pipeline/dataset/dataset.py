@@ -41,6 +41,9 @@ from t2i_shards.pipeline.sources.row import Row
 
 COLUMN_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 IMAGES = "images"
+COUNTED = {"rows": "tables_sha256", "metadata_rows": "metadata_sha256"}
+"""Of a source, a count of rows -> the digest of the files that it counts, which says whether they are the same:
+earlier versions also counted a line of JSON that holds a byte order mark alone."""
 RESERVED = {"plan", "supplements", "drafts", "duplicates", "tombstones", IMAGES}
 
 
@@ -214,7 +217,8 @@ def _refuse_difference(
     begun = read_description(store)
     had = {**begun.source, **begun.geometry, "shard_size": begun.shard_size}
     wanted = {**source, **geometry, "shard_size": shard_size}
-    for name in sorted(had.keys() | wanted.keys()):
+    same = {count for count, digest in COUNTED.items() if had.get(digest) and had[digest] == wanted.get(digest)}
+    for name in sorted((had.keys() | wanted.keys()) - same):
         if had.get(name) != wanted.get(name):
             raise RequestError(
                 f"{store.root} was made with {name} {had.get(name)!r}, this asks for {wanted.get(name)!r}; "

@@ -25,10 +25,26 @@ _CONTROLS = {code: None for code in (*range(0x20), *range(0x7F, 0xA0)) if not ch
 _INVISIBLE = ("Cf", "Zs", "Zl", "Zp")
 
 
+def find_utf16(head: bytes, least: float = 0.5) -> str | None:
+    """The codec of text in UTF-16: by its byte order mark or, as no other text holds them, by its NULs; else None.
+
+    head: the text, or its first bytes, an even number. least: the share of two bytes whose first, or whose second,
+    must be NUL; of text with few Latin letters it is small. A third as many in the other are no text.
+    """
+    if head.startswith(UTF16_MARKS):
+        return "utf-16"
+    if b"\0" not in head or len(head) % 2:
+        return None
+    first, second = head[::2].count(0), head[1::2].count(0)
+    if max(first, second) <= least * len(head) / 2 or 3 * min(first, second) >= max(first, second):
+        return None
+    return "utf-16-be" if first > second else "utf-16-le"
+
+
 def decode_text(data: bytes, errors: str = "strict") -> str:
-    """UTF-16 where a byte order mark says so, else UTF-8, else Windows-1252. Raises UnicodeDecodeError."""
-    if data.startswith(UTF16_MARKS):
-        return data.decode("utf-16", errors)
+    """UTF-16 where a byte order mark or NULs say so, else UTF-8, else Windows-1252. Raises UnicodeDecodeError."""
+    if codec := find_utf16(data):
+        return data.decode(codec, errors)
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:

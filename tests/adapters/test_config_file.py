@@ -42,7 +42,7 @@ def test_what_has_no_value_and_what_is_secret_is_left_out() -> None:
     assert found == {"command": "toy", "text": "s3://…@host/x?sig=…", "number": 0.5, "names": []}
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le"])
 def test_a_byte_order_mark_is_no_part_of_a_file(encoding: str, tmp_path: Path) -> None:
     file = tmp_path / "f.toml"
     file.write_bytes('text = "grün"\n'.encode(encoding))

@@ -1,6 +1,6 @@
 """Tables as lines of text: CSV, TSV and JSON, read a few rows at a time; each line or record is a row.
 
-Their encoding is UTF-16 where a byte order mark says so, else UTF-8, else Windows-1252, as that of captions.
+Their encoding is UTF-16 by a byte order mark or by NULs, else UTF-8, else Windows-1252, as that of captions.
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ from typing import Any, BinaryIO, cast
 import pyarrow as pa
 
 from t2i_shards.extractors.records import BadRecord, decode_record
-from t2i_shards.pipeline.sources.captions import UTF16_MARKS, decode_text
+from t2i_shards.pipeline.sources.captions import decode_text, find_utf16
 
 LINE = 1 << 20
 """Bytes or characters; what is longer is no line of a list, and is read in pieces."""
 BUFFER = 4 << 20
+HEAD, LEAST_NULS = 4096, 1 / 16
+"""Bytes by which UTF-16 is known, and the share of NULs that suffices; in Chinese they are few."""
 BATCH_BYTES = 256 << 20
 """Of lines that are held at once."""
 SHOWN = 1000
@@ -104,7 +106,8 @@ class TextTable:
     def _json_records(self) -> Iterator[tuple[int, Mapping[str, Any]]]:
         with self.open() as raw:
             stream = _buffer(raw)
-            lines = _transcode(stream) if _is_utf16(stream) else iter(lambda: stream.readline(LINE), b"")
+            utf16 = _find_utf16(stream)
+            lines = _transcode(stream, utf16) if utf16 else iter(lambda: stream.readline(LINE), b"")
             for line in lines:
                 line = line.removeprefix(codecs.BOM_UTF8)
                 if line.strip():
@@ -114,7 +117,8 @@ class TextTable:
         with self.open() as raw:
             stream = _buffer(raw)
             # Bytes that are not UTF-8 come back as they are, for captions have a reader of their own.
-            encoding = ("utf-16", "replace") if _is_utf16(stream) else ("utf-8-sig", "surrogateescape")
+            utf16 = _find_utf16(stream)
+            encoding = (utf16, "replace") if utf16 else ("utf-8-sig", "surrogateescape")
             text = io.TextIOWrapper(stream, *encoding, newline="")
             lines = iter(lambda: text.readline(LINE), "")
             if self.ending == ".tsv":
@@ -147,14 +151,15 @@ def _buffer(stream: BinaryIO) -> io.BufferedReader:
     return io.BufferedReader(cast(io.RawIOBase, stream), BUFFER)
 
 
-def _is_utf16(stream: io.BufferedReader) -> bool:
-    """Whether the file begins with a byte order mark that says so."""
-    return stream.peek(2)[:2] in UTF16_MARKS
+def _find_utf16(stream: io.BufferedReader) -> str | None:
+    """The codec of a file in UTF-16."""
+    head = stream.peek(HEAD)[:HEAD]
+    return find_utf16(head[: len(head) // 2 * 2], LEAST_NULS)
 
 
-def _transcode(stream: io.BufferedReader) -> Iterator[bytes]:
+def _transcode(stream: io.BufferedReader, codec: str) -> Iterator[bytes]:
     """The lines of a file in UTF-16, in UTF-8."""
-    text = io.TextIOWrapper(stream, "utf-16", "replace", newline="\n")
+    text = io.TextIOWrapper(stream, codec, "replace", newline="\n")
     return (line.encode() for line in iter(lambda: text.readline(LINE), ""))
 
 

@@ -20,6 +20,7 @@ from t2i_shards.pipeline.sources.captions import (
     clean_caption,
     clean_lines,
     decode_file,
+    decode_text,
 )
 from t2i_shards.pipeline.sources.folder import FolderSource
 from t2i_shards.pipeline.stages.plan_ingest import plan_dataset
@@ -81,7 +82,19 @@ def read(data: bytes) -> list[str] | None:
 
 @pytest.mark.parametrize("kind", FILES)
 def test_the_text_as_its_author_wrote_it_or_a_named_drop(kind: str) -> None:
-    assert read(FILES[kind]) == {**READ, "utf16-be": ["a dog"]}.get(kind)
+    assert read(FILES[kind]) == {**READ, "utf16-be": ["a dog"], "utf16-unmarked": ["a dog"]}.get(kind)
+
+
+@pytest.mark.parametrize("text", ["a", "a dog\n", "Caf\u00e9, \u4e2d\n", "image,text\n"])
+def test_utf16_without_a_mark_is_known_by_its_nuls(text: str) -> None:
+    assert decode_text(text.encode("utf-16-le")) == decode_text(text.encode("utf-16-be")) == text
+
+
+@pytest.mark.parametrize(
+    "data", [b"abc\0", b"\0abc", b"a\0b", b"ab\0cd\0ef", b"\0" * 8, "a dog".encode("utf-32-le")]
+)
+def test_stray_nuls_do_not_make_it_utf16(data: bytes) -> None:
+    assert decode_text(data) == data.decode()
 
 
 @pytest.mark.parametrize("kind", READ)
