@@ -54,11 +54,11 @@ class ExtractCommand:
         dataset = Dataset.open(self.root)
         dataset.store.sweep()
         # Planning begins the columns, so a GPU that is not there is refused before it.
-        device = choose_device(self.device, self.engine) if self.device == "cuda" else "cpu"
+        device = choose_worker_device(self.device, self.engine) if self.device == "cuda" else "cpu"
         stage = self._plan(dataset, device)
         left = dataset.left(made.column for made in stage.conditions)
         # Ray is asked which devices there are; where nothing is left to do, none is started.
-        if left and self.device == "auto" and (device := choose_device("auto", self.engine)) != "cpu":
+        if left and self.device == "auto" and (device := choose_worker_device("auto", self.engine)) != "cpu":
             stage = self._plan(dataset, device)
         with show_progress("extract", len(left), len(dataset.shards), with_drops=True) as progress:
             result = run(stage, left, self.engine.engine, self.engine.workers, progress, keep=False)
@@ -67,7 +67,7 @@ class ExtractCommand:
 
     def _try(self) -> Summary:
         with dry_run():
-            device = "cpu" if self.device == "cpu" else choose_device(self.device, EngineOptions("local"))
+            device = "cpu" if self.device == "cpu" else choose_worker_device(self.device, EngineOptions("local"))
             stage = self._plan(Dataset.open(self.root), device)
             return try_extract(stage, self.root, self.engine.workers)
 
@@ -90,7 +90,7 @@ def check_device(asked: str) -> None:
         raise RequestError(f"--device must be one of auto, {', '.join(DEVICES)}, not {asked!r}")
 
 
-def choose_device(asked: str, engine: EngineOptions) -> str:
+def choose_worker_device(asked: str, engine: EngineOptions) -> str:
     """cpu or cuda. RequestError when a GPU is asked for and there is none, or no such device is known."""
     check_device(asked)
     if asked == "cpu":

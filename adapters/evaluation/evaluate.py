@@ -96,20 +96,24 @@ def evaluate(
         for title in fidelity or made
     ]
     about = _describe(config, eval_samples, variant, subject, maker.base_digest, size, str(base.device))
-    if len(examples) < FEW:
-        judge.notes.append(
-            f"{number_of(len(examples), 'sample')}: too few for intervals to be relied on; hold out {FEW} or "
-            "more (train --validation), or evaluate on other data."
-        )
-    longer = sum(bool(base.find_unread(caption)) for caption in judge.captions)
-    if longer:
-        judge.notes.append(f"{number_of(longer, 'caption')} cut short: longer than what the text encoder reads.")
+    notes = [*judge.notes, *_list_doubts(examples, base, judge.captions)]
     verdict = find_verdict(config.condition, counted[WITH], counted[WITHOUT], subject.kind) if counted else None
     shown = write_sheet(out, examples, wrong, made)
-    evaluation = Evaluation(about, rows, judge.notes, verdict, shown, made, judge.captions)
+    evaluation = Evaluation(about, rows, notes, verdict, shown, made, judge.captions)
     write_json(out / "evaluation.json", evaluation.record())
     write_file(out / "evaluation.md", "\n".join(table_lines(evaluation)) + "\n")
     return evaluation
+
+
+def _list_doubts(examples: EvalExamples, base: Base, captions: Sequence[str]) -> Iterator[str]:
+    """Why the numbers may mislead, a line each."""
+    if len(examples) < FEW:
+        yield (
+            f"{number_of(len(examples), 'sample')}: too few for intervals to be relied on; hold out {FEW} or "
+            "more (train --validation), or evaluate on other data."
+        )
+    if longer := sum(bool(base.find_unread(caption)) for caption in captions):
+        yield f"{number_of(longer, 'caption')} cut short: longer than what the text encoder reads."
 
 
 def _choose_out(config: EvaluateConfig) -> Path:

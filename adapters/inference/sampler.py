@@ -83,14 +83,7 @@ def generate(
             inpainting,
             pixels,
         )
-        decoded = base.decode(latents)
-        if not (torch.isfinite(latents).all() and torch.isfinite(decoded).all()):
-            dtype = str(base.dtype).removeprefix("torch.")
-            raise RequestError(
-                f"the picture of seed {seeds[first]}, or of one painted with it, is not finite: the base "
-                f"overflows in {dtype} (try --precision bf16 or fp32), or --scale or a weight is too large"
-            )
-        pictures.extend(to_pixels(decoded)[:count])
+        pictures.extend(_decode(base, latents, seeds[first])[:count])
         if progress:
             progress(len(pictures))
     found = np.stack(pictures)
@@ -144,6 +137,18 @@ def _denoise(
             predicted = without + sampling.guidance * (with_ - without)
         latents = sampler.step(predicted, timestep, latents)
     return known.finish(latents) if known else latents
+
+
+def _decode(base: Base, latents: torch.Tensor, seed: int) -> np.ndarray:
+    """uint8 (N, H, W, 3). seed: of the first. Raises RequestError where a value is not finite."""
+    decoded = base.decode(latents)
+    if not (torch.isfinite(latents).all() and torch.isfinite(decoded).all()):
+        dtype = str(base.dtype).removeprefix("torch.")
+        raise RequestError(
+            f"the picture of seed {seed}, or of one painted with it, is not finite: the base "
+            f"overflows in {dtype} (try --precision bf16 or fp32), or --scale or a weight is too large"
+        )
+    return to_pixels(decoded)
 
 
 def _plan_guide(

@@ -28,18 +28,10 @@ def render_card(config: TrainConfig, base: Base, summary: TrainSummary) -> str:
     batch, lr, validation = config.optimizer.batch, config.optimizer.lr, config.record.validation
     trail = [*_trace_data(config), _trace_base(config, summary), *_trace_start(config)]
     free = all(are_ours(terms) for _, _, terms in trail)
-    front = {
-        "library_name": "diffusers",
-        "license": "apache-2.0" if free else "other",
-        "pipeline_tag": "text-to-image",
-        "tags": ["t2i-adapter", "t2i-shards", config.data.condition],
-    }
-    if HUB_ID.fullmatch(config.base.name) and not Path(config.base.name).exists():
-        front["base_model"] = config.base.name
     return "\n".join(
         [
             "---",
-            *(f"{name}: {json.dumps(value)}" for name, value in front.items()),
+            *(f"{name}: {json.dumps(value)}" for name, value in _front_matter(config, free).items()),
             "---",
             "",
             f"# T2I-Adapter for {config.data.condition}",
@@ -73,6 +65,19 @@ def render_card(config: TrainConfig, base: Base, summary: TrainSummary) -> str:
             "",
         ]
     )
+
+
+def _front_matter(config: TrainConfig, free: bool) -> dict[str, str | list[str]]:
+    """What the Hub reads. free: whether all that the adapter was made of is this project's own."""
+    front: dict[str, str | list[str]] = {
+        "library_name": "diffusers",
+        "license": "apache-2.0" if free else "other",
+        "pipeline_tag": "text-to-image",
+        "tags": ["t2i-adapter", "t2i-shards", config.data.condition],
+    }
+    if HUB_ID.fullmatch(config.base.name) and not Path(config.base.name).exists():
+        front["base_model"] = config.base.name
+    return front
 
 
 def _name_base(config: TrainConfig) -> str:

@@ -43,6 +43,7 @@ from t2i_shards.adapters.training.validation import Validation
 from t2i_shards.extractors.atomic import commit_folder, write_file, write_json
 from t2i_shards.pipeline.errors import IncompleteError, RequestError
 from t2i_shards.pipeline.runlog import LogLine, read_log
+from t2i_shards.pipeline.shards.sample import Sample
 from t2i_shards.pipeline.stream import Extent
 
 OnStep = Callable[[LogLine], None]
@@ -90,24 +91,13 @@ class Training:
         world: World | None = None,
         begin: bool = True,
     ) -> None:
-        validation = config.record.validation
-        if len(stream) <= validation:
-            raise RequestError(
-                f"--validation {validation} must leave samples to train on, and there are {len(stream)}: hold out "
-                "fewer with --validation"
-            )
+        self.stream, self.held_out = _hold_out(stream, config.record.validation)
         if config.start is None:  # given only when the run was begun
             config = replace(config, start=name_start(config))
         self.config, self.base = config, base
         self.world = world or World(base.device)
         self.rank_batch = make_rank_batch(config.optimizer, self.world)
         self.base_digest = digest_base(base)
-        self.stream, self.held_out = stream.hold_out(validation)
-        if not self.held_out:
-            raise RequestError(
-                f"--validation needs samples that are held out, and all {validation} were removed from the "
-                "data since this run was begun; begin another --out"
-            )
         self.steps = count_steps(config, len(self.stream))
         check_warmup(config.optimizer, self.steps)
         self.crop_config = keep_threshold(
@@ -298,3 +288,19 @@ class Training:
             skipped=progress.skipped,
             best_step=recorder.best_step,
         )
+
+
+def _hold_out(stream: SampleStream, samples: int) -> tuple[SampleStream, list[Sample]]:
+    """(the stream to train on, so many samples for the validation). RequestError where either is empty."""
+    if len(stream) <= samples:
+        raise RequestError(
+            f"--validation {samples} must leave samples to train on, and there are {len(stream)}: hold out "
+            "fewer with --validation"
+        )
+    rest, held_out = stream.hold_out(samples)
+    if not held_out:
+        raise RequestError(
+            f"--validation needs samples that are held out, and all {samples} were removed from the "
+            "data since this run was begun; begin another --out"
+        )
+    return rest, held_out

@@ -114,13 +114,10 @@ def collect_dataset(root: str, rows: int, look: Look | None = None, strips: str 
     duplicates = {} if table is None else group_duplicates(table)
     shown, damaged = _show_rows(dataset, receipts, rows, removed)
     if look:
-        stage = _plan_count(dataset, columns, receipts, exclusion, pairs, shown)
-        stage.strips = choose_limit(count_samples(receipts), MOST_STRIPS) if strips else 0
+        stage = _plan_count(dataset, columns, receipts, exclusion, pairs, shown, bool(strips))
         seen = _see(stage, sorted(receipts[IMAGES]), look)
     else:
-        seen = _Seen(
-            {0: [Entry(row.key, row.caption, 0, name=row.name, size=(row.width, row.height)) for row in shown]}
-        )
+        seen = _see_shown(shown)
     description = dataset.description
     title, source = describe_source(description.source)
     there = count_samples(receipts) - sum(map(len, removed.values()))
@@ -152,6 +149,7 @@ def _plan_count(
     exclusion: Exclusion,
     pairs: Sequence[Pair],
     shown: Sequence[SheetRow],
+    strips: bool,
 ) -> CountSamples:
     """The stage that looks at every sample, and brings back what a page with these pairs and rows needs."""
     return CountSamples(
@@ -161,6 +159,7 @@ def _plan_count(
         pictures=frozenset(key for pair in pairs for key in (pair.key, pair.of)),
         shown=frozenset(row.key for row in shown),
         limit=choose_limit(count_samples(receipts)),
+        strips=choose_limit(count_samples(receipts), MOST_STRIPS) if strips else 0,
     )
 
 
@@ -190,6 +189,12 @@ def _see(stage: CountSamples, shards: Sequence[int], look: Look) -> _Seen:
         lost=found.lost,
         problems=tuple(problems),
     )
+
+
+def _see_shown(shown: Sequence[SheetRow]) -> _Seen:
+    """What is known without a look: the samples of the sheet."""
+    entries = [Entry(row.key, row.caption, 0, name=row.name, size=(row.width, row.height)) for row in shown]
+    return _Seen({0: entries})
 
 
 def _make_index(seen: _Seen, shown: Sequence[SheetRow], there: int) -> SearchIndex:

@@ -89,15 +89,21 @@ def open_stream(
     kept = open_cache(dataset.store, sizes.tolist(), cache, cache_bytes)
     allow_files(len(lanes) * 4 * BLOCK_SHARDS * len(names))
     shards = Shards(dataset.store, receipts, left_out, kept, _within(numbers, removed))
-    keep = SampleIndices(shards.counts(), frozenset())
-    order: Order = BlockOrder(seed, keep, lanes)
-    if len(order) == 0:
-        raise RequestError(f"{root} has no samples: every planned row was dropped (see status)")
-    if buckets is not None:
-        if not 1 <= buckets <= len(order):
-            raise RequestError(f"buckets need batches of 1 to {len(order)} samples, not {buckets}")
-        order = BucketOrder(seed, keep, read_shapes(dataset, shards), buckets)
+    order = _make_order(dataset, shards, seed, lanes, buckets)
     return Stream(shards, order, skip_damaged, dataset.description.geometry.get("size"))
+
+
+def _make_order(dataset: Dataset, shards: Shards, seed: int, lanes: Lanes, buckets: int | None) -> Order:
+    """The order in which the samples of these shards are handed out. Raises RequestError."""
+    keep = SampleIndices(shards.counts(), frozenset())
+    order = BlockOrder(seed, keep, lanes)
+    if len(order) == 0:
+        raise RequestError(f"{dataset.store.root} has no samples: every planned row was dropped (see status)")
+    if buckets is None:
+        return order
+    if not 1 <= buckets <= len(order):
+        raise RequestError(f"buckets need batches of 1 to {len(order)} samples, not {buckets}")
+    return BucketOrder(seed, keep, read_shapes(dataset, shards), buckets)
 
 
 def _within(numbers: range, left_out: LeftOut | None) -> LeftOut | None:

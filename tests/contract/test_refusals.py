@@ -10,7 +10,7 @@ from t2i_shards.extractors.batch import DeviceUnavailable
 from t2i_shards.extractors.registry import make_extractor, weight_files
 from t2i_shards.extractors.weights import resolve as weights
 from t2i_shards.extractors.weights.file import WeightFile, WeightsDamaged, WeightsUnavailable
-from t2i_shards.jobs.extract import ExtractCommand, choose_device
+from t2i_shards.jobs.extract import ExtractCommand, choose_worker_device
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
 from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.stages import plan_extract
@@ -95,7 +95,7 @@ def test_the_command_refuses_a_gpu_that_is_not_there_and_a_device_that_is_none(
 
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     local = EngineOptions(engine="local", workers=1)
-    assert choose_device("auto", local) == "cpu"
+    assert choose_worker_device("auto", local) == "cpu"
     for device, said in (
         ("cuda", "--device cuda needs a GPU"),
         ("tpu", "must be one of auto, cpu, cuda, not 'tpu'"),
