@@ -15,24 +15,33 @@ from functools import lru_cache
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from t2i_shards.pipeline.dataset.close_pairs import MOST_NEAR
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
 from t2i_shards.pipeline.dataset.fingerprints import Names, read_fingerprints
 from t2i_shards.pipeline.dataset.look_alikes import EXACT, NONE_MARKED, Marked, match
+from t2i_shards.pipeline.dataset.mark_tables import (
+    DUPLICATES,
+    FOLDER,
+    Kind,
+    count_changes,
+    duplicates_path,
+    find_states,
+    find_unneeded,
+    read_kinds,
+    read_marks,
+)
 from t2i_shards.pipeline.errors import DamagedShard, RequestError, describe_error
-from t2i_shards.pipeline.shards.parquet import load_footer
+from t2i_shards.pipeline.plain import number_of
 from t2i_shards.pipeline.shards.receipt import Receipt
-from t2i_shards.pipeline.shards.receipt_table import ReceiptTable, digest_receipts, to_numbers
+from t2i_shards.pipeline.shards.receipt_table import ReceiptTable, to_numbers
 from t2i_shards.pipeline.shards.store import Store
-from t2i_shards.pipeline.shards.table import encode_table, read_table
+from t2i_shards.pipeline.shards.table import encode_table
 
 log = logging.getLogger(__name__)
 
 NEAR = 4
 """Bits of 64 in which the perceptual hashes of two pictures that look the same may differ, where none is given."""
-FOLDER = "duplicates"
 SHARE = 4
 """All pictures are compared again where more than one in so many is new: it then takes no longer."""
 RULES = "2"
@@ -40,16 +49,6 @@ RULES = "2"
 REMEDY = "delete it, and the duplicates are marked again"
 PART = 10_000
 """Marks of which a table is made at once."""
-DUPLICATES = pa.schema(
-    [("shard", pa.int32()), ("key", pa.string()), ("of", pa.string()), ("kind", pa.string()), ("bits", pa.int8())]
-)
-"""One row for each picture that is a duplicate of an earlier one, `of`, which is none itself. kind: "exact" (same
-file) or "near" (`bits` of the perceptual hash differ)."""
-
-
-def duplicates_path(images: Mapping[int, Receipt]) -> str:
-    """duplicates/81bc….parquet"""
-    return f"{FOLDER}/{digest_receipts(images)}.parquet"
 
 
 def mark_duplicates(dataset: Dataset, near: int | None = None) -> pa.Table:
@@ -65,9 +64,24 @@ def mark_duplicates(dataset: Dataset, near: int | None = None) -> pa.Table:
             return table
     except DamagedShard as error:
         raise DamagedShard(f"{error}; {REMEDY}") from None
-    table = find_duplicates(dataset, near, _find_before(dataset.store, images, near))
+    kinds = read_kinds(dataset.store)
+    table = find_duplicates(dataset, near, _find_before(dataset.store, kinds, images, near))
     dataset.store.create_bytes(path, encode_table(table))
+    states = find_states(dataset, images)
+    if kinds and all(kind.rules != RULES for kind in kinds.values()):
+        _warn_of_changes(count_changes(dataset.store, kinds.keys() & states.keys(), states, table))
+    dataset.store.discard_all(find_unneeded(kinds, states))
     return table
+
+
+def _warn_of_changes(count: int | None) -> None:
+    """Say that the present rules mark so many pictures in another way than before."""
+    if count != 0:
+        log.warning(
+            "the duplicates were marked by an earlier version, and are marked again by newer rules: %s; "
+            "a publication may have pictures of these groups in another split than before",
+            f"{number_of(count, 'picture')} marked in another way" if count else "with other marks, maybe",
+        )
 
 
 def choose_near(store: Store, near: int | None) -> int:
@@ -124,14 +138,6 @@ def group_duplicates(table: pa.Table) -> dict[int, dict[str, str]]:
     return dict(groups)
 
 
-def read_marks(store: Store, path: str) -> pa.Table | None:
-    """The table at `path`; None when there is none. Raises DamagedShard."""
-    try:
-        return read_table(store, path, DUPLICATES, whole=DUPLICATES.names)
-    except FileNotFoundError:
-        return None
-
-
 @dataclass(frozen=True)
 class _Before:
     """The marks of the first `shards` shards, from an earlier table."""
@@ -157,22 +163,17 @@ class _Before:
 NOTHING_BEFORE = _Before(0, DUPLICATES.empty_table())
 
 
-def _find_before(store: Store, images: ReceiptTable, near: int) -> _Before:
+def _find_before(store: Store, kinds: Mapping[str, Kind], images: ReceiptTable, near: int) -> _Before:
     """The marks of as many first shards as possible, from a table made when those shards were as they are now."""
     before = NOTHING_BEFORE
-    for name in store.names(FOLDER):
-        path = f"{FOLDER}/{name}"
-        try:
-            with store.open(path) as stream:
-                load_footer(stream)
-                metadata = pq.read_schema(stream).metadata or {}
-            shards = int(metadata.get(b"shards", b"0"))
-            alike = (metadata.get(b"near"), metadata.get(b"rules")) == (b"%d" % near, RULES.encode())
-            if alike and before.shards < shards and path == duplicates_path(images.within(0, shards)):
+    for path, kind in kinds.items():
+        alike = (kind.near, kind.rules) == (str(near), RULES)
+        if alike and before.shards < kind.shards and path == duplicates_path(images.within(0, kind.shards)):
+            try:
                 marks = read_marks(store, path)
-                before = before if marks is None else _Before(shards, marks)
-        except (OSError, ValueError, pa.ArrowException, DamagedShard) as error:
-            log.warning("its marks are made again: %s: %s", path, describe_error(error)[:200])
+                before = before if marks is None else _Before(kind.shards, marks)
+            except (OSError, DamagedShard) as error:
+                log.warning("its marks are made again: %s: %s", path, describe_error(error)[:200])
     return before
 
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
-from t2i_shards.pipeline.dataset.duplicates import duplicates_path
 from t2i_shards.pipeline.dataset.exclusion import licence_name
+from t2i_shards.pipeline.dataset.mark_tables import duplicates_path
 from t2i_shards.pipeline.dataset.outcomes import rows_path
 from t2i_shards.pipeline.dataset.plan import LEFT_OUT, NOTED, Segment, plan_path, supplement_path
 from t2i_shards.pipeline.dataset.tombstones import read_tombstones

@@ -14,9 +14,9 @@ from t2i_shards.extractors.registry import formats
 from t2i_shards.pipeline.dataset.aligned import open_aligned
 from t2i_shards.pipeline.dataset.dataset import IMAGES, RESERVED, Dataset
 from t2i_shards.pipeline.dataset.download_commit import read_seen
-from t2i_shards.pipeline.dataset.duplicates import read_marks
 from t2i_shards.pipeline.dataset.erased_plan import RECORD, read_record
 from t2i_shards.pipeline.dataset.extract_command import extract_command
+from t2i_shards.pipeline.dataset.mark_tables import read_marks
 from t2i_shards.pipeline.dataset.outcomes import read_rows, rows_path
 from t2i_shards.pipeline.dataset.plan import plan_path, read_left_out, read_notes, verify_segment
 from t2i_shards.pipeline.dataset.status import list_unplanned

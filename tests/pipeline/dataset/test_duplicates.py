@@ -22,9 +22,9 @@ from t2i_shards.pipeline.dataset.duplicates import (
     find_duplicates,
     mark_duplicates,
     read_duplicates,
-    read_marks,
 )
 from t2i_shards.pipeline.dataset.look_alikes import NEAR_256
+from t2i_shards.pipeline.dataset.mark_tables import duplicates_path, read_kinds, read_marks
 from t2i_shards.pipeline.dataset.supplement import plan_new
 from t2i_shards.pipeline.errors import DamagedShard, RequestError
 from t2i_shards.pipeline.image.phash import hash_greys, shrink_grey
@@ -190,7 +190,8 @@ def test_marks_that_do_not_hold_any_more_are_not_kept(
         path.rename(path.with_stem("0" * 64))
     dataset = add_pictures(folder, root)
     images = dataset.receipts(IMAGES)
-    before = duplicates._find_before(dataset.store, images, 3 if change == "near" else 4)
+    kinds = read_kinds(dataset.store)
+    before = duplicates._find_before(dataset.store, kinds, images, 3 if change == "near" else 4)
     table = find_duplicates(dataset, 4, before)
     assert table.equals(find_duplicates(dataset))
     assert ("its marks are made again" in caplog.text) == (change == "damage")
@@ -217,8 +218,56 @@ def test_a_table_of_an_earlier_state_that_is_damaged_stops_nothing(
         assert made.equals(find_duplicates(dataset, 3))
         assert f"its marks are made again: duplicates/{path.name}" in caplog.text
         caplog.clear()
-        path.with_stem(stem).unlink()
-        (root / duplicates.duplicates_path(dataset.receipts(IMAGES))).unlink()
+        path.with_stem(stem).unlink(missing_ok=True)
+        (root / duplicates_path(dataset.receipts(IMAGES))).unlink()
+
+
+@pytest.mark.parametrize(("changed", "said"), [(0, None), (1, "1 picture marked in another way")])
+def test_marks_that_newer_rules_change_are_told(
+    changed: int, said: str | None, folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = tmp_path / "root"
+    mark_duplicates(ingest(folder, root))
+    (path,) = (root / "duplicates").iterdir()
+    table = read_marks(FolderStore(root), f"duplicates/{path.name}")
+    assert table is not None
+    # As a version without the longer hash left it, which had nothing in its metadata.
+    path.write_bytes(encode_table(table.slice(changed).replace_schema_metadata(None)))
+    dataset = add_pictures(folder, root)
+    mark_duplicates(dataset)
+    assert [
+        record.getMessage() for record in caplog.records if said is None or said not in record.getMessage()
+    ] == []
+    assert len(caplog.records) == (said is not None)
+    caplog.clear()
+    (root / duplicates_path(dataset.receipts(IMAGES))).unlink()
+    path.write_bytes(encode_table(table))
+    mark_duplicates(dataset)
+    assert not caplog.records
+
+
+def test_tables_that_are_of_no_state_any_more_are_deleted(folder: Path, tmp_path: Path) -> None:
+    """Those of earlier states stay, for the runs that were begun in them; so do later ones and other files."""
+    root = tmp_path / "root"
+    dataset = ingest(folder, root)
+    mark_duplicates(dataset)
+    (first,) = (root / "duplicates").iterdir()
+    table = read_marks(dataset.store, f"duplicates/{first.name}")
+    assert table is not None
+    later = table.replace_schema_metadata({**(table.schema.metadata or {}), b"shards": b"9"})
+    others = {
+        "0" * 64: encode_table(table),
+        "1" * 64: encode_table(later),
+        "2" * 64: b"",
+        "mine": encode_table(table),
+    }
+    for stem, data in others.items():
+        first.with_stem(stem).write_bytes(data)
+    dataset = add_pictures(folder, root)
+    mark_duplicates(dataset)
+    second = duplicates_path(dataset.receipts(IMAGES))
+    names = {first.name, Path(second).name, *(f"{stem}.parquet" for stem in others)}
+    assert {path.name for path in (root / "duplicates").iterdir()} == names - {"0" * 64 + ".parquet"}
 
 
 @pytest.mark.soak
