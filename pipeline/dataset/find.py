@@ -11,6 +11,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
+from t2i_shards.pipeline.dataset.erased_plan import erased_location, is_erased
 from t2i_shards.pipeline.dataset.name_index import find_shards, list_locations, list_paths, list_urls
 from t2i_shards.pipeline.dataset.outcomes import OK, read_rows
 from t2i_shards.pipeline.dataset.tombstones import read_removed
@@ -79,9 +80,9 @@ def find(dataset: Dataset, query: Query) -> list[FoundRow]:
 
 def _choose_shards(dataset: Dataset, query: Query) -> Sequence[int]:
     """Those that may hold such a row: all, where nothing is asked for by a whole name."""
-    source = dataset.description.source
-    places = [place for path in query.path for place in list_locations(_clean_path(path), source)]
-    for names in (query.key, [text.lower() for text in query.sha256], query.url, places):
+    places = _list_places(query, dataset.description.source)
+    addresses, locations = ([*names, *map(erased_location, names)] for names in (query.url, places))
+    for names in (query.key, [text.lower() for text in query.sha256], addresses, locations):
         if names and not any(sign in name for name in names for sign in "*?["):
             return find_shards(dataset, names)
     return dataset.shards
@@ -100,10 +101,24 @@ def _may_match(row: Row, query: Query, source: Mapping[str, Any]) -> bool:
     """Whether the row is one that is asked for, by what the plan alone knows."""
     return (
         (not query.key or row.key in query.key)
-        and (not query.path or _any_like(list_paths(row, source), map(_clean_path, query.path)))
-        and (not query.url or _any_like(list_urls(row), query.url))
+        and (
+            not query.path
+            or _any_like(list_paths(row, source), map(_clean_path, query.path))
+            or _was_at(row, _list_places(query, source))
+        )
+        and (not query.url or _any_like(list_urls(row), query.url) or _was_at(row, query.url))
         and (not query.caption or not row.captions or _any_has(row.captions, query.caption))
     )
+
+
+def _list_places(query: Query, source: Mapping[str, Any]) -> list[str]:
+    """The locations that a row of such a path may have."""
+    return [place for path in query.path for place in list_locations(_clean_path(path), source)]
+
+
+def _was_at(row: Row, places: Iterable[str]) -> bool:
+    """Whether the row was erased and had one of these locations."""
+    return is_erased(row.location) and row.location in map(erased_location, places)
 
 
 def _clean_path(text: str) -> str:

@@ -19,6 +19,7 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
+from t2i_shards.pipeline.dataset.erased_plan import erased_location
 from t2i_shards.pipeline.dataset.name_index import find_shards, list_locations, list_paths, list_urls
 from t2i_shards.pipeline.dataset.outcomes import read_outcomes, sample_keys
 from t2i_shards.pipeline.errors import DamagedShard, RequestError
@@ -90,13 +91,15 @@ def find_asked(dataset: Dataset, by: By, asked: Collection[str]) -> tuple[dict[s
     wanted = {_clean(text.strip(), by) for text in asked if text.strip()}
     if not wanted:
         raise RequestError(f"--{by} must name at least one, and the file names none")
-    names = wanted
-    if by == "paths":
-        names = {place for path in wanted for place in list_locations(path, dataset.description.source)}
-    shards = find_shards(dataset, names)
-    found, met = (
-        _find_files(dataset, wanted, shards) if by == "sha256" else _find_rows(dataset, by, wanted, shards)
-    )
+    source = dataset.description.source
+    places = {text: list_locations(text, source) if by == "paths" else (text,) for text in wanted}
+    located = places.items() if by in ("urls", "paths") else ()
+    erased = {erased_location(place): text for text, at in located for place in at}
+    shards = find_shards(dataset, {place for at in places.values() for place in at} | erased.keys())
+    if by == "sha256":
+        found, met = _find_files(dataset, wanted, shards)
+    else:
+        found, met = _find_rows(dataset, by, wanted, erased, shards)
     return found, tuple(sorted(wanted - met))
 
 
@@ -107,13 +110,19 @@ def _clean(text: str, by: By) -> str:
 
 
 def _find_rows(
-    dataset: Dataset, by: By, wanted: set[str], shards: Iterable[int]
+    dataset: Dataset, by: By, wanted: set[str], erased: Mapping[str, str], shards: Iterable[int]
 ) -> tuple[dict[str, int], set[str]]:
-    """(key -> a shard that was asked to hold it, what of `wanted` was met)"""
+    """(key -> a shard that was asked to hold it, what of `wanted` was met)
+
+    erased: the location that a row would have now -> what of `wanted` named it.
+    """
     found, met = dict[str, int](), set[str]()
     for shard in shards:
         for row in dataset.plan(shard):
-            if hits := wanted.intersection(_names_of(row, by, dataset.description.source)):
+            hits = wanted.intersection(_names_of(row, by, dataset.description.source))
+            if row.location in erased:
+                hits.add(erased[row.location])
+            if hits:
                 found.setdefault(row.key, shard)
                 met |= hits
     return found, met

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
@@ -33,6 +34,7 @@ from t2i_shards.pipeline.shards.sample_info import read_info
 from t2i_shards.pipeline.stages.stage import Stage, StageResult
 
 GREY, QUALITY = 128, 50
+PLAN_NAME = re.compile(r"(?:digests-)?(\d{6,})\.(?:parquet|json)")
 KEPT = ("license", "license_name", "license_url")
 """Of what a source knows of a picture: what decides whether its place in a publication is counted."""
 
@@ -105,7 +107,10 @@ def plan_erase(dataset: Dataset) -> Erase:
 
 
 def begin_erasing(stage: Erase) -> None:
-    """Make these removals final, and remove the roll-ups and indices of names of the shards concerned."""
+    """Make these removals final, and remove the roll-ups and indices of names of the shards concerned.
+
+    Plans go too that an interrupted retry left of shards which the dataset does not have: the next one makes them.
+    """
     settle(stage.dataset.store, stage.tables)
     for column in stage.columns:
         for one in stage.dataset.roll_ups(column):
@@ -114,6 +119,13 @@ def begin_erasing(stage: Erase) -> None:
     for piece, index in list_indices(stage.dataset.store).items():
         if not stage.rows.keys().isdisjoint(piece.shards):
             stage.dataset.store.discard_all(list(index.paths.values()))
+    stage.dataset.store.discard_all(_list_unbegun(stage.dataset))
+
+
+def _list_unbegun(dataset: Dataset) -> list[str]:
+    """Files of the plan for shards that are not among those of the dataset."""
+    found = map(PLAN_NAME.fullmatch, dataset.store.names("plan"))
+    return [f"plan/{match[0]}" for match in found if match and int(match[1]) not in dataset.shards]
 
 
 def record_erasure(stage: Erase) -> str:

@@ -12,6 +12,7 @@ from t2i_shards.pipeline.dataset.erased_plan import erase_rows, is_erased
 from t2i_shards.pipeline.dataset.find import Query, find
 from t2i_shards.pipeline.dataset.name_index import find_shards, hash_name, list_indices, read_names
 from t2i_shards.pipeline.dataset.outcomes import rows_path
+from t2i_shards.pipeline.dataset.plan import plan_path, supplement_path
 from t2i_shards.pipeline.dataset.supplement import plan_new, plan_retry
 from t2i_shards.pipeline.dataset.tombstones import remove
 from t2i_shards.pipeline.errors import IncompleteError
@@ -72,14 +73,37 @@ def test_a_row_leaves_every_plan_that_had_it_whether_it_became_a_sample_or_not(w
         "removed",
         "erased",
     ]
-    assert find(dataset, Query(url=("http://a.example/a-7.png",))) == []
     assert find(dataset, Query(caption=("a-7",))) == []
+    assert find(dataset, Query(url=("*/a-7.png",))) == []
+
+
+def test_who_names_the_address_again_hears_that_it_was_erased(web: Web, tmp_path: Path) -> None:
+    dataset = make_images(tmp_path / "root", web, 3)
+    remove_urls(dataset, "a-7")
+    erase(dataset)
+    urls = [f"http://a.example/{name}.png" for name in ("a-6", "a-7", "a-9")]
+    assert [(row.key, row.state) for row in find(dataset, Query(url=(urls[1],)))] == [("000000007", "erased")]
+    again = remove(dataset, "urls", urls)
+    assert (again.removed, again.before, again.unknown) == (("000000006",), ("000000007",), (urls[2],))
 
 
 def test_an_erased_row_is_not_tried_again(web: Web, tmp_path: Path) -> None:
     dataset = make_images(tmp_path / "root", web, 3)
     remove_urls(dataset, "a-1")
     erase(dataset)
+    plan_retry(dataset)
+    assert [row.key[-1] for row in dataset.plan(3)] == ["5"]
+
+
+def test_what_an_interrupted_retry_has_planned_goes_too(web: Web, tmp_path: Path) -> None:
+    dataset = make_images(tmp_path / "root", web, 3)
+    plan_retry(dataset)
+    (tmp_path / "root" / supplement_path(1)).unlink()
+    dataset = Dataset.open(dataset.store.root)
+    remove_urls(dataset, "a-1")
+    erase(dataset)
+    assert not (tmp_path / "root" / plan_path(3)).exists()
+    assert (tmp_path / "root" / plan_path(2)).exists()
     plan_retry(dataset)
     assert [row.key[-1] for row in dataset.plan(3)] == ["5"]
 
@@ -118,6 +142,9 @@ def test_a_picture_that_was_erased_is_not_new(tmp_path: Path) -> None:
     put_picture(tmp_path / "folder", "4", 4)
     plan_new(dataset, source)
     assert [row.location for row in dataset.plan(2)] == ["4.png"]
+    for path in ("2.png", str(tmp_path / "folder" / "2.png")):
+        assert remove(dataset, "paths", [path]).before == ("000000002",)
+        assert [row.state for row in find(dataset, Query(path=(path,)))] == ["erased"]
 
 
 def test_what_an_earlier_version_erased_leaves_the_plan_when_erase_runs_again(
@@ -172,4 +199,6 @@ def test_the_index_of_names_forgets_them(web: Web, tmp_path: Path, monkeypatch: 
     names = index()
     assert {hash_name(url) for url in urls} & names == {hash_name(urls[2])}
     assert find_shards(dataset, urls[:1]) == []
+    assert remove(dataset, "urls", urls[:2]).before == ("000000001", "000000007")
+    assert [row.state for row in find(dataset, Query(url=(urls[1],)))] == ["erased"]
     assert find_shards(dataset, ["000000001"]) == [0]
