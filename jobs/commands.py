@@ -38,7 +38,7 @@ from t2i_shards.jobs.status import StatusCommand
 from t2i_shards.jobs.train import TrainCommand
 from t2i_shards.jobs.verify import VerifyCommand
 from t2i_shards.jobs.weights import WeightsCommand
-from t2i_shards.jobs.words import CommandLineError, refuse_empty_paths, refuse_in_one_line
+from t2i_shards.jobs.words import CommandLineError, refuse_empty_paths, refuse_in_one_line, refuse_not_utf8
 from t2i_shards.pipeline.errors import RequestError
 
 COMPLETION = "--tyro-write-completion"
@@ -94,6 +94,9 @@ def _find_kind(arguments: Sequence[str]) -> tuple[str, type[Any]] | None:
         known = {get_args(command)[1].name: get_args(command)[0] for command in get_args(commands)}
         if word in ("-h", "--help") or word.startswith("--tyro-"):
             return None
+        if word.startswith("-") and (named := next((each for each in arguments if each in known), None)):
+            way = "leave it out" if word == "--" else f"write it after {before}{named}"
+            raise CommandLineError(f"{word} must not be before the command; {way}")
         if not word or word.startswith("-"):
             raise CommandLineError(
                 f"{before or 't2i-shards '}must be followed by one of {', '.join(known)}; --help describes them"
@@ -166,6 +169,7 @@ def parse_command(arguments: Sequence[str]) -> Command:
         arguments = [*arguments[:after], *add_config(file, name, kind, arguments[after:])]
     if kind:
         refuse_empty_paths(kind, arguments[after:])
+        refuse_not_utf8(name, kind, arguments[after:])
     # A completion script is for a shell, and is not wrapped.
     printing = bool(arguments) and arguments[0].startswith("--tyro-")
     helping = nullcontext() if printing else readable_help()

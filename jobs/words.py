@@ -15,10 +15,19 @@ from typing import Any, Literal, get_args, get_origin
 import docstring_parser
 
 from t2i_shards.adapters.flags import Flag, list_flags
+from t2i_shards.adapters.inference.config import SURROGATE
 from t2i_shards.pipeline.errors import RequestError
 
 CLOSE = 0.75
 """How alike an option and its suggestion are: --sampler is no misspelt --sample-every."""
+ANY_BYTES: dict[str, tuple[str, ...]] = {
+    "train": (),
+    "publish": (),
+    "evaluate": (),
+    "ingest": ("--out",),
+    "generate": ("--out", "--prompt", "--negative"),
+}
+"""Commands that record their options -> those that may be named by any bytes, or that say so themselves."""
 NUMBERS = {int: "a whole number", float: "a number"}
 
 
@@ -73,6 +82,16 @@ def refuse_empty_paths(kind: type[Any], words: Sequence[str]) -> None:
             raise CommandLineError(f"{said.head} must not be empty; write . for this folder")
         if places and not said.head and said.words == ("",):
             raise CommandLineError(f"{places[0].metavar} must not be empty; write . for this folder")
+
+
+def refuse_not_utf8(command: str, kind: type[Any], words: Sequence[str]) -> None:
+    """CommandLineError where a name that the command writes into JSON is not UTF-8, before any work is done."""
+    if (free := ANY_BYTES.get(command.partition(" ")[0])) is None:
+        return
+    for said in scan_words(list(list_flags(kind)), words):
+        for value in said.values if said.head else said.words:
+            if SURROGATE.search(value) and said.head not in free:
+                raise CommandLineError(f"{said.head or 'a name'} must be UTF-8 text, not {value!r}; rename it")
 
 
 @contextmanager

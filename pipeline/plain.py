@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 PACKAGE = "t2i_shards"
+_ENDLESS = re.compile(r"(\S{300})\S{200,}(\S{100})")
+"""A word that nobody reads, of 600 characters and more, of which begin and end are shown."""
 _STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control characters of C0 and C1, those that set the direction of text, line ends, halves of surrogate pairs."""
 _USER = re.compile(r"(://)[^/?#\s'\"]*@")
@@ -42,10 +44,11 @@ def escape_markdown(value: Any) -> str:
 
 
 class PlainFormatter(logging.Formatter):
-    """A log line as it may be shown."""
+    """A log line as it may be shown, with its longest words cut."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return "\n".join(map(show_plain, super().format(record).split("\n")))
+        lines = super().format(record).split("\n")
+        return "\n".join(_ENDLESS.sub(r"\1…\2", show_plain(line)) for line in lines)
 
 
 class PlainHandler(logging.Handler):

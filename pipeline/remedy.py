@@ -16,7 +16,7 @@ WAYS = {
     r"(.*/)?publish\.json": f"{COPY}, or publish to another --to",
     r"(.*/)?receipts/[^/]+\.json": "delete it and publish again",
     r"(.*/)?manifest\.jsonl": "delete it and publish again",
-    r"(.*/)?(run|extents|start)\.json": f"{COPY}, or begin another --out",
+    r"(.*/)?(run|extents)\.json": f"{COPY}, or begin another --out",
     r"(.*/)?held_out\.json": f"{COPY}, or delete it and run the same train again",
     r"(.*/)?summary\.json": "delete it; the same train writes it again",
     r"(.*/)?evaluation\.json": "delete it and run the same evaluate again",

@@ -20,7 +20,7 @@ from t2i_shards.adapters.base.single_file import INDEX, open_single_file
 from t2i_shards.adapters.base.stable_diffusion import StableDiffusion
 from t2i_shards.adapters.options import Family, Precision
 from t2i_shards.extractors.networks.published import hide_loading_bars
-from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.errors import RequestError, describe_error
 
 if TYPE_CHECKING:
     from diffusers import DDPMScheduler
@@ -159,7 +159,15 @@ def _read_tokenizer(place: str, part: str) -> CLIPTokenizer:
     """One that knows words: transformers makes one that knows none where the files are missing."""
     from transformers import CLIPTokenizer
 
-    tokenizer = CLIPTokenizer.from_pretrained(place, subfolder=part)
+    try:
+        tokenizer = CLIPTokenizer.from_pretrained(place, subfolder=part)
+    except OSError:
+        raise
+    # Of damaged files the tokenizers' own library raises plain Exception.
+    except Exception as error:
+        raise ValueError(
+            f"its {part} is damaged ({describe_error(error)[:200]}); restore the files in it from where it came"
+        ) from None
     if len(tokenizer) < LEAST_TOKENS:
         raise ValueError(f"{place} has no vocabulary in {part} (vocab.json and merges.txt)")
     if tokenizer.model_max_length > MOST_TOKENS:

@@ -40,6 +40,7 @@ from t2i_shards.adapters.evaluation.samples import EvalSamples, choose_samples, 
 from t2i_shards.adapters.evaluation.sheet import write_sheet
 from t2i_shards.adapters.evaluation.subject import Subject, read_subject
 from t2i_shards.adapters.inference.sampler import to_pixels
+from t2i_shards.adapters.model.controlnet import refuse_missing
 from t2i_shards.extractors.atomic import write_file, write_json
 from t2i_shards.extractors.maps.crop import SIZE_MULTIPLE
 from t2i_shards.extractors.registry import format_of
@@ -122,7 +123,9 @@ def _choose_out(config: EvaluateConfig) -> Path:
         return config.out
     if run := find_run(config.subject):
         return run / "evaluation"
-    if not config.subject.exists():
+    if config.controlnet is not None:
+        refuse_missing(config.controlnet)
+    elif not config.subject.exists():
         raise RequestError(f"there is no adapter {config.subject}: give RUN/adapter, RUN, or a file")
     raise RequestError(f"--out must be given, as {config.subject} does not lie in a RUN")
 

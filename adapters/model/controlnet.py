@@ -28,8 +28,7 @@ def read_controlnet(folder: Path) -> ControlNetModel:
     """
     from diffusers import ControlNetModel
 
-    if not folder.is_dir():
-        raise RequestError(f"--controlnet must be a folder in diffusers' layout, and there is none at {folder}")
+    refuse_missing(folder)
     try:
         config = ControlNetModel.load_config(folder)
         _check_config(folder, config)
@@ -45,6 +44,13 @@ def read_controlnet(folder: Path) -> ControlNetModel:
     if name := name_not_finite(network.state_dict()):
         raise RequestError(f"--controlnet {folder} cannot be used: {name} holds numbers that are not finite")
     return network.float().requires_grad_(False).eval()
+
+
+def refuse_missing(folder: Path) -> None:
+    """RequestError where there is no folder in diffusers' layout."""
+    for path, lacks in ((folder, "there is none at {}"), (folder / "config.json", "there is no {}")):
+        if not path.exists():
+            raise RequestError(f"--controlnet must be a folder in diffusers' layout, and {lacks.format(path)}")
 
 
 def check_controlnet(base: Base, network: ControlNetModel, name: str) -> None:

@@ -45,10 +45,11 @@ def render_card(config: TrainConfig, base: Base, summary: TrainSummary) -> str:
             "",
             "```python",
             f"from diffusers import {PIPELINES[base.family]}, T2IAdapter",
+            *(["from t2i_shards.adapters.base.mini import find_mini"] if config.base.name == "mini" else []),
             "",
             'adapter = T2IAdapter.from_pretrained("the folder of this file")',
             f"pipeline = {PIPELINES[base.family]}.from_pretrained(",
-            f"    {json.dumps(_name_base(config))}, adapter=adapter",
+            f"    {_name_base(config)}, adapter=adapter",
             ")",
             f'image = pipeline("a prompt", image=control_image).images[0]  # the {config.data.condition}',
             "```",
@@ -81,7 +82,8 @@ def _front_matter(config: TrainConfig, free: bool) -> dict[str, str | list[str]]
 
 
 def _name_base(config: TrainConfig) -> str:
-    return "adapters/base/mini" if config.base.name == "mini" else config.base.name
+    """As the snippet is to give it."""
+    return "find_mini()" if config.base.name == "mini" else json.dumps(config.base.name)
 
 
 def _trace_base(config: TrainConfig, summary: TrainSummary) -> tuple[str, str, str]:

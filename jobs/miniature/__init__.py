@@ -9,6 +9,7 @@ from typing import Any
 
 from t2i_shards.extractors.atomic import write_file, write_json
 from t2i_shards.jobs.command import EngineOptions, Summary
+from t2i_shards.jobs.messages import terminal
 from t2i_shards.jobs.miniature.conditions import find_condition, make_condition
 from t2i_shards.jobs.miniature.experiment import Experiment
 from t2i_shards.jobs.miniature.further_table import further_lines
@@ -62,7 +63,7 @@ class MiniatureCommand:
         if choose_rows(self.rows) <= long and not {*self.conditions} & {*self.ablations}:
             raise RequestError(
                 f"--rows {' '.join(self.rows)} must be of a condition that --ablations names too, and it names "
-                f"{', '.join(self.ablations) or 'none'}"
+                f"{_list(self.ablations)}"
             )
 
     def run(self) -> Summary:
@@ -79,6 +80,8 @@ class MiniatureCommand:
     def _make(self, experiment: Experiment) -> None:
         """The chosen rows, the table after each."""
         chosen = choose_rows(self.rows)
+        if skipped := self._find_skipped():
+            terminal.warning(skipped)
         if chosen & FIRST:
             for condition in self.conditions:
                 make_condition(experiment, condition)
@@ -88,6 +91,16 @@ class MiniatureCommand:
             for case in row.cases(conditions) if row.number in chosen else ():
                 make_part(row, experiment, case)
                 self._write_table(experiment)
+
+    def _find_skipped(self) -> str | None:
+        """A line for rows that were asked for and are made of no condition; None where there are none."""
+        numbers = sorted(row.number for row in FURTHER if row.trains and row.number in choose_rows(self.rows))
+        if not numbers or {*self.conditions} & {*self.ablations}:
+            return None
+        return (
+            f"miniature: rows {', '.join(map(str, numbers))} are left out: they are made of "
+            f"{_list(self.ablations)} (--ablations), and --conditions names {_list(self.conditions)}"
+        )
 
     def _write_table(self, experiment: Experiment) -> tuple[Sequence[str], Mapping[str, Any]]:
         """Of all that was made as it is asked for, whether it was chosen now or not."""
@@ -101,6 +114,10 @@ class MiniatureCommand:
         write_file(self.out / "table.md", "\n".join(lines) + "\n")
         write_overview(self.out, first)
         return lines, record
+
+
+def _list(names: Sequence[str]) -> str:
+    return ", ".join(names) or "none"
 
 
 def _find_parts(row: Row, experiment: Experiment) -> list[Mapping[str, Any]]:

@@ -108,10 +108,14 @@ def run(
     waiting = deque(shards)
     if not waiting:
         return RunResult()
+    started = time.monotonic()
     pool = open_pool(stage, engine, workers, len(waiting))
     if isinstance(pool, LeasePool):
         progress = RunMetrics(len(waiting)).follow(progress)
-    return drive(pool, waiting, progress, keep=keep)
+    result = drive(pool, waiting, progress, keep=keep)
+    # Starting a Ray may take longer than the work.
+    result.seconds = time.monotonic() - started
+    return result
 
 
 def drive(

@@ -6,7 +6,9 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
+
+import tyro
 
 from t2i_shards.pipeline.errors import RequestError
 
@@ -35,8 +37,8 @@ class Publication:
     splits: tuple[str, ...] = ("train=1",)
     """Shares that add up to 1, such as train=0.98 validation=0.01 test=0.01, in any order. A picture and its
     near-duplicates fall into one split, and never into another one later."""
-    duplicates: bool = True
-    """Leave out pictures that are duplicates of earlier ones. Published when not given."""
+    duplicates: Annotated[bool, tyro.conf.arg(help_behavior_hint="(default: they are published)")] = True
+    """Leave out pictures that are duplicates of earlier ones."""
     licenses: tuple[int, ...] = ()
     """Publish only pictures under these of COCO's licence ids; all of them when not given."""
     with_images: bool = False

@@ -219,6 +219,14 @@ def test_rows_are_numbers_and_ranges() -> None:
             choose_rows(wrong)
 
 
+def test_rows_that_are_made_of_no_condition_are_named() -> None:
+    said = MiniatureCommand(rows=("4-11",), conditions=("depth",))._find_skipped()
+    assert said is not None
+    assert said.startswith("miniature: rows 6, 7, 8, 11 are left out: they are made of sketch (--ablations), ")
+    assert MiniatureCommand(rows=("4-11",))._find_skipped() is None
+    assert MiniatureCommand(rows=("1-5",), conditions=("depth",))._find_skipped() is None
+
+
 def test_which_conditions_the_rows_are_about() -> None:
     assert [each.number for each in FURTHER] == list(range(4, 12))
     assert choose_pairs(NAMES) == [("depth", "keypose"), ("sketch", "color")]

@@ -88,6 +88,44 @@ def test_a_prompt_is_utf8_text(option: str, capsys: pytest.CaptureFixture[str]) 
     assert capsys.readouterr().err == f"t2i-shards: {option} must be UTF-8 text, not 'a \\udcff'\n"
 
 
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        ("train d --condition sketch --base mini --out r\udcff", "--out"),
+        ("train d\udcff --condition sketch --base mini --out r", "a name"),
+        ("publish d --to p\udcff", "--to"),
+        ("evaluate d --condition sketch --base mini --adapter r\udcff", "--adapter"),
+        ("generate --base b\udcff --prompt x --out o", "--base"),
+        ("ingest folder p\udcff --out d", "a name"),
+    ],
+)
+def test_what_is_recorded_is_utf8_text(words: str, named: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(words.split()) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"t2i-shards: {named} must be UTF-8 text, not '")
+    assert said.endswith("'; rename it\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "way"),
+    [
+        ("--json status d", "write it after status"),
+        ("-- status d", "leave it out"),
+        ("ingest --json folder d", "write it after ingest folder"),
+    ],
+)
+def test_options_follow_the_command(words: str, way: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(words.split()) == 2
+    assert f" must not be before the command; {way}" in capsys.readouterr().err
+
+
+def test_a_word_without_end_is_cut(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["a" * 3000]) == 2
+    said = capsys.readouterr().err
+    assert "aaa…aaa" in said
+    assert len(said) < 1000
+
+
 def test_the_last_words_of_a_list_are_the_ones_that_must_be_there(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("ingest folder --truth seg pictures".split()) == 2
     assert capsys.readouterr().err.startswith("t2i-shards: ingest folder must be given --out: ROOT of the dataset")

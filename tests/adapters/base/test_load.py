@@ -288,3 +288,18 @@ def test_a_base_without_its_tokenizer_is_refused(
     (folder / "tokenizer" / file).unlink()
     with pytest.raises(RequestError, match=said):
         load_base(str(folder))
+
+
+def test_a_damaged_tokenizer_is_said_in_one_line(folders: dict[str, Path], tmp_path: Path) -> None:
+    """In whichever form it is kept."""
+    damaged = shutil.copytree(folders["sd"], tmp_path / "base") / "tokenizer"
+    whole = (damaged / "tokenizer.json").read_bytes()
+    model = json.loads(whole)["model"]
+    (damaged / "tokenizer.json").write_bytes(whole[:400])
+    with pytest.raises(RequestError, match=r"its tokenizer is damaged .*; restore the files in it"):
+        load_base(str(damaged.parent))
+    (damaged / "tokenizer.json").unlink()
+    (damaged / "vocab.json").write_text(json.dumps(model["vocab"]))
+    (damaged / "merges.txt").write_text("#version: 0.2\none two three four\n")
+    with pytest.raises(RequestError, match=r"its tokenizer is damaged .*; restore the files in it"):
+        load_base(str(damaged.parent))

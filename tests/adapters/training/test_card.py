@@ -11,7 +11,6 @@ import yaml
 from diffusers import StableDiffusionAdapterPipeline, T2IAdapter
 
 from t2i_shards.adapters.base import Base
-from t2i_shards.adapters.base.mini import FOLDER
 from t2i_shards.adapters.model.adapter import make_adapter
 from t2i_shards.adapters.model.config import adapter_config_for
 from t2i_shards.adapters.model.diffusers_io import save_adapter
@@ -78,7 +77,7 @@ def test_its_snippet_runs(scenes: str, tiny: Base, tmp_path: Path, monkeypatch: 
     card = render_card(toy_config(tmp_path, roots=(scenes,), base="mini"), tiny, SUMMARY)
     save_adapter(make_adapter(adapter_config_for("base", 1, (32, 64, 128, 128)), 0), tmp_path)
     (snippet,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
-    lines = snippet.replace("the folder of this file", str(tmp_path)).replace("adapters/base/mini", str(FOLDER))
+    lines = snippet.replace("the folder of this file", str(tmp_path))
     names: dict[str, Any] = {}
     exec("\n".join(lines.splitlines()[:-1]), names)
     assert isinstance(names["adapter"], T2IAdapter)

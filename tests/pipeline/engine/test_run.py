@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from contextlib import redirect_stderr
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -277,3 +278,17 @@ def test_a_worker_sets_up_once_and_again_only_if_that_failed(tmp_path: Path) -> 
     assert worker.run(0) == Failure("shard", "ValueError: no good")
     assert worker.run(1) == StageResult()
     assert len(list(tmp_path.glob("setup-*"))) == 1
+
+
+def test_the_seconds_count_the_start_of_the_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which on Ray takes longer than small work."""
+    module = sys.modules["t2i_shards.pipeline.engine.run"]
+    clock, opened = [0.0], module.open_pool  # type: ignore[attr-defined]
+
+    def open_slowly(*asked: Any) -> Any:
+        clock[0] += 5
+        return opened(*asked)
+
+    monkeypatch.setattr(module, "open_pool", open_slowly)
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    assert run(Stage(tmp_path), range(1), "local", 1).seconds == 5
