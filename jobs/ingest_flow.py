@@ -19,7 +19,7 @@ from t2i_shards.pipeline.dataset.download_commit import sweep_drafts
 from t2i_shards.pipeline.dataset.duplicates import choose_near, mark_duplicates
 from t2i_shards.pipeline.dataset.losses import measure_yield, yield_table
 from t2i_shards.pipeline.dataset.plan import read_left_out, read_notes
-from t2i_shards.pipeline.dataset.plan_digests import ANOTHER, check_segment
+from t2i_shards.pipeline.dataset.plan_digests import check_segment, refuse_plan
 from t2i_shards.pipeline.dataset.supplement import plan_new, plan_retry
 from t2i_shards.pipeline.engine import run
 from t2i_shards.pipeline.errors import IncompleteError, RequestError
@@ -172,7 +172,7 @@ def _plan(
     left = dataset.left((IMAGES, *truths))
     for segment in dataset.segments if left else ():
         for problem in check_segment(dataset.store, segment):
-            raise RequestError(f"{options.out}: {problem}; {ANOTHER}")
+            raise refuse_plan(dataset.store, problem)
     return dataset, truths, left
 
 

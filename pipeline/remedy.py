@@ -11,7 +11,8 @@ WAYS = {
     r"(.*/)?images/\d+\.rows\.parquet": f"{COPY}, or delete it and its shard's receipt (images/NUMBER.json), "
     "and run the same ingest again",
     r"(.*/)?plan/(left_out|notes)\.json": "delete it; status then no longer tells these counts",
-    r"(.*/)?(plan/\d+\.parquet|supplements/\d+\.json|revisions/\d+\.json|tombstones/\d+\.parquet)": COPY,
+    r"(.*/)?plan/\d+\.(parquet|erased\.json)": COPY,
+    r"(.*/)?(supplements/\d+\.json|revisions/\d+\.json|tombstones/\d+\.parquet)": COPY,
     r"(.*/)?[a-z0-9_-]+/(\d+/)?\d+\.json": f"{COPY}, or delete it and run the command that made the column again",
     r"(.*/)?publish\.json": f"{COPY}, or publish to another --to",
     r"(.*/)?receipts/[^/]+\.json": "delete it and publish again",

@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from t2i_shards.extractors.records import BadRecord, decode_record
 from t2i_shards.pipeline.errors import DamagedShard
+from t2i_shards.pipeline.remedy import tell_damage
 from t2i_shards.pipeline.shards.receipt import to_json
 from t2i_shards.pipeline.shards.store import Store
 from t2i_shards.pipeline.shards.table import encode_table
@@ -57,7 +58,7 @@ def read_record(store: Store, plan: str) -> ErasedPlan | None:
     except FileNotFoundError:
         return None
     except BadRecord as error:
-        raise DamagedShard(f"{path}: {error}") from None
+        raise DamagedShard(tell_damage(path, str(error))) from None
 
 
 def first_digest(store: Store, plan: str, sha256: str) -> str:
@@ -77,7 +78,7 @@ def erase_rows(store: Store, plan: str, keys: Collection[str]) -> None:
     try:
         data = store.load(plan)
     except FileNotFoundError:
-        raise DamagedShard(f"{plan}: missing") from None
+        raise DamagedShard(tell_damage(plan, "missing")) from None
     table = decode_plan_table(data, plan)
     pairs = zip(table["key"].to_pylist(), table["location"].to_pylist(), strict=True)
     hit = [key in keys and not is_erased(location) for key, location in pairs]
@@ -86,7 +87,7 @@ def erase_rows(store: Store, plan: str, keys: Collection[str]) -> None:
     now = hashlib.sha256(data).hexdigest()
     record = read_record(store, plan) or ErasedPlan(now)
     if now not in (record.first, *record.since):
-        raise DamagedShard(f"{plan}: its digest is none of those in {record_path(plan)}")
+        raise DamagedShard(tell_damage(plan, f"its digest is none of those in {record_path(plan)}"))
     new = encode_table(_blank(table, hit))
     since = dict.fromkeys(
         (*record.since, hashlib.sha256(new).hexdigest())

@@ -20,11 +20,16 @@ from t2i_shards.pipeline.dataset.plan import (
     verify_segment,
 )
 from t2i_shards.pipeline.errors import DamagedShard, RequestError
+from t2i_shards.pipeline.remedy import COPY
 from t2i_shards.pipeline.shards.receipt import digest_json
 from t2i_shards.pipeline.shards.store import Store
 from t2i_shards.pipeline.sources.row import Row
 
-ANOTHER = "make the dataset again in another --out"
+
+def refuse_plan(store: Store, problem: str) -> RequestError:
+    """What to raise where a plan is gone, damaged or another, as this line says."""
+    joint = ", or" if problem.endswith(COPY) else ";"
+    return RequestError(f"{store.root}: {problem}{joint} make the dataset again in another --out")
 
 
 def check_segment(store: Store, segment: Segment) -> list[str]:
@@ -64,7 +69,7 @@ class PlanReader:
         try:
             return read_plan(self._store, shard, self._find(shard))
         except DamagedShard as error:
-            raise RequestError(f"{self._store.root}: {error}; {ANOTHER}") from None
+            raise refuse_plan(self._store, str(error)) from None
 
     def _find(self, shard: int) -> str | None:
         segment = next(segment for segment in self._segments if shard in segment.numbers)

@@ -102,10 +102,10 @@ def test_a_plan_that_is_another_is_found_and_not_erased(dataset: Dataset) -> Non
     erase(dataset, "k00005")
     shutil.copy(Path(dataset.store.root, plan_path(2)), Path(dataset.store.root, PLAN))
     assert verify_plan(dataset) == ["plan: its digest is not the one in dataset.json"]
-    with pytest.raises(DamagedShard, match=rf"^{PLAN}: its digest is none of those in plan/000001\.erased\.json$"):
+    with pytest.raises(DamagedShard, match=rf"^{PLAN}: its digest is none of those in plan/000001\.erased"):
         erase(dataset, "k00009")
     Path(dataset.store.root, PLAN).unlink()
-    with pytest.raises(DamagedShard, match=f"^{PLAN}: missing$"):
+    with pytest.raises(DamagedShard, match=f"^{PLAN}: missing; restore it from a copy$"):
         erase(dataset, "k00005")
 
 

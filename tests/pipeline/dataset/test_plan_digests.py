@@ -63,7 +63,8 @@ def test_a_plan_that_is_not_the_one_ends_the_run_with_its_name(
     stage.setup()
     what = "its digest is not the one that was written down" if harm == "other" else "missing"
     with pytest.raises(
-        RequestError, match=f"plan/000004.parquet: {what}; make the dataset again in another --out"
+        RequestError,
+        match=f"plan/000004.parquet: {what}; restore it from a copy, or make the dataset again in another --out",
     ):
         stage(4)
     assert stage(3).receipts["images"].samples == 2
