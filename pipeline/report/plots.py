@@ -73,9 +73,9 @@ def draw_numbers(tally: Tally) -> tuple[list[Histogram], list[Bars]]:
     ]
     bars = [_sizes(counts) for _, counts in tally.of("stored")]
     for usual, statistic in list_statistics().items():
-        for column, counts in tally.of(statistic.name):
-            # The column is named where it is not the first that this is counted of.
-            title = statistic.title if column == usual else f"{statistic.title} ({column})"
+        found = list(tally.of(statistic.name))
+        for column, counts in found:
+            title = statistic.title if [column] == [usual] * len(found) else f"{statistic.title} ({column})"
             if isinstance(statistic, NumberStatistic):
                 histograms.append(lay_out_bins(title, counts, statistic.bins, statistic.label, statistic.edge))
             else:

@@ -112,13 +112,15 @@ class TrainingFacts:
         (first_step, first), (last_step, last) = self.validation[0], self.validation[-1]
         if first_step == last_step:
             return f"Validation loss {first:.4g} at step {first_step}.{warning}"
-        verb = "fell" if last < first else "rose" if last > first else "stayed"
-        sign = "less" if last < first else "more"
-        change = f", {abs(last / first - 1):.1%} {sign}" if first and last != first else ""
-        ends = f"from {first:.4g} at step {first_step} to {last:.4g} at step {last_step}"
         wrong = (
             "" if self.mismatched is None else f" With another picture's condition it is {self.mismatched:.4g}."
         )
+        if f"{first:.4g}" == f"{last:.4g}":
+            return f"Validation loss stayed at {first:.4g} from step {first_step} to {last_step}.{wrong}{warning}"
+        verb = "fell" if last < first else "rose"
+        sign = "less" if last < first else "more"
+        change = f", {abs(last / first - 1):.1%} {sign}" if first else ""
+        ends = f"from {first:.4g} at step {first_step} to {last:.4g} at step {last_step}"
         return f"Validation loss {verb} {ends}{change}.{wrong}{warning}"
 
 

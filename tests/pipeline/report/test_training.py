@@ -71,7 +71,9 @@ def test_what_was_written_before_there_was_a_verdict_is_no_part_of_a_report(tmp_
 @pytest.mark.parametrize("text", ["", "[]", '{"shown": 3}', '{"shown": [{"key": "a"}]}'])
 def test_what_is_no_evaluation_is_refused_by_name(tmp_path: Path, text: str) -> None:
     (tmp_path / "evaluation.json").write_text(text)
-    with pytest.raises(RequestError, match=r"evaluation\.json must"):
+    with pytest.raises(
+        RequestError, match=r"evaluation\.json: must .*; delete it and run the same evaluate again"
+    ):
         read_evaluation(tmp_path)
 
 
@@ -180,3 +182,10 @@ def test_sample_pictures_are_shown_over_the_steps(tmp_path: Path) -> None:
     assert "Sample pictures while it trained" in html
     assert "step 2,000" in html
     assert "Sample pictures" not in render_page([], replace(read_training(tmp_path), previews=()))
+
+
+def test_a_loss_that_did_not_change_stayed(tmp_path: Path) -> None:
+    """To the digits that are shown."""
+    log = '{"step": 0, "validation": 0.11441}\n{"step": 2, "validation": 0.11442, "mismatched": 0.1141}\n'
+    said = "Validation loss stayed at 0.1144 from step 0 to 2. With another picture's condition it is 0.1141."
+    assert read_training(write_log(tmp_path, log)).verdict == said
