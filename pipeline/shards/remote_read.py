@@ -68,8 +68,11 @@ def translate_errors(root: str) -> Iterator[None]:
         kind = RequestError if _code(error) in OF_ACCOUNTS else Denied
         raise kind(f"access to {hide_secrets(root)} is denied: {_say(error, root)}") from error
     except OSError as error:
-        if _http_status(error) == 404:
+        status = _http_status(error)
+        if status == 404:
             raise FileNotFoundError(errno.ENOENT, "not there", hide_secrets(root)) from error
+        if status == 403 and error.errno is None:
+            raise _translate(error, root) from error
         raise
     except (RequestError, IncompleteError):
         raise
@@ -101,7 +104,7 @@ def _find_fault(error: FileNotFoundError) -> BaseException | None:
 
 def _translate(error: BaseException, root: str) -> Exception:
     """What to raise for an error of a client's own kind. A web server's refusal of a file is its last word."""
-    status, place = getattr(error, "status", None), hide_secrets(root)
+    status, place = getattr(error, "status", None) or _http_status(error), hide_secrets(root)
     if status in GONE:
         return FileNotFoundError(errno.ENOENT, "not there", place)
     if isinstance(status, int) and 400 <= status < 500 and status not in PASSING_REFUSALS:
@@ -153,6 +156,10 @@ def write_once(url: str, put: Callable[[], object]) -> bool:
                 continue
             if isinstance(error, PermissionError) or "NoSuchBucket" in repr(error.__cause__):
                 raise RequestError(f"cannot write {place}: {_say(error, url)}") from error
+            if isinstance(error, FileNotFoundError) or _http_status(error) in GONE:
+                raise RequestError(f"cannot write {place}: there is no such bucket") from error
+            if _http_status(error) in (401, 403):
+                raise RequestError(f"cannot write {place}: access is denied: {_say(error, url)}") from error
             if may_pass(error):
                 raise Unreachable(
                     f"cannot write {place}: {_say(error, url)}; the same command continues from here"
@@ -184,9 +191,13 @@ def _status(error: Exception) -> int | None:
     return int(status) if status else None
 
 
-def _http_status(error: Exception) -> int | None:
-    """The status of the answer that the Hub's client raised this error for."""
+def _http_status(error: BaseException) -> int | None:
+    """The status of the answer that the client of the Hub, of Azure or of Google raised this error for."""
     status = getattr(getattr(error, "response", None), "status_code", None)
+    if status is None and type(error).__module__.startswith("gcsfs"):
+        status = getattr(error, "code", None)
+    if status is None and isinstance(error, OSError) and str(error).startswith("Forbidden: "):
+        status = 403  # gcsfs again
     return status if isinstance(status, int) else None
 
 
@@ -212,7 +223,7 @@ def may_pass(error: Exception) -> bool:
 
 def _say(error: BaseException, root: str = "") -> str:
     """What the error says, without the user and password of `root`, which a client may take for part of a name."""
-    text = str(error)
+    text = str(error).partition("\nRequestId:")[0]  # Azure's repeats its answer as XML
     user, at, _ = root.partition("://")[2].partition("/")[0].rpartition("@")
     if at:
         text = text.replace(f"{user}@", "…@")

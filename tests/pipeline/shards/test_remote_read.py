@@ -23,6 +23,7 @@ from t2i_shards.pipeline.shards.remote_read import (
     may_pass,
     read_with_retry,
     translate_errors,
+    write_once,
 )
 
 
@@ -98,9 +99,31 @@ class HfTransportError(Exception):
     """As the error of an HTTP client, of a class that is not known here."""
 
 
+class HttpError(Exception):
+    """As gcsfs reports an answer."""
+
+    __module__ = "gcsfs.retry"
+
+    def __init__(self, code: int) -> None:
+        super().__init__(f"no, {code}")
+        self.code = code
+
+
+def told_by_azure(status: int, what: str = "no") -> Exception:
+    error = HfTransportError(f"{what}\nRequestId:7\nContent: <xml>")
+    error.response = SimpleNamespace(status_code=status)  # type: ignore[attr-defined]
+    return error
+
+
+FORBIDDEN = OSError("Forbidden: b/o\nno")
+"""As gcsfs reports 403."""
+
+
 PASSES = [
     *map(told_by_s3, ("503", "500", "502", "429", "SlowDown", "InternalError", "RequestTimeout")),
     *map(answered, (429, 500, 503, 504)),
+    *map(HttpError, (429, 503)),
+    told_by_azure(503),
     EndpointConnectionError(endpoint_url="http://x"),
     ConnectTimeoutError(endpoint_url="http://x"),
     ReadTimeoutError(endpoint_url="http://x"),
@@ -111,6 +134,9 @@ PASSES = [
 STAYS = [
     *map(told_by_s3, ("403", "404", "AccessDenied", "NoSuchBucket", "InvalidRange", "PermanentRedirect")),
     *map(answered, (401, 403, 404)),
+    *map(HttpError, (401, 400)),
+    told_by_azure(403),
+    FORBIDDEN,
     NoCredentialsError(),
     FileNotFoundError(),
     NotADirectoryError(),
@@ -140,3 +166,28 @@ def test_a_password_that_a_client_repeats_without_its_url_is_left_out() -> None:
     with pytest.raises(ConnectionError, match=r'^cannot reach s3://…@bucket/x: no bucket "…@bucket"$'):  # noqa: SIM117
         with translate_errors("s3://me:word@bucket/x"):
             raise ValueError('no bucket "me:word@bucket"')
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (HttpError(401), "access to gs://b/x is denied: no, 401"),
+        (FORBIDDEN, "access to gs://b/x is denied: Forbidden: b/o no"),
+        (told_by_azure(403, "not you"), "access to gs://b/x is denied: not you"),
+        (HttpError(503), "cannot reach gs://b/x: no, 503"),
+        (told_by_azure(500, "busy"), "cannot reach gs://b/x: busy"),
+    ],
+)
+def test_what_the_clients_of_other_stores_say_is_one_line(error: Exception, line: str) -> None:
+    with pytest.raises((RequestError, ConnectionError)) as caught, translate_errors("gs://b/x"):
+        raise error
+    assert str(caught.value) == line
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError("b/o"), told_by_azure(404)])
+def test_a_put_into_no_bucket_says_so(error: Exception) -> None:
+    def put() -> None:
+        raise error
+
+    with pytest.raises(RequestError, match=r"^cannot write gs://b/x: there is no such bucket$"):
+        write_once("gs://b/x", put)
