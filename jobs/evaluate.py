@@ -14,7 +14,10 @@ from t2i_shards.jobs.progress import show_pictures
 
 @dataclass(frozen=True)
 class EvaluateCommand:
-    """Extract the condition again from generated pictures, also from some without adapter or its condition."""
+    """How closely an adapter's pictures follow their condition, and how good they are.
+
+    The same pictures are made without the adapter, and with another sample's condition, to compare with.
+    """
 
     config: Unnamed[EvaluateConfig]
     json: bool = False

@@ -55,7 +55,7 @@ class EvaluateConfig:
     weights: Path | None = None
     """A folder with weight files: of the extractor, of Inception-v3 (FID) and of CLIP."""
     batch: int = 8
-    """Pictures at once; rounds otherwise in the last bit."""
+    """Pictures at once; another number rounds differently in the last bit."""
     precision: Precision = "fp32"
     """Of the base and of the adapter's features."""
     device: Literal["auto", "cpu", "cuda"] = "auto"

@@ -154,7 +154,7 @@ class GenerateConfig:
     8x8 pixels that the mask half covers, and adds new noise to the rest at each step. steady: all cells that it
     touches, one noise."""
     batch: int = 1
-    """Pictures at once: faster on a GPU; rounds otherwise in the last bit."""
+    """Pictures at once: faster on a GPU; another number rounds differently in the last bit."""
     precision: Precision = "fp32"
     """Of the base and of the adapters' features."""
     device: Literal["auto", "cpu", "cuda"] = "auto"

@@ -22,7 +22,7 @@ NAMES: tuple[Name, ...] = ("sketch", "depth", "seg", "keypose")
 
 @dataclass(frozen=True)
 class MiniWeightsCommand:
-    """Train the networks of variant mini; the same command continues from the last checkpoint.
+    """For developers: train the networks of variant mini; the same command continues from the last checkpoint.
 
     What is shipped are the files of OUT, copied to extractors/mini, whose SHA256SUMS then names all of them.
     """

@@ -20,7 +20,7 @@ PARTS: tuple[Part, ...] = ("autoencoder", "decoder", "unet")
 
 @dataclass(frozen=True)
 class MiniBaseCommand:
-    """Train the base mini; the same command continues from the last checkpoint. Or measure what was trained.
+    """For developers: train the base mini, continuing from the last checkpoint, or measure what was trained.
 
     What is shipped is the folder OUT/mini, copied to adapters/base/mini. Under torchrun, all processes share each
     batch.
