@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from multiprocessing.resource_tracker import ensure_running
 from types import FrameType
 
-_interrupted = threading.Event()
+_interrupts: list[int] = []
+"""Not an Event: Control-C while it is being set would wait without end for the lock that it holds itself."""
 
 
 def watch_interrupts() -> None:
@@ -18,8 +19,8 @@ def watch_interrupts() -> None:
         signal.signal(signal.SIGINT, _interrupt)
 
 
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    _interrupted.set()
+def _interrupt(number: int, _frame: FrameType | None) -> None:
+    _interrupts.append(number)
     raise KeyboardInterrupt
 
 
@@ -32,7 +33,7 @@ def restore_interrupts() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if _interrupted.is_set():
+        if _interrupts:
             raise KeyboardInterrupt from error
         raise
 

@@ -14,6 +14,28 @@ from t2i_shards.pipeline.interrupts import hold_interrupts
 
 SAYS_BLOCKED = "import signal; print(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ()))"
 SAYS_IGNORED = "import signal; print(signal.getsignal(signal.SIGINT) == signal.SIG_IGN)"
+TWICE = """
+import signal, sys
+from t2i_shards.pipeline.interrupts import watch_interrupts
+
+def trace(frame, event, _):
+    global lines
+    lines += event == "line"
+    if lines == again:
+        sys.settrace(None)
+        signal.raise_signal(signal.SIGINT)
+    return trace
+
+watch_interrupts()
+for again in range(1, 20):
+    lines = 0
+    sys.settrace(trace)
+    try:
+        signal.raise_signal(signal.SIGINT)
+    except KeyboardInterrupt:
+        print(again)
+    sys.settrace(None)
+"""
 
 
 def _ask(script: str) -> str:
@@ -109,3 +131,9 @@ def test_processes_that_another_thread_starts_do_not_receive_it() -> None:
     thread.start()
     thread.join()
     assert said == ["True"]
+
+
+def test_control_c_again_while_it_is_noted() -> None:
+    """At each line that runs then: the second must not wait for the first, nor the first for the second."""
+    ended = subprocess.run([sys.executable, "-c", TWICE], capture_output=True, text=True, timeout=120, check=True)
+    assert ended.stdout.split() == [str(line) for line in range(1, 20)]
