@@ -114,12 +114,15 @@ def _batch_rows(rows: Iterable[Row], size: int) -> Iterator[list[Row]]:
 
 def _write_shard(store: Store, shard: int, rows: list[Row]) -> str:
     data, path = encode_plan(rows), plan_path(shard)
-    if not store.create_bytes(path, data) and bytes(store.load(path)) != data:
-        raise RequestError(
-            f"{store.root}/{path} was planned from other rows or options; "
-            "use the same ones to continue, or another --out"
-        )
-    return hashlib.sha256(data).hexdigest()
+    digest = hashlib.sha256(data).hexdigest()
+    if not store.create_bytes(path, data):
+        found = hashlib.sha256(store.load(path)).hexdigest()
+        if digest not in (found, first_digest(store, path, found)):
+            raise RequestError(
+                f"{store.root}/{path} was planned from other rows or options; "
+                "use the same ones to continue, or another --out"
+            )
+    return digest
 
 
 def read_plan_table(store: Store, shard: int) -> pa.Table:

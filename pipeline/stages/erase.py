@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -12,12 +13,13 @@ from datetime import UTC, datetime
 import numpy as np
 
 from t2i_shards.extractors.registry import formats
-from t2i_shards.pipeline.dataset.dataset import Dataset
+from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
 from t2i_shards.pipeline.dataset.erased_plan import erase_rows
-from t2i_shards.pipeline.dataset.name_index import list_indices
+from t2i_shards.pipeline.dataset.name_index import find_shards, list_indices
 from t2i_shards.pipeline.dataset.plan import plan_path
 from t2i_shards.pipeline.dataset.tombstones import (
     FOLDER,
+    Tombstone,
     count_tombstone_tables,
     find_planned,
     read_removed,
@@ -31,6 +33,7 @@ from t2i_shards.pipeline.shards.receipt import Receipt, shard_name, to_json
 from t2i_shards.pipeline.shards.replace import find_notes, load_current, replace_shard
 from t2i_shards.pipeline.shards.sample import Sample
 from t2i_shards.pipeline.shards.sample_info import read_info
+from t2i_shards.pipeline.shards.store import AT_ONCE
 from t2i_shards.pipeline.stages.stage import Stage, StageResult
 
 GREY, QUALITY = 128, 50
@@ -67,8 +70,8 @@ class Erase(Stage):
     """Stage: makes a shard of every column again, with the removed samples blank; shards without any stay.
 
     removed: shard -> keys of samples, by the first `tables` tables of tombstones.
-    rows: shard that is done -> keys that its plan may have, whether they became samples or not.
-    unmade: how many rows were removed whose shard is not done.
+    rows: shard that is done -> keys of its plan, whether they became samples or not.
+    unmade: how many rows were removed of which a plan is left whose shard is not done.
     """
 
     dataset: Dataset
@@ -101,9 +104,28 @@ def plan_erase(dataset: Dataset) -> Erase:
     """The stage for all that was removed so far."""
     tables = count_tombstone_tables(dataset.store)
     stones = read_removed(dataset.store, last=tables)
-    rows = find_planned(dataset, stones)
-    unmade = len(stones.keys() - set[str]().union(*rows.values()))
-    return Erase(dataset, dataset.columns(), read_tombstones(dataset, last=tables), rows, tables, unmade)
+    rows, done = _find_rows(dataset, stones), dataset.done(IMAGES)
+    made = {shard: keys for shard, keys in rows.items() if shard in done}
+    unmade = set[str]().union(*(keys for shard, keys in rows.items() if shard not in done))
+    return Erase(
+        dataset, dataset.columns(), read_tombstones(dataset, last=tables), made, tables, unmade=len(unmade)
+    )
+
+
+def _find_rows(dataset: Dataset, stones: Mapping[str, Tombstone]) -> dict[int, AbstractSet[str]]:
+    """Shard -> the removed keys that its plan has; of a plan that cannot be read those that it may have."""
+    likely = find_planned(dataset, stones)
+
+    def look(shard: int) -> AbstractSet[str]:
+        try:
+            return stones.keys() & {row.key for row in dataset.plan(shard)}
+        except DamagedShard:
+            return likely.get(shard, frozenset())
+
+    shards = find_shards(dataset, stones.keys()) if stones else []
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        found = zip(shards, threads.map(look, shards), strict=True)
+        return {shard: keys for shard, keys in found if keys}
 
 
 def begin_erasing(stage: Erase) -> None:
@@ -123,9 +145,15 @@ def begin_erasing(stage: Erase) -> None:
 
 
 def _list_unbegun(dataset: Dataset) -> list[str]:
-    """Files of the plan for shards that are not among those of the dataset."""
+    """Files of the plan for shards that are not among those of the dataset, as it is by now.
+
+    None where such a shard was made: then it is a supplement that is gone, and may be restored.
+    """
+    shards = Dataset.open(dataset.store.root).shards
+    if dataset.done(IMAGES).difference(shards):
+        return []
     found = map(PLAN_NAME.fullmatch, dataset.store.names("plan"))
-    return [f"plan/{match[0]}" for match in found if match and int(match[1]) not in dataset.shards]
+    return [f"plan/{match[0]}" for match in found if match and int(match[1]) not in shards]
 
 
 def record_erasure(stage: Erase) -> str:

@@ -23,8 +23,9 @@ from t2i_shards.pipeline.stages import erase as erase_module
 from t2i_shards.pipeline.stages import index_names
 from t2i_shards.pipeline.stages.erase import Erase, begin_erasing, plan_erase
 from t2i_shards.pipeline.stages.index_names import plan_index
+from t2i_shards.pipeline.stages.ingest import Ingest
 from t2i_shards.pipeline.stages.verify import verify_plan
-from tests.faults.toys import Pictures, fill, make_images, problems
+from tests.faults.toys import Pictures, fill, make_images, problems, run_here
 from tests.pipeline.web import Web, put_failure, put_picture
 
 NAMES = tuple(f"a-{i}" for i in range(8))
@@ -106,6 +107,57 @@ def test_what_an_interrupted_retry_has_planned_goes_too(web: Web, tmp_path: Path
     assert (tmp_path / "root" / plan_path(2)).exists()
     plan_retry(dataset)
     assert [row.key[-1] for row in dataset.plan(3)] == ["5"]
+
+
+def test_a_plan_that_was_added_meanwhile_or_whose_supplement_is_gone_stays(web: Web, tmp_path: Path) -> None:
+    dataset = make_images(tmp_path / "root", web, 3)
+    remove_urls(dataset, "a-7")
+    stage = plan_erase(dataset)
+    added = Dataset.open(dataset.store.root)
+    plan_retry(added)
+    begin_erasing(stage)
+    put_picture(Path(web.folder), "a-1", 1)
+    fill(added, web)
+    assert problems(tmp_path / "root") == []
+    supplement = (tmp_path / "root" / supplement_path(1)).rename(tmp_path / "copy")
+    erase(Dataset.open(dataset.store.root))
+    supplement.rename(tmp_path / "root" / supplement_path(1))
+    assert problems(tmp_path / "root") == []
+
+
+def test_a_row_that_is_to_be_tried_again_is_not_said_to_be_erased(web: Web, tmp_path: Path) -> None:
+    dataset = make_images(tmp_path / "root", web, 1)
+    plan_retry(dataset)
+    put_picture(Path(web.folder), "a-1", 1)
+    run_here(Ingest(dataset, web, {}), [8])
+    remove_urls(dataset, "a-1", "a-5")
+    stage = erase(dataset)
+    assert (stage.rows.keys(), stage.unmade) == ({1, 5, 8}, 1)
+    fill(dataset, web)
+    assert erase(dataset).unmade == 0
+    assert erased(dataset) == [(1, "1"), (5, "5"), (8, "1"), (9, "5")]
+
+
+def test_a_row_that_is_found_by_a_later_try_leaves_the_plan_of_the_first(web: Web, tmp_path: Path) -> None:
+    dataset = make_images(tmp_path / "root", web, 3)
+    plan_retry(dataset)
+    put_picture(Path(web.folder), "a-1", 1)
+    fill(dataset, web)
+    sha256 = find(dataset, Query(key=("000000001",)))[0].sha256
+    assert sha256
+    assert remove(dataset, "sha256", [sha256]).removed == ("000000001",)
+    erase(dataset)
+    assert erased(dataset) == [(0, "1"), (3, "1")]
+
+
+def test_a_description_that_was_deleted_is_made_again(web: Web, tmp_path: Path) -> None:
+    dataset = make_images(tmp_path / "root", web, 3)
+    remove_urls(dataset, "a-7")
+    erase(dataset)
+    before = (tmp_path / "root/dataset.json").read_bytes()
+    (tmp_path / "root/dataset.json").unlink()
+    assert erased(make_images(tmp_path / "root", web, 3)) == [(2, "7")]
+    assert (tmp_path / "root/dataset.json").read_bytes() == before
 
 
 def test_a_row_whose_shard_is_not_made_stays_until_it_is(web: Web, tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ def test_the_plan_is_verified(root: Path) -> None:
     replace_file(path, bytes(data))
     assert verify_plan(dataset) == ["plan: its digest is not the one in dataset.json"]
     path.unlink()
-    assert verify_plan(dataset) == ["plan/000001.parquet: missing"]
+    assert verify_plan(dataset) == ["plan/000001.parquet: missing; restore it from a copy"]
 
 
 def test_it_works_on_s3(bucket: str, toy: str) -> None:
