@@ -52,7 +52,6 @@ from t2i_shards.pipeline.plain import number_of
 
 FEW = 16
 """Samples of which a bootstrap's intervals are too narrow."""
-
 AGAINST_ANOTHER = {WITHOUT: WITHOUT_FOLLOWS_ANOTHER, ANOTHER: FOLLOWS_ANOTHER}
 """Pictures that are also compared with the other sample's condition, and as what."""
 

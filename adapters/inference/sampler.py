@@ -145,7 +145,7 @@ def _decode(base: Base, latents: torch.Tensor, seed: int) -> np.ndarray:
     if not (torch.isfinite(latents).all() and torch.isfinite(decoded).all()):
         dtype = str(base.dtype).removeprefix("torch.")
         raise RequestError(
-            f"the picture of seed {seed}, or of one painted with it, is not finite: the base "
+            f"the picture of seed {seed}, or of one generated with it, is not finite: the base "
             f"overflows in {dtype} (try --precision bf16 or fp32), or --scale or a weight is too large"
         )
     return to_pixels(decoded)
@@ -194,8 +194,6 @@ def to_pixels(pictures: torch.Tensor) -> np.ndarray:
 
 def _choose(control_images: torch.Tensor, rows: Sequence[int]) -> torch.Tensor:
     """Those of the rows, or the one that is for all."""
-    return (
-        control_images.expand(len(rows), *control_images.shape[1:])
-        if len(control_images) == 1
-        else control_images[list(rows)]
-    )
+    if len(control_images) == 1:
+        return control_images.expand(len(rows), *control_images.shape[1:])
+    return control_images[list(rows)]

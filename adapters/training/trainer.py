@@ -39,11 +39,10 @@ from t2i_shards.adapters.training.recorder import Recorder
 from t2i_shards.adapters.training.setup import check_latents, load_live, make_crop_config, open_base, open_texts
 from t2i_shards.adapters.training.start import digest_start, keep_start, make_start, name_start
 from t2i_shards.adapters.training.step import Ema, Step, check_warmup, learning_rate, make_rank_batch
-from t2i_shards.adapters.training.validation import Validation
+from t2i_shards.adapters.training.validation import Validation, hold_out
 from t2i_shards.extractors.atomic import commit_folder, write_file, write_json
-from t2i_shards.pipeline.errors import IncompleteError, RequestError
+from t2i_shards.pipeline.errors import IncompleteError
 from t2i_shards.pipeline.runlog import LogLine, read_log
-from t2i_shards.pipeline.shards.sample import Sample
 from t2i_shards.pipeline.stream import Extent
 
 OnStep = Callable[[LogLine], None]
@@ -91,7 +90,7 @@ class Training:
         world: World | None = None,
         begin: bool = True,
     ) -> None:
-        self.stream, self.held_out = _hold_out(stream, config.record.validation)
+        self.stream, self.held_out = hold_out(stream, config.record.validation)
         if config.start is None:  # given only when the run was begun
             config = replace(config, start=name_start(config))
         self.config, self.base = config, base
@@ -288,19 +287,3 @@ class Training:
             skipped=progress.skipped,
             best_step=recorder.best_step,
         )
-
-
-def _hold_out(stream: SampleStream, samples: int) -> tuple[SampleStream, list[Sample]]:
-    """(the stream to train on, so many samples for the validation). RequestError where either is empty."""
-    if len(stream) <= samples:
-        raise RequestError(
-            f"--validation {samples} must leave samples to train on, and there are {len(stream)}: hold out "
-            "fewer with --validation"
-        )
-    rest, held_out = stream.hold_out(samples)
-    if not held_out:
-        raise RequestError(
-            f"--validation needs samples that are held out, and all {samples} were removed from the "
-            "data since this run was begun; begin another --out"
-        )
-    return rest, held_out

@@ -14,11 +14,28 @@ import torch
 
 from t2i_shards.adapters.training.batch import stack_examples
 from t2i_shards.adapters.training.example import CropConfig, make_example
+from t2i_shards.adapters.training.loader import SampleStream
 from t2i_shards.adapters.training.loss import Network, NoisyLatents, Objective
 from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.shards.sample import Sample
 
 VISIT = "validation"
+
+
+def hold_out(stream: SampleStream, samples: int) -> tuple[SampleStream, list[Sample]]:
+    """(the stream to train on, so many samples for the validation). RequestError where either is empty."""
+    if len(stream) <= samples:
+        raise RequestError(
+            f"--validation {samples} must leave samples to train on, and there are {len(stream)}: hold out "
+            "fewer with --validation"
+        )
+    rest, held_out = stream.hold_out(samples)
+    if not held_out:
+        raise RequestError(
+            f"--validation needs samples that are held out, and all {samples} were removed from the "
+            "data since this run was begun; begin another --out"
+        )
+    return rest, held_out
 
 
 def refuse_not_finite(loss: float) -> None:

@@ -148,9 +148,8 @@ def test_a_row_is_made_again_where_another_network_measures_it_and_nowhere_else(
         assert is_same(at_first, now) == is_same(unrecorded, now) == (name not in MEASURING_VARIANTS)
         for file in now["extractors"]:
             assert not is_same({**now, "extractors": {**now["extractors"], file: "another"}}, now)
-        assert plan_evaluation(
-            name, Path("data"), Path("run"), Path("out"), 2, 1
-        ).variant == MEASURING_VARIANTS.get(name, "mini")
+        evaluation = plan_evaluation(name, Path("data"), Path("run"), Path("out"), 2, 1)
+        assert evaluation.variant == MEASURING_VARIANTS.get(name, "mini")
 
 
 def test_how_one_condition_is_sampled_is_nothing_to_the_rows_of_others() -> None:

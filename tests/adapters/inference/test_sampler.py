@@ -204,7 +204,7 @@ def test_a_picture_that_is_not_finite_is_refused(
 ) -> None:
     real = getattr(StableDiffusion, where)
     monkeypatch.setattr(StableDiffusion, where, lambda *given: real(*given) * torch.nan)
-    with pytest.raises(RequestError, match="the picture of seed 11, or of one painted with it, is not finite"):
+    with pytest.raises(RequestError, match="the picture of seed 11, or of one generated with it, is not finite"):
         plain(tiny, Sampling(steps=1))
 
 
