@@ -89,9 +89,8 @@ def erase_rows(store: Store, plan: str, keys: Collection[str]) -> None:
     if now not in (record.first, *record.since):
         raise DamagedShard(tell_damage(plan, f"its digest is none of those in {record_path(plan)}"))
     new = encode_table(_blank(table, hit))
-    since = dict.fromkeys(
-        (*record.since, hashlib.sha256(new).hexdigest())
-    )  # an attempt that died may have named it
+    # An attempt that died may have named it.
+    since = dict.fromkeys((*record.since, hashlib.sha256(new).hexdigest()))
     record = replace(record, since=tuple(since))
     store.replace_bytes(record_path(plan), to_json(asdict(record)))
     store.replace_bytes(plan, new)

@@ -18,8 +18,8 @@ from t2i_shards.pipeline.shards.store import Store
 from t2i_shards.pipeline.stages.stage import Stage, StageResult
 
 AGAIN = "delete it and publish again"
-UNSIGNED = (SUMS, *EDITABLE, "supplements")
-"""A card that was edited is not signed, and earlier versions did not sign supplements."""
+UNSIGNED = (SUMS, *EDITABLE, "supplements", "report.html", "report.png", "report_files")
+"""A card that was edited is not signed, earlier versions did not sign supplements, and `report` leaves its page."""
 EDITED = "if you edited it, publish again, which keeps the edit; otherwise delete it first"
 
 

@@ -75,15 +75,17 @@ def test_a_file_that_was_added_is_named(name: str, published: Path) -> None:
     assert found[0].endswith("delete it" if name.endswith(".tar") else "; delete it, or keep it elsewhere")
 
 
-def test_what_git_and_the_hub_add_is_not_named(published: Path) -> None:
-    store, names = open_store(str(published)), (".git/config", ".cache/huggingface/x", ".gitattributes")
+def test_what_git_the_hub_and_report_add_is_not_named(published: Path) -> None:
+    pages = ("report.html", "report.png", "report_files/000000.jpg")
+    store, names = open_store(str(published)), (".git/config", ".cache/huggingface/x", ".gitattributes", *pages)
     for name in names:
         (published / name).parent.mkdir(parents=True, exist_ok=True)
         (published / name).write_bytes(b"")
     found = problems_of(store)
-    for folder in (".git", ".cache"):
+    for folder in (".git", ".cache", "report_files"):
         shutil.rmtree(published / folder)
-    (published / ".gitattributes").unlink()
+    for name in (".gitattributes", *pages[:2]):
+        (published / name).unlink()
     assert found == []
 
 
