@@ -61,7 +61,8 @@ class EraseCommand:
         what = f"{number_of(samples, 'sample')} of {number_of(len(changed), 'shard')}"
         line = f"erase: {what}, in {', '.join(stage.columns)}, and {number_of(rows, 'row')} of the plan, {done}"
         if not stage.rows:
-            line = "erase: no sample was removed, so there is nothing to erase"
+            why = "what was removed is not made yet" if stage.unmade else "no sample was removed"
+            line = f"erase: {why}, so there is nothing to erase"
         if stage.unmade:
             unmade = f"removed, but not made yet: {number_of(stage.unmade, 'row')}; run ingest, then erase again"
             problems = [*problems, unmade]

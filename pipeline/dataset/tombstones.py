@@ -94,7 +94,10 @@ def find_asked(dataset: Dataset, by: By, asked: Collection[str]) -> tuple[dict[s
     source = dataset.description.source
     places = {text: list_locations(text, source) if by == "paths" else (text,) for text in wanted}
     located = places.items() if by in ("urls", "paths") else ()
-    erased = {erased_location(place): text for text, at in located for place in at}
+    erased = defaultdict[str, set[str]](set)
+    for text, at in located:
+        for place in at:
+            erased[erased_location(place)].add(text)
     shards = find_shards(dataset, {place for at in places.values() for place in at} | erased.keys())
     if by == "sha256":
         found, met = _find_files(dataset, wanted, shards)
@@ -110,7 +113,7 @@ def _clean(text: str, by: By) -> str:
 
 
 def _find_rows(
-    dataset: Dataset, by: By, wanted: set[str], erased: Mapping[str, str], shards: Iterable[int]
+    dataset: Dataset, by: By, wanted: set[str], erased: Mapping[str, set[str]], shards: Iterable[int]
 ) -> tuple[dict[str, int], set[str]]:
     """(key -> a shard that was asked to hold it, what of `wanted` was met)
 
@@ -119,10 +122,8 @@ def _find_rows(
     found, met = dict[str, int](), set[str]()
     for shard in shards:
         for row in dataset.plan(shard):
-            hits = wanted.intersection(_names_of(row, by, dataset.description.source))
-            if row.location in erased:
-                hits.add(erased[row.location])
-            if hits:
+            named = wanted.intersection(_names_of(row, by, dataset.description.source))
+            if hits := named | erased.get(row.location, set()):
                 found.setdefault(row.key, shard)
                 met |= hits
     return found, met

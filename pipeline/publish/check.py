@@ -19,7 +19,7 @@ from t2i_shards.pipeline.stages.stage import Stage, StageResult
 
 AGAIN = "delete it and publish again"
 UNSIGNED = (SUMS, *EDITABLE, "supplements", "report.html", "report.png", "report_files")
-"""A card that was edited is not signed, earlier versions did not sign supplements, and `report` leaves its page."""
+"""A card that was edited is not signed, earlier versions signed no supplements, and `report` leaves its page."""
 EDITED = "if you edited it, publish again, which keeps the edit; otherwise delete it first"
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -114,8 +116,7 @@ class Ingest:
         """The pictures and the truth of a shard, from the source."""
         started = time.perf_counter()
         store, rows = self.dataset.store, self._plans.read(shard)
-        there = [row for row in rows if not is_erased(row.location)]
-        with store.scratch() as scratch, self.source.gather(there, self.geometry.size, scratch) as opener:
+        with store.scratch() as scratch, self._gather(rows, scratch) as opener:
             seen = None if self.source.repeatable else read_seen(store, shard)
             kept = self._read(rows, opener, truths, seen or {})
             if not self.source.repeatable and seen is None:
@@ -146,12 +147,14 @@ class Ingest:
 
     def try_rows(self, rows: Sequence[Row]) -> tuple[list[Sample], Mapping[str, int]]:
         """The samples of these rows in all columns, and the drops by reason; nothing is kept of them."""
-        with (
-            self.dataset.store.scratch() as scratch,
-            self.source.gather(rows, self.geometry.size, scratch) as opener,
-        ):
+        with self.dataset.store.scratch() as scratch, self._gather(rows, scratch) as opener:
             kept = self._read(rows, opener, list(self.truths), {})
         return [*kept.samples, *chain.from_iterable(kept.truth.values())], count_drops(kept.rows)
+
+    def _gather(self, rows: Sequence[Row], scratch: Path) -> AbstractContextManager[Opener]:
+        """The source's opener of these rows, but for those that were erased, of which it knows nothing."""
+        there = [row for row in rows if not is_erased(row.location)]
+        return self.source.gather(there, self.geometry.size, scratch)
 
     def _read(self, rows: Sequence[Row], opener: Opener, truths: Sequence[str], seen: Mapping[str, str]) -> _Kept:
         kept, made = _Kept(truth={column: [] for column in truths}), list[_Made]()

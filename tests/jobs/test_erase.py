@@ -40,6 +40,19 @@ def test_erase_says_what_it_did(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert "were erased, or left out of a publication" in capsys.readouterr().err
 
 
+def test_what_is_not_made_yet_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = tmp_path / "root"
+    toy_dataset(root, 8, 4, color=False)
+    for name in ("json", "tar", "rows.parquet"):
+        (root / f"images/000000.{name}").unlink()
+    (tmp_path / "keys").write_text("k00001\n")
+    assert run("remove", str(root), "--keys", str(tmp_path / "keys")) == 0
+    assert run("erase", str(root)) == 3
+    out, err = capsys.readouterr()
+    assert "erase: what was removed is not made yet, so there is nothing to erase" in out
+    assert err.endswith("removed, but not made yet: 1 row; run ingest, then erase again\n")
+
+
 def test_a_damaged_shard_ends_with_its_name_and_no_record(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

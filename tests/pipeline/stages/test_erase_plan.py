@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +21,9 @@ from t2i_shards.pipeline.dataset.tombstones import remove
 from t2i_shards.pipeline.errors import IncompleteError
 from t2i_shards.pipeline.shards.commit import receipt_path, tar_path
 from t2i_shards.pipeline.shards.read import load_verified
+from t2i_shards.pipeline.sources.base import Opener
 from t2i_shards.pipeline.sources.folder import FolderSource
+from t2i_shards.pipeline.sources.row import Row
 from t2i_shards.pipeline.stages import erase as erase_module
 from t2i_shards.pipeline.stages import index_names
 from t2i_shards.pipeline.stages.erase import Erase, begin_erasing, plan_erase
@@ -183,6 +188,23 @@ def test_a_shard_that_is_made_again_lacks_what_was_erased(web: Web, tmp_path: Pa
     assert problems(tmp_path / "root") == []
 
 
+def test_a_source_is_not_asked_for_what_was_erased(tmp_path: Path) -> None:
+    """A table would not find the row, and COCO take its people for malformed."""
+
+    class Strict(Pictures):
+        def gather(self, rows: Sequence[Row], *given: Any, **options: Any) -> AbstractContextManager[Opener]:
+            assert [row.key for row in rows if is_erased(row.location)] == []
+            return super().gather(rows, *given, **options)
+
+    dataset = make_images(tmp_path / "root", Pictures(3), 3)
+    remove(dataset, "keys", ["k00001"])
+    erase(dataset)
+    stage = Ingest(dataset, Strict(3), {})
+    stage.setup()
+    samples, drops = stage.try_rows(dataset.plan(0))
+    assert ([sample.key for sample in samples], drops) == (["k00000", "k00002"], {"erased": 1})
+
+
 def test_a_picture_that_was_erased_is_not_new(tmp_path: Path) -> None:
     for i in range(4):
         put_picture(tmp_path / "folder", f"{i}", i)
@@ -194,7 +216,9 @@ def test_a_picture_that_was_erased_is_not_new(tmp_path: Path) -> None:
     put_picture(tmp_path / "folder", "4", 4)
     plan_new(dataset, source)
     assert [row.location for row in dataset.plan(2)] == ["4.png"]
-    for path in ("2.png", str(tmp_path / "folder" / "2.png")):
+    paths = ("2.png", str(tmp_path / "folder" / "2.png"))
+    assert remove(dataset, "paths", paths).unknown == ()
+    for path in paths:
         assert remove(dataset, "paths", [path]).before == ("000000002",)
         assert [row.state for row in find(dataset, Query(path=(path,)))] == ["erased"]
 
