@@ -26,6 +26,8 @@ ANY_BYTES: dict[str, tuple[str, ...]] = {
     "evaluate": (),
     "ingest": ("--out",),
     "generate": ("--out", "--prompt", "--negative"),
+    "demo": (),
+    "miniature": (),
 }
 """Commands that record their options -> those that may be named by any bytes, or that say so themselves."""
 NUMBERS = {int: "a whole number", float: "a number"}

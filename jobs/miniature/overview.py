@@ -24,7 +24,11 @@ def write_overview(out: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     condition, such as those without people, are left out. rows: the records of rows 1 to 3, a condition each;
     those whose pictures are no longer there are left out.
     """
-    made = {row["about"]["condition"]: pictures for row in rows if (pictures := _read(out, row))}
+    made, captions = dict[str, list[dict[str, np.ndarray]]](), list[str]()
+    for row in rows:
+        if pictures := _read(out, row):
+            made[row["about"]["condition"]] = pictures
+            captions = [sample["caption"] for sample in row["shown"]]
     if not made:
         return
     first = next(iter(made.values()))
@@ -38,9 +42,9 @@ def write_overview(out: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         ]
         for place in places[:SCENES]
     ]
-    captions = [rows[0]["shown"][place]["caption"] for place in places[:SCENES]]
+    said = [captions[place] for place in places[:SCENES]]
     if sheet:
-        write_file(out / "overview.png", png.encode_rgb(lay_out(sheet, ["true, text alone", *made], captions)))
+        write_file(out / "overview.png", png.encode_rgb(lay_out(sheet, ["true, text alone", *made], said)))
 
 
 def _read(out: Path, row: Mapping[str, Any]) -> list[dict[str, np.ndarray]]:

@@ -65,6 +65,12 @@ def test_a_condition_whose_pictures_are_gone_is_left_out(rows: list[dict[str, An
     assert read_values(tmp_path, 2)[1] == [(165, 115), (15, 65)]
 
 
+def test_a_record_of_no_pictures_is_left_out(rows: list[dict[str, Any]], tmp_path: Path) -> None:
+    """Also the first one."""
+    write_overview(tmp_path, [{"about": {"condition": "sketch"}}, rows[1]])
+    assert [len(scene) for scene in read_values(tmp_path, 2)] == [2] * SCENES
+
+
 @pytest.mark.parametrize("gone", [True, False])
 def test_without_anything_to_show_there_is_none(gone: bool, rows: list[dict[str, Any]], tmp_path: Path) -> None:
     if gone:

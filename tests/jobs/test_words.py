@@ -97,6 +97,8 @@ def test_a_prompt_is_utf8_text(option: str, capsys: pytest.CaptureFixture[str]) 
         ("evaluate d --condition sketch --base mini --adapter r\udcff", "--adapter"),
         ("generate --base b\udcff --prompt x --out o", "--base"),
         ("ingest folder p\udcff --out d", "a name"),
+        ("demo --out r\udcff", "--out"),
+        ("miniature --out r\udcff", "--out"),
     ],
 )
 def test_what_is_recorded_is_utf8_text(words: str, named: str, capsys: pytest.CaptureFixture[str]) -> None:
