@@ -15,7 +15,7 @@ from t2i_shards.jobs.miniature.experiment import Experiment
 from t2i_shards.jobs.miniature.further_table import further_lines
 from t2i_shards.jobs.miniature.overview import write_overview
 from t2i_shards.jobs.miniature.recipe import NAMES, Name
-from t2i_shards.jobs.miniature.row import Row, find_part, make_part
+from t2i_shards.jobs.miniature.row import Case, Row, find_part, make_part
 from t2i_shards.jobs.miniature.rows import ALL, FIRST, FURTHER, choose_rows
 from t2i_shards.jobs.miniature.table import table_lines
 from t2i_shards.pipeline.errors import RequestError
@@ -65,6 +65,11 @@ class MiniatureCommand:
                 f"--rows {' '.join(self.rows)} must be of a condition that --ablations names too, and it names "
                 f"{_list(self.ablations)}"
             )
+        if not choose_rows(self.rows) - {row.number for row in self._list_skipped()}:
+            raise RequestError(
+                f"--rows {' '.join(self.rows)} must be of what --conditions names, {_list(self.conditions)}: "
+                f"{self._describe_skipped()}"
+            )
 
     def run(self) -> Summary:
         from t2i_shards.extractors.batch import fixed_threads
@@ -80,26 +85,35 @@ class MiniatureCommand:
     def _make(self, experiment: Experiment) -> None:
         """The chosen rows, the table after each."""
         chosen = choose_rows(self.rows)
-        if skipped := self._find_skipped():
-            terminal.warning(skipped)
+        if skipped := self._describe_skipped():
+            named = _list(self.conditions)
+            terminal.warning(f"miniature: left out, as --conditions names {named}: {skipped}")
         if chosen & FIRST:
             for condition in self.conditions:
                 make_condition(experiment, condition)
                 self._write_table(experiment)
         for row in FURTHER:
-            conditions = [name for name in self.conditions if not row.trains or name in self.ablations]
-            for case in row.cases(conditions) if row.number in chosen else ():
+            for case in self._choose_cases(row) if row.number in chosen else ():
                 make_part(row, experiment, case)
                 self._write_table(experiment)
 
-    def _find_skipped(self) -> str | None:
-        """A line for rows that were asked for and are made of no condition; None where there are none."""
-        numbers = sorted(row.number for row in FURTHER if row.trains and row.number in choose_rows(self.rows))
-        if not numbers or {*self.conditions} & {*self.ablations}:
-            return None
-        return (
-            f"miniature: rows {', '.join(map(str, numbers))} are left out: they are made of "
-            f"{_list(self.ablations)} (--ablations), and --conditions names {_list(self.conditions)}"
+    def _choose_cases(self, row: Row) -> Sequence[Case]:
+        return row.cases([name for name in self.conditions if not row.trains or name in self.ablations])
+
+    def _list_skipped(self) -> list[Row]:
+        """Rows that were asked for and are made of no condition."""
+        chosen = choose_rows(self.rows)
+        return [row for row in FURTHER if row.number in chosen and not self._choose_cases(row)]
+
+    def _describe_skipped(self) -> str:
+        """Their numbers, and of which conditions they are made; "" where there are none."""
+        numbers = dict[str, list[str]]()
+        for row in self._list_skipped():
+            cases = " or ".join(" and ".join(case) for case in row.cases(NAMES))
+            made_of = f"{_list(self.ablations)}, by --ablations" if row.trains else cases
+            numbers.setdefault(made_of, []).append(str(row.number))
+        return "; ".join(
+            f"row{'s' * (len(some) > 1)} {', '.join(some)} (of {made_of})" for made_of, some in numbers.items()
         )
 
     def _write_table(self, experiment: Experiment) -> tuple[Sequence[str], Mapping[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,7 @@ from t2i_shards.jobs.miniature.recipe import (
     OPTIMIZER,
     OWN_SAMPLINGS,
     SAMPLING,
+    Name,
     describe_recipe,
     plan_evaluation,
     plan_training,
@@ -219,11 +221,20 @@ def test_rows_are_numbers_and_ranges() -> None:
 
 
 def test_rows_that_are_made_of_no_condition_are_named() -> None:
-    said = MiniatureCommand(rows=("4-11",), conditions=("depth",))._find_skipped()
-    assert said is not None
-    assert said.startswith("miniature: rows 6, 7, 8, 11 are left out: they are made of sketch (--ablations), ")
-    assert MiniatureCommand(rows=("4-11",))._find_skipped() is None
-    assert MiniatureCommand(rows=("1-5",), conditions=("depth",))._find_skipped() is None
+    trained, pairs = (
+        "rows 6, 7, 8, 11 (of sketch, by --ablations)",
+        "row 4 (of depth and keypose or sketch and color)",
+    )
+    local = "row 10 (of sketch or depth or keypose or seg)"
+    of_what: dict[Name, list[str]] = {"depth": [pairs, trained], "color": [pairs, trained, local]}
+    for condition, skipped in of_what.items():
+        command = MiniatureCommand(rows=("4-11",), conditions=(condition,))
+        assert command._describe_skipped() == "; ".join(skipped)
+    assert MiniatureCommand(rows=("4-11",))._describe_skipped() == ""
+    assert MiniatureCommand(rows=("1-3", "5"), conditions=("depth",))._describe_skipped() == ""
+    for row, of in ("4", pairs), ("10", local):
+        with pytest.raises(RequestError, match=f"--rows {row} must be of .* names, color: {re.escape(of)}"):
+            MiniatureCommand(rows=(row,), conditions=("color",))
 
 
 def test_which_conditions_the_rows_are_about() -> None:
