@@ -34,8 +34,8 @@ _PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 _FRAMES = _PROGRESSIVE | {0xC0, 0xC1, 0xC3, 0xC5, 0xC7, 0xC9, 0xCB, 0xCD, 0xCF}
 _BARE = frozenset({0x01, *range(0xD0, 0xD9)})
 """JPEG markers without a length: TEM, RST0 to RST7, SOI."""
-_DESCRIPTIVE = frozenset({0xE1, 0xE2})
-"""APP1 (Exif, XMP) and APP2 (colour profiles, MPF)."""
+_PLAIN = frozenset({0xC0, 0xC1, 0xC2, 0xC4, 0xDA, 0xDB, 0xDD, 0xE0, *range(0xE3, 0xF0), 0xFE})
+"""Segments that all decoders read alike, but for APP1 (Exif, XMP) and APP2 (colour profiles, MPF)."""
 _MARKER = re.compile(rb"\xff[^\x00\xff]")
 
 
@@ -51,8 +51,8 @@ class TooCostly(ValueError):
 class JpegHeader:
     """What comes before a JPEG's first scan; scans: how many there are at most, 1 where a decoder reads one.
 
-    plain: grey or of three bands, and without the segments that turn it, describe its colours or announce a second
-    view.
+    plain: grey or of three bands, of 8 bits each, and without the segments that turn it, describe its colours or
+    announce a second view, and without those that one decoder skips and another refuses.
     """
 
     width: int
@@ -84,12 +84,13 @@ def read_jpeg_header(data: bytes) -> JpegHeader | None:
 
     Raises TooCostly: "too much metadata", "too many scans".
     """
-    at, exif, width, height, bands, progressive, plain = 2, 0, 0, 0, 0, False, True
+    at, exif, width, height, bands, progressive, plain = 2, 0, 0, 0, 0, False, data[2:3] == b"\xff"
     for _ in range(SEGMENTS):
         found = _MARKER.search(data, at)
         if found is None:
             return None
         marker, at = data[found.start() + 1], found.end()
+        plain = plain and marker in _PLAIN
         if marker in _BARE:
             continue
         length = int.from_bytes(data[at : at + 2], "big")
@@ -104,7 +105,7 @@ def read_jpeg_header(data: bytes) -> JpegHeader | None:
         if marker in _FRAMES and len(data) >= at + 8:
             height, width, bands = struct.unpack(">HHB", data[at + 3 : at + 8])
             progressive = marker in _PROGRESSIVE
-        plain = plain and marker not in _DESCRIPTIVE
+            plain = plain and data[at + 2] == 8
         exif += length if marker == 0xE1 and data[at + 2 : at + 6] == b"Exif" else 0
         if exif > EXIF_BYTES:
             break

@@ -74,6 +74,18 @@ def test_it_is_the_plan_that_was_written_down_however_often_it_is_erased(dataset
     assert verify_plan(dataset) == [], "a copy of before is the same plan too"
 
 
+def test_the_same_ingest_makes_dataset_json_again(dataset: Dataset) -> None:
+    erase(dataset, "k00005")
+    description = Path(dataset.store.root, "dataset.json")
+    before = description.read_bytes()
+    description.unlink()
+    with pytest.raises(RequestError, match="000001.parquet was planned from other rows"):
+        plan_dataset(dataset.store.root, Pictures(7), Geometry(64), 4)
+    again = plan_dataset(dataset.store.root, Pictures(12), Geometry(64), 4)
+    assert description.read_bytes() == before
+    assert [is_erased(row.location) for row in again.plan(1)] == [False, True, False, False]
+
+
 @pytest.mark.parametrize("fatal", [0, 1])
 def test_where_it_dies_the_plan_is_whole_and_it_can_be_erased_again(
     dataset: Dataset, fatal: int, monkeypatch: pytest.MonkeyPatch

@@ -74,3 +74,18 @@ def test_one_that_is_plain_is_decoded_as_one_that_pillow_has_to_open(kind: str, 
     one, other = (decode_picture(data, geometry) for data in (plain, with_xmp))
     assert (one.size, one.turned, one.profile) == (other.size, other.turned, other.profile)
     assert (one.picture == other.picture).all()
+
+
+@pytest.mark.parametrize("at", ["start", "frame"])
+@pytest.mark.parametrize("junk", [b"\0", b"\xff\x02\0\x04ab", b"\xff\x01", b"\xff\xde\0\x04ab"])
+def test_one_of_odd_segments_is_for_pillow_to_judge(junk: bytes, at: str) -> None:
+    """What Pillow refuses was no picture in earlier versions, and a shard that is made again must be the same."""
+    data = jpeg("baseline")
+    place = 2 if at == "start" else data.index(b"\xff\xc0")
+    odd = data[:place] + junk + data[place:]
+    try:
+        Image.open(io.BytesIO(odd))
+    except OSError:
+        assert not is_picture(odd)
+    else:
+        assert (read_picture(odd) == read_picture(data)).all()
