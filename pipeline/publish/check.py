@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from t2i_shards.extractors.regular import NotRegular
 from t2i_shards.pipeline.errors import DamagedShard, IncompleteError
 from t2i_shards.pipeline.publish.edits import EDITABLE
 from t2i_shards.pipeline.publish.manifest import read_manifest
@@ -43,6 +44,8 @@ class VerifyFiles(Stage):
             found = hashlib.sha256(self.store.load(path)).hexdigest()
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return [f"{path}: is in {SUMS}, but the file is gone; publish again"]
+        except NotRegular:
+            return [f"{path}: must be a regular file; {AGAIN}"]
         if found != sha256:
             differs = f"must have sha256 {sha256[:12]}…, has {found[:12]}…"
             if path == CLAIM:

@@ -55,6 +55,21 @@ def test_a_file_that_is_gone_is_named(published: Path) -> None:
         assert f"{name}: is in SHA256SUMS, but the file is gone; publish again" in found
 
 
+def test_what_is_no_file_hides_no_other(published: Path) -> None:
+    """A shard, its receipt and its indexes are read by one worker."""
+    store, whole = open_store(str(published)), contents(published)
+    names = [path for group in plan_check(store).groups if len(group) > 1 for path, _ in group]
+    assert len(names) >= 4
+    for name in names:
+        (published / name).unlink()
+        (published / name).mkdir()
+    found = problems_of(store)
+    for name in names:
+        (published / name).rmdir()
+        (published / name).write_bytes(whole[name])
+    assert {f"{name}: must be a regular file; delete it and publish again" for name in names} <= set(found)
+
+
 @pytest.mark.parametrize(
     "name", ["other.tar", "SHARDS/other.tar", "SHARDS/other.txt", "mine/x/y.bin", ".nv-meta/z"]
 )
