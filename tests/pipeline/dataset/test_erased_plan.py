@@ -79,7 +79,7 @@ def test_the_same_ingest_makes_dataset_json_again(dataset: Dataset) -> None:
     description = Path(dataset.store.root, "dataset.json")
     before = description.read_bytes()
     description.unlink()
-    with pytest.raises(RequestError, match="000001.parquet was planned from other rows"):
+    with pytest.raises(RequestError, match=r"000001\.parquet was planned from other rows"):
         plan_dataset(dataset.store.root, Pictures(7), Geometry(64), 4)
     again = plan_dataset(dataset.store.root, Pictures(12), Geometry(64), 4)
     assert description.read_bytes() == before
