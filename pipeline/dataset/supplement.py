@@ -13,6 +13,7 @@ from t2i_shards.pipeline.dataset.download_commit import read_seen
 from t2i_shards.pipeline.dataset.erased_plan import erased_location, is_erased
 from t2i_shards.pipeline.dataset.outcomes import OK, read_outcomes
 from t2i_shards.pipeline.dataset.plan import Segment, write_segment
+from t2i_shards.pipeline.dataset.plan_digests import PlanReader, check_segment, refuse_plan
 from t2i_shards.pipeline.errors import IncompleteError
 from t2i_shards.pipeline.sources.base import Seen, Source, passing, unseen
 from t2i_shards.pipeline.sources.row import Row
@@ -39,9 +40,14 @@ def plan_retry(dataset: Dataset, again: Again = passing) -> Segment | None:
 def plan_new(dataset: Dataset, source: Source, seen: Seen = unseen) -> Segment | None:
     """Plan shards for the pictures of the source that no plan has yet, by their location; None without any.
 
-    Their keys follow the last one.
+    Their keys follow the last one. Raises RequestError for a plan that is gone, damaged or another: what it does
+    not name any more would pass for new.
     """
-    rows = [row for shard in dataset.shards for row in dataset.plan(shard)]
+    for segment in dataset.segments:
+        for problem in check_segment(dataset.store, segment):
+            raise refuse_plan(dataset.store, problem)
+    plans = PlanReader(dataset.store, dataset.segments)
+    rows = [row for shard in dataset.shards for row in plans.read(shard)]
     known, last = {row.location for row in rows}, max(int(row.key) for row in rows)
     new = (
         row

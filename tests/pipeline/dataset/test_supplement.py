@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
@@ -12,11 +14,12 @@ from t2i_shards.pipeline.dataset.download_commit import read_seen
 from t2i_shards.pipeline.dataset.losses import host_of, measure_yield, yield_table
 from t2i_shards.pipeline.dataset.outcomes import rows_path
 from t2i_shards.pipeline.dataset.plan import plan_path, supplement_path
-from t2i_shards.pipeline.dataset.supplement import find_failed, plan_retry
+from t2i_shards.pipeline.dataset.supplement import find_failed, plan_new, plan_retry
 from t2i_shards.pipeline.download.reasons import kind_of
 from t2i_shards.pipeline.errors import DamagedShard, IncompleteError, RequestError
 from t2i_shards.pipeline.image.geometry import Geometry
 from t2i_shards.pipeline.shards.commit import receipt_path, tar_path
+from t2i_shards.pipeline.sources.folder import FolderSource
 from tests.faults.toys import make_images, problems
 from tests.pipeline.web import Web, put_failure, put_picture
 
@@ -178,3 +181,20 @@ def test_the_table_names_hosts_and_kinds(web: Web, tmp_path: Path) -> None:
 @pytest.mark.parametrize(("location", "host"), [("http://A.b:80/c", "a.b"), ("http://[bad", ""), ("x.png", "")])
 def test_host_of(location: str, host: str) -> None:
     assert host_of(location) == host
+
+
+def test_what_a_damaged_plan_names_no_more_is_not_new(tmp_path: Path) -> None:
+    for i in range(4):
+        put_picture(tmp_path / "folder", f"{i}", i)
+    source = FolderSource(str(tmp_path / "folder"), captions="filename")
+    dataset = make_images(tmp_path / "root", source, 2)
+    plan = tmp_path / "root" / plan_path(1)
+    table = pq.read_table(plan)
+    for damaged in (table.slice(0, 1), table.set_column(0, "key", pa.array(["x", "y"]))):
+        pq.write_table(damaged, plan)
+        with pytest.raises(RequestError, match="plan: its digest is not the one in dataset"):
+            plan_new(dataset, source)
+    plan.unlink()
+    with pytest.raises(RequestError, match=r"plan/000001\.parquet: missing; restore it"):
+        plan_new(dataset, source)
+    assert list(dataset.shards) == [0, 1]
