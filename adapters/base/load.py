@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Mapping
-from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,22 +14,18 @@ from t2i_shards.adapters.base.base import Base
 from t2i_shards.adapters.base.family import check_autoencoder, check_scheduler, find_family
 from t2i_shards.adapters.base.mini import find_mini
 from t2i_shards.adapters.base.offload import offload
+from t2i_shards.adapters.base.parts import read_network, read_tokenizer
 from t2i_shards.adapters.base.single_file import INDEX, open_single_file
 from t2i_shards.adapters.base.stable_diffusion import StableDiffusion
 from t2i_shards.adapters.options import Family, Precision
-from t2i_shards.extractors.networks.published import hide_loading_bars
-from t2i_shards.pipeline.errors import RequestError, describe_error
+from t2i_shards.pipeline.errors import RequestError
 
 if TYPE_CHECKING:
     from diffusers import DDPMScheduler
-    from transformers import CLIPTokenizer
 
 MINI = "mini"
 TINY: dict[str, Family] = {"tiny": "sd", "tiny-xl": "sdxl"}
 NAMES = (MINI, *TINY)
-
-LEAST_TOKENS, MOST_TOKENS = 512, 1 << 16
-"""How many a CLIP tokenizer has at least, two for each byte, and how many it may read of a caption."""
 HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*(?<!\.safetensors)")
 DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -113,7 +107,7 @@ def _read(name: str) -> StableDiffusion:
 
     single = open_single_file(Path(name)) if Path(name).is_file() else None
     place = single.place if single else name
-    read = single.read_network if single else partial(_read_network, name)
+    read = single.read_network if single else partial(read_network, name)
     try:
         index = _read_index(place)
         schedule = DDPMScheduler.load_config(place, subfolder="scheduler")
@@ -129,7 +123,7 @@ def _read(name: str) -> StableDiffusion:
             read(UNet2DConditionModel, "unet"),
             read(AutoencoderKL, "vae"),
             tuple(read(encoder, f"text_encoder{number}") for encoder, number in texts),
-            tuple(_read_tokenizer(place, f"tokenizer{number}") for _, number in texts),
+            tuple(read_tokenizer(place, f"tokenizer{number}") for _, number in texts),
             DDPMScheduler.from_config(schedule),
             force_zeros_for_empty_prompt=index.get("force_zeros_for_empty_prompt", family == "sdxl"),
         )
@@ -141,38 +135,6 @@ def _read(name: str) -> StableDiffusion:
         if single and not Path(place).is_dir():
             reason += f"; without the Hub, put it into a folder that has {INDEX} and these in diffusers' layout"
         raise RequestError(f"--base {name}, taken as a {kind}, cannot be loaded: {reason}") from error
-
-
-def _read_network(name: str, network: Any, part: str) -> Any:
-    """A network of which nothing is missing: `from_pretrained` warns of a tensor that is, and makes it random."""
-    downloads = sys.stderr.isatty() and not Path(name).is_dir()
-    with nullcontext() if downloads else hide_loading_bars():
-        read, report = network.from_pretrained(
-            name, subfolder=part, use_safetensors=True, output_loading_info=True
-        )
-    for lacking in (*report["missing_keys"], *report["mismatched_keys"]):
-        raise RequestError(f"--base {name} is incomplete: {part} has no {lacking} of the right shape")
-    return read
-
-
-def _read_tokenizer(place: str, part: str) -> CLIPTokenizer:
-    """One that knows words: transformers makes one that knows none where the files are missing."""
-    from transformers import CLIPTokenizer
-
-    try:
-        tokenizer = CLIPTokenizer.from_pretrained(place, subfolder=part)
-    except OSError:
-        raise
-    # Of damaged files the tokenizers' own library raises plain Exception.
-    except Exception as error:
-        raise ValueError(
-            f"its {part} is damaged ({describe_error(error)[:200]}); restore the files in it from where it came"
-        ) from None
-    if len(tokenizer) < LEAST_TOKENS:
-        raise ValueError(f"{place} has no vocabulary in {part} (vocab.json and merges.txt)")
-    if tokenizer.model_max_length > MOST_TOKENS:
-        raise ValueError(f"{place} has no model_max_length in {part}/tokenizer_config.json")
-    return tokenizer
 
 
 def _read_index(name: str) -> Mapping[str, Any]:

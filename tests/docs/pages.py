@@ -10,7 +10,7 @@ from typing import Literal
 
 HOME = Path(__file__).parents[2]
 PAGES = (HOME / "README.md", *sorted((HOME / "docs").glob("*.md")))
-COMMAND = re.compile(r"(t2i-shards|make|python|accelerate|torchrun|ray|export|docker|kubectl|aws)\s")
+COMMAND = re.compile(r"(t2i-shards|make|python|accelerate|torchrun|ray|export|docker|kubectl|aws|sbatch)\s")
 MARK = re.compile(r"not run by (us|make docs)", re.IGNORECASE)
 SCHEMATIC = re.compile(r"…|\.\.\.|\[--|[A-Z]\|")
 """Of a command in which the reader is to fill something in."""

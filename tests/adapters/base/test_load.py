@@ -143,6 +143,15 @@ def test_weights_stored_in_half_are_used_in_float32(folders: dict[str, Path], tm
     assert {parameter.dtype for n in base.networks.values() for parameter in n.parameters()} == {torch.float32}
 
 
+def test_a_base_that_has_the_fp16_variant_alone_is_the_same_base(
+    folders: dict[str, Path], tmp_path: Path, tiny_xl: StableDiffusion
+) -> None:
+    other = shutil.copytree(folders["sdxl"], tmp_path / "other")
+    for file in other.rglob("*.safetensors"):
+        file.rename(file.with_name(file.name.replace(".safetensors", ".fp16.safetensors")))
+    assert digest_base(load_base(str(other))) == digest_base(tiny_xl)
+
+
 def test_sdxl_gets_the_size_of_the_picture(tiny_xl: StableDiffusion) -> None:
     latents = torch.randn(1, 4, 8, 16, generator=torch.Generator().manual_seed(0))
     prompt_embeds = tiny_xl.embed(["a cube"])

@@ -106,3 +106,12 @@ def test_a_damaged_tokenizer_is_said_in_one_line(folders: dict[str, Path], tmp_p
     (damaged / "merges.txt").write_text("#version: 0.2\none two three four\n")
     with pytest.raises(RequestError, match=r"its tokenizer is damaged .*; restore the files in it"):
         load_base(str(damaged.parent))
+
+
+def test_weights_that_are_pickles_are_refused_with_a_way_out(folders: dict[str, Path], tmp_path: Path) -> None:
+    other = shutil.copytree(folders["sd"], tmp_path / "other")
+    (other / "unet" / "diffusion_pytorch_model.safetensors").rename(other / "unet" / "diffusion_pytorch_model.bin")
+    with pytest.raises(
+        RequestError, match=r"unet has its weights in diffusion_pytorch_model.bin alone.*save_pretr"
+    ):
+        load_base(str(other))
