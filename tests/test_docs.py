@@ -17,8 +17,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from diffusers import DDIMScheduler, StableDiffusionXLPipeline
 from PIL import Image
 
+from t2i_shards.adapters.base import StableDiffusion, load_base
+from t2i_shards.adapters.model.adapter import make_adapter
+from t2i_shards.adapters.model.config import adapter_config_for
+from t2i_shards.adapters.model.diffusers_io import save_adapter
 from t2i_shards.jobs.__main__ import run
 from t2i_shards.jobs.commands import parse_command
 from t2i_shards.jobs.words import CommandLineError
@@ -70,8 +75,28 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def adapters(folder: Path) -> None:
+    """Untrained ones, and a small SDXL, where the page has trained ones and the reader's base."""
+    mini, tiny_xl = load_base("mini"), load_base("tiny-xl")
+    assert isinstance(tiny_xl, StableDiffusion)
+    for name, size, base in (("sketch", "base", mini), ("sketch-xl", "xl", tiny_xl)):
+        place = folder / "runs" / name / "adapter"
+        place.mkdir(parents=True)
+        save_adapter(make_adapter(adapter_config_for(size, 1, base.widths), 0), place)
+    networks, (first, second) = dict(tiny_xl.networks), tiny_xl.tokenizers
+    pipe = StableDiffusionXLPipeline(
+        **networks,
+        tokenizer=first,
+        tokenizer_2=second,
+        scheduler=DDIMScheduler.from_config(tiny_xl.scheduler.config),
+    )
+    pipe.save_pretrained(folder / "my/sdxl")
+
+
+@pytest.mark.usefixtures("adapters")
 def test_every_block_runs(folder: Path) -> None:
-    assert len(BLOCKS) == 6
+    assert len(BLOCKS) == 8
     names: dict[str, object] = {"__name__": "page"}
     before = Path.cwd()
     os.chdir(folder)
@@ -81,6 +106,7 @@ def test_every_block_runs(folder: Path) -> None:
     finally:
         os.chdir(before)
     assert Image.open(folder / "sketch.png").size == (128, 96)
+    assert {Image.open(folder / name).size for name in ("cube.png", "cube-xl.png")} == {(128, 128)}
     by_accelerate: Any = names["loader"]
     assert sum(len(batch["key"]) for batch in by_accelerate) > 0
     rest = names["rest"]

@@ -22,6 +22,8 @@ WITHOUT_FOLLOWS_ANOTHER = f"{WITHOUT}, compared with another sample's condition"
 CEILING = "its own picture, through the autoencoder"
 OWN_PICTURE = "its own picture"
 """What is measured of it is what the extractor itself gets wrong."""
+CONDITION, PICTURE = "condition", "true picture"
+"""Titles of what a sheet shows besides."""
 QUALITY = (
     Measure("distance", "kernel distance", "lower"),
     Measure("fid", "FID", "lower"),

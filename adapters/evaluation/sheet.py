@@ -11,14 +11,13 @@ import numpy as np
 
 from t2i_shards.adapters.evaluation.grid import lay_out
 from t2i_shards.adapters.evaluation.picture_sets import EvalExamples, Pictures
-from t2i_shards.adapters.evaluation.report import ANOTHER, CEILING, WITH, WITHOUT
+from t2i_shards.adapters.evaluation.report import ANOTHER, CEILING, CONDITION, PICTURE, WITH, WITHOUT
 from t2i_shards.extractors.atomic import write_file
 from t2i_shards.extractors.maps import png
 
 SHOWN = 8
 """Samples."""
 FOLDER = "shown"
-CONDITION, PICTURE = "condition", "true picture"
 ANOTHERS = "another's"
 """The condition of another sample, next to the picture that was made with it."""
 COLUMNS = {"without": WITHOUT, "with": WITH, f"with {ANOTHERS}": ANOTHER, "autoencoder": CEILING}

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from t2i_shards.adapters.evaluation.grid import GAP, WHITE, lay_out
-from t2i_shards.adapters.evaluation.sheet import CONDITION, PICTURE
+from t2i_shards.adapters.evaluation.report import CONDITION, PICTURE
 from t2i_shards.extractors.atomic import write_file
 from t2i_shards.extractors.maps import png
 
