@@ -19,8 +19,6 @@ from t2i_shards.pipeline.shards.store import Store
 from t2i_shards.pipeline.stages.stage import Stage, StageResult
 
 AGAIN = "delete it and publish again"
-UNSIGNED = (SUMS, *EDITABLE, "supplements", "report.html", "report.png", "report_files")
-"""A card that was edited is not signed, earlier versions signed no supplements, and `report` leaves its page."""
 EDITED = "if you edited it, publish again, which keeps the edit; otherwise delete it first"
 
 
@@ -73,7 +71,7 @@ def plan_check(store: Store) -> VerifyFiles:
 
 
 def check_lists(store: Store) -> list[str]:
-    """A line for each file that is not signed, and each shard on which signature and manifest disagree.
+    """A line for each shard that is not signed, and each on which signature and manifest disagree.
 
     No shard is read.
     """
@@ -82,7 +80,8 @@ def check_lists(store: Store) -> list[str]:
         lines = read_manifest(store)
     except DamagedShard as error:
         return [str(error)]
-    found = [_describe_added(path) for path in _list_added(store, sums)]
+    added = f"is not in {SUMS}, but readers take it for a shard; delete it, or publish again if it belongs here"
+    found = [f"{path}: {added}" for path in _list_added_shards(store, sums)]
     found += [
         f"{line.name}: {MANIFEST} and {SUMS} must have the same sha256, and have {line.sha256[:12]}… and "
         f"{sums.get(line.name, 'none')[:12]}…"
@@ -92,20 +91,12 @@ def check_lists(store: Store) -> list[str]:
     return found
 
 
-def _describe_added(path: str) -> str:
-    if path.endswith(".tar"):
-        return f"{path}: is not in {SUMS}, but readers take it for a shard; delete it"
-    return f"{path}: is not in {SUMS}, so it is not of this publication; delete it, or keep it elsewhere"
-
-
-def _list_added(store: Store, sums: Mapping[str, str]) -> list[str]:
-    """The files and folders that are not signed, sorted: no edited card, and nothing hidden, such as .git."""
+def _list_added_shards(store: Store, sums: Mapping[str, str]) -> list[str]:
+    """Tars next to signed ones that are not signed, sorted. What else people add is theirs: columns, notes."""
     # A path that leads elsewhere is refused where it is read.
-    within = [PurePosixPath(path) for path in sums if ".." not in PurePosixPath(path).parts]
-    folders = {str(folder) for path in within for folder in path.parents}
-    known = {*sums, *folders, *UNSIGNED}
-    found = list[str]()
-    for folder in ("" if folder == "." else folder for folder in folders):
-        names = {name for name in (*store.sizes(folder), *store.names(folder)) if not name.startswith(".")}
-        found += {f"{folder}/{name}" if folder else name for name in names} - known
-    return sorted(found)
+    signed = [
+        PurePosixPath(path) for path in sums if path.endswith(".tar") and ".." not in PurePosixPath(path).parts
+    ]
+    folders = {path.parent for path in signed}
+    tars = {str(folder / name) for folder in folders for name in store.names(str(folder)) if name.endswith(".tar")}
+    return sorted(tars - sums.keys())
