@@ -71,10 +71,7 @@ def plan_check(store: Store) -> VerifyFiles:
 
 
 def check_lists(store: Store) -> list[str]:
-    """A line for each shard that is not signed, and each on which signature and manifest disagree.
-
-    No shard is read.
-    """
+    """A line for each shard that is not signed or on which signature and manifest disagree; none is read."""
     sums = load_sums(store) or {}
     try:
         lines = read_manifest(store)
