@@ -43,7 +43,7 @@ class Training:
     scenes: int = 24000
     """How many are rendered."""
     steps: int = 3100
-    """How many batches are learnt from."""
+    """How many batches are learned from."""
     fall: int = 1350
     """The last of them, over which the learning rate falls to zero."""
     more: int = 1300
@@ -68,35 +68,35 @@ FURTHER = Training(scenes=1500, steps=0, more=700, whole=300, batch=16)
 """Of the shipped weights, with `through`."""
 
 
-def train(asked: Training, say: Callable[[str], None] = print) -> Path:
+def train(request: Training, say: Callable[[str], None] = print) -> Path:
     """The weights, averaged over the last steps, as safetensors; convolutions and matrices in half precision."""
     from t2i_shards.extractors.batch import fixed_threads
     from t2i_shards.jobs.mini_weights.keypose_loss import losses
 
-    asked.out.mkdir(parents=True, exist_ok=True)
-    scenes = load_scenes(asked.out, asked.seed, asked.scenes, asked.through)
+    request.out.mkdir(parents=True, exist_ok=True)
+    scenes = load_scenes(request.out, request.seed, request.scenes, request.through)
     with fixed_threads(1):
-        model, optimizer = begin(asked.seed)
-        if asked.through:
+        model, optimizer = begin(request.seed)
+        if request.through:
             model.load_state_dict(read_tensors(resolve(MINI.weights, None)))
         loop = LoopConfig(
             "keypose",
-            asked.out / f"{asked.through.name + '-' if asked.through else ''}keypose.pt",
-            asked.total,
-            lambda step: rate_at(step, asked),
+            request.out / f"{request.through.name + '-' if request.through else ''}keypose.pt",
+            request.total,
+            lambda step: rate_at(step, request),
             decay=0.998,
             log_every=LOG_EVERY,
             kept_every=SAVED_EVERY,
         )
 
         def loss(step: int) -> Mapping[str, Tensor]:
-            pictures, people = _batch(scenes, asked, step)
+            pictures, people = _batch(scenes, request, step)
             return losses(model, pictures, people)
 
         average = learn(model.train(), optimizer, loss, loop, say).weights
     # Norms stay as they are: a variance of pixels 0..255 may pass what half precision holds.
     half = {name: (v.half() if v.ndim > 1 else v).contiguous() for name, v in average.items()}
-    path = asked.out / file_of("keypose", asked.through)
+    path = request.out / file_of("keypose", request.through)
     with replace_file(path) as scratch:
         save_tensors(half, scratch)
     return path
@@ -130,24 +130,26 @@ def begin(seed: int) -> tuple[Any, torch.optim.Optimizer]:
     return model, torch.optim.AdamW(groups, lr=1e-3)
 
 
-def rate_at(step: int, asked: Training) -> float:
+def rate_at(step: int, request: Training) -> float:
     """The learning rate of a step: up over 100 steps, along the cosine of 4000, straight down over `fall`; then
     once more up, to a third, and straight down.
 
     It depends on what was and not on what is to come but for the fall: a run can be prolonged as it goes.
     """
-    if step >= asked.steps:
-        rising = (step - asked.steps + 1) / 50
-        return asked.rate / 3 * min(1.0, rising) * (asked.total - step) / asked.more
+    if step >= request.steps:
+        rising = (step - request.steps + 1) / 50
+        return request.rate / 3 * min(1.0, rising) * (request.total - step) / request.more
     cosine = 0.5 + 0.5 * float(np.cos(np.pi * step / 4000))
-    return asked.rate * min(1.0, (step + 1) / 100, (asked.steps - step) / asked.fall) * (0.01 + 0.99 * cosine)
+    return (
+        request.rate * min(1.0, (step + 1) / 100, (request.steps - step) / request.fall) * (0.01 + 0.99 * cosine)
+    )
 
 
-def _batch(scenes: Peopled, asked: Training, step: int) -> tuple[Tensor, list[np.ndarray]]:
+def _batch(scenes: Peopled, request: Training, step: int) -> tuple[Tensor, list[np.ndarray]]:
     import torch
 
-    left = (asked.steps if step < asked.steps else asked.total) - step
-    size = asked.crop if left > asked.whole else SIZE
-    crops, people = draw_batch(scenes, (asked.seed, step), asked.batch, size)
+    left = (request.steps if step < request.steps else request.total) - step
+    size = request.crop if left > request.whole else SIZE
+    crops, people = draw_batch(scenes, (request.seed, step), request.batch, size)
     pictures = torch.from_numpy(crops).permute(0, 3, 1, 2).float()
     return pictures.contiguous(memory_format=torch.channels_last), people
