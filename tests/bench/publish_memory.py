@@ -14,13 +14,13 @@ from pathlib import Path
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
 from t2i_shards.pipeline.dataset.outcomes import encode_rows, rows_path
 from t2i_shards.pipeline.engine import run
-from t2i_shards.pipeline.image.geometry import Geometry
+from t2i_shards.pipeline.image.geometry import Geometry, Placement
 from t2i_shards.pipeline.image.stored import encode_jpeg
 from t2i_shards.pipeline.publish import Publication, publish
 from t2i_shards.pipeline.publish.readers import read_webdataset
 from t2i_shards.pipeline.shards.commit import commit_samples
-from t2i_shards.pipeline.shards.receipt import to_compact_json
 from t2i_shards.pipeline.shards.sample import Sample
+from t2i_shards.pipeline.shards.sample_info import SampleInfo
 from t2i_shards.pipeline.shards.store import open_store
 from t2i_shards.pipeline.sources.row import Row
 from t2i_shards.pipeline.stages.plan_ingest import plan_dataset
@@ -38,8 +38,8 @@ def make(root: Path) -> Dataset:
         samples, rows = [], []
         for row in dataset.plan(shard):
             number = row.extra["i"]
-            known = {"key": row.key, "captions": ["small"], "width": 64, "height": 64, "source": {}}
-            samples.append(Sample(row.key, {"jpg": jpg, "txt": b"small", "json": to_compact_json(known)}))
+            known = SampleInfo(row.key, ("small",), 64, 64, Placement((64, 64), (64, 64), (0, 0, 64, 64)))
+            samples.append(Sample(row.key, {"jpg": jpg, "txt": b"small", "json": known.encode()}))
             rows.append({"key": row.key, "status": "ok", "phash": f"{number * 0x9E3779B97F4A7C15 % 2**64:016x}"})
         commit_samples(
             dataset.store,
