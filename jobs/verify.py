@@ -29,7 +29,7 @@ from t2i_shards.pipeline.stages.verify import (
 class VerifyCommand:
     """Read every byte and compare it with its receipt; ends with 3 when anything is damaged or missing.
 
-    Of a publication, every file is compared with SHA256SUMS, and files that it does not name are reported.
+    Of a publication, every file is compared with SHA256SUMS, and tars that were added to its shards are named.
     """
 
     root: Root

@@ -76,11 +76,12 @@ def mark_duplicates(dataset: Dataset, near: int | None = None) -> pa.Table:
 
 def _warn_of_changes(count: int | None) -> None:
     """Say that the present rules mark so many pictures in another way than before."""
+    changed = "an unknown number of pictures" if count is None else number_of(count, "picture")
     if count != 0:
         log.warning(
-            "the duplicates were marked by an earlier version, and are marked again by newer rules: %s; "
-            "a publication may have pictures of these groups in another split than before",
-            f"{number_of(count, 'picture')} marked in another way" if count else "with other marks, maybe",
+            "the duplicates were marked by an earlier version, and are marked again by newer rules: %s marked in "
+            "another way; a publication may have pictures of these groups in another split than before",
+            changed,
         )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -70,8 +70,11 @@ def first_digest(store: Store, plan: str, sha256: str) -> str:
     return record.first if record and sha256 in record.since else sha256
 
 
-def erase_rows(store: Store, plan: str, keys: Collection[str]) -> None:
+def erase_rows(store: Store, plan: str, keys: Collection[str], is_planned: Callable[[], bool]) -> None:
     """Erase these rows of a plan file; those that it does not have, or that are erased, change nothing.
+
+    is_planned: whether all plan files are what was planned. It is asked where the record does not know this file:
+    the record was then begun with a damaged one, which was restored since, and is begun again.
 
     Raises DamagedShard, also for a file that is not the one that was planned or erased before.
     """
@@ -87,7 +90,9 @@ def erase_rows(store: Store, plan: str, keys: Collection[str]) -> None:
     now = hashlib.sha256(data).hexdigest()
     record = read_record(store, plan) or ErasedPlan(now)
     if now not in (record.first, *record.since):
-        raise DamagedShard(tell_damage(plan, f"its digest is none of those in {record_path(plan)}"))
+        record = ErasedPlan(now)
+        if not is_planned():
+            raise DamagedShard(tell_damage(plan, f"its digest is none of those in {record_path(plan)}"))
     new = encode_table(_blank(table, hit))
     # An attempt that died may have named it.
     since = dict.fromkeys((*record.since, hashlib.sha256(new).hexdigest()))

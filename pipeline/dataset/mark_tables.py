@@ -36,7 +36,10 @@ file) or "near" (`bits` of the perceptual hash differ)."""
 
 @dataclass(frozen=True)
 class Kind:
-    """How a table was made. shards: of how many; near, rules: by what. Those of earlier versions do not say."""
+    """How a table was made. shards: of how many; near, rules: by what.
+
+    Those of earlier versions do not say: 0 and "".
+    """
 
     shards: int
     near: str
@@ -96,6 +99,9 @@ def count_changes(store: Store, paths: Iterable[str], states: Mapping[str, int],
 
 
 def find_unneeded(kinds: Mapping[str, Kind], states: Mapping[str, int]) -> list[str]:
-    """The tables of none of these states, nor of a later one, which somebody else may just have made."""
+    """The tables of none of these states, nor of a later one, which somebody else may just have made.
+
+    Those of earlier versions do not say how many shards they are of, and stay.
+    """
     shards = max(states.values())
-    return [path for path, kind in kinds.items() if path not in states and kind.shards <= shards]
+    return [path for path, kind in kinds.items() if path not in states and 0 < kind.shards <= shards]

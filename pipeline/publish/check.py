@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -13,12 +13,13 @@ from t2i_shards.pipeline.errors import DamagedShard, IncompleteError
 from t2i_shards.pipeline.publish.edits import EDITABLE
 from t2i_shards.pipeline.publish.manifest import read_manifest
 from t2i_shards.pipeline.publish.plan import CLAIM, MANIFEST, SUMS
-from t2i_shards.pipeline.publish.signature import load_sums
+from t2i_shards.pipeline.publish.signature import list_sizes, load_sums
 from t2i_shards.pipeline.remedy import tell_damage
 from t2i_shards.pipeline.shards.store import Store
 from t2i_shards.pipeline.stages.stage import Stage, StageResult
 
 AGAIN = "delete it and publish again"
+ADDED = f"is not in {SUMS}, but readers take it for a shard; delete it, or publish again if it belongs here"
 EDITED = "if you edited it, publish again, which keeps the edit; otherwise delete it first"
 
 
@@ -73,12 +74,14 @@ def plan_check(store: Store) -> VerifyFiles:
 def check_lists(store: Store) -> list[str]:
     """A line for each shard that is not signed or on which signature and manifest disagree; none is read."""
     sums = load_sums(store) or {}
+    shards = {path for path in sums if path.endswith(".tar")}
     try:
         lines = read_manifest(store)
     except DamagedShard as error:
         return [str(error)]
-    added = f"is not in {SUMS}, but readers take it for a shard; delete it, or publish again if it belongs here"
-    found = [f"{path}: {added}" for path in _list_added_shards(store, sums)]
+    # What else people add is theirs: columns, removals, notes.
+    added = {path for path in list_sizes(store, shards) if path.endswith(".tar")} - shards
+    found = [f"{path}: {ADDED}" for path in sorted(added)]
     found += [
         f"{line.name}: {MANIFEST} and {SUMS} must have the same sha256, and have {line.sha256[:12]}… and "
         f"{sums.get(line.name, 'none')[:12]}…"
@@ -86,14 +89,3 @@ def check_lists(store: Store) -> list[str]:
         if sums.get(line.name) != line.sha256
     ]
     return found
-
-
-def _list_added_shards(store: Store, sums: Mapping[str, str]) -> list[str]:
-    """Tars next to signed ones that are not signed, sorted. What else people add is theirs: columns, notes."""
-    # A path that leads elsewhere is refused where it is read.
-    signed = [
-        PurePosixPath(path) for path in sums if path.endswith(".tar") and ".." not in PurePosixPath(path).parts
-    ]
-    folders = {path.parent for path in signed}
-    tars = {str(folder / name) for folder in folders for name in store.names(str(folder)) if name.endswith(".tar")}
-    return sorted(tars - sums.keys())

@@ -16,7 +16,7 @@ from t2i_shards.extractors.registry import formats
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
 from t2i_shards.pipeline.dataset.erased_plan import erase_rows
 from t2i_shards.pipeline.dataset.name_index import find_shards, list_indices
-from t2i_shards.pipeline.dataset.plan import plan_path
+from t2i_shards.pipeline.dataset.plan import plan_path, verify_segment
 from t2i_shards.pipeline.dataset.tombstones import (
     FOLDER,
     Tombstone,
@@ -84,8 +84,12 @@ class Erase(Stage):
     def __call__(self, shard: int) -> StageResult:
         found = {column: load_receipt(self.dataset.store, column, shard) for column in self.columns}
         result = StageResult({column: self._erase(receipt) for column, receipt in found.items() if receipt})
-        erase_rows(self.dataset.store, plan_path(shard), self.rows[shard])
+        erase_rows(self.dataset.store, plan_path(shard), self.rows[shard], lambda: self._is_planned(shard))
         return result
+
+    def _is_planned(self, shard: int) -> bool:
+        segment = next(segment for segment in self.dataset.segments if shard in segment.numbers)
+        return not verify_segment(self.dataset.store, segment)
 
     def _erase(self, receipt: Receipt) -> Receipt:
         store = self.dataset.store

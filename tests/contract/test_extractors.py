@@ -160,7 +160,7 @@ def test_registered_pixel_by_pixel(registered: Registered, down: int, right: int
         assert np.abs(np.median(away, axis=(0, 1))).max() < 0.5
         return
     if down and knows_the_ground(registered):
-        pytest.skip("it has learnt where the ground lies; that a map eight pixels down is told is tested")
+        pytest.skip("it knows where the ground lies; that a map eight pixels too low is noticed is tested")
     first, second = (
         extractor.format.render(condition_map, size, size).astype(int) for condition_map in extractor(pictures)
     )
@@ -179,7 +179,7 @@ def test_not_off_to_one_side(registered: Registered) -> None:
     """
     extractor, size, reach = registered.extractor, 192, 8
     if registered.condition == "keypose" or registered.drawn:
-        pytest.skip("random weights do not see a mirrored picture as a mirror does")
+        pytest.skip("random weights do not give a mirrored picture the mirrored map")
     picture = view(registered, size, 0, 0)
     for axis in (1,) if knows_the_ground(registered) else (0, 1):
         condition_map, mirrored = extractor(np.stack([picture, np.flip(picture, axis)]))

@@ -247,7 +247,8 @@ def test_marks_that_newer_rules_change_are_told(
 
 
 def test_tables_that_are_of_no_state_any_more_are_deleted(folder: Path, tmp_path: Path) -> None:
-    """Those of earlier states stay, for the runs that were begun in them; so do later ones and other files."""
+    """Those of earlier states stay, for the runs begun in them; so do later ones, other files, and those of
+    earlier versions, which do not say what they are of."""
     root = tmp_path / "root"
     dataset = ingest(folder, root)
     mark_duplicates(dataset)
@@ -259,6 +260,7 @@ def test_tables_that_are_of_no_state_any_more_are_deleted(folder: Path, tmp_path
         "0" * 64: encode_table(table),
         "1" * 64: encode_table(later),
         "2" * 64: b"",
+        "3" * 64: encode_table(table.replace_schema_metadata(None)),
         "mine": encode_table(table),
     }
     for stem, data in others.items():

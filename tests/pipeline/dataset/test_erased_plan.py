@@ -35,7 +35,7 @@ def dataset(tmp_path: Path) -> Dataset:
 
 
 def erase(dataset: Dataset, *keys: str) -> None:
-    erase_rows(dataset.store, PLAN, keys)
+    erase_rows(dataset.store, PLAN, keys, lambda: not verify_plan(dataset))
 
 
 def test_of_an_erased_row_the_key_and_a_hash_of_the_location_are_left(dataset: Dataset) -> None:
@@ -119,6 +119,19 @@ def test_a_plan_that_is_another_is_found_and_not_erased(dataset: Dataset) -> Non
     Path(dataset.store.root, PLAN).unlink()
     with pytest.raises(DamagedShard, match=f"^{PLAN}: missing; restore it from a copy$"):
         erase(dataset, "k00005")
+
+
+def test_a_plan_that_was_erased_while_it_was_damaged_is_erased_again_once_it_is_restored(dataset: Dataset) -> None:
+    path = Path(dataset.store.root, PLAN)
+    planned, table = path.read_bytes(), pq.read_table(path)
+    other = table.set_column(table.schema.get_field_index("captions"), "captions", pa.array([["another"]] * 4))
+    pq.write_table(other.cast(table.schema), path)
+    erase(dataset, "k00005")
+    assert verify_plan(dataset) == ["plan: its digest is not the one in dataset.json"]
+    path.write_bytes(planned)
+    erase(dataset, "k00005")
+    assert [is_erased(row.location) for row in dataset.plan(1)] == [False, True, False, False]
+    assert verify_plan(dataset) == []
 
 
 def test_a_damaged_record_is_named(dataset: Dataset) -> None:

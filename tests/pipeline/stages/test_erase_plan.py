@@ -155,16 +155,6 @@ def test_a_row_that_is_found_by_a_later_try_leaves_the_plan_of_the_first(web: We
     assert erased(dataset) == [(0, "1"), (3, "1")]
 
 
-def test_a_description_that_was_deleted_is_made_again(web: Web, tmp_path: Path) -> None:
-    dataset = make_images(tmp_path / "root", web, 3)
-    remove_urls(dataset, "a-7")
-    erase(dataset)
-    before = (tmp_path / "root/dataset.json").read_bytes()
-    (tmp_path / "root/dataset.json").unlink()
-    assert erased(make_images(tmp_path / "root", web, 3)) == [(2, "7")]
-    assert (tmp_path / "root/dataset.json").read_bytes() == before
-
-
 def test_a_row_whose_shard_is_not_made_stays_until_it_is(web: Web, tmp_path: Path) -> None:
     dataset = make_images(tmp_path / "root", web, 3)
     for path in (tar_path(IMAGES, 2), receipt_path(IMAGES, 2), rows_path(2)):
