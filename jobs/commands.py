@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, fields, is_dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -172,8 +171,7 @@ def parse_command(arguments: Sequence[str]) -> Command:
         refuse_not_utf8(name, kind, arguments[after:])
     # A completion script is for a shell, and is not wrapped.
     printing = bool(arguments) and arguments[0].startswith("--tyro-")
-    helping = nullcontext() if printing else readable_help()
-    with _REGISTRY, refuse_in_one_line(name, kind, arguments[after:]), helping:
+    with _REGISTRY, refuse_in_one_line(name, kind, arguments[after:]), readable_help(wrapped=not printing):
         command = tyro.cli(
             Commands,  # type: ignore[arg-type]
             prog="t2i-shards",

@@ -7,7 +7,7 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from typing import Any, TextIO
 
 import docstring_parser
@@ -20,10 +20,11 @@ TITLE = re.compile(f"^({_C}(?:╭{_C}─{_C})? {_C})([a-z._]+)({_C} options(?:.*
 
 
 @contextmanager
-def readable_help() -> Iterator[None]:
-    """In the block an option's text is one paragraph, and what is printed is wrapped.
+def readable_help(wrapped: bool = True) -> Iterator[None]:
+    """In the block an option's text is one paragraph, and what is printed is wrapped, if it is to be.
 
-    tyro begins a new line of help at every indented line of a docstring, and does not wrap a command's own one.
+    tyro begins a new line of help at every indented line of a docstring, and does not wrap a command's own one. It
+    keeps the texts that it has read, so all that is printed in a process needs this.
     """
     parse = docstring_parser.parse_from_object
 
@@ -35,7 +36,8 @@ def readable_help() -> Iterator[None]:
 
     docstring_parser.parse_from_object = parse_joined  # type: ignore[assignment]  # tyro gives no style
     try:
-        with redirect_stdout(_Wrapped(sys.stdout)):  # type: ignore[type-var]  # print needs no more of a file
+        # print needs no more of a file
+        with redirect_stdout(_Wrapped(sys.stdout)) if wrapped else nullcontext():  # type: ignore[type-var]
             yield
     finally:
         docstring_parser.parse_from_object = parse

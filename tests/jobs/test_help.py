@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from io import BytesIO, TextIOWrapper
 from itertools import pairwise
 from typing import get_args
@@ -56,3 +58,18 @@ def test_titles_of_groups_are_plain_words(encoding: str, monkeypatch: pytest.Mon
     lines = [line.rstrip() for line in printed.getvalue().decode(encoding).splitlines()]
     assert _titles(lines)[-2:] == ["source download options", "source download limit options"]
     assert {len(line) for line in lines if line.startswith(("╭", "│"))} in ({80}, set())
+
+
+def test_a_completion_script_of_the_same_process_changes_no_help() -> None:
+    """tyro keeps the texts of options as it first read them, so this needs a process of its own."""
+    script = """
+from contextlib import suppress
+from t2i_shards.jobs.commands import parse_command
+for words in (["--tyro-print-completion", "zsh"], ["remove", "--help"]):
+    with suppress(SystemExit):
+        parse_command(words)
+"""
+    printed = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=600
+    )
+    assert "newest; not once the samples were erased, or left out" in printed.stdout.rpartition("usage: ")[2]
