@@ -17,8 +17,8 @@ from t2i_shards.jobs.roll_up import index_names, roll_up
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
 from t2i_shards.pipeline.dataset.download_commit import sweep_drafts
 from t2i_shards.pipeline.dataset.duplicates import choose_near, mark_duplicates
+from t2i_shards.pipeline.dataset.left_out import read_left_out, read_notes
 from t2i_shards.pipeline.dataset.losses import measure_yield, yield_table
-from t2i_shards.pipeline.dataset.plan import read_left_out, read_notes
 from t2i_shards.pipeline.dataset.plan_digests import check_segment, refuse_plan
 from t2i_shards.pipeline.dataset.supplement import plan_new, plan_retry
 from t2i_shards.pipeline.engine import run

@@ -7,14 +7,17 @@ from dataclasses import asdict, dataclass, field
 from t2i_shards.adapters.options import Root
 from t2i_shards.jobs.command import EngineOptions, Summary
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
+from t2i_shards.pipeline.dataset.left_out import count_unnamed, read_left_out, read_named, read_notes
 from t2i_shards.pipeline.dataset.losses import Loss, read_column_losses, read_losses
-from t2i_shards.pipeline.dataset.plan import read_left_out, read_notes
 from t2i_shards.pipeline.dataset.status import ColumnStatus, dataset_status, list_unplanned
 from t2i_shards.pipeline.dataset.tombstones import read_removed
 from t2i_shards.pipeline.engine.run import Engine
 from t2i_shards.pipeline.errors import DamagedShard
 from t2i_shards.pipeline.plain import list_counts, number_of
 from t2i_shards.pipeline.shards.store import AT_ONCE
+from t2i_shards.pipeline.sources.left_out import Named
+
+UNNAMED = "as rows of tables are, and whatever an earlier version planned"
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,8 @@ class StatusCommand:
     """The dataset."""
     drops: bool = False
     """Name each file that was dropped, with the column and the reason."""
+    left_out: bool = False
+    """Name each file that the plan leaves out, with the reason; rows of tables are counted alone."""
     readers: Readers = field(default_factory=Readers)
     json: bool = False
     """Print the summary as JSON."""
@@ -45,10 +50,14 @@ class StatusCommand:
         columns = dataset_status(dataset, self.readers.workers or AT_ONCE, damaged)
         lost = _list_losses(dataset, damaged) if self.drops else []
         lines = [f"{column}: {loss.reason}: {loss.location or loss.key}" for column, loss in lost]
-        lines += [_table_line(column) for column in columns]
-        source = dataset.description.source
         left_out = read_left_out(dataset.store)
         notes = read_notes(dataset.store)
+        named = _list_left_out(dataset, damaged) if self.left_out else []
+        lines += [f"left out: {reason}: {location}" for reason, location in named]
+        if self.left_out and (unnamed := count_unnamed(named, left_out)):
+            lines.append(f"left out: {number_of(unnamed, 'row')} without a name, {UNNAMED}")
+        lines += [_table_line(column) for column in columns]
+        source = dataset.description.source
         removed = _count_removed(dataset, damaged)
         lines.append(
             f"status: {source['kind']}, {number_of(dataset.planned, 'row')} in "
@@ -66,6 +75,7 @@ class StatusCommand:
             "removed": removed,
             "columns": {c.column: {**asdict(c), "missing": c.missing} for c in columns},
             **({"dropped": [{"column": column, **asdict(loss)} for column, loss in lost]} if self.drops else {}),
+            **({"left_out_files": [one._asdict() for one in named]} if self.left_out else {}),
         }
         return Summary("\n".join(lines), record, (*damaged, *list_unplanned(Dataset.open(self.root))))
 
@@ -77,6 +87,15 @@ def _count_removed(dataset: Dataset, damaged: list[str]) -> int:
     except DamagedShard as error:
         damaged.append(str(error))
         return 0
+
+
+def _list_left_out(dataset: Dataset, damaged: list[str]) -> list[Named]:
+    """What the plan leaves out, by name; a table of it that is gone or damaged is named in `damaged`."""
+    try:
+        return list(read_named(dataset.store))
+    except DamagedShard as error:
+        damaged.append(str(error))
+        return []
 
 
 def _list_losses(dataset: Dataset, damaged: list[str]) -> list[tuple[str, Loss]]:

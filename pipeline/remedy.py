@@ -11,6 +11,7 @@ WAYS = {
     r"(.*/)?images/\d+\.rows\.parquet": f"{COPY}, or delete it and its shard's receipt (images/NUMBER.json), "
     "and run the same ingest again",
     r"(.*/)?plan/(left_out|notes)\.json": "delete it; status then no longer tells these counts",
+    r"(.*/)?plan/left_out/.*": "delete the folder plan/left_out; status then no longer names these files",
     r"(.*/)?plan/\d+\.(parquet|erased\.json)": COPY,
     r"(.*/)?(supplements/\d+\.json|revisions/\d+\.json|tombstones/\d+\.parquet)": COPY,
     r"(.*/)?[a-z0-9_-]+/(\d+/)?\d+\.json": f"{COPY}, or delete it and run the command that made the column again",

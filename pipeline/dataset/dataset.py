@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -11,12 +10,12 @@ from t2i_shards.extractors.records import BadRecord, convert_record, decode_reco
 from t2i_shards.pipeline.dataset.description import Description, Recipe, read_description
 from t2i_shards.pipeline.dataset.done import find_done, name_ranges
 from t2i_shards.pipeline.dataset.extract_command import extract_command
+from t2i_shards.pipeline.dataset.left_out import Recorder
 from t2i_shards.pipeline.dataset.plan import (
     Segment,
     add_supplement,
     read_plan,
     read_supplements,
-    write_counts,
     write_segment,
 )
 from t2i_shards.pipeline.dataset.roll_up import (
@@ -37,6 +36,7 @@ from t2i_shards.pipeline.shards.receipt_table import ReceiptTable
 from t2i_shards.pipeline.shards.sample import Sample
 from t2i_shards.pipeline.shards.spread_store import SpreadStore
 from t2i_shards.pipeline.shards.store import AT_ONCE, Store, open_store
+from t2i_shards.pipeline.sources.left_out import LeftOut
 from t2i_shards.pipeline.sources.row import Row
 
 COLUMN_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
@@ -178,7 +178,7 @@ class Dataset:
 
 def create_dataset(
     store: Store,
-    rows: Callable[[Counter[str]], Iterable[Row] | Segment],
+    rows: Callable[[LeftOut], Iterable[Row] | Segment],
     shard_size: int,
     source: Mapping[str, Any],
     geometry: Mapping[str, Any],
@@ -186,23 +186,24 @@ def create_dataset(
 ) -> Dataset:
     """Write the plan and, last, dataset.json. Where a dataset of this source and geometry exists, open it.
 
-    rows: gives the rows, or writes their plan files itself, and counts in its argument those that are left out on
-    purpose, by reason; asked only when there is no dataset yet, for a plan is made once. crawl: whether the
+    rows: gives the rows, or writes their plan files itself, and tells its argument what is left out on purpose;
+    asked only when there is no dataset yet, for a plan is made once. crawl: whether the
     pictures are other people's.
     Raises RequestError when this root holds another source, geometry or plan.
     """
     if "dataset.json" in store.names(""):
         _refuse_difference(store, source, geometry, shard_size)
         return Dataset(store)
-    left_out = Counter[str]()
-    given = rows(left_out)
+    recorder = Recorder(store)
+    given = rows(left_out := recorder.left_out)
     segment = given if isinstance(given, Segment) else write_segment(store, given, shard_size)
     counts = ", ".join(f"{reason} {count}" for reason, count in left_out.most_common())
     if not segment.shards:
         raise RequestError(
             "the source has no pictures" + (f" left ({counts})" if counts else "") + "; at least one is needed"
         )
-    write_counts(store, left_out)
+    recorder.write_counts()
+    recorder.close()
     description = Description(
         source, geometry, shard_size, segment.shards, segment.samples, segment.plan, crawl=crawl
     )

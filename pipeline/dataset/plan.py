@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from itertools import count, islice
@@ -19,16 +19,8 @@ from t2i_shards.pipeline.remedy import tell_damage
 from t2i_shards.pipeline.shards.receipt import MOST_SHARDS, digest_json, shard_name, to_compact_json, to_json
 from t2i_shards.pipeline.shards.sample import KEY, is_key
 from t2i_shards.pipeline.shards.store import AT_ONCE, Store
-from t2i_shards.pipeline.sources.captions import SHORTENED
 from t2i_shards.pipeline.sources.row import Row, decode_plan, decode_plan_table, encode_plan
-from t2i_shards.pipeline.sources.tars.samples import MEMBER_NOTES
 
-LEFT_OUT = "plan/left_out.json"
-"""How many rows the source left out on purpose, by reason."""
-NOTED = "plan/notes.json"
-"""How often the source changed something of a row, by what it did."""
-NOTES = frozenset({SHORTENED}) | MEMBER_NOTES
-"""What a source counts that leaves no row out."""
 ShardCount = Annotated[int, msgspec.Meta(ge=1, le=MOST_SHARDS)]
 
 
@@ -144,32 +136,6 @@ def _load(store: Store, shard: int) -> memoryview:
         return store.load(plan_path(shard))
     except FileNotFoundError:
         raise DamagedShard(tell_damage(plan_path(shard), "missing")) from None
-
-
-def read_left_out(store: Store) -> dict[str, int]:
-    """How many rows the source left out on purpose, by reason. Raises DamagedShard."""
-    return _read_counts(store, LEFT_OUT)
-
-
-def read_notes(store: Store) -> dict[str, int]:
-    """How often the source changed something of a row, by what it did. Raises DamagedShard."""
-    return _read_counts(store, NOTED)
-
-
-def write_counts(store: Store, counts: Mapping[str, int]) -> None:
-    """Write down what the source counted: rows that were left out, and notes."""
-    for path, chosen in ((LEFT_OUT, counts.keys() - NOTES), (NOTED, counts.keys() & NOTES)):
-        if chosen:
-            store.create_bytes(path, to_json({name: counts[name] for name in chosen}))
-
-
-def _read_counts(store: Store, path: str) -> dict[str, int]:
-    try:
-        return dict(decode_record(store.load(path), dict[str, Count]))
-    except FileNotFoundError:
-        return {}
-    except BadRecord as error:
-        raise DamagedShard(tell_damage(path, f"must be counts by reason: {error}")) from None
 
 
 def verify_segment(store: Store, segment: Segment) -> list[str]:

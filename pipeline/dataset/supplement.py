@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import copy
 from dataclasses import replace
@@ -11,6 +11,7 @@ from typing import TypeAlias
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
 from t2i_shards.pipeline.dataset.download_commit import read_seen
 from t2i_shards.pipeline.dataset.erased_plan import erased_location, is_erased
+from t2i_shards.pipeline.dataset.left_out import Recorder
 from t2i_shards.pipeline.dataset.outcomes import OK, read_outcomes
 from t2i_shards.pipeline.dataset.plan import Segment, write_segment
 from t2i_shards.pipeline.dataset.plan_digests import PlanReader, check_segment, refuse_plan
@@ -40,8 +41,9 @@ def plan_retry(dataset: Dataset, again: Again = passing) -> Segment | None:
 def plan_new(dataset: Dataset, source: Source, seen: Seen = unseen) -> Segment | None:
     """Plan shards for the pictures of the source that no plan has yet, by their location; None without any.
 
-    Their keys follow the last one. Raises RequestError for a plan that is gone, damaged or another: what it does
-    not name any more would pass for new.
+    Their keys follow the last one. What is left out now is written down anew.
+    Raises RequestError for a plan that is gone, damaged or another: what it does not name any more would pass
+    for new.
     """
     for segment in dataset.segments:
         for problem in check_segment(dataset.store, segment):
@@ -49,12 +51,15 @@ def plan_new(dataset: Dataset, source: Source, seen: Seen = unseen) -> Segment |
     plans = PlanReader(dataset.store, dataset.segments)
     rows = [row for shard in dataset.shards for row in plans.read(shard)]
     known, last = {row.location for row in rows}, max(int(row.key) for row in rows)
+    recorder = Recorder(dataset.store)
     new = (
         row
-        for row in copy(source).rows(Counter(), seen)
+        for row in copy(source).rows(recorder.left_out, seen)
         if row.location not in known and erased_location(row.location) not in known
     )
-    return _add(dataset, (replace(row, key=f"{key:09d}") for key, row in enumerate(new, last + 1)), new=True)
+    added = _add(dataset, (replace(row, key=f"{key:09d}") for key, row in enumerate(new, last + 1)), new=True)
+    recorder.close()
+    return added
 
 
 def _add(dataset: Dataset, rows: Iterable[Row], new: bool = False) -> Segment | None:

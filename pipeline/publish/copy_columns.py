@@ -8,9 +8,10 @@ from dataclasses import dataclass, field, replace
 
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
 from t2i_shards.pipeline.dataset.exclusion import licence_name
+from t2i_shards.pipeline.dataset.left_out import LEFT_OUT, NOTED
 from t2i_shards.pipeline.dataset.mark_tables import duplicates_path
 from t2i_shards.pipeline.dataset.outcomes import rows_path
-from t2i_shards.pipeline.dataset.plan import LEFT_OUT, NOTED, Segment, plan_path, supplement_path
+from t2i_shards.pipeline.dataset.plan import Segment, plan_path, supplement_path
 from t2i_shards.pipeline.dataset.tombstones import read_tombstones
 from t2i_shards.pipeline.errors import DamagedShard, IncompleteError, RequestError
 from t2i_shards.pipeline.plain import number_of

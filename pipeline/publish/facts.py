@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from t2i_shards.pipeline.dataset.dataset import IMAGES
+from t2i_shards.pipeline.dataset.left_out import read_left_out
 from t2i_shards.pipeline.dataset.losses import measure_yield
-from t2i_shards.pipeline.dataset.plan import read_left_out
 from t2i_shards.pipeline.dataset.provenance import Provenance, read_provenance
 from t2i_shards.pipeline.download.reasons import kind_of
 from t2i_shards.pipeline.errors import RequestError

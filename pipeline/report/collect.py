@@ -13,8 +13,8 @@ from t2i_shards.pipeline.dataset.aligned import open_aligned
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
 from t2i_shards.pipeline.dataset.duplicates import group_duplicates, load_duplicates
 from t2i_shards.pipeline.dataset.exclusion import Exclusion
+from t2i_shards.pipeline.dataset.left_out import read_left_out
 from t2i_shards.pipeline.dataset.losses import Loss, Yield, measure_yield
-from t2i_shards.pipeline.dataset.plan import read_left_out
 from t2i_shards.pipeline.dataset.provenance import (
     choose_published,
     describe_geometry,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, fields
@@ -17,6 +16,7 @@ from t2i_shards.pipeline.errors import Drop
 from t2i_shards.pipeline.image.decode import FORMATS
 from t2i_shards.pipeline.image.geometry import Placement
 from t2i_shards.pipeline.image.stored import Picture
+from t2i_shards.pipeline.sources.left_out import LeftOut
 from t2i_shards.pipeline.sources.row import Row
 
 Seen: TypeAlias = Callable[[int], None]
@@ -86,11 +86,12 @@ class Source(Protocol):
         """What dataset.json records: all that decides which rows there are, and their pictures."""
 
     @abstractmethod
-    def rows(self, left_out: Counter[str], seen: Seen = unseen) -> Iterator[Row]:
+    def rows(self, left_out: LeftOut, seen: Seen = unseen) -> Iterator[Row]:
         """The rows of the plan, always the same, their keys ascending; never all of them in memory.
 
-        What is left out on purpose is counted in `left_out` by its reason, and what of the rows was changed under
-        one of `t2i_shards.pipeline.dataset.plan.NOTES`. `seen` is called with the number of rows read so far.
+        What is left out on purpose is told to `left_out` with its reason, files and samples by their names, and
+        what of the rows was changed is counted there under one of
+        `t2i_shards.pipeline.dataset.left_out.NOTES`. `seen` is called with the number of rows read so far.
         """
 
     def parts(self) -> Sequence[Part]:
@@ -126,10 +127,10 @@ class Part(Protocol):
     def size(self) -> int:
         """How many rows of the input it has, with those that are left out."""
 
-    def count(self, left_out: Counter[str]) -> int:
+    def count(self, left_out: LeftOut) -> int:
         """How many rows it gives; what is left out is counted as `rows` does."""
 
-    def rows(self, left_out: Counter[str], seen: Seen = unseen) -> Iterator[Row]:
+    def rows(self, left_out: LeftOut, seen: Seen = unseen) -> Iterator[Row]:
         """As `Source.rows`, of this part alone."""
 
 

@@ -16,8 +16,9 @@ from t2i_shards.pipeline.errors import Drop, RequestError
 from t2i_shards.pipeline.sources.base import Opener, Original, Seen, Source, unseen
 from t2i_shards.pipeline.sources.captions import UNREADABLE as CAPTION_UNREADABLE
 from t2i_shards.pipeline.sources.folder_captions import NO_CAPTION, FolderCaptions, caption_of_name
+from t2i_shards.pipeline.sources.left_out import LeftOut
 from t2i_shards.pipeline.sources.row import Row
-from t2i_shards.pipeline.sources.tree import MENDABLE, Tree, open_tree
+from t2i_shards.pipeline.sources.tree import MENDABLE, MISSING, Tree, open_tree
 
 log = logging.getLogger(__name__)
 
@@ -66,8 +67,9 @@ class FolderSource(Source):
         choice |= {} if self.caption_extension == ".txt" else {"caption_extension": self.caption_extension}
         return {"kind": "folder", "folder": self.folder, **choice}
 
-    def rows(self, left_out: Counter[str], seen: Seen = unseen) -> Iterator[Row]:
-        """Every file is a row, the caption or the metadata of one, or counted in `left_out` by its reason."""
+    def rows(self, left_out: LeftOut, seen: Seen = unseen) -> Iterator[Row]:
+        """Every file is a row, the caption or the metadata of one, or named in `left_out` with its reason; so is
+        a picture that metadata alone names."""
         pictures, captions = self._find(left_out)
         if self.captions == "files" and pictures and not any(map(captions.known, pictures)):
             raise RequestError(
@@ -84,7 +86,7 @@ class FolderSource(Source):
 
     def again(self, failed: Iterable[tuple[Row, str]]) -> Iterator[Row]:
         """The rows of failed ones whose picture and caption are there now, with the caption as it is now."""
-        pictures, captions = self._find(Counter())
+        pictures, captions = self._find(LeftOut())
         there = set(pictures)
         for row, reason in failed:
             mendable = reason in MENDABLE | MENDABLE_CAPTIONS or reason.startswith("caption: ")
@@ -100,9 +102,13 @@ class FolderSource(Source):
             return False
         return True
 
-    def _find(self, left_out: Counter[str]) -> tuple[list[str], FolderCaptions]:
+    def _find(self, left_out: LeftOut) -> tuple[list[str], FolderCaptions]:
         """(the names of the pictures in order, what is known of their captions)"""
-        names = sorted(name for name in self.tree.names(left_out) if _is_text(name) or left_out.update([BAD_NAME]))
+        found = sorted(self.tree.names(left_out))
+        names = [name for name in found if _is_text(name)]
+        for name in found if len(names) < len(found) else ():
+            if not _is_text(name):
+                left_out.name(BAD_NAME, name)
         pictures = [name for name in names if PurePosixPath(name).suffix.lower() in SUFFIXES]
         files = names if self.captions == "files" else []
         captions = FolderCaptions(self.tree, files, self.caption_extension, left_out)
@@ -110,7 +116,9 @@ class FolderSource(Source):
         for name in names:
             if name not in used:
                 is_caption = files and name.lower().endswith(self.caption_extension.lower())
-                left_out[NO_PICTURE if is_caption else UNTAKEN] += 1
+                left_out.name(NO_PICTURE if is_caption else UNTAKEN, name)
+        for name in sorted(captions.metadata.keys() - set(names)):
+            left_out.name(MISSING, name)
         return pictures, captions
 
     def _caption(

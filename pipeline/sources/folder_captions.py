@@ -41,9 +41,9 @@ class FolderCaptions:
         self._extension = extension
         self._notes = notes
         self.metadata_files = tuple(name for name in names if PurePosixPath(name).name in METADATA)
-        self._metadata: dict[str, list[str]] = {}
+        self.metadata: dict[str, list[str]] = {}
         for name in self.metadata_files:
-            self._metadata.update(read_metadata(tree, name))
+            self.metadata.update(read_metadata(tree, name))
         texts = sorted(name for name in names if name.lower().endswith(extension.lower()))
         self._texts = {name.lower(): name for name in reversed(texts)} | {name: name for name in texts}
 
@@ -56,14 +56,14 @@ class FolderCaptions:
 
     def known(self, picture: str) -> bool:
         """Whether there is anything to take a caption from."""
-        return picture in self._metadata or self.find_file(picture) is not None
+        return picture in self.metadata or self.find_file(picture) is not None
 
     def read(self, picture: str) -> tuple[str, ...]:
         """At least one. Raises Drop: "no caption", "caption not readable", and "caption: " and why for a file."""
         if file := self.find_file(picture):
             captions = self._read_file(file)
         else:
-            lines = self._metadata.get(picture, [])
+            lines = self.metadata.get(picture, [])
             captions = [caption for line in lines if (caption := clean_caption(line, self._notes))]
         if not captions:
             raise Drop(NO_CAPTION)

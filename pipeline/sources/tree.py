@@ -7,7 +7,6 @@ a picture or a caption of a dataset.
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, TypeVar
@@ -22,6 +21,7 @@ from t2i_shards.pipeline.shards.remote_read import (
     read_with_retry,
     translate_errors,
 )
+from t2i_shards.pipeline.sources.left_out import LeftOut
 
 OUTSIDE = "link out of the folder"
 PATH_OUTSIDE = "path out of the folder"
@@ -61,11 +61,11 @@ def open_inside(folder: str | Path, name: str, within: str | Path | None = None)
         raise Drop(NOT_REGULAR) from None
 
 
-def walk_files(folder: str | Path, left_out: Counter[str]) -> Iterator[str]:
+def walk_files(folder: str | Path, left_out: LeftOut) -> Iterator[str]:
     """The names of all files below the folder, as relative paths, in no order.
 
     A link to a folder is followed if that lies inside, but not when it leads to a folder that it is in, nor
-    below another such link: these are read in their own place. Folders that are not read are counted in
+    below another such link: these are read in their own place. Folders that are not read are named in
     `left_out`.
     """
     root = os.path.realpath(folder)
@@ -73,9 +73,10 @@ def walk_files(folder: str | Path, left_out: Counter[str]) -> Iterator[str]:
     while waiting:
         place, linked = waiting.pop()
         try:
-            entries = list(os.scandir(os.path.join(root, place)))
+            # In one order, so that what is left out is named in one.
+            entries = sorted(os.scandir(os.path.join(root, place)), key=lambda entry: entry.name)
         except PermissionError:
-            left_out[FOLDER_UNREADABLE] += 1
+            left_out.name(FOLDER_UNREADABLE, place)
             continue
         for entry in entries:
             name = os.path.join(place, entry.name)
@@ -85,9 +86,9 @@ def walk_files(folder: str | Path, left_out: Counter[str]) -> Iterator[str]:
                 else:
                     yield name
             elif not lies_inside(entry.path, root):
-                left_out[LINKED_OUTSIDE] += 1
+                left_out.name(LINKED_OUTSIDE, name)
             elif linked or lies_inside(os.path.join(root, place), entry.path):
-                left_out[LINKED] += 1
+                left_out.name(LINKED, name)
             else:
                 waiting.append((name, True))
 
@@ -114,8 +115,8 @@ class Tree(Protocol):
     def check(self) -> None:
         """Raises RequestError when there is no such folder."""
 
-    def names(self, left_out: Counter[str]) -> Iterator[str]:
-        """The relative names of all files, in no order; folders that are not read are counted in `left_out`."""
+    def names(self, left_out: LeftOut) -> Iterator[str]:
+        """The relative names of all files, in no order; folders that are not read are named in `left_out`."""
 
     def read(self, name: str, most: int = -1) -> bytes:
         """The file, or its first `most` bytes, whatever text `name` is. Raises Drop: "no such file", "file not
@@ -139,7 +140,7 @@ class LocalTree:
         if not Path(self.root).is_dir():
             raise RequestError(f"FOLDER must be a folder of pictures, not {self.root!r}")
 
-    def names(self, left_out: Counter[str]) -> Iterator[str]:
+    def names(self, left_out: LeftOut) -> Iterator[str]:
         return walk_files(self.root, left_out)
 
     def read(self, name: str, most: int = -1) -> bytes:
@@ -167,7 +168,7 @@ class RemoteTree:
         """A prefix is there when anything is below it, which `names` finds out."""
         self._open()
 
-    def names(self, left_out: Counter[str]) -> Iterator[str]:
+    def names(self, left_out: LeftOut) -> Iterator[str]:
         fs, prefix = self._open()
 
         def find() -> list[str]:

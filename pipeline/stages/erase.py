@@ -14,7 +14,8 @@ import numpy as np
 
 from t2i_shards.extractors.registry import formats
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
-from t2i_shards.pipeline.dataset.erased_plan import erase_rows
+from t2i_shards.pipeline.dataset.erased_plan import erase_rows, erased_location, is_erased
+from t2i_shards.pipeline.dataset.left_out import erase_left_out
 from t2i_shards.pipeline.dataset.name_index import find_shards, list_indices
 from t2i_shards.pipeline.dataset.plan import plan_path, verify_segment
 from t2i_shards.pipeline.dataset.tombstones import (
@@ -135,7 +136,8 @@ def _find_rows(dataset: Dataset, stones: Mapping[str, Tombstone]) -> dict[int, A
 def begin_erasing(stage: Erase) -> None:
     """Make these removals final, and remove the roll-ups and indices of names of the shards concerned.
 
-    Plans go too that an interrupted retry left of shards which the dataset does not have: the next one makes them.
+    Plans go too that an interrupted retry left of shards which the dataset does not have: the next one makes them;
+    and the locations of these rows where they are among what the plan leaves out. Raises DamagedShard.
     """
     settle(stage.dataset.store, stage.tables)
     for column in stage.columns:
@@ -146,6 +148,20 @@ def begin_erasing(stage: Erase) -> None:
         if not stage.rows.keys().isdisjoint(piece.shards):
             stage.dataset.store.discard_all(list(index.paths.values()))
     stage.dataset.store.discard_all(_list_unbegun(stage.dataset))
+    erase_left_out(stage.dataset.store, _hash_locations(stage))
+
+
+def _hash_locations(stage: Erase) -> set[str]:
+    """`erased_location` of the rows that are removed. A plan that cannot be read has none; the stage names it."""
+    found = set[str]()
+    for shard, keys in stage.rows.items():
+        with suppress(DamagedShard):
+            found.update(
+                row.location if is_erased(row.location) else erased_location(row.location)
+                for row in stage.dataset.plan(shard)
+                if row.key in keys
+            )
+    return found
 
 
 def _list_unbegun(dataset: Dataset) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from typing import Any
@@ -13,6 +12,7 @@ from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.image.geometry import Geometry, load_geometry
 from t2i_shards.pipeline.shards.store import open_store
 from t2i_shards.pipeline.sources.base import Seen, Source, unseen
+from t2i_shards.pipeline.sources.left_out import LeftOut
 from t2i_shards.pipeline.sources.row import Row
 from t2i_shards.pipeline.stages.plan_parts import Run, find_parts, write_parts
 
@@ -32,7 +32,7 @@ def plan_dataset(
         geometry = geometry.resume(load_geometry(Dataset(store).description.geometry))
     described = source.describe(), geometry.record()
 
-    def rows(left_out: Counter[str]) -> Iterable[Row] | Segment:
+    def rows(left_out: LeftOut) -> Iterable[Row] | Segment:
         if run and (parts := find_parts(source)):
             return write_parts(store, parts, shard_size, left_out, seen, run)
         return source.rows(left_out, seen)

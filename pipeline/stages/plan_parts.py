@@ -5,16 +5,17 @@ The files are those that `write_segment` makes of all rows, whatever the number 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, chain, islice
 from typing import TypeAlias
 
-from t2i_shards.pipeline.dataset.plan import NOTES, Segment, end_segment, write_shards
+from t2i_shards.pipeline.dataset.left_out import NOTES
+from t2i_shards.pipeline.dataset.plan import Segment, end_segment, write_shards
 from t2i_shards.pipeline.errors import IncompleteError
 from t2i_shards.pipeline.shards.store import Store
 from t2i_shards.pipeline.sources.base import Part, Seen, Source
+from t2i_shards.pipeline.sources.left_out import LeftOut
 from t2i_shards.pipeline.stages.stage import Stage, StageResult
 
 MANY = 1_000_000
@@ -42,8 +43,8 @@ class CountParts(Stage):
     parts: Sequence[Part]
 
     def __call__(self, shard: int) -> PartResult:
-        counts = Counter[str]()
-        return PartResult(rows=self.parts[shard].count(counts), counts=counts)
+        counts = LeftOut()
+        return PartResult(rows=self.parts[shard].count(counts), counts=dict(counts))
 
 
 @dataclass
@@ -63,7 +64,7 @@ class WriteParts(Stage):
         first, end = -(-start // size), -(-stop // size)
         if first == end:
             return PartResult()
-        counts = Counter[str]()
+        counts = LeftOut()
         rows = chain.from_iterable(part.rows(counts) for part in self.parts[shard:])
         for _ in islice(rows, first * size - start):
             pass  # they are in a shard that began before
@@ -72,7 +73,7 @@ class WriteParts(Stage):
         digests, written = write_shards(self.store, islice(rows, count), size, first)
         if written != count:
             raise IncompleteError(f"part {shard} of the source gave {written} rows, and {count} when counted")
-        return PartResult(rows=written, counts=counts, digests=tuple(digests))
+        return PartResult(rows=written, counts=dict(counts), digests=tuple(digests))
 
 
 def find_parts(source: Source) -> Sequence[Part]:
@@ -82,7 +83,7 @@ def find_parts(source: Source) -> Sequence[Part]:
 
 
 def write_parts(
-    store: Store, parts: Sequence[Part], shard_size: int, left_out: Counter[str], seen: Seen, run: Run
+    store: Store, parts: Sequence[Part], shard_size: int, left_out: LeftOut, seen: Seen, run: Run
 ) -> Segment:
     """`write_segment` of the rows of all parts, in workers. left_out, seen: as `Source.rows` has them.
 

@@ -16,9 +16,10 @@ from t2i_shards.pipeline.dataset.dataset import IMAGES, RESERVED, Dataset
 from t2i_shards.pipeline.dataset.download_commit import read_seen
 from t2i_shards.pipeline.dataset.erased_plan import RECORD, read_record
 from t2i_shards.pipeline.dataset.extract_command import extract_command
+from t2i_shards.pipeline.dataset.left_out import read_left_out, read_named, read_notes
 from t2i_shards.pipeline.dataset.mark_tables import read_marks
 from t2i_shards.pipeline.dataset.outcomes import read_rows, rows_path
-from t2i_shards.pipeline.dataset.plan import plan_path, read_left_out, read_notes, verify_segment
+from t2i_shards.pipeline.dataset.plan import plan_path, verify_segment
 from t2i_shards.pipeline.dataset.status import list_unplanned
 from t2i_shards.pipeline.dataset.tombstones import read_removed
 from t2i_shards.pipeline.errors import DamagedShard
@@ -98,13 +99,14 @@ def verify_plan(dataset: Dataset) -> list[str]:
 def verify_tables(dataset: Dataset) -> list[str]:
     """A line for each of the small files next to the shards that is damaged.
 
-    Which are: the counts of the plan, the records of rows erased from it, tombstones, duplicates, and the digests
-    that a download saw first.
+    Which are: the counts of the plan, the names of what it leaves out, the records of rows erased from it,
+    tombstones, duplicates, and the digests that a download saw first.
     """
     store = dataset.store
     reads: list[Callable[[], Any]] = [
         partial(read_left_out, store),
         partial(read_notes, store),
+        lambda: list(read_named(store)),
         partial(read_removed, store),
     ]
     reads += [partial(read_marks, store, f"duplicates/{name}") for name in store.names("duplicates")]

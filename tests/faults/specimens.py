@@ -17,7 +17,7 @@ from typing import Any
 from t2i_shards.jobs.__main__ import run
 from t2i_shards.pipeline.dataset.dataset import IMAGES
 from t2i_shards.pipeline.dataset.duplicates import mark_duplicates
-from t2i_shards.pipeline.dataset.plan import LEFT_OUT
+from t2i_shards.pipeline.dataset.left_out import LEFT_OUT
 from t2i_shards.pipeline.dataset.supplement import plan_retry
 from t2i_shards.pipeline.dataset.tombstones import remove
 from t2i_shards.pipeline.engine.pool import Event, Worker

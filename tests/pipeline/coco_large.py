@@ -98,13 +98,14 @@ def panoptic(image: int, rng: random.Random) -> dict[str, Any]:
 def main() -> None:
     """Print what reading all rows came to, as JSON."""
     from t2i_shards.pipeline.sources.coco.source import CocoSource
+    from t2i_shards.pipeline.sources.left_out import LeftOut
 
     action, folder = sys.argv[1:]
     if action == "write":
         write_large(Path(folder))
         return
     started, count = time.perf_counter(), Counter[str]()
-    for row in CocoSource(folder, SPLIT, asked=("seg", "keypose")).rows(Counter()):
+    for row in CocoSource(folder, SPLIT, asked=("seg", "keypose")).rows(LeftOut()):
         count.update(pictures=1, captions=len(row.captions))
         count.update({name: len(row.extra[name]) for name in ("people", "segments")})
     record = {

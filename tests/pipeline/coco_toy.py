@@ -19,6 +19,7 @@ from t2i_shards.extractors.maps.coco_classes import COCO_STUFF, PANOPTIC_IDS, PA
 from t2i_shards.pipeline.scenes import render
 from t2i_shards.pipeline.sources.coco.annotations import annotation_file
 from t2i_shards.pipeline.sources.coco.source import CocoSource
+from t2i_shards.pipeline.sources.left_out import LeftOut
 
 SPLIT = "val2017"
 LICENCES = [
@@ -229,7 +230,7 @@ def write_zip(path: Path, files: dict[str, bytes]) -> None:
 
 def rows_of(coco: Path, **options: Any) -> tuple[list[Any], Counter[str]]:
     """(the rows of a plan, why pictures were left out)"""
-    left_out = Counter[str]()
+    left_out = LeftOut()
     return list(CocoSource(str(coco), SPLIT, **options).rows(left_out)), left_out
 
 

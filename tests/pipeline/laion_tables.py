@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from t2i_shards.pipeline.sources.laion.source import LaionSource
+from t2i_shards.pipeline.sources.left_out import LeftOut
 from t2i_shards.pipeline.sources.row import Row
 
 
@@ -47,5 +48,5 @@ def write_many(folder: Path, sizes: list[int], group: int = 1 << 20) -> str:
 
 
 def planned(source: LaionSource) -> tuple[list[Row], Counter[str]]:
-    left_out = Counter[str]()
+    left_out = LeftOut()
     return list(source.rows(left_out)), left_out

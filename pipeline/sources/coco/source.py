@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from t2i_shards.pipeline.sources.coco.annotations import (
 from t2i_shards.pipeline.sources.coco.files import ImageFolders, Read, find_pictures
 from t2i_shards.pipeline.sources.coco.labels import find_label_maps, place_people
 from t2i_shards.pipeline.sources.coco.records import Image
+from t2i_shards.pipeline.sources.left_out import LeftOut
 from t2i_shards.pipeline.sources.row import Row
 from t2i_shards.pipeline.sources.tree import MENDABLE, read_or_drop
 
@@ -94,7 +94,7 @@ class CocoSource(Source):
             **{f"{kind}_sha256": digest for kind, digest in digests.items()},
         }
 
-    def rows(self, left_out: Counter[str], seen: Seen = unseen) -> Iterator[Row]:
+    def rows(self, left_out: LeftOut, seen: Seen = unseen) -> Iterator[Row]:
         """Key: the image id with 12 digits, as COCO's own files are named."""
         known = read_annotations(self._folder, self.split, left_out, "keypose" in self.asked)
         for licence in self.licenses:
@@ -106,7 +106,7 @@ class CocoSource(Source):
         for image in known.images:
             seen(1)
             if reason := self._refuse(image, known):
-                left_out[reason] += 1
+                left_out.name(reason, image.file_name)
             else:
                 yield self._row(image, known)
 

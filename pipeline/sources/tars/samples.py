@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 from t2i_shards.extractors.records import BadRecord, decode_record
 from t2i_shards.pipeline.errors import Drop
 from t2i_shards.pipeline.sources.captions import MAX_BYTES, clean_caption, decode_file
+from t2i_shards.pipeline.sources.left_out import LeftOut
 from t2i_shards.pipeline.sources.tars.archive import DamagedTar, Member, read_members
 
 PICTURES = ("jpg", "jpeg", "png", "webp", "jfif", "jpe")
@@ -58,20 +59,21 @@ class MemberChoice:
     image: str | None = None
     caption_key: str | None = None
 
-    def read_samples(self, file: BinaryIO, size: int, left_out: Counter[str]) -> Iterator[TarSample]:
+    def read_samples(self, tar: str, file: BinaryIO, size: int, left_out: LeftOut) -> Iterator[TarSample]:
         """The samples of a tar, in the order of their first members. Raises NotATar.
 
-        left_out: counts by reason what makes none, and the notes on captions.
+        left_out: gets by reason what makes none, as a name in `tar`, and the notes on captions.
         """
-        for key, found in _group(file, size, left_out).items():
+        for key, found in _group(tar, file, size, left_out).items():
             picture = self._picture(found)
             if picture is None:
-                left_out["format not taken" if OTHERS & found.members.keys() else "no picture"] += 1
+                others = [member.name for ending, member in found.members.items() if ending in OTHERS]
+                left_out.name("format not taken" if others else "no picture", f"{tar}/{(*others, key)[0]}")
                 continue
             known = _read_json(found, left_out)
             captions = self._captions(found, known, left_out)
             if not captions:
-                left_out["no caption"] += 1
+                left_out.name("no caption", f"{tar}/{picture.name}")
                 continue
             yield TarSample(key, picture, captions, known, found.members)
 
@@ -105,7 +107,7 @@ def split_member(name: str) -> tuple[str, str]:
     return f"{folder}{slash}{stem}".removeprefix("./"), ending.lower()
 
 
-def _group(file: BinaryIO, size: int, left_out: Counter[str]) -> dict[str, _Found]:
+def _group(tar: str, file: BinaryIO, size: int, left_out: LeftOut) -> dict[str, _Found]:
     """The members of each key, wherever in the tar they are, and the bytes of those that are texts."""
     samples: dict[str, _Found] = {}
     try:
@@ -123,7 +125,7 @@ def _group(file: BinaryIO, size: int, left_out: Counter[str]) -> dict[str, _Foun
                 file.seek(member.at)
                 found.texts[ending] = file.read(member.size)
     except DamagedTar:
-        left_out[DAMAGED] += 1
+        left_out.name(DAMAGED, tar)
     return samples
 
 

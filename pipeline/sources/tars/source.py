@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import shutil
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass, field
@@ -27,6 +26,7 @@ from t2i_shards.pipeline.sources.files import (
     is_far,
     make_absolute,
 )
+from t2i_shards.pipeline.sources.left_out import LeftOut
 from t2i_shards.pipeline.sources.row import Row
 from t2i_shards.pipeline.sources.tars.archive import NotATar, check_sum, read_mark, read_sums
 from t2i_shards.pipeline.sources.tars.maps import MapColumn, png_size
@@ -72,7 +72,7 @@ class TarsSource(Source):
             "tars_sha256": digest_files((file.name, file.size) for file in self._files),
         }
 
-    def rows(self, left_out: Counter[str], seen: Seen = unseen) -> Iterator[Row]:
+    def rows(self, left_out: LeftOut, seen: Seen = unseen) -> Iterator[Row]:
         """Keys are those of the tars, where all of them are legal and unique; else the samples are numbered."""
         folder, sums = make_scratch(temporary_folder()), read_sums(self._tars)
         try:
@@ -87,16 +87,16 @@ class TarsSource(Source):
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def _read_tar(self, file: InputFile, tar: BinaryIO, left_out: Counter[str]) -> Iterator[Row]:
+    def _read_tar(self, file: InputFile, tar: BinaryIO, left_out: LeftOut) -> Iterator[Row]:
         if file.size is None:  # so a server's file that can only be read from its start to its end
             raise RequestError(f"{file.path}: {NO_RANGES}")
         try:
-            for sample in self.choice.read_samples(tar, file.size, left_out):
+            for sample in self.choice.read_samples(file.name, tar, file.size, left_out):
                 lacking = next((c.member for c in self.columns if c.member not in sample.members), None)
                 if lacking is None:
                     yield self._make_row(file.name, sample)
                 else:
-                    left_out[f"no {lacking}"] += 1
+                    left_out.name(f"no {lacking}", f"{file.name}/{sample.picture.name}")
         except ValueError as error:
             if has_no_ranges(error):
                 raise RequestError(f"{file.path}: {NO_RANGES}") from None

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset, create_dataset
-from t2i_shards.pipeline.dataset.plan import read_left_out
+from t2i_shards.pipeline.dataset.left_out import read_left_out
 from t2i_shards.pipeline.errors import DamagedShard, RequestError, ShardNotReady
 from t2i_shards.pipeline.shards.commit import commit_samples
 from t2i_shards.pipeline.shards.receipt import shard_name

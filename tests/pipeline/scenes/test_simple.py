@@ -9,6 +9,7 @@ import pytest
 from t2i_shards.extractors.maps.people import LEFT_ANKLE, RIGHT_ANKLE
 from t2i_shards.pipeline.scenes import labels, render
 from t2i_shards.pipeline.scenes.simple import OFFERS, draw_simple_layout
+from t2i_shards.pipeline.sources.left_out import LeftOut
 from t2i_shards.pipeline.sources.scenes import ScenesSource
 from tests.pipeline.scenes.test_scenes import digest
 
@@ -67,9 +68,9 @@ def test_a_dataset_says_which_world_it_shows() -> None:
     full, simple = ScenesSource(3, 7), ScenesSource(3, 7, "simple")
     assert full.describe() == {"kind": "scenes", "version": 1, "samples": 3, "seed": 7}
     assert simple.describe() == {**full.describe(), "world": "simple"}
-    settings = [row.location for source in (full, simple) for row in source.rows(Counter())]
+    settings = [row.location for source in (full, simple) for row in source.rows(LeftOut())]
     assert len(set(settings)) == 6
-    row = next(iter(simple.rows(Counter())))
+    row = next(iter(simple.rows(LeftOut())))
     with simple.gather([row], SIZE, None) as opener:  # type: ignore[arg-type]
         original = opener(row)
     scene = render(7, 0, SIZE, "simple")

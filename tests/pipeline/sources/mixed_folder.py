@@ -61,7 +61,7 @@ class Mixed:
     folder: Path
     statuses: dict[str, str] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
-    left_out: dict[str, int] = field(default_factory=dict)
+    left_out: dict[str, set[str]] = field(default_factory=dict)
 
     def put(self, name: str, data: bytes, status: str = "ok", caption: str = "a picture") -> None:
         """A picture with a caption."""
@@ -74,7 +74,7 @@ class Mixed:
     def leave(self, name: str, data: bytes, reason: str) -> None:
         """A file that is left out of the plan."""
         self._write(name, data)
-        self.left_out[reason] = self.left_out.get(reason, 0) + 1
+        self.left_out.setdefault(reason, set()).add(name)
 
     def _write(self, name: str, data: bytes) -> None:
         path = self.folder / name
@@ -166,6 +166,8 @@ def _put_captions(mixed: Mixed) -> None:
     mixed._write("captions/without.png", encode("PNG", smooth(*SHAPE)))
     mixed.statuses["captions/without.png"] = "no caption"
     lines = '{"file_name": "one.png", "text": "one"}\n{"file_name": "two.png", "text": ["two", "deux"]}\n'
+    lines += '{"file_name": "three.png", "text": "not there"}\n'
+    mixed.left_out["no such file"] = {"imagefolder/three.png"}
     mixed._write("imagefolder/metadata.jsonl", lines.encode())
     mixed.used.add("imagefolder/metadata.jsonl")
     for name in ("one", "two"):
@@ -214,4 +216,5 @@ def _put_links(mixed: Mixed) -> None:
         mixed.used.add(f"links/{name}.txt")
     (mixed.folder / "links/loop").symlink_to("..")
     (mixed.folder / "links/elsewhere").symlink_to(outside)
-    mixed.left_out |= {"folder read elsewhere already": 1, "linked folder outside": 1}
+    mixed.left_out |= {"folder read elsewhere already": {"links/loop"}}
+    mixed.left_out |= {"linked folder outside": {"links/elsewhere"}}

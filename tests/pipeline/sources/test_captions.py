@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from t2i_shards.pipeline.dataset.plan import read_left_out, read_notes
+from t2i_shards.pipeline.dataset.left_out import read_left_out, read_notes
 from t2i_shards.pipeline.errors import Drop
 from t2i_shards.pipeline.image.geometry import Geometry
 from t2i_shards.pipeline.publish.survey import caption_problem

@@ -6,7 +6,6 @@ import io
 import os
 import socket
 import sys
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ from PIL import Image
 
 from t2i_shards.pipeline.errors import Drop, RequestError
 from t2i_shards.pipeline.sources.folder import FolderSource, read_original
+from t2i_shards.pipeline.sources.left_out import LeftOut
 from t2i_shards.pipeline.sources.row import Row
 
 
@@ -35,16 +35,16 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_rows_are_the_pictures_in_the_order_of_their_paths(folder: Path) -> None:
-    rows = list(FolderSource(str(folder)).rows(Counter()))
+    rows = list(FolderSource(str(folder)).rows(LeftOut()))
     assert [row.location for row in rows] == ["a.JPG", "b.png", "sub/c.webp", "sub/deep/d.png"]
     assert [row.key for row in rows] == ["000000000", "000000001", "000000002", "000000003"]
     assert rows[0].captions == ("a picture called a", "another caption")
-    assert rows == list(FolderSource(str(folder)).rows(Counter()))
+    assert rows == list(FolderSource(str(folder)).rows(LeftOut()))
 
 
 def test_what_a_row_opens(folder: Path) -> None:
     source = FolderSource(str(folder))
-    for row in source.rows(Counter()):
+    for row in source.rows(LeftOut()):
         original = read_original(source.tree, row)
         data = (folder / row.location).read_bytes()
         assert original.content == data
@@ -58,7 +58,7 @@ def test_a_picture_without_caption_is_a_named_drop(text: str | None, folder: Pat
     if text is not None:
         (folder / "b.txt").write_text(text)
     source = FolderSource(str(folder))
-    row = list(source.rows(Counter()))[1]
+    row = list(source.rows(LeftOut()))[1]
     assert row.captions == ()
     with pytest.raises(Drop, match=r"^no caption$"):
         read_original(source.tree, row)
@@ -66,12 +66,12 @@ def test_a_picture_without_caption_is_a_named_drop(text: str | None, folder: Pat
 
 def test_a_caption_may_have_any_bytes(folder: Path) -> None:
     (folder / "b.txt").write_bytes("caf\u00e9".encode("latin-1") + b"\r\nsecond\r\n")
-    assert list(FolderSource(str(folder)).rows(Counter()))[1].captions == ("caf\u00e9", "second")
+    assert list(FolderSource(str(folder)).rows(LeftOut()))[1].captions == ("caf\u00e9", "second")
 
 
 def test_a_picture_that_vanished_is_a_named_drop(folder: Path) -> None:
     source = FolderSource(str(folder))
-    row = next(source.rows(Counter()))
+    row = next(source.rows(LeftOut()))
     os.unlink(folder / "a.JPG")
     with pytest.raises(Drop, match=r"^no such file$"):
         read_original(source.tree, row)
@@ -79,7 +79,7 @@ def test_a_picture_that_vanished_is_a_named_drop(folder: Path) -> None:
 
 def test_a_folder_with_the_name_of_a_picture(folder: Path) -> None:
     (folder / "z.png").mkdir()
-    assert "z.png" not in [row.location for row in FolderSource(str(folder)).rows(Counter())]
+    assert "z.png" not in [row.location for row in FolderSource(str(folder)).rows(LeftOut())]
 
 
 def test_no_folder_is_a_wrong_request(tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def drops(folder: Path) -> dict[str, str | None]:
     """name -> reason, None for what is read."""
     source = FolderSource(str(folder))
     found: dict[str, str | None] = {}
-    for row in source.rows(Counter()):
+    for row in source.rows(LeftOut()):
         try:
             read_original(source.tree, row)
             found[row.location] = None
@@ -135,14 +135,14 @@ def test_links_out_of_the_folder_are_named_drops(folder: Path, secret: Path) -> 
         "sub/c.webp": None,
         "sub/deep/d.png": None,
     }
-    assert "hunter2" not in str(list(FolderSource(str(folder)).rows(Counter())))
+    assert "hunter2" not in str(list(FolderSource(str(folder)).rows(LeftOut())))
 
 
 def test_links_inside_are_followed(folder: Path) -> None:
     (folder / "file.png").symlink_to("sub/deep/d.png")
     (folder / "file.txt").symlink_to("e.txt")
     (folder / "album").symlink_to(folder / "sub")
-    left_out = Counter[str]()
+    left_out = LeftOut()
     rows = {row.location: row for row in FolderSource(str(folder)).rows(left_out)}
     assert rows.keys() == {
         "a.JPG", "b.png", "file.png", "sub/c.webp", "sub/deep/d.png", "album/c.webp", "album/deep/d.png"
@@ -170,7 +170,7 @@ def test_linked_folders_end(folder: Path, secret: Path) -> None:
             (folder / "ring" / str(number) / f"to{other}").symlink_to(f"../{other}")
     (folder / "self").symlink_to("self")
     (folder / "out").symlink_to(secret)
-    left_out = Counter[str]()
+    left_out = LeftOut()
     rows = list(FolderSource(str(folder)).rows(left_out))
     assert [row.location for row in rows] == ["a.JPG", "b.png", "sub/c.webp", "sub/deep/d.png"]
     assert (left_out.pop("format not taken"), left_out.pop("caption without picture")) == (2, 2)
@@ -206,7 +206,7 @@ def test_names_of_screenshots_and_emoji_are_taken(folder: Path) -> None:
         (folder / name).with_suffix(".txt").write_text("a picture")
     (folder / "line\nfeed.png").write_bytes(png())
     (folder / os.fsdecode(b"latin-\xe9.png")).write_bytes(png())
-    left_out = Counter[str]()
+    left_out = LeftOut()
     rows = {row.location for row in FolderSource(str(folder)).rows(left_out)}
     assert rows.issuperset(names)
     assert left_out["name with control characters or not UTF-8"] == 2
@@ -224,7 +224,7 @@ def test_names_of_screenshots_and_emoji_are_taken(folder: Path) -> None:
 def test_metadata_that_is_none_is_a_wrong_request(text: str, line: str, folder: Path) -> None:
     (folder / "metadata.jsonl").write_text(text)
     with pytest.raises(RequestError, match=line):
-        next(FolderSource(str(folder)).rows(Counter()))
+        next(FolderSource(str(folder)).rows(LeftOut()))
 
 
 def test_what_may_not_be_read_is_a_named_drop(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -236,11 +236,11 @@ def test_what_may_not_be_read_is_a_named_drop(folder: Path, monkeypatch: pytest.
         raise PermissionError(errno.EACCES, "no")
 
     source = FolderSource(str(folder))
-    row = next(source.rows(Counter()))
+    row = next(source.rows(LeftOut()))
     monkeypatch.setattr(tree, "open_inside", refuse)
     with pytest.raises(Drop, match=r"^file not readable$"):
         read_original(source.tree, row)
-    assert {row.extra["problem"] for row in source.rows(Counter())} == {"caption: file not readable"}
+    assert {row.extra["problem"] for row in source.rows(LeftOut())} == {"caption: file not readable"}
 
 
 def test_a_machine_without_the_folder_is_a_wrong_request(folder: Path, tmp_path: Path) -> None:
@@ -258,7 +258,7 @@ def test_a_bucket_is_a_folder_too(folder: Path, bucket: str) -> None:
         if path.is_file():
             fs.pipe(f"{prefix}/{path.relative_to(folder)}", path.read_bytes())
     fs.pipe(f"{prefix}/sub/", b"")
-    here, there = Counter[str](), Counter[str]()
+    here, there = LeftOut(), LeftOut()
     source = FolderSource(f"{bucket}/my pictures/")
     rows = list(source.rows(there))
     assert rows == list(FolderSource(str(folder)).rows(here))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.sources.folder import FolderSource
+from t2i_shards.pipeline.sources.left_out import LeftOut
 from tests.pipeline.sources.test_folder import png
 
 
@@ -19,7 +19,7 @@ def test_captions_are_found_in_any_capitals(picture: str, caption: str, tmp_path
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(png())
     (path.parent / caption).write_text("a cat")
-    left_out = Counter[str]()
+    left_out = LeftOut()
     assert [row.captions for row in FolderSource(str(tmp_path)).rows(left_out)] == [("a cat",)]
     assert not left_out
 
@@ -28,7 +28,7 @@ def test_two_pictures_may_differ_in_capitals_alone(tmp_path: Path) -> None:
     for name in ("a", "A"):
         (tmp_path / f"{name}.png").write_bytes(png())
         (tmp_path / f"{name}.txt").write_text(f"this is {name}")
-    rows = {row.location: row.captions for row in FolderSource(str(tmp_path)).rows(Counter())}
+    rows = {row.location: row.captions for row in FolderSource(str(tmp_path)).rows(LeftOut())}
     assert rows == {"a.png": ("this is a",), "A.png": ("this is A",)}
 
 
@@ -49,7 +49,7 @@ def test_caption_files_may_have_another_ending(extension: str, text: str, found:
     (tmp_path / "a.png").write_bytes(png())
     (tmp_path / f"a{extension.lower()}").write_text(text)
     (tmp_path / "a.txt").write_text("not this one")
-    row = next(FolderSource(str(tmp_path), caption_extension=extension).rows(Counter()))
+    row = next(FolderSource(str(tmp_path), caption_extension=extension).rows(LeftOut()))
     assert found in (row.captions, row.extra["problem"])
 
 
@@ -67,7 +67,7 @@ def test_metadata_as_imagefolder_has_it(kind: str, mark: str, place: str, tmp_pa
         "csv": 'file_name,text\r\na.png,one\r\ndeep/b.png,"b, ""x"""\r\nc.png,c\r\ngone.png,gone\r\n',
     }
     (tmp_path / place / f"metadata.{kind}").write_bytes(f"\n{lines[kind]}".encode(mark))
-    left_out = Counter[str]()
+    left_out = LeftOut()
     rows = {row.location: row.captions for row in FolderSource(str(tmp_path)).rows(left_out)}
     assert rows == {
         f"{place}a.png": ("one", "two") if kind == "jsonl" else ("one",),
@@ -75,14 +75,14 @@ def test_metadata_as_imagefolder_has_it(kind: str, mark: str, place: str, tmp_pa
         f"{place}c.png": ("the text file is nearer",),
         f"{place}d.png": (),
     }
-    assert not left_out
+    assert left_out == {"no such file": 1}
 
 
 def test_metadata_with_a_quote_that_is_never_closed_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(png())
     (tmp_path / "metadata.csv").write_text('file_name,text\na.png,"' + "x" * 200_000)
     with pytest.raises(RequestError, match=r"/metadata\.csv: must be CSV \(field larger than"):
-        next(FolderSource(str(tmp_path)).rows(Counter()))
+        next(FolderSource(str(tmp_path)).rows(LeftOut()))
 
 
 def test_a_folder_without_any_caption_is_refused_before_planning(
@@ -93,11 +93,11 @@ def test_a_folder_without_any_caption_is_refused_before_planning(
     with pytest.raises(
         RequestError, match=r"none of its 2 pictures has a caption; put photo.txt .*--captions none"
     ):
-        next(FolderSource(str(tmp_path)).rows(Counter()))
+        next(FolderSource(str(tmp_path)).rows(LeftOut()))
     named = FolderSource(str(tmp_path), captions="filename")
-    assert [row.captions for row in named.rows(Counter())] == [(), ("a cat-2",)]
+    assert [row.captions for row in named.rows(LeftOut())] == [(), ("a cat-2",)]
     empty = FolderSource(str(tmp_path), captions="none")
-    assert [row.captions for row in empty.rows(Counter())] == [("",), ("",)]
+    assert [row.captions for row in empty.rows(LeftOut())] == [("",), ("",)]
     assert caplog.messages == ["--captions none: every caption is empty, so training on this dataset sees no text"]
     assert {"captions": "none", "folder": str(tmp_path), "kind": "folder"} == empty.describe()
     with pytest.raises(RequestError, match=r"--caption-extension must be one such as .caption, not 'caption'"):

@@ -15,6 +15,7 @@ READER = """
 import hashlib, json, sys
 from collections import Counter
 from pathlib import Path
+from t2i_shards.pipeline.sources.left_out import LeftOut
 from t2i_shards.pipeline.sources.table.source import TableSource
 from t2i_shards.pipeline.sources.tars.source import TarsSource
 
@@ -22,7 +23,7 @@ told = {}
 for place in sys.argv[2:]:
     for source in (TarsSource(place), TarsSource(f"{place}/tars/*.tar"), TableSource(f"{place}/a.parquet"),
                    TableSource(f"{place}/b/*.jsonl")):
-        rows = list(source.rows(Counter()))
+        rows = list(source.rows(LeftOut()))
         with source.gather(rows, 64, Path(sys.argv[1])) as opener:
             found = [hashlib.sha256(opener(row).content).hexdigest() for row in rows]
         told.setdefault(place, []).append([[row.key, row.captions, digest] for row, digest in zip(rows, found)])

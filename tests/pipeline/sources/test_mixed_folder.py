@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
+from t2i_shards.pipeline.dataset.left_out import read_left_out, read_named, read_notes
 from t2i_shards.pipeline.dataset.outcomes import read_outcomes
-from t2i_shards.pipeline.dataset.plan import read_left_out, read_notes
 from t2i_shards.pipeline.image.geometry import Geometry
 from t2i_shards.pipeline.publish.survey import caption_problem
 from t2i_shards.pipeline.shards.sample_info import SampleInfo, read_info
@@ -55,10 +55,18 @@ def test_every_file_is_accounted_for(shapes: tuple[tuple[int, int], ...], tmp_pa
     wrong = {name: pair for name, pair in pairs.items() if pair[0] not in pair[1].split(" | ")}
     assert wrong == {}
     left_out = read_left_out(dataset.store)
-    assert left_out == mixed.left_out
+    assert left_out == {reason: len(names) for reason, names in mixed.left_out.items()}
+    named = list(read_named(dataset.store))
+    escaped = {
+        reason: {name.encode("utf-8", "backslashreplace").decode() for name in names}
+        for reason, names in mixed.left_out.items()
+    }
+    assert len(named) == len(set(named)) == sum(left_out.values())
+    assert {reason: {one.location for one in named if one.reason == reason} for reason in left_out} == escaped
     assert read_notes(dataset.store) == {"captions shortened": 1}
-    folders = left_out["folder read elsewhere already"] + left_out["linked folder outside"]
-    assert len(found) + len(mixed.used) + sum(left_out.values()) - folders == mixed.files
+    no_files = {"folder read elsewhere already", "linked folder outside", "no such file"}
+    files = sum(count for reason, count in left_out.items() if reason not in no_files)
+    assert len(found) + len(mixed.used) + files == mixed.files
     assert mixed.files > (1000 if len(shapes) > 1 else 350)
     known = infos(dataset)
     for name, info in known.items():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -18,6 +17,7 @@ from t2i_shards.pipeline.errors import RequestError, Unreachable
 from t2i_shards.pipeline.sources.base import Source
 from t2i_shards.pipeline.sources.folder import FolderSource
 from t2i_shards.pipeline.sources.laion.source import LaionSource
+from t2i_shards.pipeline.sources.left_out import LeftOut
 from t2i_shards.pipeline.sources.table.source import TableSource
 from t2i_shards.pipeline.sources.tars.source import TarsSource
 from tests.pipeline.sources.tars.toys import JPEG, write_tar
@@ -67,9 +67,9 @@ without_sizes = pytest.mark.parametrize("address", [WithoutSizes], indirect=True
 
 @without_sizes
 def test_a_packed_list_of_unknown_size_is_read_within_the_limit(address: str) -> None:
-    assert len(list(LaionSource(f"{address}/a.csv.gz").rows(Counter()))) == 1
+    assert len(list(LaionSource(f"{address}/a.csv.gz").rows(LeftOut()))) == 1
     with pytest.raises(RequestError, match=r"bomb\.csv\.gz: must unpack to at most 67108864 bytes"):
-        list(LaionSource(f"{address}/bomb.csv.gz").rows(Counter()))
+        list(LaionSource(f"{address}/bomb.csv.gz").rows(LeftOut()))
 
 
 @without_sizes
@@ -80,12 +80,12 @@ def test_a_file_of_unknown_size_that_needs_ranges_is_said_in_one_line(
     make: Callable[[str], Source], name: str, address: str
 ) -> None:
     with pytest.raises(RequestError, match=rf"^{address}/{name}: its server must answer requests for parts"):
-        list(make(f"{address}/{name}").rows(Counter()))
+        list(make(f"{address}/{name}").rows(LeftOut()))
 
 
 def test_lists_of_text_are_read(address: str) -> None:
     for pattern, rows in (("a.csv", 1), ("*.csv", 2)):
-        assert len(list(LaionSource(f"{address}/{pattern}").rows(Counter()))) == rows
+        assert len(list(LaionSource(f"{address}/{pattern}").rows(LeftOut()))) == rows
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_a_server_without_ranges_is_said_in_one_line(
 ) -> None:
     line = rf"^{address}/{name}: its server must answer requests for parts of a file \(Range\), and does not"
     with pytest.raises(RequestError, match=line):
-        list(make(f"{address}/{name}").rows(Counter()))
+        list(make(f"{address}/{name}").rows(LeftOut()))
 
 
 class Forbids(WithoutRanges):
@@ -112,7 +112,7 @@ class Forbids(WithoutRanges):
 @pytest.mark.parametrize("name", ["a.csv", "*.csv", "a.parquet"])
 def test_a_list_that_is_forbidden_is_no_outage(name: str, address: str) -> None:
     with pytest.raises(RequestError, match=rf"access to {address}/.* is denied: 403"):
-        list(LaionSource(f"{address}/{name}").rows(Counter()))
+        list(LaionSource(f"{address}/{name}").rows(LeftOut()))
 
 
 @pytest.mark.parametrize("name", ["a.csv", "*.csv", "lists", ""])
@@ -122,11 +122,11 @@ def test_a_server_that_is_down_is_not_one_without_the_file(
 ) -> None:
     monkeypatch.setattr("t2i_shards.pipeline.shards.remote_read.WAITS", ())
     with pytest.raises(Unreachable, match=r"Cannot connect to host 127\.0\.0\.1:9"):
-        list(make(f"http://127.0.0.1:9/{name}").rows(Counter()))
+        list(make(f"http://127.0.0.1:9/{name}").rows(LeftOut()))
 
 
 def test_a_server_without_the_file_is_not_down(address: str) -> None:
     for name in ("gone.csv", "gone"):
         with pytest.raises(RequestError, match="none match"):
-            list(LaionSource(f"{address}/{name}").rows(Counter()))
-    assert list(FolderSource(f"{address}/gone").rows(Counter())) == []
+            list(LaionSource(f"{address}/{name}").rows(LeftOut()))
+    assert list(FolderSource(f"{address}/gone").rows(LeftOut())) == []

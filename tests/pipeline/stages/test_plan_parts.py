@@ -19,6 +19,7 @@ from t2i_shards.pipeline.shards.store import open_store
 from t2i_shards.pipeline.sources.base import Seen, Source, unseen
 from t2i_shards.pipeline.sources.laion.filters import Filters
 from t2i_shards.pipeline.sources.laion.source import LaionSource
+from t2i_shards.pipeline.sources.left_out import LeftOut
 from t2i_shards.pipeline.sources.row import Row
 from t2i_shards.pipeline.sources.scenes import ScenesSource
 from t2i_shards.pipeline.sources.table.source import TableSource
@@ -92,7 +93,7 @@ def source(request: pytest.FixtureRequest, tmp_path: Path) -> Source:
 
 @pytest.mark.parametrize("shard_size", [3, 10, 61, 1000])
 def test_the_files_are_those_of_one_process(source: Source, tmp_path: Path, shard_size: int) -> None:
-    seen = Counter[str]()
+    seen = LeftOut()
     plan_dataset(str(tmp_path / "one"), source, Geometry(64), shard_size)
     whole = contents(tmp_path / "one")
     assert {"plan/left_out.json", "plan/notes.json"} <= whole.keys()
@@ -158,7 +159,7 @@ class Fickle:
 
 def test_a_source_that_changed_in_between(tmp_path: Path) -> None:
     with pytest.raises(IncompleteError, match="part 0 of the source gave 4 rows, and 5 when counted"):
-        write_parts(open_store(str(tmp_path)), [Fickle()], 3, Counter(), unseen, here())
+        write_parts(open_store(str(tmp_path)), [Fickle()], 3, LeftOut(), unseen, here())
 
 
 def test_a_part_in_which_no_shard_begins_is_not_read(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import shutil
 import signal
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,7 @@ from t2i_shards.pipeline.errors import IncompleteError
 from t2i_shards.pipeline.image.geometry import Geometry
 from t2i_shards.pipeline.sources.coco.labels import read_label_map
 from t2i_shards.pipeline.sources.coco.source import CocoSource
+from t2i_shards.pipeline.sources.left_out import LeftOut
 from t2i_shards.pipeline.stages.ingest import Ingest
 from t2i_shards.pipeline.stages.plan_ingest import plan_dataset
 from tests.pipeline.coco_toy import SPLIT, ToyPicture, encode_png, write_coco
@@ -81,7 +81,7 @@ def test_opening_a_row_decodes_nothing(tmp_path: Path, monkeypatch: pytest.Monke
     """The EXIF of a PNG may lie behind its pixels, which Pillow decodes to find it."""
     data = picture_file(kind="PNG")
     source = write(tmp_path, data)
-    rows = list(source.rows(Counter()))
+    rows = list(source.rows(LeftOut()))
     monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", lambda image: pytest.fail("decoded"))
     with source.gather(rows, 128, tmp_path) as opener:
         assert opener(rows[0]).content == data

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pytest
 from t2i_shards.pipeline.errors import Drop, RequestError
 from t2i_shards.pipeline.sources.coco.annotations import annotation_file
 from t2i_shards.pipeline.sources.coco.source import CocoSource
+from t2i_shards.pipeline.sources.left_out import LeftOut
 from tests.conftest import CASES
 from tests.pipeline.coco_toy import (
     LICENCES,
@@ -53,7 +53,7 @@ def test_licence_addresses_and_categories_travel_with_a_row(coco: Path) -> None:
 
 def test_the_plan_does_not_depend_on_where_coco_lies(coco: Path, tmp_path: Path) -> None:
     def told(source: CocoSource) -> str:
-        return json.dumps([source.describe(), source.truths(), [asdict(row) for row in source.rows(Counter())]])
+        return json.dumps([source.describe(), source.truths(), [asdict(row) for row in source.rows(LeftOut())]])
 
     here = told(CocoSource(str(coco), SPLIT))
     assert told(CocoSource(str(coco.rename(tmp_path / "elsewhere")), SPLIT)) == here
@@ -169,7 +169,7 @@ def test_pictures_are_found_in_the_layouts_that_there_are(layout: str, coco: Pat
         prefix = {"empty folder": f"{SPLIT}/", "flat zip": "", "nested zip": f"{SPLIT}/{SPLIT}/"}[layout]
         write_zip(coco / f"{SPLIT}.zip", {prefix + name: data for name, data in files.items()})
     source = CocoSource(str(coco), SPLIT)
-    assert list(source.rows(Counter())) == rows
+    assert list(source.rows(LeftOut())) == rows
     with source.gather(rows, 64, tmp_path) as opener:
         assert [opener(row).content for row in rows] == [files[row.location] for row in rows]
 
@@ -202,7 +202,7 @@ def test_the_collected_sets(case: str, tmp_path: Path) -> None:
     if not CASES.is_dir():
         pytest.skip("needs ../shared/cases, which is not beside this checkout")
     source = CocoSource(str(CASES / "coco" / case), "val2017", asked=("keypose",))
-    rows = list(source.rows(Counter()))
+    rows = list(source.rows(LeftOut()))
     missing = 0
     with source.gather(rows, 64, tmp_path) as opener:
         for row in rows:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from t2i_shards.pipeline.dataset.dataset import Dataset
-from t2i_shards.pipeline.dataset.plan import read_left_out
+from t2i_shards.pipeline.dataset.left_out import read_left_out
 from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.image.geometry import Geometry
 from t2i_shards.pipeline.sources.laion.filters import Filters

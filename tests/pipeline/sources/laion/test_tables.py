@@ -6,7 +6,6 @@ import csv
 import gzip
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +17,7 @@ import pytest
 from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.sources.laion.filters import Filters
 from t2i_shards.pipeline.sources.laion.source import LaionSource
+from t2i_shards.pipeline.sources.left_out import LeftOut
 from tests.conftest import CASES
 from tests.pipeline.laion_tables import planned, table, write
 
@@ -234,6 +234,6 @@ def test_a_table_in_a_bucket_is_read_in_few_requests(bucket: str, tmp_path: Path
 
     write_csv(tmp_path / "a.csv", [{"url": f"http://x/{i}", "caption": "c" * 100} for i in range(20_000)])
     boto3.client("s3").upload_file(str(tmp_path / "a.csv"), bucket.removeprefix("s3://"), "urls/a.csv")
-    left_out = Counter[str]()
+    left_out = LeftOut()
     rows = list(LaionSource(f"{bucket}/urls").rows(left_out))
     assert (len(rows), rows[-1].location) == (20_000, "http://x/19999")

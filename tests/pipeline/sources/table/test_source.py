@@ -20,6 +20,7 @@ from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
 from t2i_shards.pipeline.errors import Drop, RequestError
 from t2i_shards.pipeline.image.geometry import Geometry
 from t2i_shards.pipeline.shards.sample_info import read_info
+from t2i_shards.pipeline.sources.left_out import LeftOut
 from t2i_shards.pipeline.sources.row import Row
 from t2i_shards.pipeline.sources.table.source import TableSource, names_urls_alone
 from t2i_shards.pipeline.stages.ingest import Ingest
@@ -76,7 +77,7 @@ WRITERS = [write_bytes, write_datasets, write_csv, write_jsonl, write_paths]
 
 
 def planned(pattern: Path | str, **columns: Any) -> tuple[list[Row], Counter[str]]:
-    left_out = Counter[str]()
+    left_out = LeftOut()
     return list(TableSource(str(pattern), **columns).rows(left_out)), left_out
 
 

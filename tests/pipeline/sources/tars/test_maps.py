@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from t2i_shards.pipeline.dataset.provenance import read_provenance
 from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.image.geometry import Geometry
 from t2i_shards.pipeline.image.stored import decode_rgb
+from t2i_shards.pipeline.sources.left_out import LeftOut
 from t2i_shards.pipeline.sources.tars.maps import MapColumn, parse_columns, place_map
 from t2i_shards.pipeline.sources.tars.source import TarsSource
 from t2i_shards.pipeline.stages.plan_ingest import plan_dataset
@@ -133,7 +133,7 @@ def test_a_map_of_a_picture_that_will_be_turned_is_a_drop(tmp_path: Path) -> Non
 def test_a_sample_without_its_map_is_left_out_by_name(tmp_path: Path) -> None:
     members = {"a.png": PICTURE, "a.txt": "a", "b.png": PICTURE, "b.txt": "b", "b.sketch.png": PICTURE}
     write_tar(tmp_path / "1.tar", members)
-    left_out = Counter[str]()
+    left_out = LeftOut()
     source = TarsSource(str(tmp_path), columns=parse_columns(["sketch:as-is"]))
     assert [row.key for row in source.rows(left_out)] == ["b"]
     assert left_out == {"no sketch.png": 1}

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from t2i_shards.pipeline.sources.left_out import LeftOut, Named
+from t2i_shards.pipeline.sources.tars.source import TarsSource
 from tests.pipeline.sources.tars.toys import JPEG, PNG, planned, write_tar
 
 
@@ -78,8 +80,16 @@ def test_everything_is_counted(tmp_path: Path) -> None:
         "\x1b.jpg": JPEG,
     }
     write_tar(tmp_path / "1.tar", taken | others)
-    rows, left_out = planned(tmp_path)
+    named = list[Named]()
+    left_out = LeftOut(named.extend)
+    rows = list(TarsSource(str(tmp_path)).rows(left_out))
+    left_out.flush()
     assert [row.key for row in rows] == ["a"]
+    assert named == [
+        ("format not taken", "1.tar/b.tiff"),
+        ("no picture", "1.tar/c"),
+        ("no caption", "1.tar/d.jpg"),
+    ]
     assert left_out == {
         "format not taken": 1,
         "no picture": 1,

@@ -12,6 +12,7 @@ from typing import Any
 
 from t2i_shards.pipeline.errors import Drop
 from t2i_shards.pipeline.sources.base import Original
+from t2i_shards.pipeline.sources.left_out import LeftOut
 from t2i_shards.pipeline.sources.row import Row
 from t2i_shards.pipeline.sources.tars.samples import MemberChoice
 from t2i_shards.pipeline.sources.tars.source import TarsSource
@@ -35,7 +36,7 @@ def write_tar(path: Path, members: Mapping[str, bytes | str | dict[str, Any]], *
 
 
 def planned(pattern: Path | str, **choice: Any) -> tuple[list[Row], Counter[str]]:
-    left_out = Counter[str]()
+    left_out = LeftOut()
     return list(TarsSource(str(pattern), MemberChoice(**choice)).rows(left_out)), left_out
 
 
