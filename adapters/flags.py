@@ -9,6 +9,8 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 import tyro
 
+from t2i_shards.pipeline.marks import Mark
+
 POSITIONAL = get_args(tyro.conf.Positional[int])[1]
 
 
@@ -18,7 +20,9 @@ class Flag:
 
     path: the attributes that lead to it from the request. default: its value when it is not given, MISSING where
     it must be. several: it takes any number of values. positional: its value is given without its name, and help
-    calls it `metavar`. kind: the type of a value. owner: the dataclass that has the field.
+    calls it `metavar`. kind: the type of a value. owner: the dataclass that has the field. group: the group of
+    options that it is in, "" for the command's own. hint: what help says in place of its default. mark: where help
+    shows it.
     """
 
     name: str
@@ -30,6 +34,9 @@ class Flag:
     metavar: str = ""
     kind: Any = str
     owner: type[Any] = object
+    group: str = ""
+    hint: str | None = None
+    mark: Mark = Mark.COMMON
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -47,25 +54,34 @@ class Flag:
         return options
 
 
-def list_flags(kind: type[Any], path: tuple[str, ...] = ()) -> Iterator[Flag]:
-    """The flags of a request of this dataclass, those of its groups included."""
+def list_flags(kind: type[Any], path: tuple[str, ...] = (), group: str = "") -> Iterator[Flag]:
+    """The flags of a request of this dataclass, those of its groups included. group: that this dataclass is."""
     hints = get_type_hints(kind, include_extras=True)
     for each in fields(kind):
         if not each.init:
             continue
         hint, notes = _split(hints[each.name])
         here = (*path, each.name)
+        settings = [note for note in notes if hasattr(note, "aliases")]
+        named = next((note.name for note in settings if note.name is not None), None)
         if is_dataclass(hint):
-            yield from list_flags(hint, here)  # type: ignore[arg-type]  # a type, as fields' hints are
+            inner = group if named == "" else named or each.name
+            yield from list_flags(hint, here, inner)  # type: ignore[arg-type]  # a type, as fields' hints are
             continue
-        named = [note for note in notes if hasattr(note, "aliases")]
-        names = [note.name for note in named if note.name] or [each.name.rstrip("_").replace("_", "-")]
-        aliases = [alias.removeprefix("--") for note in named for alias in note.aliases or ()]
-        default = each.default if each.default_factory is MISSING else each.default_factory()
-        several = get_origin(hint) is tuple
-        metavar = next((note.metavar for note in notes if getattr(note, "metavar", None)), "")
-        value = _kind_of(hint)
-        yield Flag(names[0], here, default, tuple(aliases), several, POSITIONAL in notes, metavar, value, kind)
+        yield Flag(
+            named or each.name.rstrip("_").replace("_", "-"),
+            here,
+            each.default if each.default_factory is MISSING else each.default_factory(),
+            tuple(alias.removeprefix("--") for note in settings for alias in note.aliases or ()),
+            several=get_origin(hint) is tuple,
+            positional=POSITIONAL in notes,
+            metavar=next((note.metavar for note in settings if note.metavar), ""),
+            kind=_kind_of(hint),
+            owner=kind,
+            group=group,
+            hint=next((note.help_behavior_hint for note in settings if note.help_behavior_hint), None),
+            mark=next((note for note in notes if isinstance(note, Mark)), Mark.ADVANCED if group else Mark.COMMON),
+        )
 
 
 def _kind_of(hint: Any) -> Any:

@@ -37,12 +37,12 @@ def run(arguments: Sequence[str]) -> int:
     from t2i_shards.jobs.messages import apply_messages, kept, take_messages
     from t2i_shards.pipeline.errors import RequestError
 
-    if "--version" in arguments[:1]:
-        print(f"t2i-shards {__version__}")
-        return 0
     with ExitStack() as stack:
         try:
             messages, words = take_messages(arguments)
+            if words[:1] == ["--version"]:
+                print(f"t2i-shards {__version__}")
+                return 0
             stack.enter_context(apply_messages(messages))
             kept.info(f"t2i-shards {__version__}: {shlex.join(words)}")
             command = parse(words)

@@ -13,7 +13,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
+
+import tyro
 
 from t2i_shards.jobs.messages import kept, terminal
 from t2i_shards.jobs.stdout import divert_prints, print_summary
@@ -21,6 +23,7 @@ from t2i_shards.pipeline.engine import RunResult
 from t2i_shards.pipeline.engine.run import Engine
 from t2i_shards.pipeline.errors import IncompleteError, RequestError, describe_error, describe_full_disk
 from t2i_shards.pipeline.interrupts import restore_interrupts
+from t2i_shards.pipeline.marks import Common
 from t2i_shards.pipeline.plain import hide_secrets, list_counts, number_of, show_plain
 from t2i_shards.pipeline.shards.receipt import null_not_finite
 from t2i_shards.pipeline.shards.store import SINGLE_WRITER
@@ -60,9 +63,9 @@ class Command(Protocol):
 class EngineOptions:
     """How shards are worked on."""
 
-    engine: Engine = "ray"
+    engine: Common[Engine] = "ray"
     """Ray (this machine, or the cluster that RAY_ADDRESS names), or the local worker pool."""
-    workers: int | None = None
+    workers: Common[Annotated[int | None, tyro.conf.arg(aliases=["--num-workers"])]] = None
     """The largest number of workers; as many as the cores allow when not given."""
     single_writer: bool = False
     """No other command writes at the same time: for object stores that cannot refuse to replace an object."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
+import docstring_parser
 import tyro
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, OmitSubcommandPrefixes, subcommand
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
@@ -23,7 +25,7 @@ from t2i_shards.jobs.evaluate import EvaluateCommand
 from t2i_shards.jobs.extract import ExtractCommand
 from t2i_shards.jobs.find import FindCommand
 from t2i_shards.jobs.generate import GenerateCommand
-from t2i_shards.jobs.help import readable_help
+from t2i_shards.jobs.help import HELP, print_command, print_commands
 from t2i_shards.jobs.ingest import IngestCoco, IngestFolder, IngestLaion, IngestScenes, IngestTable, IngestTars
 from t2i_shards.jobs.messages import take_file
 from t2i_shards.jobs.mini_weights import MiniWeightsCommand
@@ -42,6 +44,7 @@ from t2i_shards.pipeline.errors import RequestError
 
 COMPLETION = "--tyro-write-completion"
 SHELLS = ("bash", "zsh", "fish")
+ABOUT = "Pictures into WebDataset shards with T2I-Adapter conditions, and adapters trained from them."
 _REGISTRY = ConstructorRegistry()
 
 
@@ -82,17 +85,19 @@ Commands = (
 )
 
 
-def _find_kind(arguments: Sequence[str]) -> tuple[str, type[Any]] | None:
+def _find_kind(arguments: Sequence[str]) -> tuple[str, Any]:
     """Name of the command that the first words ask for, such as "ingest folder", and its dataclass.
 
-    None where they ask for help. CommandLineError, with the command that was probably meant, where they name none.
+    Or the union of those that may follow, where the next word asks for help or a completion script.
+
+    CommandLineError, with the command that was probably meant, where they name none.
     """
     commands: Any = Commands
     before = ""
     for word in (*arguments, ""):
-        known = {get_args(command)[1].name: get_args(command)[0] for command in get_args(commands)}
-        if word in ("-h", "--help") or word.startswith("--tyro-"):
-            return None
+        known = _by_name(commands)
+        if word in HELP or word.startswith("--tyro-"):
+            return before.rstrip(), commands
         if word.startswith("-") and (named := next((each for each in arguments if each in known), None)):
             way = "leave it out" if word == "--" else f"write it after {before}{named}"
             raise CommandLineError(f"{word} must not be before the command; {way}")
@@ -104,11 +109,25 @@ def _find_kind(arguments: Sequence[str]) -> tuple[str, type[Any]] | None:
             near = get_close_matches(word, known, 1)
             hint = f"did you mean {before}{near[0]}?" if near else f"there are {', '.join(known)}"
             raise CommandLineError(f"no command is called {before + word!r}; {hint}")
-        commands = _subcommands_of(known[word])
-        if commands is None:
-            return before + word, known[word]
         before += f"{word} "
-    return None
+        if (inner := _subcommands_of(known[word])) is None:
+            return before.rstrip(), known[word]
+        commands = inner
+    raise AssertionError("the last word is none")
+
+
+def _by_name(commands: Any) -> dict[str, type[Any]]:
+    """The dataclasses of a union of commands."""
+    return {get_args(command)[1].name: get_args(command)[0] for command in get_args(commands)}
+
+
+def _print_help(name: str, kind: Any) -> None:
+    """kind: of the command of this name, or the union of those that may follow it."""
+    if is_dataclass(kind):
+        print_command(name, kind)  # type: ignore[arg-type]  # a type, not one of its objects
+        return
+    of = _by_name(Commands).get(name)
+    print_commands(f"t2i-shards {name}".rstrip(), of.__doc__ or "" if of else ABOUT, _by_name(kind))
 
 
 def _subcommands_of(kind: type[Any]) -> Any:
@@ -162,22 +181,21 @@ def parse_command(arguments: Sequence[str]) -> Command:
     """
     file, arguments = take_file(arguments, CONFIG)
     _prepare_completion(arguments)
-    name, kind = _find_kind(arguments) or ("", None)
+    name, asked = _find_kind(arguments)
+    if {*HELP} & {*arguments}:
+        _print_help(name, asked)
+        raise SystemExit(0)
+    kind: type[Any] | None = asked if is_dataclass(asked) else None  # type: ignore[assignment]  # not an object
     after = len(name.split())
     if file and kind:
         arguments = [*arguments[:after], *add_config(file, name, kind, arguments[after:])]
     if kind:
         refuse_empty_paths(kind, arguments[after:])
         refuse_not_utf8(name, kind, arguments[after:])
-    # A completion script is for a shell, and is not wrapped.
-    printing = bool(arguments) and arguments[0].startswith("--tyro-")
-    with _REGISTRY, refuse_in_one_line(name, kind, arguments[after:]), readable_help(wrapped=not printing):
+    with _REGISTRY, refuse_in_one_line(name, kind, arguments[after:]), join_descriptions():
         command = tyro.cli(
             Commands,  # type: ignore[arg-type]
             prog="t2i-shards",
-            description="Pictures into WebDataset shards with T2I-Adapter conditions, and adapters trained from "
-            "them. In any place: -v says more, and prints the traceback of a fault of the program; -q says less; "
-            "--log FILE keeps what is said; --config FILE takes options from a file.",
             args=list(arguments),
             config=(OmitArgPrefixes, OmitSubcommandPrefixes, FlagCreatePairsOff),
         )
@@ -185,6 +203,27 @@ def parse_command(arguments: Sequence[str]) -> Command:
     if isinstance(command, IngestCommand):
         return command.source
     return command.action if isinstance(command, WeightsCommand) else command
+
+
+@contextmanager
+def join_descriptions() -> Iterator[None]:
+    """In the block tyro, which describes options in a completion script, reads each description as one paragraph.
+
+    It would begin a new line at every indented line of a docstring.
+    """
+    parse = docstring_parser.parse_from_object
+
+    def parse_joined(documented: Any) -> docstring_parser.Docstring:
+        found = parse(documented)
+        for of in found.params:
+            of.description = of.description and " ".join(of.description.split())
+        return found
+
+    docstring_parser.parse_from_object = parse_joined  # type: ignore[assignment]  # tyro gives no style
+    try:
+        yield
+    finally:
+        docstring_parser.parse_from_object = parse
 
 
 def _prepare_completion(arguments: Sequence[str]) -> None:

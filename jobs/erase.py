@@ -19,8 +19,10 @@ LEFT = "keys and hashes of locations stay in plan/, digests and perceptual hashe
 
 @dataclass(frozen=True)
 class EraseCommand:
-    """Erase what was removed: samples become blank in every column, addresses and captions leave the plan. This
-    cannot be undone; run it while nothing else writes to the dataset."""
+    """Erase what was removed: samples become blank in every column, addresses and captions leave the plan.
+
+    This cannot be undone; run it while nothing else writes to the dataset.
+    """
 
     root: Root
     """The dataset."""

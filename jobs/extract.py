@@ -17,6 +17,7 @@ from t2i_shards.jobs.roll_up import roll_up
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
 from t2i_shards.pipeline.engine import run
 from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.marks import Advanced
 from t2i_shards.pipeline.stages import plan_extract
 from t2i_shards.pipeline.stages.extract import Extract
 
@@ -35,11 +36,11 @@ class ExtractCommand:
     """A folder with weight files, looked into before the cache and the hub."""
     as_: Annotated[str | None, tyro.conf.arg(name="as")] = None
     """Another name for the column, when one condition is asked for."""
-    batch: int = 8
+    batch: Annotated[int, tyro.conf.arg(aliases=["--batch-size"])] = 8
     """Pictures given to a network at once; no effect on the result."""
     device: str = "auto"
     """Where networks run: cpu, cuda, or auto, which takes a GPU where there is one."""
-    compile: bool = False
+    compile: Advanced[bool] = False
     """Compile the networks: faster after about a minute for each size of picture; another recipe."""
     engine: EngineOptions = field(default_factory=EngineOptions)
     dry_run: bool = False

@@ -13,6 +13,7 @@ from t2i_shards.jobs.command import EngineOptions, Summary
 from t2i_shards.jobs.ingest_flow import After, IngestOptions, ingest, keep_request, refuse_inside
 from t2i_shards.pipeline.download.shard import MIN_YIELD, Downloads, check_yield
 from t2i_shards.pipeline.image.geometry import Geometry
+from t2i_shards.pipeline.marks import Advanced
 from t2i_shards.pipeline.sources.coco.source import CocoSource
 from t2i_shards.pipeline.sources.folder import FolderSource
 from t2i_shards.pipeline.sources.laion.source import LaionSource
@@ -70,7 +71,7 @@ class IngestFolder(_Ingest):
     from the names of the pictures, or none: then every caption is empty."""
     caption_extension: str = ".txt"
     """The ending of caption files, in any capitals; .json for files with a text, caption or captions in them."""
-    min_yield: float = MIN_YIELD
+    min_yield: Advanced[float] = MIN_YIELD
     """The job ends with 3 when a smaller share of the planned rows than this became samples."""
     retry_failed: bool = False
     """When every shard is done, try the rows again whose picture or caption was missing and is there now."""
@@ -99,7 +100,7 @@ class IngestTars(_Ingest):
     columns: tuple[str, ...] = ()
     """Conditions whose maps are members too, to become columns: sketch:as-is where lines are white on black,
     sketch:inverted where they are black on white, depth:as-is where near is white; seg."""
-    min_yield: float = MIN_YIELD
+    min_yield: Advanced[float] = MIN_YIELD
     """The job ends with 3 when a smaller share of the planned rows than this became samples."""
     retry_failed: bool = False
     """When every shard is done, try the rows again whose tar was missing and is there now."""

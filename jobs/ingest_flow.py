@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import tyro
 
 from t2i_shards.adapters.config_file import NAME, render_config
 from t2i_shards.jobs.command import EngineOptions, Summary, summarise
@@ -24,6 +26,7 @@ from t2i_shards.pipeline.dataset.supplement import plan_new, plan_retry
 from t2i_shards.pipeline.engine import run
 from t2i_shards.pipeline.errors import IncompleteError, RequestError
 from t2i_shards.pipeline.image.geometry import Geometry
+from t2i_shards.pipeline.marks import Advanced
 from t2i_shards.pipeline.plain import list_counts, number_of
 from t2i_shards.pipeline.shards.receipt_table import ReceiptTable
 from t2i_shards.pipeline.shards.store import open_store
@@ -41,13 +44,13 @@ HOW = ("out", "json", "engine", "workers", "single-writer", "retry-failed", "add
 class IngestOptions:
     """What every ingest needs to know."""
 
-    out: str
+    out: Annotated[str, tyro.conf.arg(aliases=["--output-dir"])]
     """ROOT of the dataset: a folder or a URL such as s3://bucket/prefix."""
     shard_size: int = 1000
     """Rows per shard."""
     truth: tuple[str, ...] = ()
     """Conditions to write as columns from the source's own exact maps."""
-    near: int | None = None
+    near: Advanced[int | None] = None
     """Mark pictures as duplicates whose perceptual hashes differ in at most so many of 64 bits, 0 to 8: 0 for the
     same file alone, 4 when not given."""
     dry_run: bool = False

@@ -13,6 +13,7 @@ from t2i_shards.jobs.progress import show_progress
 from t2i_shards.jobs.readers import NAMES, choose_readers
 from t2i_shards.pipeline.dataset.dataset import Dataset
 from t2i_shards.pipeline.engine import RunResult, run
+from t2i_shards.pipeline.marks import Advanced
 from t2i_shards.pipeline.plain import list_counts, number_of
 from t2i_shards.pipeline.publish import Publication, Published, publish
 from t2i_shards.pipeline.publish.hub import check_repository, refuse_beyond_limits, send
@@ -30,17 +31,17 @@ class PublishCommand:
     to: str
     """Where to: a folder, or a URL such as s3://bucket/prefix or hf://datasets/user/name."""
     publication: Publication = field(default_factory=Publication)
-    staging: Path | None = None
+    staging: Advanced[Path | None] = None
     """For hf://: the folder where the publication is put together before it is sent, and which is kept; by
     default one of the user's cache."""
-    revision: str = MAIN
+    revision: Advanced[str] = MAIN
     """For hf://: the branch, which is made where there is none."""
     private: bool = False
     """For hf://: a repository that has to be made is made private."""
     purge: bool = False
     """Take out what was removed since; only the shards concerned are made again. Options that are not given are
     those of publish.json."""
-    readers: tuple[str, ...] = NAMES
+    readers: Advanced[tuple[str, ...]] = NAMES
     """Which readers read it back, besides our own stream."""
     engine: EngineOptions = field(default_factory=EngineOptions)
     dry_run: bool = False

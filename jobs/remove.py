@@ -14,6 +14,7 @@ from t2i_shards.pipeline.dataset.dataset import Dataset
 from t2i_shards.pipeline.dataset.tombstones import By, remove
 from t2i_shards.pipeline.dataset.undo import Undo, undo, undo_newest
 from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.marks import Advanced
 from t2i_shards.pipeline.plain import number_of
 from t2i_shards.pipeline.sources.captions import decode_text
 
@@ -37,7 +38,7 @@ class RemoveCommand:
     erased, or left out of a publication."""
     dry_run: bool = False
     """Say what would be removed or taken back, and write nothing."""
-    single_writer: bool = False
+    single_writer: Advanced[bool] = False
     """No other command writes at the same time: for object stores that cannot refuse to replace an object."""
     json: bool = False
     """Print the summary as JSON."""

@@ -13,6 +13,7 @@ from t2i_shards.pipeline.dataset.status import ColumnStatus, dataset_status, lis
 from t2i_shards.pipeline.dataset.tombstones import read_removed
 from t2i_shards.pipeline.engine.run import Engine
 from t2i_shards.pipeline.errors import DamagedShard
+from t2i_shards.pipeline.marks import Hidden
 from t2i_shards.pipeline.plain import list_counts, number_of
 from t2i_shards.pipeline.shards.store import AT_ONCE
 from t2i_shards.pipeline.sources.left_out import Named
@@ -24,7 +25,7 @@ UNNAMED = "as rows of tables are, and whatever an earlier version planned"
 class Readers(EngineOptions):
     """How receipts are read."""
 
-    engine: Engine = "ray"
+    engine: Hidden[Engine] = "ray"
     """Either is the same here: receipts are a few hundred bytes each, and read by threads of this process."""
     workers: int | None = None
     """Receipts that are read at once; 16 when not given."""

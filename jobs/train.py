@@ -27,6 +27,7 @@ from t2i_shards.jobs.messages import terminal
 from t2i_shards.jobs.step_progress import show_steps
 from t2i_shards.pipeline.engine.run import Engine
 from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.marks import Common
 from t2i_shards.pipeline.plain import number_of
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 class TrainWorkers:
     """Who trains."""
 
-    workers: int = 1
+    workers: Common[int] = 1
     """Processes that share each batch, each on a GPU of its own where there are GPUs; all must see --out."""
     engine: Engine = "ray"
     """Several workers on Ray (this machine, or the cluster that RAY_ADDRESS names), or local: on this machine."""

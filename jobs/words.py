@@ -6,16 +6,15 @@ import io
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
-from dataclasses import MISSING, dataclass, is_dataclass
+from dataclasses import MISSING, dataclass
 from difflib import get_close_matches
 from itertools import dropwhile, takewhile
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
-import docstring_parser
-
 from t2i_shards.adapters.flags import Flag, list_flags
 from t2i_shards.adapters.inference.config import SURROGATE
+from t2i_shards.jobs.help import describe
 from t2i_shards.pipeline.errors import RequestError
 
 CLOSE = 0.75
@@ -181,12 +180,8 @@ def _name_missing(command: str, missing: Sequence[Flag]) -> str:
 
 def _describe(flag: Flag) -> str:
     """What help says of an option, to follow a colon."""
-    for owner in filter(is_dataclass, flag.owner.__mro__):
-        for field in docstring_parser.parse_from_object(owner).params:
-            if field.arg_name == flag.path[-1] and field.description:
-                text = " ".join(field.description.split()).removesuffix(".")
-                return text if text[1].isupper() else text[0].lower() + text[1:]
-    return "--help describes it"
+    text = describe(flag).removesuffix(".") or "--help describes it"
+    return text if text[1].isupper() else text[0].lower() + text[1:]
 
 
 def _flatten(box: str) -> str:

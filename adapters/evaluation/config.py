@@ -13,6 +13,7 @@ from t2i_shards.adapters.options import Precision, Root, check_condition
 from t2i_shards.extractors.maps.crop import SIZE_MULTIPLE
 from t2i_shards.extractors.registry import format_of
 from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.marks import Advanced
 
 FeatureName = Literal["mini", "inception", "clip"]
 SAMPLES = 64
@@ -27,50 +28,50 @@ class EvaluateConfig:
     """The dataset whose captions and conditions are used."""
     condition: str
     """What the adapter is to follow."""
-    base: str
+    base: Annotated[str, tyro.conf.arg(aliases=["--pretrained-model"])]
     """A folder in diffusers' layout, a .safetensors file, a hub id, mini, tiny or tiny-xl: of the family of
     the adapter."""
     adapter: Path | None = None
     """The adapter: RUN/adapter, RUN, or a file."""
-    out: Path | None = None
+    out: Annotated[Path | None, tyro.conf.arg(aliases=["--output-dir"])] = None
     """Folder for the pictures and the table; RUN/evaluation when not given. What is there is not made again."""
-    without: Path | None = None
+    without: Advanced[Path | None] = None
     """Folder for the pictures without the adapter, which evaluations of several adapters share; in OUT when not
     given."""
-    column: str | None = None
+    column: Advanced[str | None] = None
     """The condition's column, where its name is not the condition's."""
     samples: int | None = None
     """How many; when not given those of ROOT that the training held out, if the adapter is in its RUN, else 64.
     Beyond those held out, samples are taken that it was trained on."""
-    seed: int = 0
+    seed: Advanced[int] = 0
     """Seed of the noise; each sample's own comes from this one and the sample's key."""
     sampling: Sampling = field(default_factory=Sampling)
-    size: int | None = None
+    size: Advanced[Annotated[int | None, tyro.conf.arg(aliases=["--resolution"])]] = None
     """Side of the square cut from the middle; the RUN's, or the pictures' shortest side, when not given."""
-    variant: str | None = None
+    variant: Advanced[str | None] = None
     """Which extractor looks at the pictures; the column's own when not given."""
-    enlarge: int | None = None
+    enlarge: Advanced[int | None] = None
     """Side to which smaller pictures are enlarged for the extractor, whose network knows larger ones; not for
     color, whose cells have a fixed size."""
-    weights: Path | None = None
+    weights: Advanced[Path | None] = None
     """A folder with weight files: of the extractor, of Inception-v3 (FID) and of CLIP."""
-    batch: int = 8
+    batch: Annotated[int, tyro.conf.arg(aliases=["--batch-size"])] = 8
     """Pictures at once; another number rounds differently in the last bit."""
     precision: Precision = "fp32"
     """Of the base and of the adapter's features."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to work; auto takes a GPU where there is one."""
-    offload: bool = False
+    offload: Advanced[bool] = False
     """For a GPU with little memory: each of the base's networks waits in CPU memory and is on the GPU only while
     it works. Slower."""
-    seeds: int = 1
+    seeds: Advanced[int] = 1
     """How many pictures of each sample are made in each way, with --seed and the following ones."""
-    features: FeatureName = "mini"
+    features: Advanced[FeatureName] = "mini"
     """Network whose features the kernel distance compares: mini ships, the others are those of FID and CLIP
     score."""
     quality: Annotated[bool, tyro.conf.arg(help_behavior_hint="(default: they are measured)")] = True
     """Leave out FID and CLIP score, whose networks (1.8 GB) are otherwise fetched where they are missing."""
-    controlnet: Path | None = None
+    controlnet: Advanced[Path | None] = None
     """In place of --adapter: a ControlNet's folder in diffusers' layout."""
 
     def __post_init__(self) -> None:

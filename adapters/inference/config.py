@@ -18,6 +18,7 @@ from t2i_shards.extractors.maps.crop import SIZE_MULTIPLE
 from t2i_shards.extractors.registry import conditions, format_of
 from t2i_shards.extractors.regular import read_regular
 from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.marks import Advanced, Common
 from t2i_shards.pipeline.sources.captions import decode_text
 
 Blending = Literal["published", "steady"]
@@ -42,15 +43,15 @@ SURROGATE = re.compile("[\ud800-\udfff]")
 class Sampling:
     """How noise becomes a picture, with classifier-free guidance."""
 
-    steps: int = 50
+    steps: Common[Annotated[int, tyro.conf.arg(aliases=["--num-inference-steps"])]] = 50
     """Denoising steps."""
-    guidance: float = 7.5
+    guidance: Common[Annotated[float, tyro.conf.arg(aliases=["--guidance-scale"])]] = 7.5
     """Classifier-free guidance; 1 goes without, and takes half the time."""
-    scale: float = 1.0
+    scale: Common[Annotated[float, tyro.conf.arg(aliases=["--adapter-conditioning-scale"])]] = 1.0
     """What the adapters' features are multiplied with; 0 is the base alone."""
     active_steps: Annotated[str, tyro.conf.arg(name="acts")] = "all"
     """When the adapters act: all, beginning, middle, late (a third of the steps each), or shares such as 0-0.5."""
-    sampler: SamplerName = "ddim"
+    sampler: Common[SamplerName] = "ddim"
     """DDIM as in the paper, DPM-Solver++, which needs 20 to 25 steps, or Euler."""
     guess_mode: bool = False
     """Adapters and a ControlNet act on the captioned half of classifier-free guidance alone, as in diffusers'
@@ -110,10 +111,10 @@ class AdapterSpec:
 class GenerateConfig:
     """Pictures from a prompt, with adapters or without."""
 
-    base: str
+    base: Annotated[str, tyro.conf.arg(aliases=["--pretrained-model"])]
     """A folder in diffusers' layout, a .safetensors file, a hub id, mini, tiny or tiny-xl: of the family of
     the adapters."""
-    out: Path
+    out: Annotated[Path, tyro.conf.arg(aliases=["--output-dir"])]
     """Folder for the pictures; what is there already is not made again."""
     prompt: str | None = None
     """What the pictures should show."""
@@ -125,41 +126,41 @@ class GenerateConfig:
     hub id, USER/NAME or USER/NAME/FILE, in place of a path."""
     condition: tuple[str, ...] = ()
     """CONDITION=FILE: a ready-made map, such as sketch=map.png, or keypose=pose.json with the numbers."""
-    invert: tuple[str, ...] = ()
+    invert: Advanced[tuple[str, ...]] = ()
     """Conditions whose --condition files are black on white, or dark where near, such as sketch, to be
     inverted."""
     from_picture: Path | None = None
     """A photograph, of which the conditions that are not given are extracted."""
-    variant: str = "default"
+    variant: Advanced[str] = "default"
     """Which extractors do that: the ones the published adapters saw, or mini."""
-    weights: Path | None = None
+    weights: Advanced[Path | None] = None
     """A folder with their weight files."""
-    negative: str = ""
+    negative: Annotated[str, tyro.conf.arg(aliases=["--negative-prompt"])] = ""
     """What the pictures should not show."""
-    n: int = 1
+    n: Annotated[int, tyro.conf.arg(aliases=["--num-images"])] = 1
     """How many pictures, from the seed on."""
     seed: int = 0
     """Of the first picture's noise; the others count on from it."""
-    size: int = 512
+    size: Annotated[int, tyro.conf.arg(aliases=["--resolution"])] = 512
     """The short side in pixels, a multiple of 64; the aspect is that of the maps and pictures given."""
-    fit: Literal["aspect", "square"] = "aspect"
+    fit: Advanced[Literal["aspect", "square"]] = "aspect"
     """Keep their aspect (long side at most twice the short one), or crop to a square."""
     sampling: Sampling = field(default_factory=Sampling)
-    inpaint: Path | None = None
+    inpaint: Advanced[Path | None] = None
     """A picture, of which the part under --mask is repainted."""
-    mask: Path | None = None
+    mask: Advanced[Path | None] = None
     """White where to paint."""
-    blending: Blending = "published"
+    blending: Advanced[Blending] = "published"
     """How --inpaint meets the rest of the picture. published: as TencentARC's script, which repaints the cells of
     8x8 pixels that the mask half covers, and adds new noise to the rest at each step. steady: all cells that it
     touches, one noise."""
-    batch: int = 1
+    batch: Advanced[Annotated[int, tyro.conf.arg(aliases=["--batch-size"])]] = 1
     """Pictures at once: faster on a GPU; another number rounds differently in the last bit."""
     precision: Precision = "fp32"
     """Of the base and of the adapters' features."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to work; auto takes a GPU where there is one."""
-    offload: bool = False
+    offload: Advanced[bool] = False
     """For a GPU with little memory: each of the base's networks waits in CPU memory and is on the GPU only while
     it works. Slower."""
 

@@ -17,6 +17,7 @@ import tyro
 from t2i_shards.adapters.options import AdapterName, Precision, check_above, check_at_least
 from t2i_shards.adapters.training.data import DataConfig
 from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.marks import Common
 
 Schedule = Literal["cubic", "uniform"]
 Weighting = Literal["snr"]
@@ -38,11 +39,11 @@ DECIDE = (
 class BaseConfig:
     """The frozen base."""
 
-    name: Annotated[str, tyro.conf.arg(name="base", aliases=["--pretrained-model"])]
+    name: Common[Annotated[str, tyro.conf.arg(name="base", aliases=["--pretrained-model"])]]
     """A folder in diffusers' layout, one .safetensors file, a hub id such as
     stable-diffusion-v1-5/stable-diffusion-v1-5, or mini, which ships and paints this project's scenes; tiny and
     tiny-xl, built here, paint nothing and are for tests."""
-    precision: Annotated[Precision, tyro.conf.arg(aliases=["--mixed-precision"])] = "fp32"
+    precision: Common[Annotated[Precision, tyro.conf.arg(aliases=["--mixed-precision"])]] = "fp32"
     """Of the frozen base and of the adapter's products; the adapter's own weights stay float32."""
     gradient_checkpointing: bool = False
     """Compute the UNet's activations twice to save memory."""
@@ -95,11 +96,11 @@ class VisitConfig:
 class OptimizerConfig:
     """How the adapter learns."""
 
-    batch: Annotated[int, tyro.conf.arg(aliases=["--batch-size"])] = 8
+    batch: Common[Annotated[int, tyro.conf.arg(aliases=["--batch-size"])]] = 8
     """Samples per step, over all workers together."""
     micro_batch: int | None = None
     """Samples that a worker holds at once; its whole share of the batch when not given."""
-    lr: Annotated[float, tyro.conf.arg(aliases=["--learning-rate"])] = 1e-5
+    lr: Common[Annotated[float, tyro.conf.arg(aliases=["--learning-rate"])]] = 1e-5
     """Adam's learning rate; 1e-5 as in the paper. --base mini takes 3e-3."""
     lr_schedule: Annotated[RateSchedule, tyro.conf.arg(aliases=["--lr-scheduler"])] = "constant"
     """How the learning rate changes after the warm-up: not at all, as in the paper, or along a cosine to 0 at the
@@ -164,7 +165,7 @@ class RecordConfig:
 class ComputeConfig:
     """Where, and by how many processes."""
 
-    loaders: Annotated[int, tyro.conf.arg(aliases=["--num-workers"])] = 0
+    loaders: Common[Annotated[int, tyro.conf.arg(aliases=["--num-workers"])]] = 0
     """Processes that read and decode for each worker; 0 does it between the steps."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to train; auto takes a GPU where there is one."""

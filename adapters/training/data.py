@@ -14,6 +14,7 @@ from t2i_shards.extractors.atomic import cache_folder
 from t2i_shards.extractors.maps.crop import SIZE_MULTIPLE, fixed_side
 from t2i_shards.extractors.registry import format_of
 from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.marks import Common
 from t2i_shards.pipeline.plain import number_of
 from t2i_shards.pipeline.stream import Extent, divide_batch, mix_streams, open_stream
 from t2i_shards.pipeline.stream.lanes import ONE_LANE
@@ -28,7 +29,7 @@ class DataConfig:
 
     roots: Roots
     """The dataset, or several that are mixed."""
-    condition: str
+    condition: Common[str]
     """What the adapter is to follow, such as sketch, depth or color."""
     column: str | None = None
     """The condition's column, where its name is not the condition's."""
@@ -36,7 +37,7 @@ class DataConfig:
     """Share of the samples that each dataset gives; by their sizes when not given."""
     duplicates: Annotated[bool, tyro.conf.arg(help_behavior_hint="(default: they are used)")] = True
     """Leave out pictures that are duplicates of earlier ones."""
-    size: Annotated[int | None, tyro.conf.arg(aliases=["--resolution"])] = None
+    size: Common[Annotated[int | None, tyro.conf.arg(aliases=["--resolution"])]] = None
     """Side of the square crop in pixels, a multiple of 64; the pictures' shortest side when not given."""
     buckets: bool = False
     """Whole pictures, each batch of one size, instead of square crops."""

@@ -33,7 +33,7 @@ class TrainPlan:
 
     def describe(self, now: datetime) -> str:
         """One line."""
-        config = self.config
+        config, visits = self.config, f"{self.epochs:.3g}"
         parts = [
             f"base {config.base.name}",
             f"adapter {config.adapter}" + (f" from {config.start}" if config.start else ""),
@@ -41,7 +41,7 @@ class TrainPlan:
             config.base.precision,
             number_of(self.samples, "sample"),
             f"{self.held_out} held out",
-            f"{number_of(self.steps, 'step')} = {self.epochs:.3g} epochs",
+            f"{number_of(self.steps, 'step')} = {visits} {'epoch' if visits == '1' else 'epochs'}",
         ]
         if self.begun:
             parts.append(f"{self.begun} of them done")

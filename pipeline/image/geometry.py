@@ -5,16 +5,18 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import cv2
 import numpy as np
+import tyro
 
 from t2i_shards.extractors import budget
 from t2i_shards.extractors.maps.crop import SIZE_MULTIPLE
 from t2i_shards.extractors.records import BadRecord, convert_record
 from t2i_shards.pipeline.errors import Drop, RequestError
 from t2i_shards.pipeline.image.stored import Picture
+from t2i_shards.pipeline.marks import Common
 
 MAX_SIZE = 4096
 
@@ -35,9 +37,9 @@ class Placement:
 class Geometry:
     """What is done to every picture of a dataset."""
 
-    size: int = 512
+    size: Common[Annotated[int, tyro.conf.arg(aliases=["--resolution"])]] = 512
     """Length of the short side in pixels, a multiple of 64."""
-    fit: Literal["aspect", "square"] = "aspect"
+    fit: Common[Literal["aspect", "square"]] = "aspect"
     """Keep the aspect (long side at most twice the short one), or crop to a square."""
     max_upscale: float = 2.0
     """A picture that would have to grow by more than this is dropped."""

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import tyro
 
 from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.marks import Common
 
 SPLIT = re.compile(r"[a-z][a-z0-9_]*")
 LICENSE = re.compile(r"0bsd|(?!(?:no|n|off|on|yes|y|true|false|null)$)[a-z][a-z0-9.-]*")
@@ -28,27 +29,27 @@ TAKEN = frozenset({"all", "false", "n", "no", "null", "off", "on", "true", "y", 
 class Publication:
     """Which samples are published, and in what form."""
 
-    layout: Literal["packed", "columns"] = "packed"
+    layout: Common[Literal["packed", "columns"]] = "packed"
     """All members of a sample side by side in new shards, or the columns as they are."""
-    columns: tuple[str, ...] = ()
+    columns: Common[tuple[str, ...]] = ()
     """Columns in addition to images; all that hold conditions when not given."""
     shard_size: int = 1000
     """Samples per shard."""
-    splits: tuple[str, ...] = ("train=1",)
+    splits: Common[tuple[str, ...]] = ("train=1",)
     """Shares that add up to 1, such as train=0.98 validation=0.01 test=0.01, in any order. A picture and its
     near-duplicates fall into one split, and never into another one later."""
-    duplicates: Annotated[bool, tyro.conf.arg(help_behavior_hint="(default: they are published)")] = True
+    duplicates: Common[Annotated[bool, tyro.conf.arg(help_behavior_hint="(default: they are published)")]] = True
     """Leave out pictures that are duplicates of earlier ones."""
     licenses: tuple[int, ...] = ()
     """Publish only pictures under these of COCO's licence ids; all of them when not given."""
-    with_images: bool = False
+    with_images: Common[bool] = False
     """Publish the pictures of a web crawl too. Without this, conditions, captions, URLs and digests are: the
     pictures belong to their authors, who may take them back, and few of them have licensed them to you."""
-    title: str = ""
+    title: Common[str] = ""
     """The dataset's name on its card."""
     contact: str = ""
     """Where people write who want a picture removed: an address or a URL, for the card."""
-    license: str = ""
+    license: Common[str] = ""
     """The licence of pictures and captions by the Hub's name, such as cc-by-4.0 or cc0-1.0, for the card."""
     language: tuple[str, ...] = ()
     """The languages of the captions, such as en or de, for the card."""

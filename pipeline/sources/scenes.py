@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from t2i_shards.extractors.base import Resources
 from t2i_shards.extractors.depth import depth_to_map
 from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.marks import Common
 from t2i_shards.pipeline.scenes import VERSION, LayoutName, render
 from t2i_shards.pipeline.sources.base import Opener, Original, Seen, Source, unseen
 from t2i_shards.pipeline.sources.row import Row
@@ -23,11 +24,11 @@ class ScenesSource(Source):
 
     crawl: ClassVar = False
 
-    samples: int = 1000
+    samples: Common[int] = 1000
     """How many scenes."""
-    seed: int = 0
+    seed: Common[int] = 0
     """Which endless series of scenes."""
-    world: LayoutName = "full"
+    world: Common[LayoutName] = "full"
     """full, or simple: one ground and one sky, one to three things, at most one person, who is large."""
 
     def __post_init__(self) -> None:

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
+from dataclasses import MISSING
 from io import BytesIO, TextIOWrapper
 from itertools import pairwise
-from typing import get_args
+from typing import Any, get_args, get_type_hints
 
 import pytest
 
-from t2i_shards.jobs.commands import Commands, parse_command
+from t2i_shards.adapters.flags import list_flags
+from t2i_shards.jobs.__main__ import run
+from t2i_shards.jobs.commands import Commands, IngestCommand, WeightsCommand, parse_command
+from t2i_shards.jobs.help import LAST
+from t2i_shards.pipeline.marks import Mark
 
-NAMES = [
-    *(get_args(command)[1].name for command in get_args(Commands)),
-    *(f"ingest {kind}" for kind in ("scenes", "folder", "tars", "table", "coco", "laion")),
-    *(f"weights {action}" for action in ("list", "fetch", "convert")),
-]
+
+def _list_commands(union: Any, before: str = "") -> dict[str, type[Any]]:
+    return {f"{before}{note.name}": kind for kind, note in map(get_args, get_args(union))}
+
+
+KINDS = _list_commands(Commands)
+for group, of in (("ingest", IngestCommand), ("weights", WeightsCommand)):
+    del KINDS[group]
+    [inner] = get_type_hints(of, include_extras=True).values()
+    KINDS |= _list_commands(inner, f"{group} ")
 
 
 @pytest.fixture(autouse=True)
@@ -25,51 +33,93 @@ def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
 
 
-@pytest.mark.parametrize("command", ["", *NAMES])
-def test_it_fits_and_breaks_no_sentence(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+def _help(command: str, capsys: pytest.CaptureFixture[str]) -> list[str]:
     with pytest.raises(SystemExit) as ended:
         parse_command([*command.split(), "--help"])
     assert ended.value.code == 0
-    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    return capsys.readouterr().out.splitlines()
+
+
+@pytest.mark.parametrize("command", ["", "ingest", "weights", *KINDS])
+def test_it_fits_and_breaks_no_sentence(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = _help(command, capsys)
     assert max(map(len, lines)) <= 80
     for line, after in pairwise(lines):
         first = after.split()[0] if after.split() else ""
         indent = len(after) - len(after.lstrip())
-        same = indent == len(line) - len(line.lstrip()) and first[:1].islower()
-        assert not same or len(line) + 1 + len(first) > 78, f"{line!r} has room for {first!r}"
-    assert "Error" not in "\n".join(lines)
-    titles = _titles(lines)
-    assert titles, "nothing to compare"
-    assert all(title.replace(" ", "").isalpha() for title in titles), titles
+        same = line and indent == len(line) - len(line.lstrip()) != 2 and first[:1].islower()
+        assert not same or len(line) + 1 + len(first) > 80, f"{line!r} has room for {first!r}"
 
 
-def _titles(lines: list[str]) -> list[str]:
-    """Of groups: in the upper side of a box, or above a rule."""
-    ruled = [line.strip() for line, after in pairwise(lines) if re.fullmatch(" -+", after)]
-    return ruled + [line.strip("╭╮─ ") for line in lines if line.startswith("╭")]
+@pytest.mark.parametrize("command", KINDS)
+def test_common_options_come_first_and_all_are_described_once(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = _help(command, capsys)
+    titles = [
+        line for line in lines if re.fullmatch(r"(arguments|(common )?options|advanced(, [a-z ]+)?):.*", line)
+    ]
+    names = [line.split("  --")[1].split()[0].rstrip(",") for line in lines if line.startswith("  --")]
+    flags = [flag for flag in list_flags(KINDS[command]) if not flag.positional and flag.mark is not Mark.HIDDEN]
+    shown = {flag: f"{'no-' if flag.default is True else ''}{flag.name}" for flag in flags}
+    assert sorted(names) == sorted(shown.values())
+    advanced = {name for flag, name in shown.items() if flag.mark is Mark.ADVANCED}
+    places = [name in advanced for name in names]
+    assert places == sorted(places), "the advanced ones are last"
+    assert places.count(False) <= 20
+    assert [title.startswith("advanced") for title in titles] == sorted(t.startswith("advanced") for t in titles)
+    assert ("common options:" in titles) == bool(advanced)
+    common = [name for name in names if name not in advanced]
+    assert common[-1] == LAST[-1]
+    assert not advanced & {shown[flag] for flag in flags if flag.default is MISSING}, (
+        "what must be given is common"
+    )
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
-def test_titles_of_groups_are_plain_words(encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_trains_first_is_common(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = _help("train", capsys)
+    common = lines[lines.index("common options:") : lines.index("advanced, data: the samples")]
+    shown = [word for line in common if line.startswith("  --") for word in re.findall(r"--[\w-]+", line)]
+    assert shown[:6] == ["--condition", "--base", "--pretrained-model", "--out", "--output-dir", "--size"]
+    wanted = (
+        "epochs max-steps batch-size learning-rate resolution mixed-precision num-workers seed dry-run".split()
+    )
+    assert {f"--{name}" for name in wanted} <= {*shown}
+
+
+def test_each_command_is_told_in_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = _help("", capsys)
+    for name in ("miniature", "mini-weights"):
+        at = next(number for number, line in enumerate(lines) if line.split()[:1] == [name])
+        ends = next(number for number, line in enumerate(lines[at:]) if line.endswith("."))
+        assert ends <= 1, lines[at : at + 5]
+    assert not any("Rows: 1 text alone" in line for line in lines)
+
+
+def test_an_option_without_effect_is_taken_and_not_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert not any("--engine" in line for line in _help("status", capsys))
+    assert parse_command(["status", "data", "--engine", "local"])
+
+
+def test_help_is_for_the_command_that_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    usage = "usage: t2i-shards ingest folder FOLDER --out STR [OPTIONS]"
+    for words in ("ingest folder --help", "ingest folder x --out r -h", "ingest folder --config none.toml --help"):
+        with pytest.raises(SystemExit):
+            parse_command(words.split())
+        assert capsys.readouterr().out.splitlines()[0] == usage
+    assert run(["igest", "--help"]) == 2
+    assert "did you mean ingest?" in capsys.readouterr().err
+
+
+def test_it_can_be_read_where_the_output_is_not_in_utf8(monkeypatch: pytest.MonkeyPatch) -> None:
     printed = BytesIO()
-    monkeypatch.setattr("sys.stdout", TextIOWrapper(printed, encoding, "replace", write_through=True))
+    monkeypatch.setattr("sys.stdout", TextIOWrapper(printed, "ascii", "replace", write_through=True))
     with pytest.raises(SystemExit):
         parse_command(["ingest", "laion", "--help"])
-    lines = [line.rstrip() for line in printed.getvalue().decode(encoding).splitlines()]
-    assert _titles(lines)[-2:] == ["source download options", "source download limit options"]
-    assert {len(line) for line in lines if line.startswith(("╭", "│"))} in ({80}, set())
+    assert b"advanced, limits: how far a download may go" in printed.getvalue()
 
 
-def test_a_completion_script_of_the_same_process_changes_no_help() -> None:
-    """tyro keeps the texts of options as it first read them, so this needs a process of its own."""
-    script = """
-from contextlib import suppress
-from t2i_shards.jobs.commands import parse_command
-for words in (["--tyro-print-completion", "zsh"], ["remove", "--help"]):
-    with suppress(SystemExit):
-        parse_command(words)
-"""
-    printed = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=600
-    )
-    assert "newest; not once the samples were erased, or left out" in printed.stdout.rpartition("usage: ")[2]
+@pytest.mark.parametrize("words", ["--version", "-v --version", "-q --version"])
+def test_the_version(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(words.split()) == 0
+    assert capsys.readouterr().out.startswith("t2i-shards ")

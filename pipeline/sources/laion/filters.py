@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.marks import Common
 from t2i_shards.pipeline.sources.tables.text import MAX_URL, blank
 
 REASONS = (
@@ -45,7 +46,7 @@ LIMITS = (
 class Filters:
     """What a row must have. A row without the value that a filter asks about is left out as "… unknown"."""
 
-    min_aesthetic: float | None = None
+    min_aesthetic: Common[float | None] = None
     """Least aesthetic score (LAION-Aesthetics V2: 1 to 10)."""
     max_watermark: float | None = None
     """Greatest probability of a watermark, 0 to 1."""
@@ -53,7 +54,7 @@ class Filters:
     """Greatest probability of being unsafe for work, 0 to 1."""
     min_similarity: float | None = None
     """Least CLIP similarity of picture and caption."""
-    min_size: int | None = None
+    min_size: Common[int | None] = None
     """Least length of the shorter side, in pixels, as the metadata has it."""
     max_aspect: float | None = None
     """Greatest ratio of the longer to the shorter side."""

@@ -16,6 +16,7 @@ from t2i_shards.extractors.base import Resources
 from t2i_shards.pipeline.download.shard import Downloads
 from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.image.decode import WEB_FORMATS
+from t2i_shards.pipeline.marks import Common
 from t2i_shards.pipeline.sources.base import Opener, Original, Part, Seen, Source, passing, unseen
 from t2i_shards.pipeline.sources.laion.filters import REASONS, Filters
 from t2i_shards.pipeline.sources.laion.metadata import (
@@ -36,10 +37,10 @@ NOT_SAMPLED = "not sampled"
 class LaionSource(Source):
     """Pictures of the web by URL and caption, from parquet files with the columns of LAION and its kin."""
 
-    metadata: str
+    metadata: Common[str]
     """Tables (parquet, CSV, TSV, JSONL): a folder or a glob in quotes, local or a URL like s3://bucket/*.parquet."""
     filters: Filters = field(default_factory=Filters)
-    samples: int | None = None
+    samples: Common[int | None] = None
     """Take this many of the rows that pass, evenly from all files; all of them when not given."""
     seed: int = 0
     """Which sample; a smaller one of the same seed lies within a larger one."""

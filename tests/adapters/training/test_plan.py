@@ -73,3 +73,8 @@ def test_what_is_about_to_be_done_is_one_line(seconds: float | None, end: str) -
     )
     assert "adapter tiny from old/run, cpu" in went_on
     assert went_on.endswith("500 steps = 10 epochs, 300 of them done")
+
+
+def test_one_epoch_is_not_several() -> None:
+    line = TrainPlan(toy_config(RUN, steps=10), "cpu", 20, 2, 10).describe(datetime.min)
+    assert line.endswith("10 steps = 1 epoch")
