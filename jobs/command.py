@@ -27,9 +27,8 @@ from t2i_shards.pipeline.marks import Common
 from t2i_shards.pipeline.plain import hide_secrets, list_counts, number_of, show_plain
 from t2i_shards.pipeline.shards.receipt import null_not_finite
 from t2i_shards.pipeline.shards.store import SINGLE_WRITER
+from t2i_shards.pipeline.stages.stage import FEW
 
-FEW = 8
-"""Shards that are read sooner than a Ray is started."""
 SMALL_GPU = (
     "the GPU has too little memory; generate and evaluate need less with --offload, --precision fp16, or a "
     "smaller --batch or --size, and train with --gradient-checkpointing, --precision bf16 or --micro-batch 1"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -20,10 +20,10 @@ from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
 from t2i_shards.pipeline.dataset.download_commit import sweep_drafts
 from t2i_shards.pipeline.dataset.duplicates import choose_near, mark_duplicates
 from t2i_shards.pipeline.dataset.left_out import read_left_out, read_notes
-from t2i_shards.pipeline.dataset.losses import measure_yield, yield_table
+from t2i_shards.pipeline.dataset.losses import yield_table
 from t2i_shards.pipeline.dataset.plan_digests import check_segment, refuse_plan
 from t2i_shards.pipeline.dataset.supplement import plan_new, plan_retry
-from t2i_shards.pipeline.engine import run
+from t2i_shards.pipeline.engine import RunResult, run
 from t2i_shards.pipeline.errors import IncompleteError, RequestError
 from t2i_shards.pipeline.image.geometry import Geometry
 from t2i_shards.pipeline.marks import Advanced
@@ -32,6 +32,7 @@ from t2i_shards.pipeline.shards.receipt_table import ReceiptTable
 from t2i_shards.pipeline.shards.store import open_store
 from t2i_shards.pipeline.sources.base import Source
 from t2i_shards.pipeline.sources.tree import lies_inside
+from t2i_shards.pipeline.stages.count_losses import measure_yield
 from t2i_shards.pipeline.stages.ingest import Ingest
 from t2i_shards.pipeline.stages.plan_ingest import choose_truths, claim_truths, plan_dataset
 from t2i_shards.pipeline.stages.stage import Stage, StageResult
@@ -96,7 +97,7 @@ def ingest(
     summary = filled.summary
     index_names(filled.dataset, filled.images, engine)
     if filled.whole and after.min_yield is not None:
-        summary = _check_yield(filled.dataset, summary, after.min_yield, after.where)
+        summary = _check_yield(filled, summary, after.min_yield, after.where, engine)
     summary = _add_counts(filled.dataset, summary)
     return _mark(filled, summary, options.near) if filled.whole else summary
 
@@ -198,7 +199,7 @@ def _add_counts(dataset: Dataset, summary: Summary) -> Summary:
 
 def _mark(filled: _Filled, summary: Summary, near: int | None) -> Summary:
     """Mark the duplicates of a whole images column, and warn of an empty one."""
-    if not any(receipt.samples for receipt in filled.images.values()):
+    if not filled.images.numbers("samples").any():
         nothing = "no row became a sample; status names the reasons"
         return replace(summary, problems=(*summary.problems, nothing))
     kinds = Counter(mark_duplicates(filled.dataset, near)["kind"].to_pylist())
@@ -210,12 +211,18 @@ def _mark(filled: _Filled, summary: Summary, near: int | None) -> Summary:
     )
 
 
-def _check_yield(dataset: Dataset, summary: Summary, least: float, where: str) -> Summary:
+def _check_yield(filled: _Filled, summary: Summary, least: float, where: str, engine: EngineOptions) -> Summary:
     """Add the yield of a complete images column; below min_yield it is a problem, with the reasons in a
     table."""
-    found = measure_yield(dataset)
+
+    def work(stage: Stage, pieces: Sequence[int]) -> RunResult:
+        with show_progress("yield", len(pieces), len(pieces)) as progress:
+            return run(stage, pieces, engine.engine, engine.workers, progress)
+
+    found = measure_yield(filled.dataset, filled.images, work)
     summary = replace(
         summary,
+        problems=(*summary.problems, *found.problems),
         line=f"{summary.line}; yield {found.share:.1%} of {number_of(found.planned, 'row')}",
         record={**summary.record, "yield": found.share, "reasons": dict(found.reasons)},
     )
@@ -225,4 +232,5 @@ def _check_yield(dataset: Dataset, summary: Summary, least: float, where: str) -
         f"yield: {found.samples} of {number_of(found.planned, 'row')} became samples, "
         f"{found.share:.1%} is under --min-yield {least}" + (f"; they were looked for in {where}" if where else "")
     )
-    return replace(summary, problems=(*summary.problems, gate, *yield_table(found)))
+    table = yield_table(measure_yield(filled.dataset, filled.images, work, hosts=True))
+    return replace(summary, problems=(*summary.problems, gate, *table))

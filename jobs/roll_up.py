@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 
-from t2i_shards.jobs.command import FEW, EngineOptions
+from t2i_shards.jobs.command import EngineOptions
 from t2i_shards.jobs.progress import show_progress
 from t2i_shards.pipeline.dataset.dataset import Dataset
 from t2i_shards.pipeline.engine import RunResult, run
@@ -13,7 +13,7 @@ from t2i_shards.pipeline.errors import IncompleteError, RequestError, describe_e
 from t2i_shards.pipeline.shards.receipt_table import ReceiptTable
 from t2i_shards.pipeline.stages.index_names import plan_index
 from t2i_shards.pipeline.stages.roll_up import plan_roll_up
-from t2i_shards.pipeline.stages.stage import Stage
+from t2i_shards.pipeline.stages.stage import FEW, Stage
 
 log = logging.getLogger(__name__)
 

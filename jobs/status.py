@@ -103,9 +103,10 @@ def _list_losses(dataset: Dataset, damaged: list[str]) -> list[tuple[str, Loss]]
     """(column, loss) in the order of the columns; what cannot be read is added to `damaged`."""
     found = list[tuple[str, Loss]]()
     try:
-        found += [(IMAGES, loss) for loss in read_losses(dataset)[1].values()]
+        images = dataset.receipts(IMAGES, damaged=[])  # those that are damaged were named before
+        found += [(IMAGES, loss) for loss in read_losses(dataset, images)]
         for column in dataset.columns()[1:]:
-            receipts = dataset.receipts(column, damaged=[])  # those that are damaged were named before
+            receipts = dataset.receipts(column, damaged=[])
             found += [(column, loss) for loss in read_column_losses(dataset, receipts)]
     except DamagedShard as error:
         damaged.append(str(error))

@@ -8,15 +8,18 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from urllib.parse import urlsplit
 
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
-from t2i_shards.pipeline.dataset.outcomes import OK, read_outcomes, rows_path
-from t2i_shards.pipeline.dataset.plan import plan_path
+from t2i_shards.pipeline.dataset.last_tries import LastTries, list_lossy, read_ahead
+from t2i_shards.pipeline.dataset.outcomes import rows_path
+from t2i_shards.pipeline.dataset.plan import plan_path, read_plan_table
 from t2i_shards.pipeline.download.reasons import kind_of
 from t2i_shards.pipeline.errors import DamagedShard
 from t2i_shards.pipeline.plain import number_of
 from t2i_shards.pipeline.shards.receipt_table import ReceiptTable
+from t2i_shards.pipeline.shards.store import Store
 
 HOSTS = 10
 """Hosts in the table: those that lost most."""
@@ -31,23 +34,26 @@ class Loss:
     reason: str
 
 
-def read_losses(dataset: Dataset) -> tuple[int, dict[str, Loss]]:
-    """(rows that became a sample, key -> loss of the others): each planned row once, by its last try.
+def read_losses(dataset: Dataset, images: ReceiptTable) -> Iterator[Loss]:
+    """The planned rows that became no sample: each once, by its last try, in the order of the plan.
 
-    Raises DamagedShard.
+    They are read as they are asked for. images: the receipts. Raises DamagedShard.
     """
-    samples, lost = 0, dict[str, Loss]()
-    for shard, table in read_outcomes(dataset, ("key", "status")):
-        statuses = dict(zip(table["key"].to_pylist(), table["status"].to_pylist(), strict=True))
-        samples += sum(status == OK for status in statuses.values())
-        rows = dataset.plan(shard)
-        if [row.key for row in rows] != table["key"].to_pylist():
-            raise DamagedShard(f"{rows_path(shard)}: its keys are not those of {plan_path(shard)}")
-        for row in rows:
-            lost.pop(row.key, None)
-            if statuses[row.key] != OK:
-                lost[row.key] = Loss(row.key, row.location, statuses[row.key])
-    return samples, lost
+    tries = LastTries(dataset, images)
+    for found in read_ahead(partial(locate_losses, dataset.store, tries), list_lossy(dataset, images)):
+        yield from found
+
+
+def locate_losses(store: Store, tries: LastTries, shard: int) -> list[Loss]:
+    """Those of the rows that were tried first in this shard. Raises DamagedShard."""
+    failed = tries.find_failed(shard)
+    if not failed:
+        return []
+    plan = read_plan_table(store, shard)
+    locations = dict(zip(plan["key"].to_pylist(), plan["location"].to_pylist(), strict=True))
+    if not failed.keys() <= locations.keys():
+        raise DamagedShard(f"{rows_path(shard)}: its keys are not those of {plan_path(shard)}")
+    return [Loss(key, locations[key], reason) for key, (_, reason) in failed.items()]
 
 
 def read_column_losses(dataset: Dataset, receipts: ReceiptTable) -> Iterator[Loss]:
@@ -63,14 +69,14 @@ def read_column_losses(dataset: Dataset, receipts: ReceiptTable) -> Iterator[Los
 class Yield:
     """planned: rows; samples: those that became one; reasons: why the others did not, at their last try.
 
-    hosts: host -> reasons, of the rows that became no sample, which `lost` names.
+    hosts: host -> reasons, where they were counted. problems: a line for each shard that could not be read.
     """
 
     planned: int = 0
     samples: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     hosts: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
-    lost: tuple[Loss, ...] = ()
+    problems: list[str] = field(default_factory=list)
 
     @property
     def share(self) -> float:
@@ -89,16 +95,6 @@ class Yield:
     def worst_hosts(self) -> list[tuple[str, Counter[str]]]:
         """(host, its reasons) of the HOSTS that lost most, the worst first."""
         return sorted(self.hosts.items(), key=lambda item: (-item[1].total(), item[0]))[:HOSTS]
-
-
-def measure_yield(dataset: Dataset) -> Yield:
-    """Count every planned row once, by what became of it at its last try. Raises DamagedShard."""
-    samples, lost = read_losses(dataset)
-    found = Yield(planned=dataset.planned, samples=samples, lost=tuple(lost.values()))
-    for loss in found.lost:
-        found.reasons[loss.reason] += 1
-        found.hosts[host_of(loss.location)][loss.reason] += 1
-    return found
 
 
 def host_of(location: str) -> str:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from copy import copy
 from dataclasses import replace
+from functools import lru_cache
 from typing import TypeAlias
 
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
 from t2i_shards.pipeline.dataset.download_commit import read_seen
 from t2i_shards.pipeline.dataset.erased_plan import erased_location, is_erased
+from t2i_shards.pipeline.dataset.last_tries import CACHED, LastTries, list_lossy, read_ahead
 from t2i_shards.pipeline.dataset.left_out import Recorder
-from t2i_shards.pipeline.dataset.outcomes import OK, read_outcomes
 from t2i_shards.pipeline.dataset.plan import Segment, write_segment
 from t2i_shards.pipeline.dataset.plan_digests import PlanReader, check_segment, refuse_plan
 from t2i_shards.pipeline.errors import IncompleteError
@@ -34,8 +34,7 @@ def plan_retry(dataset: Dataset, again: Again = passing) -> Segment | None:
         raise IncompleteError(
             f"--retry-failed needs every shard to be done, {len(left)} of {len(dataset.shards)} are not; run again"
         )
-    chosen = again(_read_rows(dataset, find_failed(dataset)))
-    return _add(dataset, sorted(chosen, key=lambda row: row.key))
+    return _add(dataset, again(_read_failed(dataset)))
 
 
 def plan_new(dataset: Dataset, source: Source, seen: Seen = unseen) -> Segment | None:
@@ -49,8 +48,10 @@ def plan_new(dataset: Dataset, source: Source, seen: Seen = unseen) -> Segment |
         for problem in check_segment(dataset.store, segment):
             raise refuse_plan(dataset.store, problem)
     plans = PlanReader(dataset.store, dataset.segments)
-    rows = [row for shard in dataset.shards for row in plans.read(shard)]
-    known, last = {row.location for row in rows}, max(int(row.key) for row in rows)
+    known, last = set[str](), 0
+    for row in (row for shard in dataset.shards for row in plans.read(shard)):
+        known.add(row.location)
+        last = max(last, int(row.key))
     recorder = Recorder(dataset.store)
     new = (
         row
@@ -71,25 +72,21 @@ def _add(dataset: Dataset, rows: Iterable[Row], new: bool = False) -> Segment | 
     return segment
 
 
-def find_failed(dataset: Dataset) -> Mapping[str, tuple[int, str]]:
-    """key -> (the shard where it was last tried, why it gave no sample), of the rows that gave none."""
-    failed: dict[str, tuple[int, str]] = {}
-    for shard, table in read_outcomes(dataset, ("key", "status")):
-        for key, status in zip(table["key"].to_pylist(), table["status"].to_pylist(), strict=True):
-            # A later shard's word counts: it was the later try.
-            failed.pop(key, None)
-            if status != OK:
-                failed[key] = (shard, status)
-    return failed
+def _read_failed(dataset: Dataset) -> Iterator[tuple[Row, str]]:
+    """The rows that gave no sample at their last try, with the reasons, their keys ascending."""
+    images = dataset.receipts(IMAGES)
+    tries = LastTries(dataset, images)
+    # Of a shard's rows some may have been tried again in others, which the shards next to it have in common.
+    plans = lru_cache(CACHED)(lambda shard: {row.key: row for row in dataset.plan(shard)})
+    seen = lru_cache(CACHED)(lambda shard: read_seen(dataset.store, shard) or {})
 
+    def read(shard: int) -> list[tuple[Row, str]]:
+        found = [(plans(last)[key], last, why) for key, (last, why) in tries.find_failed(shard).items()]
+        return [
+            (replace(row, digest=row.digest or seen(last).get(row.key)), why)
+            for row, last, why in found
+            if not is_erased(row.location)
+        ]
 
-def _read_rows(dataset: Dataset, failed: Mapping[str, tuple[int, str]]) -> Iterator[tuple[Row, str]]:
-    """The planned rows of these keys, shard after shard, with the reasons."""
-    by_shard: dict[int, dict[str, str]] = defaultdict(dict)
-    for key, (shard, reason) in failed.items():
-        by_shard[shard][key] = reason
-    for shard, reasons in by_shard.items():
-        seen = read_seen(dataset.store, shard) or {}
-        for row in dataset.plan(shard):
-            if row.key in reasons and not is_erased(row.location):
-                yield replace(row, digest=row.digest or seen.get(row.key)), reasons[row.key]
+    for rows in read_ahead(read, list_lossy(dataset, images)):
+        yield from rows

@@ -10,7 +10,7 @@ from typing import Any
 
 from t2i_shards.pipeline.dataset.dataset import IMAGES
 from t2i_shards.pipeline.dataset.left_out import read_left_out
-from t2i_shards.pipeline.dataset.losses import measure_yield
+from t2i_shards.pipeline.dataset.losses import Yield
 from t2i_shards.pipeline.dataset.provenance import Provenance, read_provenance
 from t2i_shards.pipeline.download.reasons import kind_of
 from t2i_shards.pipeline.errors import RequestError
@@ -79,8 +79,12 @@ def collect_facts(
     surveyed: Mapping[int, SurveyResult],
     lines: Sequence[Line],
     revisions: Sequence[Mapping[str, Any]],
+    found: Yield,
 ) -> Facts:
-    """The facts of a publication whose shards `lines` are done. A pure function of dataset and request."""
+    """The facts of a publication whose shards `lines` are done. A pure function of dataset and request.
+
+    found: what became of the dataset's rows.
+    """
     members = {column: of for look in surveyed.values() for column, of in look.members.items()}
     removed = sum(line.removed for line in lines)
     last = plan.count_left_out(choice)
@@ -90,17 +94,22 @@ def collect_facts(
     licences = Counter[str]()
     for look in surveyed.values():
         licences.update(look.licences)
-    facts = _facts(plan, tuple(plan.members(surveyed)), members, lines, licences)
+    facts = _facts(plan, tuple(plan.members(surveyed)), members, lines, licences, found)
     return replace(facts, stages=(*facts.stages, Step("publishing", pictures, last)), revisions=tuple(revisions))
 
 
-def collect_copy_facts(plan: Plan, members: Mapping[str, tuple[str, ...]], licences: Mapping[str, int]) -> Facts:
-    """The facts of a dataset that is published as it is. members: of every column; the Facts' are images'."""
+def collect_copy_facts(
+    plan: Plan, members: Mapping[str, tuple[str, ...]], licences: Mapping[str, int], found: Yield
+) -> Facts:
+    """The facts of a dataset that is published as it is. members: of every column; the Facts' are images'.
+
+    found: what became of the dataset's rows.
+    """
     lines = [
         Line(plan.place(tar_path(IMAGES, shard)), IMAGES, r.samples, r.bytes, r.sha256, members[IMAGES])
         for shard, r in sorted(plan.receipts[IMAGES].items())
     ]
-    return _facts(plan, members[IMAGES], members, lines, licences)
+    return _facts(plan, members[IMAGES], members, lines, licences, found)
 
 
 def _facts(
@@ -109,9 +118,10 @@ def _facts(
     by_column: Mapping[str, tuple[str, ...]],
     lines: Sequence[Line],
     licences: Mapping[str, int],
+    found: Yield,
 ) -> Facts:
     """What publications of both layouts have. members: of a published sample; by_column: of each column's."""
-    stages, opted_out = _stages(plan)
+    stages, opted_out = _stages(plan, found)
     return Facts(
         title=plan.asked.title or f"T2I-Adapter conditions ({plan.dataset.description.source['kind']})",
         contact=plan.asked.contact,
@@ -137,9 +147,9 @@ def check_weights(plan: Plan) -> None:
                 )
 
 
-def _stages(plan: Plan) -> tuple[list[Step], int]:
+def _stages(plan: Plan, found: Yield) -> tuple[list[Step], int]:
     """What each step before the publication let through, and how many pictures their hosts refused."""
-    found, left_out = measure_yield(plan.dataset), read_left_out(plan.dataset.store)
+    left_out = read_left_out(plan.dataset.store)
     stages = [
         Step("choosing rows", found.planned + sum(left_out.values()), left_out),
         Step("getting pictures", found.planned, dict(sorted(found.reasons.items()))),

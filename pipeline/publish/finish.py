@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from t2i_shards.pipeline.dataset.losses import Yield
 from t2i_shards.pipeline.errors import IncompleteError
 from t2i_shards.pipeline.plain import number_of
 from t2i_shards.pipeline.publish.assignment import Choice, Target
@@ -63,9 +64,11 @@ def finish(
     removals: RemovedSamples,
     surveyed: Mapping[int, SurveyResult],
     readers: Mapping[str, Reader],
+    found: Yield,
 ) -> Finished:
     """Describe the shards, all of which are done; read them back; then sign them.
 
+    found: as `collect_facts` has it.
     Until SHA256SUMS is written the files that describe the whole are not signed, so they may still be replaced.
     Raises IncompleteError when a shard is not done, a reader does not see what was written, or another publisher
     has begun a later revision.
@@ -80,7 +83,7 @@ def finish(
     held = {target: receipt for target, receipt in receipts.items() if receipt.samples}
     lines = [line_of(target, receipt, members) for target, receipt in held.items()]
     discard_empty(to, receipts)
-    facts = collect_facts(plan, choice, surveyed, lines, revisions)
+    facts = collect_facts(plan, choice, surveyed, lines, revisions, found)
     files = _describe(to, facts)
     edited = find_edited(to, files)
     for path, data in edited.items():

@@ -23,8 +23,8 @@ from t2i_shards.pipeline.publish.config import OPTIONAL, Publication, order_shar
 from t2i_shards.pipeline.publish.pack import DALI, PICTURE, RECEIPTS, Pack, dali_folder
 from t2i_shards.pipeline.publish.survey import Survey, SurveyResult, refuse_collisions, refuse_problems
 from t2i_shards.pipeline.remedy import tell_damage
-from t2i_shards.pipeline.shards.receipt import FORMAT, Receipt, digest_json, to_json
-from t2i_shards.pipeline.shards.receipt_table import digest_receipts
+from t2i_shards.pipeline.shards.receipt import FORMAT, digest_json, to_json
+from t2i_shards.pipeline.shards.receipt_table import ReceiptTable, digest_receipts
 from t2i_shards.pipeline.shards.spread_store import SpreadStore, spread_path
 from t2i_shards.pipeline.shards.store import Store
 
@@ -66,7 +66,7 @@ class Plan:
     asked: Publication
     columns: tuple[str, ...]
     shares: Mapping[str, float]
-    receipts: Mapping[str, Mapping[int, Receipt]]
+    receipts: Mapping[str, ReceiptTable]
     claim: Mapping[str, Any]
     tombstones: int
 

@@ -7,7 +7,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from t2i_shards.pipeline.dataset.dataset import Dataset
+from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
+from t2i_shards.pipeline.dataset.losses import Yield
 from t2i_shards.pipeline.engine import RunResult
 from t2i_shards.pipeline.errors import IncompleteError
 from t2i_shards.pipeline.publish import copy_columns
@@ -24,6 +25,7 @@ from t2i_shards.pipeline.publish.revision import choose_removals, discard_stale
 from t2i_shards.pipeline.publish.survey import SurveyResult, refuse_unfetchable
 from t2i_shards.pipeline.shards.receipt import shard_name
 from t2i_shards.pipeline.shards.store import Store
+from t2i_shards.pipeline.stages.count_losses import measure_yield
 from t2i_shards.pipeline.stages.stage import Stage
 
 Work = Callable[[str, Stage, Sequence[int], int], RunResult]
@@ -92,7 +94,7 @@ def publish(
     result = work("publish", plan.pack(choice, removals.by_shard), left, len(choice.targets))
     if result.problems:
         return Published(*found, len(result.made), made_anew, tuple(result.problems))
-    finished = finish(plan, choice, removals, surveyed, readers)
+    finished = finish(plan, choice, removals, surveyed, readers, _measure(plan, work))
     return Published(*found, len(result.made), made_anew, (), finished)
 
 
@@ -120,9 +122,19 @@ def _publish_columns(
     if result.problems:
         return Published(*found, len(result.made), 0, tuple(result.problems))
     licences = copy_columns.sum_licences(plan, result.made)
-    card = render_cards(collect_copy_facts(plan, copy_columns.read_members(plan), licences), "columns.md.j2")
+    facts = collect_copy_facts(plan, copy_columns.read_members(plan), licences, _measure(plan, work))
+    card = render_cards(facts, "columns.md.j2")
     lines = copy_columns.finish_columns(plan, segments, card)
     return Published(*found, len(result.made), 0, (), Finished(lines, ()))
+
+
+def _measure(plan: Plan, work: Work) -> Yield:
+    found = measure_yield(
+        plan.dataset, plan.receipts[IMAGES], lambda stage, pieces: work("losses", stage, pieces, len(pieces))
+    )
+    if found.problems:
+        raise IncompleteError(found.problems[0])
+    return found
 
 
 def _look(plan: Plan, work: Work) -> Mapping[int, SurveyResult]:

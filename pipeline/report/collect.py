@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any, cast
-
-import pyarrow as pa
 
 from t2i_shards.pipeline.dataset.aligned import open_aligned
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
 from t2i_shards.pipeline.dataset.duplicates import group_duplicates, load_duplicates
 from t2i_shards.pipeline.dataset.exclusion import Exclusion
 from t2i_shards.pipeline.dataset.left_out import read_left_out
-from t2i_shards.pipeline.dataset.losses import Loss, Yield, measure_yield
+from t2i_shards.pipeline.dataset.losses import Loss, read_losses
 from t2i_shards.pipeline.dataset.provenance import (
     choose_published,
     describe_geometry,
@@ -24,7 +23,6 @@ from t2i_shards.pipeline.dataset.provenance import (
 from t2i_shards.pipeline.dataset.status import column_status
 from t2i_shards.pipeline.dataset.tombstones import read_tombstones
 from t2i_shards.pipeline.engine import RunResult
-from t2i_shards.pipeline.errors import DamagedShard, describe_error
 from t2i_shards.pipeline.report.facts import ColumnFacts, DatasetFacts, Hosts
 from t2i_shards.pipeline.report.sample_index import (
     MOST_LOST,
@@ -47,6 +45,8 @@ from t2i_shards.pipeline.report.samples import (
 from t2i_shards.pipeline.report.strips import MOST_STRIPS
 from t2i_shards.pipeline.shards.read import load_verified
 from t2i_shards.pipeline.shards.receipt import Receipt, digest_json
+from t2i_shards.pipeline.shards.receipt_table import ReceiptTable
+from t2i_shards.pipeline.stages.count_losses import measure_yield
 from t2i_shards.pipeline.stages.stage import Stage
 
 Receipts = Mapping[str, Mapping[int, Receipt]]
@@ -90,6 +90,7 @@ class _Seen:
     thumbnails: Mapping[str, Thumbnail] = field(default_factory=dict)
     hosts: Hosts = ()
     lost: tuple[Loss, ...] = ()
+    lost_of: int = 0
     problems: tuple[str, ...] = ()
 
 
@@ -115,7 +116,7 @@ def collect_dataset(root: str, rows: int, look: Look | None = None, strips: str 
     shown, damaged = _show_rows(dataset, receipts, rows, removed)
     if look:
         stage = _plan_count(dataset, columns, receipts, exclusion, pairs, shown, bool(strips))
-        seen = _see(stage, sorted(receipts[IMAGES]), look)
+        seen = _see(stage, receipts[IMAGES], look)
     else:
         seen = _see_shown(shown)
     description = dataset.description
@@ -168,25 +169,22 @@ def count_samples(receipts: Receipts) -> int:
     return sum(receipt.samples for receipt in receipts[IMAGES].values())
 
 
-def _see(stage: CountSamples, shards: Sequence[int], look: Look) -> _Seen:
-    """Look at every sample of these shards."""
-    result = look(stage, shards)
+def _see(stage: CountSamples, images: ReceiptTable, look: Look) -> _Seen:
+    """Look at every sample. images: the receipts."""
+    result = look(stage, list(images))
     made = cast(Mapping[int, Counted], dict(sorted(result.made.items())))
     problems = [line for counted in made.values() for line in counted.problems] + result.problems
-    found = Yield()
-    try:
-        found = measure_yield(stage.dataset)
-    except (DamagedShard, KeyError, pa.ArrowException) as error:
-        problems.append(
-            str(error) if isinstance(error, DamagedShard) else f"rows.parquet: {describe_error(error)}"
-        )
+    found = measure_yield(stage.dataset, images, look, hosts=True)
+    problems += found.problems
+    lost = () if found.problems else tuple(islice(read_losses(stage.dataset, images), MOST_LOST))
     return _Seen(
         tally=add_tallies((counted.tally for counted in made.values()), stage.columns),
         licences=sum((counted.licences for counted in made.values()), Counter()),
         entries={shard: counted.entries for shard, counted in made.items()},
         thumbnails={key: seen for counted in made.values() for key, seen in counted.thumbnails.items()},
         hosts=tuple((host, reasons) for host, reasons in found.worst_hosts if host),
-        lost=found.lost,
+        lost=lost,
+        lost_of=0 if found.problems else found.reasons.total(),
         problems=tuple(problems),
     )
 
@@ -199,7 +197,7 @@ def _see_shown(shown: Sequence[SheetRow]) -> _Seen:
 
 def _make_index(seen: _Seen, shown: Sequence[SheetRow], there: int) -> SearchIndex:
     index = choose_entries(seen.entries, [row.key for row in shown], there)
-    return replace(index, lost=seen.lost[:MOST_LOST], lost_of=len(seen.lost))
+    return replace(index, lost=seen.lost, lost_of=seen.lost_of)
 
 
 def _show_rows(

@@ -13,6 +13,8 @@ from t2i_shards.pipeline.errors import BrokenStage, IncompleteError
 from t2i_shards.pipeline.shards.receipt import Receipt
 
 IN_A_ROW = 100
+FEW = 8
+"""Pieces of work that are done sooner than a Ray is started."""
 
 
 @dataclass(frozen=True)

@@ -11,16 +11,19 @@ import pytest
 
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
 from t2i_shards.pipeline.dataset.download_commit import read_seen
-from t2i_shards.pipeline.dataset.losses import host_of, measure_yield, yield_table
+from t2i_shards.pipeline.dataset.last_tries import LastTries, list_lossy
+from t2i_shards.pipeline.dataset.losses import Yield, host_of, yield_table
 from t2i_shards.pipeline.dataset.outcomes import rows_path
 from t2i_shards.pipeline.dataset.plan import plan_path, supplement_path
-from t2i_shards.pipeline.dataset.supplement import find_failed, plan_new, plan_retry
+from t2i_shards.pipeline.dataset.supplement import plan_new, plan_retry
 from t2i_shards.pipeline.download.reasons import kind_of
 from t2i_shards.pipeline.errors import DamagedShard, IncompleteError, RequestError
 from t2i_shards.pipeline.image.geometry import Geometry
 from t2i_shards.pipeline.shards.commit import receipt_path, tar_path
 from t2i_shards.pipeline.sources.folder import FolderSource
+from t2i_shards.pipeline.stages.count_losses import measure_yield
 from tests.faults.toys import make_images, problems
+from tests.pipeline.report.crawl import look_here
 from tests.pipeline.web import Web, put_failure, put_picture
 
 FAILURES = {
@@ -50,7 +53,14 @@ def make(root: str, web: Web) -> Dataset:
 
 def passing_in(dataset: Dataset) -> dict[str, int]:
     """key -> the shard where it was last tried, of the rows that may still be obtained."""
-    return {key: shard for key, (shard, why) in find_failed(dataset).items() if kind_of(why) == "passing"}
+    images = dataset.receipts(IMAGES)
+    tries = LastTries(dataset, images)
+    failed = [item for shard in list_lossy(dataset, images) for item in tries.find_failed(shard).items()]
+    return {key: shard for key, (shard, why) in failed if kind_of(why) == "passing"}
+
+
+def measure(dataset: Dataset) -> Yield:
+    return measure_yield(dataset, dataset.receipts(IMAGES), look_here, hosts=True)
 
 
 def keys(dataset: Dataset) -> list[str]:
@@ -155,7 +165,7 @@ def test_two_retries_of_other_rows_do_not_mix(web: Web, tmp_path: Path) -> None:
 def test_the_yield_counts_every_row_once_by_its_last_try(web: Web, tmp_path: Path) -> None:
     root = str(tmp_path / "root")
     dataset = make(root, web)
-    found = measure_yield(dataset)
+    found = measure(dataset)
     assert (found.planned, found.samples) == (8, 3)
     assert found.reasons == Counter(FAILURES.values())
     assert found.kinds == {"passing": 2, "gone": 1, "opted out": 1, "unusable": 1}
@@ -163,7 +173,7 @@ def test_the_yield_counts_every_row_once_by_its_last_try(web: Web, tmp_path: Pat
     plan_retry(dataset)
     put_picture(Path(web.folder), "a-1", 1)
     put_failure(Path(web.folder), "b-5", "http 404")
-    found = measure_yield(make(root, web))
+    found = measure(make(root, web))
     assert (found.planned, found.samples) == (8, 4)
     assert found.reasons.total() == 4
     assert found.reasons["http 404"] == 2
@@ -171,7 +181,7 @@ def test_the_yield_counts_every_row_once_by_its_last_try(web: Web, tmp_path: Pat
 
 
 def test_the_table_names_hosts_and_kinds(web: Web, tmp_path: Path) -> None:
-    table = yield_table(measure_yield(make(str(tmp_path / "root"), web)))
+    table = yield_table(measure(make(str(tmp_path / "root"), web)))
     assert "  passing: 2 of 8 rows" in table
     assert "  gone, http 404: 1" in table
     assert table[-2].startswith("  b.example: 3 rows, 1 of them ")
