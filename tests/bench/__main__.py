@@ -15,6 +15,7 @@ CASES = (
     "opening",
     "reading",
     "stream",
+    "processes",
     "engine",
     "download",
     "sketch",

@@ -1,14 +1,16 @@
 """The stream against the readers people use: the same members, the same decoder, all shuffled, in turns.
 
 Ours reads the columns as they are and verifies every byte. webdataset and HF datasets read the published tars;
-litdata and MosaicML streaming read their own formats, written from the same members. One process each, no loader
-workers, pages warm: what is compared is the CPU time of a sample. The last two are measured where they are
-installed (`pip install litdata mosaicml-streaming`).
+litdata and MosaicML streaming read their own formats, written from the same members; SPDL parses the published
+tars in a thread. One process each, no loader workers, pages warm: what is compared is the CPU time of a sample.
+The last three are measured where they are installed (`pip install litdata mosaicml-streaming spdl`).
 """
 
 from __future__ import annotations
 
 import importlib.util
+import itertools
+import random
 import statistics
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -34,26 +36,34 @@ Epoch = Callable[[], Iterable[Members]]
 
 
 def bench(folder: Path) -> list[Row]:
-    root, published = folder / "dataset", folder / "published"
-    make_dataset(root, SHARDS, SHARD, SIZE, draw_photograph)
-    engine = EngineOptions("local")
-    ExtractCommand(str(root), ("canny",), engine=engine).run()
-    PublishCommand(str(root), str(published), readers=("webdataset",), engine=engine).run()
+    root, published, samples = make(folder)
     stream = open_stream(str(root), ("canny",))
-    samples = [{m: bytes(s.members[m]) for m in MEMBERS} for s in open_published(str(published)).samples(0)]
     readers: dict[str, Epoch] = {
         "ours": lambda: (sample.members for sample in stream.samples(0)),
         "decoding alone": lambda: samples,
         "webdataset": read_webdataset(published),
-        "HF datasets": read_datasets(published),
+        "HF datasets": lambda: map(unwrap, stream_datasets(published)),
     }
     if importlib.util.find_spec("litdata"):
         readers["litdata"] = read_litdata(samples, folder / "litdata")
     if importlib.util.find_spec("streaming"):
         readers["MosaicML streaming"] = read_mosaic(samples, folder / "mosaic")
+    if importlib.util.find_spec("spdl"):
+        readers["SPDL"] = lambda: read_spdl(published)
     decoded = compare(readers, len(samples), decode, "")
     readers.pop("decoding alone")
     return [*decoded, *compare(readers, len(samples), touch, ", bytes only")]
+
+
+def make(folder: Path) -> tuple[Path, Path, list[dict[str, bytes]]]:
+    """(dataset, its publication, all samples' members)."""
+    root, published = folder / "dataset", folder / "published"
+    make_dataset(root, SHARDS, SHARD, SIZE, draw_photograph)
+    engine = EngineOptions("local")
+    ExtractCommand(str(root), ("canny",), engine=engine).run()
+    PublishCommand(str(root), str(published), readers=("webdataset",), engine=engine).run()
+    samples = [{m: bytes(s.members[m]) for m in MEMBERS} for s in open_published(str(published)).samples(0)]
+    return root, published, samples
 
 
 def compare(readers: Mapping[str, Epoch], count: int, use: Callable[[Members], object], what: str) -> list[Row]:
@@ -95,30 +105,38 @@ def text(data: Any) -> str:
     return data if isinstance(data, str) else bytes(data).decode()
 
 
-def read_webdataset(published: Path) -> Epoch:
+def list_tars(published: Path) -> list[str]:
+    return sorted(map(str, (published / "data").glob("train-*.tar")))
+
+
+def read_webdataset(published: Path) -> Callable[[], Any]:
     import webdataset
 
-    tars = sorted(map(str, (published / "data").glob("train-*.tar")))
+    tars = list_tars(published)
     return lambda: webdataset.WebDataset(tars, shardshuffle=100, seed=0, empty_check=False).shuffle(1000)
 
 
-def read_datasets(published: Path) -> Epoch:
+def stream_datasets(published: Path) -> Any:
     from datasets import Image, load_dataset
 
-    tars = sorted(map(str, (published / "data").glob("train-*.tar")))
-    whole = load_dataset("webdataset", data_files={"train": tars}, split="train", streaming=True)
+    whole = load_dataset("webdataset", data_files={"train": list_tars(published)}, split="train", streaming=True)
     for member in ("jpg", "canny.png"):
         whole = whole.cast_column(member, Image(decode=False))
+    return whole.shuffle(seed=0, buffer_size=1000)
 
-    def epoch() -> Iterator[Members]:
-        for sample in whole.shuffle(seed=0, buffer_size=1000):
-            yield {**sample, "jpg": sample["jpg"]["bytes"], "canny.png": sample["canny.png"]["bytes"]}
 
-    return epoch
+def unwrap(sample: dict[str, Any]) -> dict[str, Any]:
+    return {**sample, "jpg": sample["jpg"]["bytes"], "canny.png": sample["canny.png"]["bytes"]}
 
 
 def read_litdata(samples: list[dict[str, bytes]], folder: Path) -> Epoch:
     import litdata
+
+    write_litdata(samples, folder)
+    return lambda: litdata.StreamingDataset(str(folder), shuffle=True, drop_last=False)
+
+
+def write_litdata(samples: list[dict[str, bytes]], folder: Path) -> None:
     from litdata.streaming.writer import BinaryWriter
 
     folder.mkdir()
@@ -127,13 +145,39 @@ def read_litdata(samples: list[dict[str, bytes]], folder: Path) -> Epoch:
         writer[number] = sample
     writer.done()
     writer.merge()
-    return lambda: litdata.StreamingDataset(str(folder), shuffle=True, drop_last=False)
 
 
 def read_mosaic(samples: list[dict[str, bytes]], folder: Path) -> Epoch:
-    from streaming import MDSWriter, StreamingDataset
+    from streaming import StreamingDataset
+
+    write_mosaic(samples, folder)
+    return lambda: StreamingDataset(local=str(folder), shuffle=True, batch_size=8)
+
+
+def write_mosaic(samples: list[dict[str, bytes]], folder: Path) -> None:
+    from streaming import MDSWriter
 
     with MDSWriter(out=str(folder), columns=dict.fromkeys(MEMBERS, "bytes")) as writer:
         for sample in samples:
             writer.write(sample)
-    return lambda: StreamingDataset(local=str(folder), shuffle=True, batch_size=8)
+
+
+def read_spdl(published: Path) -> Iterator[Members]:
+    with (pipeline := build_spdl(published).add_sink(2).build(num_threads=1)).auto_stop():
+        yield from pipeline
+
+
+def build_spdl(published: Path) -> Any:
+    """Its builder over the samples of the tars, which are shuffled."""
+    from spdl.pipeline import PipelineBuilder
+
+    tars = random.Random(0).sample(tars := list_tars(published), len(tars))
+    return PipelineBuilder().add_source(tars).pipe(load_samples)
+
+
+def load_samples(tar: str) -> Iterator[Members]:
+    from spdl.io import iter_tarfile
+
+    members = iter_tarfile(Path(tar).read_bytes())
+    for _, sample in itertools.groupby(members, lambda member: member[0].partition(".")[0]):
+        yield {name.partition(".")[2]: bytes(data) for name, data in sample}
