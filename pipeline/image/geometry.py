@@ -46,8 +46,8 @@ class Geometry:
     quality: int = 95
     """JPEG quality of the stored picture, 1 to 100."""
     chroma: Literal["444", "420"] | None = None
-    """Colours of the stored picture: of every pixel (444), or of each four (420, which takes 22 % less). When not
-    given, 444, and for a dataset that was begun what it has."""
+    """Colours of the stored picture: of every pixel (444), or of each four (420, which takes a fifth less). When
+    not given, 444, and for a dataset that was begun what it has."""
     max_pixels: int = budget.PIXELS
     """A picture with more is dropped. The memory and the time that one may take grow with it."""
 

@@ -18,6 +18,7 @@ CASES = (
     "processes",
     "engine",
     "download",
+    "chroma",
     "sketch",
     "five",
     "training",
