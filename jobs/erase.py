@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 from t2i_shards.adapters.options import Root
 from t2i_shards.jobs.command import EngineOptions, Summary
-from t2i_shards.jobs.progress import show_progress
+from t2i_shards.jobs.progress import part_of
 from t2i_shards.jobs.roll_up import index_names, roll_up
+from t2i_shards.jobs.shard_progress import show_progress
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
 from t2i_shards.pipeline.engine import run
 from t2i_shards.pipeline.plain import number_of
@@ -41,10 +42,12 @@ class EraseCommand:
         dataset.store.sweep()
         begin_erasing(stage)
         engine = self.engine.for_reading(len(shards))
-        with show_progress("erase", len(shards), len(shards)) as progress:
+        with part_of("erase", 1, 3), show_progress("shards", len(shards), len(shards)) as progress:
             result = run(stage, shards, engine, self.engine.workers, progress)
-        roll_up(dataset, stage.columns, result, self.engine)
-        index_names(dataset, dataset.receipts(IMAGES, damaged=[]), self.engine)
+        with part_of("erase", 2, 3):
+            roll_up(dataset, stage.columns, result, self.engine)
+        with part_of("erase", 3, 3):
+            index_names(dataset, dataset.receipts(IMAGES, damaged=[]), self.engine)
         if result.problems:
             return self._summarise(stage, sorted(result.made), "erased; run again for the rest", result.problems)
         done = f"erased; {record_erasure(stage)} says which, and {LEFT}"

@@ -12,8 +12,9 @@ from t2i_shards.adapters.options import Root
 from t2i_shards.extractors.batch import DEVICES
 from t2i_shards.jobs.command import EngineOptions, Summary, summarise
 from t2i_shards.jobs.dry_run import dry_run, try_extract
-from t2i_shards.jobs.progress import show_progress
+from t2i_shards.jobs.progress import part_of
 from t2i_shards.jobs.roll_up import roll_up
+from t2i_shards.jobs.shard_progress import show_progress
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
 from t2i_shards.pipeline.engine import run
 from t2i_shards.pipeline.errors import RequestError
@@ -61,9 +62,14 @@ class ExtractCommand:
         # Ray is asked which devices there are; where nothing is left to do, none is started.
         if left and self.device == "auto" and (device := choose_worker_device("auto", self.engine)) != "cpu":
             stage = self._plan(dataset, device)
-        with show_progress("extract", len(left), len(dataset.shards), with_drops=True) as progress:
+        columns, shards = [made.column for made in stage.conditions], len(dataset.shards)
+        with (
+            part_of("extract", 1, 2),
+            show_progress(", ".join(columns), len(left), shards, True, dataset.planned) as progress,
+        ):
             result = run(stage, left, self.engine.engine, self.engine.workers, progress, keep=False)
-        roll_up(dataset, (IMAGES, *(made.column for made in stage.conditions)), result, self.engine)
+        with part_of("extract", 2, 2):
+            roll_up(dataset, (IMAGES, *columns), result, self.engine)
         return summarise("extract", result, len(dataset.shards))
 
     def _try(self) -> Summary:

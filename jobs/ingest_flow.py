@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -14,8 +15,9 @@ import tyro
 from t2i_shards.adapters.config_file import NAME, render_config
 from t2i_shards.jobs.command import EngineOptions, Summary, summarise
 from t2i_shards.jobs.dry_run import dry_run, try_ingest
-from t2i_shards.jobs.progress import show_planning, show_progress
+from t2i_shards.jobs.progress import part_of, show_planning, show_waiting
 from t2i_shards.jobs.roll_up import index_names, roll_up
+from t2i_shards.jobs.shard_progress import show_progress
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
 from t2i_shards.pipeline.dataset.download_commit import sweep_drafts
 from t2i_shards.pipeline.dataset.duplicates import choose_near, mark_duplicates
@@ -37,6 +39,9 @@ from t2i_shards.pipeline.stages.ingest import Ingest
 from t2i_shards.pipeline.stages.plan_ingest import choose_truths, claim_truths, plan_dataset
 from t2i_shards.pipeline.stages.stage import Stage, StageResult
 
+STAGES = {
+    name: number for number, name in enumerate(("plan", "pictures", "roll-ups", "names", "yield", "duplicates"), 1)
+}
 HOW = ("out", "json", "engine", "workers", "single-writer", "retry-failed", "add-new", "dry-run")
 """Flags that decide nothing of what is in the dataset, which is the same wherever and however it is made."""
 
@@ -95,7 +100,8 @@ def ingest(
     if after.retry_failed and not filled.summary.problems and plan_retry(filled.dataset, source.again):
         filled = fill()
     summary = filled.summary
-    index_names(filled.dataset, filled.images, engine)
+    with _stage("names"):
+        index_names(filled.dataset, filled.images, engine)
     if filled.whole and after.min_yield is not None:
         summary = _check_yield(filled, summary, after.min_yield, after.where, engine)
     summary = _add_counts(filled.dataset, summary)
@@ -121,8 +127,13 @@ def _try(
     return try_ingest(Ingest(dataset, source, truths), left, options.out, engine.workers, counts)
 
 
+def _stage(name: str) -> AbstractContextManager[None]:
+    """Number what is shown in the block: "ingest 2 of 6, "."""
+    return part_of("ingest", STAGES[name], len(STAGES))
+
+
 def _plan_new(dataset: Dataset, source: Source) -> bool:
-    with show_planning() as seen:
+    with _stage("plan"), show_planning() as seen:
         return plan_new(dataset, source, seen) is not None
 
 
@@ -148,10 +159,12 @@ def _fill(
     recipes: Mapping[str, Mapping[str, Any]],
 ) -> _Filled:
     dataset, truths, left = _plan(source, geometry, options, recipes, engine)
-    with show_progress("ingest", len(left), len(dataset.shards), with_drops=True) as progress:
+    shards, planned = len(dataset.shards), dataset.planned
+    with _stage("pictures"), show_progress("pictures", len(left), shards, True, planned) as progress:
         result = run(Ingest(dataset, source, truths), left, engine.engine, engine.workers, progress, keep=False)
     sweep_drafts(dataset.store, dataset.done(IMAGES))
-    roll_up(dataset, (IMAGES, *truths), result, engine)
+    with _stage("roll-ups"):
+        roll_up(dataset, (IMAGES, *truths), result, engine)
     summary, damaged = summarise("ingest", result, len(dataset.shards)), list[str]()
     images = dataset.receipts(IMAGES, damaged=damaged)
     return _Filled(dataset, images, replace(summary, problems=(*summary.problems, *damaged)))
@@ -168,7 +181,7 @@ def _plan(
 
     engine: plans what is long in its workers.
     """
-    with show_planning() as seen:
+    with _stage("plan"), show_planning() as seen:
         in_workers = partial(_plan_in_workers, engine) if engine else None
         dataset = plan_dataset(options.out, source, geometry, options.shard_size, seen, in_workers)
     dataset.store.sweep()
@@ -202,7 +215,8 @@ def _mark(filled: _Filled, summary: Summary, near: int | None) -> Summary:
     if not filled.images.numbers("samples").any():
         nothing = "no row became a sample; status names the reasons"
         return replace(summary, problems=(*summary.problems, nothing))
-    kinds = Counter(mark_duplicates(filled.dataset, near)["kind"].to_pylist())
+    with _stage("duplicates"), show_waiting("duplicates"):
+        kinds = Counter(mark_duplicates(filled.dataset, near)["kind"].to_pylist())
     found = ", ".join(number_of(count, f"{kind} duplicate") for kind, count in sorted(kinds.items()))
     return replace(
         summary,
@@ -216,7 +230,7 @@ def _check_yield(filled: _Filled, summary: Summary, least: float, where: str, en
     table."""
 
     def work(stage: Stage, pieces: Sequence[int]) -> RunResult:
-        with show_progress("yield", len(pieces), len(pieces)) as progress:
+        with _stage("yield"), show_progress("yield", len(pieces), len(pieces)) as progress:
             return run(stage, pieces, engine.engine, engine.workers, progress)
 
     found = measure_yield(filled.dataset, filled.images, work)

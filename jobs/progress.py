@@ -1,24 +1,22 @@
-"""Progress of a job: a bar on a terminal, and elsewhere a line now and then, also while nothing is finished."""
+"""Progress of a command: a bar on a terminal, and elsewhere a line now and then, also while nothing is finished.
+
+A command of several stages numbers them: "ingest 2 of 6, pictures". What is shown of jobs over shards is in
+`shard_progress.py`.
+"""
 
 from __future__ import annotations
 
-import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
-from functools import partial
 
 from tqdm import tqdm
 
 from t2i_shards.jobs.messages import shows_bars, terminal
 from t2i_shards.jobs.repeat import repeat
-from t2i_shards.pipeline.engine.run import Progress
 from t2i_shards.pipeline.plain import format_duration, number_of
 from t2i_shards.pipeline.sources.base import Seen
-from t2i_shards.pipeline.stages.stage import StageResult
 
 LINE_EVERY = 15.0
 """Seconds between two lines where there is no terminal."""
@@ -43,83 +41,16 @@ def describe_left(seconds: float) -> str:
     return f"{format_duration(seconds)} left"
 
 
-@dataclass
-class ShardProgress:
-    """How far a job over shards is. before: those that were done when it began, of `total`.
-
-    with_drops: whether the receipts that come are new ones, so that their drops are news.
-    """
-
-    total: int
-    before: int = 0
-    with_drops: bool = False
-    done: int = 0
-    samples: int = 0
-    drops: Counter[str] = field(default_factory=Counter)
-    started: float = field(default_factory=time.monotonic)
-    last: float = 0.0
-
-    def add(self, made: StageResult | None) -> None:
-        """Count a shard: what was made of it, or None where it was set aside."""
-        self.done += 1
-        self.last = time.monotonic()
-        if made is not None:
-            self.samples += max((receipt.samples for receipt in made.receipts.values()), default=0)
-            for receipt in made.receipts.values() if self.with_drops else ():
-                self.drops.update(receipt.drops)
-
-    def describe(self) -> str:
-        """11,800 samples, 37 dropped (http 404 30, too small 7), 85.3 samples/s; "" before a shard is done."""
-        parts = [number_of(self.samples, "sample", ",")] if self.samples else []
-        if self.drops:
-            reasons = ", ".join(f"{reason} {count:,}" for reason, count in self.drops.most_common(3))
-            more = ", …" if len(self.drops) > 3 else ""
-            parts.append(f"{self.drops.total():,} dropped ({reasons}{more})")
-        if self.samples and self.last > self.started:
-            parts.append(f"{self.samples / (self.last - self.started):.1f} samples/s")
-        return ", ".join(parts)
-
-    def describe_all(self) -> str:
-        """12 of 40 shards after 60 s, what `describe` says, 3 min left"""
-        now = time.monotonic()
-        done = f"{self.before + self.done:,} of {number_of(self.total, 'shard', ',')}"
-        parts = [f"{done} after {now - self.started:.0f} s"]
-        left = self.total - self.before - self.done
-        if self.done and left:
-            pace = (self.last - self.started) / self.done
-            parts += [self.describe(), describe_left(max(0.0, left * pace - (now - self.last)))]
-        else:
-            parts.append(self.describe())
-        return ", ".join(filter(None, parts))
-
-
 @contextmanager
-def show_progress(verb: str, shards: int, total: int, with_drops: bool = False) -> Iterator[Progress]:
-    """A progress callback for `shards` shards that are left of `total`. with_drops: see `ShardProgress`."""
-    name, count = PART.get() + verb, ShardProgress(total, total - shards, with_drops)
+def show_waiting(what: str) -> Iterator[None]:
+    """Show the time that the block takes, of which nothing can be counted."""
+    name, started = PART.get() + what, time.monotonic()
     if not shows_bars():
-        with repeat(lambda: terminal.info(f"{name}: {count.describe_all()}"), LINE_EVERY):
-            yield partial(_count_shard, name, count)
+        with repeat(lambda: terminal.info(f"{name}: {time.monotonic() - started:.0f} s so far"), LINE_EVERY):
+            yield
         return
-    with tqdm(total=total, initial=total - shards, desc=name, unit="shard", leave=False) as bar:
-
-        def advance(shard: int, made: StageResult | None) -> None:
-            count.add(made)
-            bar.set_postfix_str(count.describe(), refresh=False)
-            bar.update()
-            if made is None:
-                bar.write(f"{name}: shard {shard:06d} set aside", file=sys.stderr)
-
-        with repeat(bar.refresh, REFRESH):
-            yield advance
-
-
-def _count_shard(name: str, count: ShardProgress, shard: int, made: StageResult | None) -> None:
-    count.add(made)
-    for column, receipt in (made.receipts if made else {}).items():
-        terminal.debug(
-            f"{name}: shard {shard:06d}, {column}: {number_of(receipt.samples, 'sample')} of {receipt.planned}"
-        )
+    with tqdm(desc=name, bar_format="{desc}: {elapsed}", leave=False) as bar, repeat(bar.refresh, REFRESH):
+        yield
 
 
 @contextmanager

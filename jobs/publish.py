@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 
 from t2i_shards.adapters.options import Root
 from t2i_shards.jobs.command import EngineOptions, Summary
 from t2i_shards.jobs.dry_run import dry_run, estimate_publication
-from t2i_shards.jobs.progress import show_progress
+from t2i_shards.jobs.progress import part_of, show_waiting
 from t2i_shards.jobs.readers import NAMES, choose_readers
+from t2i_shards.jobs.shard_progress import show_progress
 from t2i_shards.pipeline.dataset.dataset import Dataset
 from t2i_shards.pipeline.engine import RunResult, run
 from t2i_shards.pipeline.marks import Advanced
@@ -20,6 +23,8 @@ from t2i_shards.pipeline.publish.hub import check_repository, refuse_beyond_limi
 from t2i_shards.pipeline.publish.repository import MAIN, parse_repository
 from t2i_shards.pipeline.shards.store import open_store
 from t2i_shards.pipeline.stages.stage import Stage
+
+STAGES = ("look", "pack", "read back")
 
 
 @dataclass(frozen=True)
@@ -65,24 +70,43 @@ class PublishCommand:
             check_repository(Path(place), repository)
         limit = refuse_beyond_limits if repository is not None else None
         store = open_store(place)
-        published = publish(dataset, store, self.publication, readers, self._work, self.purge, limit)
+        with ExitStack() as after:
+            work = partial(self._work, dataset.planned, after)
+            published = publish(dataset, store, self.publication, readers, work, self.purge, limit)
         if self.dry_run:
             return estimate_publication(published)
         kept = set(published.finished.kept if published.finished else ())
         end = ""
         if repository is not None and not published.problems:
-            sent = send(Path(place), repository)
+            with part_of("publish", *self._stage("send")), show_waiting("send"):
+                sent = send(Path(place), repository)
             end = f"; {number_of(sent.files, 'file')} sent" if sent.files else "; all files were there already"
             kept |= {*sent.kept}
         if kept:
             end += f"; kept as edited: {', '.join(sorted(kept))}"
         return self._summary(published, end)
 
-    def _work(self, verb: str, stage: Stage, shards: Sequence[int], of: int) -> RunResult:
+    def _work(
+        self, planned: int, after: ExitStack, verb: str, stage: Stage, shards: Sequence[int], of: int
+    ) -> RunResult:
+        """Do a stage of the publication. after: shows, until it is closed, that what was packed is read back."""
         if self.dry_run and verb == "publish":
             return RunResult(quarantined=dict.fromkeys(shards or [0], "not made"))
-        with show_progress(verb, len(shards), of) as progress:
-            return run(stage, shards, self.engine.engine, self.engine.workers, progress)
+        name = "pack" if verb == "publish" else verb
+        with (
+            part_of("publish", *self._stage(name)),
+            show_progress(name, len(shards), of, planned=planned) as progress,
+        ):
+            result = run(stage, shards, self.engine.engine, self.engine.workers, progress)
+        if name == "pack":
+            after.enter_context(part_of("publish", *self._stage("read back")))
+            after.enter_context(show_waiting("read back"))
+        return result
+
+    def _stage(self, name: str) -> tuple[int, int]:
+        """(number, of) of what is shown."""
+        stages = [*STAGES, *(["send"] if parse_repository(self.to, self.revision, self.private) else [])]
+        return stages.index(name) + 1, len(stages)
 
     def _summary(self, published: Published, end: str) -> Summary:
         left_out, counts = published.left_out, published.counts

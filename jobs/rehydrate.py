@@ -8,8 +8,8 @@ from typing import Annotated
 import tyro
 
 from t2i_shards.jobs.command import EngineOptions, Summary
-from t2i_shards.jobs.progress import show_progress
 from t2i_shards.jobs.readers import NAMES, choose_readers
+from t2i_shards.jobs.shard_progress import show_progress
 from t2i_shards.pipeline.download.shard import Downloads
 from t2i_shards.pipeline.engine import run
 from t2i_shards.pipeline.plain import list_counts, number_of
@@ -38,14 +38,14 @@ class RehydrateCommand:
         to.sweep()
         stage = plan_rehydrate(open_store(self.published), to, self.downloads)
         left = find_left(stage)
-        with show_progress("rehydrate", len(left), len(stage.lines)) as progress:
+        planned = sum(line.samples for line in stage.lines)
+        with show_progress("rehydrate", len(left), len(stage.lines), planned=planned) as progress:
             result = run(stage, left, self.engine.engine, self.engine.workers, progress, keep=False)
         if result.problems:
             line = f"rehydrate: {len(result.made)} of {number_of(len(left), 'shard')} made; run again to continue"
             return Summary(line, {"command": "rehydrate"}, tuple(result.problems))
         finished = finish_rehydrated(stage, readers)
         samples = sum(line.samples for line in finished.lines)
-        planned = sum(line.samples for line in stage.lines)
         found = f"pictures of {samples} of {number_of(planned, 'sample')}"
         line = f"rehydrate: {found}; left out: {list_counts(finished.drops) or 'none'}; {self.out}"
         record = {"command": "rehydrate", "samples": samples, "planned": planned, "drops": dict(finished.drops)}

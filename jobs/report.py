@@ -17,7 +17,8 @@ import tyro
 from t2i_shards.adapters.options import Roots
 from t2i_shards.extractors.atomic import remove_folder, write_file
 from t2i_shards.jobs.command import EngineOptions, Summary
-from t2i_shards.jobs.progress import part_of, show_progress
+from t2i_shards.jobs.progress import part_of
+from t2i_shards.jobs.shard_progress import show_progress
 from t2i_shards.pipeline.engine import RunResult, run
 from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.plain import number_of

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 
 from t2i_shards.jobs.command import EngineOptions
-from t2i_shards.jobs.progress import show_progress
+from t2i_shards.jobs.shard_progress import show_progress
 from t2i_shards.pipeline.dataset.dataset import Dataset
 from t2i_shards.pipeline.engine import RunResult, run
 from t2i_shards.pipeline.errors import IncompleteError, RequestError, describe_error

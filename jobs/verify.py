@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from t2i_shards.adapters.options import Root
 from t2i_shards.jobs.command import EngineOptions, Summary
-from t2i_shards.jobs.progress import show_progress
+from t2i_shards.jobs.shard_progress import show_progress
 from t2i_shards.pipeline.dataset.dataset import Dataset
 from t2i_shards.pipeline.engine import run
 from t2i_shards.pipeline.errors import IncompleteError

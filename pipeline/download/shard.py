@@ -25,6 +25,7 @@ from t2i_shards.pipeline.download.client import GuardedClient
 from t2i_shards.pipeline.download.limits import Limits
 from t2i_shards.pipeline.download.reasons import LOST, http_of, reason_of
 from t2i_shards.pipeline.errors import Drop, IncompleteError, RequestError
+from t2i_shards.pipeline.under_way import count_samples
 
 MIN_YIELD = 0.3
 
@@ -131,6 +132,7 @@ class Fetched:
             self._places[url] = (self._end, len(picture))
             self._end += len(picture)
             self._written(len(picture))
+            count_samples()
 
     def close(self) -> None:
         """Called by img2dataset when all URLs are through."""

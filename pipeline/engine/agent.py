@@ -18,6 +18,9 @@ from t2i_shards.pipeline.engine.pool import Event, Failure, Worker
 BATCH = 1.0
 """Seconds that an agent gathers results before it reports them, as long as shards wait for its workers."""
 
+TELL_EVERY = 10.0
+"""Seconds that a node on which no shard was finished lets pass before it reports how far those under way are."""
+
 GRACE = 5.0
 """Seconds that an agent waits before it reports the death of a worker. Where the whole node is dying the agent
 dies as well, and the driver hears of a lost node instead."""
@@ -25,6 +28,10 @@ dies as well, and the driver hears of a lost node instead."""
 
 class NodeWorker(Worker):
     """A worker that knows on which node it is."""
+
+    def report_to(self, agent: Any, number: int) -> None:
+        """Have the agent told of the samples that are done of the shard in progress. number: of this worker."""
+        self._tell = lambda samples: agent.count.remote(number, samples)
 
     def node(self) -> str:
         import ray
@@ -42,6 +49,9 @@ class NodeAgent:
         self._events: list[Event] = []
         self._dead: list[int] = []
         self._begun: list[int] = []
+        self._under_way: dict[int, int] = {}
+        """Of each worker, the samples that are done of the shard that it is at."""
+        self._told = -math.inf
         self._news, self._hungry = asyncio.Event(), asyncio.Event()
         self._loops = set[asyncio.Task[None]]()
         self._shedding: asyncio.Task[None] | None = None
@@ -64,13 +74,21 @@ class NodeAgent:
         elif self._waiting.qsize() > self._alive and not self._shedding:
             self._shedding = asyncio.create_task(self._shed())
 
-    async def report(self) -> tuple[list[Event], list[int], list[int], float]:
+    async def count(self, number: int, samples: int) -> None:
+        """So many samples are done of the shard that the worker is at."""
+        self._under_way[number] = samples
+        if time.monotonic() - self._told >= TELL_EVERY:
+            self._news.set()
+
+    async def report(self) -> tuple[list[Event], list[int], list[int], float, int]:
         """The fields of `cluster.Report` since the last report; waits until there is news."""
         await self._news.wait()
         with suppress(TimeoutError):
             await asyncio.wait_for(self._hungry.wait(), BATCH)
         self._news.clear()
-        news = self._events, self._dead, self._begun, self._seconds / max(1, len(self._events))
+        self._told = time.monotonic()
+        pace, under_way = self._seconds / max(1, len(self._events)), sum(self._under_way.values())
+        news = self._events, self._dead, self._begun, pace, under_way
         self._events, self._dead, self._begun, self._seconds = [], [], [], 0.0
         return news
 
@@ -94,6 +112,7 @@ class NodeAgent:
                 result = Failure("death", f"the worker died ({type(error).__name__})")
                 self._dead.append(number)
                 died = True
+            self._under_way.pop(number, None)
             self._seconds += time.monotonic() - began
             self._events.append(Event(shard, result))
             self._news.set()

@@ -35,6 +35,7 @@ class Report:
 
     begun: shards that had waited behind others and that a worker has now begun.
     pace: seconds that a shard took its worker, on average; infinite where some were given back.
+    under_way: samples that are done of the shards that workers of the node are at.
     """
 
     node: str
@@ -42,6 +43,7 @@ class Report:
     dead: Sequence[int] = ()
     begun: Sequence[int] = ()
     pace: float = math.inf
+    under_way: int = 0
 
 
 @dataclass(frozen=True)

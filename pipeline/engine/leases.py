@@ -38,12 +38,13 @@ SPARE = 1000
 @dataclass
 class _Node:
     """workers: those that are up. shards: in its hands; a shard may be there twice. outbox: yet to be sent.
-    size: shards in its hands for each worker, at most."""
+    size: shards in its hands for each worker, at most. under_way: samples that are done of those in progress."""
 
     workers: set[int] = field(default_factory=set)
     shards: list[int] = field(default_factory=list)
     outbox: list[tuple[int, bool]] = field(default_factory=list)
     size: int = IN_FLIGHT
+    under_way: int = 0
 
 
 class LeasePool:
@@ -72,6 +73,7 @@ class LeasePool:
         self._unsent: dict[str, None] = {}
         self._failed_starts = 0
         self.begun: list[int] = []
+        self.under_way = 0
         self._created = self._seen_up = self._resized = clock()
         self._slots = 0
         self._settled = False
@@ -121,8 +123,10 @@ class LeasePool:
                     self._welcome(worker, name)
                 case NotStarted(worker, why):
                     self._start_again(worker, why)
-                case Report(name, returned, dead, begun, pace):
+                case Report(name, returned, dead, begun, pace, under_way):
                     self.begun += begun
+                    self.under_way += under_way - self._nodes[name].under_way
+                    self._nodes[name].under_way = under_way
                     events += self._settle(name, returned, dead, pace)
                 case NodeLost(name):
                     events += self._forget(name)
@@ -150,7 +154,8 @@ class LeasePool:
 
     def _settle(self, name: str, events: Sequence[Event], dead: Sequence[int], pace: float) -> Sequence[Event]:
         node = self._nodes[name]
-        node.size = next_size(node.size, pace)
+        if events:
+            node.size = next_size(node.size, pace)
         for event in events:
             node.shards.remove(event.shard)
         for worker in dead:
@@ -162,6 +167,7 @@ class LeasePool:
     def _forget(self, name: str) -> list[Event]:
         """The node is gone: whatever it had not reported goes back uncharged."""
         node = self._nodes.pop(name, _Node())
+        self.under_way -= node.under_way
         for worker in sorted(node.workers):
             self._drop(worker)
         self._sort(name)

@@ -23,10 +23,16 @@ class _Process:
     process: SpawnProcess
     pipe: Connection
     shards: deque[int] = field(default_factory=deque)
+    under_way: int = 0
+    """Samples that are done of the first of them."""
 
 
 def _work(stage: Stage, pipe: Connection) -> None:
-    worker = Worker(stage)
+    def tell(samples: int) -> None:
+        with suppress(OSError):  # which the next result finds out
+            pipe.send(samples)
+
+    worker = Worker(stage, tell)
     while True:
         try:
             pipe.send(worker.run(*pipe.recv()))
@@ -59,6 +65,10 @@ class LocalPool:
     def idle(self) -> bool:
         return any(not worker.shards for worker in self._workers)
 
+    @property
+    def under_way(self) -> int:
+        return sum(worker.under_way for worker in self._workers)
+
     def submit(self, shard: int, careful: bool = False) -> None:
         worker = min(self._workers, key=lambda w: len(w.shards))
         worker.shards.append(shard)
@@ -74,6 +84,9 @@ class LocalPool:
                 continue
             try:
                 result = worker.pipe.recv()  # an idle worker that died has a pipe to read and no shard
+                worker.under_way = result if isinstance(result, int) else 0
+                if isinstance(result, int):
+                    continue
                 events.append(Event(worker.shards.popleft(), result))
                 if worker.shards:
                     self.begun.append(worker.shards[0])

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from t2i_shards.pipeline.errors import BrokenStage, RequestError, describe_error
 from t2i_shards.pipeline.plain import show_logs_plain
 from t2i_shards.pipeline.stages.stage import Careful, Stage, StageResult
+from t2i_shards.pipeline.under_way import tell_samples
 
 IN_FLIGHT = 2
 """Shards that a worker holds at most, or its node for it: the one it works on, and the next."""
@@ -54,6 +55,10 @@ class Pool(Protocol):
     def begun(self) -> Sequence[int]:
         """Shards that had waited behind others and that a worker has begun, as of the last `wait`."""
 
+    @property
+    def under_way(self) -> int:
+        """Samples that are done of the shards in progress, as far as is known."""
+
     def submit(self, shard: int, careful: bool = False) -> None:
         """Hand a shard to the worker with the least to do. careful: a worker has died over it."""
 
@@ -65,10 +70,13 @@ class Pool(Protocol):
 
 
 class Worker:
-    """What a worker process holds: the stage, and with it the models it loaded."""
+    """What a worker process holds: the stage, and with it the models it loaded.
 
-    def __init__(self, stage: Stage) -> None:
-        self._stage, self._ready = stage, False
+    tell: called now and then with the samples that are done of the shard in progress.
+    """
+
+    def __init__(self, stage: Stage, tell: Callable[[int], object] = lambda _: None) -> None:
+        self._stage, self._ready, self._tell = stage, False, tell
         show_logs_plain()
 
     def run(self, shard: int, careful: bool = False) -> StageResult | Failure:
@@ -78,9 +86,10 @@ class Worker:
             if not self._ready:
                 self._stage.setup()
                 self._ready, kind = True, "shard"
-            if careful and isinstance(self._stage, Careful):
-                return self._stage.run_carefully(shard)
-            return self._stage(shard)
+            with tell_samples(self._tell):
+                if careful and isinstance(self._stage, Careful):
+                    return self._stage.run_carefully(shard)
+                return self._stage(shard)
         except Exception as error:
             return classify(error, kind)
 

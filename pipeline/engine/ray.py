@@ -84,7 +84,9 @@ class RayCluster:
     def _admit(self, worker: int, node: str) -> None:
         if node not in self._agents:
             self._start_agent(node)
-        self._agents[node].adopt.remote(worker, self._workers[worker][0])
+        handle, agent = self._workers[worker][0], self._agents[node]
+        handle.report_to.remote(agent, worker)
+        agent.adopt.remote(worker, handle)
 
     def _start_agent(self, node: str) -> None:
         there = self._ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node, soft=False)

@@ -7,7 +7,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Protocol, runtime_checkable
 
 from t2i_shards.pipeline.engine.leases import LeasePool
 from t2i_shards.pipeline.engine.metrics import RunMetrics
@@ -24,6 +24,14 @@ SETUPS = 10
 
 Progress = Callable[[int, StageResult | None], None]
 """Called with a shard and what was made of it, or None when it was set aside."""
+
+
+@runtime_checkable
+class WatchesSamples(Protocol):
+    """A progress callback that is also told how far the shards under way are."""
+
+    def show_under_way(self, samples: int) -> None:
+        """So many samples are done of the shards in progress."""
 
 
 _WHOLE = StageResult()
@@ -110,9 +118,10 @@ def run(
         return RunResult()
     started = time.monotonic()
     pool = open_pool(stage, engine, workers, len(waiting))
+    watch = progress.show_under_way if isinstance(progress, WatchesSamples) else None
     if isinstance(pool, LeasePool):
         progress = RunMetrics(len(waiting)).follow(progress)
-    result = drive(pool, waiting, progress, keep=keep)
+    result = drive(pool, waiting, progress, keep=keep, watch=watch)
     # Starting a Ray may take longer than the work.
     result.seconds = time.monotonic() - started
     return result
@@ -124,8 +133,12 @@ def drive(
     progress: Progress | None = None,
     clock: Callable[[], float] = time.monotonic,
     keep: bool = True,
+    watch: Callable[[int], None] | None = None,
 ) -> RunResult:
-    """Do all shards on a pool, and close it. clock: seconds. keep: see RunResult."""
+    """Do all shards on a pool, and close it.
+
+    clock: seconds. keep: see RunResult. watch: called with the samples that are done of the shards under way.
+    """
     waiting, result, running = deque(shards), RunResult(keep=keep), Running(clock)
     started = clock()
     try:
@@ -137,6 +150,8 @@ def drive(
                 running.begin(late)
                 pool.submit(late, careful=late in result.deaths)
             events = pool.wait()
+            if watch:
+                watch(pool.under_way)
             for shard in pool.begun:
                 running.start_clock(shard)
             for event in events:

@@ -25,6 +25,7 @@ from t2i_shards.pipeline.shards.sample import Sample, digest_keys
 from t2i_shards.pipeline.shards.sample_info import read_info
 from t2i_shards.pipeline.shards.store import Store
 from t2i_shards.pipeline.stages.stage import Stage, StageResult
+from t2i_shards.pipeline.under_way import count_samples
 
 DATA, RECEIPTS, DALI = "data", "receipts", "dali"
 """Folders. DALI's indexes have one of their own, as the Hub takes so many files in a folder; Energon's may not."""
@@ -155,6 +156,7 @@ class Pack(Stage):
             for sample in samples:
                 writer.add(sample)
                 keys.append(sample.key)
+                count_samples()
             writer.end()
             # The disk and the digest need no interpreter, reading back does.
             synced = self._threads.submit(os.fsync, file.fileno())

@@ -25,6 +25,7 @@ from t2i_shards.pipeline.shards.receipt import Receipt
 from t2i_shards.pipeline.shards.sample import Sample
 from t2i_shards.pipeline.stages.prefetch import OrderedThreadPool, prefetch
 from t2i_shards.pipeline.stages.stage import FailureLimit, StageResult, Stopwatch, refuse_total_failure
+from t2i_shards.pipeline.under_way import count_samples
 
 Members: TypeAlias = Mapping[str, bytes] | Exception
 """A sample's members, or why it has none."""
@@ -183,6 +184,7 @@ class Extract:
                     maps = self._maps(name, shared, len(keys))
                     encoders.call(encode, column, self.extractors[name].format, keys, maps)
                     column.seconds += share + watch.lap()
+                count_samples(len(keys))
         return columns
 
     def _maps(self, name: str, batch: Batch | Exception, count: int) -> Sequence[Map | Exception]:

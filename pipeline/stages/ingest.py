@@ -34,6 +34,7 @@ from t2i_shards.pipeline.sources.base import Opener, Original, Source
 from t2i_shards.pipeline.sources.row import Row
 from t2i_shards.pipeline.stages.isolated import Decode, decode_in_child, decode_in_time
 from t2i_shards.pipeline.stages.stage import FailureLimit, StageResult, refuse_total_failure
+from t2i_shards.pipeline.under_way import count_samples
 
 TOGETHER = 64
 """Pictures whose hashes and JSON are made at once. More are no faster, and what a tar knows of a picture may take
@@ -175,6 +176,8 @@ class Ingest:
                 info = SampleInfo(row.key, original.captions, *size, placement, outcome["sha256"], source)
                 made.append(_Made(outcome, info, jpeg, maps, shrink_grey(picture)))
                 self.failure_limit.succeed()
+                if self.source.repeatable:  # others count what they download
+                    count_samples()
             except Drop as drop:
                 outcome["status"] = drop.reason
                 outcome.setdefault("http", drop.http)
@@ -243,6 +246,7 @@ class Ingest:
                     for column in truths:
                         members = format_of(column).encode(original.truth[column](placement))
                         made[column].append(Sample(sample.key, members))
+                    count_samples()
                 except Exception as error:
                     raise IncompleteError(
                         f"images/{shard_name(images.shard)} holds {sample.key}, for which its source now gives no "

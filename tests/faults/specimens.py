@@ -45,6 +45,7 @@ class HerePool:
     free = True
     idle = False  # nothing is late here
     begun = ()
+    under_way = 0
 
     def __init__(self, stage: Stage, *_: Any) -> None:
         self._worker, self._events = Worker(stage), list[Event]()

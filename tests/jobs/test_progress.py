@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 
 from t2i_shards.jobs import progress as module
-from t2i_shards.jobs.progress import describe_left, part_of, show_pictures, show_progress
+from t2i_shards.jobs import shard_progress
+from t2i_shards.jobs.progress import describe_left, part_of, show_pictures, show_waiting
+from t2i_shards.jobs.shard_progress import ShardProgress, show_progress
 from t2i_shards.pipeline.shards.receipt import Receipt
 from t2i_shards.pipeline.stages.stage import StageResult
 
@@ -47,19 +51,26 @@ def test_shards_have_samples_drops_speed_and_an_end(
     terminal: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(module, "LINE_EVERY", 0.01)
-    monkeypatch.setattr(module.sys.stderr, "isatty", lambda: terminal)
-    with show_progress("ingest", 3, 5, with_drops=True) as progress:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    with show_progress("ingest", 3, 5, with_drops=True, planned=10_000) as progress:
         if not terminal:
             wait_for(r"ingest: 2 of 5 shards after \d+ s", capsys)
+        progress.show_under_way(500)
+        progress.show()
+        if not terminal:
+            heard = r"ingest: 2 of 5 shards after \d+ s, \d+ s left, 500 samples, [0-9.]+ samples/s"
+            wait_for(heard, capsys)
+        progress.show_under_way(0)
         progress(2, made(1500, small=4, broken=1))
         progress(3, made(500, small=2))
-        told = r"2,000 samples, 7 dropped \(small 6, broken 1\), [0-9.]+ samples/s"
+        told = r"\d+ s left, 2,000 samples, [0-9.]+(?: samples)?/s, 7 dropped \(small 6, broken 1\)"
         if not terminal:
-            wait_for(rf"ingest: 4 of 5 shards after \d+ s, {told}, \d+ s left", capsys)
+            wait_for(rf"ingest: 4 of 5 shards after \d+ s, {told}", capsys)
         progress(4, None)
     said = capsys.readouterr().err
     if terminal:
         assert re.search(told, said)
+        assert re.search(r"45%\|[^|]+\| 2/5 shards, \d+ s left, 500 samples", said)
         assert "ingest: shard 000004 set aside" in said
 
 
@@ -67,7 +78,36 @@ def test_drops_of_before_are_no_news(monkeypatch: pytest.MonkeyPatch, capsys: py
     monkeypatch.setattr(module, "LINE_EVERY", 0.01)
     with show_progress("verify", 2, 2) as progress:
         progress(0, made(10, small=4))
-        wait_for(r"verify: 1 of 2 shards after \d+ s, 10 samples, [0-9.]+ samples/s, \d+ s left", capsys)
+        wait_for(r"verify: 1 of 2 shards after \d+ s, \d+ s left, 10 samples, [0-9.]+ samples/s", capsys)
+
+
+def test_what_is_left_counts_what_is_done_of_the_shards_under_way() -> None:
+    count = ShardProgress("ingest", 4, 1, size=1000)
+    assert count.left == 3
+    count.show_under_way(500)
+    assert count.left == 2.5
+    count(1, made(100, small=900))
+    assert count.left == 0, "shards have 100 samples, as it seems now"
+    count.show_under_way(50)
+    assert count.left == 1.5
+
+
+def test_the_start_of_workers_does_not_count_for_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(shard_progress, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    count = ShardProgress("ingest", 1, size=1000, started=0.0)
+    for now, samples in ((100.0, 100), (110.0, 200)):
+        clock.now = now
+        count.show_under_way(samples)
+    assert count.describe()[0] == "80 s left"
+
+
+def test_what_takes_long_and_cannot_be_counted_has_a_time(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(module, "LINE_EVERY", 0.01)
+    with part_of("ingest", 5, 5), show_waiting("duplicates"):
+        wait_for(r"ingest 5 of 5, duplicates: \d+ s so far", capsys)
 
 
 @pytest.mark.parametrize(("seconds", "said"), [(0, "0 s"), (119, "119 s"), (300, "5 min"), (9000, "2.5 h")])

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from t2i_shards.pipeline.engine.agent import BATCH
+from t2i_shards.pipeline.engine.agent import BATCH, TELL_EVERY
 from t2i_shards.pipeline.engine.cluster import Lease, Message, NodeLost, NotStarted, Report, Started
 from t2i_shards.pipeline.engine.lease_size import PATIENCE, count_surplus
 from t2i_shards.pipeline.engine.pool import Event
@@ -28,7 +28,8 @@ NOTICE = 25.0
 @dataclass
 class Node:
     """speed: of all its workers, in shards of the usual size per usual time. rooms: the speed of each that has yet
-    to start. workers: that of each that is up. taken: shards begun. seconds: of work on those of `events`."""
+    to start. workers: that of each that is up. taken: shards begun. seconds: of work on those of `events`. told:
+    when it reported last."""
 
     speed: float
     rooms: list[float]
@@ -39,6 +40,7 @@ class Node:
     begun: list[int] = field(default_factory=list)
     taken: int = 0
     seconds: float = 0.0
+    told: float = 0.0
     shedding: bool = False
     reporting: bool = False
     lost: bool = False
@@ -155,6 +157,8 @@ class VirtualCluster:
         if node is None or node.lost:
             self._news.append(NotStarted(worker, "its node is gone"))
             return
+        if not node.workers:
+            self._in(TELL_EVERY, partial(self._tell, name))
         node.workers[worker], node.idle[worker] = speed, None
         self._news.append(Started(worker, name))
 
@@ -216,10 +220,21 @@ class VirtualCluster:
         if node.shedding:
             self._in(PATIENCE, partial(self._shed, name, node.taken))
 
+    def _tell(self, name: str) -> None:
+        """Say how far the shards under way are, where nothing else was said for a while."""
+        node = self._nodes.get(name)
+        if node is None or node.lost:
+            return
+        busy = len(node.workers) - len(node.idle)
+        if busy and self._now - node.told >= TELL_EVERY:
+            self._news.append(Report(name, [], under_way=busy))
+            node.told = self._now
+        self._in(TELL_EVERY, partial(self._tell, name))
+
     def _report(self, name: str) -> None:
         node = self._nodes.get(name)
         if node and node.events and not node.lost:
             pace = node.seconds / len(node.events)
             self._news.append(Report(name, node.events, begun=node.begun, pace=pace))
-            node.events, node.begun, node.seconds = [], [], 0.0
+            node.events, node.begun, node.seconds, node.told = [], [], 0.0, self._now
             node.reporting = False

@@ -11,7 +11,7 @@ import pytest
 from ray.exceptions import RayActorError
 
 from t2i_shards.pipeline.engine import agent
-from t2i_shards.pipeline.engine.agent import NodeAgent
+from t2i_shards.pipeline.engine.agent import TELL_EVERY, NodeAgent
 from t2i_shards.pipeline.engine.pool import Failure
 from t2i_shards.pipeline.stages.stage import StageResult
 
@@ -71,7 +71,7 @@ def test_a_shard_is_given_to_one_worker_and_the_next_to_the_first_that_is_free()
         assert (one.at, two.at) == ((0, False), (3, True))
         await one.finish()
         await two.finish()
-        events, dead, begun, _ = await node.report()
+        events, dead, begun, *_ = await node.report()
         assert ([event.shard for event in events], dead) == ([1, 2, 0, 3], [])
         assert begun == [2, 3], "0 and 1 were begun when they came"
 
@@ -109,7 +109,7 @@ def test_the_driver_hears_at_once_where_a_worker_has_nothing_to_do(monkeypatch: 
         await one.finish()
         await node.lease([(2, False)])  # it was sent before the driver heard of the end of shard 0
         await two.finish()
-        events, _, begun, _ = await node.report()
+        events, _, begun, *_ = await node.report()
         assert ([event.shard for event in events], begun) == ([0, 1], [])
 
     run(test())
@@ -184,10 +184,32 @@ def test_a_report_says_how_long_a_shard_took_on_average(monkeypatch: pytest.Monk
         for took in (1.0, 3.0):
             clock.now += took
             await one.finish()
-        assert (await node.report())[-1] == 2.0
+        assert (await node.report())[3] == 2.0
         clock.now += 0.5
         await one.finish()
-        assert (await node.report())[-1] == 0.5
+        assert (await node.report())[3] == 0.5
+
+    run(test())
+
+
+def test_a_report_says_how_far_the_shards_under_way_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(agent, "time", SimpleNamespace(monotonic=lambda: clock.now))
+
+    async def test() -> None:
+        node, (one, _) = await begin(2, 2)
+        await node.count(0, 10)
+        assert await node.report() == ([], [], [], 0.0, 10), "the first at once"
+        report = asyncio.ensure_future(node.report())
+        for number, samples in ((1, 20), (0, 30)):
+            await node.count(number, samples)
+        await breathe()
+        assert not report.done(), "the driver is not told of each number"
+        clock.now += TELL_EVERY
+        await node.count(1, 40)
+        assert await report == ([], [], [], 0.0, 70)
+        await one.finish()
+        assert (await node.report())[-1] == 40, "what is done is no longer under way"
 
     run(test())
 
@@ -198,7 +220,7 @@ def test_shards_that_would_wait_long_go_back_uncharged(monkeypatch: pytest.Monke
 
     async def test() -> None:
         node, (one, two) = await begin(2, 9)
-        events, dead, _, pace = await node.report()
+        events, dead, _, pace, _ = await node.report()
         assert [(event.shard, event.result) for event in events] == [(shard, None) for shard in range(2, 7)]
         assert (dead, pace) == ([], math.inf)
         assert (one.at, two.at) == ((0, False), (1, False))

@@ -108,6 +108,18 @@ def test_a_worker_that_finds_no_room_keeps_shards_from_others_for_a_minute_at_mo
     assert 1 + fill(pool) == IN_FLIGHT
 
 
+def test_samples_under_way_are_those_of_the_nodes_that_are_there() -> None:
+    cluster = Told(2)
+    pool = begin(cluster, "a", "b")
+    fill(pool)
+    hear(cluster, pool, Report("a", [], under_way=5), Report("b", [], under_way=7))
+    assert pool.under_way == 12
+    hear(cluster, pool, Report("a", [], under_way=3))
+    assert pool.under_way == 10
+    hear(cluster, pool, NodeLost("b"))
+    assert pool.under_way == 3
+
+
 def test_what_a_lost_node_had_not_reported_goes_back_uncharged() -> None:
     cluster = Told(3)
     pool = begin(cluster, "a", "a", "b")

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,8 @@ import pytest
 from t2i_shards.pipeline.engine import run
 from t2i_shards.pipeline.engine.local import LocalPool
 from t2i_shards.pipeline.errors import IncompleteError, RequestError
+from t2i_shards.pipeline.stages.stage import StageResult
+from t2i_shards.pipeline.under_way import TELL_EVERY, count_samples
 from tests.pipeline.engine.test_run import Stage
 
 
@@ -29,6 +32,47 @@ def test_the_local_pool_does_all(tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("setup-*"))) <= 4
     assert result.problems == ["shard 000013: 1 sample failed, the first: bad sample"]
     assert multiprocessing.active_children() == []
+
+
+@dataclass
+class Counting(Stage):
+    """Counts ten samples, and then waits until the test has heard of them."""
+
+    def __call__(self, shard: int) -> StageResult:
+        time.sleep(TELL_EVERY)
+        count_samples(10)
+        wait_for(self.folder / "heard")
+        return super().__call__(shard)
+
+
+def wait_for(path: Path) -> None:
+    limit = time.monotonic() + 300
+    while not path.exists() and time.monotonic() < limit:
+        time.sleep(0.01)
+
+
+@dataclass
+class Watch:
+    """A progress callback."""
+
+    folder: Path
+    seen: list[int] = field(default_factory=list)
+
+    def __call__(self, shard: int, made: StageResult | None) -> None:
+        self.seen.append(-shard)
+
+    def show_under_way(self, samples: int) -> None:
+        self.seen.append(samples)
+        if samples == 20:
+            (self.folder / "heard").touch()
+
+
+def test_samples_of_shards_under_way_are_heard_of(tmp_path: Path) -> None:
+    watch = Watch(tmp_path)
+    run(Counting(tmp_path), (1, 2), "local", 2, watch)
+    assert 20 in watch.seen[: watch.seen.index(-1)], "of both, before either is done"
+    assert watch.seen[-1] in (-1, -2)
+    assert max(watch.seen) == 20
 
 
 def test_an_idle_worker_that_dies_harms_nothing(tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ from t2i_shards.extractors.base import Resources
 from t2i_shards.pipeline.engine.run import run
 from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.stages.stage import StageResult
+from t2i_shards.pipeline.under_way import count_samples
 
 folder = pathlib.Path(sys.argv[1])
 
@@ -140,6 +141,24 @@ said["back"] = back
 said["told"] = run(Telling(Resources(cpus=1)), [7]).made[7].errors
 said["careful"] = run(Deadly(Resources(cpus=1)), [7]).made[7].errors
 
+class Counting(Toy):
+    def __call__(self, shard):
+        deadline = time.monotonic() + 300
+        while not (folder / "heard").exists() and time.monotonic() < deadline:
+            count_samples(1)
+            time.sleep(0.1)
+        return StageResult()
+
+class Watch:
+    def __call__(self, shard, made):
+        pass
+    def show_under_way(self, samples):
+        if samples:
+            (folder / "heard").touch()
+
+run(Counting(Resources(cpus=1)), [7], progress=Watch())
+said["heard"] = (folder / "heard").exists()
+
 class Greedy:
     json = False
     def __init__(self, needs):
@@ -182,6 +201,10 @@ def test_what_a_worker_logs_is_plain_and_holds_no_secret(fractions: dict[str, An
 
 def test_what_comes_back_is_small(fractions: dict[str, Any]) -> None:
     assert fractions["bytes"] < 1000
+
+
+def test_samples_of_shards_under_way_are_heard_of(fractions: dict[str, Any]) -> None:
+    assert fractions["heard"]
 
 
 def test_more_than_any_node_has_is_refused_at_once(fractions: dict[str, Any]) -> None:

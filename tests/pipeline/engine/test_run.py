@@ -77,6 +77,7 @@ class FakePool:
         self.careful: list[int] = []
         self.held: deque[int] = deque()
         self.closed = False
+        self.under_way = 0
 
     @property
     def free(self) -> bool:
