@@ -97,6 +97,8 @@ class IngestTars(_Ingest):
     """Ending of the member that holds the picture; the first of jpg, jpeg, png and webp when not given."""
     caption_key: str | None = None
     """Key in the json member that holds the caption, or a list of them; txt, caption or text when not given."""
+    license_key: str | None = None
+    """Key in the json member that holds the picture's licence, where it is none that is known, such as license."""
     columns: tuple[str, ...] = ()
     """Conditions whose maps are members too, to become columns: sketch:as-is where lines are white on black,
     sketch:inverted where they are black on white, depth:as-is where near is white; seg."""
@@ -109,7 +111,9 @@ class IngestTars(_Ingest):
         check_yield(self.min_yield)
         refuse_inside(self.options.out, self.tars)
         source = TarsSource(
-            self.tars, MemberChoice(self.image_member, self.caption_key), columns=parse_columns(self.columns)
+            self.tars,
+            MemberChoice(self.image_member, self.caption_key, self.license_key),
+            columns=parse_columns(self.columns),
         )
         after = After(self.retry_failed, min_yield=self.min_yield, where=source.pattern)
         options = replace(self.options, truth=(*self.options.truth, *source.truths()))
@@ -128,6 +132,8 @@ class IngestTable(_Ingest):
     """Column of the pictures, as bytes, as {bytes, path}, or as paths that count from the table's folder."""
     caption_column: str | None = None
     """Column of the captions: texts, or lists of texts."""
+    license_column: str | None = None
+    """Column of the licences of the pictures, where it is none that is known, such as license."""
     url_column: str | None = None
     """Column of the URLs, from which the pictures are downloaded as by `ingest laion`."""
     downloads: Downloads = field(default_factory=Downloads)
@@ -139,7 +145,7 @@ class IngestTable(_Ingest):
         refuse_inside(self.options.out, self.table)
         after = After(self.retry_failed, min_yield=self.downloads.min_yield)
         if self.url_column is None and not (self.image_column is None and names_urls_alone(self.table)):
-            source = TableSource(self.table, self.image_column, self.caption_column)
+            source = TableSource(self.table, self.image_column, self.caption_column, self.license_column)
             rule = "paths count from the folder of their table and may not lead out of it"
             after = replace(after, where=f"{source.pattern}; {rule}")
             return ingest(source, self.geometry, self.options, self.engine, after)
@@ -148,6 +154,7 @@ class IngestTable(_Ingest):
             downloads=self.downloads,
             url_column=self.url_column,
             caption_column=self.caption_column,
+            license_column=self.license_column,
         )
         return ingest(urls, self.geometry, self.options, self.engine, after)
 

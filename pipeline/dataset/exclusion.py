@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from t2i_shards.pipeline.dataset.aligned import Receipts, dropped_keys
 from t2i_shards.pipeline.dataset.dataset import IMAGES
 from t2i_shards.pipeline.shards.receipt import Receipt
 from t2i_shards.pipeline.shards.sample_info import SampleInfo
+from t2i_shards.pipeline.sources.licence import LICENCE, UNKNOWN
 
 REMOVED, OTHER_LICENCE, NO_LICENCE, DUPLICATE = "removed", "licence not asked for", "licence unknown", "duplicate"
 
@@ -18,14 +20,14 @@ REMOVED, OTHER_LICENCE, NO_LICENCE, DUPLICATE = "removed", "licence not asked fo
 class Exclusion:
     """columns: those that are published; every sample must be in all of them. removed: shard -> keys.
 
-    duplicates: shard -> keys of duplicates that are left out. licenses: the only ones that are published, by
-    COCO's ids; all when empty.
+    duplicates: shard -> keys of duplicates that are left out. licenses: the only ones that are published, by name
+    in any capitals or by COCO's ids; all when empty.
     """
 
     columns: Sequence[str]
     removed: Mapping[int, Collection[str]] = field(default_factory=dict)
     duplicates: Mapping[int, Collection[str]] = field(default_factory=dict)
-    licenses: Collection[int] = ()
+    licenses: Collection[str] = ()
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -44,9 +46,10 @@ class Exclusion:
         for column in self.columns:
             if column in receipts and key in receipts[column].dropped:
                 return _lacks(column)
-        licence = licence_of(info)
-        if self.licenses and licence not in self.licenses:
-            return NO_LICENCE if licence is None else OTHER_LICENCE
+        if self.licenses:
+            names = licence_names(info)
+            if names.isdisjoint(_fold(asked) for asked in self.licenses):
+                return OTHER_LICENCE if names else NO_LICENCE
         return DUPLICATE if key in self.duplicates.get(shard, ()) else None
 
     def count(self, receipts: Mapping[str, Mapping[int, Receipt]]) -> dict[str, int]:
@@ -63,10 +66,15 @@ def _lacks(column: str) -> str:
     return f"no {column}"
 
 
-def licence_of(info: SampleInfo | None) -> int | None:
-    """COCO's licence id, where the sample's json names one."""
-    licence = info.source.get("license") if info else None
-    return licence if isinstance(licence, int) else None
+def licence_names(info: SampleInfo | None) -> set[str]:
+    """What a picture's own licence is called in its json, in small letters; nothing where it is not known."""
+    source = info.source if info else {}
+    named = (source.get(name) for name in (LICENCE, "license_name", "license_url"))
+    return {_fold(name) for name in named if name} - {UNKNOWN}
+
+
+def _fold(name: Any) -> str:
+    return " ".join(str(name).casefold().split())
 
 
 def licence_name(info: SampleInfo) -> str:

@@ -40,8 +40,8 @@ class Publication:
     near-duplicates fall into one split, and never into another one later."""
     duplicates: Common[Annotated[bool, tyro.conf.arg(help_behavior_hint="(default: they are published)")]] = True
     """Leave out pictures that are duplicates of earlier ones."""
-    licenses: tuple[int, ...] = ()
-    """Publish only pictures under these of COCO's licence ids; all of them when not given."""
+    licenses: tuple[str, ...] = ()
+    """Publish only pictures under these licences, by their names or COCO's ids; all of them when not given."""
     with_images: Common[bool] = False
     """Publish the pictures of a web crawl too. Without this, conditions, captions, URLs and digests are: the
     pictures belong to their authors, who may take them back, and few of them have licensed them to you."""

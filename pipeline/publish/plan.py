@@ -205,7 +205,7 @@ def plan_publish(dataset: Dataset, asked: Publication, to: Store) -> Plan:
         "pictures": asked.with_images or not description.is_crawl,
         "stones": stones,
         **_describe(asked),
-        "licenses": sorted(set(asked.licenses)),
+        "licenses": _list_licences(asked.licenses),
         "splits": shares if unordered else list(shares.items()),
     }
     if asked.layout == "columns" and (begun is None or "rows" in begun):
@@ -217,6 +217,15 @@ def plan_publish(dataset: Dataset, asked: Publication, to: Store) -> Plan:
         claim[DALI] = DALI
     # As it comes back from JSON, so that the two can be compared.
     return Plan(dataset, to, asked, tuple(columns), shares, receipts, json.loads(to_json(claim)), stones)
+
+
+def _list_licences(asked: Collection[str]) -> list[int | str]:
+    """COCO's ids as numbers, as earlier versions wrote them, then the names."""
+    names = set(map(str, asked))
+    return [
+        *sorted(int(name) for name in names if name.isdecimal()),
+        *sorted(n for n in names if not n.isdecimal()),
+    ]
 
 
 def _describe(asked: Publication) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from t2i_shards.pipeline.sources.base import Opener, Original, Seen, Source, uns
 from t2i_shards.pipeline.sources.captions import UNREADABLE as CAPTION_UNREADABLE
 from t2i_shards.pipeline.sources.folder_captions import NO_CAPTION, FolderCaptions, caption_of_name
 from t2i_shards.pipeline.sources.left_out import LeftOut
+from t2i_shards.pipeline.sources.licence import LICENCE
 from t2i_shards.pipeline.sources.row import Row
 from t2i_shards.pipeline.sources.tree import MENDABLE, MISSING, Tree, open_tree
 
@@ -82,7 +83,7 @@ class FolderSource(Source):
         for index, name in enumerate(pictures):
             found, problem = self._caption(name, captions, left_out)
             seen(1)
-            yield Row(f"{index:09d}", name, found, extra={"problem": problem})
+            yield Row(f"{index:09d}", name, found, extra={"problem": problem, **_licence(captions, name)})
 
     def again(self, failed: Iterable[tuple[Row, str]]) -> Iterator[Row]:
         """The rows of failed ones whose picture and caption are there now, with the caption as it is now."""
@@ -93,7 +94,8 @@ class FolderSource(Source):
             if mendable and row.location in there:
                 found, problem = self._caption(row.location, captions, Counter())
                 if not problem and self._opens(row.location):
-                    yield replace(row, captions=found, extra={"problem": None})
+                    extra = {**row.extra, "problem": None, **_licence(captions, row.location)}
+                    yield replace(row, captions=found, extra=extra)
 
     def _opens(self, name: str) -> bool:
         try:
@@ -143,7 +145,15 @@ def read_original(tree: Tree, row: Row) -> Original:
     """The file of a row. Raises Drop as `Tree.read` does, and with the reason why the row has no caption."""
     if not row.captions:
         raise Drop(row.extra.get("problem") or NO_CAPTION)
-    return Original(content=tree.read(row.location), captions=row.captions, info={"path": row.location})
+    licence = {LICENCE: row.extra[LICENCE]} if row.extra.get(LICENCE) else {}
+    info = {"path": row.location, **licence}
+    return Original(content=tree.read(row.location), captions=row.captions, info=info)
+
+
+def _licence(captions: FolderCaptions, name: str) -> dict[str, str]:
+    """The column of a plan that has the licences, where the metadata name any."""
+    licence = captions.find_licence(name)
+    return {LICENCE: licence} if licence else {}
 
 
 def _is_text(name: str) -> bool:

@@ -8,7 +8,7 @@ import posixpath
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -21,6 +21,7 @@ from t2i_shards.pipeline.sources.captions import (
     decode_file,
     decode_text,
 )
+from t2i_shards.pipeline.sources.licence import UNKNOWN, find_licence
 from t2i_shards.pipeline.sources.tree import Tree
 
 NO_CAPTION = "no caption"
@@ -28,6 +29,13 @@ METADATA = ("metadata.jsonl", "metadata.csv")
 """As Hugging Face's `imagefolder` names them; their `file_name` is relative to their own folder."""
 COLUMNS = ("text", "caption", "captions")
 """What a caption is called in metadata and in JSON files, the first that is there."""
+
+
+class Described(NamedTuple):
+    """What a record of the metadata says of a picture. licence: None where it has no value of that name."""
+
+    captions: list[str]
+    licence: str | None
 
 
 class FolderCaptions:
@@ -41,9 +49,10 @@ class FolderCaptions:
         self._extension = extension
         self._notes = notes
         self.metadata_files = tuple(name for name in names if PurePosixPath(name).name in METADATA)
-        self.metadata: dict[str, list[str]] = {}
+        self.metadata: dict[str, Described] = {}
         for name in self.metadata_files:
             self.metadata.update(read_metadata(tree, name))
+        self._with_licences = any(described.licence for described in self.metadata.values())
         texts = sorted(name for name in names if name.lower().endswith(extension.lower()))
         self._texts = {name.lower(): name for name in reversed(texts)} | {name: name for name in texts}
 
@@ -54,6 +63,11 @@ class FolderCaptions:
                 return found
         return None
 
+    def find_licence(self, picture: str) -> str | None:
+        """What the metadata say; None for all pictures where they name the licence of none."""
+        described = self.metadata.get(picture)
+        return (described and described.licence) or (UNKNOWN if self._with_licences else None)
+
     def known(self, picture: str) -> bool:
         """Whether there is anything to take a caption from."""
         return picture in self.metadata or self.find_file(picture) is not None
@@ -63,7 +77,7 @@ class FolderCaptions:
         if file := self.find_file(picture):
             captions = self._read_file(file)
         else:
-            lines = self.metadata.get(picture, [])
+            lines = self.metadata[picture].captions if picture in self.metadata else []
             captions = [caption for line in lines if (caption := clean_caption(line, self._notes))]
         if not captions:
             raise Drop(NO_CAPTION)
@@ -100,13 +114,13 @@ def texts_of(record: Any) -> list[str]:
     return [text for text in ([value] if isinstance(value, str) else value) if isinstance(text, str)]
 
 
-def read_metadata(tree: Tree, name: str) -> dict[str, list[str]]:
-    """File name below the tree -> its captions. Raises RequestError for what is malformed."""
+def read_metadata(tree: Tree, name: str) -> dict[str, Described]:
+    """File name below the tree -> what is said of it. Raises RequestError for what is malformed."""
     try:
         text = decode_text(tree.read(name))
     except (Drop, UnicodeDecodeError) as error:
         raise RequestError(f"{tree.root}/{name}: must be a text file ({error})") from None
-    found: dict[str, list[str]] = {}
+    found: dict[str, Described] = {}
     for number, record in enumerate(_read_records(text, f"{tree.root}/{name}"), 1):
         file = record.get("file_name")
         if not isinstance(file, str) or not any(column in record for column in COLUMNS):
@@ -115,7 +129,9 @@ def read_metadata(tree: Tree, name: str) -> dict[str, list[str]]:
                 f"{tree.root}/{name}: must have file_name and one of {', '.join(COLUMNS)}; "
                 f"its record {number} has {columns or 'none'}"
             )
-        found[posixpath.normpath(posixpath.join(posixpath.dirname(name), file))] = texts_of(record)
+        found[posixpath.normpath(posixpath.join(posixpath.dirname(name), file))] = Described(
+            texts_of(record), find_licence(record)
+        )
     return found
 
 

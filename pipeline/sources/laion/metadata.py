@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from t2i_shards.pipeline.sources.files import digest_files
 from t2i_shards.pipeline.sources.laion.filters import Filters
+from t2i_shards.pipeline.sources.licence import LICENCE, clean_licence
 from t2i_shards.pipeline.sources.row import Row
 from t2i_shards.pipeline.sources.tables.column_names import find_columns, require
 from t2i_shards.pipeline.sources.tables.find import BATCH, TEXTS, Columns, check_types, find_tables, open_table
@@ -70,7 +71,8 @@ def find_metadata(
         columns = find_columns(names, path, given or {})
         for column, option in filters.needs():
             require(columns, column, names, path, option)
-        needed = {"url", "caption", *(column for column, _ in filters.needs())}
+        asked = (ours for ours, theirs in (given or {}).items() if theirs is not None)
+        needed = {"url", "caption", *asked, *(column for column, _ in filters.needs())}
         name = os.path.relpath(path, folder) if folder else path
         columns = check_types(columns, needed, table, path)
         files.append(MetadataFile(name, path, file.size, rows, start, columns, digest, table))
@@ -118,7 +120,8 @@ def source_values(name: str, column: pa.Array) -> list[Any]:
     """A column as JSON has it: None for null, NaN and infinities; whole numbers of pixels."""
     values: list[Any] = column.to_pylist()
     if name in TEXTS:
-        return [None if value is None else value.decode("utf-8", "replace") for value in values]
+        texts = [None if value is None else value.decode("utf-8", "replace") for value in values]
+        return list(map(clean_licence, texts)) if name == LICENCE else texts
     finite = (value if value is not None and math.isfinite(value) else None for value in values)
     if name in WHOLE:
         return [int(value) if value is not None and abs(value) < 2**63 else None for value in finite]

@@ -27,6 +27,7 @@ from t2i_shards.pipeline.sources.laion.metadata import (
     select,
 )
 from t2i_shards.pipeline.sources.laion.sampling import BucketCounts, Cut, buckets_of
+from t2i_shards.pipeline.sources.licence import LICENCE
 from t2i_shards.pipeline.sources.row import Row
 from t2i_shards.pipeline.sources.tables.find import Columns
 
@@ -49,6 +50,8 @@ class LaionSource(Source):
     """Column of the URLs, where it is none that is known."""
     caption_column: str | None = None
     """Column of the captions, texts or lists of texts, where it is none that is known."""
+    license_column: str | None = None
+    """Column of the licences of the pictures, where it is none that is known, such as license."""
 
     def __post_init__(self) -> None:
         if self.samples is not None and self.samples < 1:
@@ -64,7 +67,7 @@ class LaionSource(Source):
 
     @property
     def _given(self) -> dict[str, str | None]:
-        return {"url": self.url_column, "caption": self.caption_column}
+        return {"url": self.url_column, "caption": self.caption_column, LICENCE: self.license_column}
 
     @cached_property
     def _files(self) -> list[MetadataFile]:

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.shards.parquet import choose_batch, load_footer
+from t2i_shards.pipeline.sources.licence import LICENCE
 from t2i_shards.pipeline.sources.tables.column_names import SPELLINGS, find_columns
 from t2i_shards.pipeline.sources.tables.find import check_types
 from t2i_shards.pipeline.sources.tables.parquet_table import (
@@ -68,6 +69,13 @@ def find_caption_column(table: ParquetTable | TextTable, path: str, asked: str |
     """The name of the column of the captions. Raises RequestError."""
     columns = find_columns(table.names(), path, {"caption": asked}, needed=("caption",))
     return check_types({"caption": columns["caption"]}, {"caption"}, table, path)["caption"]
+
+
+def find_licence_column(table: ParquetTable | TextTable, path: str, asked: str | None) -> str | None:
+    """The name of the column of the licences; None where there is none. Raises RequestError for one asked for."""
+    found = find_columns(table.names(), path, {LICENCE: asked}, needed=())
+    columns = {LICENCE: found[LICENCE]} if LICENCE in found else {}
+    return check_types(columns, {LICENCE} if asked else set(), table, path).get(LICENCE)
 
 
 def _form(table: ParquetTable | TextTable, name: str) -> Form | None:

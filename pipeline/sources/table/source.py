@@ -13,6 +13,8 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from t2i_shards.pipeline.errors import Drop, RequestError
 from t2i_shards.pipeline.image.decode import WEB_FORMATS
 from t2i_shards.pipeline.scratch import make_scratch, temporary_folder
@@ -28,6 +30,7 @@ from t2i_shards.pipeline.sources.files import (
     find_at_work,
     make_absolute,
 )
+from t2i_shards.pipeline.sources.licence import LICENCE, clean_licence
 from t2i_shards.pipeline.sources.row import Row
 from t2i_shards.pipeline.sources.table.pictures import (
     ImageColumn,
@@ -35,6 +38,7 @@ from t2i_shards.pipeline.sources.table.pictures import (
     collect_pictures,
     find_caption_column,
     find_image_column,
+    find_licence_column,
     has_urls,
 )
 from t2i_shards.pipeline.sources.tables.find import BATCH, ENDINGS, find_tables, open_table
@@ -48,12 +52,13 @@ NO_PICTURE = "no picture"
 class TableSource(Source):
     """The rows of the tables that match a pattern: a glob, a folder, or one file, here or at a URL.
 
-    image_column, caption_column: where they have no name that is known.
+    image_column, caption_column, license_column: where they have no name that is known.
     """
 
     pattern: str
     image_column: str | None = None
     caption_column: str | None = None
+    license_column: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "pattern", make_absolute(self.pattern))
@@ -86,6 +91,7 @@ class TableSource(Source):
             "kind": "table",
             "image_column": self.image_column,
             "caption_column": self.caption_column,
+            **({"license_column": self.license_column} if self.license_column else {}),
             "tables": len(self._measured),
             "rows": sum(rows for _, rows, _ in self._measured),
             "tables_sha256": digest_files((file.name, file.size, digest) for file, _, digest in self._measured),
@@ -110,10 +116,10 @@ class TableSource(Source):
         self, file: InputFile, position: int, left_out: Counter[str], seen: Seen
     ) -> Generator[Row, None, int]:
         """The rows of one table, the first of which has this position. The position behind the last."""
-        for number, captions, path in self._read_table(file, left_out):
+        for number, captions, path, licence in self._read_table(file, left_out):
             if captions:
                 location = path if path is not None else f"{file.name}#{number}"
-                extra = {"table": file.name, "row": number, "path": path}
+                extra = {"table": file.name, "row": number, "path": path, LICENCE: licence}
                 yield Row(f"{position:09d}", location, captions, extra=extra)
             else:
                 left_out["no caption"] += 1
@@ -123,22 +129,28 @@ class TableSource(Source):
 
     def _read_table(
         self, file: InputFile, notes: Counter[str]
-    ) -> Iterator[tuple[int, tuple[str, ...], str | None]]:
-        """(number in its table, captions, path of its picture: None where it lies in the table) of each row."""
+    ) -> Iterator[tuple[int, tuple[str, ...], str | None, str | None]]:
+        """(number in its table, captions, path of its picture, licence) of each row.
+
+        The path is None where the picture lies in the table, the licence where that has no column of them.
+        """
         table, image = open_table(file), self._image_column(file)
         columns = {"caption": find_caption_column(table, file.path, self.caption_column)}
         if image.form == "path":
             columns["path"] = image.name
+        if licence_column := find_licence_column(table, file.path, self.license_column):
+            columns[LICENCE] = licence_column
         number = 0
         for batch in table.read(columns, frozenset(columns), BATCH):
             captions = batch["caption"].to_pylist()
             paths = batch["path"].to_pylist() if image.form == "path" else [None] * len(captions)
-            for texts, path in zip(captions, paths, strict=True):
+            licences = read_licences(batch.get(LICENCE), len(captions))
+            for texts, path, licence in zip(captions, paths, licences, strict=True):
                 # A row without a path names none that could be there, and is a drop.
                 name = None if image.form != "path" else decode_text(path or b"", "replace")
                 if name and name.startswith(("http://", "https://")):
                     raise RequestError(f"{file.path}: its column {image.name} holds URLs; name it by --url-column")
-                yield number, read_captions(texts or [], notes), name
+                yield number, read_captions(texts or [], notes), name, licence
                 number += 1
 
     def again(self, failed: Iterable[tuple[Row, str]]) -> Iterator[Row]:
@@ -184,7 +196,8 @@ class TableSource(Source):
         """The picture of a row. Raises Drop."""
         content = self._read(row, found, PICTURE_BYTES + 1)
         check_size(len(content))
-        info = {"table": row.extra["table"], "row": row.extra["row"]}
+        licence = {LICENCE: row.extra[LICENCE]} if row.extra.get(LICENCE) else {}
+        info = {"table": row.extra["table"], "row": row.extra["row"], **licence}
         return Original(content, row.captions, info, formats=WEB_FORMATS)
 
     def _read(self, row: Row, found: Mapping[str, Pictures], most: int) -> bytes:
@@ -213,6 +226,13 @@ class TablePart:
 
     def rows(self, left_out: Counter[str], seen: Seen = unseen) -> Iterator[Row]:
         yield from self.source.read_rows(self.file, self.start, left_out, seen)
+
+
+def read_licences(column: pa.Array | None, count: int) -> list[str | None]:
+    """Those of so many rows, None where there is no column."""
+    if column is None:
+        return [None] * count
+    return [clean_licence(decode_text(text or b"", "replace")) for text in column.to_pylist()]
 
 
 def names_urls_alone(pattern: str) -> bool:

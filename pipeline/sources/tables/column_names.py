@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.sources.licence import LICENCE
+from t2i_shards.pipeline.sources.licence import SPELLINGS as LICENCES
 
 SPELLINGS: dict[str, tuple[str, ...]] = {
     "url": ("url", "image_url", "image_link", "img_url"),
@@ -23,14 +25,16 @@ SPELLINGS: dict[str, tuple[str, ...]] = {
     ),
     "language": ("language", "lang"),
     "hash": ("hash",),
+    LICENCE: LICENCES,
 }
 """Our name of a column -> what it is called, the best first, in any mixture of capitals.
 
 LAION-400M, LAION-5B and its Aesthetics and COCO subsets: URL TEXT WIDTH HEIGHT similarity punsafe pwatermark
-AESTHETIC_SCORE (V2) or aesthetic (V1) LANGUAGE hash. Re-LAION and whatever img2dataset has written: url caption
-original_width original_height sha256, where width and height are of the picture as it was stored, not as it lies
-at the URL. DataComp: url text original_width original_height clip_l14_similarity_score sha256. COYO: url text
-width height aesthetic_score_laion_v2 watermark_score. LAION's `hash` is of URL and caption, not of the picture.
+AESTHETIC_SCORE (V2) or aesthetic (V1) LANGUAGE hash; the first of them also LICENSE. Re-LAION and whatever
+img2dataset has written: url caption original_width original_height sha256, where width and height are of the
+picture as it was stored, not as it lies at the URL. DataComp: url text original_width original_height
+clip_l14_similarity_score sha256. COYO: url text width height aesthetic_score_laion_v2 watermark_score. LAION's
+`hash` is of URL and caption, not of the picture.
 """
 
 

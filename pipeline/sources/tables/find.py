@@ -10,12 +10,13 @@ import pyarrow as pa
 from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.shards.input_files import InputFile, Pattern
 from t2i_shards.pipeline.sources.files import find_files
+from t2i_shards.pipeline.sources.licence import LICENCE
 from t2i_shards.pipeline.sources.tables.packed import PACKED, open_packed
 from t2i_shards.pipeline.sources.tables.parquet_table import ParquetTable, is_number, is_text, is_texts
 from t2i_shards.pipeline.sources.tables.text_table import TextTable
 
 BATCH = 1 << 16
-TEXTS = frozenset({"url", "caption", "digest", "language", "hash"})
+TEXTS = frozenset({"url", "caption", "digest", "language", "hash", LICENCE})
 TEXT_ENDINGS = (".csv", ".tsv", ".jsonl", ".ndjson")
 ENDINGS = (".parquet", *TEXT_ENDINGS, *(ending + PACKED for ending in TEXT_ENDINGS))
 """Of the tables that count in a folder."""
@@ -65,4 +66,4 @@ def _fits(ours: str, kind: Any) -> bool:
         return True  # for numbers too: a text is read as the number that it spells
     if ours == "caption":
         return is_texts(kind)
-    return is_number(kind) and (ours not in TEXTS or ours == "hash")
+    return is_number(kind) and (ours not in TEXTS or ours in ("hash", LICENCE))

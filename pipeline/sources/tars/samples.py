@@ -12,6 +12,7 @@ from t2i_shards.extractors.records import BadRecord, decode_record
 from t2i_shards.pipeline.errors import Drop
 from t2i_shards.pipeline.sources.captions import MAX_BYTES, clean_caption, decode_file
 from t2i_shards.pipeline.sources.left_out import LeftOut
+from t2i_shards.pipeline.sources.licence import LICENCE, find_licence
 from t2i_shards.pipeline.sources.tars.archive import DamagedTar, Member, read_members
 
 PICTURES = ("jpg", "jpeg", "png", "webp", "jfif", "jpe")
@@ -54,10 +55,12 @@ class MemberChoice:
 
     caption_key: the key of the JSON that holds the caption; when None, the first that there is of the list
     `captions`, a text member, and the keys `caption` and `text`.
+    license_key: the key of the JSON that holds the picture's licence; when None, one that is known.
     """
 
     image: str | None = None
     caption_key: str | None = None
+    license_key: str | None = None
 
     def read_samples(self, tar: str, file: BinaryIO, size: int, left_out: LeftOut) -> Iterator[TarSample]:
         """The samples of a tar, in the order of their first members. Raises NotATar.
@@ -75,12 +78,19 @@ class MemberChoice:
             if not captions:
                 left_out.name("no caption", f"{tar}/{picture.name}")
                 continue
-            yield TarSample(key, picture, captions, known, found.members)
+            yield TarSample(key, picture, captions, self._with_licence(known), found.members)
 
     def _picture(self, found: _Found) -> Member | None:
         if self.image is not None:
             return found.members.get(self.image.lower().lstrip("."))
         return next((found.members[ending] for ending in PICTURES if ending in found.members), None)
+
+    def _with_licence(self, known: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What is known, with the licence in one form; a record with a name beside an id, as of COCO, is whole."""
+        if self.license_key is None and "license_name" in known:
+            return known
+        licence = find_licence(known, self.license_key)
+        return known if licence is None else {**known, LICENCE: licence}
 
     def _captions(self, found: _Found, known: Mapping[str, Any], notes: Counter[str]) -> tuple[str, ...]:
         if self.caption_key is not None:

@@ -66,7 +66,7 @@ class TarsSource(Source):
     def describe(self) -> Mapping[str, Any]:
         return {
             "kind": "tars",
-            **asdict(self.choice),
+            **{name: value for name, value in asdict(self.choice).items() if name != "license_key" or value},
             **({"columns": [asdict(column) for column in self.columns]} if self.columns else {}),
             "tars": len(self._files),
             "tars_sha256": digest_files((file.name, file.size) for file in self._files),

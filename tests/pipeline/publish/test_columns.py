@@ -161,7 +161,7 @@ def test_no_path_of_this_machine_is_published(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("asked", "match"),
     [
-        ({"licenses": (1,)}, "--licenses needs --layout packed"),
+        ({"licenses": ("1",)}, "--licenses needs --layout packed"),
         ({"duplicates": False}, "--no-duplicates needs --layout packed"),
         ({"splits": ("a=0.5", "b=0.5")}, "--splits needs --layout packed"),
     ],

@@ -150,7 +150,7 @@ def licensed(samples: list[Sample]) -> list[Sample]:
 
 def test_only_licences_asked_for(tmp_path: Path) -> None:
     dataset = rewrite_images(make_images(tmp_path / "root", Pictures(10), 10), licensed)
-    publish_here(dataset, tmp_path / "to", licenses=(2, 3))
+    publish_here(dataset, tmp_path / "to", licenses=("2", "3"))
     assert keys_of(tmp_path / "to") == [f"k{i:05d}" for i in (1, 2, 4, 5, 7, 8)]
     card = (tmp_path / "to/README.md").read_text()
     assert "licence not asked for 3, licence unknown 1" in card

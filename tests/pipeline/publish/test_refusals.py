@@ -150,7 +150,7 @@ def test_two_columns_with_one_member(tmp_path: Path) -> None:
 
 def test_nothing_left_to_publish(tmp_path: Path) -> None:
     dataset = make_images(tmp_path / "root", Pictures(4), 4)
-    refused(dataset, tmp_path / "to", r"no sample is left to publish \(licence unknown 4\)", licenses=(1,))
+    refused(dataset, tmp_path / "to", r"no sample is left to publish \(licence unknown 4\)", licenses=("1",))
 
 
 def test_a_place_that_is_taken(tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ def test_the_page_counts_the_licences_that_publishing_chooses_from(
     told = Counter(dict(page.licences))
     names = [", ".join(str(of[part]) for part in ("license_name", "license_url") if of) for of in LICENCES]
     assert set(told) == set(names)
-    published = publish_here(Dataset.open(str(root)), tmp_path / "to", licenses=(2,))
+    published = publish_here(Dataset.open(str(root)), tmp_path / "to", licenses=("2",))
     assert sum(published.counts.values()) == told[names[2]]
     left_out = dict(published.left_out)
     assert (left_out.pop("licence unknown"), left_out.pop("licence not asked for")) == (told[""], told[names[1]])

@@ -46,7 +46,7 @@ def test_a_row_of_laion_aesthetics(tmp_path: Path) -> None:
     ("columns", "known"),
     [
         ({"URL": "u", "TEXT": "t", "aesthetic": 8.1, "LANGUAGE": "de"}, {"aesthetic": 8.1, "language": "de"}),
-        ({"URL": "u", "TEXT": "t", "LICENSE": "?", "NSFW": "UNLIKELY", "similarity": 0.3}, {"similarity": 0.3}),
+        ({"URL": "u", "TEXT": "t", "LICENSE": "?", "similarity": 0.3}, {"license": "unknown", "similarity": 0.3}),
         (
             {"url": "u", "caption": "t", "key": "1", "status": "success", "width": 256, "height": 256}
             | {"original_width": 900, "original_height": 700, "sha256": DIGEST},
