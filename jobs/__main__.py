@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from t2i_shards import __version__
-from t2i_shards.jobs.stdout import divert_others, open_standard_streams
+from t2i_shards.jobs.stdout import divert_others, open_standard_streams, refuse_closed_output
 
 if TYPE_CHECKING:
     from t2i_shards.jobs.command import Command
@@ -41,11 +41,13 @@ def run(arguments: Sequence[str]) -> int:
         try:
             messages, words = take_messages(arguments)
             if words[:1] == ["--version"]:
-                print(f"t2i-shards {__version__}")
+                with refuse_closed_output():
+                    print(f"t2i-shards {__version__}")
                 return 0
             stack.enter_context(apply_messages(messages))
             kept.info(f"t2i-shards {__version__}: {shlex.join(words)}")
-            command = parse(words)
+            with refuse_closed_output():
+                command = parse(words)
             code = execute(command, messages.verbose)
         except RequestError as error:  # options check themselves as they are made
             code = refuse(str(error), WRONG)

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
 from typing import Any, TextIO
 
+from t2i_shards.pipeline.errors import RequestError
+
 
 @contextmanager
 def divert_prints() -> Iterator[TextIO]:
@@ -52,6 +54,31 @@ def open_standard_streams() -> None:
     sys.stderr = io.TextIOWrapper(
         io.BufferedWriter(raw), encoding, errors="backslashreplace", line_buffering=True, write_through=True
     )
+
+
+@contextmanager
+def refuse_closed_output() -> Iterator[None]:
+    """For what prints its answer and ends the process: silently where its reader is gone (`| head`).
+
+    Raises RequestError where standard output cannot be written.
+    """
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        _discard_rest()
+        raise SystemExit(0) from None
+    except OSError as error:
+        _discard_rest()
+        raise RequestError(f"cannot write to standard output: {error.strerror}") from None
+
+
+def _discard_rest() -> None:
+    """What is still buffered would be reported as lost while the process exits."""
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 def print_summary(line: str, stdout: TextIO) -> str | None:

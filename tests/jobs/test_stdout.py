@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 from t2i_shards.jobs.command import Summary, execute
 
@@ -59,3 +62,20 @@ def test_standard_output_is_given_back() -> None:
     before = sys.stdout
     execute(Loud())
     assert sys.stdout is before
+
+
+@pytest.mark.parametrize("words", ["--help", "train --help", "--version", "--tyro-print-completion bash"])
+def test_an_answer_that_cannot_be_written(words: str) -> None:
+    command = [sys.executable, "-m", "t2i_shards", *words.split()]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, cwd=CHECKOUT, timeout=600)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].endswith("cannot write to standard output: No space left on device")
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+
+    reader, writer = os.pipe()
+    os.close(reader)  # as `| head` does once it has what it wants
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, cwd=CHECKOUT, timeout=600)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, "")
