@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 
 from t2i_shards.extractors.atomic import write_file
+from t2i_shards.extractors.networks.openmmlab import INSTALL
 from t2i_shards.jobs.command import Command, EngineOptions, Summary
 from t2i_shards.jobs.evaluate import EvaluateCommand
 from t2i_shards.jobs.extract import ExtractCommand
@@ -15,7 +17,9 @@ from t2i_shards.jobs.ingest_flow import IngestOptions
 from t2i_shards.jobs.progress import part_of
 from t2i_shards.jobs.report import ReportCommand
 from t2i_shards.jobs.train import TrainCommand
+from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.image.geometry import Geometry
+from t2i_shards.pipeline.report import check_fonts
 from t2i_shards.pipeline.sources.scenes import ScenesSource
 
 PHOTOGRAPHS = {
@@ -57,6 +61,9 @@ class DemoCommand:
     def run(self) -> Summary:
         from t2i_shards.adapters.base.mini import FOLDER
 
+        check_fonts()
+        if find_spec("mmpose") is None:
+            raise RequestError(f"demo finds people with mmpose, which is not installed: {INSTALL}")
         scenes, photographs = self.out / "dataset", self.out / "photograph-dataset"
         simple, page = self.out / "simple-dataset", self.out / "report.html"
         run, held_out = self.out / "train", min(32, self.samples // 4)

@@ -25,6 +25,7 @@ from t2i_shards.pipeline.plain import number_of
 from t2i_shards.pipeline.report import (
     DatasetFacts,
     TrainingFacts,
+    check_fonts,
     collect_dataset,
     draw_sheet,
     read_training,
@@ -64,6 +65,7 @@ class ReportCommand:
     def run(self) -> Summary:
         page = self._page()
         picture, folder = page.with_suffix(".png"), folder_of(page)
+        check_fonts()
         _refuse_foreign(page, picture)
         if self.all_ and os.path.lexists(folder) and not is_ours(folder):
             raise RequestError(f"{folder} was not made by report, and is not replaced: {AWAY}")

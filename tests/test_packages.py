@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,22 @@ def test_requirements_answer_what_is_asked_for() -> None:
             wish = Requirement(asked)
             assert pins.get(wish.name), f"{wish.name} is not in requirements.txt: run `make lock`"
             assert all(version in wish.specifier for version in pins[wish.name]), f"{wish}: run `make lock`"
+
+
+def declared() -> list[Requirement]:
+    """What pyproject.toml asks for, with every extra but the tests' own."""
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    wishes = [wish for name, extra in extras.items() if name != "dev" for wish in extra]
+    return [Requirement(wish) for wish in project["dependencies"] + wishes]
+
+
+def test_what_is_pinned_is_within_the_declared_bounds() -> None:
+    for wish in declared():
+        pins = [line for line in requirements() if re.match(rf"{wish.name}(\[[a-z,]+\])?==", line)]
+        outside = [pin for pin in pins if pin.split()[0].partition("==")[2] not in wish.specifier]
+        if wish.name != "webdataset":  # .ci/overrides.txt
+            assert not outside
 
 
 @pytest.mark.parametrize(("name", "least"), [("torch", (2, 10)), ("pillow", (12, 2)), ("ray", (2, 54))])

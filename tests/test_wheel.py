@@ -1,6 +1,7 @@
 """The wheel, installed where neither the checkout nor anything editable is."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -44,22 +45,52 @@ def copy_checkout(folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.soak
+@pytest.mark.parametrize("resolution", ["highest", "lowest-direct"])
+def test_what_the_wheel_asks_for_suffices(resolution: str, tmp_path: Path) -> None:
+    """It is all that an empty environment is given, in the newest or in the oldest versions that it allows. Only
+    torch is that of requirements.txt, since each of its versions brings gigabytes."""
+    uv = REPOSITORY / ".ci" / "uv"
+    run(uv, "build", "--wheel", "--out-dir", tmp_path, copy_checkout(tmp_path / "source"))
+    (wheel,) = tmp_path.glob("t2i_shards-*.whl")
+    run(uv, "venv", "--python", sys.executable, tmp_path / "environment")
+    python, command = tmp_path / "environment/bin/python", tmp_path / "environment/bin/t2i-shards"
+    torch = re.findall(r"^torch(?:vision)?==\S+", (REPOSITORY / "requirements.txt").read_text(), re.MULTILINE)
+    (tmp_path / "torch.txt").write_text("\n".join(torch))
+    install = [uv, "pip", "install", "--python", python, "--resolution", resolution]
+    run(*install, "--constraint", tmp_path / "torch.txt", wheel)
+    make_conditions(command, tmp_path)
+    run(*install, "--constraint", tmp_path / "torch.txt", f"{wheel}[openmmlab,publish,report]")
+    run(*install, "--no-deps", "mmpose==1.3.2")
+    run(command, "publish", tmp_path / "root", "--to", tmp_path / "published", "--engine", "local")
+    demo = tmp_path / "demo"
+    run(command, "demo", "--out", demo, "--samples", "20", "--steps", "3", "--engine", "local")
+    assert (demo / "report.png").exists()
+
+
 def run(*words: str | Path) -> str:
     """What a command prints that has no other way to the checkout, as other tests leave in PYTHONPATH."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(
-        words, cwd=Path(words[0]).parent, env=environment, capture_output=True, text=True, timeout=300
+        words, cwd=Path(words[0]).parent, env=environment, capture_output=True, text=True, timeout=1200
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
 def test_pictures_become_shards_with_conditions(command: Path, tmp_path: Path) -> None:
+    make_conditions(command, tmp_path)
+
+
+def make_conditions(command: Path, folder: Path) -> None:
+    """Ingest and extract, from pictures in a folder of `folder`, and look at what was made."""
+    pictures, root = folder / "pictures", folder / "root"
+    pictures.mkdir()
     for name in ("a", "b"):
-        Image.new("RGB", (80, 64), "teal").save(tmp_path / f"{name}.png")
-        (tmp_path / f"{name}.txt").write_text("a picture in teal")
-    root, local = tmp_path / "root", ("--engine", "local", "--workers", "1")
-    run(command, "ingest", "folder", tmp_path, "--out", root, "--size", "64", *local)
+        Image.new("RGB", (80, 64), "teal").save(pictures / f"{name}.png")
+        (pictures / f"{name}.txt").write_text("a picture in teal")
+    local = ("--engine", "local", "--workers", "1")
+    run(command, "ingest", "folder", pictures, "--out", root, "--size", "64", *local)
     run(command, "extract", root, "--conditions", "color", "canny", *local)
     assert "t2i-shards 0.1.0" in run(command, "--version")
     assert {path.parent.name for path in root.rglob("*.tar")} == {"images", "color", "canny"}

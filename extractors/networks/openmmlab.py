@@ -22,6 +22,8 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Any, NoReturn
 
+INSTALL = "pip install 't2i-shards[openmmlab]', then pip install --no-deps mmpose==1.3.2"
+"""How mmpose is installed: with its dependencies it cannot be, one of them does not build."""
 _NEEDLESS_WARNINGS = (
     r"`torch\.cuda\.amp\.autocast",
     r"torch\.meshgrid: in an upcoming release",
@@ -42,6 +44,8 @@ def import_mmpose() -> ModuleType:
             first left in mmengine's registries ("scope mmpose exists"), and its error would hide the first.
     """
     outcome = _import_once()
+    if isinstance(outcome, ModuleNotFoundError):
+        raise ImportError(f"mmpose cannot be imported: {outcome.name} is not installed; {INSTALL}") from outcome
     if isinstance(outcome, Exception):
         raise ImportError(f"mmpose cannot be imported in this process: {outcome!r}") from outcome
     return outcome

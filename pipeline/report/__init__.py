@@ -5,7 +5,7 @@ makes them searchable; `plots` lays out, `page` and `contact_sheet` show it all.
 """
 
 from t2i_shards.pipeline.report.collect import Look, collect_dataset
-from t2i_shards.pipeline.report.contact_sheet import draw_sheet
+from t2i_shards.pipeline.report.contact_sheet import check_fonts, draw_sheet
 from t2i_shards.pipeline.report.facts import DatasetFacts
 from t2i_shards.pipeline.report.page import render_page
 from t2i_shards.pipeline.report.training import TrainingFacts, read_training
@@ -14,6 +14,7 @@ __all__ = [
     "DatasetFacts",
     "Look",
     "TrainingFacts",
+    "check_fonts",
     "collect_dataset",
     "draw_sheet",
     "read_training",

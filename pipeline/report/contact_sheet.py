@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -11,6 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from t2i_shards.pipeline.dataset.dataset import IMAGES
+from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.plain import number_of
 from t2i_shards.pipeline.report.facts import DatasetFacts
 from t2i_shards.pipeline.report.page import format_megabytes, format_rate
@@ -76,6 +78,14 @@ def wrap(text: str, width: float, lines: int, measure: Callable[[str], float]) -
             last = last.rpartition(" ")[0] or last[:-1]
         found = [*found[: lines - 1], f"{last}…"]
     return found
+
+
+def check_fonts() -> None:
+    """Raises RequestError where the fonts that a picture is drawn with are not installed."""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise RequestError(
+            "report draws with the fonts of matplotlib, which is not installed: pip install 't2i-shards[report]'"
+        )
 
 
 @cache

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from pathlib import Path
 from shutil import disk_usage
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from t2i_shards.jobs.__main__ import run
 from t2i_shards.jobs.command import EngineOptions, execute
 from t2i_shards.jobs.report import ReportCommand
 from t2i_shards.pipeline.dataset.tombstones import remove
@@ -92,6 +94,30 @@ def test_a_wrong_request_is_refused_in_one_line(
     [line] = capsys.readouterr().err.splitlines()
     assert said in line
     assert not list(root.parent.rglob("report.*"))
+
+
+@pytest.mark.parametrize(
+    ("package", "words", "said"),
+    [
+        ("matplotlib", ["report", "ROOT"], "matplotlib, which is not installed: pip install 't2i-shards[report]'"),
+        ("matplotlib", ["demo", "--out", "DEMO"], "pip install 't2i-shards[report]'"),
+        ("mmpose", ["demo", "--out", "DEMO"], "pip install 't2i-shards[openmmlab]', then pip install --no-deps"),
+    ],
+)
+def test_a_package_that_is_missing_is_named_before_anything_is_done(
+    package: str,
+    words: list[str],
+    said: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, package, None)
+    assert run(words) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert said in line
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_dataset_on_an_object_store_is_reported_here(
