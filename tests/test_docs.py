@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import datasets
 import numpy as np
 import pytest
 from diffusers import DDIMScheduler, StableDiffusionXLPipeline
@@ -95,8 +96,9 @@ def adapters(folder: Path) -> None:
 
 
 @pytest.mark.usefixtures("adapters")
-def test_every_block_runs(folder: Path) -> None:
-    assert len(BLOCKS) == 8
+def test_every_block_runs(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path)
+    assert len(BLOCKS) == 9
     names: dict[str, object] = {"__name__": "page"}
     before = Path.cwd()
     os.chdir(folder)
@@ -109,6 +111,8 @@ def test_every_block_runs(folder: Path) -> None:
     assert {Image.open(folder / name).size for name in ("cube.png", "cube-xl.png")} == {(128, 128)}
     by_accelerate: Any = names["loader"]
     assert sum(len(batch["key"]) for batch in by_accelerate) > 0
+    row: Any = names["row"]
+    assert (row["jpg"].mode, row["sketch.png"].mode, type(row["txt"])) == ("RGB", "L", str)
     rest = names["rest"]
     assert isinstance(rest, list)
     assert len(rest) == 3

@@ -48,6 +48,20 @@ def test_plain_torch_learns_and_continues_where_it_stopped(root: str, tmp_path: 
     assert states[0]["data"] == states[1]["data"]
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("first", [3, 5], ids=["an epoch's end", "the middle of one"])
+def test_lightning_continues_where_it_saved(root: str, tmp_path: Path, first: int) -> None:
+    main = load("lightning_trainer.py")
+    words = [root, "--size", "64", "--batch", "4", "--accelerator", "cpu", "--save-every", "1", "--out"]
+    whole = main([*words, str(tmp_path / "whole"), "--steps", "8"])
+    main([*words, str(tmp_path / "parts"), "--steps", str(first), "--workers", "1"])
+    parts = main([*words, str(tmp_path / "parts"), "--steps", "8"])
+    untrained = main([*words, str(tmp_path / "untrained"), "--steps", "0"]).state_dict()
+    for name, weights in whole.state_dict().items():
+        assert torch.equal(weights, parts.state_dict()[name]), name
+        assert not torch.equal(weights, untrained[name]), name
+
+
 def test_diffusers_loop_trains_an_adapter_that_loads(root: str, tmp_path: Path) -> None:
     from diffusers import T2IAdapter
 
