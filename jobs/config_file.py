@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,11 @@ from typing import Any
 from t2i_shards.adapters.config_file import COMMAND, read_config
 from t2i_shards.adapters.flags import Flag, list_flags
 from t2i_shards.jobs.words import scan_words
-from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.errors import IncompleteError, RequestError
+from t2i_shards.pipeline.publish import Publication
+from t2i_shards.pipeline.publish.continued import take_options
+from t2i_shards.pipeline.publish.plan import CLAIM, read_claim
+from t2i_shards.pipeline.shards.store import open_store
 
 CONFIG = "--config"
 
@@ -36,7 +40,7 @@ def add_config(file: Path, command: str, kind: type[Any], words: Sequence[str]) 
 
 def _match(file: Path, command: str, flags: Sequence[Flag]) -> Iterator[tuple[Flag, Any]]:
     """The flags that the file names, with their values."""
-    asked = dict(read_config(file))
+    asked = dict(_read_claim(file) if command == "publish" and file.name == CLAIM else read_config(file))
     if (other := asked.pop(COMMAND, command)) != command:
         raise RequestError(f"--config {file} is for {other}, not for {command}")
     by_name = {name: flag for flag in flags for name in flag.names}
@@ -54,6 +58,19 @@ def _match(file: Path, command: str, flags: Sequence[Flag]) -> Iterator[tuple[Fl
             if (flag.several or flag.positional) and str(word).startswith("--"):
                 raise RequestError(f"--config {file}: {flag.name} must not be {word!r}, which is another option")
         yield flag, value
+
+
+def _read_claim(file: Path) -> Mapping[str, Any]:
+    """The options of a publication, from its publish.json."""
+    try:
+        claim = read_claim(open_store(str(file.parent)))
+        had = take_options(Publication(), claim or {}, str(file))
+    except IncompleteError as error:
+        raise RequestError(f"{CONFIG} {file} cannot be read: {error}") from None
+    if claim is None:
+        raise RequestError(f"{CONFIG} {file} cannot be read: there is none")
+    values = {flag.name: flag.read(had) for flag in list_flags(Publication)}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
 def _spell(file: Path, flag: Flag, value: Any) -> list[str]:

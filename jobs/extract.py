@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +12,7 @@ from t2i_shards.adapters.options import Root
 from t2i_shards.extractors.batch import DEVICES
 from t2i_shards.jobs.command import EngineOptions, Summary, summarise
 from t2i_shards.jobs.dry_run import dry_run, try_extract
+from t2i_shards.jobs.keep_request import keep_request
 from t2i_shards.jobs.progress import part_of
 from t2i_shards.jobs.roll_up import roll_up
 from t2i_shards.jobs.shard_progress import show_progress
@@ -70,6 +71,8 @@ class ExtractCommand:
             result = run(stage, left, self.engine.engine, self.engine.workers, progress, keep=False)
         with part_of("extract", 2, 2):
             roll_up(dataset, (IMAGES, *columns), result, self.engine)
+        for made in stage.conditions if result.made else ():  # a whole column is left as it is
+            keep_request(dataset.store, made.column, "extract", replace(self, conditions=(made.condition,)))
         return summarise("extract", result, len(dataset.shards))
 
     def _try(self) -> Summary:

@@ -10,10 +10,12 @@ import tyro
 
 from t2i_shards.adapters.options import Unnamed
 from t2i_shards.jobs.command import EngineOptions, Summary
-from t2i_shards.jobs.ingest_flow import After, IngestOptions, ingest, keep_request, refuse_inside
+from t2i_shards.jobs.ingest_flow import After, IngestOptions, ingest, refuse_inside
+from t2i_shards.jobs.keep_request import keep_request
 from t2i_shards.pipeline.download.shard import MIN_YIELD, Downloads, check_yield
 from t2i_shards.pipeline.image.geometry import Geometry
 from t2i_shards.pipeline.marks import Advanced
+from t2i_shards.pipeline.shards.store import open_store
 from t2i_shards.pipeline.sources.coco.source import CocoSource
 from t2i_shards.pipeline.sources.folder import FolderSource
 from t2i_shards.pipeline.sources.laion.source import LaionSource
@@ -38,7 +40,7 @@ class _Ingest(ABC):
     def run(self) -> Summary:
         summary = self.ingest()
         if summary.record["made"]:  # what is done is left as it is, where nothing may be written too
-            keep_request(self.options.out, f"ingest {self.name}", self)
+            keep_request(open_store(self.options.out), "", f"ingest {self.name}", self)
         return summary
 
     @abstractmethod

@@ -12,7 +12,6 @@ from typing import Annotated, Any
 
 import tyro
 
-from t2i_shards.adapters.config_file import NAME, render_config
 from t2i_shards.jobs.command import EngineOptions, Summary, summarise
 from t2i_shards.jobs.dry_run import dry_run, try_ingest
 from t2i_shards.jobs.progress import part_of, show_planning, show_waiting
@@ -42,8 +41,6 @@ from t2i_shards.pipeline.stages.stage import Stage, StageResult
 STAGES = {
     name: number for number, name in enumerate(("plan", "pictures", "roll-ups", "names", "yield", "duplicates"), 1)
 }
-HOW = ("out", "json", "engine", "workers", "single-writer", "retry-failed", "add-new", "dry-run")
-"""Flags that decide nothing of what is in the dataset, which is the same wherever and however it is made."""
 
 
 @dataclass(frozen=True)
@@ -106,11 +103,6 @@ def ingest(
         summary = _check_yield(filled, summary, after.min_yield, after.where, engine)
     summary = _add_counts(filled.dataset, summary)
     return _mark(filled, summary, options.near) if filled.whole else summary
-
-
-def keep_request(root: str, command: str, request: Any) -> None:
-    """ROOT/config.toml: what the dataset was asked for when it was begun, for --config."""
-    open_store(root).create_bytes(NAME, render_config(command, request, without=HOW))
 
 
 def _try(

@@ -118,3 +118,39 @@ def test_a_dataset_is_made_again_by_its_file(tmp_path: Path) -> None:
     assert run(["ingest", "scenes", "--out", str(first), *words, "--workers", "1"]) == 0
     assert run(["verify", str(first), "--engine", "local", "--workers", "1"]) == 0
     assert file.read_bytes() == kept
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_columns_and_a_publication_are_made_again_by_their_files(tmp_path: Path) -> None:
+    first, second, out, again = (tmp_path / name for name in ("first", "second", "out", "again"))
+    here = "--engine local --workers 1"
+    for root in (first, second):
+        assert run(f"ingest scenes --samples 4 --size 64 --out {root} {here}".split()) == 0
+    assert run(f"extract {first} --conditions canny color --batch 3 {here}".split()) == 0
+    assert run(f"extract {first} --conditions color --as small {here}".split()) == 0
+    file = first / "small/config.toml"
+    assert parse(f"extract d --config {file}".split()) == parse("extract d --conditions color --as small".split())
+    kept = file.read_bytes()
+    for column in ("canny", "color", "small"):
+        assert run(f"extract {second} --config {first / column / 'config.toml'} {here}".split()) == 0
+        tars = [(root / column / "000000.tar").read_bytes() for root in (first, second)]
+        assert tars[0] == tars[1]
+    assert run(f"extract {first} --config {file} --batch 5 {here}".split()) == 0
+    assert file.read_bytes() == kept, "nothing was made"
+    assert run(f"verify {first} {here}".split()) == 0
+    words = "--columns color canny --splits train=0.5 test=0.5 --title Scenes --language en --readers webdataset"
+    assert run(f"publish {first} --to {out} --shard-size 3 {words} {here}".split()) == 0
+    config = f"--config {out / 'publish.json'} --readers webdataset"
+    assert run(f"publish {second} --to {again} {config} {here}".split()) == 0
+    assert (again / "publish.json").read_bytes() == (out / "publish.json").read_bytes()
+    assert (again / "SHA256SUMS").read_bytes() == (out / "SHA256SUMS").read_bytes()
+
+
+def test_a_publication_that_is_not_there_is_no_file_of_options(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "publish.json").write_text("[]")
+    for folder in (tmp_path, tmp_path / "none"):
+        assert run(["publish", "d", "--to", "p", "--config", str(folder / "publish.json")]) == 2
+        assert "--config" in (said := capsys.readouterr().err)
+        assert said.count("\n") == 1
