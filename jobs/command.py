@@ -18,6 +18,7 @@ from typing import Annotated, Any, Protocol
 import tyro
 
 from t2i_shards.jobs.messages import kept, terminal
+from t2i_shards.jobs.small_gpu import SMALL_GPU, is_small_gpu
 from t2i_shards.jobs.stdout import divert_prints, print_summary
 from t2i_shards.pipeline.engine import RunResult
 from t2i_shards.pipeline.engine.run import Engine
@@ -29,10 +30,6 @@ from t2i_shards.pipeline.shards.receipt import null_not_finite
 from t2i_shards.pipeline.shards.store import SINGLE_WRITER
 from t2i_shards.pipeline.stages.stage import FEW
 
-SMALL_GPU = (
-    "the GPU has too little memory; generate and evaluate need less with --offload, --precision fp16, or a "
-    "smaller --batch or --size, and train with --gradient-checkpointing, --precision bf16 or --micro-batch 1"
-)
 DONE, FAULT, WRONG, INCOMPLETE, INTERRUPTED = 0, 1, 2, 3, 130
 
 
@@ -97,7 +94,7 @@ def execute(command: Command, verbose: bool = False) -> int:
             full = describe_full_disk(error)
             return refuse(full or str(error), INCOMPLETE if full else WRONG)
         except Exception as error:
-            return refuse(SMALL_GPU, WRONG) if is_small_gpu(error) else report_fault(error, verbose)
+            return refuse(SMALL_GPU, INCOMPLETE) if is_small_gpu(error) else report_fault(error, verbose)
         for problem in summary.problems:
             terminal.error(show_plain(problem))
         if command.json:
@@ -129,12 +126,6 @@ def refuse(line: str, code: int) -> int:
     """Print in one line why a command ends. Returns its exit code."""
     terminal.error(f"t2i-shards: {show_plain(line)}")
     return code
-
-
-def is_small_gpu(error: Exception) -> bool:
-    """Whether torch found no memory on a GPU."""
-    torch = sys.modules.get("torch")
-    return torch is not None and isinstance(error, torch.OutOfMemoryError)
 
 
 def report_fault(error: Exception, verbose: bool) -> int:

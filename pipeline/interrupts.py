@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.resource_tracker import ensure_running
 from types import FrameType
 
-_interrupts: list[int] = []
-"""Not an Event: Control-C while it is being set would wait without end for the lock that it holds itself."""
+SOON = 5.0
+"""Seconds in which an error after Control-C is taken for what a library made of it."""
+_interrupts: list[float] = []
+"""When they came. Not an Event: Control-C while it is being set would wait without end for the lock that it holds itself."""
 
 
 def watch_interrupts() -> None:
@@ -19,8 +22,8 @@ def watch_interrupts() -> None:
         signal.signal(signal.SIGINT, _interrupt)
 
 
-def _interrupt(number: int, _frame: FrameType | None) -> None:
-    _interrupts.append(number)
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    _interrupts.append(time.monotonic())
     raise KeyboardInterrupt
 
 
@@ -28,14 +31,22 @@ def _interrupt(number: int, _frame: FrameType | None) -> None:
 def restore_interrupts() -> Iterator[None]:
     """Raise KeyboardInterrupt for an error of the block that came in its place.
 
-    Python 3.11 raises a RuntimeError for whatever interrupts a `__set_name__`, which all enums run when imported.
+    Python 3.11 raises a RuntimeError for whatever interrupts a `__set_name__`, which all enums run when imported. A
+    library may also have swallowed it: an error that comes later, of something else, is that error.
     """
     try:
         yield
     except Exception as error:
-        if _interrupts:
+        soon = _interrupts and time.monotonic() - _interrupts[-1] < SOON
+        if soon or (_interrupts and _comes_of_interrupt(error)):
             raise KeyboardInterrupt from error
         raise
+
+
+def _comes_of_interrupt(error: BaseException) -> bool:
+    """Whether the error was raised for, or while, a KeyboardInterrupt was."""
+    before = error.__cause__ or error.__context__
+    return before is not None and (isinstance(before, KeyboardInterrupt) or _comes_of_interrupt(before))
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from t2i_shards.adapters.summary import TrainSummary
 from t2i_shards.adapters.training.config import TrainConfig
+from t2i_shards.jobs.small_gpu import SMALL_GPU, is_small_gpu
 from t2i_shards.pipeline.errors import IncompleteError, RequestError, describe_error, describe_full_disk
 from t2i_shards.pipeline.plain import number_of, show_logs_plain
 
@@ -114,4 +115,8 @@ def work(config: TrainConfig) -> TrainSummary:
     except OSError as error:
         if full := describe_full_disk(error):
             raise IncompleteError(full) from None
+        raise
+    except Exception as error:
+        if is_small_gpu(error):
+            raise IncompleteError(SMALL_GPU) from None
         raise

@@ -51,7 +51,7 @@ class Toy:
         (KeyError("captions"), 1),
         (RecursionError("maximum recursion depth exceeded\nin a comparison"), 1),
         (MemoryError(), 1),
-        (torch.OutOfMemoryError("CUDA out of memory"), 2),
+        (torch.OutOfMemoryError("CUDA out of memory"), 3),
     ],
 )
 def test_an_error_is_one_line_and_a_code(

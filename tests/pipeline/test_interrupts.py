@@ -38,6 +38,25 @@ for again in range(1, 20):
 """
 
 
+SWALLOWED = """
+import signal, sys
+from t2i_shards.pipeline import interrupts
+
+interrupts.watch_interrupts()
+interrupts.SOON = float(sys.argv[1])
+try:
+    with interrupts.restore_interrupts():
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt as error:
+            if sys.argv[2] == "replaced":
+                raise RuntimeError("calling __set_name__") from error
+        raise ValueError("of something else")
+except (KeyboardInterrupt, Exception) as error:
+    print(type(error).__name__)
+"""
+
+
 def _ask(script: str) -> str:
     return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout.strip()
 
@@ -131,6 +150,20 @@ def test_processes_that_another_thread_starts_do_not_receive_it() -> None:
     thread.start()
     thread.join()
     assert said == ["True"]
+
+
+@pytest.mark.parametrize(
+    ("soon", "what", "ends"),
+    [
+        ("60", "swallowed", "KeyboardInterrupt"),
+        ("0", "swallowed", "ValueError"),
+        ("0", "replaced", "KeyboardInterrupt"),
+    ],
+)
+def test_an_error_long_after_an_interrupt_is_that_error(soon: str, what: str, ends: str) -> None:
+    words = [sys.executable, "-c", SWALLOWED, soon, what]
+    ended = subprocess.run(words, capture_output=True, text=True, timeout=120, check=True)
+    assert ended.stdout.split() == [ends]
 
 
 def test_control_c_again_while_it_is_noted() -> None:

@@ -5,6 +5,7 @@ import logging
 from pathlib import Path
 
 import pytest
+import torch
 
 from t2i_shards.adapters.summary import TrainSummary
 from t2i_shards.adapters.training.config import TrainConfig
@@ -149,4 +150,15 @@ def test_a_workers_full_disk_is_no_death_to_start_again_from(
     monkeypatch.setattr("t2i_shards.adapters.training.trainer.train", train)
     line = f"cannot write {tmp_path}: No space left on device; nothing that is done is lost"
     with pytest.raises(IncompleteError, match=f"^{line}$"):
+        work(_config(tmp_path))
+
+
+def test_a_workers_small_gpu_is_no_death_to_start_again_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def train(config: TrainConfig) -> TrainSummary:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("t2i_shards.adapters.training.trainer.train", train)
+    with pytest.raises(IncompleteError, match=r"train with --gradient-checkpointing, .* or --micro-batch 1"):
         work(_config(tmp_path))
