@@ -106,6 +106,10 @@ class Format(Protocol):
         """A map of the same size that shows nothing: what is left of an erased one."""
         return np.zeros_like(condition_map)
 
+    def empty(self, height: int, width: int) -> Map:
+        """The map of a picture of this size that shows nothing, of a condition that sources know themselves."""
+        return np.zeros((height, width), np.uint8)
+
     def place(self, condition_map: Map, size: tuple[int, int], window: Window) -> Map:
         """A numeric map scaled to `size` (width, height), then cut to the window."""
         raise ValueError(f"{self.members[0]} holds no numbers")

@@ -80,7 +80,7 @@ class ReportCommand:
         write_file(picture, draw_sheet(datasets, training))
         if not self.all_ and is_ours(folder):  # of the page that was replaced
             remove_folder(folder)
-        samples = sum(dataset.samples for dataset in datasets)
+        samples = sum(dataset.there for dataset in datasets)
         line = f"report: {number_of(len(datasets), 'dataset')}, {number_of(samples, 'sample')}; open {page}"
         problems = [f"{dataset.root}: {problem}" for dataset in datasets for problem in dataset.problems]
         return Summary(line, _record(page, picture, datasets, training), tuple(problems))

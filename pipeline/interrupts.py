@@ -13,7 +13,7 @@ from types import FrameType
 SOON = 5.0
 """Seconds in which an error after Control-C is taken for what a library made of it."""
 _interrupts: list[float] = []
-"""When they came. Not an Event: Control-C while it is being set would wait without end for the lock that it holds itself."""
+"""When. Not an Event: Control-C while it is being set would wait without end for the lock that it holds itself."""
 
 
 def watch_interrupts() -> None:
@@ -31,8 +31,8 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
 def restore_interrupts() -> Iterator[None]:
     """Raise KeyboardInterrupt for an error of the block that came in its place.
 
-    Python 3.11 raises a RuntimeError for whatever interrupts a `__set_name__`, which all enums run when imported. A
-    library may also have swallowed it: an error that comes later, of something else, is that error.
+    Python 3.11 raises a RuntimeError for whatever interrupts a `__set_name__`, which all enums run when imported.
+    A library may also have swallowed it: an error that comes later, of something else, is that error.
     """
     try:
         yield

@@ -101,6 +101,9 @@ class Rgb(Pixels):
     def decode(self, members: Mapping[str, bytes]) -> np.ndarray:
         return png.decode_rgb(members[self.member])
 
+    def empty(self, height: int, width: int) -> np.ndarray:
+        return np.zeros((max(1, height // self.cell), max(1, width // self.cell), 3), np.uint8)
+
     def render(self, condition_map: np.ndarray, height: int, width: int) -> np.ndarray:
         if self.cell > 1:
             return np.asarray(cv2.resize(condition_map, (width, height), interpolation=cv2.INTER_NEAREST))

@@ -84,7 +84,10 @@ class PeopleFormat(Format):
         return condition_map.height, condition_map.width
 
     def blank(self, condition_map: People) -> People:
-        return People(condition_map.height, condition_map.width, np.zeros((0, 17, 3), np.float32))
+        return self.empty(*self.size(condition_map))
+
+    def empty(self, height: int, width: int) -> People:
+        return People(height, width, np.zeros((0, 17, 3), np.float32))
 
     def crop(self, condition_map: People, window: Window) -> People:
         """Those who are drawn in the window, with the keypoints they have inside it."""

@@ -105,7 +105,7 @@ def _block(height: int) -> tuple[Image.Image, ImageDraw.ImageDraw]:
 def _title(datasets: Sequence[DatasetFacts], training: TrainingFacts | None) -> Image.Image:
     image, draw = _block(128)
     draw.text((MARGIN, 34), "t2i-shards", INK, _font(42, bold=True))
-    parts = [number_of(sum(d.samples for d in datasets), "sample", ",")]
+    parts = [number_of(sum(d.there for d in datasets), "sample", ",")]
     parts += [number_of(sum(d.shards for d in datasets), "shard", ",")]
     parts += [number_of(training.steps, "training step", ",")] if training else []
     draw.text((MARGIN, 90), ", ".join(parts), SOFT, _font(22))
@@ -119,7 +119,7 @@ def _heading(dataset: DatasetFacts) -> Image.Image:
     draw.text((MARGIN, 34), name, INK, _font(28, bold=True))
     left = MARGIN + _font(28, bold=True).getlength(name) + 22
     size = sum(column.status.bytes for column in dataset.columns)
-    facts = [f"{dataset.samples:,} of {number_of(dataset.planned, 'sample', ',')}"]
+    facts = [f"{dataset.there:,} of {number_of(dataset.planned, 'sample', ',')}"]
     facts += [number_of(len(dataset.columns), "column"), f"{format_megabytes(size)} MB", dataset.geometry]
     draw.text((left, 40), ",  ".join(facts), SOFT, _font(22))
     return image

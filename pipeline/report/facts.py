@@ -61,7 +61,13 @@ class DatasetFacts:
 
     @property
     def samples(self) -> int:
+        """With those that were removed, as a publication's losses are counted of them."""
         return self.columns[0].status.samples
+
+    @property
+    def there(self) -> int:
+        """Samples without those that were removed."""
+        return self.index.of
 
     @property
     def drops(self) -> list[tuple[str, str, int, int]]:

@@ -15,13 +15,15 @@ import numpy as np
 
 from t2i_shards.extractors import budget
 from t2i_shards.extractors.base import Resources
+from t2i_shards.extractors.format import Format
+from t2i_shards.extractors.maps.crop import SIZE_MULTIPLE
 from t2i_shards.extractors.registry import format_of
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
 from t2i_shards.pipeline.dataset.download_commit import commit_attempt, read_seen, write_seen
 from t2i_shards.pipeline.dataset.erased_plan import is_erased
 from t2i_shards.pipeline.dataset.outcomes import OK, count_drops, digest_rows, encode_rows, rows_path
 from t2i_shards.pipeline.dataset.plan_digests import PlanReader
-from t2i_shards.pipeline.errors import Drop, IncompleteError, RequestError, describe_error
+from t2i_shards.pipeline.errors import DamagedShard, Drop, IncompleteError, RequestError, describe_error
 from t2i_shards.pipeline.image.decode import Decoded
 from t2i_shards.pipeline.image.geometry import apply_placement, load_geometry
 from t2i_shards.pipeline.image.phash import hash_greys, shrink_grey
@@ -253,8 +255,7 @@ class Ingest:
                         f"truth ({describe_error(error)})"
                     ) from error
         if len(there) < len(pictures):
-            keys = [sample.key for sample in pictures]
-            return {column: _add_blank(column, samples, keys) for column, samples in made.items()}
+            return {column: _add_blank(column, samples, pictures) for column, samples in made.items()}
         return made
 
     def _commit_truth(self, column: str, images: Receipt, samples: list[Sample]) -> Receipt:
@@ -269,13 +270,16 @@ class Ingest:
         )
 
 
-def _add_blank(column: str, samples: Sequence[Sample], keys: Sequence[str]) -> list[Sample]:
-    """Samples of these keys, in order: of those that were erased a map that shows nothing, in another's size."""
-    if not samples:
-        raise IncompleteError(
-            f"{column}: every sample of a shard was erased, so nothing can be made of its source"
-        )
+def _add_blank(column: str, samples: Sequence[Sample], pictures: Sequence[Sample]) -> list[Sample]:
+    """A sample for each picture, in order: of those that were erased a map that shows nothing."""
     form, made = format_of(column), {sample.key: sample for sample in samples}
-    like = {name: bytes(data) for name, data in samples[0].members.items()}
-    blank = form.encode(form.blank(form.decode(like)))
-    return [made.get(key) or Sample(key, blank) for key in keys]
+    return [made.get(picture.key) or _make_blank(form, picture) for picture in pictures]
+
+
+def _make_blank(form: Format, picture: Sample) -> Sample:
+    try:
+        info = read_info(picture)
+        size = info.height, info.width
+    except DamagedShard:  # erased too, where it could not be read
+        size = SIZE_MULTIPLE, SIZE_MULTIPLE
+    return Sample(picture.key, form.encode(form.empty(*size)))

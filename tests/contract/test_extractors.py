@@ -103,6 +103,10 @@ def test_any_size_twice_the_same_and_stored_exactly(registered: Registered, name
     restored = form.decode({**members, "jpg": b""})
     assert same(restored, condition_map)
     assert form.encode(restored) == members
+    if form.is_condition:
+        nothing = form.empty(height, width)
+        assert same(form.decode(form.encode(nothing)), nothing)
+        assert same(form.blank(condition_map), nothing)
     assert np.array_equal(form.render(restored, height, width), control_image)
     if height * width <= 320 * 320:  # once is enough at sizes that take long
         assert same(condition_map, extractor(pictures)[0])

@@ -251,6 +251,7 @@ def test_removed_samples_and_those_over_the_limit_get_no_small_picture(
     assert not found & {f"{i:06d}" for i in kept(40)[:10]}
     assert 1 <= len(found) <= 20
     assert not facts.problems
+    assert "1 dataset, 23 samples; open" in facts.line
     html = (tmp_path / "root" / "report.html").read_text()
     assert f">{len(found)} of 23 samples<" in html
 

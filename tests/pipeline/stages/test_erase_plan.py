@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from t2i_shards.extractors.registry import format_of
 from t2i_shards.pipeline.dataset import name_index
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
 from t2i_shards.pipeline.dataset.erased_plan import erase_rows, is_erased
@@ -18,7 +19,7 @@ from t2i_shards.pipeline.dataset.outcomes import rows_path
 from t2i_shards.pipeline.dataset.plan import plan_path, supplement_path
 from t2i_shards.pipeline.dataset.supplement import plan_new, plan_retry
 from t2i_shards.pipeline.dataset.tombstones import remove
-from t2i_shards.pipeline.errors import IncompleteError
+from t2i_shards.pipeline.image.stored import decode_rgb
 from t2i_shards.pipeline.shards.commit import receipt_path, tar_path
 from t2i_shards.pipeline.shards.read import load_verified
 from t2i_shards.pipeline.sources.base import Opener
@@ -234,13 +235,19 @@ def test_the_truth_of_an_erased_sample_shows_nothing(tmp_path: Path) -> None:
     dataset = make_images(tmp_path / "root", source, 3)
     remove(dataset, "keys", ["k00001", "k00003", "k00004", "k00005"])
     erase(dataset)
-    with pytest.raises(IncompleteError, match=r"^sketch: every sample of a shard was erased"):
-        fill(dataset, source, ("sketch",))
+    fill(dataset, source, ("sketch",))
     receipt = dataset.receipts("sketch")[0]
     samples = load_verified(dataset.store, receipt)
     assert [sample.key for sample in samples] == ["k00000", "k00001", "k00002"]
     assert erase(dataset).removed.keys() == {0, 1}
     assert dataset.receipts("sketch")[0].erased == ("k00001",)
+    whole = load_verified(dataset.store, dataset.receipts("sketch")[1])
+    assert [sample.key for sample in whole] == ["k00003", "k00004", "k00005"], (
+        "every sample of the shard was erased"
+    )
+    for sample, picture in zip(whole, dataset.load(IMAGES, 1), strict=True):
+        shown = format_of("sketch").decode({name: bytes(data) for name, data in sample.members.items()})
+        assert (shown.shape, shown.any()) == (decode_rgb(picture.members["jpg"]).shape[:2], False)
     assert verify_plan(dataset) == []
 
 
