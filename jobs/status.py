@@ -14,7 +14,7 @@ from t2i_shards.pipeline.dataset.tombstones import read_removed
 from t2i_shards.pipeline.engine.run import Engine
 from t2i_shards.pipeline.errors import DamagedShard
 from t2i_shards.pipeline.marks import Hidden
-from t2i_shards.pipeline.plain import list_counts, number_of
+from t2i_shards.pipeline.plain import list_counts, number_of, show_plain
 from t2i_shards.pipeline.shards.store import AT_ONCE
 from t2i_shards.pipeline.sources.left_out import Named
 
@@ -50,11 +50,11 @@ class StatusCommand:
         damaged: list[str] = []
         columns = dataset_status(dataset, self.readers.workers or AT_ONCE, damaged)
         lost = _list_losses(dataset, damaged) if self.drops else []
-        lines = [f"{column}: {loss.reason}: {loss.location or loss.key}" for column, loss in lost]
+        lines = [f"{column}: {loss.reason}: {show_plain(loss.location or loss.key)}" for column, loss in lost]
         left_out = read_left_out(dataset.store)
         notes = read_notes(dataset.store)
         named = _list_left_out(dataset, damaged) if self.left_out else []
-        lines += [f"left out: {reason}: {location}" for reason, location in named]
+        lines += [f"left out: {reason}: {show_plain(location)}" for reason, location in named]
         if self.left_out and (unnamed := count_unnamed(named, left_out)):
             lines.append(f"left out: {number_of(unnamed, 'row')} without a name, {UNNAMED}")
         lines += [_table_line(column) for column in columns]

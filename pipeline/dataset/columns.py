@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from t2i_shards.pipeline.dataset.aligned import check_current
-from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
+from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset, recipe_path
 from t2i_shards.pipeline.dataset.extract_command import extract_command
+from t2i_shards.pipeline.dataset.other_recipe import find_other_recipe
 from t2i_shards.pipeline.dataset.roll_up import RollUp, read_receipts
 from t2i_shards.pipeline.errors import DamagedShard, RequestError
 from t2i_shards.pipeline.shards.receipt import shard_name
@@ -60,8 +61,8 @@ def whole_column(
 
 def _find_problem(receipts: ReceiptTable, recipe: str, images: ReceiptTable | None) -> str | None:
     """What is wrong with the first shard that was made by another recipe, or from other pictures."""
-    for shard in receipts.find_other_recipe(recipe)[:1]:
-        return f"{receipts.column}/{shard_name(shard)} was made with another recipe than its column's"
+    if other := find_other_recipe(receipts, recipe, recipe_path(receipts.column)):
+        return other
     if images is None:
         return None
     for shard in receipts.find_other_input(images)[:1]:

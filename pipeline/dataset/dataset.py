@@ -11,6 +11,7 @@ from t2i_shards.pipeline.dataset.description import Description, Recipe, read_de
 from t2i_shards.pipeline.dataset.done import find_done, name_ranges
 from t2i_shards.pipeline.dataset.extract_command import extract_command
 from t2i_shards.pipeline.dataset.left_out import Recorder
+from t2i_shards.pipeline.dataset.other_recipe import find_altered_recipe
 from t2i_shards.pipeline.dataset.plan import (
     Segment,
     add_supplement,
@@ -45,6 +46,11 @@ COUNTED = {"rows": "tables_sha256", "metadata_rows": "metadata_sha256"}
 """Of a source, a count of rows -> the digest of the files that it counts, which says whether they are the same:
 earlier versions also counted a line of JSON that holds a byte order mark alone."""
 RESERVED = {"plan", "supplements", "drafts", "duplicates", "tombstones", IMAGES}
+
+
+def recipe_path(column: str) -> str:
+    """sketch/column.json; that of images is dataset.json."""
+    return "dataset.json" if column == IMAGES else f"{column}/column.json"
 
 
 class Dataset:
@@ -120,10 +126,13 @@ class Dataset:
             raise RequestError(f"a column's name must be [a-z0-9][a-z0-9_-]* and none of {taken}, not {column!r}")
         digest = digest_json(recipe)
         # Looked for first, so that what is finished can be asked for again where nothing may be written.
-        if self.recipe(column) is None and self.store.create_bytes(f"{column}/column.json", to_json(recipe)):
+        if self.recipe(column) is None and self.store.create_bytes(recipe_path(column), to_json(recipe)):
             return digest
         begun = self.recipe_digest(column)
         if begun != digest:
+            receipts, path = self.receipts(column, damaged=[]), f"{self.store.root}/{recipe_path(column)}"
+            if receipts and not receipts.find_other_recipe(digest):
+                raise RequestError(find_altered_recipe(receipts, begun, path))
             raise RequestError(
                 f"{column} was made with recipe {begun[:8]}…, this one is {digest[:8]}…; "
                 "write it as another column with --as"

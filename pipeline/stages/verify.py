@@ -12,12 +12,13 @@ import pyarrow as pa
 
 from t2i_shards.extractors.registry import formats
 from t2i_shards.pipeline.dataset.aligned import open_aligned
-from t2i_shards.pipeline.dataset.dataset import IMAGES, RESERVED, Dataset
+from t2i_shards.pipeline.dataset.dataset import IMAGES, RESERVED, Dataset, recipe_path
 from t2i_shards.pipeline.dataset.download_commit import read_seen
 from t2i_shards.pipeline.dataset.erased_plan import RECORD, read_record
 from t2i_shards.pipeline.dataset.extract_command import extract_command
 from t2i_shards.pipeline.dataset.left_out import read_left_out, read_named, read_notes
 from t2i_shards.pipeline.dataset.mark_tables import read_marks
+from t2i_shards.pipeline.dataset.other_recipe import find_altered_recipe
 from t2i_shards.pipeline.dataset.outcomes import read_rows, rows_path
 from t2i_shards.pipeline.dataset.plan import plan_path, verify_segment
 from t2i_shards.pipeline.dataset.status import list_unplanned
@@ -144,6 +145,9 @@ def describe_repairs(dataset: Dataset, problems: Iterable[str]) -> list[str]:
 def _describe_repair(dataset: Dataset, column: str) -> str:
     if find_notes(dataset.store, column):
         return f"{column}: an erasure was interrupted; run `t2i-shards erase {dataset.store.root}` again"
+    receipts, recipe = dataset.receipts(column, damaged=[]), dataset.recipe_digest(column)
+    if altered := find_altered_recipe(receipts, recipe, recipe_path(column)):
+        return altered
     command = None if column == IMAGES else extract_command(dataset.store.root, column, dataset.recipe(column))
     if command:
         return f"{column}: delete the .tar and .json of a damaged shard, then {command} makes it again"

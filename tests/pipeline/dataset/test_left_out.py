@@ -77,6 +77,13 @@ def test_status_lists_each_file_with_its_reason(folder: Path, tmp_path: Path) ->
     assert "left_out_files" not in StatusCommand(str(tmp_path / "root")).run().record
 
 
+def test_a_name_of_two_lines_is_shown_on_one(folder: Path, tmp_path: Path) -> None:
+    (folder / "line\nfeed.md").write_bytes(b"")
+    ingest(folder, tmp_path / "root")
+    reason = "name with control characters or not UTF-8"
+    assert f"left out: {reason}: line\\nfeed.md" in status(tmp_path / "root").line.splitlines()
+
+
 def test_no_more_names_are_in_memory_than_may_be_and_the_same_files_give_the_same_tables(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
