@@ -98,7 +98,7 @@ def try_extract(stage: Extract, root: str, workers: int | None) -> Summary:
     receipts = dataset.receipts(IMAGES)
     parts, columns, total = [], {}, Estimate(0, 0.0, 0)
     for made in stage.conditions:
-        left = [shard for shard in dataset.left([made.column]) if shard in receipts]
+        left = [shard for shard in dataset.to_make([made.column]) if shard in receipts]
         count = sum(receipts[shard].samples for shard in left)
         shards = f"{len(left)} of {number_of(len(dataset.shards), 'shard')}"
         part = f"{made.column}: {shards} would be made, {number_of(count, 'sample')}"

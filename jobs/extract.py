@@ -59,7 +59,7 @@ class ExtractCommand:
         # Planning begins the columns, so a GPU that is not there is refused before it.
         device = choose_worker_device(self.device, self.engine) if self.device == "cuda" else "cpu"
         stage = self._plan(dataset, device)
-        left = dataset.left(made.column for made in stage.conditions)
+        left = dataset.to_make([made.column for made in stage.conditions])
         # Ray is asked which devices there are; where nothing is left to do, none is started.
         if left and self.device == "auto" and (device := choose_worker_device("auto", self.engine)) != "cpu":
             stage = self._plan(dataset, device)
@@ -69,8 +69,9 @@ class ExtractCommand:
             show_progress(", ".join(columns), len(left), shards, True, dataset.planned) as progress,
         ):
             result = run(stage, left, self.engine.engine, self.engine.workers, progress, keep=False)
+        done = set(dataset.shards).difference(left) | result.made.keys()
         with part_of("extract", 2, 2):
-            roll_up(dataset, (IMAGES, *columns), result, self.engine)
+            roll_up(dataset, (IMAGES, *columns), result, self.engine, done)
         for made in stage.conditions if result.made else ():  # a whole column is left as it is
             keep_request(dataset.store, made.column, "extract", replace(self, conditions=(made.condition,)))
         return summarise("extract", result, len(dataset.shards))

@@ -112,9 +112,9 @@ def _try(
     recipes = choose_truths(source, options.truth)
     dataset, truths, left = _plan(source, geometry, options, recipes)
     if not left and after.add_new and _plan_new(dataset, source):
-        left = dataset.left((IMAGES, *truths))
+        left = dataset.to_make((IMAGES, *truths))
     if not left and after.retry_failed and plan_retry(dataset, source.again):
-        left = dataset.left((IMAGES, *truths))
+        left = dataset.to_make((IMAGES, *truths))
     counts = {"left_out": read_left_out(dataset.store), "notes": read_notes(dataset.store)}
     return try_ingest(Ingest(dataset, source, truths), left, options.out, engine.workers, counts)
 
@@ -154,11 +154,12 @@ def _fill(
     shards, planned = len(dataset.shards), dataset.planned
     with _stage("pictures"), show_progress("pictures", len(left), shards, True, planned) as progress:
         result = run(Ingest(dataset, source, truths), left, engine.engine, engine.workers, progress, keep=False)
-    sweep_drafts(dataset.store, dataset.done(IMAGES))
+    done = set(dataset.shards).difference(left) | result.made.keys()
+    sweep_drafts(dataset.store, done)
     with _stage("roll-ups"):
-        roll_up(dataset, (IMAGES, *truths), result, engine)
+        roll_up(dataset, (IMAGES, *truths), result, engine, done)
     summary, damaged = summarise("ingest", result, len(dataset.shards)), list[str]()
-    images = dataset.receipts(IMAGES, damaged=damaged)
+    images = dataset.receipts(IMAGES, damaged=damaged, done=done)
     return _Filled(dataset, images, replace(summary, problems=(*summary.problems, *damaged)))
 
 
@@ -178,7 +179,7 @@ def _plan(
         dataset = plan_dataset(options.out, source, geometry, options.shard_size, seen, in_workers)
     dataset.store.sweep()
     truths = claim_truths(dataset, recipes)
-    left = dataset.left((IMAGES, *truths))
+    left = dataset.to_make((IMAGES, *truths))
     for segment in dataset.segments if left else ():
         for problem in check_segment(dataset.store, segment):
             raise refuse_plan(dataset.store, problem)

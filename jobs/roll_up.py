@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 
 from t2i_shards.jobs.command import EngineOptions
 from t2i_shards.jobs.shard_progress import show_progress
@@ -18,11 +18,20 @@ from t2i_shards.pipeline.stages.stage import FEW, Stage
 log = logging.getLogger(__name__)
 
 
-def roll_up(dataset: Dataset, columns: Sequence[str], result: RunResult, engine: EngineOptions) -> None:
-    """Make the roll-ups that these columns lack. What prevents one is logged: the receipts suffice without it."""
+def roll_up(
+    dataset: Dataset,
+    columns: Sequence[str],
+    result: RunResult,
+    engine: EngineOptions,
+    done: Container[int] | None = None,
+) -> None:
+    """Make the roll-ups that these columns lack. What prevents one is logged: the receipts suffice without it.
+
+    done: shards that all of them have, where they are known.
+    """
 
     def plan() -> tuple[Stage, int]:
-        stage = plan_roll_up(dataset, columns, dict.fromkeys(result.samples, result.made))
+        stage = plan_roll_up(dataset, columns, dict.fromkeys(result.samples, result.made), done)
         return stage, len(stage.ranges)
 
     _make("roll-ups", plan, engine)

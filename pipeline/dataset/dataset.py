@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from t2i_shards.extractors.records import BadRecord, convert_record, decode_record
@@ -146,16 +147,24 @@ class Dataset:
     def left(self, columns: Iterable[str], believe_roll_ups: bool = False) -> list[int]:
         """The shards for which one of the columns has no receipt yet.
 
-        believe_roll_ups: in object stores, which list a thousand names at a time, take a shard in a roll-up as
-        done without looking for its receipt. For readers; what makes shards must know which receipts are gone.
+        believe_roll_ups: as `done_by_roll_ups` does.
         """
-        find = self._done_or_rolled_up if believe_roll_ups else self.done
+        find = self.done_by_roll_ups if believe_roll_ups else self.done
         done = set(self.shards).intersection(*map(find, columns))
         return [shard for shard in self.shards if shard not in done]
 
-    def _done_or_rolled_up(self, column: str) -> set[int]:
-        roll_ups = [] if isinstance(self.store, FolderStore) else self.roll_ups(column)
-        if not roll_ups and (isinstance(self.store, FolderStore) or not name_ranges(self.shards.stop)):
+    def to_make(self, columns: Sequence[str]) -> list[int]:
+        """The shards for which one of the columns has no receipt: by the roll-ups, and where these leave nothing
+        to do by the names of all receipts, some of which may have been deleted."""
+        return self.left(columns, believe_roll_ups=True) or self.left(columns)
+
+    def done_by_roll_ups(self, column: str, roll_ups: Sequence[RollUp] | None = None) -> set[int]:
+        """The same as `done`, but in object stores, which list a thousand names at a time, a shard in a roll-up is
+        taken as done without looking for its receipt. roll_ups: those of the column, where they are known."""
+        if isinstance(self.store, FolderStore):
+            return self.done(column)
+        roll_ups = self.roll_ups(column) if roll_ups is None else roll_ups
+        if not roll_ups and not name_ranges(self.shards.stop):
             return self.done(column)
         rolled_up = {shard for one in roll_ups for shard in one.shards}
         others = sorted({f"{shard // THOUSAND:03d}" for shard in self.shards if shard not in rolled_up})
@@ -165,12 +174,19 @@ class Dataset:
         """Those of a column, in the order of their shards."""
         return list_roll_ups(self.store, column) if len(self.shards) >= LEAST else []
 
-    def receipts(self, column: str, at_once: int = AT_ONCE, damaged: list[str] | None = None) -> ReceiptTable:
+    def receipts(
+        self,
+        column: str,
+        at_once: int = AT_ONCE,
+        damaged: list[str] | None = None,
+        done: AbstractSet[int] | None = None,
+    ) -> ReceiptTable:
         """Every receipt of a column, by shard; so many files are read at once.
 
         damaged: gets a line for each receipt that cannot be read; without it, the first raises DamagedShard.
+        done: the shards that have one, where they are known.
         """
-        done = self.done(column)
+        done = self.done(column) if done is None else done
         roll_ups = choose_listed(self.roll_ups(column), done, self.shards)
         return read_receipts(self.store, column, sorted(done), roll_ups, at_once, damaged)
 

@@ -57,7 +57,7 @@ def mark_duplicates(dataset: Dataset, near: int | None = None) -> pa.Table:
     near: bits of 64, 0 for the same file alone; as before when None. Raises as `choose_near`, and DamagedShard.
     """
     near = choose_near(dataset.store, near)
-    images = dataset.receipts(IMAGES)
+    images = dataset.receipts(IMAGES, done=dataset.done_by_roll_ups(IMAGES))
     path = duplicates_path(images)
     try:
         if (table := read_marks(dataset.store, path)) is not None:

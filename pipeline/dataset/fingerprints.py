@@ -126,7 +126,7 @@ def _read_all(dataset: Dataset) -> Iterator[tuple[int, pa.Table]]:
     From the fingerprint files where there are any, otherwise from rows.parquet.
     """
     there, next_shard = list_prints(dataset.store), 0
-    for piece in list_pieces(dataset, dataset.receipts(IMAGES)) if there else ():
+    for piece in _list_pieces(dataset) if there else ():
         if piece not in there:
             continue
         yield from _tabulate(dataset, range(next_shard, piece.shards.start))
@@ -140,6 +140,10 @@ def _read_all(dataset: Dataset) -> Iterator[tuple[int, pa.Table]]:
             yield from _tabulate(dataset, range(next_shard, piece.shards.stop))
         next_shard = piece.shards.stop
     yield from _tabulate(dataset, range(next_shard, dataset.shards.stop))
+
+
+def _list_pieces(dataset: Dataset) -> Iterator[Piece]:
+    return list_pieces(dataset, dataset.receipts(IMAGES, done=dataset.done_by_roll_ups(IMAGES)))
 
 
 def print_path(piece: Piece) -> str:

@@ -158,7 +158,8 @@ def find_shards(dataset: Dataset, names: Collection[str]) -> list[int]:
     if not indices:
         return list(dataset.shards)
     hashes, found = [hash_name(name) for name in names], set(dataset.shards)
-    pieces = list_pieces(dataset, dataset.receipts(IMAGES, damaged=[]))
+    images = dataset.receipts(IMAGES, damaged=[], done=dataset.done_by_roll_ups(IMAGES))
+    pieces = list_pieces(dataset, images)
     indexed = [piece for piece in pieces if piece in indices and indices[piece].whole]
     with ThreadPoolExecutor(AT_ONCE) as threads:
         hits = threads.map(lambda piece: _look_up(dataset.store, indices[piece], hashes), indexed)

@@ -10,6 +10,7 @@ import hashlib
 import logging
 import re
 from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
@@ -159,7 +160,7 @@ def _only(table: ReceiptTable, wanted: set[int]) -> ReceiptTable:
     return table.within(kept[0], kept[-1] + 1) if kept else table.within(0, 0)
 
 
-def choose_listed(roll_ups: Iterable[RollUp], done: set[int], shards: range) -> list[RollUp]:
+def choose_listed(roll_ups: Iterable[RollUp], done: AbstractSet[int], shards: range) -> list[RollUp]:
     """Those whose shards have a receipt, of all that are in `shards`. The others are named in a warning."""
     chosen = []
     for one in roll_ups:

@@ -43,12 +43,21 @@ class RollUpReceipts(Stage):
         return StageResult()
 
 
-def plan_roll_up(dataset: Dataset, columns: Iterable[str], made: Mapping[str, Container[int]]) -> RollUpReceipts:
-    """The stage for what has no roll-up yet. made: what this run made, by column; no roll-up may contradict it."""
+def plan_roll_up(
+    dataset: Dataset,
+    columns: Iterable[str],
+    made: Mapping[str, Container[int]],
+    done: Container[int] | None = None,
+) -> RollUpReceipts:
+    """The stage for what has no roll-up yet. made: what this run made, by column; no roll-up may contradict it.
+
+    done: shards that all of the columns have, where they are known.
+    """
     ranges: list[tuple[str, range]] = []
     for column in columns if len(dataset.shards) >= LEAST else ():
         roll_ups = discard_stale(dataset, column, made.get(column, ()))
-        left = dataset.left([column], believe_roll_ups=True)
+        there = dataset.done_by_roll_ups(column, roll_ups) if done is None else done
+        left = [shard for shard in dataset.shards if shard not in there]
         ranges += ((column, of) for of in find_ranges(dataset.shards, left, roll_ups))
     return RollUpReceipts(dataset.store, ranges)
 
