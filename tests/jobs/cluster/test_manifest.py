@@ -16,12 +16,14 @@ import yaml
 from t2i_shards.extractors.registry import EXTRACTORS
 from t2i_shards.jobs.__main__ import parse
 from t2i_shards.jobs.extract import ExtractCommand
+from t2i_shards.jobs.weights import WeightsFetch
 from t2i_shards.pipeline.download.shard import Downloads
 from t2i_shards.pipeline.engine.nodes import count_node_slots
 
 REPOSITORY = Path(__file__).parents[3]
 MANIFEST = REPOSITORY / "jobs" / "cluster" / "rayjob.yaml"
 DOCKERFILE = MANIFEST.with_name("Dockerfile")
+WEIGHTS = MANIFEST.with_name("weights.yaml")
 SLURM = MANIFEST.with_name("slurm.sh")
 
 
@@ -66,6 +68,44 @@ def test_the_manifest_can_have_a_head_that_is_replaced(manifest: dict[str, Any])
     assert redis.keys() == {"redisAddress", "redisPassword"}
     assert redis["redisPassword"]["valueFrom"]["secretKeyRef"].keys() == {"name", "key"}
     assert spec == manifest["spec"]
+
+
+def test_the_weights_can_be_fetched_once(manifest: dict[str, Any]) -> None:
+    """Into a volume: the claim that is filled is the one that all pods which load networks read."""
+    claim, job = yaml.safe_load_all(WEIGHTS.read_text())
+    name, pod = claim["metadata"]["name"], job["spec"]["template"]["spec"]
+    [container] = pod["containers"]
+    fetch = parse(container["command"][3:])
+    assert isinstance(fetch, WeightsFetch)
+    [volume] = pod["volumes"]
+    assert volume["persistentVolumeClaim"]["claimName"] == name
+    assert container["volumeMounts"] == [{"name": volume["name"], "mountPath": str(fetch.to)}]
+    usual = pods_of(manifest)["head"]
+    assert pod["securityContext"] == usual["securityContext"]
+    assert container["securityContext"] == usual["containers"][0]["securityContext"]
+    assert container["image"] == usual["containers"][0]["image"]
+    assert "envFrom" not in container, "it needs no secret"
+
+    with_volume = yaml.safe_load(MANIFEST.read_text().replace("#= ", ""))
+    for kind, pod in pods_of(with_volume).items():
+        [container] = pod["containers"]
+        mounts, volumes = container.pop("volumeMounts", None), pod.pop("volumes", None)
+        if kind == "submitter":
+            assert mounts is volumes is None
+            continue
+        assert [one["persistentVolumeClaim"] for one in volumes] == [{"claimName": name, "readOnly": True}]
+        assert mounts == [{"name": volumes[0]["name"], "mountPath": str(fetch.to), "readOnly": True}]
+    assert with_volume == manifest
+    assert isinstance(
+        parse([*shlex.split(manifest["spec"]["entrypoint"])[3:], "--weights", "/weights"]), ExtractCommand
+    )
+
+
+def test_the_weights_can_be_in_the_image() -> None:
+    [line] = re.findall(r"^#= RUN python -m t2i_shards (.*) && rm -rf /root/.cache$", DOCKERFILE.read_text(), re.M)
+    command = parse(shlex.split(line))
+    assert isinstance(command, WeightsFetch)
+    assert set(command.conditions) <= set(EXTRACTORS)
 
 
 def test_the_slurm_script_runs_the_command_it_is_given(tmp_path: Path) -> None:
