@@ -125,6 +125,14 @@ def test_ray_train_trains_the_same_bits_as_this_machines_workers(
 
 
 @pytest.mark.soak
+def test_eight_workers_of_four_loaders_equal_one(scenes: Path, tmp_path: Path) -> None:
+    """Forty processes, and the same batches."""
+    for name, world in {"alone": "--loaders 0", "many": "--workers 8 --loaders 4 --engine local"}.items():
+        assert run([*train_words(scenes, tmp_path / name), "--batch", "8", *world.split()]) == 0
+    assert _losses(tmp_path / "many")[1:] == pytest.approx(_losses(tmp_path / "alone")[1:], abs=1e-5)
+
+
+@pytest.mark.soak
 def test_one_worker_goes_to_the_cluster_that_is_named(
     ray_address: str, alone: Path, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

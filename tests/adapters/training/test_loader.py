@@ -37,7 +37,7 @@ from tests.pipeline.stream.toys import MemoryShards
 
 T = TypeVar("T")
 CROP_CONFIG = CropConfig("sketch", size=64)
-BATCH, STEPS = 4, 7
+BATCH, STEPS = 8, 7
 
 
 def _read(rank_batch: RankBatch, loaders: int, start: int, monkeypatch: pytest.MonkeyPatch) -> list[Batch]:
@@ -62,8 +62,8 @@ def _join(parts: list[list[Batch]], rank_batch: RankBatch) -> torch.Tensor:
     return torch.cat(noises)
 
 
-@pytest.mark.parametrize("ranks", [1, 2, 4])
-@pytest.mark.parametrize("loaders", [0, 1, 2])
+@pytest.mark.parametrize("ranks", [1, 2, 4, 8])
+@pytest.mark.parametrize("loaders", [0, 1, 2, 4])
 @pytest.mark.parametrize("start", [0, 3])
 def test_global_batches_are_the_same_in_every_world(
     ranks: int, loaders: int, start: int, monkeypatch: pytest.MonkeyPatch

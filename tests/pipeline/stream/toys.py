@@ -15,7 +15,7 @@ from t2i_shards.pipeline.stream import Stream
 from t2i_shards.pipeline.stream.order import BlockOrder, SampleIndices
 from t2i_shards.pipeline.stream.verified import OpenedShard
 
-WORLDS = [(ranks, workers) for ranks in (1, 2, 4) for workers in (0, 1, 2)]
+WORLDS = [(ranks, workers) for ranks in (1, 2, 4, 8) for workers in (0, 1, 2, 4)]
 BATCH = 8
 
 
