@@ -109,7 +109,10 @@ def choose_worker_device(asked: str, engine: EngineOptions) -> str:
     if engine.engine == "ray":
         from t2i_shards.pipeline.engine.nodes import cluster_resources
 
-        gpus = int(cluster_resources().get("GPU", 0))
+        resources = cluster_resources()
+        gpus = int(resources.get("GPU", 0))
+        if asked == "cuda" and not resources.get("CPU"):
+            return "cuda"  # the nodes are yet to come
     else:
         import torch
 

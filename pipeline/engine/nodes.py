@@ -36,11 +36,13 @@ def describe_needs(needs: Resources) -> str:
 def count_slots(stage: Stage) -> int:
     """How many workers of the stage the nodes of the cluster can hold at once, were they idle.
 
-    RequestError when no node could ever hold one: it would wait forever.
+    RequestError when no node could ever hold one: it would wait forever. 0 while there is no node that takes any
+    work: they are yet to come, as where an autoscaler begins with a head alone.
     """
     connect()
-    slots = sum(count_node_slots(node, stage.resources) for node in alive_nodes().values())
-    if not slots:
+    nodes = alive_nodes().values()
+    slots = sum(count_node_slots(node, stage.resources) for node in nodes)
+    if not slots and any(node.get("CPU") for node in nodes):
         raise RequestError(
             f"a worker needs {describe_needs(stage.resources)} on one node; no node of this cluster has that "
             "(--engine local reserves nothing)"

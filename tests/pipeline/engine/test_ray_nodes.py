@@ -90,6 +90,44 @@ cluster.shutdown()
 """
 
 
+FROM_ZERO = """
+from threading import Thread
+from ray._raylet import GcsClient
+from ray.autoscaler.v2.sdk import get_cluster_resource_state
+from ray.cluster_utils import Cluster
+from t2i_shards.jobs.command import EngineOptions
+from t2i_shards.jobs.extract import choose_worker_device
+
+options = dict(include_dashboard=False, object_store_memory=100_000_000)
+cluster = Cluster(initialize_head=True, head_node_args=dict(num_cpus=0, **options))
+ray.init(address=cluster.address, log_to_driver=False)
+asked = []
+
+def grow():
+    # As an autoscaler does: a node for somebody who waits for room.
+    while not asked:
+        waiting = get_cluster_resource_state(GcsClient(cluster.address)).pending_resource_requests
+        asked.extend(dict(one.request.resources_bundle) for one in waiting)
+        time.sleep(0.5)
+    cluster.add_node(num_cpus=2, num_gpus=1, object_store_memory=100_000_000)
+
+device = choose_worker_device("cuda", EngineOptions())
+growing = Thread(target=grow)
+growing.start()
+outcome = run(Toy(Resources(cpus=1, gpus=0.5)), range(8))
+growing.join()
+print(json.dumps({"device": device, "made": len(outcome.made), "asked": asked}))
+ray.shutdown()
+cluster.shutdown()
+"""
+
+
+@pytest.mark.soak
+def test_a_cluster_may_begin_with_no_worker_at_all(tmp_path: Path) -> None:
+    said = run_script(FROM_ZERO, tmp_path)
+    assert said == {"device": "cuda", "made": 8, "asked": [{"CPU": 1.0, "GPU": 0.5}]}
+
+
 @pytest.mark.soak
 def test_a_node_that_comes_later_is_used(tmp_path: Path) -> None:
     said = run_script(NODE_ADDED, tmp_path)
