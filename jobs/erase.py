@@ -15,7 +15,9 @@ from t2i_shards.pipeline.engine import run
 from t2i_shards.pipeline.plain import number_of
 from t2i_shards.pipeline.stages.erase import Erase, begin_erasing, count_later, plan_erase, record_erasure
 
-LEFT = "keys and hashes of locations stay in plan/, digests and perceptual hashes in images/*.rows.parquet"
+LEFT = (
+    "keys and hashes of paths and addresses stay in plan/, digests and perceptual hashes in images/*.rows.parquet"
+)
 
 
 @dataclass(frozen=True)

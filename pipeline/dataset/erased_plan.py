@@ -1,8 +1,8 @@
-"""Erasing rows of a plan: of what was removed, nothing but the keys and a hash of each location is left.
+"""Erasing rows of a plan: of what was removed, nothing but the keys and a hash of each address is left.
 
 The plan file is replaced. A record next to it names the digest that the file was planned with and those that it
 may have since; it is written first, so dataset.json, supplements and kept digests stay true at every moment. The
-hash keeps the picture from being taken for a new one.
+hashes keep the picture from being taken for a new one, and let it be found by each of its addresses.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from t2i_shards.pipeline.remedy import tell_damage
 from t2i_shards.pipeline.shards.receipt import to_json
 from t2i_shards.pipeline.shards.store import Store
 from t2i_shards.pipeline.shards.table import encode_table
-from t2i_shards.pipeline.sources.row import decode_plan_table
+from t2i_shards.pipeline.sources.row import URLS, decode_plan_table
 
 _ERASED = re.compile(r"erased:[0-9a-f]{64}")
 RECORD = ".erased.json"
@@ -102,11 +102,14 @@ def erase_rows(store: Store, plan: str, keys: Collection[str], is_planned: Calla
 
 
 def _blank(table: pa.Table, hit: Sequence[bool]) -> pa.Table:
-    """The table with the rows that are hit erased: no captions, and nothing in the source's own columns."""
+    """The table with the rows that are hit erased: no captions, and of the source's own columns only addresses."""
 
     def blank(name: str, values: Iterable[Any]) -> list[Any]:
-        if name == "location":
-            return [erased_location(value) if erased else value for value, erased in zip(values, hit, strict=True)]
+        if name in ("location", *URLS):
+            return [
+                erased_location(value) if erased and value else value
+                for value, erased in zip(values, hit, strict=True)
+            ]
         nothing: Any = [] if name == "captions" else None
         return [nothing if erased else value for value, erased in zip(values, hit, strict=True)]
 

@@ -117,8 +117,8 @@ def _list_places(query: Query, source: Mapping[str, Any]) -> list[str]:
 
 
 def _was_at(row: Row, places: Iterable[str]) -> bool:
-    """Whether the row was erased and had one of these locations."""
-    return is_erased(row.location) and row.location in map(erased_location, places)
+    """Whether the row was erased and had one of these locations or addresses."""
+    return is_erased(row.location) and not set(list_urls(row)).isdisjoint(map(erased_location, places))
 
 
 def _clean_path(text: str) -> str:

@@ -30,10 +30,7 @@ from t2i_shards.pipeline.shards.receipt import shard_name
 from t2i_shards.pipeline.shards.receipt_table import ReceiptTable, to_numbers
 from t2i_shards.pipeline.shards.store import AT_ONCE, Store
 from t2i_shards.pipeline.shards.table import decode_table, encode_table
-from t2i_shards.pipeline.sources.row import Row
-
-URLS = ("url", "coco_url", "flickr_url")
-"""The sources' own columns that hold a picture's address, in addition to its location."""
+from t2i_shards.pipeline.sources.row import URLS, Row
 
 log = logging.getLogger(__name__)
 

@@ -123,7 +123,7 @@ def _find_rows(
     for shard in shards:
         for row in dataset.plan(shard):
             named = wanted.intersection(_names_of(row, by, dataset.description.source))
-            if hits := named | erased.get(row.location, set()):
+            if hits := named.union(*(erased.get(place, ()) for place in list_urls(row))):
                 found.setdefault(row.key, shard)
                 met |= hits
     return found, met

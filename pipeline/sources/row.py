@@ -18,6 +18,8 @@ PLANNED = pa.schema(
     [("key", pa.string()), ("location", pa.string()), ("captions", pa.list_(pa.string())), ("digest", pa.string())]
 )
 """The columns of every plan file; those of the source's own come behind them."""
+URLS = ("url", "coco_url", "flickr_url")
+"""The sources' own columns that hold a picture's address, in addition to its location."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from t2i_shards.pipeline.image.stored import decode_rgb
 from t2i_shards.pipeline.shards.commit import receipt_path, tar_path
 from t2i_shards.pipeline.shards.read import load_verified
 from t2i_shards.pipeline.sources.base import Opener
+from t2i_shards.pipeline.sources.coco.source import CocoSource
 from t2i_shards.pipeline.sources.folder import FolderSource
 from t2i_shards.pipeline.sources.row import Row
 from t2i_shards.pipeline.stages import erase as erase_module
@@ -32,6 +33,7 @@ from t2i_shards.pipeline.stages.index_names import plan_index
 from t2i_shards.pipeline.stages.ingest import Ingest
 from t2i_shards.pipeline.stages.verify import verify_plan
 from tests.faults.toys import Pictures, fill, make_images, problems, run_here
+from tests.pipeline.coco_toy import SPLIT, rendered_pictures, write_coco
 from tests.pipeline.web import Web, put_failure, put_picture
 
 NAMES = tuple(f"a-{i}" for i in range(8))
@@ -212,6 +214,29 @@ def test_a_picture_that_was_erased_is_not_new(tmp_path: Path) -> None:
     for path in paths:
         assert remove(dataset, "paths", [path]).before == ("000000002",)
         assert [row.state for row in find(dataset, Query(path=(path,)))] == ["erased"]
+
+
+@pytest.mark.parametrize("least", [1, 100], ids=["with an index", "without"])
+def test_an_erased_picture_is_known_by_each_of_its_addresses(
+    least: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (name_index, index_names):
+        monkeypatch.setattr(module, "LEAST", least)
+    coco = write_coco(tmp_path / "coco", rendered_pictures(4))
+    dataset = make_images(tmp_path / "root", CocoSource(str(coco), SPLIT), 2)
+    row = dataset.plan(0)[1]
+    addresses = row.location, str(row.extra["coco_url"]), str(row.extra["flickr_url"])
+    assert all(addresses)
+    remove(dataset, "keys", [row.key])
+    erase(dataset)
+    run_here(stage := plan_index(dataset, dataset.receipts(IMAGES)), range(len(stage.pieces)))
+    assert bool(list_indices(dataset.store)) == (least == 1)
+    now = dataset.plan(0)[1]
+    assert not {*addresses} & {now.location, *now.extra.values()}
+    for address in addresses:
+        assert remove(dataset, "urls", [address]).before == (row.key,)
+        assert [found.state for found in find(dataset, Query(url=(address,)))] == ["erased"]
+    assert problems(tmp_path / "root") == []
 
 
 def test_what_an_earlier_version_erased_leaves_the_plan_when_erase_runs_again(
