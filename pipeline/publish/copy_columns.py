@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
+from t2i_shards.pipeline.dataset.erased_plan import read_record, record_path
 from t2i_shards.pipeline.dataset.exclusion import licence_name
 from t2i_shards.pipeline.dataset.left_out import LEFT_OUT, NOTED
 from t2i_shards.pipeline.dataset.mark_tables import duplicates_path
@@ -100,6 +101,10 @@ class CopyColumns(Stage):
         paths = [plan_path(images.shard), rows_path(images.shard)]
         images = replace(images, recipe=self.recipe)
         if not self.samples_only:
+            if read_record(
+                self.dataset.store, paths[0]
+            ):  # without it, a plan of which rows were erased is damaged
+                paths.append(record_path(paths[0]))
             return images, {path: bytes(self.dataset.store.load(path)) for path in paths}
         tables = keep_samples(self.dataset, images.shard)
         return keep_receipt(images, tables[1]), dict(zip(paths, tables, strict=True))
@@ -193,12 +198,18 @@ def finish_columns(plan: Plan, segments: Sequence[Segment], card: Mapping[str, b
 
 def shard_files(plan: Plan) -> list[ShardFiles]:
     """Of each shard of each column. The rows and the plan belong to images."""
+    planned = set() if plan.samples_only else {f"plan/{name}" for name in plan.to.names("plan")}
+
+    def belonging(shard: int) -> list[str]:
+        record = record_path(plan_path(shard))
+        return [rows_path(shard), plan_path(shard), *([record] if record in planned else [])]
+
     return [
         ShardFiles(
             receipt_path(column, shard),
             tar_path(column, shard),
             receipt.bytes,
-            (index_path(column, shard), *([rows_path(shard), plan_path(shard)] if column == IMAGES else [])),
+            (index_path(column, shard), *(belonging(shard) if column == IMAGES else [])),
         )
         for column in plan.columns
         for shard, receipt in plan.receipts[column].items()

@@ -12,10 +12,12 @@ import pytest
 from t2i_shards.pipeline.dataset.dataset import Dataset
 from t2i_shards.pipeline.dataset.status import dataset_status
 from t2i_shards.pipeline.dataset.supplement import plan_retry
+from t2i_shards.pipeline.dataset.tombstones import remove
 from t2i_shards.pipeline.image.geometry import Geometry
 from t2i_shards.pipeline.publish.check import check_lists, plan_check
 from t2i_shards.pipeline.publish.signature import read_sums
 from t2i_shards.pipeline.stages import plan_extract
+from t2i_shards.pipeline.stages.erase import begin_erasing, plan_erase
 from t2i_shards.pipeline.stages.plan_ingest import plan_dataset
 from t2i_shards.pipeline.stages.verify import verify_columns, verify_tables
 from t2i_shards.pipeline.stream import open_stream
@@ -121,3 +123,23 @@ def test_a_copy_that_an_earlier_version_began_is_completed_as_it_was(tmp_path: P
     assert {name for name in before if before[name] != after.get(name)} <= {"SHA256SUMS", "README.md"}
     assert problems(to) == []
     assert set(read_sums(after["SHA256SUMS"])) >= {"plan/000000.parquet", "images/000000.rows.parquet"}
+
+
+def test_a_copy_that_an_earlier_version_began_takes_the_records_of_erased_rows(
+    tmp_path: Path,
+) -> None:
+    """It has all rows of the plan, of which one that never was a sample was erased meanwhile."""
+    dataset, to = make(tmp_path), tmp_path / "to"
+    publish_here(dataset, tmp_path / "now", layout="columns")
+    claim = json.loads((tmp_path / "now/publish.json").read_text())
+    to.mkdir()
+    del claim["rows"]
+    (to / "publish.json").write_text(json.dumps(claim))
+    remove(dataset, "keys", ["000000001"])
+    begin_erasing(stage := plan_erase(dataset))
+    run_here(stage, sorted(stage.rows))
+    publish_here(Dataset.open(dataset.store.root), to, layout="columns")
+    assert problems(to) == []
+    assert "plan/000000.erased.json" in read_sums((to / "SHA256SUMS").read_bytes())
+    assert not any(b"shut77" in data for data in told(to).values())
+    assert publish_here(Dataset.open(dataset.store.root), to, layout="columns").finished is None
