@@ -23,7 +23,15 @@ from t2i_shards.extractors.records import Count
 from t2i_shards.pipeline.dataset.dataset import Dataset
 from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.plain import number_of
-from t2i_shards.pipeline.stream import Extent, choose_lanes, measure_extent
+from t2i_shards.pipeline.stream import (
+    Extent,
+    Lanes,
+    choose_lanes,
+    count_readers,
+    divide_batch,
+    find_better,
+    measure_extent,
+)
 
 NAME = "extents.json"
 
@@ -105,6 +113,21 @@ def _search(
             if stream.digest == data:
                 return extents
     return None
+
+
+def advise_lanes(config: TrainConfig, begun: Noted, ranks: int) -> None:
+    """Say so in a line, before a run is begun, where its processes would share shards and need not.
+
+    Not where somebody chose the lanes.
+    """
+    batch, loaders = config.optimizer.batch, config.compute.loaders
+    if read_begun(config.out) or config.data.lanes is not None or config.data.buckets or batch % ranks:
+        return
+    lanes = divide_batch(batch, begun.lanes) or Lanes(batch)
+    better = find_better(lanes, [extent.shards for extent in begun.begun], ranks, loaders)
+    if better:
+        now, then = (count_readers(of, ranks, loaders) for of in (lanes, better))
+        log.warning("%d processes read each shard; with --lanes %d it is %d", now, len(better), then)
 
 
 def note_extents(run: Path, begun: Noted, removed: int) -> None:

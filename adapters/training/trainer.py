@@ -29,7 +29,7 @@ from t2i_shards.adapters.training.checkpoint import (
 from t2i_shards.adapters.training.config import TrainConfig
 from t2i_shards.adapters.training.data import open_samples
 from t2i_shards.adapters.training.distributed import World, join_world, share_threads
-from t2i_shards.adapters.training.extents import Noted, find_begun, note_extents
+from t2i_shards.adapters.training.extents import Noted, advise_lanes, find_begun, note_extents
 from t2i_shards.adapters.training.identity import choose_clip, claim, decide_schedule, keep_config, keep_threshold
 from t2i_shards.adapters.training.loader import MicroBatches, SampleStream, load_batches
 from t2i_shards.adapters.training.loss import Objective
@@ -67,6 +67,8 @@ def train(
         begun = find_begun(config) if world.is_main else Noted()
         extents = [Extent(**extent) for extent in world.broadcast([asdict(extent) for extent in begun.begun])]
         batch, lanes = config.optimizer.batch, world.broadcast(begun.lanes)
+        if world.is_main:
+            advise_lanes(config, begun, world.world_size)
         samples = open_samples(config.data, config.seed, batch, extents, lanes)
         base = base or open_base(config.base, world.device)
         check_latents(config.data, base, config.base.name)

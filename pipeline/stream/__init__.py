@@ -3,7 +3,7 @@
 `open_stream` gives a `Stream`; `Stream.take` hands out the samples of any positions of an endless sequence.
 """
 
-from t2i_shards.pipeline.stream.lanes import Lanes, choose_lanes, divide_batch
+from t2i_shards.pipeline.stream.lanes import Lanes, choose_lanes, count_readers, divide_batch, find_better
 from t2i_shards.pipeline.stream.mixture import Mixture, mix_streams
 from t2i_shards.pipeline.stream.open import Extent, measure_extent, open_stream
 from t2i_shards.pipeline.stream.order import BLOCK_SHARDS, permute
@@ -17,7 +17,9 @@ __all__ = [
     "Mixture",
     "Stream",
     "choose_lanes",
+    "count_readers",
     "divide_batch",
+    "find_better",
     "measure_extent",
     "mix_streams",
     "open_stream",

@@ -8,6 +8,7 @@ position alone: the sequence is the same however many readers share it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -89,6 +90,26 @@ def choose_lanes(batch: int, shards: Sequence[int], asked: int | None = None) ->
         raise RequestError(f"--lanes must be 1, 2 or 4 times a number that divides --batch {batch}, not {asked}")
     wanted = min(asked or DEFAULT_LANES, most)
     return next(lanes for count in range(wanted, 0, -1) if (lanes := divide_batch(batch, count)))
+
+
+def count_readers(lanes: Lanes, ranks: int, loaders: int) -> int:
+    """How many of the reading processes share a lane, at most: each of them opens its shards.
+
+    ranks: among which each batch is divided evenly. loaders: of each rank, which take its steps in turns.
+    """
+    loaders, share = max(1, loaders), lanes.batch // ranks
+    bounds = ((part * lanes.width // share, (part + 1) * lanes.width - 1) for part in range(lanes.slots))
+    return max(last // share - first + 1 for first, last in bounds) * (loaders // math.gcd(loaders, lanes.phases))
+
+
+def find_better(lanes: Lanes, shards: Sequence[int], ranks: int, loaders: int) -> Lanes | None:
+    """Lanes of which fewer processes share each, where there are shards enough; None without.
+
+    ranks, loaders: as `count_readers` has them.
+    """
+    better = choose_lanes(lanes.batch, shards, PHASES[0] * ranks)
+    fewer = count_readers(better, ranks, loaders) < count_readers(lanes, ranks, loaders)
+    return better if fewer else None
 
 
 def divide_batch(batch: int, count: int) -> Lanes | None:

@@ -9,7 +9,7 @@ import pytest
 
 from t2i_shards.adapters.training import extents
 from t2i_shards.adapters.training.config import TrainConfig
-from t2i_shards.adapters.training.extents import NAME, Noted, find_begun, note_extents
+from t2i_shards.adapters.training.extents import NAME, Noted, advise_lanes, find_begun, note_extents
 from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.stream import Extent
 from tests.adapters.toys import toy_config
@@ -36,6 +36,22 @@ def test_a_run_keeps_the_lanes_that_it_was_begun_with(asked: int | None, lanes: 
     assert find_begun(config(tmp_path)) == find_begun(config(tmp_path, asked)) == begun
     with pytest.raises(RequestError, match=rf"^--lanes decides the order .* was begun with {lanes}: "):
         find_begun(config(tmp_path, 16))
+
+
+def test_a_new_run_says_which_lanes_would_read_each_shard_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def said(ranks: int, lanes: int | None = None) -> list[str]:
+        caplog.clear()
+        asked = toy_config(tmp_path, roots=("one",), batch=8, lanes=lanes, loaders=4)
+        advise_lanes(asked, find_begun(asked), ranks)
+        return caplog.messages
+
+    assert said(8) == ["4 processes read each shard; with --lanes 32 it is 1"]
+    assert said(2) == said(3) == said(8, lanes=8) == []
+    monkeypatch.setattr(extents, "read_begun", lambda run: {"data": "0" * 64})
+    monkeypatch.setattr(extents, "_search", lambda *of: None)
+    assert said(8) == []
 
 
 def test_batches_of_one_size_have_one_lane(tmp_path: Path) -> None:

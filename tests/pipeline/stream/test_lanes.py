@@ -9,7 +9,14 @@ import pytest
 
 from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.stream import Stream, mix_streams
-from t2i_shards.pipeline.stream.lanes import LANE_SHARDS, ONE_LANE, Lanes, choose_lanes
+from t2i_shards.pipeline.stream.lanes import (
+    LANE_SHARDS,
+    ONE_LANE,
+    Lanes,
+    choose_lanes,
+    count_readers,
+    find_better,
+)
 from t2i_shards.pipeline.stream.order import BLOCK_SHARDS, BlockOrder, SampleIndices
 from t2i_shards.pipeline.stream.share import own_positions
 from tests.pipeline.stream.test_mixture import Named
@@ -100,6 +107,31 @@ def test_each_shard_is_opened_once_in_an_epoch(ranks: int, loaders: int) -> None
         opened += Counter(held.opened)
     assert opened.keys() == counts.keys()
     assert opened.total() <= 1.05 * len(counts)
+
+
+@pytest.mark.parametrize("lanes", [Lanes(BATCH, 2, 4), Lanes(BATCH, 4, 2), Lanes(BATCH, 1, 1), Lanes(BATCH, 8, 4)])
+@pytest.mark.parametrize(("ranks", "loaders"), [(1, 0), (1, 3), (2, 4), (4, 2), (8, 4)])
+def test_as_many_open_a_shard_as_is_said(lanes: Lanes, ranks: int, loaders: int) -> None:
+    counts = dict.fromkeys(range(len(lanes) * LANE_SHARDS), 16)
+    opened = Counter[int]()
+    for positions in split(range(len(counts) * 16 // BATCH), ranks, loaders):
+        held = MemoryShards(counts)
+        for _ in Stream(held, order_of(lanes, counts)).take(positions, name):  # type: ignore[arg-type]
+            pass
+        opened += Counter(held.opened)
+    each = count_readers(lanes, ranks, loaders)
+    assert each * len(counts) <= opened.total() <= 1.05 * each * len(counts)
+
+
+def test_better_lanes_are_named_where_there_are_shards_enough() -> None:
+    lanes = choose_lanes(256, [5000])
+    assert (len(lanes), count_readers(lanes, 32, 4)) == (8, 16)
+    better = find_better(lanes, [5000], 32, 4)
+    assert better is not None
+    assert (len(better), count_readers(better, 32, 4)) == (128, 1)
+    assert find_better(better, [5000], 32, 4) is None
+    assert find_better(lanes, [5000], 2, 4) is None
+    assert find_better(lanes, [160], 32, 4) is None
 
 
 @pytest.mark.parametrize("parts", [1, 2, 4])
