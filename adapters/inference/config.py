@@ -132,9 +132,9 @@ class GenerateConfig:
     from_picture: Path | None = None
     """A photograph, of which the conditions that are not given are extracted."""
     variant: Advanced[str] = "default"
-    """Which extractors do that: the ones the published adapters saw, or mini."""
+    """Which extractors look at --from-picture: the ones the published adapters saw, or mini."""
     weights: Advanced[Path | None] = None
-    """A folder with their weight files."""
+    """A folder with these extractors' weight files."""
     negative: Annotated[str, tyro.conf.arg(aliases=["--negative-prompt"])] = ""
     """What the pictures should not show."""
     n: Annotated[int, tyro.conf.arg(aliases=["--num-images"])] = 1
@@ -144,7 +144,7 @@ class GenerateConfig:
     size: Annotated[int, tyro.conf.arg(aliases=["--resolution"])] = 512
     """The short side in pixels, a multiple of 64; the aspect is that of the maps and pictures given."""
     fit: Advanced[Literal["aspect", "square"]] = "aspect"
-    """Keep their aspect (long side at most twice the short one), or crop to a square."""
+    """Keep the aspect of maps and pictures (long side at most twice the short one), or crop to a square."""
     sampling: Sampling = field(default_factory=Sampling)
     inpaint: Advanced[Path | None] = None
     """A picture, of which the part under --mask is repainted."""
