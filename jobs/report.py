@@ -54,8 +54,8 @@ class ReportCommand:
     rows: int = 12
     """Samples shown of each dataset."""
     all_: Annotated[bool, tyro.conf.arg(name="all")] = False
-    """Show every sample, page by page: small pictures of them go into a folder next to the page (report_files), of
-    at most about 20,000 samples of a dataset."""
+    """Show every sample, page by page: small pictures of them go into a folder next to the page (report_files).
+    A page holds at most 100,000 samples of a dataset, a uniform choice of more."""
     quick: bool = False
     """Read receipts and the samples shown, and nothing else: no histograms, no search beyond those samples."""
     engine: EngineOptions = field(default_factory=EngineOptions)

@@ -42,7 +42,6 @@ from t2i_shards.pipeline.report.samples import (
     describe_duplicates,
     draw_aligned,
 )
-from t2i_shards.pipeline.report.strips import MOST_STRIPS
 from t2i_shards.pipeline.shards.read import load_verified
 from t2i_shards.pipeline.shards.receipt import Receipt, digest_json
 from t2i_shards.pipeline.shards.receipt_table import ReceiptTable
@@ -160,7 +159,7 @@ def _plan_count(
         pictures=frozenset(key for pair in pairs for key in (pair.key, pair.of)),
         shown=frozenset(row.key for row in shown),
         limit=choose_limit(count_samples(receipts)),
-        strips=choose_limit(count_samples(receipts), MOST_STRIPS) if strips else 0,
+        strips=strips,
     )
 
 

@@ -97,10 +97,9 @@ class SearchIndex:
         return Counter(drop for entry in self.entries for drop in entry.drops.items())
 
 
-def choose_limit(samples: int, most: int | None = None) -> int:
-    """The rank below which a worker hands on so many of the samples, about; MOST_SAMPLES when not given."""
-    most = MOST_SAMPLES if most is None else most
-    return 2**64 if samples <= most else 2**64 * most // samples
+def choose_limit(samples: int) -> int:
+    """The rank below which a worker hands on MOST_SAMPLES of the samples, about."""
+    return 2**64 if samples <= MOST_SAMPLES else 2**64 * MOST_SAMPLES // samples
 
 
 def read_entry(sample: Sample) -> Entry:

@@ -127,7 +127,7 @@ class CountSamples(Stage):
 
     columns: images first. exclusion: what is not published; removed samples are not counted. pictures: keys whose
     pictures are wanted. limit: the rank below which entries of the index are handed on; those of the keys
-    `shown` always are. strips: the rank below which samples get a strip.
+    `shown` always are. strips: whether these samples get a strip.
     """
 
     dataset: Dataset
@@ -136,7 +136,7 @@ class CountSamples(Stage):
     pictures: Collection[str]
     shown: Collection[str]
     limit: int
-    strips: int = 0
+    strips: bool = False
 
     def setup(self) -> None:
         use_threads(self.resources.cpus)
@@ -196,7 +196,9 @@ class CountSamples(Stage):
     ) -> tuple[dict[str, bytes], dict[str, Mapping[str, str]]]:
         """(key -> file, key -> what is missing in it and why)"""
         strips, notes = dict[str, bytes](), dict[str, Mapping[str, str]]()
-        wanted = [sample for sample in images if rank(sample.key) < self.strips and fits(sample.key)]
+        if not self.strips:
+            return strips, notes
+        wanted = [sample for sample in images if self._is_searched(sample.key) and fits(sample.key)]
         for row in draw_aligned(aligned, self.columns, wanted):
             strips[row.key] = encode_strip(row)
             notes[row.key] = {cell.column: cell.note for cell in row.cells if cell.image is None}

@@ -18,8 +18,6 @@ from t2i_shards.pipeline.report.samples import SheetRow
 from t2i_shards.pipeline.shards.receipt import shard_name
 from t2i_shards.pipeline.shards.sample import is_key
 
-MOST_STRIPS = 20_000
-"""Samples of a dataset that get one, about: of more, a uniform choice."""
 MAX_WIDTH, MAX_HEIGHT = 384, 256
 """Each picture of a strip is brought inside this."""
 QUALITY, METHOD = 75, 1
