@@ -138,6 +138,8 @@ class Keypose:
         self.weights = weights
         self.finder, self.looker = VARIANTS[variant]
         self.weight_files = tuple(network.weights for network in VARIANTS[variant] if network)
+        if self.finder.weights.shipped:
+            self.resources = self.resources.for_shipped()
 
     def recipe(self) -> dict[str, Any]:
         for file in self.weight_files:

@@ -56,6 +56,8 @@ class Sketch:
     def __init__(self, variant: str, weights: Path | None) -> None:
         self.variant = variant
         self.weights = weights
+        if variant == "mini":
+            self.resources = self.resources.for_shipped()
 
     @property
     def weight_files(self) -> tuple[WeightFile]:

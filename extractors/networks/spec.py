@@ -72,7 +72,8 @@ class NetworkExtractor:
     """An extractor that is one network per variant. A condition's class adds its own constants, and `_maps`."""
 
     condition: ClassVar[str]
-    resources: ClassVar[Resources]
+    resources: Resources
+    """As those of the published network; less where the variant is one that ships."""
     networks: ClassVar[Mapping[str, Network]]
     """By variant."""
     gpu_batch: ClassVar[int]
@@ -86,6 +87,8 @@ class NetworkExtractor:
         self.weights = weights
         self.published = self.networks[variant]
         self.weight_files = (self.published.weights,)
+        if self.published.weights.shipped:
+            self.resources = self.resources.for_shipped()
 
     def recipe(self) -> dict[str, Any]:
         weights, parameters = self.published.recipe(self.weights)

@@ -273,7 +273,7 @@ def refuse_difference(root: str, had: Mapping[str, Any], wanted: Mapping[str, An
         if had.get(name) != wanted.get(name):
             raise RequestError(
                 f"{root} was published with {name} {_short(had.get(name))}, this asks for "
-                f"{_short(wanted.get(name))}; use another --to"
+                f"{_short(wanted.get(name))}; ask for the same, or use another --to"
             )
 
 

@@ -157,7 +157,10 @@ def test_a_place_that_is_taken(tmp_path: Path) -> None:
     dataset = make_images(tmp_path / "root", Pictures(4), 4)
     publish_here(dataset, tmp_path / "to")
     before = contents(tmp_path / "to")
-    with pytest.raises(RequestError, match="was published with shard_size 10, this asks for 2; use another --to"):
+    with pytest.raises(
+        RequestError,
+        match="was published with shard_size 10, this asks for 2; ask for the same, or use another --to",
+    ):
         publish_here(dataset, tmp_path / "to", shard_size=2)
     other = make_images(tmp_path / "other", Pictures(3), 4)
     with pytest.raises(RequestError, match="was published with columns"):

@@ -44,7 +44,7 @@ def test_the_order_of_the_splits_changes_nothing(tmp_path: Path) -> None:
 def test_other_shares_are_another_publication(tmp_path: Path) -> None:
     dataset = toy_dataset(tmp_path / "root", color=False)
     publish_here(dataset, tmp_path / "to", splits=("train=0.5", "test=0.5"))
-    with pytest.raises(RequestError, match=r"was published with splits .*; use another --to"):
+    with pytest.raises(RequestError, match=r"was published with splits .*; ask for the same, or use another --to"):
         publish_here(dataset, tmp_path / "to", splits=("train=0.6", "test=0.4"))
 
 

@@ -11,10 +11,11 @@ import pytest
 import torch
 
 from t2i_shards.extractors.batch import Batch
-from t2i_shards.extractors.registry import EXTRACTORS
+from t2i_shards.extractors.registry import EXTRACTORS, make_extractor
 from t2i_shards.pipeline.dataset.dataset import Dataset
 from t2i_shards.pipeline.errors import IncompleteError
 from t2i_shards.pipeline.stages import plan_extract
+from t2i_shards.pipeline.stages.plan_extract import combine
 from tests.faults.toys import Pictures, make_images
 from tests.pipeline.stages.toys import COUNT, SHARD, Hungry, extract
 
@@ -95,3 +96,13 @@ def test_out_of_memory_with_a_single_picture_is_an_error_and_drops_nothing(
     ):
         stage(0)
     assert dataset.done("hungry") == set()
+
+
+def test_the_networks_that_ship_ask_for_what_a_small_machine_has() -> None:
+    names = ("sketch", "depth", "keypose", "seg", "color")
+    shipped, published = (
+        combine([make_extractor(name, variant, None).resources for name in names], "cpu")
+        for variant in ("mini", "default")
+    )
+    assert shipped.memory < 3 << 29
+    assert published.memory > 7 << 30
