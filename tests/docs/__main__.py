@@ -24,7 +24,9 @@ SUITES = ("make test",)
 SCENES = "t2i-shards ingest scenes --world simple --samples 48 --size 128 --truth sketch --engine local --out"
 RUN = "t2i-shards train scenes --condition sketch --base mini --steps 2 --batch 4 --size 128 --threads 1 --out RUN"
 BASE = "cp -rL \"$(python -c 'from t2i_shards.adapters.base.mini import find_mini; print(find_mini())')\" DIR"
+TEN = "cd my/photographs && for n in $(seq 9); do for end in jpg txt; do cp photo.$end $n.$end; done; done"
 BEFORE = {
+    "README.md": [TEN],
     "cluster.md": [f"{SCENES} data/photos"],
     "command-line.md": [
         f"{SCENES} scenes",
@@ -37,9 +39,7 @@ BEFORE = {
         "mkdir -p my",
         "mv DIR my/base",
     ],
-    "first.md": [
-        "cd my/photographs && for n in $(seq 9); do for end in jpg txt; do cp photo.$end $n.$end; done; done",
-    ],
+    "first.md": [TEN],
     "publishing.md": [f"{SCENES} ROOT", "echo 000000001 > FILE"],
     "use.md": [f"{SCENES} scenes", RUN, "mv scenes ROOT", BASE],
 }
