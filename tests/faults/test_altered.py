@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from t2i_shards.pipeline.dataset.dataset import Dataset
+from t2i_shards.pipeline.engine.run import open_pool
 from t2i_shards.pipeline.shards.tar import read_samples
 from t2i_shards.pipeline.stages.verify import plan_verify, verify_tables
 from tests.faults.alterations import QUICK, RAW, changed_bytes, changed_json, changed_table
@@ -41,9 +42,9 @@ TABLES = (
 MEMBERS = (("web", "images", "json"), ("scenes", "images", "json"), ("scenes", "keypose", "keypose.json"))
 
 
-def commands(world: World, root: str) -> dict[str, str]:
+def commands(world: World, root: str, engine: str = "local") -> dict[str, str]:
     """Those that read a dataset and write nothing into it; with a publication, also its publisher."""
-    here = "--engine local --workers 1"
+    here = f"--engine {engine} --workers 1"
     if root == "packed":
         return {"publish": f"publish {world.base}/web --to {world.base}/packed --shard-size 10 {here}"}
     at = f"{world.base}/{root}"
@@ -84,9 +85,9 @@ def alterations(draw: st.DrawFn, world: World) -> tuple[str, dict[Path, bytes]]:
     return pattern.split("/")[0], {path: draw(RAW | changed_bytes(whole) | parsed | parsed)}
 
 
-def _try(world: World, data: st.DataObject) -> None:
+def _try(world: World, data: st.DataObject, engine: str = "local") -> None:
     root, files = data.draw(alterations(world))
-    words = data.draw(st.sampled_from(sorted(commands(world, root).values())))
+    words = data.draw(st.sampled_from(sorted(commands(world, root, engine).values())))
     with altered(files):
         world.tell(words)
 
@@ -102,6 +103,16 @@ def test_an_altered_file_ends_in_lines(world: World, data: st.DataObject) -> Non
 @given(data=st.data())
 def test_many_altered_files_end_in_lines(world: World, data: st.DataObject) -> None:
     _try(world, data)
+
+
+@pytest.mark.soak
+@settings(QUICK, derandomize=False, max_examples=30)
+@given(data=st.data())
+def test_altered_files_end_in_lines_on_ray(world: World, ray_address: str, data: st.DataObject) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys.modules["t2i_shards.pipeline.engine.run"], "open_pool", open_pool)
+        patch.setenv("RAY_ADDRESS", ray_address)
+        _try(world, data, "ray")
 
 
 def test_unaltered_files_are_whole(world: World) -> None:

@@ -146,14 +146,6 @@ def test_five_killed_workers_cost_at_most_a_shard_each(
     assert_whole(root, undisturbed)
 
 
-@pytest.fixture(params=["local", "ray"])
-def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The engine of a driver that is a process of its own; on Ray it joins the session's."""
-    if request.param == "ray":
-        monkeypatch.setenv("RAY_ADDRESS", request.getfixturevalue("ray_address"))
-    return str(request.param)
-
-
 def written(path: Path) -> tuple[int, int]:
     """Which file it is, and when it was written; reading it changes neither."""
     stat = path.stat()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import random
 import shutil
 import sys
@@ -35,7 +36,9 @@ Words = Callable[[Path], list[str]]
 GUARD = "--allow-private 127.0.0.0/8 --url-seconds 2 --attempts 1 --picture-bytes 300000"
 
 
-def _run(words: list[str]) -> None:
+def _run(words: list[str], address: str | None) -> None:
+    if address:  # the server from which this process is forked was started before it was set
+        os.environ["RAY_ADDRESS"] = address
     import t2i_shards.extractors.weights.resolve
     from t2i_shards.jobs.__main__ import run
 
@@ -53,7 +56,7 @@ def start(words: list[str]) -> Any:
     """The command in a process of its own, forked from a server that has the libraries imported."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([*IMPORTED, "t2i_shards.jobs.commands"])
-    process = context.Process(target=_run, args=(words,))
+    process = context.Process(target=_run, args=(words, os.environ.get("RAY_ADDRESS")))
     process.start()
     return process
 
@@ -168,7 +171,7 @@ def test_a_few_kills(command: str, scenes: Path, adapter: Path, tmp_path: Path) 
 
 
 @pytest.mark.soak
-def test_erase_killed_ten_times(scenes: Path, tmp_path: Path) -> None:
+def test_erase_killed_ten_times(engine: str, scenes: Path, tmp_path: Path) -> None:
     """It replaces what is there, so all that was not removed must be there at the end, and nothing else."""
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
     shutil.copytree(scenes, undisturbed)
@@ -177,7 +180,7 @@ def test_erase_killed_ten_times(scenes: Path, tmp_path: Path) -> None:
         dataset, "keys", [row.key for shard in dataset.shards for row in dataset.plan(shard)[::2]]
     ).removed
     shutil.copytree(undisturbed, killed)
-    check_kills(lambda out: ["erase", str(out), "--engine", "local", "--workers", "1"], undisturbed, killed, 10)
+    check_kills(lambda out: ["erase", str(out), "--engine", engine, "--workers", "1"], undisturbed, killed, 10)
     assert problems(killed) == []
     mine, theirs = dict(shown(killed)), dict(shown(undisturbed))
     for of in (mine, theirs):
@@ -191,13 +194,23 @@ def test_ten_kills(command: str, scenes: Path, adapter: Path, tmp_path: Path) ->
     check(command, 10, scenes, adapter, tmp_path)
 
 
+@pytest.mark.soak
+def test_ten_kills_of_report_by_workers(engine: str, scenes: Path, tmp_path: Path) -> None:
+    """Of every sample, with a strip of each."""
+    where = ["report", str(scenes), "--all", "--engine", engine, "--workers", "1", "--out"]
+    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
+    check_kills(lambda out: [*where, f"{out}/page.html"], undisturbed, killed, 10)
+    assert len(shown(killed)) > 2
+    assert shown(killed) == shown(undisturbed)
+
+
 @pytest.fixture
-def crawl(tmp_path: Path) -> Iterator[tuple[Path, list[str]]]:
+def crawl(engine: str, tmp_path: Path) -> Iterator[tuple[Path, list[str]]]:
     """(a dataset of which three in ten rows failed, the words that made it less --out); all would answer now."""
     with serve() as port:
         metadata = write_metadata(tmp_path / "metadata", port, 60)
         words = ["ingest", "laion", "--metadata", metadata, "--size", "64", "--shard-size", "20"]
-        words += [*GUARD.split(), "--ports", str(port), "--engine", "local", "--workers", "1"]
+        words += [*GUARD.split(), "--ports", str(port), "--engine", engine, "--workers", "1"]
         finish([*words, "--out", str(tmp_path / "crawl")])
         HEALED.set()
         yield tmp_path / "crawl", words
@@ -221,13 +234,13 @@ def test_ten_kills_of_retry(crawl: tuple[Path, list[str]], tmp_path: Path) -> No
 
 
 @pytest.mark.soak
-def test_ten_kills_of_rehydrate(crawl: tuple[Path, list[str]], tmp_path: Path) -> None:
+def test_ten_kills_of_rehydrate(engine: str, crawl: tuple[Path, list[str]], tmp_path: Path) -> None:
     root, words = crawl
     bare = tmp_path / "bare"
     publish_here(Dataset.open(str(root)), bare, shard_size=10)
     port = words[words.index("--ports") + 1]
     fetch = ["rehydrate", str(bare), *GUARD.split(), "--ports", port, "--readers", "webdataset"]
-    fetch += ["--engine", "local", "--workers", "1"]
+    fetch += ["--engine", engine, "--workers", "1"]
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
     check_kills(lambda out: [*fetch, "--out", str(out)], undisturbed, killed, 10)
     assert len(shown(undisturbed)) > 10
