@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from t2i_shards.pipeline import under_way
 from t2i_shards.pipeline.download import deadline
 from t2i_shards.pipeline.download import shard as download
 from t2i_shards.pipeline.download.deadline import Budget
@@ -18,6 +19,7 @@ from t2i_shards.pipeline.download.limits import Limits
 from t2i_shards.pipeline.download.reasons import LOST, kind_of
 from t2i_shards.pipeline.download.shard import Downloads
 from t2i_shards.pipeline.errors import Drop, IncompleteError, RequestError
+from t2i_shards.pipeline.under_way import tell_samples
 from tests.faults.bad_web import picture, serve, way_of
 from tests.faults.drive import CHECKOUT
 
@@ -49,6 +51,18 @@ def test_bytes_come_untouched_in_any_order(downloads: Downloads, port: int, tmp_
     with downloads.fetch(list(urls.values()), tmp_path) as fetched:
         for number in reversed(numbers):
             assert fetched[urls[number]] == picture(number)
+
+
+def test_pictures_are_counted_as_they_come(
+    downloads: Downloads, port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(under_way, "TELL_EVERY", 0.0)
+    numbers, told = [n for n in range(20) if way_of(n) == "ok"], list[int]()
+    with (
+        tell_samples(told.append),
+        downloads.fetch([f"http://127.0.0.1:{port}/{n}.jpg" for n in numbers], tmp_path),
+    ):
+        assert told == list(range(1, len(numbers) + 1))
 
 
 def test_pictures_that_are_not_on_the_disk_yet_have_a_bound(

@@ -1,0 +1,35 @@
+"""Stages count the samples of the shard under way, and those who listen hear of them now and then."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from t2i_shards.pipeline import under_way
+from t2i_shards.pipeline.stages import plan_extract
+from t2i_shards.pipeline.under_way import count_samples, tell_samples
+from tests.faults.toys import Pictures, make_images
+
+
+def test_ingest_and_extract_count_their_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(under_way, "TELL_EVERY", 0.0)
+    told = list[int]()
+    with tell_samples(told.append):
+        dataset = make_images(tmp_path / "root", Pictures(6), 6)
+    assert told == [1, 2, 3, 4, 5, 6]
+    told.clear()
+    stage = plan_extract(dataset, ["color"], batch=4)
+    stage.setup()
+    with tell_samples(told.append):
+        stage(0)
+    assert told == [4, 6]
+
+
+def test_numbers_are_passed_on_now_and_then() -> None:
+    told = list[int]()
+    with tell_samples(told.append):
+        for _ in range(2000):
+            count_samples()
+    assert len(told) < 100
+    count_samples()  # nobody listens
