@@ -91,7 +91,7 @@ cluster.shutdown()
 
 
 FROM_ZERO = """
-from threading import Thread
+import t2i_shards.pipeline.engine.ray as engine
 from ray._raylet import GcsClient
 from ray.autoscaler.v2.sdk import get_cluster_resource_state
 from ray.cluster_utils import Cluster
@@ -103,19 +103,19 @@ cluster = Cluster(initialize_head=True, head_node_args=dict(num_cpus=0, **option
 ray.init(address=cluster.address, log_to_driver=False)
 asked = []
 
-def grow():
+class Growing(engine.RayCluster):
     # As an autoscaler does: a node for somebody who waits for room.
-    while not asked:
-        waiting = get_cluster_resource_state(GcsClient(cluster.address)).pending_resource_requests
-        asked.extend(dict(one.request.resources_bundle) for one in waiting)
-        time.sleep(0.5)
-    cluster.add_node(num_cpus=2, num_gpus=1, object_store_memory=100_000_000)
+    def wait(self, seconds):
+        if not asked:
+            waiting = get_cluster_resource_state(GcsClient(cluster.address)).pending_resource_requests
+            asked.extend(dict(one.request.resources_bundle) for one in waiting)
+            if asked:
+                cluster.add_node(num_cpus=2, num_gpus=1, object_store_memory=100_000_000)
+        return super().wait(seconds)
 
 device = choose_worker_device("cuda", EngineOptions())
-growing = Thread(target=grow)
-growing.start()
+engine.RayCluster = Growing
 outcome = run(Toy(Resources(cpus=1, gpus=0.5)), range(8))
-growing.join()
 print(json.dumps({"device": device, "made": len(outcome.made), "asked": asked}))
 ray.shutdown()
 cluster.shutdown()
