@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -14,33 +12,26 @@ import tyro
 
 from t2i_shards.jobs.command import EngineOptions, Summary, summarise
 from t2i_shards.jobs.dry_run import dry_run, try_ingest
-from t2i_shards.jobs.progress import part_of, show_planning, show_waiting
+from t2i_shards.jobs.ingest_summary import Filled, add_counts, add_duplicates, add_yield, number_stage
+from t2i_shards.jobs.progress import show_planning
 from t2i_shards.jobs.roll_up import index_names, roll_up
 from t2i_shards.jobs.shard_progress import show_progress
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
 from t2i_shards.pipeline.dataset.download_commit import sweep_drafts
-from t2i_shards.pipeline.dataset.duplicates import choose_near, mark_duplicates
+from t2i_shards.pipeline.dataset.duplicates import choose_near
 from t2i_shards.pipeline.dataset.left_out import read_left_out, read_notes
-from t2i_shards.pipeline.dataset.losses import yield_table
 from t2i_shards.pipeline.dataset.plan_digests import check_segment, refuse_plan
 from t2i_shards.pipeline.dataset.supplement import plan_new, plan_retry
-from t2i_shards.pipeline.engine import RunResult, run
+from t2i_shards.pipeline.engine import run
 from t2i_shards.pipeline.errors import IncompleteError, RequestError
 from t2i_shards.pipeline.image.geometry import Geometry
 from t2i_shards.pipeline.marks import Advanced
-from t2i_shards.pipeline.plain import list_counts, number_of
-from t2i_shards.pipeline.shards.receipt_table import ReceiptTable
 from t2i_shards.pipeline.shards.store import open_store
 from t2i_shards.pipeline.sources.base import Source
 from t2i_shards.pipeline.sources.tree import lies_inside
-from t2i_shards.pipeline.stages.count_losses import measure_yield
 from t2i_shards.pipeline.stages.ingest import Ingest
 from t2i_shards.pipeline.stages.plan_ingest import choose_truths, claim_truths, plan_dataset
 from t2i_shards.pipeline.stages.stage import Stage, StageResult
-
-STAGES = {
-    name: number for number, name in enumerate(("plan", "pictures", "roll-ups", "names", "yield", "duplicates"), 1)
-}
 
 
 @dataclass(frozen=True)
@@ -88,7 +79,7 @@ def ingest(
     choose_near(open_store(options.out), options.near)
     recipes = choose_truths(source, options.truth)
 
-    def fill() -> _Filled:
+    def fill() -> Filled:
         return _fill(source, geometry, options, engine, recipes)
 
     filled = fill()
@@ -97,12 +88,12 @@ def ingest(
     if after.retry_failed and not filled.summary.problems and plan_retry(filled.dataset, source.again):
         filled = fill()
     summary = filled.summary
-    with _stage("names"):
+    with number_stage("names"):
         index_names(filled.dataset, filled.images, engine)
     if filled.whole and after.min_yield is not None:
-        summary = _check_yield(filled, summary, after.min_yield, after.where, engine)
-    summary = _add_counts(filled.dataset, summary)
-    return _mark(filled, summary, options.near) if filled.whole else summary
+        summary = add_yield(filled, summary, after.min_yield, after.where, engine)
+    summary = add_counts(filled.dataset, summary)
+    return add_duplicates(filled, summary, options.near) if filled.whole else summary
 
 
 def _try(
@@ -119,28 +110,9 @@ def _try(
     return try_ingest(Ingest(dataset, source, truths), left, options.out, engine.workers, counts)
 
 
-def _stage(name: str) -> AbstractContextManager[None]:
-    """Number what is shown in the block: "ingest 2 of 6, "."""
-    return part_of("ingest", STAGES[name], len(STAGES))
-
-
 def _plan_new(dataset: Dataset, source: Source) -> bool:
-    with _stage("plan"), show_planning() as seen:
+    with number_stage("plan"), show_planning() as seen:
         return plan_new(dataset, source, seen) is not None
-
-
-@dataclass(frozen=True)
-class _Filled:
-    """A dataset after every shard that was left was tried. images: the receipts that are sound."""
-
-    dataset: Dataset
-    images: ReceiptTable
-    summary: Summary
-
-    @property
-    def whole(self) -> bool:
-        """Whether all of images is done."""
-        return self.images.keys() >= set(self.dataset.shards)
 
 
 def _fill(
@@ -149,18 +121,18 @@ def _fill(
     options: IngestOptions,
     engine: EngineOptions,
     recipes: Mapping[str, Mapping[str, Any]],
-) -> _Filled:
+) -> Filled:
     dataset, truths, left = _plan(source, geometry, options, recipes, engine)
     shards, planned = len(dataset.shards), dataset.planned
-    with _stage("pictures"), show_progress("pictures", len(left), shards, True, planned) as progress:
+    with number_stage("pictures"), show_progress("pictures", len(left), shards, True, planned) as progress:
         result = run(Ingest(dataset, source, truths), left, engine.engine, engine.workers, progress, keep=False)
     done = set(dataset.shards).difference(left) | result.made.keys()
     sweep_drafts(dataset.store, done)
-    with _stage("roll-ups"):
+    with number_stage("roll-ups"):
         roll_up(dataset, (IMAGES, *truths), result, engine, done)
     summary, damaged = summarise("ingest", result, len(dataset.shards)), list[str]()
     images = dataset.receipts(IMAGES, damaged=damaged, done=done)
-    return _Filled(dataset, images, replace(summary, problems=(*summary.problems, *damaged)))
+    return Filled(dataset, images, replace(summary, problems=(*summary.problems, *damaged)))
 
 
 def _plan(
@@ -174,7 +146,7 @@ def _plan(
 
     engine: plans what is long in its workers.
     """
-    with _stage("plan"), show_planning() as seen:
+    with number_stage("plan"), show_planning() as seen:
         in_workers = partial(_plan_in_workers, engine) if engine else None
         dataset = plan_dataset(options.out, source, geometry, options.shard_size, seen, in_workers)
     dataset.store.sweep()
@@ -193,51 +165,3 @@ def _plan_in_workers(
     for why in made.quarantined.values():
         raise IncompleteError(f"the plan could not be made: {why}; run again")
     return [made.made[part] for part in range(parts)]
-
-
-def _add_counts(dataset: Dataset, summary: Summary) -> Summary:
-    """Add what the plan leaves out, and what was changed in its rows."""
-    left_out, notes = read_left_out(dataset.store), read_notes(dataset.store)
-    line = summary.line + (f"; left out of the plan: {list_counts(left_out)}" if left_out else "")
-    line += f"; {list_counts(notes)}" if notes else ""
-    return replace(summary, line=line, record={**summary.record, "left_out": left_out, "notes": notes})
-
-
-def _mark(filled: _Filled, summary: Summary, near: int | None) -> Summary:
-    """Mark the duplicates of a whole images column, and warn of an empty one."""
-    if not filled.images.numbers("samples").any():
-        nothing = "no row became a sample; status names the reasons"
-        return replace(summary, problems=(*summary.problems, nothing))
-    with _stage("duplicates"), show_waiting("duplicates"):
-        kinds = Counter(mark_duplicates(filled.dataset, near)["kind"].to_pylist())
-    found = ", ".join(number_of(count, f"{kind} duplicate") for kind, count in sorted(kinds.items()))
-    return replace(
-        summary,
-        line=f"{summary.line}; {found}" if found else summary.line,
-        record={**summary.record, "duplicates": dict(kinds)},
-    )
-
-
-def _check_yield(filled: _Filled, summary: Summary, least: float, where: str, engine: EngineOptions) -> Summary:
-    """Add the yield of a complete images column; below min_yield it is a problem, with the reasons in a
-    table."""
-
-    def work(stage: Stage, pieces: Sequence[int]) -> RunResult:
-        with _stage("yield"), show_progress("yield", len(pieces), len(pieces)) as progress:
-            return run(stage, pieces, engine.engine, engine.workers, progress)
-
-    found = measure_yield(filled.dataset, filled.images, work)
-    summary = replace(
-        summary,
-        problems=(*summary.problems, *found.problems),
-        line=f"{summary.line}; yield {found.share:.1%} of {number_of(found.planned, 'row')}",
-        record={**summary.record, "yield": found.share, "reasons": dict(found.reasons)},
-    )
-    if found.share >= least:
-        return summary
-    gate = (
-        f"yield: {found.samples} of {number_of(found.planned, 'row')} became samples, "
-        f"{found.share:.1%} is under --min-yield {least}" + (f"; they were looked for in {where}" if where else "")
-    )
-    table = yield_table(measure_yield(filled.dataset, filled.images, work, hosts=True))
-    return replace(summary, problems=(*summary.problems, gate, *table))
