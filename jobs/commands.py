@@ -5,16 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from types import NoneType, UnionType
+from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 import docstring_parser
 import tyro
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, OmitSubcommandPrefixes, subcommand
-from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from t2i_shards.jobs.command import Command
 from t2i_shards.jobs.config_file import CONFIG, add_config
@@ -37,6 +36,7 @@ from t2i_shards.jobs.remove import RemoveCommand
 from t2i_shards.jobs.report import ReportCommand
 from t2i_shards.jobs.status import StatusCommand
 from t2i_shards.jobs.train import TrainCommand
+from t2i_shards.jobs.value_types import VALUE_TYPES
 from t2i_shards.jobs.verify import VerifyCommand
 from t2i_shards.jobs.weights import WeightsCommand
 from t2i_shards.jobs.words import CommandLineError, refuse_empty_paths, refuse_in_one_line, refuse_not_utf8
@@ -45,7 +45,6 @@ from t2i_shards.pipeline.errors import RequestError
 COMPLETION = "--tyro-write-completion"
 SHELLS = ("bash", "zsh", "fish")
 ABOUT = "Pictures into WebDataset shards with T2I-Adapter conditions, and adapters trained from them."
-_REGISTRY = ConstructorRegistry()
 
 
 @dataclass(frozen=True)
@@ -137,43 +136,6 @@ def _subcommands_of(kind: type[Any]) -> Any:
     return None if more or get_origin(union) not in (Union, UnionType) else union
 
 
-@_REGISTRY.primitive_rule
-def _read_optional(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
-    """An option without a default is parsed, and shown by help, as its own type, not as "{None}|INT"."""
-    kinds = set(get_args(info.type)) - {NoneType}
-    if get_origin(info.type) not in (Union, UnionType) or len(kinds) != 1:
-        return None
-    spec = ConstructorRegistry.get_primitive_spec(PrimitiveTypeInfo.make(kinds.pop(), info.markers))
-    if not isinstance(spec, PrimitiveConstructorSpec):
-        return None
-    return replace(
-        spec,
-        is_instance=lambda value: value is None or spec.is_instance(value),
-        str_from_instance=lambda value: ["none"] if value is None else spec.str_from_instance(value),
-    )
-
-
-@_REGISTRY.primitive_rule
-def _read_several(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
-    """Several values of one type; where there are none by default, help says so, and not "(default: )"."""
-    kinds = get_args(info.type)
-    if get_origin(info.type) is not tuple or len(kinds) != 2 or kinds[1] is not Ellipsis:
-        return None
-    one = ConstructorRegistry.get_primitive_spec(PrimitiveTypeInfo.make(kinds[0], info.markers))
-    if not isinstance(one, PrimitiveConstructorSpec) or one.nargs != 1:
-        return None
-    return PrimitiveConstructorSpec(
-        nargs="*",
-        metavar=f"[{one.metavar} [{one.metavar} ...]]",
-        instance_from_str=lambda words: tuple(one.instance_from_str([word]) for word in words),
-        is_instance=lambda value: isinstance(value, tuple) and all(map(one.is_instance, value)),
-        str_from_instance=lambda values: (
-            [text for each in values for text in one.str_from_instance(each)] or ["none"]
-        ),
-        choices=one.choices,
-    )
-
-
 def parse_command(arguments: Sequence[str]) -> Command:
     """The command that the arguments name. Ends the process after --help.
 
@@ -192,7 +154,7 @@ def parse_command(arguments: Sequence[str]) -> Command:
     if kind:
         refuse_empty_paths(kind, arguments[after:])
         refuse_not_utf8(name, kind, arguments[after:])
-    with _REGISTRY, refuse_in_one_line(name, kind, arguments[after:]), join_descriptions():
+    with VALUE_TYPES, refuse_in_one_line(name, kind, arguments[after:]), join_descriptions():
         command = tyro.cli(
             Commands,  # type: ignore[arg-type]
             prog="t2i-shards",

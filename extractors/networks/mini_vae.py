@@ -13,8 +13,7 @@ if TYPE_CHECKING:
     import torch
     from diffusers import AutoencoderKL
 
-LATENTS = 4
-WIDTH = 16
+LATENTS, WIDTH = 4, 16
 RED, GREEN, BLUE, DETAIL, ACROSS, DOWN = range(0, 12, 2)  # first channel of each pair
 COLOUR_SCALE = 0.5
 """Root mean square of the colour latents; detail, which conditions say most about, has 1."""

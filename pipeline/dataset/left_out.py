@@ -9,20 +9,22 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 
-import pyarrow as pa
-
-from t2i_shards.extractors.records import BadRecord, Count, decode_record
 from t2i_shards.pipeline.dataset.erased_plan import erased_location
-from t2i_shards.pipeline.errors import DamagedShard
-from t2i_shards.pipeline.remedy import tell_damage
-from t2i_shards.pipeline.shards.receipt import shard_name, to_json
+from t2i_shards.pipeline.dataset.left_out_files import (
+    FOLDER,
+    Record,
+    read_counts,
+    read_records,
+    read_table,
+    record_path,
+    write_table,
+)
+from t2i_shards.pipeline.shards.receipt import to_json
 from t2i_shards.pipeline.shards.store import Store
-from t2i_shards.pipeline.shards.table import decode_table, encode_table
 from t2i_shards.pipeline.sources.captions import SHORTENED
 from t2i_shards.pipeline.sources.left_out import LeftOut, Named
 from t2i_shards.pipeline.sources.tars.samples import MEMBER_NOTES
@@ -33,16 +35,6 @@ NOTED = "plan/notes.json"
 """How often the source changed something of a row, by what it did."""
 NOTES = frozenset({SHORTENED}) | MEMBER_NOTES
 """What a source counts that leaves no row out."""
-FOLDER = "plan/left_out"
-SCHEMA = pa.schema([("reason", pa.string()), ("location", pa.string())])
-
-
-@dataclass(frozen=True)
-class Record:
-    """counts: of what was left out, and of notes. tables: the digests of those with the names, in their order."""
-
-    counts: dict[str, Count]
-    tables: tuple[str, ...] = ()
 
 
 class Recorder:
@@ -54,16 +46,16 @@ class Recorder:
         self.left_out = LeftOut(self._write)
 
     def _write(self, named: Sequence[Named]) -> None:
-        self._tables.append(_write_table(self._store, named))
+        self._tables.append(write_table(self._store, named))
 
     def close(self) -> None:
         """Write the record, unless the last one says the same."""
         self.left_out.flush()
         record = Record(dict(self.left_out), tuple(self._tables))
-        records = _read_records(self._store)
-        counted = _read_counts(self._store, LEFT_OUT) | _read_counts(self._store, NOTED)
+        records = read_records(self._store)
+        counted = read_counts(self._store, LEFT_OUT) | read_counts(self._store, NOTED)
         if record != (records[-1] if records else Record(counted)):
-            self._store.create_bytes(_record_path(len(records)), to_json(asdict(record)))
+            self._store.create_bytes(record_path(len(records)), to_json(asdict(record)))
 
     def write_counts(self) -> None:
         """Write the counts of the first plan."""
@@ -74,16 +66,16 @@ class Recorder:
 
 def read_left_out(store: Store) -> dict[str, int]:
     """How many rows the source left out on purpose, by reason. Raises DamagedShard."""
-    if records := _read_records(store):
+    if records := read_records(store):
         return {reason: count for reason, count in records[-1].counts.items() if reason not in NOTES}
-    return _read_counts(store, LEFT_OUT)
+    return read_counts(store, LEFT_OUT)
 
 
 def read_notes(store: Store) -> dict[str, int]:
     """How often the source changed something of a row, by what it did. Raises DamagedShard."""
-    if records := _read_records(store):
+    if records := read_records(store):
         return {note: count for note, count in records[-1].counts.items() if note in NOTES}
-    return _read_counts(store, NOTED)
+    return read_counts(store, NOTED)
 
 
 def read_named(store: Store) -> Iterator[Named]:
@@ -91,9 +83,9 @@ def read_named(store: Store) -> Iterator[Named]:
 
     Rows of tables are counted alone, and so is what an earlier version left out.
     """
-    records = _read_records(store)
+    records = read_records(store)
     for digest in records[-1].tables if records else ():
-        yield from _read_table(store, digest)
+        yield from read_table(store, digest)
 
 
 def count_unnamed(named: Sequence[Named], counts: Mapping[str, int]) -> int:
@@ -106,15 +98,15 @@ def erase_left_out(store: Store, erased: Collection[str]) -> None:
 
     A new table is made before a record names it, and the old one goes last. Raises DamagedShard.
     """
-    records = _read_records(store)
+    records = read_records(store)
     new = {
-        digest: _write_table(store, [_erase(one, erased) for one in _read_table(store, digest)])
+        digest: write_table(store, [_erase(one, erased) for one in read_table(store, digest)])
         for digest in dict.fromkeys(digest for record in records for digest in record.tables)
     }
     for number, record in enumerate(records):
         tables = tuple(new[digest] for digest in record.tables)
         if tables != record.tables:
-            store.replace_bytes(_record_path(number), to_json(asdict(replace(record, tables=tables))))
+            store.replace_bytes(record_path(number), to_json(asdict(replace(record, tables=tables))))
     kept = {f"{digest}.parquet" for digest in new.values()}
     there = [name for name in store.names(FOLDER) if name.endswith(".parquet")]
     store.discard_all([f"{FOLDER}/{name}" for name in there if name not in kept])
@@ -123,49 +115,3 @@ def erase_left_out(store: Store, erased: Collection[str]) -> None:
 def _erase(one: Named, erased: Collection[str]) -> Named:
     location = erased_location(one.location)
     return Named(one.reason, location) if location in erased else one
-
-
-def _record_path(number: int) -> str:
-    return f"{FOLDER}/{shard_name(number)}.json"
-
-
-def _read_records(store: Store) -> list[Record]:
-    """All that there are, the first one first. Raises DamagedShard."""
-    names = [name for name in store.names(FOLDER) if name.endswith(".json")]
-    return [_read_record(store, f"{FOLDER}/{name}") for name in names]
-
-
-def _read_record(store: Store, path: str) -> Record:
-    try:
-        return decode_record(store.load(path), Record, closed=True)
-    except BadRecord as error:
-        raise DamagedShard(tell_damage(path, str(error))) from None
-
-
-def _write_table(store: Store, named: Sequence[Named]) -> str:
-    columns = list(zip(*named, strict=True))
-    data = encode_table(pa.table([pa.array(column) for column in columns], SCHEMA))
-    digest = hashlib.sha256(data).hexdigest()
-    store.create_bytes(f"{FOLDER}/{digest}.parquet", data)
-    return digest
-
-
-def _read_table(store: Store, digest: str) -> list[Named]:
-    path = f"{FOLDER}/{digest}.parquet"
-    try:
-        data = store.load(path)
-    except FileNotFoundError:
-        raise DamagedShard(tell_damage(path, "missing")) from None
-    if hashlib.sha256(data).hexdigest() != digest:
-        raise DamagedShard(tell_damage(path, "its sha256 is not its name"))
-    table = decode_table(data, path, SCHEMA, whole=SCHEMA.names)
-    return [Named(*pair) for pair in zip(*(table[name].to_pylist() for name in SCHEMA.names), strict=True)]
-
-
-def _read_counts(store: Store, path: str) -> dict[str, int]:
-    try:
-        return dict(decode_record(store.load(path), dict[str, Count]))
-    except FileNotFoundError:
-        return {}
-    except BadRecord as error:
-        raise DamagedShard(tell_damage(path, f"must be counts by reason: {error}")) from None

@@ -29,9 +29,7 @@ class RayCluster:
         self._needs = needs = stage.resources
         self._stage = ray.put(stage)
         self._here = ray.get_runtime_context().get_node_id()
-        options: dict[str, Any] = {"num_cpus": needs.cpus, "num_gpus": needs.gpus}
-        if needs.memory:
-            options["memory"] = needs.memory
+        options: dict[str, Any] = {"num_cpus": needs.cpus, "num_gpus": needs.gpus, "memory": needs.memory or None}
         self._worker_class: Any = ray.remote(max_restarts=0, max_task_retries=0, **options)(NodeWorker)
         self._agent_class: Any = ray.remote(max_restarts=0, max_task_retries=0, num_cpus=0)(NodeAgent)
         self._workers: dict[int, tuple[Any, Any]] = {}

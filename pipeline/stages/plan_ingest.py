@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from typing import Any
 
-from t2i_shards.pipeline.dataset.dataset import Dataset, create_dataset
+from t2i_shards.pipeline.dataset.create import create_dataset
+from t2i_shards.pipeline.dataset.dataset import Dataset
 from t2i_shards.pipeline.dataset.plan import Segment
 from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.image.geometry import Geometry, load_geometry

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset, create_dataset
+from t2i_shards.pipeline.dataset.create import create_dataset
+from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
 from t2i_shards.pipeline.dataset.left_out import read_left_out
 from t2i_shards.pipeline.errors import DamagedShard, RequestError, ShardNotReady
 from t2i_shards.pipeline.shards.commit import commit_samples

@@ -12,7 +12,8 @@ import pytest
 from t2i_shards.jobs.status import StatusCommand
 from t2i_shards.pipeline.dataset.dataset import Dataset
 from t2i_shards.pipeline.dataset.erased_plan import erased_location, is_erased
-from t2i_shards.pipeline.dataset.left_out import FOLDER, read_left_out, read_named, read_notes
+from t2i_shards.pipeline.dataset.left_out import read_left_out, read_named, read_notes
+from t2i_shards.pipeline.dataset.left_out_files import FOLDER
 from t2i_shards.pipeline.dataset.supplement import plan_new
 from t2i_shards.pipeline.dataset.tombstones import remove
 from t2i_shards.pipeline.image.geometry import Geometry

@@ -10,7 +10,8 @@ import pytest
 import simplejpeg
 from PIL import Image
 
-from t2i_shards.pipeline.dataset.dataset import Dataset, create_dataset
+from t2i_shards.pipeline.dataset.create import create_dataset
+from t2i_shards.pipeline.dataset.dataset import Dataset
 from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.image.geometry import Geometry
 from t2i_shards.pipeline.shards.sample_info import read_info
