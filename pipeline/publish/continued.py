@@ -51,11 +51,13 @@ def take_options(asked: Publication, claim: Mapping[str, Any], where: str) -> Pu
     """
     splits = claim.get("splits", ())
     pairs = splits.items() if isinstance(splits, Mapping) else splits
+    licences = claim.get("licenses")
     try:
         options = {
             **{name: value for name, value in claim.items() if name in _OPTIONS},
             "columns": [name for name in _columns(claim) if name != IMAGES],
             "with_images": claim.get("pictures", False),
+            "licenses": [*map(str, licences)] if isinstance(licences, list) else licences or [],
             "splits": [f"{name}={share}" for name, share in pairs] or list(_DEFAULTS.splits),
         }
         had = convert_record(options, Publication)

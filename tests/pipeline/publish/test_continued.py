@@ -17,14 +17,15 @@ from t2i_shards.pipeline.image.geometry import Geometry
 from t2i_shards.pipeline.publish import Publication, open_published, publish
 from t2i_shards.pipeline.publish.continued import take_options
 from t2i_shards.pipeline.publish.signature import read_sums
+from t2i_shards.pipeline.shards.sample import Sample
 from t2i_shards.pipeline.shards.store import open_store
 from t2i_shards.pipeline.stages import plan_extract
 from t2i_shards.pipeline.stages.plan_ingest import plan_dataset
 from t2i_shards.pipeline.stages.verify import verify_columns, verify_plan
 from t2i_shards.pipeline.stream import open_stream
-from tests.faults.toys import fill, run_here
+from tests.faults.toys import Pictures, fill, make_images, run_here
 from tests.pipeline.publish.before import ASKED, unpack_before
-from tests.pipeline.publish.toys import contents, here, keys_of, publish_here
+from tests.pipeline.publish.toys import contents, here, keys_of, publish_here, rewrite_images, with_known
 from tests.pipeline.web import Web, put_failure, put_picture
 
 NAMES = tuple(f"a-{i}" for i in range(8))
@@ -192,9 +193,23 @@ def test_a_purge_takes_its_options_from_the_publication(dataset: Dataset, tmp_pa
         publish(dataset, open_store(str(tmp_path / "to")), Publication(title="Yours"), {}, here, purge=True)
 
 
+def test_a_purge_knows_licences_by_their_ids_and_their_names(tmp_path: Path) -> None:
+    def licensed(samples: list[Sample]) -> list[Sample]:
+        return [
+            with_known(sample, source={"license": 4 if i % 2 else 7, "license_name": "Own"})
+            for i, sample in enumerate(samples)
+        ]
+
+    dataset = rewrite_images(make_images(tmp_path / "root", Pictures(4), 4), licensed)
+    publish_here(dataset, tmp_path / "to", licenses=("7", "4", "CC0"))
+    remove(dataset, "keys", ["k00001"])
+    done = publish(dataset, open_store(str(tmp_path / "to")), Publication(), {}, here, purge=True)
+    assert done.plan.asked.licenses == ("4", "7", "CC0")
+
+
 def test_options_that_are_none_are_the_fault_of_the_publication(dataset: Dataset, tmp_path: Path) -> None:
     publish_here(dataset, tmp_path / "to", with_images=True)
-    for wrong in ({"shard_size": -1}, {"splits": [["train"]]}, {"title": 3}):
+    for wrong in ({"shard_size": -1}, {"splits": [["train"]]}, {"title": 3}, {"licenses": "4"}):
         claim = json.loads((tmp_path / "to/publish.json").read_text()) | wrong
         with pytest.raises(DamagedShard, match=r"to/publish\.json: "):
             take_options(Publication(), claim, "to/publish.json")
