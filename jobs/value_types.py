@@ -13,7 +13,8 @@ VALUE_TYPES = ConstructorRegistry()
 
 @VALUE_TYPES.primitive_rule
 def _read_optional(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
-    """An option without a default is parsed, and shown by help, as its own type, not as "{None}|INT"."""
+    """An option without a default is parsed, and described in completion scripts, as its own type, not as
+    "{None}|INT"."""
     kinds = set(get_args(info.type)) - {NoneType}
     if get_origin(info.type) not in (Union, UnionType) or len(kinds) != 1:
         return None
@@ -29,7 +30,8 @@ def _read_optional(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | N
 
 @VALUE_TYPES.primitive_rule
 def _read_several(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
-    """Several values of one type; where there are none by default, help says so, and not "(default: )"."""
+    """Several values of one type; where there are none by default, completion scripts say so, and not
+    "(default: )"."""
     kinds = get_args(info.type)
     if get_origin(info.type) is not tuple or len(kinds) != 2 or kinds[1] is not Ellipsis:
         return None

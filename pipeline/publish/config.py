@@ -67,6 +67,7 @@ class Publication:
                 raise RequestError(f"--{name} must be one line of printable text, not {getattr(self, name)!r}")
         if not all(line.isprintable() for line in self.citation.replace("\t", " ").splitlines()):
             raise RequestError(f"--citation must be lines of printable text, not {self.citation!r}")
+        object.__setattr__(self, "license", self.license.lower())  # the Hub's names are, SPDX's are not
         if self.license and not LICENSE.fullmatch(self.license):
             raise RequestError(
                 "--license must be one of the Hub's names, such as cc-by-4.0 "

@@ -218,7 +218,7 @@ def test_research_only_weights_outweigh_the_licence_of_the_pictures(tmp_path: Pa
     (folder / "column.json").write_bytes(to_json(PIDINET))
     receipt = Receipt.decode((folder / "000000.json").read_bytes(), "")
     (folder / "000000.json").write_bytes(dataclasses.replace(receipt, recipe=digest_json(PIDINET)).encode())
-    publish_here(dataset, tmp_path / "to", license="cc-by-4.0")
+    publish_here(dataset, tmp_path / "to", license="CC-BY-4.0")  # as SPDX writes it
     assert RepoCard((tmp_path / "to/README.md").read_text()).data["license"] == "other"
     terms = (tmp_path / "to/LICENSE.md").read_text()
     assert "published under cc-by-4.0." in terms

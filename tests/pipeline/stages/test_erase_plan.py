@@ -289,13 +289,11 @@ def test_the_index_of_names_forgets_them(web: Web, tmp_path: Path, monkeypatch: 
         return {int(name) for path in paths for name in read_names(dataset.store, path)[0]}
 
     urls = [f"http://a.example/{name}.png" for name in ("a-1", "a-7", "a-6")]
-    names = index()
-    assert {hash_name(url) for url in urls} <= names
+    assert {hash_name(url) for url in urls} <= index()
     remove_urls(dataset, "a-1", "a-7")
     erase(dataset)
     assert list_indices(dataset.store) == {}
-    names = index()
-    assert {hash_name(url) for url in urls} & names == {hash_name(urls[2])}
+    assert {hash_name(url) for url in urls} & index() == {hash_name(urls[2])}
     assert find_shards(dataset, urls[:1]) == []
     assert remove(dataset, "urls", urls[:2]).before == ("000000001", "000000007")
     assert [row.state for row in find(dataset, Query(url=(urls[1],)))] == ["erased"]
