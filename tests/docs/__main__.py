@@ -1,8 +1,8 @@
 """`python -m tests.docs [PAGE ...]`: run every command and snippet of README and docs as written.
 
-Each page has a fresh folder and an empty home, and README a fresh clone; what the page takes for granted is made
-first. The tests run docs/python.md and docs/data.md (`make docs` runs those two first). Ends with 1 when a command
-fails, with its output.
+Each page has a fresh folder and an empty home, those of IN_CLONE a fresh clone; what the page takes for granted is
+made first. The tests run docs/python.md and docs/data.md (`make docs` runs those two first). Ends with 1 when a
+command fails, with its output.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from tests.docs.pages import HOME, PAGES, Snippet, read_snippets
 from tests.docs.scratch import end_by_signals, make_scratch, run_whole
 
 IN_TESTS = {"python.md": "tests/test_docs.py", "data.md": "tests/jobs/test_data_page.py"}
+IN_CLONE = ("README.md", "installing.md")
 SUITES = ("make test",)
 """Commands that are suites of their own."""
 SCENES = "t2i-shards ingest scenes --world simple --samples 48 --size 128 --truth sketch --engine local --out"
@@ -73,7 +74,7 @@ def _run_page(page: str, snippets: list[Snippet]) -> list[str]:
     with make_scratch() as scratch:
         folder, home = scratch / "page", scratch / "home"
         home.mkdir()
-        if page == "README.md":
+        if page in IN_CLONE:
             subprocess.run(["git", "clone", "--quiet", str(HOME), str(folder)], check=True)
         else:
             folder.mkdir()
