@@ -43,7 +43,7 @@ class IngestOptions:
     shard_size: int = 1000
     """Rows per shard."""
     truth: tuple[str, ...] = ()
-    """Conditions to write as columns from the source's own exact maps."""
+    """Conditions to write as columns from the source's own exact maps, which scenes and COCO have."""
     near: Advanced[int | None] = None
     """Mark pictures as duplicates whose perceptual hashes differ in at most so many of 64 bits, 0 to 8: 0 for the
     same file alone, 4 when not given."""

@@ -87,10 +87,10 @@ class ShardProgress:
             parts.append(number_of(samples, "sample", ","))
         if samples and seconds > 0:
             parts.append(f"{samples / seconds:.1f} samples/s")
-        if self.drops:
-            reasons = ", ".join(f"{reason} {count:,}" for reason, count in self.drops.most_common(3))
-            more = ", …" if len(self.drops) > 3 else ""
-            parts.append(f"{self.drops.total():,} dropped ({reasons}{more})")
+        if drops := Counter(self.drops):  # to which another thread adds
+            reasons = ", ".join(f"{reason} {count:,}" for reason, count in drops.most_common(3))
+            more = ", …" if len(drops) > 3 else ""
+            parts.append(f"{drops.total():,} dropped ({reasons}{more})")
         return parts
 
     def show(self) -> None:

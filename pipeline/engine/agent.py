@@ -76,6 +76,8 @@ class NodeAgent:
 
     async def count(self, number: int, samples: int) -> None:
         """So many samples are done of the shard that the worker is at."""
+        if number not in self._under_way:
+            return  # it has ended the shard: its result came first
         self._under_way[number] = samples
         if time.monotonic() - self._told >= TELL_EVERY:
             self._news.set()
@@ -105,6 +107,7 @@ class NodeAgent:
             if self._waiting.empty():
                 self._hungry.set()
             died = False
+            self._under_way[number] = 0
             try:
                 result = await worker.run.remote(shard, careful)
             except ray.exceptions.RayError as error:
@@ -112,7 +115,7 @@ class NodeAgent:
                 result = Failure("death", f"the worker died ({type(error).__name__})")
                 self._dead.append(number)
                 died = True
-            self._under_way.pop(number, None)
+            del self._under_way[number]
             self._seconds += time.monotonic() - began
             self._events.append(Event(shard, result))
             self._news.set()

@@ -44,9 +44,11 @@ def plan_dataset(
 def choose_truths(source: Source, names: Sequence[str]) -> dict[str, Mapping[str, Any]]:
     """name -> recipe of these conditions. RequestError when the source does not know one of them exactly."""
     known = source.truths()
+    if names and not known:
+        raise RequestError("this source has no exact maps, so leave --truth out; extract finds conditions itself")
     for name in names:
         if name not in known:
-            had = ", ".join(sorted(known)) or "none"
+            had = ", ".join(sorted(known))
             raise RequestError(f"--truth must name conditions this source knows exactly ({had}), not {name!r}")
     return {name: known[name] for name in names}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import threading
 import time
 from types import SimpleNamespace
 
@@ -79,6 +80,24 @@ def test_drops_of_before_are_no_news(monkeypatch: pytest.MonkeyPatch, capsys: py
     with show_progress("verify", 2, 2) as progress:
         progress(0, made(10, small=4))
         wait_for(r"verify: 1 of 2 shards after \d+ s, \d+ s left, 10 samples, [0-9.]+ samples/s", capsys)
+
+
+def test_drops_may_come_while_they_are_shown() -> None:
+    count, over = ShardProgress("ingest", 1), threading.Event()
+    count.drops.update(map(str, range(100_000)))
+
+    def add() -> None:
+        while not over.is_set():
+            count.drops.update([f"late {len(count.drops)}"])
+
+    adding = threading.Thread(target=add)
+    adding.start()
+    try:
+        for _ in range(20):
+            assert "dropped" in count.describe()[-1]
+    finally:
+        over.set()
+        adding.join()
 
 
 def test_what_is_left_counts_what_is_done_of_the_shards_under_way() -> None:

@@ -36,7 +36,7 @@ NOT_SAMPLED = "not sampled"
 
 @dataclass(frozen=True)
 class LaionSource(Source):
-    """Pictures of the web by URL and caption, from parquet files with the columns of LAION and its kin."""
+    """Pictures of the web by URL and caption, from tables with the columns of LAION and its kin."""
 
     metadata: Common[str]
     """Tables (parquet, CSV, TSV, JSONL): a folder or a glob in quotes, local or a URL like s3://bucket/*.parquet."""

@@ -209,6 +209,7 @@ def test_a_report_says_how_far_the_shards_under_way_are(monkeypatch: pytest.Monk
         await node.count(1, 40)
         assert await report == ([], [], [], 0.0, 70)
         await one.finish()
+        await node.count(0, 50)  # sent before the result, and late
         assert (await node.report())[-1] == 40, "what is done is no longer under way"
 
     run(test())

@@ -9,7 +9,8 @@ import pytest
 from t2i_shards.pipeline.dataset.dataset import IMAGES
 from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.image.geometry import Geometry
-from t2i_shards.pipeline.stages.plan_ingest import plan_dataset
+from t2i_shards.pipeline.sources.folder import FolderSource
+from t2i_shards.pipeline.stages.plan_ingest import choose_truths, plan_dataset
 from tests.faults.toys import Pictures, fill
 
 GEOMETRY = Geometry(size=64)
@@ -23,6 +24,11 @@ def test_a_truth_the_source_does_not_know_is_refused(tmp_path: Path) -> None:
     ):
         fill(dataset, source, ("sketch", "seg"))
     assert dataset.columns() == [IMAGES], "one was begun before the other was refused"
+
+
+def test_a_source_without_exact_maps_says_so(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="has no exact maps, so leave --truth out; extract finds"):
+        choose_truths(FolderSource(str(tmp_path)), ["depth"])
 
 
 def test_a_shard_needs_a_row(tmp_path: Path) -> None:
