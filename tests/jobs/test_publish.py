@@ -9,12 +9,14 @@ from typing import Literal
 
 import pytest
 
+from t2i_shards.jobs.__main__ import run
 from t2i_shards.jobs.command import EngineOptions, execute
 from t2i_shards.jobs.publish import PublishCommand
 from t2i_shards.jobs.remove import RemoveCommand
 from t2i_shards.jobs.verify import VerifyCommand
 from t2i_shards.pipeline.publish import Publication
 from t2i_shards.pipeline.publish import hub as hub_module
+from tests.pipeline.image.pictures import save, smooth
 from tests.pipeline.publish.hub_server import Hub
 from tests.pipeline.publish.toys import contents, keys_of, publish_here, toy_dataset
 
@@ -60,6 +62,24 @@ def test_remove_then_purge(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert execute(purge) == 0
     assert "2 shards, 1 of them now" in capsys.readouterr().out
     assert keys_of(tmp_path / "to") == [f"k{i:05d}" for i in range(8) if i != 1]
+
+
+@pytest.mark.parametrize("layout", ["packed", "columns"])
+def test_workers_count_what_rows_lost_at_their_last_try(
+    layout: Literal["packed", "columns"], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "in").mkdir()
+    for name in ("a", "b", "c"):
+        (tmp_path / f"in/{name}.png").write_bytes(save(smooth(100, 140), "PNG"))
+    (tmp_path / "in/a.txt").write_text("a caption")
+    words = f"--out {tmp_path}/root --size 64 --engine local --workers 1 --min-yield 0"
+    assert run(f"ingest folder {tmp_path}/in {words}".split()) == 0
+    (tmp_path / "in/b.txt").write_text("another")
+    assert run(f"ingest folder {tmp_path}/in --retry-failed {words}".split()) == 0
+    monkeypatch.setattr("t2i_shards.pipeline.stages.count_losses.FEW", 0)
+    publish = PublishCommand(f"{tmp_path}/root", f"{tmp_path}/to", Publication(layout), readers=(), engine=LOCAL)
+    assert execute(publish) == 0
+    assert "no caption 1" in (tmp_path / "to/README.md").read_text()
 
 
 def test_the_hub_gets_what_was_put_together_in_the_staging_folder(
