@@ -38,15 +38,20 @@ NOTES = frozenset({SHORTENED}) | MEMBER_NOTES
 
 
 class Recorder:
-    """Writes down what a source leaves out. Make the plan with `left_out`, then call `close`."""
+    """Writes down what a source leaves out. Make the plan with `left_out`, then call `close`.
 
-    def __init__(self, store: Store) -> None:
+    erased: as `erase_left_out` has it.
+    """
+
+    def __init__(self, store: Store, erased: Collection[str] = ()) -> None:
         self._store = store
+        self._erased = erased
         self._tables: list[str] = []
         self.left_out = LeftOut(self._write)
 
     def _write(self, named: Sequence[Named]) -> None:
-        self._tables.append(write_table(self._store, named))
+        shown = [_erase(one, self._erased) for one in named] if self._erased else named
+        self._tables.append(write_table(self._store, shown))
 
     def close(self) -> None:
         """Write the record, unless the last one says the same."""

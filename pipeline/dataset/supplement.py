@@ -52,7 +52,7 @@ def plan_new(dataset: Dataset, source: Source, seen: Seen = unseen) -> Segment |
     for row in (row for shard in dataset.shards for row in plans.read(shard)):
         known.add(row.location)
         last = max(last, int(row.key))
-    recorder = Recorder(dataset.store)
+    recorder = Recorder(dataset.store, {location for location in known if is_erased(location)})
     new = (
         row
         for row in copy(source).rows(recorder.left_out, seen)

@@ -150,6 +150,21 @@ def test_what_is_erased_from_the_plan_is_erased_here_too(tmp_path: Path) -> None
     assert named(dataset) == {"no caption": {erased_location(row.location)}}
 
 
+def test_a_picture_that_was_erased_and_deleted_is_not_named_again_where_metadata_still_do(
+    folder: Path, tmp_path: Path
+) -> None:
+    (folder / "secret.png").write_bytes(PNG)
+    (folder / "metadata.jsonl").write_text('{"file_name": "secret.png", "text": "a caption"}\n')
+    dataset = ingest(folder, tmp_path / "root")
+    remove(dataset, "keys", [row.key for row in dataset.plan(0) if row.location == "secret.png"])
+    begin_erasing(stage := plan_erase(dataset))
+    stage(0)
+    (folder / "secret.png").unlink()
+    assert plan_new(dataset, FolderSource(str(folder))) is None
+    assert named(dataset)["no such file"] == {erased_location("secret.png")}
+    assert not [path for path in (tmp_path / "root" / "plan").rglob("*.parquet") if b"secret" in path.read_bytes()]
+
+
 @pytest.mark.parametrize("layout", ["packed", "columns"])
 def test_a_publication_has_the_counts_alone(layout: str, folder: Path, tmp_path: Path) -> None:
     publish_here(ingest(folder, tmp_path / "root"), tmp_path / "to", layout=layout)
