@@ -98,6 +98,8 @@ def measure_yield(dataset: Dataset, images: ReceiptTable, work: Work, hosts: boo
         outcome = work(stage, numbers)
         _add(found, outcome.made.values())
         found.problems += [f"losses could not be counted: {why}" for why in outcome.quarantined.values()]
+    # Rows of many shards may have been tried again in one that is damaged.
+    found.problems = list(dict.fromkeys(found.problems))
     return found
 
 

@@ -182,3 +182,13 @@ def test_what_is_damaged_is_named_and_the_rest_counted(again: Dataset, path: str
     place.write_bytes(b"nothing")
     found = measure_yield(again, again.receipts(IMAGES), look_here, hosts=True)
     assert {line.split(":")[0] for line in found.problems} == {path}
+
+
+def test_a_damaged_shard_of_retries_is_named_once_whatever_shards_its_rows_were_tried_in_first(
+    again: Dataset,
+) -> None:
+    assert len(first := again.segments[0].numbers) == 2
+    assert len(again.segments[1].numbers) == 1
+    Path(again.store.root, rows_path(first.stop)).write_bytes(b"nothing")
+    [line] = measure_yield(again, again.receipts(IMAGES), look_here).problems
+    assert line.startswith(rows_path(first.stop))
