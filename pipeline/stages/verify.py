@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -107,7 +108,7 @@ def verify_tables(dataset: Dataset) -> list[str]:
     reads: list[Callable[[], Any]] = [
         partial(read_left_out, store),
         partial(read_notes, store),
-        lambda: list(read_named(store)),
+        lambda: deque(read_named(store), maxlen=0),  # there may be as many as there are files
         partial(read_removed, store),
     ]
     reads += [partial(read_marks, store, f"duplicates/{name}") for name in store.names("duplicates")]

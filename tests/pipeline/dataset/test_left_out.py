@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import weakref
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +19,11 @@ from t2i_shards.pipeline.dataset.left_out_files import FOLDER
 from t2i_shards.pipeline.dataset.supplement import plan_new
 from t2i_shards.pipeline.dataset.tombstones import remove
 from t2i_shards.pipeline.image.geometry import Geometry
+from t2i_shards.pipeline.shards.store import Store
 from t2i_shards.pipeline.sources import left_out as names
 from t2i_shards.pipeline.sources.coco.source import CocoSource
 from t2i_shards.pipeline.sources.folder import FolderSource
+from t2i_shards.pipeline.stages import verify
 from t2i_shards.pipeline.stages.erase import begin_erasing, plan_erase
 from t2i_shards.pipeline.stages.plan_ingest import plan_dataset
 from t2i_shards.pipeline.stages.verify import verify_tables
@@ -94,6 +98,29 @@ def test_no_more_names_are_in_memory_than_may_be_and_the_same_files_give_the_sam
     assert sum(map(len, named(dataset).values())) == 6
     again = ingest(folder, tmp_path / "again")
     assert again.store.names(FOLDER) == dataset.store.names(FOLDER)
+
+
+def test_verify_holds_the_names_of_one_table_at_most(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(names, "AT_ONCE", 2)
+    dataset, most = ingest(folder, tmp_path / "root"), 0
+
+    class Name:
+        pass
+
+    alive = weakref.WeakSet[Name]()
+
+    def read(store: Store) -> Iterator[Name]:
+        nonlocal most
+        for _ in read_named(store):
+            alive.add(name := Name())
+            most = max(most, len(alive))
+            yield name
+
+    monkeypatch.setattr(verify, "read_named", read)
+    assert verify_tables(dataset) == []
+    assert 0 < most <= 2
 
 
 def test_files_that_came_since_are_named_and_those_that_are_taken_now_are_not(
