@@ -6,6 +6,9 @@ import sys
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Annotated
+
+import tyro
 
 from t2i_shards.extractors.atomic import write_file
 from t2i_shards.extractors.networks.openmmlab import INSTALL
@@ -46,7 +49,7 @@ SHOWN = 80
 class DemoCommand:
     """Scenes and photographs, their conditions, an adapter that follows one of them, and report.html to open."""
 
-    out: Path = Path("runs/demo")
+    out: Annotated[Path, tyro.conf.arg(aliases=["--output-dir"])] = Path("runs/demo")
     """Where everything goes; the same command continues from what is there."""
     samples: int = 600
     """How many simple scenes the adapter learns from."""

@@ -23,7 +23,7 @@ class RehydrateCommand:
 
     published: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="PUBLISHED")]
     """A publication without pictures: a folder or a URL."""
-    out: str
+    out: Annotated[str, tyro.conf.arg(aliases=["--output-dir"])]
     """Where the full dataset goes: a folder or a URL."""
     downloads: Downloads = field(default_factory=Downloads)
     readers: tuple[str, ...] = NAMES

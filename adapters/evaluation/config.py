@@ -57,7 +57,7 @@ class EvaluateConfig:
     """A folder with weight files: of the extractor, of Inception-v3 (FID) and of CLIP."""
     batch: Annotated[int, tyro.conf.arg(aliases=["--batch-size"])] = 8
     """Pictures at once; another number rounds differently in the last bit."""
-    precision: Precision = "fp32"
+    precision: Annotated[Precision, tyro.conf.arg(aliases=["--mixed-precision"])] = "fp32"
     """Of the base and of the adapter's features."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to work; auto takes a GPU where there is one."""

@@ -156,7 +156,7 @@ class GenerateConfig:
     touches, one noise."""
     batch: Advanced[Annotated[int, tyro.conf.arg(aliases=["--batch-size"])]] = 1
     """Pictures at once: faster on a GPU; another number rounds differently in the last bit."""
-    precision: Precision = "fp32"
+    precision: Annotated[Precision, tyro.conf.arg(aliases=["--mixed-precision"])] = "fp32"
     """Of the base and of the adapters' features."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to work; auto takes a GPU where there is one."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import tyro
 
 from t2i_shards.extractors.atomic import write_file, write_json
 from t2i_shards.jobs.command import EngineOptions, Summary
@@ -31,7 +33,7 @@ class MiniatureCommand:
     command continues where it stopped.
     """
 
-    out: Path = Path("runs/miniature")
+    out: Annotated[Path, tyro.conf.arg(aliases=["--output-dir"])] = Path("runs/miniature")
     """Where scenes, adapters, pictures, table.md, table.json, overview.png and a sheet for each row go."""
     rows: tuple[str, ...] = (f"{min(ALL)}-{max(ALL)}",)
     """Which rows are made: numbers and ranges, such as 1-3 8. Others that are there stay in the table."""

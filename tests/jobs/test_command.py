@@ -247,20 +247,24 @@ def test_familiar_names_are_the_same_options() -> None:
         ),
         (
             "generate --base mini --out o --prompt p --n 2 --size 64 --steps 9 --guidance 2 --scale 0.5 "
-            "--negative n --batch 2",
+            "--negative n --batch 2 --precision bf16",
             "generate --pretrained-model mini --output-dir o --prompt p --num-images 2 --resolution 64 "
             "--num-inference-steps 9 --guidance-scale 2 --adapter-conditioning-scale 0.5 --negative-prompt n "
-            "--batch-size 2",
+            "--batch-size 2 --mixed-precision bf16",
         ),
         (
-            "evaluate d --condition sketch --base mini --adapter a --out o --size 64 --batch 2 --steps 9",
+            "evaluate d --condition sketch --base mini --adapter a --out o --size 64 --batch 2 --steps 9 "
+            "--precision fp16",
             "evaluate d --condition sketch --pretrained-model mini --adapter a --output-dir o --resolution 64 "
-            "--batch-size 2 --num-inference-steps 9",
+            "--batch-size 2 --num-inference-steps 9 --mixed-precision fp16",
         ),
         (
             "ingest folder p --out d --size 64 --workers 1",
             "ingest folder p --output-dir d --resolution 64 --num-workers 1",
         ),
+        ("rehydrate p --out d", "rehydrate p --output-dir d"),
+        ("demo --out d", "demo --output-dir d"),
+        ("miniature --out d", "miniature --output-dir d"),
     ],
 )
 def test_familiar_names_are_known_to_all_commands(ours: str, familiar: str) -> None:
