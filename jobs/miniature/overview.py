@@ -43,8 +43,11 @@ def write_overview(out: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         for place in places[:SCENES]
     ]
     said = [captions[place] for place in places[:SCENES]]
-    if sheet:
-        write_file(out / "overview.png", png.encode_rgb(lay_out(sheet, ["true, text alone", *made], said)))
+    if not sheet:
+        return
+    path, data = out / "overview.png", png.encode_rgb(lay_out(sheet, ["true, text alone", *made], said))
+    if not path.exists() or path.read_bytes() != data:
+        write_file(path, data)
 
 
 def _read(out: Path, row: Mapping[str, Any]) -> list[dict[str, np.ndarray]]:

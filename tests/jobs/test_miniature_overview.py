@@ -58,6 +58,15 @@ def test_each_condition_is_above_the_picture_made_with_it(rows: list[dict[str, A
     assert SCENES == 3
 
 
+def test_the_second_time_nothing_is_written(rows: list[dict[str, Any]], tmp_path: Path) -> None:
+    write_overview(tmp_path, rows)
+    written = (tmp_path / "overview.png").stat().st_mtime_ns
+    write_overview(tmp_path, rows)
+    assert (tmp_path / "overview.png").stat().st_mtime_ns == written
+    write_overview(tmp_path, rows[:1])
+    assert (tmp_path / "overview.png").stat().st_mtime_ns > written
+
+
 def test_a_condition_whose_pictures_are_gone_is_left_out(rows: list[dict[str, Any]], tmp_path: Path) -> None:
     (tmp_path / "depth" / "shown" / "4-with.png").unlink()
     write_overview(tmp_path, rows)
