@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from t2i_shards.adapters.config_file import COMMAND, read_config
 from t2i_shards.adapters.flags import Flag, list_flags
 from t2i_shards.jobs.words import scan_words
+from t2i_shards.pipeline.dataset.description import OWN
 from t2i_shards.pipeline.errors import IncompleteError, RequestError
 from t2i_shards.pipeline.publish import Publication
 from t2i_shards.pipeline.publish.continued import take_options
@@ -61,7 +63,10 @@ def _match(file: Path, command: str, flags: Sequence[Flag]) -> Iterator[tuple[Fl
 
 
 def _read_claim(file: Path) -> Mapping[str, Any]:
-    """The options of a publication, from its publish.json."""
+    """The options of a publication, from its publish.json.
+
+    Own pictures are published unasked, so such a publication does not ask for those of a crawl.
+    """
     try:
         claim = read_claim(open_store(str(file.parent)))
         had = take_options(Publication(), claim or {}, str(file))
@@ -69,6 +74,8 @@ def _read_claim(file: Path) -> Mapping[str, Any]:
         raise RequestError(f"{CONFIG} {file} cannot be read: {error}") from None
     if claim is None:
         raise RequestError(f"{CONFIG} {file} cannot be read: there is none")
+    if claim.get("source", {}).get("kind") in OWN:
+        had = replace(had, with_images=False)
     values = {flag.name: flag.read(had) for flag in list_flags(Publication)}
     return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 

@@ -13,7 +13,7 @@ from t2i_shards.pipeline.remedy import tell_damage
 from t2i_shards.pipeline.shards.receipt import FORMAT, digest_json, to_json
 from t2i_shards.pipeline.shards.store import Store
 
-_OWN = frozenset({"scenes", "folder", "coco"})
+OWN = frozenset({"scenes", "folder", "coco"})
 """Kinds of sources whose files of earlier versions do not say that they are no crawl."""
 
 
@@ -38,7 +38,7 @@ class Description:
     @property
     def is_crawl(self) -> bool:
         """Whether the pictures are other people's, and are published only when asked for."""
-        return self.source["kind"] not in _OWN if self.crawl is None else self.crawl
+        return self.source["kind"] not in OWN if self.crawl is None else self.crawl
 
     def encode(self) -> bytes:
         """The file, without the fields that say nothing."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from t2i_shards.adapters.config_file import render_config
 from t2i_shards.adapters.training.config import flatten_options
 from t2i_shards.jobs.__main__ import parse, run
+from t2i_shards.jobs.publish import PublishCommand
 from t2i_shards.jobs.train import TrainCommand
 from tests.adapters.training.test_config import FLAGS
 
@@ -144,6 +146,14 @@ def test_columns_and_a_publication_are_made_again_by_their_files(tmp_path: Path)
     assert run(f"publish {second} --to {again} {config} {here}".split()) == 0
     assert (again / "publish.json").read_bytes() == (out / "publish.json").read_bytes()
     assert (again / "SHA256SUMS").read_bytes() == (out / "SHA256SUMS").read_bytes()
+
+
+@pytest.mark.parametrize(("kind", "asked"), [("folder", False), ("laion", True)])
+def test_own_pictures_ask_for_none_of_a_crawl(kind: str, asked: bool, tmp_path: Path) -> None:
+    (tmp_path / "publish.json").write_text(json.dumps({"source": {"kind": kind}, "pictures": True}))
+    command = parse(f"publish d --to p --config {tmp_path}/publish.json".split())
+    assert isinstance(command, PublishCommand)
+    assert command.publication.with_images == asked
 
 
 def test_a_publication_that_is_not_there_is_no_file_of_options(
