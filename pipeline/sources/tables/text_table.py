@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from t2i_shards.extractors.records import BadRecord, decode_record
 from t2i_shards.pipeline.sources.captions import decode_text, find_utf16
+from t2i_shards.pipeline.sources.licence import LICENCE, clean_licence
 
 LINE = 1 << 20
 """Bytes or characters; what is longer is no line of a list, and is read in pieces."""
@@ -65,7 +66,15 @@ class TextTable:
             for ours, theirs in columns.items():
                 values = [_pick(record, theirs, places.get(theirs, 0)) for record in batch]
                 numbers = ours not in texts
-                found[ours] = pa.array(map(parse_number, values), pa.float64()) if numbers else _as_texts(values)
+                if ours == LICENCE:
+                    values = [
+                        clean_licence(value) if isinstance(value, list | Mapping) else value for value in values
+                    ]
+                found[ours] = (
+                    pa.array(map(parse_number, values), pa.float64())
+                    if numbers
+                    else _as_texts(values, lists=ours == "caption")
+                )
             yield found
 
     def _batches(self, size: int) -> Iterator[list[Record]]:
@@ -182,11 +191,11 @@ def _pick(record: Record, name: str, index: int) -> Any:
     return record[index] if index < len(record) else None
 
 
-def _as_texts(values: list[Any]) -> pa.Array:
-    """large_binary, or a list of it where a value is a list."""
-    if any(isinstance(value, list) for value in values):
-        lists = [value if isinstance(value, list) else [value] for value in values]
-        return pa.array([[_as_bytes(of) for of in value] for value in lists], pa.list_(pa.large_binary()))
+def _as_texts(values: list[Any], lists: bool) -> pa.Array:
+    """large_binary, or a list of it where a value is a list and lists are taken; else a list is nothing."""
+    if lists and any(isinstance(value, list) for value in values):
+        several = [value if isinstance(value, list) else [value] for value in values]
+        return pa.array([[_as_bytes(of) for of in value] for value in several], pa.list_(pa.large_binary()))
     return pa.array([_as_bytes(value) for value in values], pa.large_binary())
 
 

@@ -102,6 +102,21 @@ def test_lists_of_urls_keep_it(name: str, option: str | None, tmp_path: Path) ->
     assert [row.extra["license"] for row in rows] == KEPT + [None] * (option is None)
 
 
+def test_json_lines_may_hold_lists_and_records(tmp_path: Path) -> None:
+    """Of licences; in the place of an address a list is nothing."""
+    found: list[Any] = [["cc", "mit"], {"name": "MIT"}, 4, None]
+    records = [
+        {"url": f"http://a.example/{i}.png", "file": f"{i}.png", "text": "a", "license": of}
+        for i, of in enumerate(found)
+    ]
+    records.append({"url": ["http://a.example/4.png"], "file": "4.png", "text": ["a", "b"], "license": "x"})
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, records)))
+    kept = ["cc, mit", "MIT", "4", "unknown"]
+    assert [row.extra["license"] for row in LaionSource(str(tmp_path / "a.jsonl")).rows(LeftOut())] == kept
+    pictures = TableSource(str(tmp_path / "a.jsonl"), image_column="file")
+    assert [row.extra["license"] for row in pictures.rows(LeftOut())][:4] == kept
+
+
 def test_a_column_that_is_not_there_or_holds_none_is_refused_where_it_was_asked_for(tmp_path: Path) -> None:
     images = {"image": [{"bytes": PNG, "path": None}], "text": ["a"], "license": [[1, 2]]}
     pq.write_table(pa.table(images), tmp_path / "a.parquet")
