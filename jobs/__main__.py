@@ -33,9 +33,9 @@ def parse(arguments: Sequence[str]) -> Command:
 
 def run(arguments: Sequence[str]) -> int:
     """Parse and execute. The exit code."""
-    from t2i_shards.jobs.command import WRONG, execute, refuse
+    from t2i_shards.jobs.command import INCOMPLETE, WRONG, execute, refuse
     from t2i_shards.jobs.messages import apply_messages, kept, take_messages
-    from t2i_shards.pipeline.errors import RequestError
+    from t2i_shards.pipeline.errors import IncompleteError, RequestError
 
     with ExitStack() as stack:
         try:
@@ -51,6 +51,8 @@ def run(arguments: Sequence[str]) -> int:
             code = execute(command, messages.verbose)
         except RequestError as error:  # options check themselves as they are made
             code = refuse(str(error), WRONG)
+        except IncompleteError as error:
+            code = refuse(str(error), INCOMPLETE)
         except KeyboardInterrupt:
             kept.info(f"ended with {INTERRUPTED}")
             raise

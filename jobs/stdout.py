@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
 from typing import Any, TextIO
 
-from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.errors import IncompleteError
 
 
 @contextmanager
@@ -60,7 +60,7 @@ def open_standard_streams() -> None:
 def refuse_closed_output() -> Iterator[None]:
     """For what prints its answer and ends the process: silently where its reader is gone (`| head`).
 
-    Raises RequestError where standard output cannot be written.
+    Raises IncompleteError where standard output cannot be written.
     """
     try:
         try:
@@ -72,7 +72,7 @@ def refuse_closed_output() -> Iterator[None]:
         raise SystemExit(0) from None
     except OSError as error:
         _discard_rest()
-        raise RequestError(f"cannot write to standard output: {error.strerror}") from None
+        raise IncompleteError(f"cannot write to standard output: {error.strerror}") from None
 
 
 def _discard_rest() -> None:

@@ -69,7 +69,7 @@ def test_an_answer_that_cannot_be_written(words: str) -> None:
     command = [sys.executable, "-m", "t2i_shards", *words.split()]
     with open("/dev/full", "w") as full:
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, cwd=CHECKOUT, timeout=600)
-    assert done.returncode == 2
+    assert done.returncode == 3
     assert done.stderr.splitlines()[-1].endswith("cannot write to standard output: No space left on device")
     assert "Traceback" not in done.stderr
     assert "Exception ignored" not in done.stderr
