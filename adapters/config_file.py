@@ -62,7 +62,8 @@ def read_config(path: Path) -> Mapping[str, Any]:
         utf16 = find_utf16(data)  # as Windows' shell writes what a command prints
         found = tomllib.loads(data.decode(utf16) if utf16 else data.decode("utf-8-sig", "surrogateescape"))
     except (OSError, ValueError, RecursionError) as error:  # ValueError: also a number of thousands of digits
-        raise RequestError(f"--config {path} cannot be read: {error}") from None
+        why = getattr(error, "strerror", None) or error
+        raise RequestError(f"--config {path} cannot be read: {why}") from None
     for name, value in found.items():
         several = value if isinstance(value, list) else [value]
         if not all(isinstance(each, (str, int, float)) for each in several):

@@ -33,6 +33,8 @@ BEFORE = {
         f"{SCENES} scenes",
         RUN,
         "t2i-shards ingest folder my/photographs --out ROOT --size 128 --engine local",
+        "t2i-shards extract ROOT --conditions sketch --variant mini --engine local",
+        "t2i-shards publish ROOT --to PUBLISHED --engine local",
     ],
     "conditions.md": [
         SCENES.replace("--truth sketch", "--seed 0") + " ROOT",

@@ -200,5 +200,6 @@ def test_two_drivers_at_once_both_succeed(root: Path, undisturbed: dict[str, str
         assert (code, err) == (0, "")
     assert begun(logs[0])[0] == begun(logs[1])[0] == 0, "they never met; nothing was tested"
     names = sorted(path.name for path in (root / "toy").iterdir())
-    assert names == sorted(["column.json", *(f"{s:06d}.{end}" for s in range(SHARDS) for end in ("json", "tar"))])
+    shards = [f"{shard:06d}.{end}" for shard in range(SHARDS) for end in ("json", "tar")]
+    assert names == sorted(["column.json", "config.toml", *shards])
     assert_whole(root, undisturbed)

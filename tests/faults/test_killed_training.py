@@ -117,9 +117,11 @@ def test_a_killed_worker_costs_no_bit(
     said, err = capfd.readouterr()
     assert said.startswith(f"train: {STEPS} steps, {STEPS} of them now; ")
     assert said.count("\n") == 1, "what Ray prints of a death is no part of the summary"
-    lines = [line for line in err.splitlines() if engine == "local" or line.startswith("train: ")]
+    assert "Traceback" not in err
+    # In the worker that is left, libraries may say that the other is gone.
+    lines = [line for line in err.splitlines() if line.startswith("train: ")]
     assert lines.pop(0).startswith("train: base tiny")
-    assert all(line.startswith("train: step ") for line in lines)
+    assert [line for line in lines if not line.startswith("train: step ")] == []
     told = [line.split(",")[0] for line in lines if "validation loss" in line]  # a slow run has lines in between
     assert told == [f"train: step {step} of {STEPS}" for step in range(0, STEPS + 1, 2)], "each once, and no more"
     _assert_same(out, tmp_path / "undisturbed")
