@@ -27,7 +27,7 @@ class Row:
     """location: path or URL of the original. captions: none where they come with the picture, or there are none.
 
     digest: sha256 of the original file, in hexadecimal; None where it is not known beforehand.
-    extra: the source's own columns, name -> value. All rows of a plan have the same ones, in the same order.
+    extra: the source's own columns, name -> value; those that a row lacks and others have are null.
     """
 
     key: str
@@ -49,8 +49,10 @@ def encode_plan(rows: Iterable[Row]) -> bytes:
         }
         for row in rows
     ]
+    names = dict.fromkeys(name for record in records for name in record)
+    whole = [{name: record.get(name) for name in names} for record in records]
     file = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(records), file)
+    pq.write_table(pa.Table.from_pylist(whole), file)
     return file.getvalue()
 
 

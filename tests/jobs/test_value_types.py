@@ -13,5 +13,5 @@ def test_what_a_value_may_be(shell: str, capsys: pytest.CaptureFixture[str]) -> 
         parse_command(["--tyro-print-completion", shell])
     script = capsys.readouterr().out
     assert "lanes" in script  # of train, a number or nothing
-    for wrong in ("None|", "|None", "(default: )"):
+    for wrong in ("{None", "(default: )"):
         assert wrong not in script

@@ -119,7 +119,9 @@ class TableSource(Source):
         for number, captions, path, licence in self._read_table(file, left_out):
             if captions:
                 location = path if path is not None else f"{file.name}#{number}"
-                extra = {"table": file.name, "row": number, "path": path, LICENCE: licence}
+                extra = {"table": file.name, "row": number, "path": path}
+                if licence is not None:  # plans that an earlier version began have no such column
+                    extra[LICENCE] = licence
                 yield Row(f"{position:09d}", location, captions, extra=extra)
             else:
                 left_out["no caption"] += 1

@@ -59,3 +59,9 @@ def test_a_row_that_cannot_be_one_is_damage(change: dict[str, Any]) -> None:
 def test_a_row_without_what_every_row_has_is_damage(name: str) -> None:
     with pytest.raises(DamagedShard, match=rf"^plan: {name} must have no nulls$"):
         decode_plan(written([STORED[0], {**STORED[1], name: None}]), "plan")
+
+
+def test_what_any_row_has_is_kept() -> None:
+    """Metadata may have named no licence when the first rows were planned, and do so now."""
+    rows = [Row("000000000", "a"), Row("000000001", "b", extra={"license": "mit"})]
+    assert [row.extra["license"] for row in decode_plan(encode_plan(rows), "x")] == [None, "mit"]
