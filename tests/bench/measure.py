@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import psutil
@@ -39,6 +39,25 @@ def in_turns(
         statistics.median(a / b for a, b in pairs),
         goal,
     )
+
+
+def rates_in_turns(
+    readers: Mapping[str, Callable[[], int]], count: int, clock: Callable[[], float], rounds: int
+) -> dict[str, list[float]]:
+    """Samples per second of the clock, of each reader and round, after one that does not count.
+
+    readers: each reads all `count` samples and says how many they were.
+    """
+    rates: dict[str, list[float]] = {name: [] for name in readers}
+    for turn in range(rounds + 1):
+        for name, read in readers.items():
+            started = clock()
+            found = read()
+            if found != count:
+                raise AssertionError(f"{name} gave {found} samples of {count}")
+            if turn:
+                rates[name].append(count / (clock() - started))
+    return rates
 
 
 def timed(work: Callable[[], int]) -> float:

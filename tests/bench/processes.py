@@ -9,8 +9,8 @@ The last three are measured where they are installed (`pip install litdata mosai
 from __future__ import annotations
 
 import importlib.util
-import statistics
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from resource import RUSAGE_CHILDREN, RUSAGE_SELF, getrusage
 from typing import Any
@@ -22,7 +22,7 @@ from t2i_shards import ShardDataset
 from t2i_shards.extractors.maps import png
 from t2i_shards.pipeline.image.stored import decode_rgb
 from tests.bench import stream
-from tests.bench.measure import Row
+from tests.bench.measure import Row, rates_in_turns
 
 PROCESSES, BATCH, ROUNDS = (1, 2, 4), 10, 3
 Loader = Callable[[int], Iterable[Any]]
@@ -49,25 +49,14 @@ def bench(folder: Path) -> list[Row]:
 
 
 def compare(loaders: dict[str, Loader], count: int, processes: int) -> list[Row]:
-    rates: dict[str, list[float]] = {name: [] for name in loaders}
-    for turn in range(ROUNDS + 1):
-        for name, make in loaders.items():
-            started = cpu_seconds()
-            found = sum(len(batch["image"]) for batch in make(processes))
-            if found != count:
-                raise AssertionError(f"{name} gave {found} samples of {count} with {processes} processes")
-            if turn:
-                rates[name].append(count / (cpu_seconds() - started))
+    def read(make: Loader) -> int:
+        return sum(len(batch["image"]) for batch in make(processes))
+
+    runs = {name: partial(read, make) for name, make in loaders.items()}
+    rates = rates_in_turns(runs, count, cpu_seconds, ROUNDS)
     ours = rates.pop("ours")
     return [
-        Row(
-            f"{processes} loader processes, against {name}",
-            "samples per CPU second",
-            statistics.median(ours),
-            statistics.median(theirs),
-            statistics.median(a / b for a, b in zip(ours, theirs, strict=True)),
-            "",
-        )
+        stream.row(f"{processes} loader processes, against {name}", ours, theirs, "")
         for name, theirs in rates.items()
     ]
 

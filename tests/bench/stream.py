@@ -13,6 +13,7 @@ import itertools
 import random
 import statistics
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from time import process_time
 from typing import Any
@@ -24,7 +25,7 @@ from t2i_shards.jobs.publish import PublishCommand
 from t2i_shards.pipeline.image.stored import decode_rgb
 from t2i_shards.pipeline.publish import open_published
 from t2i_shards.pipeline.stream import open_stream
-from tests.bench.measure import Row
+from tests.bench.measure import Row, rates_in_turns
 from tests.bench.photographs import draw_photograph
 from tests.bench.toy import make_dataset
 
@@ -67,15 +68,11 @@ def make(folder: Path) -> tuple[Path, Path, list[dict[str, bytes]]]:
 
 
 def compare(readers: Mapping[str, Epoch], count: int, use: Callable[[Members], object], what: str) -> list[Row]:
-    rates: dict[str, list[float]] = {name: [] for name in readers}
-    for turn in range(ROUNDS + 1):
-        for name, epoch in readers.items():
-            started = process_time()
-            found = sum(1 for members in epoch() if use(members) is not None)
-            if found != count:
-                raise AssertionError(f"{name} gave {found} samples of {count}")
-            if turn:
-                rates[name].append(count / (process_time() - started))
+    def read(epoch: Epoch) -> int:
+        return sum(1 for members in epoch() if use(members) is not None)
+
+    runs = {name: partial(read, epoch) for name, epoch in readers.items()}
+    rates = rates_in_turns(runs, count, process_time, ROUNDS)
     ours = rates.pop("ours")
     return [
         row(f"the stream against {name}{what}", ours, theirs, goal(name, what)) for name, theirs in rates.items()
