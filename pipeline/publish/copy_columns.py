@@ -179,7 +179,8 @@ def finish_columns(plan: Plan, segments: Sequence[Segment], card: Mapping[str, b
     for path in list_side_files(plan):
         copy_file(dataset.store, to, path)
     for number, segment in enumerate(segments[1:], 1):
-        create_same(to, supplement_path(number), segment.encode())
+        # Earlier versions did not count the samples of retries as planned.
+        create_same(to, supplement_path(number), segment.encode(), older=replace(segment, new=0).encode())
     lines = _lines(plan)
     described = {wids_path(column): _wids(column, lines) for column in plan.columns}
     edited = find_edited(to, card.keys())

@@ -45,7 +45,10 @@ def keep_receipt(receipt: Receipt, rows: bytes) -> Receipt:
 
 
 def published_segments(plan: Plan) -> list[Segment]:
-    """The dataset's segments as the copy has them. Reads plan and rows of every shard."""
+    """The dataset's segments as the copy has them. Reads plan and rows of every shard.
+
+    A row that gave a sample when it was tried again is in no other plan of the copy, so it is new there.
+    """
     if not plan.samples_only:
         return plan.dataset.segments
     with ThreadPoolExecutor(AT_ONCE) as threads:
@@ -55,10 +58,10 @@ def published_segments(plan: Plan) -> list[Segment]:
         replace(
             segment,
             samples=(kept := sum(samples[shard] for shard in segment.numbers)),
-            new=kept if segment.new else 0,
+            new=kept if number else 0,
             plan=digest_json([digests[shard] for shard in segment.numbers]),
         )
-        for segment in plan.dataset.segments
+        for number, segment in enumerate(plan.dataset.segments)
     ]
 
 

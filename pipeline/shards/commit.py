@@ -159,9 +159,10 @@ def _create(store: Store, path: str, tar: Path | bytes) -> bool:
     return store.create_bytes(path, tar) if isinstance(tar, bytes) else store.create(path, tar)
 
 
-def create_same(store: Store, path: str, data: bytes) -> None:
-    """Create a file, or find it with these very bytes. Raises DamagedShard for others."""
-    if not store.create_bytes(path, data) and bytes(store.load(path)) != data:
+def create_same(store: Store, path: str, data: bytes, older: bytes | None = None) -> None:
+    """Create a file, or find it with these very bytes, or as an earlier version made it. Raises DamagedShard for
+    others."""
+    if not store.create_bytes(path, data) and bytes(store.load(path)) not in (data, older):
         raise DamagedShard(f"{store.root}/{path} is there with other bytes than are made now; delete it")
 
 

@@ -16,6 +16,7 @@ from t2i_shards.pipeline.dataset.tombstones import remove
 from t2i_shards.pipeline.image.geometry import Geometry
 from t2i_shards.pipeline.publish.check import check_lists, plan_check
 from t2i_shards.pipeline.publish.signature import read_sums
+from t2i_shards.pipeline.shards.receipt import to_json
 from t2i_shards.pipeline.stages import plan_extract
 from t2i_shards.pipeline.stages.erase import begin_erasing, plan_erase
 from t2i_shards.pipeline.stages.plan_ingest import plan_dataset
@@ -93,7 +94,7 @@ def test_rows_that_became_no_sample_are_not_published(tmp_path: Path, refused: d
     assert [*problems(to), *verify_columns(copy), *verify_tables(copy), *check_lists(copy.store)] == []
     check = plan_check(copy.store)
     assert [line for group in range(len(check.groups)) for line in check(group).errors] == []
-    assert sum(segment.samples for segment in copy.segments) == len(kept)
+    assert sum(segment.samples for segment in copy.segments) == copy.planned == len(kept)
     assert digests(to) == digests(tmp_path / "root")
     assert sorted(sample.key for sample in open_stream(str(to), ("color",)).samples(0)) == kept
     assert not plan_retry(copy)
@@ -109,6 +110,18 @@ def test_an_interrupted_copy_is_completed(tmp_path: Path) -> None:
     assert publish_here(dataset, to, layout="columns").made == 1
     assert contents(to) == before
     assert publish_here(dataset, to, layout="columns").finished is None
+
+
+def test_a_copy_with_a_retry_that_an_earlier_version_began_is_completed(tmp_path: Path) -> None:
+    dataset, to = make(tmp_path), tmp_path / "to"
+    publish_here(dataset, to, layout="columns")
+    (to / "SHA256SUMS").unlink()
+    supplement = to / "supplements/000001.json"
+    older = {name: value for name, value in json.loads(supplement.read_text()).items() if name != "new"}
+    supplement.write_bytes(to_json(older))
+    assert publish_here(dataset, to, layout="columns").finished
+    assert problems(to) == []
+    assert json.loads(supplement.read_text()) == older
 
 
 def test_a_copy_that_an_earlier_version_began_is_completed_as_it_was(tmp_path: Path) -> None:
