@@ -72,7 +72,8 @@ class IngestFolder(_Ingest):
     """From files (photo.txt, one caption per line, or metadata.jsonl or metadata.csv with file_name and text),
     from the names of the pictures, or none: then every caption is empty."""
     caption_extension: str = ".txt"
-    """The ending of caption files, in any capitals; .json for files with a text, caption or captions in them."""
+    """The ending of caption files, in upper or lower case; .json for files with a text, caption or captions in
+    them."""
     min_yield: Advanced[float] = MIN_YIELD
     """The job ends with 3 when a smaller share of the planned rows than this became samples."""
     retry_failed: bool = False

@@ -21,7 +21,7 @@ class Exclusion:
     """columns: those that are published; every sample must be in all of them. removed: shard -> keys.
 
     duplicates: shard -> keys of duplicates that are left out. licenses: the only ones that are published, by name
-    in any capitals or by COCO's ids; all when empty.
+    in upper or lower case or by COCO's ids; all when empty.
     """
 
     columns: Sequence[str]
@@ -67,7 +67,7 @@ def _lacks(column: str) -> str:
 
 
 def licence_names(info: SampleInfo | None) -> set[str]:
-    """What a picture's own licence is called in its json, in small letters; nothing where it is not known."""
+    """What a picture's own licence is called in its json, in lower case; nothing where it is not known."""
     source = info.source if info else {}
     named = (source.get(name) for name in (LICENCE, "license_name", "license_url"))
     return {_fold(name) for name in named if name} - {UNKNOWN}

@@ -147,7 +147,7 @@ def _names_in(dataset: Dataset, shard: int, images: ReceiptTable) -> Iterator[st
 
 
 def find_shards(dataset: Dataset, names: Collection[str]) -> list[int]:
-    """The shards that may hold a row of one of these names: keys, locations, addresses, sha256 in small letters.
+    """The shards that may hold a row of one of these names: keys, locations, addresses, sha256 in lower case.
 
     Those without an index are among them, and a few that do not hold any.
     """
