@@ -161,12 +161,14 @@ class _Before:
         return Marked(names.count(self.shards), find)
 
 
-NOTHING_BEFORE = _Before(0, DUPLICATES.empty_table())
+def _nothing_before() -> _Before:
+    """No marks. Not a constant: with its first table pyarrow imports pandas, which takes a second."""
+    return _Before(0, DUPLICATES.empty_table())
 
 
 def _find_before(store: Store, kinds: Mapping[str, Kind], images: ReceiptTable, near: int) -> _Before:
     """The marks of as many first shards as possible, from a table made when those shards were as they are now."""
-    before = NOTHING_BEFORE
+    before = _nothing_before()
     for path, kind in kinds.items():
         alike = (kind.near, kind.rules) == (str(near), RULES)
         if alike and before.shards < kind.shards and path == duplicates_path(images.within(0, kind.shards)):
@@ -178,12 +180,12 @@ def _find_before(store: Store, kinds: Mapping[str, Kind], images: ReceiptTable, 
     return before
 
 
-def find_duplicates(dataset: Dataset, near: int = NEAR, before: _Before = NOTHING_BEFORE) -> pa.Table:
+def find_duplicates(dataset: Dataset, near: int = NEAR, before: _Before | None = None) -> pa.Table:
     """Compare the pictures that are not in `before` with each other and with all others, by digests and hashes."""
     with dataset.store.scratch() as scratch:
         prints, names = read_fingerprints(dataset, scratch)
-        if SHARE * (len(prints.hashes) - names.count(before.shards)) > len(prints.hashes):
-            before = NOTHING_BEFORE
+        if before is None or SHARE * (len(prints.hashes) - names.count(before.shards)) > len(prints.hashes):
+            before = _nothing_before()
         marked = before.marked(names) if before.shards else NONE_MARKED
         kinds = [("index", "i8"), ("of", "i8"), ("bits", "i1")]
         found = np.fromiter(match(prints, near, scratch, marked), kinds)
