@@ -66,7 +66,10 @@ class Shards(pl.LightningDataModule):
             flip=True,
             split_ranks=True,
         )
-        return ShardLoader(dataset, batch_size=batch, num_workers=self.arguments.workers, drop_last=True)
+        loader = ShardLoader(dataset, batch_size=batch, num_workers=self.arguments.workers, drop_last=True)
+        if len(loader) == 0:
+            raise SystemExit("no process has a whole batch: give a smaller --batch, or fewer --devices")
+        return loader
 
 
 class Drawer(pl.LightningModule):

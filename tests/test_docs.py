@@ -118,6 +118,31 @@ def test_every_block_runs(folder: Path, tmp_path: Path, monkeypatch: pytest.Monk
     assert len(rest) == 3
 
 
+def test_diffusers_own_script_is_told_of_columns_that_a_publication_has(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """examples/diffusers_script.sh; tests/test_diffusers_script.py runs it with that script."""
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path)
+    for name in ("t2i-shards", "accelerate"):
+        (tmp_path / name).write_text(f"#!/bin/sh\nprintf \"'%s' \" {name} \"$@\"\necho\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    words = ["data/photos", "sketch", "train.py", "--output_dir", "a folder"]
+    command = ["sh", str(HOME / "examples/diffusers_script.sh"), *words]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    publish, launch = (shlex.split(line) for line in said)
+    parse_command(publish[1:])
+    assert publish[1:] == ["publish", "data/photos", "--to", "data/photos-published", "--columns", "sketch"]
+    assert (launch[:3], launch[-2:]) == (["accelerate", "launch", "train.py"], words[-2:])
+    told = dict(zip(launch[3::2], launch[4::2], strict=True))
+    assert told["--train_data_dir"] == "data/photos-published"
+    row = datasets.load_dataset(str(folder / "published"))["train"].shuffle()[0]
+    picture, control_image, caption = (
+        row[told[f"--{name}_column"]] for name in ("image", "conditioning_image", "caption")
+    )
+    assert (picture.mode, control_image.convert("RGB").size, type(caption)) == ("RGB", (64, 64), str)
+
+
 def test_every_command_has_words_and_options_that_there_are(tmp_path: Path) -> None:
     """Whether its folders are there, only running it tells."""
     assert len(COMMANDS) > 60

@@ -77,6 +77,16 @@ def test_diffusers_loop_trains_an_adapter_that_loads(root: str, tmp_path: Path) 
     assert not any(torch.equal(weights, before[name]) for name, weights in adapter.state_dict().items())
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_batch_that_the_samples_do_not_fill_is_refused_or_used(root: str, tmp_path: Path) -> None:
+    words = [root, "--size", "64", "--batch", "13", "--steps", "2", "--out", str(tmp_path / "out")]
+    for name, more in (("lightning_trainer.py", ["--accelerator", "cpu"]), ("diffusers_t2i_adapter.py", [])):
+        with pytest.raises(SystemExit, match="smaller --batch"):
+            load(name)([*words, *more])
+    assert load("plain_torch.py")(words) > 0
+    assert torch.load(tmp_path / "out/state.pt", weights_only=True)["data"]["epoch"] == 1
+
+
 @pytest.mark.soak
 def test_a_ray_job_makes_a_dataset_of_each_folder(
     tmp_path: Path, ray_address: str, monkeypatch: pytest.MonkeyPatch
