@@ -13,6 +13,7 @@ from t2i_shards.adapters.flags import list_flags
 from t2i_shards.extractors.regular import read_regular
 from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.plain import hide_secrets
+from t2i_shards.pipeline.shards.store import open_store
 from t2i_shards.pipeline.sources.captions import find_utf16
 
 NAME = "config.toml"
@@ -55,21 +56,33 @@ def _sign(body: bytes) -> bytes:
     return b"sha256 " + hashlib.sha256(body).hexdigest()[:16].encode()
 
 
-def read_config(path: Path) -> Mapping[str, Any]:
-    """Name -> value: a text, a number, a truth value or a list of them. Raises RequestError."""
+def split_place(file: str) -> tuple[str, str]:
+    """(folder or URL, name) of a file on this machine or in a bucket."""
+    folder, slash, name = file.rpartition("/")
+    if folder.endswith(":/"):  # s3://bucket
+        folder += slash
+    return folder or slash or ".", name
+
+
+def read_config(file: str) -> Mapping[str, Any]:
+    """Name -> value: a text, a number, a truth value or a list of them. Raises RequestError.
+
+    file: a path, or a URL such as s3://bucket/name, where Unreachable is raised too.
+    """
+    folder, name = split_place(file)
     try:
-        data = read_regular(path)
+        data = bytes(open_store(folder).load(name)) if "://" in file else read_regular(file)
         utf16 = find_utf16(data)  # as Windows' shell writes what a command prints
         found = tomllib.loads(data.decode(utf16) if utf16 else data.decode("utf-8-sig", "surrogateescape"))
     except (OSError, ValueError, RecursionError) as error:  # ValueError: also a number of thousands of digits
         why = getattr(error, "strerror", None) or error
-        raise RequestError(f"--config {path} cannot be read: {why}") from None
+        raise RequestError(f"--config {file} cannot be read: {why}") from None
     for name, value in found.items():
         several = value if isinstance(value, list) else [value]
         if not all(isinstance(each, (str, int, float)) for each in several):
-            raise RequestError(f"--config {path}: {name} must be a text, a number, true, false, or a list of them")
+            raise RequestError(f"--config {file}: {name} must be a text, a number, true, false, or a list of them")
         if any("\0" in each for each in several if isinstance(each, str)):
-            raise RequestError(f"--config {path}: {name} must be a text without a null character")
+            raise RequestError(f"--config {file}: {name} must be a text without a null character")
     return found
 
 

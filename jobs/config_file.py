@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
-from pathlib import Path
 from typing import Any
 
-from t2i_shards.adapters.config_file import COMMAND, read_config
+from t2i_shards.adapters.config_file import COMMAND, read_config, split_place
 from t2i_shards.adapters.flags import Flag, list_flags
 from t2i_shards.jobs.words import scan_words
 from t2i_shards.pipeline.dataset.description import OWN
-from t2i_shards.pipeline.errors import IncompleteError, RequestError
+from t2i_shards.pipeline.errors import IncompleteError, RequestError, Unreachable
 from t2i_shards.pipeline.publish import Publication
 from t2i_shards.pipeline.publish.continued import take_options
 from t2i_shards.pipeline.publish.plan import CLAIM, read_claim
@@ -21,7 +20,7 @@ from t2i_shards.pipeline.shards.store import open_store
 CONFIG = "--config"
 
 
-def add_config(file: Path, command: str, kind: type[Any], words: Sequence[str]) -> list[str]:
+def add_config(file: str, command: str, kind: type[Any], words: Sequence[str]) -> list[str]:
     """The words that follow the name of a command of this dataclass, with the options of the file added.
 
     A switch that the file sets can be set back: --no-flip, --duplicates. Raises RequestError for what the file
@@ -40,9 +39,10 @@ def add_config(file: Path, command: str, kind: type[Any], words: Sequence[str]) 
     return [*positional, *added, *(word for each in said if each.head and not each.resets for word in each.words)]
 
 
-def _match(file: Path, command: str, flags: Sequence[Flag]) -> Iterator[tuple[Flag, Any]]:
+def _match(file: str, command: str, flags: Sequence[Flag]) -> Iterator[tuple[Flag, Any]]:
     """The flags that the file names, with their values."""
-    asked = dict(_read_claim(file) if command == "publish" and file.name == CLAIM else read_config(file))
+    claims = command == "publish" and split_place(file)[1] == CLAIM
+    asked = dict(_read_claim(file) if claims else read_config(file))
     if (other := asked.pop(COMMAND, command)) != command:
         raise RequestError(f"--config {file} is for {other}, not for {command}")
     by_name = {name: flag for flag in flags for name in flag.names}
@@ -62,14 +62,16 @@ def _match(file: Path, command: str, flags: Sequence[Flag]) -> Iterator[tuple[Fl
         yield flag, value
 
 
-def _read_claim(file: Path) -> Mapping[str, Any]:
+def _read_claim(file: str) -> Mapping[str, Any]:
     """The options of a publication, from its publish.json.
 
     Own pictures are published unasked, so such a publication does not ask for those of a crawl.
     """
     try:
-        claim = read_claim(open_store(str(file.parent)))
-        had = take_options(Publication(), claim or {}, str(file))
+        claim = read_claim(open_store(split_place(file)[0]))
+        had = take_options(Publication(), claim or {}, file)
+    except Unreachable:
+        raise
     except IncompleteError as error:
         raise RequestError(f"{CONFIG} {file} cannot be read: {error}") from None
     if claim is None:
@@ -80,7 +82,7 @@ def _read_claim(file: Path) -> Mapping[str, Any]:
     return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
-def _spell(file: Path, flag: Flag, value: Any) -> list[str]:
+def _spell(file: str, flag: Flag, value: Any) -> list[str]:
     """The words that give the flag this value."""
     if flag.switch != isinstance(value, bool):
         wanted = "true or false" if flag.switch else "a value, not true or false"

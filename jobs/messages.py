@@ -28,7 +28,7 @@ kept = logging.Logger(f"{PACKAGE}.kept", logging.DEBUG)
 kept.addHandler(logging.NullHandler())
 
 
-def take_file(words: Sequence[str], name: str) -> tuple[Path | None, list[str]]:
+def take_file(words: Sequence[str], name: str) -> tuple[str | None, list[str]]:
     """The file that `name FILE` or `name=FILE` gives, and the words without it. Raises RequestError."""
     rest, files, following = list[str](), list[str](), iter(words)
     for word in following:
@@ -42,7 +42,7 @@ def take_file(words: Sequence[str], name: str) -> tuple[Path | None, list[str]]:
         raise RequestError(f"{name} must be given one file, not {' '.join(files) or 'none'}")
     if files and files[0].startswith("-"):
         raise RequestError(f"{name} must be given a file, not the option {files[0]}; or write ./{files[0]}")
-    return (Path(files[0]), rest) if files else (None, rest)
+    return (files[0] if files else None), rest
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,8 @@ def take_messages(words: Sequence[str]) -> tuple[Messages, list[str]]:
     file, rest = take_file(words, LOG)
     if verbose and quiet:
         raise RequestError("-v asks for more to be said and -q for less, so leave one out")
-    return Messages(bool(verbose), bool(quiet), file), [word for word in rest if word not in (*VERBOSE, *QUIET)]
+    log = Path(file) if file else None
+    return Messages(bool(verbose), bool(quiet), log), [word for word in rest if word not in (*VERBOSE, *QUIET)]
 
 
 @contextmanager

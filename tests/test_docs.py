@@ -124,7 +124,7 @@ def test_diffusers_own_script_is_told_of_columns_that_a_publication_has(
     """examples/diffusers_script.sh; tests/test_diffusers_script.py runs it with that script."""
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path)
     for name in ("t2i-shards", "accelerate"):
-        (tmp_path / name).write_text(f"#!/bin/sh\nprintf \"'%s' \" {name} \"$@\"\necho\n")
+        (tmp_path / name).write_text(f'#!/bin/sh\nprintf "\'%s\' " {name} "$@"\necho\n')
         (tmp_path / name).chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     words = ["data/photos", "sketch", "train.py", "--output_dir", "a folder"]

@@ -46,7 +46,7 @@ def test_what_has_no_value_and_what_is_secret_is_left_out() -> None:
 def test_a_byte_order_mark_is_no_part_of_a_file(encoding: str, tmp_path: Path) -> None:
     file = tmp_path / "f.toml"
     file.write_bytes('text = "grün"\n'.encode(encoding))
-    assert read_config(file) == {"text": "grün"}
+    assert read_config(str(file)) == {"text": "grün"}
 
 
 @pytest.mark.parametrize(
@@ -66,6 +66,6 @@ def test_what_is_no_file_of_options_is_refused(content: bytes, said: str, tmp_pa
     file = tmp_path / "f.toml"
     file.write_bytes(content)
     with pytest.raises(RequestError, match=said):
-        read_config(file)
+        read_config(str(file))
     with pytest.raises(RequestError, match=r"nowhere\.toml cannot be read: No such file or directory$"):
-        read_config(tmp_path / "nowhere.toml")
+        read_config(str(tmp_path / "nowhere.toml"))

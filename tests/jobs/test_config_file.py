@@ -12,6 +12,7 @@ from t2i_shards.adapters.training.config import flatten_options
 from t2i_shards.jobs.__main__ import parse, run
 from t2i_shards.jobs.publish import PublishCommand
 from t2i_shards.jobs.train import TrainCommand
+from t2i_shards.pipeline.shards.store import open_store
 from tests.adapters.training.test_config import FLAGS
 
 BASIC = """
@@ -164,3 +165,23 @@ def test_a_publication_that_is_not_there_is_no_file_of_options(
         assert run(["publish", "d", "--to", "p", "--config", str(folder / "publish.json")]) == 2
         assert "--config" in (said := capsys.readouterr().err)
         assert said.count("\n") == 1
+
+
+def test_a_file_may_lie_in_a_bucket(bucket: str, file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = open_store(f"{bucket}/one")
+    store.create_bytes("f.toml", file.read_bytes())
+    claim = {"source": {"kind": "folder"}, "splits": [["train", 0.5], ["test", 0.5]], "title": "T"}
+    store.create_bytes("publish.json", json.dumps(claim).encode())
+    assert parse(["train", "--config", f"{bucket}/one/f.toml"]) == parse(SAME.split())
+    command = parse(f"publish d --to p --config {bucket}/one/publish.json".split())
+    assert isinstance(command, PublishCommand)
+    assert (command.publication.title, command.publication.splits) == ("T", ("train=0.5", "test=0.5"))
+    for words in ("train", "publish d --to p"):
+        for place, said in (
+            (f"{bucket}/none/publish.json", "cannot be read: "),
+            (f"{bucket}-not/publish.json", "cannot be read: "),
+            ("s3://publish.json", "must name a bucket"),
+        ):
+            assert run([*words.split(), "--config", place]) == 2
+            assert said in (err := capsys.readouterr().err)
+            assert err.count("\n") == 1

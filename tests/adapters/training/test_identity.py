@@ -76,7 +76,7 @@ def test_the_newest_request_replaces_an_earlier_one_and_no_file_of_the_user(tmp_
     file, other = tmp_path / "config.toml", tmp_path / "other.toml"
     for steps in (4, 5):
         keep_config(toy_config(tmp_path, steps=steps))
-        assert read_config(file)["steps"] == steps
+        assert read_config(str(file))["steps"] == steps
     written = file.read_text()
     file.write_text(edited := written.replace("steps = 5", "steps = 7"))
     keep_config(toy_config(tmp_path, steps=6))
@@ -89,7 +89,7 @@ def test_the_newest_request_replaces_an_earlier_one_and_no_file_of_the_user(tmp_
     file.symlink_to(other)
     keep_config(toy_config(tmp_path, steps=6))
     assert file.is_symlink()
-    assert read_config(other)["steps"] == 5
+    assert read_config(str(other))["steps"] == 5
     file.unlink()
     file.write_text("# mine\nsteps = 3\n")
     keep_config(toy_config(tmp_path, steps=6))
