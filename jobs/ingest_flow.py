@@ -159,9 +159,13 @@ def _plan(
 
 
 def _plan_in_workers(
-    engine: EngineOptions, stage: Stage, parts: int, done: Callable[[int], None]
+    engine: EngineOptions, stage: Stage, parts: int, done: Callable[[StageResult], None]
 ) -> list[StageResult]:
-    made = run(stage, range(parts), engine.engine, engine.workers, lambda part, _: done(part))
+    def tell(_: int, result: StageResult | None) -> None:
+        if result is not None:
+            done(result)
+
+    made = run(stage, range(parts), engine.engine, engine.workers, tell)
     for why in made.quarantined.values():
         raise IncompleteError(f"the plan could not be made: {why}; run again")
     return [made.made[part] for part in range(parts)]

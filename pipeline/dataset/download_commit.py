@@ -21,7 +21,7 @@ from t2i_shards.pipeline.dataset.dataset import IMAGES
 from t2i_shards.pipeline.dataset.outcomes import OK, count_drops, decode_rows, digest_rows, rows_path
 from t2i_shards.pipeline.errors import DamagedShard
 from t2i_shards.pipeline.shards.commit import Extra, commit
-from t2i_shards.pipeline.shards.drafts import DRAFTS, load_noted
+from t2i_shards.pipeline.shards.drafts import DRAFTS, PLAN, load_noted
 from t2i_shards.pipeline.shards.receipt import Receipt, shard_name
 from t2i_shards.pipeline.shards.sample import digest_keys
 from t2i_shards.pipeline.shards.store import Store
@@ -88,6 +88,12 @@ def _adopt(store: Store, path: str, ours: Receipt, _: Extra) -> tuple[Receipt, E
 
 
 def sweep_drafts(store: Store, done: set[int]) -> None:
-    """Remove the drafts of shards that have a receipt, which need them no more."""
-    numbers = ((name, name.split(".")[0]) for name in store.names(DRAFTS))
-    store.discard_all([f"{DRAFTS}/{name}" for name, of in numbers if of.isdecimal() and int(of) in done])
+    """Remove the drafts of shards that have a receipt, and of plans, which need them no more."""
+    owners = ((name, name.split(".")[0]) for name in store.names(DRAFTS))
+    store.discard_all(
+        [
+            f"{DRAFTS}/{name}"
+            for name, of in owners
+            if name.startswith(PLAN) or (of.isdecimal() and int(of) in done)
+        ]
+    )

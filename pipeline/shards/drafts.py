@@ -2,6 +2,8 @@
 
 A download gives other bytes each time, so a tar without a receipt cannot be made again. The note is named after
 the sha256 of the tar, and so belongs to these bytes alone.
+
+And what workers read of the input for a plan, until the plan is made.
 """
 
 from __future__ import annotations
@@ -11,10 +13,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from t2i_shards.pipeline.errors import DamagedShard
+from t2i_shards.pipeline.shards.receipt import shard_name
 from t2i_shards.pipeline.shards.store import Store
 
 DRAFTS = "drafts"
 """The folder of the notes."""
+PLAN = "plan-"
+"""What the names of drafts of a plan begin with."""
 
 
 @dataclass(frozen=True)
@@ -39,3 +44,19 @@ def load_noted(store: Store, tar_path: str, name_draft: Callable[[str], str]) ->
         return Noted(tar, sha256, path, bytes(store.load(path)))
     except FileNotFoundError:
         raise DamagedShard(f"{tar_path} has no receipt, and no attempt noted these bytes; delete it") from None
+
+
+@dataclass(frozen=True)
+class PlanDrafts:
+    """Where workers keep what they read for a plan. request: a digest of what is planned: two may be at work."""
+
+    store: Store
+    request: str
+
+    def path(self, part: int, name: str) -> str:
+        """drafts/plan-81bc01….000012.rows"""
+        return f"{DRAFTS}/{PLAN}{self.request}.{shard_name(part)}.{name}"
+
+    def discard(self) -> None:
+        """Remove them, and those of other plans."""
+        self.store.discard_all([f"{DRAFTS}/{name}" for name in self.store.names_from(DRAFTS, [PLAN])])

@@ -16,6 +16,7 @@ from t2i_shards.pipeline.errors import Drop
 from t2i_shards.pipeline.image.decode import FORMATS
 from t2i_shards.pipeline.image.geometry import Placement
 from t2i_shards.pipeline.image.stored import Picture
+from t2i_shards.pipeline.shards.drafts import PlanDrafts
 from t2i_shards.pipeline.sources.left_out import LeftOut
 from t2i_shards.pipeline.sources.row import Row
 
@@ -94,9 +95,19 @@ class Source(Protocol):
         `t2i_shards.pipeline.dataset.left_out.NOTES`. `seen` is called with the number of rows read so far.
         """
 
-    def parts(self) -> Sequence[Part]:
-        """Parts whose rows one after the other are `rows`; none where they depend on each other."""
+    def parts(self, drafts: PlanDrafts) -> Sequence[Part]:
+        """Parts in which the rows can be read; none where they depend on each other.
+
+        drafts: where a part may keep what it reads when it is counted.
+        """
         return ()
+
+    def arrange(self, parts: Sequence[Part], counted: Sequence[Counted]) -> Sequence[tuple[Part, int]]:
+        """Parts whose rows one after the other are `rows`, each with how many it gives.
+
+        parts, counted: of `parts`, and what each of them told.
+        """
+        return [(part, of.rows) for part, of in zip(parts, counted, strict=True)]
 
     def again(self, failed: Iterable[tuple[Row, str]]) -> Iterator[Row]:
         """Of rows and the reasons why they gave no sample, those that may give one now."""
@@ -120,18 +131,25 @@ class Source(Protocol):
         return {}
 
 
+@dataclass
+class Counted:
+    """What a part tells of itself. rows: how many it gives."""
+
+    rows: int = 0
+
+
 class Part(Protocol):
     """Some of the rows of a source, which a worker can read without the others. Picklable."""
 
     @property
-    def size(self) -> int:
-        """How many rows of the input it has, with those that are left out."""
+    def seconds(self) -> float:
+        """About how long one process takes to read it."""
 
-    def count(self, left_out: LeftOut) -> int:
-        """How many rows it gives; what is left out is counted as `rows` does."""
+    def count(self, left_out: LeftOut, seen: Seen = unseen) -> Counted:
+        """How many rows it gives. What is left out is told as in `Source.rows`, without the notes of `rows`."""
 
     def rows(self, left_out: LeftOut, seen: Seen = unseen) -> Iterator[Row]:
-        """As `Source.rows`, of this part alone."""
+        """As `Source.rows`, of this part alone, after it was counted."""
 
 
 def passing(failed: Iterable[tuple[Row, str]]) -> Iterator[Row]:

@@ -35,6 +35,10 @@ class LeftOut(Counter[str]):
     def name(self, reason: str, location: str) -> None:
         """Count one under this reason, and remember which it was."""
         self[reason] += 1
+        self.keep(reason, location)
+
+    def keep(self, reason: str, location: str) -> None:
+        """Remember one that is counted already."""
         if self._save is None:
             return
         # A name that is not UTF-8 has halves of surrogate pairs, which no table can hold.

@@ -15,7 +15,7 @@ from t2i_shards.pipeline.shards.store import open_store
 from t2i_shards.pipeline.sources.base import Seen, Source, unseen
 from t2i_shards.pipeline.sources.left_out import LeftOut
 from t2i_shards.pipeline.sources.row import Row
-from t2i_shards.pipeline.stages.plan_parts import Run, find_parts, write_parts
+from t2i_shards.pipeline.stages.plan_parts import Run, find_parts, plan_drafts, write_parts
 
 
 def plan_dataset(
@@ -34,8 +34,9 @@ def plan_dataset(
     described = source.describe(), geometry.record()
 
     def rows(left_out: LeftOut) -> Iterable[Row] | Segment:
-        if run and (parts := find_parts(source)):
-            return write_parts(store, parts, shard_size, left_out, seen, run)
+        drafts = plan_drafts(store, described[0])
+        if run and (parts := find_parts(source, drafts)):
+            return write_parts(source, drafts, parts, shard_size, left_out, seen, run)
         return source.rows(left_out, seen)
 
     return create_dataset(store, rows, shard_size, *described, crawl=source.crawl)

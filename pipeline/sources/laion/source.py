@@ -17,7 +17,8 @@ from t2i_shards.pipeline.download.shard import Downloads
 from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.image.decode import WEB_FORMATS
 from t2i_shards.pipeline.marks import Common
-from t2i_shards.pipeline.sources.base import Opener, Original, Part, Seen, Source, passing, unseen
+from t2i_shards.pipeline.shards.drafts import PlanDrafts
+from t2i_shards.pipeline.sources.base import Counted, Opener, Original, Part, Seen, Source, passing, unseen
 from t2i_shards.pipeline.sources.laion.filters import REASONS, Filters
 from t2i_shards.pipeline.sources.laion.metadata import (
     MetadataFile,
@@ -29,7 +30,7 @@ from t2i_shards.pipeline.sources.laion.metadata import (
 from t2i_shards.pipeline.sources.laion.sampling import BucketCounts, Cut, buckets_of
 from t2i_shards.pipeline.sources.licence import LICENCE
 from t2i_shards.pipeline.sources.row import Row
-from t2i_shards.pipeline.sources.tables.find import Columns
+from t2i_shards.pipeline.sources.tables.find import ROW_SECONDS, Columns
 
 NOT_SAMPLED = "not sampled"
 
@@ -98,7 +99,7 @@ class LaionSource(Source):
         for part in self._divide(self._files):
             yield from part.rows(left_out, seen)
 
-    def parts(self) -> Sequence[Part]:
+    def parts(self, drafts: PlanDrafts) -> Sequence[Part]:
         """The tables. A sample is one of all rows, and has none."""
         return self._divide(self._files) if self.samples is None else ()
 
@@ -152,7 +153,7 @@ class LaionSource(Source):
 
 
 @dataclass(frozen=True)
-class MetadataPart:
+class MetadataPart(Part):
     """The rows of one table that pass. digits: of a key. names: the columns that any table has."""
 
     file: MetadataFile
@@ -161,11 +162,11 @@ class MetadataPart:
     names: Sequence[str]
 
     @property
-    def size(self) -> int:
-        return self.file.rows
+    def seconds(self) -> float:
+        return self.file.rows * ROW_SECONDS
 
-    def count(self, left_out: Counter[str]) -> int:
-        return sum(len(chosen) for _, _, chosen in self._judge(left_out, unseen))
+    def count(self, left_out: Counter[str], seen: Seen = unseen) -> Counted:
+        return Counted(sum(len(chosen) for _, _, chosen in self._judge(left_out, seen)))
 
     def rows(self, left_out: Counter[str], seen: Seen = unseen) -> Iterator[Row]:
         for start, columns, chosen in self._judge(left_out, seen):

@@ -18,10 +18,11 @@ import pyarrow as pa
 from t2i_shards.pipeline.errors import Drop, RequestError
 from t2i_shards.pipeline.image.decode import WEB_FORMATS
 from t2i_shards.pipeline.scratch import make_scratch, temporary_folder
+from t2i_shards.pipeline.shards.drafts import PlanDrafts
 from t2i_shards.pipeline.shards.input_files import InputFile, Pattern
 from t2i_shards.pipeline.shards.remote_read import read_with_retry
-from t2i_shards.pipeline.sources.base import Opener, Original, Part, Seen, Source, unseen
-from t2i_shards.pipeline.sources.captions import decode_text
+from t2i_shards.pipeline.sources.base import Counted, Opener, Original, Part, Seen, Source, unseen
+from t2i_shards.pipeline.sources.captions import SHORTENED, decode_text
 from t2i_shards.pipeline.sources.files import (
     PICTURE_BYTES,
     check_base,
@@ -41,7 +42,7 @@ from t2i_shards.pipeline.sources.table.pictures import (
     find_licence_column,
     has_urls,
 )
-from t2i_shards.pipeline.sources.tables.find import BATCH, ENDINGS, find_tables, open_table
+from t2i_shards.pipeline.sources.tables.find import BATCH, ENDINGS, ROW_SECONDS, find_tables, open_table
 from t2i_shards.pipeline.sources.tables.text import read_captions
 from t2i_shards.pipeline.sources.tree import MENDABLE, open_tree
 
@@ -103,7 +104,7 @@ class TableSource(Source):
         for file, _, _ in self._measured:
             position = yield from self.read_rows(file, position, left_out, seen)
 
-    def parts(self) -> Sequence[Part]:
+    def parts(self, drafts: PlanDrafts) -> Sequence[Part]:
         """The tables."""
         starts = accumulate((size for _, size, _ in self._measured), initial=0)
         source = replace(self)  # without what was measured: it travels to the workers
@@ -215,7 +216,7 @@ class TableSource(Source):
 
 
 @dataclass(frozen=True)
-class TablePart:
+class TablePart(Part):
     """The rows of one table, the first of which has the position `start` among those of all."""
 
     source: TableSource
@@ -223,8 +224,16 @@ class TablePart:
     start: int
     size: int
 
-    def count(self, left_out: Counter[str]) -> int:
-        return sum(1 for _ in self.rows(left_out))
+    @property
+    def seconds(self) -> float:
+        return self.size * ROW_SECONDS
+
+    def count(self, left_out: Counter[str], seen: Seen = unseen) -> Counted:
+        counts = Counter[str]()
+        counted = Counted(sum(1 for _ in self.rows(counts, seen)))
+        del counts[SHORTENED]  # a note, which `rows` counts
+        left_out.update(counts)
+        return counted
 
     def rows(self, left_out: Counter[str], seen: Seen = unseen) -> Iterator[Row]:
         yield from self.source.read_rows(self.file, self.start, left_out, seen)

@@ -16,6 +16,8 @@ from t2i_shards.pipeline.sources.tables.parquet_table import ParquetTable, is_nu
 from t2i_shards.pipeline.sources.tables.text_table import TextTable
 
 BATCH = 1 << 16
+ROW_SECONDS = 10e-6
+"""That one process takes for a row of a table when it plans, about."""
 TEXTS = frozenset({"url", "caption", "digest", "language", "hash", LICENCE})
 TEXT_ENDINGS = (".csv", ".tsv", ".jsonl", ".ndjson")
 ENDINGS = (".parquet", *TEXT_ENDINGS, *(ending + PACKED for ending in TEXT_ENDINGS))

@@ -3,19 +3,42 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from t2i_shards.pipeline.scratch import make_scratch, temporary_folder
 from t2i_shards.pipeline.shards.sample import is_key
+from t2i_shards.pipeline.sources.base import Counted
 from t2i_shards.pipeline.sources.row import Row
 
 LONGEST = 64
 """Characters of a key that is kept: with a member's name behind it, it must fit into the header of a tar."""
 INPUT_KEY = "input_key"
 """The column of a plan that holds a sample's key in its tar, where it could not be kept."""
+
+
+@dataclass
+class Keys(Counted):
+    """What is known of the keys of some rows. rising: each comes after the one before it.
+
+    least, most: the first and the last as Python compares them.
+    """
+
+    legal: bool = True
+    rising: bool = True
+    least: str = ""
+    most: str = ""
+
+    def add(self, key: str) -> None:
+        self.legal = self.legal and is_key(key) and len(key) <= LONGEST
+        self.rising = self.rising and key > self.most  # which is the one before it as long as they rise
+        self.least = min(self.least, key) if self.rows else key
+        self.most = max(self.most, key)
+        self.rows += 1
 
 
 class RowsOnDisk:
@@ -27,27 +50,20 @@ class RowsOnDisk:
             "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA temp_store=FILE;"
             "CREATE TABLE rows (position INTEGER PRIMARY KEY, key TEXT, row TEXT); BEGIN"
         )
-        self._legal = self._rising = True
-        self._last = ""
+        self._keys = Keys()
 
     def add(self, row: Row) -> None:
-        self._legal = self._legal and is_key(row.key) and len(row.key) <= LONGEST
-        self._rising = self._rising and row.key > self._last
-        self._last = row.key
-        self._db.execute("INSERT INTO rows (key, row) VALUES (?, ?)", (row.key, json.dumps(asdict(row))))
+        self._keys.add(row.key)
+        self._db.execute("INSERT INTO rows (key, row) VALUES (?, ?)", (row.key, encode_row(row)))
 
     def __iter__(self) -> Iterator[Row]:
         """With their own keys where all are legal and no two the same; else numbered as they were added."""
-        own = self._legal and (self._rising or self._are_unique())
-        by = "key" if own and not self._rising else "position"
+        own = self._keys.legal and (self._keys.rising or self._are_unique())
+        by = "key" if own and not self._keys.rising else "position"
         with closing(self._db.execute(f"SELECT position, row FROM rows ORDER BY {by}")) as found:
             for position, text in found:
-                record = json.loads(text)
-                row = Row(**{**record, "captions": tuple(record["captions"])})
-                if not own:
-                    extra = {**row.extra, INPUT_KEY: row.key}
-                    row = replace(row, key=f"{position - 1:09d}", extra=extra)
-                yield row
+                row = decode_row(text)
+                yield row if own else number_row(row, position - 1)
 
     def _are_unique(self) -> bool:
         [(rows, keys)] = self._db.execute("SELECT count(*), count(DISTINCT key) FROM rows")
@@ -55,3 +71,30 @@ class RowsOnDisk:
 
     def close(self) -> None:
         self._db.close()
+
+
+def order_on_disk(rows: Iterable[Row]) -> Iterator[Row]:
+    """The rows as a plan has them: `RowsOnDisk`, in a folder that is removed."""
+    folder = make_scratch(temporary_folder())
+    try:
+        with closing(RowsOnDisk(folder)) as ordered:
+            for row in rows:
+                ordered.add(row)
+            yield from ordered
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def number_row(row: Row, position: int) -> Row:
+    """The row with its position for a key, and the one that it had in a column of its own."""
+    return replace(row, key=f"{position:09d}", extra={**row.extra, INPUT_KEY: row.key})
+
+
+def encode_row(row: Row) -> str:
+    """One line of JSON."""
+    return json.dumps(asdict(row))
+
+
+def decode_row(text: str | bytes) -> Row:
+    record = json.loads(text)
+    return Row(**{**record, "captions": tuple(record["captions"])})

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import functools
-import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
-from dataclasses import asdict, dataclass, field
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -14,10 +13,10 @@ from typing import Any, BinaryIO
 from t2i_shards.extractors.records import decode_record
 from t2i_shards.pipeline.errors import Drop, RequestError
 from t2i_shards.pipeline.image.decode import WEB_FORMATS
-from t2i_shards.pipeline.scratch import make_scratch, temporary_folder
+from t2i_shards.pipeline.shards.drafts import PlanDrafts
 from t2i_shards.pipeline.shards.input_files import NO_RANGES, InputFile, Pattern, has_no_ranges
 from t2i_shards.pipeline.shards.receipt import to_compact_json
-from t2i_shards.pipeline.sources.base import Opener, Original, Seen, Source, unseen
+from t2i_shards.pipeline.sources.base import Counted, Opener, Original, Part, Seen, Source, unseen
 from t2i_shards.pipeline.sources.files import (
     check_base,
     check_size,
@@ -30,7 +29,8 @@ from t2i_shards.pipeline.sources.left_out import LeftOut
 from t2i_shards.pipeline.sources.row import Row
 from t2i_shards.pipeline.sources.tars.archive import NotATar, check_sum, read_mark, read_sums
 from t2i_shards.pipeline.sources.tars.maps import MapColumn, png_size
-from t2i_shards.pipeline.sources.tars.order import INPUT_KEY, RowsOnDisk
+from t2i_shards.pipeline.sources.tars.order import INPUT_KEY, Keys, order_on_disk
+from t2i_shards.pipeline.sources.tars.parts import TarPart, arrange_tars
 from t2i_shards.pipeline.sources.tars.samples import MemberChoice, TarSample
 from t2i_shards.pipeline.sources.tree import MENDABLE, read_or_drop
 
@@ -55,6 +55,10 @@ class TarsSource(Source):
     def _files(self) -> list[InputFile]:
         return find_files(self._tars, "must be tars, such as 'DIR/*.tar' in quotes, or a folder of them")
 
+    @functools.cached_property
+    def _sums(self) -> Mapping[str, str]:
+        return read_sums(self._tars)
+
     def _open(self, name: str) -> BinaryIO:
         """Raises Drop, and Unreachable."""
         return read_or_drop(name, lambda: self._tars.open(name), is_far(self._tars))
@@ -74,20 +78,36 @@ class TarsSource(Source):
 
     def rows(self, left_out: LeftOut, seen: Seen = unseen) -> Iterator[Row]:
         """Keys are those of the tars, where all of them are legal and unique; else the samples are numbered."""
-        folder, sums = make_scratch(temporary_folder()), read_sums(self._tars)
-        try:
-            with closing(RowsOnDisk(folder)) as rows:
-                for file in self._files:
-                    with self._tars.open(file.name) as tar:
-                        check_sum(file, tar, sums)
-                        for row in self._read_tar(file, tar, left_out):
-                            rows.add(row)
-                            seen(1)
-                yield from rows
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
-    def _read_tar(self, file: InputFile, tar: BinaryIO, left_out: LeftOut) -> Iterator[Row]:
+        def read() -> Iterator[Row]:
+            for file in self._files:
+                for row in self._read_tar(self._sums, file, left_out):
+                    seen(1)
+                    yield row
+
+        return order_on_disk(read())
+
+    def parts(self, drafts: PlanDrafts) -> Sequence[Part]:
+        """The tars."""
+        source, sums = replace(self), self._sums
+
+        def read_in_worker(file: InputFile) -> partial[Iterator[Row]]:
+            return partial(source._read_tar, {name: sums[name] for name in (file.name,) if name in sums})
+
+        return [TarPart(read_in_worker(file), file, drafts, number) for number, file in enumerate(self._files)]
+
+    def arrange(self, parts: Sequence[Part], counted: Sequence[Counted]) -> Sequence[tuple[Part, int]]:
+        tars = [part for part in parts if isinstance(part, TarPart)]
+        return arrange_tars(tars, [keys for keys in counted if isinstance(keys, Keys)])
+
+    def _read_tar(self, sums: Mapping[str, str], file: InputFile, left_out: LeftOut) -> Iterator[Row]:
+        """Its rows, under the keys that they have in it, no two of them the same."""
+        check_base(self._tars)
+        with self._tars.open(file.name) as tar:
+            check_sum(file, tar, sums)
+            yield from self._read_rows(file, tar, left_out)
+
+    def _read_rows(self, file: InputFile, tar: BinaryIO, left_out: LeftOut) -> Iterator[Row]:
         if file.size is None:  # so a server's file that can only be read from its start to its end
             raise RequestError(f"{file.path}: {NO_RANGES}")
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from unittest.mock import patch
 
@@ -12,31 +12,32 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from t2i_shards.pipeline.engine import run as run_stage
 from t2i_shards.pipeline.errors import IncompleteError
 from t2i_shards.pipeline.image.geometry import Geometry
+from t2i_shards.pipeline.shards.drafts import PlanDrafts
 from t2i_shards.pipeline.shards.store import open_store
-from t2i_shards.pipeline.sources.base import Seen, Source, unseen
+from t2i_shards.pipeline.sources.base import Counted, Part, Seen, Source, unseen
 from t2i_shards.pipeline.sources.laion.filters import Filters
 from t2i_shards.pipeline.sources.laion.source import LaionSource
 from t2i_shards.pipeline.sources.left_out import LeftOut
 from t2i_shards.pipeline.sources.row import Row
 from t2i_shards.pipeline.sources.scenes import ScenesSource
 from t2i_shards.pipeline.sources.table.source import TableSource
+from t2i_shards.pipeline.sources.tables.find import ROW_SECONDS
 from t2i_shards.pipeline.sources.tables.parquet_table import ParquetTable
 from t2i_shards.pipeline.stages import plan_parts
 from t2i_shards.pipeline.stages.plan_ingest import plan_dataset
 from t2i_shards.pipeline.stages.plan_parts import Run, WriteParts, find_parts, write_parts
-from t2i_shards.pipeline.stages.stage import Stage, StageResult
 from tests.pipeline.laion_tables import table, write
 from tests.pipeline.publish.toys import contents
+from tests.pipeline.stages.runs import backwards, here, in_a_worker
 
 SIZES = (7, 1, 90, 3, 0, 2, 55, 1)
 
 
 @pytest.fixture(autouse=True)
 def few_suffice(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan_parts, "MANY", 100)
+    monkeypatch.setattr(plan_parts, "LONG", 0.001)
 
 
 def laion(folder: Path) -> Source:
@@ -60,28 +61,6 @@ def pictures(folder: Path) -> Source:
         content = {"file_name": pa.array(names, pa.string()), "text": pa.array(texts, pa.string())}
         pq.write_table(pa.table(content), folder / f"{number}.parquet")
     return TableSource(str(folder / "*.parquet"))
-
-
-def here(order: Callable[[int], Sequence[int]] = range) -> Run:
-    """Does the parts of a stage in this process, in this order."""
-
-    def run(stage: Stage, parts: int, done: Callable[[int], None]) -> list[StageResult]:
-        made = {}
-        for part in order(parts):
-            made[part] = stage(part)
-            done(part)
-        return [made[part] for part in range(parts)]
-
-    return run
-
-
-def backwards(parts: int) -> Sequence[int]:
-    return range(parts)[::-1]
-
-
-def in_a_worker(stage: Stage, parts: int, done: Callable[[int], None]) -> list[StageResult]:
-    made = run_stage(stage, range(parts), "local", 1, lambda part, _: done(part))
-    return [made.made[part] for part in range(parts)]
 
 
 @pytest.fixture(params=[laion, pictures])
@@ -135,31 +114,33 @@ def test_it_continues_after_a_kill(source: Source, tmp_path: Path) -> None:
 
 
 def test_what_is_planned_in_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drafts = PlanDrafts(open_store(str(tmp_path)), "of a test")
     source = laion(tmp_path)
     assert isinstance(source, LaionSource)
-    assert [part.size for part in find_parts(source)] == list(SIZES)
-    assert find_parts(LaionSource(source.metadata, samples=20)) == ()
-    assert find_parts(LaionSource(str(tmp_path / "2.parquet"))) == ()
-    assert find_parts(ScenesSource(1000)) == ()
-    monkeypatch.setattr(plan_parts, "MANY", 1000)
-    assert find_parts(source) == ()
+    assert [round(part.seconds / ROW_SECONDS) for part in find_parts(source, drafts)] == list(SIZES)
+    assert find_parts(LaionSource(source.metadata, samples=20), drafts) == ()
+    assert find_parts(LaionSource(str(tmp_path / "2.parquet")), drafts) == ()
+    assert find_parts(ScenesSource(1000), drafts) == ()
+    monkeypatch.setattr(plan_parts, "LONG", 0.01)
+    assert find_parts(source, drafts) == ()
 
 
-class Fickle:
+class Fickle(Part):
     """Counts 5 rows, and gives 4."""
 
-    size = 5
+    seconds = 1.0
 
-    def count(self, left_out: Counter[str]) -> int:
-        return 5
+    def count(self, left_out: Counter[str], seen: Seen = unseen) -> Counted:
+        return Counted(5)
 
     def rows(self, left_out: Counter[str], seen: Seen = unseen) -> Iterator[Row]:
         return (Row(f"{i}", f"{i}.jpg") for i in range(4))
 
 
 def test_a_source_that_changed_in_between(tmp_path: Path) -> None:
+    drafts = PlanDrafts(open_store(str(tmp_path)), "of a test")
     with pytest.raises(IncompleteError, match="part 0 of the source gave 4 rows, and 5 when counted"):
-        write_parts(open_store(str(tmp_path)), [Fickle()], 3, LeftOut(), unseen, here())
+        write_parts(ScenesSource(1), drafts, [Fickle()], 3, LeftOut(), unseen, here())
 
 
 def test_a_part_in_which_no_shard_begins_is_not_read(tmp_path: Path) -> None:
