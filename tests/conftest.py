@@ -9,6 +9,7 @@ import os
 import re
 import resource
 import shutil
+import signal
 import subprocess
 import tempfile
 import urllib.request
@@ -27,6 +28,10 @@ ASSETS = HERE.parent / "shared" / "assets"
 CASES = HERE.parent / "shared" / "cases"
 
 _numbers = itertools.count()
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell starts `make test &` like this, and processes inherit it; tests press Control-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # One thread each: torch's threads spin where several processes share the cores.
