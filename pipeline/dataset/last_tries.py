@@ -7,10 +7,8 @@ the other shards.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from functools import cache, lru_cache
-from typing import TypeVar
 
 import pyarrow.compute as pc
 
@@ -22,14 +20,9 @@ from t2i_shards.pipeline.remedy import tell_damage
 from t2i_shards.pipeline.shards.commit import load_receipt
 from t2i_shards.pipeline.shards.receipt import Receipt
 from t2i_shards.pipeline.shards.receipt_table import ReceiptTable
-from t2i_shards.pipeline.shards.store import AT_ONCE
-
-T = TypeVar("T")
 
 CACHED = 8
 """Shards of which what was read is kept: those behind each other in a segment have their retries together."""
-AHEAD = 64
-"""Shards that are read before they are asked for, at most."""
 
 
 def list_retries(dataset: Dataset) -> list[Segment]:
@@ -86,10 +79,3 @@ class LastTries:
         if not len(keys):
             raise DamagedShard(tell_damage(plan_path(shard), "has no rows"))
         return keys[0].as_py(), keys[-1].as_py()
-
-
-def read_ahead(read: Callable[[int], T], shards: Sequence[int]) -> Iterator[T]:
-    """What is read of each shard, in order; a few are read ahead, and only a few, so that one may stop."""
-    with ThreadPoolExecutor(AT_ONCE) as threads:
-        for start in range(0, len(shards), AHEAD):
-            yield from threads.map(read, shards[start : start + AHEAD])

@@ -12,12 +12,13 @@ from functools import partial
 from urllib.parse import urlsplit
 
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
-from t2i_shards.pipeline.dataset.last_tries import LastTries, list_lossy, read_ahead
+from t2i_shards.pipeline.dataset.last_tries import LastTries, list_lossy
 from t2i_shards.pipeline.dataset.outcomes import rows_path
 from t2i_shards.pipeline.dataset.plan import plan_path, read_plan_table
 from t2i_shards.pipeline.download.reasons import kind_of
 from t2i_shards.pipeline.errors import DamagedShard
 from t2i_shards.pipeline.plain import number_of
+from t2i_shards.pipeline.shards.read_ahead import read_ahead
 from t2i_shards.pipeline.shards.receipt_table import ReceiptTable
 from t2i_shards.pipeline.shards.store import Store
 

@@ -11,11 +11,12 @@ from typing import TypeAlias
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
 from t2i_shards.pipeline.dataset.download_commit import read_seen
 from t2i_shards.pipeline.dataset.erased_plan import erased_location, is_erased
-from t2i_shards.pipeline.dataset.last_tries import CACHED, LastTries, list_lossy, read_ahead
+from t2i_shards.pipeline.dataset.last_tries import CACHED, LastTries, list_lossy
 from t2i_shards.pipeline.dataset.left_out import Recorder
 from t2i_shards.pipeline.dataset.plan import Segment, write_segment
 from t2i_shards.pipeline.dataset.plan_digests import PlanReader, check_segment, refuse_plan
 from t2i_shards.pipeline.errors import IncompleteError
+from t2i_shards.pipeline.shards.read_ahead import read_ahead
 from t2i_shards.pipeline.sources.base import Seen, Source, passing, unseen
 from t2i_shards.pipeline.sources.row import Row
 

@@ -9,13 +9,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import repeat
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, Literal
 
 from t2i_shards.pipeline.errors import Drop, RequestError
 from t2i_shards.pipeline.sources.base import Opener, Original, Seen, Source, unseen
 from t2i_shards.pipeline.sources.captions import UNREADABLE as CAPTION_UNREADABLE
-from t2i_shards.pipeline.sources.folder_captions import NO_CAPTION, FolderCaptions, caption_of_name
+from t2i_shards.pipeline.sources.folder_captions import NO_CAPTION, FolderCaptions, Loaded, caption_of_name
 from t2i_shards.pipeline.sources.left_out import LeftOut
 from t2i_shards.pipeline.sources.licence import LICENCE
 from t2i_shards.pipeline.sources.row import Row
@@ -80,8 +81,9 @@ class FolderSource(Source):
             )
         if self.captions == "none":
             log.warning("--captions none: every caption is empty, so training on this dataset sees no text")
-        for index, name in enumerate(pictures):
-            found, problem = self._caption(name, captions, left_out)
+        loaded = captions.load_all(pictures) if self.captions == "files" else repeat(None)
+        for index, (name, text) in enumerate(zip(pictures, loaded, strict=False)):
+            found, problem = self._caption(name, captions, text, left_out)
             seen(1)
             yield Row(f"{index:09d}", name, found, extra={"problem": problem, **_licence(captions, name)})
 
@@ -92,7 +94,8 @@ class FolderSource(Source):
         for row, reason in failed:
             mendable = reason in MENDABLE | MENDABLE_CAPTIONS or reason.startswith("caption: ")
             if mendable and row.location in there:
-                found, problem = self._caption(row.location, captions, Counter())
+                text = captions.load(row.location) if self.captions == "files" else None
+                found, problem = self._caption(row.location, captions, text, Counter())
                 if not problem and self._opens(row.location):
                     extra = {**row.extra, "problem": None, **_licence(captions, row.location)}
                     yield replace(row, captions=found, extra=extra)
@@ -124,13 +127,15 @@ class FolderSource(Source):
         return pictures, captions
 
     def _caption(
-        self, name: str, captions: FolderCaptions, notes: Counter[str]
+        self, name: str, captions: FolderCaptions, loaded: Loaded, notes: Counter[str]
     ) -> tuple[tuple[str, ...], str | None]:
         """(the captions of a picture, why there are none)"""
         if self.captions == "none":
             return ("",), None
         try:
-            return caption_of_name(name, notes) if self.captions == "filename" else captions.read(name), None
+            return caption_of_name(name, notes) if self.captions == "filename" else captions.read(
+                name, loaded
+            ), None
         except Drop as drop:
             return (), drop.reason
 

@@ -8,11 +8,12 @@ import posixpath
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import PurePosixPath
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 
 from t2i_shards.pipeline.errors import Drop, RequestError
+from t2i_shards.pipeline.shards.read_ahead import read_ahead
 from t2i_shards.pipeline.sources.captions import (
     MAX_BYTES,
     UNREADABLE,
@@ -29,6 +30,9 @@ METADATA = ("metadata.jsonl", "metadata.csv")
 """As Hugging Face's `imagefolder` names them; their `file_name` is relative to their own folder."""
 COLUMNS = ("text", "caption", "captions")
 """What a caption is called in metadata and in JSON files, the first that is there."""
+
+Loaded: TypeAlias = bytes | Drop | None
+"""A caption file, or its first bytes; why there are none; None where a picture has no such file."""
 
 
 class Described(NamedTuple):
@@ -72,10 +76,24 @@ class FolderCaptions:
         """Whether there is anything to take a caption from."""
         return picture in self.metadata or self.find_file(picture) is not None
 
-    def read(self, picture: str) -> tuple[str, ...]:
-        """At least one. Raises Drop: "no caption", "caption not readable", and "caption: " and why for a file."""
-        if file := self.find_file(picture):
-            captions = self._read_file(file)
+    def load_all(self, pictures: Iterable[str]) -> Iterator[Loaded]:
+        """What `load` gives of each, in their order; far away several are read at once."""
+        return (read_ahead if self._tree.far else map)(self.load, pictures)
+
+    def load(self, picture: str) -> Loaded:
+        """The caption file of a picture."""
+        file = self.find_file(picture)
+        try:
+            return self._tree.read(file, MAX_BYTES + 1) if file else None
+        except Drop as drop:
+            return Drop(f"caption: {drop.reason}")
+
+    def read(self, picture: str, loaded: Loaded) -> tuple[str, ...]:
+        """At least one. Raises Drop: "no caption", "caption not readable", and what was loaded."""
+        if isinstance(loaded, Drop):
+            raise loaded
+        if loaded is not None:
+            captions = self._read_file(loaded)
         else:
             lines = self.metadata[picture].captions if picture in self.metadata else []
             captions = [caption for line in lines if (caption := clean_caption(line, self._notes))]
@@ -83,11 +101,7 @@ class FolderCaptions:
             raise Drop(NO_CAPTION)
         return tuple(captions)
 
-    def _read_file(self, name: str) -> list[str]:
-        try:
-            data = self._tree.read(name, MAX_BYTES + 1)
-        except Drop as drop:
-            raise Drop(f"caption: {drop.reason}") from None
+    def _read_file(self, data: bytes) -> list[str]:
         text = decode_file(data)
         if not self._extension.lower().endswith(".json"):
             return clean_lines(text, self._notes)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, TypeVar
+from typing import Any, BinaryIO, ClassVar, Protocol, TypeVar
 
 from t2i_shards.extractors.regular import NotRegular, open_regular
 from t2i_shards.pipeline.errors import Drop, RequestError
@@ -108,9 +108,10 @@ def read_or_drop(what: str, read: Callable[[], T], far: bool) -> T:
 
 
 class Tree(Protocol):
-    """root: the folder, as an absolute path or a URL."""
+    """root: the folder, as an absolute path or a URL. far: whether a file takes a round trip."""
 
     root: str
+    far: ClassVar[bool]
 
     def check(self) -> None:
         """Raises RequestError when there is no such folder."""
@@ -131,6 +132,8 @@ def open_tree(folder: str) -> Tree:
 
 class LocalTree:
     """A folder of this machine; links in it are followed as `walk_files` and `open_inside` have it."""
+
+    far: ClassVar = False
 
     def __init__(self, folder: str) -> None:
         # A worker of a cluster has another working directory than the command.
@@ -156,6 +159,8 @@ class LocalTree:
 
 class RemoteTree:
     """A prefix of a bucket, or of another place that fsspec knows."""
+
+    far: ClassVar = True
 
     def __init__(self, url: str) -> None:
         self.root = url.rstrip("/")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
 from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.sources.folder import FolderSource
 from t2i_shards.pipeline.sources.left_out import LeftOut
+from t2i_shards.pipeline.sources.tree import RemoteTree
 from tests.pipeline.sources.test_folder import png
 
 
@@ -102,3 +104,27 @@ def test_a_folder_without_any_caption_is_refused_before_planning(
     assert {"captions": "none", "folder": str(tmp_path), "kind": "folder"} == empty.describe()
     with pytest.raises(RequestError, match=r"--caption-extension must be one such as .caption, not 'caption'"):
         FolderSource(str(tmp_path), caption_extension="caption")
+
+
+def test_captions_of_a_bucket_are_read_at_once_to_the_same_plan(
+    tmp_path: Path, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import fsspec
+
+    for number in range(8):
+        (tmp_path / f"{number}.png").write_bytes(b"")
+        (tmp_path / f"{number}.txt").write_text(["word " * 1000, "", "\0", "a\nb"][number % 4])
+    (tmp_path / "last.png").write_bytes(b"")
+    fs, place = fsspec.core.url_to_fs(f"{bucket}/pictures")
+    fs.pipe({f"{place}/{path.name}": path.read_bytes() for path in tmp_path.iterdir() if path.is_file()})
+    both, read = Barrier(2, timeout=30), RemoteTree.read
+
+    def read_with_another(tree: RemoteTree, name: str, most: int = -1) -> bytes:
+        both.wait()
+        return read(tree, name, most)
+
+    monkeypatch.setattr(RemoteTree, "read", read_with_another)
+    told, told_far = LeftOut(), LeftOut()
+    rows = list(FolderSource(str(tmp_path)).rows(told))
+    assert list(FolderSource(f"{bucket}/pictures").rows(told_far)) == rows
+    assert told_far == told == {"captions shortened": 2}
