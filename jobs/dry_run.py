@@ -18,6 +18,7 @@ import numpy as np
 from t2i_shards.adapters.training.config import TrainConfig
 from t2i_shards.jobs.command import Summary
 from t2i_shards.pipeline.dataset.dataset import IMAGES
+from t2i_shards.pipeline.dataset.left import find_left
 from t2i_shards.pipeline.extract import load_extractor
 from t2i_shards.pipeline.image.stored import decode_rgb
 from t2i_shards.pipeline.plain import format_duration, list_counts, number_of
@@ -98,7 +99,7 @@ def try_extract(stage: Extract, root: str, workers: int | None) -> Summary:
     receipts = dataset.receipts(IMAGES)
     parts, columns, total = [], {}, Estimate(0, 0.0, 0)
     for made in stage.conditions:
-        left = [shard for shard in dataset.to_make([made.column]) if shard in receipts]
+        left = [shard for shard in find_left(dataset, [made.column]).shards if shard in receipts]
         count = sum(receipts[shard].samples for shard in left)
         shards = f"{len(left)} of {number_of(len(dataset.shards), 'shard')}"
         part = f"{made.column}: {shards} would be made, {number_of(count, 'sample')}"

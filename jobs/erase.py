@@ -47,7 +47,7 @@ class EraseCommand:
         with part_of("erase", 1, 3), show_progress("shards", len(shards), len(shards)) as progress:
             result = run(stage, shards, engine, self.engine.workers, progress)
         with part_of("erase", 2, 3):
-            roll_up(dataset, stage.columns, result, self.engine)
+            roll_up(dataset, stage.columns, dict.fromkeys(result.samples, result.made), self.engine)
         with part_of("erase", 3, 3):
             index_names(dataset, dataset.receipts(IMAGES, damaged=[]), self.engine)
         if result.problems:

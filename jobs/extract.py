@@ -12,12 +12,12 @@ from t2i_shards.adapters.options import Root
 from t2i_shards.extractors.batch import DEVICES
 from t2i_shards.jobs.command import EngineOptions, Summary, summarise
 from t2i_shards.jobs.dry_run import dry_run, try_extract
+from t2i_shards.jobs.fill import fill
 from t2i_shards.jobs.keep_request import keep_request
 from t2i_shards.jobs.progress import part_of
 from t2i_shards.jobs.roll_up import roll_up
-from t2i_shards.jobs.shard_progress import show_progress
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
-from t2i_shards.pipeline.engine import run
+from t2i_shards.pipeline.dataset.left import find_left
 from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.marks import Advanced
 from t2i_shards.pipeline.stages import plan_extract
@@ -59,19 +59,16 @@ class ExtractCommand:
         # Planning begins the columns, so a GPU that is not there is refused before it.
         device = choose_worker_device(self.device, self.engine) if self.device == "cuda" else "cpu"
         stage = self._plan(dataset, device)
-        left = dataset.to_make([made.column for made in stage.conditions])
+        columns = [made.column for made in stage.conditions]
+        left = find_left(dataset, columns)
         # Ray is asked which devices there are; where nothing is left to do, none is started.
-        if left and self.device == "auto" and (device := choose_worker_device("auto", self.engine)) != "cpu":
+        asked = left.shards and self.device == "auto"
+        if asked and (device := choose_worker_device("auto", self.engine)) != "cpu":
             stage = self._plan(dataset, device)
-        columns, shards = [made.column for made in stage.conditions], len(dataset.shards)
-        with (
-            part_of("extract", 1, 2),
-            show_progress(", ".join(columns), len(left), shards, True, dataset.planned) as progress,
-        ):
-            result = run(stage, left, self.engine.engine, self.engine.workers, progress, keep=False)
-        done = set(dataset.shards).difference(left) | result.made.keys()
+        with part_of("extract", 1, 2):
+            result, done = fill(dataset, stage, left, self.engine, ", ".join(columns))
         with part_of("extract", 2, 2):
-            roll_up(dataset, (IMAGES, *columns), result, self.engine, done)
+            roll_up(dataset, (IMAGES, *columns), left.made_again(result.made.keys()), self.engine, done)
         for made in stage.conditions if result.made else ():  # a whole column is left as it is
             keep_request(dataset.store, made.column, "extract", replace(self, conditions=(made.condition,)))
         return summarise("extract", result, len(dataset.shards))

@@ -12,13 +12,14 @@ import tyro
 
 from t2i_shards.jobs.command import EngineOptions, Summary, summarise
 from t2i_shards.jobs.dry_run import dry_run, try_ingest
+from t2i_shards.jobs.fill import fill
 from t2i_shards.jobs.ingest_summary import Filled, add_counts, add_duplicates, add_yield, number_stage
 from t2i_shards.jobs.progress import show_planning
 from t2i_shards.jobs.roll_up import index_names, roll_up
-from t2i_shards.jobs.shard_progress import show_progress
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
 from t2i_shards.pipeline.dataset.download_commit import sweep_drafts
 from t2i_shards.pipeline.dataset.duplicates import choose_near
+from t2i_shards.pipeline.dataset.left import Left, find_left
 from t2i_shards.pipeline.dataset.left_out import read_left_out, read_notes
 from t2i_shards.pipeline.dataset.plan_digests import check_segment, refuse_plan
 from t2i_shards.pipeline.dataset.supplement import plan_new, plan_retry
@@ -102,12 +103,12 @@ def _try(
     choose_near(open_store(options.out), options.near)
     recipes = choose_truths(source, options.truth)
     dataset, truths, left = _plan(source, geometry, options, recipes)
-    if not left and after.add_new and _plan_new(dataset, source):
-        left = dataset.to_make((IMAGES, *truths))
-    if not left and after.retry_failed and plan_retry(dataset, source.again):
-        left = dataset.to_make((IMAGES, *truths))
+    if not left.shards and after.add_new and _plan_new(dataset, source):
+        left = find_left(dataset, (IMAGES, *truths))
+    if not left.shards and after.retry_failed and plan_retry(dataset, source.again):
+        left = find_left(dataset, (IMAGES, *truths))
     counts = {"left_out": read_left_out(dataset.store), "notes": read_notes(dataset.store)}
-    return try_ingest(Ingest(dataset, source, truths), left, options.out, engine.workers, counts)
+    return try_ingest(Ingest(dataset, source, truths), left.shards, options.out, engine.workers, counts)
 
 
 def _plan_new(dataset: Dataset, source: Source) -> bool:
@@ -123,13 +124,11 @@ def _fill(
     recipes: Mapping[str, Mapping[str, Any]],
 ) -> Filled:
     dataset, truths, left = _plan(source, geometry, options, recipes, engine)
-    shards, planned = len(dataset.shards), dataset.planned
-    with number_stage("pictures"), show_progress("pictures", len(left), shards, True, planned) as progress:
-        result = run(Ingest(dataset, source, truths), left, engine.engine, engine.workers, progress, keep=False)
-    done = set(dataset.shards).difference(left) | result.made.keys()
+    with number_stage("pictures"):
+        result, done = fill(dataset, Ingest(dataset, source, truths), left, engine, "pictures")
     sweep_drafts(dataset.store, done)
     with number_stage("roll-ups"):
-        roll_up(dataset, (IMAGES, *truths), result, engine, done)
+        roll_up(dataset, (IMAGES, *truths), left.made_again(result.made.keys()), engine, done)
     summary, damaged = summarise("ingest", result, len(dataset.shards)), list[str]()
     images = dataset.receipts(IMAGES, damaged=damaged, done=done)
     return Filled(dataset, images, replace(summary, problems=(*summary.problems, *damaged)))
@@ -141,8 +140,8 @@ def _plan(
     options: IngestOptions,
     recipes: Mapping[str, Mapping[str, Any]],
     engine: EngineOptions | None = None,
-) -> tuple[Dataset, Mapping[str, str], list[int]]:
-    """The dataset, its columns of truth with their recipes, and the shards that are left.
+) -> tuple[Dataset, Mapping[str, str], Left]:
+    """The dataset, its columns of truth with their recipes, and what is left.
 
     engine: plans what is long in its workers.
     """
@@ -151,8 +150,8 @@ def _plan(
         dataset = plan_dataset(options.out, source, geometry, options.shard_size, seen, in_workers)
     dataset.store.sweep()
     truths = claim_truths(dataset, recipes)
-    left = dataset.to_make((IMAGES, *truths))
-    for segment in dataset.segments if left else ():
+    left = find_left(dataset, (IMAGES, *truths))
+    for segment in dataset.segments if left.shards else ():
         for problem in check_segment(dataset.store, segment):
             raise refuse_plan(dataset.store, problem)
     return dataset, truths, left

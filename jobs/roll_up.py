@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 
 from t2i_shards.jobs.command import EngineOptions
 from t2i_shards.jobs.shard_progress import show_progress
 from t2i_shards.pipeline.dataset.dataset import Dataset
-from t2i_shards.pipeline.engine import RunResult, run
+from t2i_shards.pipeline.engine import run
 from t2i_shards.pipeline.errors import IncompleteError, RequestError, describe_error
 from t2i_shards.pipeline.shards.receipt_table import ReceiptTable
 from t2i_shards.pipeline.stages.index_names import plan_index
@@ -21,17 +21,17 @@ log = logging.getLogger(__name__)
 def roll_up(
     dataset: Dataset,
     columns: Sequence[str],
-    result: RunResult,
+    made: Mapping[str, Container[int]],
     engine: EngineOptions,
     done: Container[int] | None = None,
 ) -> None:
     """Make the roll-ups that these columns lack. What prevents one is logged: the receipts suffice without it.
 
-    done: shards that all of them have, where they are known.
+    made: see `plan_roll_up`. done: shards that all of them have, where they are known.
     """
 
     def plan() -> tuple[Stage, int]:
-        stage = plan_roll_up(dataset, columns, dict.fromkeys(result.samples, result.made), done)
+        stage = plan_roll_up(dataset, columns, made, done)
         return stage, len(stage.ranges)
 
     _make("roll-ups", plan, engine)

@@ -39,8 +39,8 @@ def whole_column(
     """
     shards = dataset.shards if shards is None else shards
     recipe = dataset.recipe_digest(name)
-    missing = [shard for shard in dataset.left([name], believe_roll_ups=True) if shard in shards]
     roll_ups = dataset.roll_ups(name)
+    missing = [shard for shard in dataset.left([name], {name: roll_ups}) if shard in shards]
     receipts = read(dataset.store, name, () if missing else shards, roll_ups)
     problem = _find_problem(receipts, recipe, images)
     if roll_ups and problem:

@@ -138,24 +138,25 @@ class Dataset:
         """The shards that have a receipt, by their names alone."""
         return find_done(self.store, column, name_ranges(self.shards.stop))
 
-    def left(self, columns: Iterable[str], believe_roll_ups: bool = False) -> list[int]:
+    def left(self, columns: Iterable[str], roll_ups: Mapping[str, Sequence[RollUp]] | None = None) -> list[int]:
         """The shards for which one of the columns has no receipt yet.
 
-        believe_roll_ups: as `done_by_roll_ups` does.
+        roll_ups: of each column, which `done_by_roll_ups` believes. Without them all names are listed.
         """
-        find = self.done_by_roll_ups if believe_roll_ups else self.done
-        done = set(self.shards).intersection(*map(find, columns))
+        done = set(self.shards)
+        for column in columns:
+            done &= self.done(column) if roll_ups is None else self.done_by_roll_ups(column, roll_ups[column])
         return [shard for shard in self.shards if shard not in done]
 
-    def to_make(self, columns: Sequence[str]) -> list[int]:
-        """The shards for which one of the columns has no receipt: by the roll-ups, and where these leave nothing
-        to do by the names of all receipts, some of which may have been deleted."""
-        return self.left(columns, believe_roll_ups=True) or self.left(columns)
+    @property
+    def believes_roll_ups(self) -> bool:
+        """Whether shards in roll-ups are taken as done: not in a folder, which gives all its names at once."""
+        return not isinstance(self.store, FolderStore)
 
     def done_by_roll_ups(self, column: str, roll_ups: Sequence[RollUp] | None = None) -> set[int]:
         """The same as `done`, but in object stores, which list a thousand names at a time, a shard in a roll-up is
         taken as done without looking for its receipt. roll_ups: those of the column, where they are known."""
-        if isinstance(self.store, FolderStore):
+        if not self.believes_roll_ups:
             return self.done(column)
         roll_ups = self.roll_ups(column) if roll_ups is None else roll_ups
         if not roll_ups and not name_ranges(self.shards.stop):

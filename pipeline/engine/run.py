@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections import Counter, deque
@@ -17,6 +18,8 @@ from t2i_shards.pipeline.errors import BrokenStage, IncompleteError, RequestErro
 from t2i_shards.pipeline.plain import number_of
 from t2i_shards.pipeline.stages.stage import Stage, StageResult
 
+log = logging.getLogger(__name__)
+
 Engine = Literal["ray", "local"]
 ATTEMPTS = 3
 SETUPS = 10
@@ -24,6 +27,12 @@ SETUPS = 10
 
 Progress = Callable[[int, StageResult | None], None]
 """Called with a shard and what was made of it, or None when it was set aside."""
+
+Follow = Callable[[int], Iterable[int]]
+"""Called with a shard that was made: gives the roll-ups that it allows, which the stage makes before other shards.
+
+Their numbers are below zero. They are no shards: each is tried once, and neither counted nor in the result.
+"""
 
 
 @runtime_checkable
@@ -70,6 +79,18 @@ class RunResult:
             result = StageResult(errors=result.errors) if result.errors else _WHOLE
         self.made[shard] = result
 
+    def extend(self, later: RunResult) -> None:
+        """Add what a later run of the same stage came to, over other shards."""
+        self.made |= later.made
+        self.quarantined |= later.quarantined
+        self.deaths |= later.deaths
+        self.attempts.update(later.attempts)
+        self.samples.update(later.samples)
+        for column, drops in later.drops.items():
+            self.drops.setdefault(column, Counter()).update(drops)
+        self.setups += later.setups
+        self.seconds += later.seconds
+
     @property
     def problems(self) -> list[str]:
         """A line for each shard that is not whole: set aside, or with samples on which the stage raised."""
@@ -107,8 +128,9 @@ def run(
     workers: int | None = None,
     progress: Progress | None = None,
     keep: bool = True,
+    follow: Follow | None = None,
 ) -> RunResult:
-    """Do the stage for every shard, each at most 3 times. keep: see RunResult.
+    """Do the stage for every shard, each at most 3 times. keep: see RunResult. follow: see Follow.
 
     Raises RequestError when a worker finds the request wrong, and IncompleteError when the run cannot continue
     (a full disk, a broken stage): what is done stays done.
@@ -121,7 +143,7 @@ def run(
     watch = progress.show_under_way if isinstance(progress, WatchesSamples) else None
     if isinstance(pool, LeasePool):
         progress = RunMetrics(len(waiting)).follow(progress)
-    result = drive(pool, waiting, progress, keep=keep, watch=watch)
+    result = drive(pool, waiting, progress, keep=keep, watch=watch, follow=follow)
     # Starting a Ray may take longer than the work.
     result.seconds = time.monotonic() - started
     return result
@@ -134,10 +156,12 @@ def drive(
     clock: Callable[[], float] = time.monotonic,
     keep: bool = True,
     watch: Callable[[int], None] | None = None,
+    follow: Follow | None = None,
 ) -> RunResult:
     """Do all shards on a pool, and close it.
 
     clock: seconds. keep: see RunResult. watch: called with the samples that are done of the shards under way.
+    follow: see Follow.
     """
     waiting, result, running = deque(shards), RunResult(keep=keep), Running(clock)
     started = clock()
@@ -159,8 +183,13 @@ def drive(
                     continue  # another copy of the shard has been made or is under way
                 if event.result is None:
                     waiting.appendleft(event.shard)
+                elif event.shard < 0:
+                    if isinstance(event.result, Failure):
+                        log.warning("a roll-up is left for the end of the run: %s", event.result.line)
                 elif isinstance(event.result, StageResult):
                     result.add(event.shard, event.result)
+                    if follow:
+                        waiting.extendleft(follow(event.shard))
                     if progress:
                         progress(event.shard, event.result)
                 elif _failed(event.shard, event.result, result):

@@ -49,8 +49,9 @@ def plan_roll_up(
     made: Mapping[str, Container[int]],
     done: Container[int] | None = None,
 ) -> RollUpReceipts:
-    """The stage for what has no roll-up yet. made: what this run made, by column; no roll-up may contradict it.
+    """The stage for what has no roll-up yet.
 
+    made: by column, the shards that this run made and that older roll-ups may have; none may contradict a receipt.
     done: shards that all of the columns have, where they are known.
     """
     ranges: list[tuple[str, range]] = []

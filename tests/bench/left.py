@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from t2i_shards.pipeline.dataset.dataset import Dataset
+from t2i_shards.pipeline.dataset.left import find_left
 from t2i_shards.pipeline.dataset.roll_up import THOUSAND, RollUp
 from t2i_shards.pipeline.shards.receipt import shard_name
 from tests.bench.measure import Row
@@ -28,7 +29,7 @@ def bench(folder: Path) -> list[Row]:
             found: list[int] = []
 
             def tell(found: list[int] = found) -> None:
-                found += Dataset.open("s3://left/root").to_make(["sketch"])
+                found += find_left(Dataset.open("s3://left/root"), ["sketch"]).shards
 
             started = time.perf_counter()
             asked = count(counts, tell)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
+from t2i_shards.pipeline.dataset.left import find_left
 from t2i_shards.pipeline.dataset.status import dataset_status
 from t2i_shards.pipeline.stream import measure_extent, open_stream
 
@@ -20,7 +21,7 @@ def open_all(root: str, columns: Sequence[str]) -> object:
 
 
 def tell_left(root: str, columns: Sequence[str]) -> object:
-    return Dataset.open(root).left((IMAGES, *columns), believe_roll_ups=True)
+    return find_left(Dataset.open(root), (IMAGES, *columns)).shards
 
 
 def tell_status(root: str, columns: Sequence[str]) -> object:

@@ -14,9 +14,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from t2i_shards.jobs.command import WRONG, refuse
 from t2i_shards.pipeline.errors import RequestError
-from tests.faults.toys import Logged, register
+from tests.faults.toys import Logged, register, shrink_roll_ups
 
 CHECKOUT = Path(__file__).parents[2]
 
@@ -56,6 +58,7 @@ def main() -> int:
     parser.add_argument("--log", default="")
     parser.add_argument("--meeting", default="", help="a folder where two workers await each other")
     parser.add_argument("--linger", type=float, default=0.0, help="seconds that every shard takes besides")
+    parser.add_argument("--thousand", type=int, default=0, help="shards of a roll-up")
     parser.add_argument("--folder", default="")
     parser.add_argument("--shard-size", type=int, default=4)
     parser.add_argument("--to", default="", help="where `publish` publishes")
@@ -67,6 +70,8 @@ def main() -> int:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs begin without
     register()
+    if options.thousand:
+        shrink_roll_ups(pytest.MonkeyPatch(), options.thousand)
     try:
         return _execute(options)
     except RequestError as error:  # options check themselves as they are made, as in jobs.__main__
@@ -75,6 +80,7 @@ def main() -> int:
 
 def _execute(options: argparse.Namespace) -> int:
     import t2i_shards.jobs.extract
+    import t2i_shards.jobs.fill
     from t2i_shards.jobs.command import EngineOptions, execute
     from t2i_shards.jobs.ingest import IngestFolder
     from t2i_shards.jobs.ingest_flow import IngestOptions
@@ -91,7 +97,7 @@ def _execute(options: argparse.Namespace) -> int:
     def run_logged(stage: Stage, *rest: Any, **options: Any) -> RunResult:
         return run(Logged(stage, *noted), *rest, **options)
 
-    t2i_shards.jobs.extract.run = run_logged  # type: ignore[attr-defined]
+    t2i_shards.jobs.fill.run = run_logged  # type: ignore[attr-defined]
     engine = EngineOptions(options.engine, options.workers)
     if options.command == "ingest":
         where = IngestOptions(options.root, options.shard_size)

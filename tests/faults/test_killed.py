@@ -20,8 +20,19 @@ from t2i_shards.pipeline.dataset.dataset import Dataset
 from t2i_shards.pipeline.engine import RunResult, run
 from t2i_shards.pipeline.engine.run import Engine
 from t2i_shards.pipeline.stages import plan_extract
+from t2i_shards.pipeline.stages.roll_up import verify_roll_ups
 from tests.faults.drive import drive, finish, start
-from tests.faults.toys import Logged, Pictures, begun, digests, extract_here, make_images, problems, read_log
+from tests.faults.toys import (
+    Logged,
+    Pictures,
+    begun,
+    digests,
+    extract_here,
+    make_images,
+    problems,
+    read_log,
+    shrink_roll_ups,
+)
 
 SHARDS, SHARD_SIZE = 24, 40
 
@@ -153,23 +164,31 @@ def written(path: Path) -> tuple[int, int]:
 
 
 def test_a_killed_driver_loses_no_finished_shard(
-    engine: str, root: Path, undisturbed: dict[str, str], tmp_path: Path
+    engine: str, root: Path, undisturbed: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """It leaves the roll-up of each thousand that was whole, here of three shards."""
+    shrink_roll_ups(monkeypatch, 3)
+    dataset = Dataset.open(str(root))
     first, second = tmp_path / "first", tmp_path / "second"
-    options = {"variant": "slow", "workers": 2, "engine": engine}
+    options = {"variant": "slow", "workers": 2, "engine": engine, "thousand": 3}
     driver = start("extract", root, log=first, linger=0.4, **options)
     wait_for(lambda: len(list((root / "toy").glob("0*.json"))) >= 4, lambda: driver.poll() is None)
+    wait_for(lambda: bool(dataset.roll_ups("toy")), lambda: driver.poll() is None)
     driver.kill()
     driver.communicate()
     # A worker that has lost its driver ends, on Ray at once, else with the shard it is at.
     wait_for(lambda: not any(_lives(note.pid) for note in read_log(first)))
     receipts = {path: written(path) for path in (root / "toy").glob("0*.json")}
     assert 4 <= len(receipts) < SHARDS
+    assert verify_roll_ups(dataset, {}) == []
+    roll_ups = dataset.roll_ups("toy")
 
     assert drive("extract", root, log=second, **options)[0] == 0
-    finished = {int(path.stem) for path in receipts}
-    assert not finished & set(begun(second))
-    assert sorted([*finished, *begun(second)]) == list(range(SHARDS))
+    finished, again = {int(path.stem) for path in receipts}, [shard for shard in begun(second) if shard >= 0]
+    assert sorted([*finished, *again]) == list(range(SHARDS))
+    assert set(roll_ups) < set(dataset.roll_ups("toy"))
+    assert [one.first for one in dataset.roll_ups("toy")] == list(range(0, SHARDS, 3))
+    assert verify_roll_ups(dataset, {}) == []
     assert all(written(path) == before for path, before in receipts.items())
     assert_whole(root, undisturbed)
 

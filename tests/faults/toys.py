@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import pytest
 
 from t2i_shards.extractors.base import Resources
 from t2i_shards.extractors.batch import Batch, as_batch
@@ -183,6 +184,14 @@ def read_log(log: Path) -> list[Note]:
 def begun(log: Path) -> list[int]:
     """The shards that were begun, as often as they were."""
     return [note.shard for note in read_log(log) if note.what == "begin"]
+
+
+def shrink_roll_ups(patch: pytest.MonkeyPatch, shards: int) -> None:
+    """So many shards are the thousand of a roll-up, and enough for one."""
+    for module in ("dataset.roll_up", "dataset.dataset", "stages.roll_up"):
+        patch.setattr(f"t2i_shards.pipeline.{module}.LEAST", shards)
+    for module in ("dataset.roll_up", "stages.thousands"):
+        patch.setattr(f"t2i_shards.pipeline.{module}.THOUSAND", shards)
 
 
 def run_here(stage: Stage, shards: Iterable[int]) -> list[StageResult]:

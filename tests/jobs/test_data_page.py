@@ -62,7 +62,7 @@ def test_each_command_runs(
     name: str, port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("t2i_shards.jobs.ingest_flow.run", run_here)
+    monkeypatch.setattr("t2i_shards.jobs.fill.run", run_here)
     write_inputs(tmp_path, port)
     command = COMMANDS[NAMES.index(name)]
     if "coco" in command:

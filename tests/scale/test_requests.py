@@ -12,6 +12,7 @@ import pytest
 
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
 from t2i_shards.pipeline.dataset.done import name_ranges
+from t2i_shards.pipeline.dataset.left import find_left
 from t2i_shards.pipeline.dataset.roll_up import RollUp
 from t2i_shards.pipeline.shards.receipt import shard_name
 from t2i_shards.pipeline.stream import open_stream
@@ -41,7 +42,7 @@ def test_what_is_left_is_told_by_the_roll_ups_and_one_listing_of_the_rest(counts
     """5 listings without roll-ups; 20 for 10,000 shards."""
     dataset = Dataset.open(ROOT)
     left: list[int] = []
-    asked = count(counts, lambda: left.extend(dataset.left(["depth"], believe_roll_ups=True)))
+    asked = count(counts, lambda: left.extend(find_left(dataset, ["depth"]).shards))
     assert asked == {"LIST": 2}
     assert left == list(range(SHARDS - LEFT, SHARDS))
 
