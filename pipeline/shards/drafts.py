@@ -9,8 +9,9 @@ And what workers read of the input for a plan, until the plan is made.
 from __future__ import annotations
 
 import hashlib
+import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from t2i_shards.pipeline.errors import DamagedShard
 from t2i_shards.pipeline.shards.receipt import shard_name
@@ -48,15 +49,16 @@ def load_noted(store: Store, tar_path: str, name_draft: Callable[[str], str]) ->
 
 @dataclass(frozen=True)
 class PlanDrafts:
-    """Where workers keep what they read for a plan. request: a digest of what is planned: two may be at work."""
+    """Where workers keep what they read for one plan. Each command has its own: two may plan a dataset at once."""
 
     store: Store
-    request: str
+    owner: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     def path(self, part: int, name: str) -> str:
         """drafts/plan-81bc01….000012.rows"""
-        return f"{DRAFTS}/{PLAN}{self.request}.{shard_name(part)}.{name}"
+        return f"{DRAFTS}/{PLAN}{self.owner}.{shard_name(part)}.{name}"
 
     def discard(self) -> None:
-        """Remove them, and those of other plans."""
-        self.store.discard_all([f"{DRAFTS}/{name}" for name in self.store.names_from(DRAFTS, [PLAN])])
+        """Remove them."""
+        names = self.store.names_from(DRAFTS, [f"{PLAN}{self.owner}."])
+        self.store.discard_all([f"{DRAFTS}/{name}" for name in names])

@@ -11,11 +11,12 @@ from t2i_shards.pipeline.dataset.dataset import Dataset
 from t2i_shards.pipeline.dataset.plan import Segment
 from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.image.geometry import Geometry, load_geometry
+from t2i_shards.pipeline.shards.drafts import PlanDrafts
 from t2i_shards.pipeline.shards.store import open_store
 from t2i_shards.pipeline.sources.base import Seen, Source, unseen
 from t2i_shards.pipeline.sources.left_out import LeftOut
 from t2i_shards.pipeline.sources.row import Row
-from t2i_shards.pipeline.stages.plan_parts import Run, find_parts, plan_drafts, write_parts
+from t2i_shards.pipeline.stages.plan_parts import Run, find_parts, write_parts
 
 
 def plan_dataset(
@@ -34,9 +35,12 @@ def plan_dataset(
     described = source.describe(), geometry.record()
 
     def rows(left_out: LeftOut) -> Iterable[Row] | Segment:
-        drafts = plan_drafts(store, described[0])
+        drafts = PlanDrafts(store)
         if run and (parts := find_parts(source, drafts)):
-            return write_parts(source, drafts, parts, shard_size, left_out, seen, run)
+            try:
+                return write_parts(source, drafts, parts, shard_size, left_out, seen, run)
+            finally:
+                drafts.discard()
         return source.rows(left_out, seen)
 
     return create_dataset(store, rows, shard_size, *described, crawl=source.crawl)

@@ -10,13 +10,13 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, chain, islice
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from t2i_shards.pipeline.dataset.left_out import NOTES
 from t2i_shards.pipeline.dataset.plan import Segment, end_segment, write_shards
 from t2i_shards.pipeline.errors import IncompleteError
 from t2i_shards.pipeline.shards.drafts import PlanDrafts
-from t2i_shards.pipeline.shards.receipt import digest_json, to_compact_json
+from t2i_shards.pipeline.shards.receipt import to_compact_json
 from t2i_shards.pipeline.shards.store import Store
 from t2i_shards.pipeline.sources.base import Counted, Part, Seen, Source
 from t2i_shards.pipeline.sources.left_out import LeftOut, Named
@@ -93,11 +93,6 @@ class WriteParts(Stage):
         return PartResult(counts=dict(counts), digests=tuple(digests))
 
 
-def plan_drafts(store: Store, described: Mapping[str, Any]) -> PlanDrafts:
-    """Where the plan of a source is drafted that `Source.describe` describes so."""
-    return PlanDrafts(store, digest_json(described)[:16])
-
-
 def find_parts(source: Source, drafts: PlanDrafts) -> Sequence[Part]:
     """The parts of a source whose plan is better made in workers; else none."""
     parts = source.parts(drafts)
@@ -127,7 +122,6 @@ def write_parts(
             seen(made.seen)
 
     store = drafts.store
-    drafts.discard()  # of a command that was killed, whose tars may have been others
     told = _results(run(CountParts(drafts, parts), len(parts), tell))
     arranged = source.arrange(parts, [result.counted for result in told])
     starts = list(accumulate((rows for _, rows in arranged), initial=0))
@@ -141,7 +135,6 @@ def write_parts(
                 left_out.keep(reason, location)
     for result in written:
         left_out.update({name: count for name, count in result.counts.items() if name in NOTES})
-    drafts.discard()
     digests = [digest for result in written for digest in result.digests]
     return end_segment(store, 0, digests, starts[-1])
 

@@ -25,7 +25,7 @@ from t2i_shards.pipeline.sources.tars.parts import MixedParts, TarPart, arrange_
 from t2i_shards.pipeline.sources.tars.source import TarsSource
 from t2i_shards.pipeline.stages import plan_parts
 from t2i_shards.pipeline.stages.plan_ingest import plan_dataset
-from t2i_shards.pipeline.stages.plan_parts import CountParts, Run, plan_drafts
+from t2i_shards.pipeline.stages.plan_parts import CountParts, Run
 from t2i_shards.pipeline.stages.stage import Stage, StageResult
 from tests.pipeline.publish.toys import contents
 from tests.pipeline.sources.tars.toys import JPEG, write_tar
@@ -88,6 +88,7 @@ def test_whatever_the_keys(keys: Sequence[str], tmp_path: Path, monkeypatch: pyt
 def refused(root: Path, source: TarsSource, run: Run | None) -> str:
     with pytest.raises(RequestError) as caught:
         plan(root, source, run)
+    assert not [name for name in contents(root) if name.startswith("drafts")]
     return str(caught.value)
 
 
@@ -148,23 +149,28 @@ def test_each_tar_is_read_once_and_few_rows_start_no_workers(
     assert read == [f"{number}.tar" for number in range(len(RISING))]
 
 
-def test_drafts_of_a_plan_that_was_given_up_go_with_the_next(tmp_path: Path) -> None:
-    store = open_store(str(tmp_path / "root"))
-    drafts = PlanDrafts(store, "another")
-    store.create_bytes(drafts.path(0, "rows"), b"")
+def test_two_commands_plan_at_once_and_what_one_left_behind_goes_with_the_shards(tmp_path: Path) -> None:
     write_tars(tmp_path / "tars", RISING)
     source = TarsSource(str(tmp_path / "tars"))
-    store.create_bytes(plan_drafts(store, source.describe()).path(0, "rows"), b"of tars that are others now")
-    assert plan(tmp_path / "root", source, here()) == plan(tmp_path / "one", source, None)
-    assert store.names("drafts") == []
-    store.create_bytes(drafts.path(0, "rows"), b"")
+    store = open_store(str(tmp_path / "root"))
+    left_behind = PlanDrafts(store).path(0, "rows")
+    store.create_bytes(left_behind, b"of a command that was killed")
+
+    def run(stage: Stage, *of: Any) -> Sequence[StageResult]:
+        made = here()(stage, *of)
+        plan_dataset(str(tmp_path / "root"), source, Geometry(64), 2, run=here())
+        return made
+
+    made = dict(plan(tmp_path / "root", source, run))
+    assert made.pop(left_behind)
+    assert made == plan(tmp_path / "one", source, None)
     store.create_bytes("drafts/000003.0a.parquet", b"")
     sweep_drafts(store, {1})
     assert store.names("drafts") == ["000003.0a.parquet"]
 
 
 def test_only_tars_that_are_mixed_are_put_in_order_together(tmp_path: Path) -> None:
-    drafts = PlanDrafts(open_store(str(tmp_path)), "of a test")
+    drafts = PlanDrafts(open_store(str(tmp_path)))
 
     def arrange(keys: Sequence[str]) -> list[Any]:
         told = []
