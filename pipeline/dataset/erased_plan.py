@@ -23,13 +23,15 @@ from t2i_shards.pipeline.shards.store import Store
 from t2i_shards.pipeline.shards.table import encode_table
 from t2i_shards.pipeline.sources.row import URLS, decode_plan_table
 
-_ERASED = re.compile(r"erased:[0-9a-f]{64}")
+ERASED = "erased:"
+"""What stands before the sha256 of a location that was erased, in hexadecimal."""
+_ERASED = re.compile(ERASED + r"[0-9a-f]{64}")
 RECORD = ".erased.json"
 
 
 def erased_location(location: str) -> str:
     """erased:81bc01…, what the plan has in the place of a location."""
-    return f"erased:{hashlib.sha256(location.encode()).hexdigest()}"
+    return ERASED + hashlib.sha256(location.encode()).hexdigest()
 
 
 def is_erased(location: str) -> bool:

@@ -76,7 +76,8 @@ class PlanReader:
         if segment.shards < LISTED:
             return None
         place = (shard - segment.first) % THOUSAND
-        if self._thousand[0] != shard - place:
-            self._thousand = shard - place, _read(self._store, shard - place)
-        digests = self._thousand[1]
+        first, digests = self._thousand  # at once: several threads may read
+        if first != shard - place:
+            digests = _read(self._store, shard - place)
+            self._thousand = shard - place, digests
         return digests[place] if digests and place < len(digests) else None

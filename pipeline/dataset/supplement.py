@@ -10,11 +10,12 @@ from typing import TypeAlias
 
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
 from t2i_shards.pipeline.dataset.download_commit import read_seen
-from t2i_shards.pipeline.dataset.erased_plan import erased_location, is_erased
+from t2i_shards.pipeline.dataset.erased_plan import is_erased
+from t2i_shards.pipeline.dataset.known_locations import read_known
 from t2i_shards.pipeline.dataset.last_tries import CACHED, LastTries, list_lossy
 from t2i_shards.pipeline.dataset.left_out import Recorder
 from t2i_shards.pipeline.dataset.plan import Segment, write_segment
-from t2i_shards.pipeline.dataset.plan_digests import PlanReader, check_segment, refuse_plan
+from t2i_shards.pipeline.dataset.plan_digests import check_segment, refuse_plan
 from t2i_shards.pipeline.errors import IncompleteError
 from t2i_shards.pipeline.shards.read_ahead import read_ahead
 from t2i_shards.pipeline.sources.base import Seen, Source, passing, unseen
@@ -48,18 +49,12 @@ def plan_new(dataset: Dataset, source: Source, seen: Seen = unseen) -> Segment |
     for segment in dataset.segments:
         for problem in check_segment(dataset.store, segment):
             raise refuse_plan(dataset.store, problem)
-    plans = PlanReader(dataset.store, dataset.segments)
-    known, last = set[str](), 0
-    for row in (row for shard in dataset.shards for row in plans.read(shard)):
-        known.add(row.location)
-        last = max(last, int(row.key))
-    recorder = Recorder(dataset.store, {location for location in known if is_erased(location)})
-    new = (
-        row
-        for row in copy(source).rows(recorder.left_out, seen)
-        if row.location not in known and erased_location(row.location) not in known
-    )
-    added = _add(dataset, (replace(row, key=f"{key:09d}") for key, row in enumerate(new, last + 1)), new=True)
+    with dataset.store.scratch() as scratch:
+        known = read_known(dataset, scratch)
+        recorder = Recorder(dataset.store, known.erased)
+        new = (row for row in copy(source).rows(recorder.left_out, seen) if row.location not in known)
+        numbered = (replace(row, key=f"{key:09d}") for key, row in enumerate(new, known.last + 1))
+        added = _add(dataset, numbered, new=True)
     recorder.close()
     return added
 
