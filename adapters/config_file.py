@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import tomllib
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from t2i_shards.adapters.flags import list_flags
+from t2i_shards.adapters.flags import Flag, list_flags
 from t2i_shards.extractors.regular import read_regular
 from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.plain import hide_secrets
@@ -26,9 +27,10 @@ OLDER = b"Edit a copy."
 def render_config(command: str, options: Any, without: Collection[str] = ()) -> bytes:
     """The file with which `t2i-shards COMMAND --config FILE` makes the same request again, defaults included.
 
-    without: names of flags that are left out, as are options that have no value, and the secrets of URLs.
+    Paths are absolute, so that it does from any folder. without: names of flags that are left out, as are options
+    that have no value, and the secrets of URLs.
     """
-    values = {flag.name: (flag.read(options), flag.default) for flag in list_flags(type(options))}
+    values = {flag.name: (_place(flag, flag.read(options)), flag.default) for flag in list_flags(type(options))}
     given = {
         name: value
         for name, (value, default) in values.items()
@@ -40,6 +42,14 @@ def render_config(command: str, options: Any, without: Collection[str] = ()) -> 
         f"{_begin(command)}makes this request again; flags override what is here. Never overwritten once edited: "
     )
     return head.encode() + _sign(body) + b"\n" + body
+
+
+def _place(flag: Flag, value: Any) -> Any:
+    """The value, made absolute where it is a path: what is given without a flag is one."""
+    if isinstance(value, tuple):
+        return tuple(_place(flag, each) for each in value)
+    is_path = isinstance(value, Path) or (flag.positional and "://" not in value)
+    return os.path.abspath(value) if is_path else value
 
 
 def is_rendered(path: Path, command: str) -> bool:

@@ -53,7 +53,7 @@ class DemoCommand:
     """Where everything goes; the same command continues from what is there."""
     samples: int = 600
     """How many simple scenes the adapter learns from."""
-    steps: int = 150
+    steps: Annotated[int, tyro.conf.arg(aliases=["--max-steps"])] = 150
     """Training steps."""
     weights: Path | None = None
     """A folder with PiDiNet's weights: adds a column sketch-pidinet next to the small network's."""

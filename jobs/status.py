@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
+from typing import Annotated
+
+import tyro
 
 from t2i_shards.adapters.options import Root
 from t2i_shards.jobs.command import EngineOptions, Summary
@@ -27,7 +30,7 @@ class Readers(EngineOptions):
 
     engine: Hidden[Engine] = "ray"
     """Either is the same here: receipts are a few hundred bytes each, and read by threads of this process."""
-    workers: int | None = None
+    workers: Annotated[int | None, tyro.conf.arg(aliases=["--num-workers"])] = None
     """Receipts that are read at once; 16 when not given."""
 
 

@@ -6,6 +6,9 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tomllib
+from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -46,26 +49,42 @@ def copy_checkout(folder: Path) -> Path:
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("resolution", ["highest", "lowest-direct"])
-def test_what_the_wheel_asks_for_suffices(resolution: str, tmp_path: Path) -> None:
-    """It is all that an empty environment is given, in the newest or in the oldest versions that it allows. Only
-    torch is that of requirements.txt, since each of its versions brings gigabytes."""
+@pytest.mark.parametrize("oldest", [False, True], ids=["newest", "oldest"])
+def test_what_the_wheel_asks_for_suffices(oldest: bool, tmp_path: Path) -> None:
+    """It is all that an empty environment is given, in the newest or in the oldest versions that it allows. The
+    newest torch is that of requirements.txt, as each brings gigabytes."""
     uv = REPOSITORY / ".ci" / "uv"
     run(uv, "build", "--wheel", "--out-dir", tmp_path, copy_checkout(tmp_path / "source"))
     (wheel,) = tmp_path.glob("t2i_shards-*.whl")
     run(uv, "venv", "--python", sys.executable, tmp_path / "environment")
     python, command = tmp_path / "environment/bin/python", tmp_path / "environment/bin/t2i-shards"
     torch = re.findall(r"^torch(?:vision)?==\S+", (REPOSITORY / "requirements.txt").read_text(), re.MULTILINE)
-    (tmp_path / "torch.txt").write_text("\n".join(torch))
-    install = [uv, "pip", "install", "--python", python, "--resolution", resolution]
-    run(*install, "--constraint", tmp_path / "torch.txt", wheel)
+    extras = ("openmmlab", "publish", "report")
+    (tmp_path / "versions.txt").write_text("\n".join(find_oldest(extras, python) if oldest else torch))
+    install = [uv, "pip", "install", "--python", python, "--constraint", tmp_path / "versions.txt"]
+    run(*install, wheel)
     make_conditions(command, tmp_path)
-    run(*install, "--constraint", tmp_path / "torch.txt", f"{wheel}[openmmlab,publish,report]")
+    run(*install, f"{wheel}[{','.join(extras)}]")
     run(*install, "--no-deps", "mmpose==1.3.2")
     run(command, "publish", tmp_path / "root", "--to", tmp_path / "published", "--engine", "local")
     demo = tmp_path / "demo"
     run(command, "demo", "--out", demo, "--samples", "20", "--steps", "3", "--engine", "local")
     assert (demo / "report.png").exists()
+
+
+def find_oldest(extras: Sequence[str], python: Path) -> list[str]:
+    """NAME==VERSION of all that is installed where everything that pyproject.toml names has its lowest version."""
+    options = [word for extra in extras for word in ("--extra", extra)]
+    given = ("--resolution", "lowest-direct", "--no-header", "--no-annotate", "--python", python)
+    uv, project = REPOSITORY / ".ci" / "uv", REPOSITORY / "pyproject.toml"
+    found = run(uv, "pip", "compile", "--quiet", project, *given, *options).splitlines()
+    asked = tomllib.loads(project.read_text())["project"]
+    for line in chain(asked["dependencies"], *(asked["optional-dependencies"][extra] for extra in extras)):
+        if bound := re.match(r"([a-z0-9-]+)(?:\[.*\])?[>=]=([\d.]+)", line):
+            name, version = bound.groups()
+            oldest = [other for other in found if re.match(rf"{name}=={re.escape(version)}(\.|$)", other)]
+            assert oldest, f"{line}: this very version was to be tried, and another package asks for a newer one"
+    return found
 
 
 def run(*words: str | Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from functools import partial
@@ -28,6 +29,11 @@ TINY: dict[str, Family] = {"tiny": "sd", "tiny-xl": "sdxl"}
 NAMES = (MINI, *TINY)
 HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*(?<!\.safetensors)")
 DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def name_base(name: str) -> str:
+    """The same base by a name that does from any folder: an absolute path where it is one."""
+    return os.path.abspath(name) if name not in NAMES and os.path.exists(name) else name
 
 
 def load_base(name: str, device: str = "cpu", dtype: torch.dtype | None = None, offloaded: bool = False) -> Base:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from t2i_shards.adapters.base.load import name_base
 from t2i_shards.adapters.config_file import NAME, is_rendered, render_config
 from t2i_shards.adapters.held_out import write_held_out
 from t2i_shards.adapters.run_folder import RECORD, check_run, claim_run, read_begun
@@ -14,6 +15,7 @@ from t2i_shards.adapters.training.config import TrainConfig
 from t2i_shards.adapters.training.distributed import World
 from t2i_shards.adapters.training.example import CropConfig
 from t2i_shards.adapters.training.loader import SampleStream
+from t2i_shards.adapters.training.start import name_start
 from t2i_shards.extractors.atomic import write_file
 from t2i_shards.pipeline.errors import RequestError
 
@@ -69,6 +71,8 @@ def keep_config(config: TrainConfig) -> None:
 
     A file of that name that no training made is its user's, such as the one given with --config, and stays.
     """
-    path, content = config.out / NAME, render_config("train", config)
+    base = replace(config.base, name=name_base(config.base.name))
+    asked = replace(config, base=base, start=config.start and name_start(config))
+    path, content = config.out / NAME, render_config("train", asked)
     if not os.path.lexists(path) or (is_rendered(path, "train") and path.read_bytes() != content):
         write_file(path, content)

@@ -67,21 +67,18 @@ def judge(ends: Mapping[int, BaseException]) -> Exception:
 
 def absolute_config(config: TrainConfig, gpu: bool) -> TrainConfig:
     """The same with absolute paths, for workers in other folders, all on GPUs or all on CPUs."""
-    from t2i_shards.adapters.base.load import NAMES
+    from t2i_shards.adapters.base.load import name_base
     from t2i_shards.adapters.training.start import name_start
 
     def place(path: Path | None) -> Path | None:
         return None if path is None else path.absolute()
 
-    name = config.base.name
-    if name not in NAMES and os.path.exists(name):
-        name = os.path.abspath(name)
     data, base, extractor, texts = config.data, config.base, config.extractor, config.texts
     roots = tuple(root if "://" in root else os.path.abspath(root) for root in data.roots)
     return replace(
         config,
         data=replace(data, roots=roots, cache=place(data.cache)),
-        base=replace(base, name=name),
+        base=replace(base, name=name_base(base.name)),
         out=config.out.absolute(),
         start=name_start(config),
         extractor=replace(extractor, weights=place(extractor.weights)),

@@ -6,7 +6,9 @@ import sys
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
 
 from t2i_shards.adapters.options import check_at_least
 from t2i_shards.jobs.command import Summary
@@ -29,15 +31,15 @@ class MiniWeightsCommand:
 
     only: tuple[Name, ...] = NAMES
     """Which networks."""
-    out: Path = Path("runs/mini")
+    out: Annotated[Path, tyro.conf.arg(aliases=["--output-dir"])] = Path("runs/mini")
     """Where scenes, checkpoints, the weights and SHA256SUMS go."""
     seed: int | None = None
     """Of the scenes, the first weights and the batches; that of the shipped weights when not given."""
     scenes: int | None = None
     """How many scenes are rendered to learn from; as many as for the shipped weights when not given."""
-    steps: int | None = None
+    steps: Annotated[int | None, tyro.conf.arg(aliases=["--max-steps"])] = None
     """Batches to learn from; as many as for the shipped weights when not given."""
-    batch: int | None = None
+    batch: Annotated[int | None, tyro.conf.arg(aliases=["--batch-size"])] = None
     """Pictures in a batch; as many as for the shipped weights when not given."""
     through: str | None = None
     """A base, such as mini, whose pictures the networks are to measure: training starts from the shipped

@@ -43,7 +43,7 @@ class MiniatureCommand:
     """Of which of them rows 6, 7, 8 and 11 are made, which train seven further networks for each."""
     scenes: int = 4000
     """How many scenes the adapters learn from."""
-    steps: int = 1500
+    steps: Annotated[int, tyro.conf.arg(aliases=["--max-steps"])] = 1500
     """Training steps of each adapter, of 16 samples."""
     samples: int = 256
     """How many held-out scenes each adapter is evaluated on."""

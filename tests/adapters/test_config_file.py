@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import tyro
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -40,6 +41,21 @@ def test_what_has_no_value_and_what_is_secret_is_left_out() -> None:
     options = Options("s3://me:word@host/x?sig=1", names=())
     found = tomllib.loads(render_config("toy", options, ("switch",)).decode())
     assert found == {"command": "toy", "text": "s3://…@host/x?sig=…", "number": 0.5, "names": []}
+
+
+@dataclass(frozen=True)
+class Places:
+    roots: tyro.conf.Positional[tuple[str, ...]]
+    weights: Path | None = None
+    name: str = "net"
+
+
+def test_paths_in_a_file_do_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net").mkdir()
+    found = tomllib.loads(render_config("toy", Places(("a", "s3://b/c", "/d"), Path("net"))).decode())
+    assert found["roots"] == [f"{tmp_path}/a", "s3://b/c", "/d"]
+    assert (found["weights"], found["name"]) == (f"{tmp_path}/net", "net")
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le"])

@@ -29,7 +29,7 @@ class MiniBaseCommand:
     only: tuple[Part, ...] = ()
     """Which parts are trained; all, or with --continue the UNet. Others are taken as they are. The decoder is that
     of the autoencoder, and can be trained further at any time: latents stay as they are."""
-    out: Path = Path("runs/mini-base")
+    out: Annotated[Path, tyro.conf.arg(aliases=["--output-dir"])] = Path("runs/mini-base")
     """Where scenes, checkpoints and the folder mini go."""
     further: Annotated[bool, tyro.conf.arg(name="continue")] = False
     """Start from the shipped weights instead of random ones; give it an --out of its own."""
@@ -37,9 +37,9 @@ class MiniBaseCommand:
     """Of scenes, first weights and batches; with --continue one that was not used yet when not given."""
     scenes: int | None = None
     """How many scenes are rendered to learn from."""
-    steps: int | None = None
+    steps: Annotated[int | None, tyro.conf.arg(aliases=["--max-steps"])] = None
     """Batches of each part; as many as planned when not given."""
-    batch: int | None = None
+    batch: Annotated[int | None, tyro.conf.arg(aliases=["--batch-size"])] = None
     """Pictures in a batch of the UNet; as many as planned when not given."""
     measure: int = 0
     """Train nothing: measure OUT/mini, or the shipped base where there is none, on so many held-out captions."""
