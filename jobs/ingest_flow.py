@@ -130,7 +130,9 @@ def _fill(
     with number_stage("roll-ups"):
         roll_up(dataset, (IMAGES, *truths), left.made_again(result.made.keys()), engine, done)
     summary, damaged = summarise("ingest", result, len(dataset.shards)), list[str]()
-    images = dataset.receipts(IMAGES, damaged=damaged, done=done)
+    # A shard of which a truth failed may have its pictures.
+    with_pictures = dataset.done(IMAGES) if truths and result.quarantined else done
+    images = dataset.receipts(IMAGES, damaged=damaged, done=with_pictures)
     return Filled(dataset, images, replace(summary, problems=(*summary.problems, *damaged)))
 
 
