@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,8 +17,9 @@ from t2i_shards.adapters.options import Roots
 from t2i_shards.extractors.atomic import remove_folder, write_file
 from t2i_shards.jobs.command import EngineOptions, Summary
 from t2i_shards.jobs.progress import part_of
-from t2i_shards.jobs.shard_progress import show_progress
+from t2i_shards.jobs.shard_progress import Handing, show_progress
 from t2i_shards.pipeline.engine import RunResult, run
+from t2i_shards.pipeline.engine.run import Progress
 from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.plain import number_of
 from t2i_shards.pipeline.report import (
@@ -31,9 +31,8 @@ from t2i_shards.pipeline.report import (
     read_training,
     render_page,
 )
-from t2i_shards.pipeline.report.sample_stats import Counted
-from t2i_shards.pipeline.report.strips import folder_of, is_ours, replace_strips, write_strips
-from t2i_shards.pipeline.stages.stage import Stage, StageResult
+from t2i_shards.pipeline.report.strips import Beside, folder_of, is_ours, replace_strips
+from t2i_shards.pipeline.stages.stage import Stage
 
 AWAY = "move it away, or give another --out"
 TITLE = b"<title>t2i-shards report</title>"
@@ -54,8 +53,8 @@ class ReportCommand:
     rows: int = 12
     """Samples shown of each dataset."""
     all_: Annotated[bool, tyro.conf.arg(name="all")] = False
-    """Show every sample, page by page: small pictures of them go into a folder next to the page (report_files).
-    A page holds at most 100,000 samples of a dataset, a uniform choice of more."""
+    """Show every sample, page by page: small pictures of them, and of more than 20,000 samples what is searched,
+    go into a folder next to the page (report_files)."""
     quick: bool = False
     """Read receipts and the samples shown, and nothing else: no histograms, no search beyond those samples."""
     engine: EngineOptions = field(default_factory=EngineOptions)
@@ -86,24 +85,21 @@ class ReportCommand:
         return Summary(line, _record(page, picture, datasets, training), tuple(problems))
 
     def _collect(self, strips: Path | None = None, name: str = "") -> list[DatasetFacts]:
-        """The datasets. strips: gets the small pictures of each, in d1, d2 …; name: of it, for the page."""
+        """The datasets. strips: gets the files of each, in d1, d2 …; name: of it, for the page."""
         found = []
         for number, root in enumerate(self.roots, 1):
-            folder, place = (strips / f"d{number}", f"{name}/d{number}") if strips else (None, "")
-            look = None if self.quick else partial(self._look, strips=folder)
+            beside = Beside(strips / f"d{number}", f"{name}/d{number}") if strips else None
+            look = None if self.quick else self._look
             with part_of("report", number, len(self.roots)) if len(self.roots) > 1 else nullcontext():
-                found.append(collect_dataset(root, self.rows, look, place))
+                found.append(collect_dataset(root, self.rows, look, beside))
         return found
 
-    def _look(self, stage: Stage, shards: Sequence[int], strips: Path | None = None) -> RunResult:
+    def _look(self, stage: Stage, shards: Sequence[int], take: Progress | None = None) -> RunResult:
+        engine, workers = self.engine.for_reading(len(shards)), self.engine.workers
         with show_progress("report", len(shards), len(shards)) as progress:
-
-            def keep(shard: int, made: StageResult | None) -> None:
-                if strips and isinstance(made, Counted):
-                    write_strips(strips, shard, made.strips)
-                progress(shard, made)
-
-            return run(stage, shards, self.engine.for_reading(len(shards)), self.engine.workers, keep)
+            if take is None:
+                return run(stage, shards, engine, workers, progress)
+            return run(stage, shards, engine, workers, Handing(take, progress), keep=False)
 
     def _page(self) -> Path:
         if not self.roots:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -98,6 +98,21 @@ class ShardProgress:
         done = f"{self.before + self.done:,} of {number_of(self.total, 'shard', ',')}"
         parts = [f"{done} after {time.monotonic() - self.started:.0f} s", *self.describe()]
         terminal.info(f"{self.name}: {', '.join(parts)}")
+
+
+@dataclass(frozen=True)
+class Handing:
+    """A progress callback that hands over what was made of a shard before it counts it."""
+
+    take: Callable[[int, StageResult | None], None]
+    progress: ShardProgress
+
+    def __call__(self, shard: int, made: StageResult | None) -> None:
+        self.take(shard, made)
+        self.progress(shard, made)
+
+    def show_under_way(self, samples: int) -> None:
+        self.progress.show_under_way(samples)
 
 
 @contextmanager

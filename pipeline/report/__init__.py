@@ -1,7 +1,8 @@
 """The report: what a dataset holds and how a training went, as one page and one picture.
 
-`collect` and `training` gather `facts`; `sample_stats` is the stage that looks at every sample, `sample_index`
-makes them searchable; `plots` lays out, `page` and `contact_sheet` show it all.
+`collect` and `training` gather `facts`; `sample_stats` is the stage that looks at every sample, `gather` adds up
+what it saw; `search_index` is what the page searches, in itself or in `side_files`; `plots` lays out, `page` and
+`contact_sheet` show it all.
 """
 
 from t2i_shards.pipeline.report.collect import Look, collect_dataset

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import Any, cast
+from typing import Any, Protocol
 
 from t2i_shards.pipeline.dataset.aligned import open_aligned
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
 from t2i_shards.pipeline.dataset.duplicates import group_duplicates, load_duplicates
 from t2i_shards.pipeline.dataset.exclusion import Exclusion
 from t2i_shards.pipeline.dataset.left_out import read_left_out
-from t2i_shards.pipeline.dataset.losses import Loss, read_losses
+from t2i_shards.pipeline.dataset.losses import read_losses
 from t2i_shards.pipeline.dataset.provenance import (
     choose_published,
     describe_geometry,
@@ -23,16 +23,12 @@ from t2i_shards.pipeline.dataset.provenance import (
 from t2i_shards.pipeline.dataset.status import column_status
 from t2i_shards.pipeline.dataset.tombstones import read_tombstones
 from t2i_shards.pipeline.engine import RunResult
+from t2i_shards.pipeline.engine.run import Progress
+from t2i_shards.pipeline.report.contents import Contents
 from t2i_shards.pipeline.report.facts import ColumnFacts, DatasetFacts, Hosts
-from t2i_shards.pipeline.report.sample_index import (
-    MOST_LOST,
-    Entry,
-    SearchIndex,
-    choose_entries,
-    choose_limit,
-    shorten_location,
-)
-from t2i_shards.pipeline.report.sample_stats import Counted, CountSamples, Tally, add_tallies
+from t2i_shards.pipeline.report.gather import Gathered
+from t2i_shards.pipeline.report.sample_index import Entry, shorten_location
+from t2i_shards.pipeline.report.sample_stats import CountSamples, Tally, add_tallies
 from t2i_shards.pipeline.report.samples import (
     Pair,
     SheetRow,
@@ -42,6 +38,15 @@ from t2i_shards.pipeline.report.samples import (
     describe_duplicates,
     draw_aligned,
 )
+from t2i_shards.pipeline.report.search_index import (
+    MOST_BESIDE_STRIPS,
+    MOST_LOST,
+    SIDE_FILE,
+    SearchIndex,
+    choose_entries,
+    choose_limit,
+)
+from t2i_shards.pipeline.report.strips import Beside
 from t2i_shards.pipeline.shards.read import load_verified
 from t2i_shards.pipeline.shards.receipt import Receipt, digest_json
 from t2i_shards.pipeline.shards.receipt_table import ReceiptTable
@@ -62,8 +67,14 @@ TITLES = {
 }
 """Of the kinds that dataset.json has."""
 
-Look = Callable[[Stage, Sequence[int]], RunResult]
-"""Does a stage for these shards; on how many workers is the caller's."""
+
+class Look(Protocol):
+    """Does a stage for these shards; on how many workers is the caller's."""
+
+    def __call__(self, stage: Stage, shards: Sequence[int], take: Progress | None = None) -> RunResult:
+        """take: is given what came of each shard, of which the result then keeps no more than errors."""
+
+
 Removed = Mapping[int, set[str]]
 """shard -> keys."""
 
@@ -83,22 +94,20 @@ def _shorten(value: Any) -> Any:
 class _Seen:
     """What a look at every sample gave."""
 
-    entries: Mapping[int, Sequence[Entry]]
+    index: SearchIndex
     tally: Tally | None = None
     licences: Counter[str] = field(default_factory=Counter)
     thumbnails: Mapping[str, Thumbnail] = field(default_factory=dict)
     hosts: Hosts = ()
-    lost: tuple[Loss, ...] = ()
-    lost_of: int = 0
     problems: tuple[str, ...] = ()
 
 
-def collect_dataset(root: str, rows: int, look: Look | None = None, strips: str = "") -> DatasetFacts:
+def collect_dataset(root: str, rows: int, look: Look | None = None, beside: Beside | None = None) -> DatasetFacts:
     """The facts of the dataset at `root`, with `rows` samples spread evenly over it.
 
     Every sample is looked at, shard by shard, and counted. Without `look` all numbers come from receipts, and at
     most `rows` shards of a column are opened. What is shown or counted was verified before; removed samples are
-    neither. strips: the folder to which `look` writes a strip of every sample, as the page finds it; "" for none.
+    neither. beside: gets a strip of every sample, and side files where the samples are too many for the page.
     Raises RequestError when there is no dataset.
     """
     dataset = Dataset.open(root)
@@ -113,14 +122,14 @@ def collect_dataset(root: str, rows: int, look: Look | None = None, strips: str 
     pairs = choose_pairs(table, set().union(*removed.values())) if table is not None else ()
     duplicates = {} if table is None else group_duplicates(table)
     shown, damaged = _show_rows(dataset, receipts, rows, removed)
+    there = count_samples(receipts) - sum(map(len, removed.values()))
     if look:
-        stage = _plan_count(dataset, columns, receipts, exclusion, pairs, shown, bool(strips))
-        seen = _see(stage, receipts[IMAGES], look)
+        stage = _plan_count(dataset, columns, exclusion, pairs, shown, count_samples(receipts), bool(beside))
+        seen = _see(stage, receipts[IMAGES], look, there, beside)
     else:
-        seen = _see_shown(shown)
+        seen = _see_shown(shown, there)
     description = dataset.description
     title, source = describe_source(description.source)
-    there = count_samples(receipts) - sum(map(len, removed.values()))
     return DatasetFacts(
         root=dataset.store.root,
         title=title,
@@ -132,7 +141,7 @@ def collect_dataset(root: str, rows: int, look: Look | None = None, strips: str 
         columns=tuple(map(ColumnFacts, statuses, found)),
         rows=tuple(shown),
         problems=tuple(dict.fromkeys((*problems, *damaged, *seen.problems))),
-        index=replace(_make_index(seen, shown, there), strips=strips),
+        index=seen.index,
         unplanned=tuple(sorted(read_left_out(dataset.store).items(), key=lambda item: (-item[1], item[0]))),
         tally=seen.tally,
         hosts=seen.hosts,
@@ -145,10 +154,10 @@ def collect_dataset(root: str, rows: int, look: Look | None = None, strips: str 
 def _plan_count(
     dataset: Dataset,
     columns: Sequence[str],
-    receipts: Receipts,
     exclusion: Exclusion,
     pairs: Sequence[Pair],
     shown: Sequence[SheetRow],
+    samples: int,
     strips: bool,
 ) -> CountSamples:
     """The stage that looks at every sample, and brings back what a page with these pairs and rows needs."""
@@ -158,8 +167,9 @@ def _plan_count(
         exclusion,
         pictures=frozenset(key for pair in pairs for key in (pair.key, pair.of)),
         shown=frozenset(row.key for row in shown),
-        limit=choose_limit(count_samples(receipts)),
+        limit=2**64 if strips else choose_limit(samples),
         strips=strips,
+        side_file=SIDE_FILE if strips and samples > MOST_BESIDE_STRIPS else 0,
     )
 
 
@@ -168,35 +178,36 @@ def count_samples(receipts: Receipts) -> int:
     return sum(receipt.samples for receipt in receipts[IMAGES].values())
 
 
-def _see(stage: CountSamples, images: ReceiptTable, look: Look) -> _Seen:
-    """Look at every sample. images: the receipts."""
-    result = look(stage, list(images))
-    made = cast(Mapping[int, Counted], dict(sorted(result.made.items())))
-    problems = [line for counted in made.values() for line in counted.problems] + result.problems
+def _see(stage: CountSamples, images: ReceiptTable, look: Look, there: int, beside: Beside | None) -> _Seen:
+    """Look at every sample. images: the receipts. there: samples that were not removed."""
+    gathered = Gathered(beside)
+    result = look(stage, list(images), gathered.take)
+    problems = [line for shard in sorted(gathered.problems) for line in gathered.problems[shard]] + result.problems
     found = measure_yield(stage.dataset, images, look, hosts=True)
     problems += found.problems
-    lost = () if found.problems else tuple(islice(read_losses(stage.dataset, images), MOST_LOST))
+    entries = () if stage.side_file else choose_entries(gathered.entries, stage.shown)
     return _Seen(
-        tally=add_tallies((counted.tally for counted in made.values()), stage.columns),
-        licences=sum((counted.licences for counted in made.values()), Counter()),
-        entries={shard: counted.entries for shard, counted in made.items()},
-        thumbnails={key: seen for counted in made.values() for key, seen in counted.thumbnails.items()},
+        SearchIndex(
+            there,
+            entries,
+            (gathered.contents if stage.side_file else Contents.of(entries)).sort(stage.columns),
+            gathered.chunks_in_order,
+            lost=() if found.problems else tuple(islice(read_losses(stage.dataset, images), MOST_LOST)),
+            lost_of=0 if found.problems else found.reasons.total(),
+            strips=beside.name if beside else "",
+        ),
+        tally=add_tallies([gathered.tally], stage.columns),
+        licences=gathered.licences,
+        thumbnails=gathered.thumbnails,
         hosts=tuple((host, reasons) for host, reasons in found.worst_hosts if host),
-        lost=lost,
-        lost_of=0 if found.problems else found.reasons.total(),
         problems=tuple(problems),
     )
 
 
-def _see_shown(shown: Sequence[SheetRow]) -> _Seen:
+def _see_shown(shown: Sequence[SheetRow], there: int) -> _Seen:
     """What is known without a look: the samples of the sheet."""
-    entries = [Entry(row.key, row.caption, 0, name=row.name, size=(row.width, row.height)) for row in shown]
-    return _Seen({0: entries})
-
-
-def _make_index(seen: _Seen, shown: Sequence[SheetRow], there: int) -> SearchIndex:
-    index = choose_entries(seen.entries, [row.key for row in shown], there)
-    return replace(index, lost=seen.lost, lost_of=seen.lost_of)
+    entries = tuple(Entry(row.key, row.caption, 0, name=row.name, size=(row.width, row.height)) for row in shown)
+    return _Seen(SearchIndex(there, entries, Contents.of(entries)))
 
 
 def _show_rows(

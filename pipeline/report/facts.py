@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from t2i_shards.pipeline.dataset.dataset import IMAGES
 from t2i_shards.pipeline.dataset.provenance import Provenance
 from t2i_shards.pipeline.dataset.status import ColumnStatus
-from t2i_shards.pipeline.report.sample_index import SearchIndex, shorten_location
+from t2i_shards.pipeline.report.contents import LISTED
+from t2i_shards.pipeline.report.sample_index import shorten_location
 from t2i_shards.pipeline.report.sample_stats import Tally
 from t2i_shards.pipeline.report.samples import Duplicates, SheetRow
+from t2i_shards.pipeline.report.search_index import SearchIndex
 
 Hosts = tuple[tuple[str, Counter[str]], ...]
 """(host, its reasons -> rows), the host that lost most first."""
@@ -80,13 +82,17 @@ class DatasetFacts:
 
     @property
     def lost_files(self) -> list[tuple[str, str, str, str]]:
-        """(column, file, reason, key): rows that became no sample, then samples that a column lacks."""
-        rows = [(IMAGES, shorten_location(loss.location), loss.reason, loss.key) for loss in self.index.lost]
-        return rows + [
-            (column, entry.name, reason, entry.key)
-            for entry in self.index.entries
-            for column, reason in entry.drops.items()
+        """(column, file, reason, key) of the first LISTED: rows that became no sample, then samples that a column
+        lacks."""
+        rows = [
+            (IMAGES, shorten_location(loss.location), loss.reason, loss.key) for loss in self.index.lost[:LISTED]
         ]
+        return [*rows, *(lacking[2:] for lacking in self.index.contents.lacking)][:LISTED]
+
+    @property
+    def lost_of(self) -> int:
+        """How many files were lost or dropped from a column in all, as far as the page knows of them."""
+        return self.index.lost_of + self.index.contents.drops.total()
 
     @property
     def stages(self) -> list[ColumnFacts]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from markupsafe import Markup
 
@@ -14,8 +12,9 @@ from t2i_shards.extractors.maps.formats import Indexed
 from t2i_shards.extractors.maps.statistics import ClassStatistic, NumberStatistic, Statistic
 from t2i_shards.extractors.registry import formats
 from t2i_shards.pipeline.dataset.dataset import IMAGES
-from t2i_shards.pipeline.report.sample_index import Place, SearchIndex, shorten_location
-from t2i_shards.pipeline.shards.receipt import shard_name
+from t2i_shards.pipeline.report.sample_index import Place, shorten_location
+from t2i_shards.pipeline.report.search_index import SearchIndex
+from t2i_shards.pipeline.report.side_files import list_entries, name_drop, name_place, to_script
 
 
 @dataclass(frozen=True)
@@ -32,65 +31,52 @@ class Choices:
 
 def list_choices(index: SearchIndex) -> Choices:
     """What of the index differs between samples, or is there at all."""
-    found = index.classes
+    found, numbers = index.contents.classes, list(index.contents.numbers)
     names = {number: _class_of(place).label(number) for place, number in found}
     counts = {number: max(found[p, n] for p, n in found if n == number) for number in names}
     drops = [(number, *drop) for number, drop in enumerate(_count_drops(index).items())]
     return Choices(
-        numbers=tuple(map(_Titles(index.number_places), index.number_places)),
+        numbers=tuple(map(_Titles(numbers), numbers)),
         labels=tuple(sorted(((n, names[n], counts[n]) for n in names), key=lambda label: (-label[2], label[1]))),
         drops=tuple(sorted(drops, key=lambda drop: (-drop[2], drop[1]))),
     )
 
 
 def encode_index(index: SearchIndex, columns: Sequence[str]) -> Markup:
-    """JSON that is safe in a script element whatever captions, keys and names hold. columns: images first."""
-    numbers, classes, reasons = index.number_places, index.class_places, list(_count_drops(index))
-    at = {reason: position for position, reason in enumerate(reasons)}
+    """JSON that is safe in a script element whatever captions, keys and names hold. columns: images first.
+
+    samples: those of the page itself, as side files hold theirs; null where these are listed in chunks.
+    """
+    numbers, reasons = list(index.contents.numbers), list(_count_drops(index))
+    titles = _Titles(numbers)
     return to_script(
         {
             "columns": columns,
             "numbers": [
-                {"title": title, "labels": _label_numbers(place)}
-                for place, title in zip(numbers, map(_Titles(numbers), numbers), strict=True)
+                {"id": name_place(place), "title": titles(place), "labels": _label_numbers(place)}
+                for place in numbers
             ],
-            "classes": [{"column": place[1], "names": _name_classes(index, place)} for place in classes],
+            "classes": [
+                {"id": name_place(place), "column": place[1], "names": _name_classes(index, place)}
+                for place in dict.fromkeys(place for place, _ in index.contents.classes)
+            ],
             "reasons": reasons,
             "strips": index.strips,
-            "samples": [
-                [
-                    entry.key,
-                    entry.text,
-                    entry.name,
-                    entry.size,
-                    [entry.numbers.get(place) for place in numbers],
-                    [entry.classes.get(place, ()) for place in classes],
-                    [at[f"{column}: {reason}"] for column, reason in entry.drops.items()],
-                    None if entry.strip is None else shard_name(entry.strip),
-                    {columns.index(column): note for column, note in entry.notes.items()},
-                ]
-                for entry in index.entries
-            ],
+            "samples": None if index.chunks else list_entries(index.entries, columns),
+            "chunks": index.chunks,
             "lost": [
-                [loss.key, shorten_location(loss.location), at[f"{IMAGES}: {loss.reason}"]] for loss in index.lost
+                [loss.key, shorten_location(loss.location), reasons.index(name_drop(IMAGES, loss.reason))]
+                for loss in index.lost
             ],
         }
     )
 
 
-def to_script(data: Any) -> Markup:
-    """JSON without the signs that could end a script element or begin a comment or an entity in it."""
-    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
-    for sign in "<>&":  # JSON has them nowhere but in strings
-        text = text.replace(sign, f"\\u{ord(sign):04x}")
-    return Markup(text)
-
-
 def _count_drops(index: SearchIndex) -> dict[str, int]:
     """column and reason -> files, of the samples that a column lacks and of the rows that became no sample."""
-    found = {f"{column}: {reason}": count for (column, reason), count in index.drops.items()}
+    found = {name_drop(*drop): count for drop, count in index.contents.drops.items()}
     for loss in index.lost:
-        reason = f"{IMAGES}: {loss.reason}"
+        reason = name_drop(IMAGES, loss.reason)
         found[reason] = found.get(reason, 0) + 1
     return found
 
@@ -136,6 +122,6 @@ def _name_classes(index: SearchIndex, place: Place) -> dict[int, tuple[str, str]
     palette = form.palette if isinstance(form, Indexed) else None
     return {
         number: (statistic.label(number), "" if palette is None else f"#{bytes(palette[number]).hex()}")
-        for found, number in sorted(index.classes)
+        for found, number in sorted(index.contents.classes)
         if found == place
     }

@@ -23,8 +23,6 @@ from t2i_shards.pipeline.report.sample_index import shorten_location
 from t2i_shards.pipeline.report.samples import Cell
 from t2i_shards.pipeline.report.training import TrainingFacts
 
-LISTED = 500
-"""Dropped files that the page names where it is not searched."""
 JPEG_QUALITY = 88
 PNG_LEVEL = 9
 
@@ -33,7 +31,7 @@ def render_page(datasets: Sequence[DatasetFacts], training: TrainingFacts | None
     """The page. date: of the report, as it is to be shown.
 
     Captions, keys and paths come from outside: the template escapes all that it prints, and the page's own policy
-    lets the browser run the page's one script and fetch nothing but strips, where there are any.
+    lets the browser run the page's one script and fetch nothing but strips and side files, where there are any.
     """
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -51,7 +49,6 @@ def render_page(datasets: Sequence[DatasetFacts], training: TrainingFacts | None
     }
     environment.globals |= {
         "cell_uri": cell_uri,
-        "LISTED": LISTED,
         "encode_index": encode_index,
         "image_uri": image_uri,
         "list_choices": list_choices,
@@ -70,6 +67,7 @@ def render_page(datasets: Sequence[DatasetFacts], training: TrainingFacts | None
         chart=chart,
         date=date,
         beside=any(dataset.index.strips for dataset in datasets),
+        chunked=any(dataset.index.chunks for dataset in datasets),
         script=script,
         policy=policy,
     )

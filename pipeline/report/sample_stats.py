@@ -18,9 +18,12 @@ from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
 from t2i_shards.pipeline.dataset.exclusion import Exclusion, licence_name
 from t2i_shards.pipeline.errors import DamagedShard, describe_error
 from t2i_shards.pipeline.image.stored import use_threads
+from t2i_shards.pipeline.report.contents import Contents
 from t2i_shards.pipeline.report.sample_index import SCORE, Entry, Place, rank, read_entry, read_score
 from t2i_shards.pipeline.report.samples import Thumbnail, draw_aligned, draw_thumbnail
-from t2i_shards.pipeline.report.strips import encode_strip, fits
+from t2i_shards.pipeline.report.search_index import Chunk
+from t2i_shards.pipeline.report.side_files import encode_side_files
+from t2i_shards.pipeline.report.strips import encode_strip, fits, name_strip
 from t2i_shards.pipeline.shards.read import load_verified
 from t2i_shards.pipeline.shards.sample import Sample
 from t2i_shards.pipeline.shards.sample_info import SampleInfo, read_info
@@ -54,20 +57,25 @@ class Tally:
         for measure, bins in found.items():
             self.counts[measure, column].update(bins)
 
+    def merge(self, other: Tally) -> None:
+        """Count what another counted too."""
+        self.samples += other.samples
+        for place, counts in other.counts.items():
+            self.counts[place].update(counts)
+
     def of(self, measure: str) -> list[tuple[str, Counter[Bin]]]:
         """(column, its counts) of each column for which something was counted."""
         return [(column, counts) for (name, column), counts in self.counts.items() if name == measure]
 
 
 def add_tallies(tallies: Iterable[Tally], columns: Iterable[str]) -> Tally:
-    """The sum, its columns in this order."""
+    """The sum, its columns in this order, and nothing in the order in which tallies came."""
     found = Tally()
     for tally in tallies:
-        found.samples += tally.samples
-        for place, counts in tally.counts.items():
-            found.counts[place].update(counts)
+        found.merge(tally)
     order = {column: number for number, column in enumerate(columns)}
-    found.counts = dict(sorted(found.counts.items(), key=lambda item: (item[0][0], order[item[0][1]])))
+    places = sorted(found.counts, key=lambda place: (place[0], order[place[1]]))
+    found.counts = {place: Counter(dict(sorted(found.counts[place].items()))) for place in places}
     return found
 
 
@@ -107,16 +115,19 @@ def list_measures() -> Mapping[str, Callable[[bytes], Counts]]:
 
 @dataclass(frozen=True)
 class Counted(StageResult):
-    """What a look at one shard gave. thumbnails, strips: key -> picture or file, of those that were asked for.
+    """What a look at one shard gave. thumbnails: key -> picture, of those that were asked for.
 
-    licences: of the pictures that would be published, name -> samples. problems: a line for each shard that is
-    damaged, and so left out.
+    licences: of the pictures that would be published, name -> samples. entries: what goes into the page; where it
+    goes into side files, `chunks` and `contents` say what they hold. files: path -> strips and side files.
+    problems: a line for each shard that is damaged, and so left out.
     """
 
     tally: Tally = field(default_factory=Tally)
     licences: Counter[str] = field(default_factory=Counter)
     entries: tuple[Entry, ...] = ()
-    strips: dict[str, bytes] = field(default_factory=dict)
+    chunks: tuple[Chunk, ...] = ()
+    contents: Contents = field(default_factory=Contents)
+    files: Mapping[str, bytes] = field(default_factory=dict)
     thumbnails: Mapping[str, Thumbnail] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
 
@@ -127,7 +138,8 @@ class CountSamples(Stage):
 
     columns: images first. exclusion: what is not published; removed samples are not counted. pictures: keys whose
     pictures are wanted. limit: the rank below which entries of the index are handed on; those of the keys
-    `shown` always are. strips: whether these samples get a strip.
+    `shown` always are. strips: whether these samples get a strip. side_file: samples to a side file; 0 to hand
+    their entries back.
     """
 
     dataset: Dataset
@@ -137,6 +149,7 @@ class CountSamples(Stage):
     shown: Collection[str]
     limit: int
     strips: bool = False
+    side_file: int = 0
 
     def setup(self) -> None:
         use_threads(self.resources.cpus)
@@ -151,22 +164,16 @@ class CountSamples(Stage):
         tally, errors, measured = count(kept)
         images = kept[IMAGES]
         thumbnails, unread = self._thumbnails(images)
-        strips, notes = self._draw_strips(aligned, images)
+        files, entries, chunks = self._index(shard, aligned, images, measured)
         return Counted(
             receipts={IMAGES: aligned.receipts[IMAGES]},
             errors=(*errors, *unread),
             tally=tally,
             licences=self._licences(images, aligned.receipts),
-            entries=tuple(
-                replace(
-                    make_entry(sample, measured.get(sample.key, ()), aligned.receipts),
-                    strip=shard if sample.key in strips else None,
-                    notes=notes.get(sample.key, {}),
-                )
-                for sample in images
-                if self._is_searched(sample.key)
-            ),
-            strips=strips,
+            entries=() if self.side_file else entries,
+            chunks=chunks,
+            contents=Contents.of(entries, shard) if self.side_file else Contents(),
+            files=files,
             thumbnails=thumbnails,
             problems=problems,
         )
@@ -191,18 +198,32 @@ class CountSamples(Stage):
                     unread.append(f"{IMAGES}: {sample.key}: jpg cannot be read: {describe_error(error)}")
         return drawn, unread
 
-    def _draw_strips(
-        self, aligned: Aligned[Sample], images: Sequence[Sample]
-    ) -> tuple[dict[str, bytes], dict[str, Mapping[str, str]]]:
-        """(key -> file, key -> what is missing in it and why)"""
-        strips, notes = dict[str, bytes](), dict[str, Mapping[str, str]]()
-        if not self.strips:
-            return strips, notes
-        wanted = [sample for sample in images if self._is_searched(sample.key) and fits(sample.key)]
-        for row in draw_aligned(aligned, self.columns, wanted):
-            strips[row.key] = encode_strip(row)
+    def _index(
+        self,
+        shard: int,
+        aligned: Aligned[Sample],
+        images: Sequence[Sample],
+        measured: Mapping[str, Sequence[Measured]],
+    ) -> tuple[dict[str, bytes], tuple[Entry, ...], tuple[Chunk, ...]]:
+        """The files of the samples that are searched, their entries, and what side files hold of these."""
+        searched = [sample for sample in images if self._is_searched(sample.key)]
+        drawn = [sample for sample in searched if self.strips and fits(sample.key)]
+        files, notes = dict[str, bytes](), dict[str, Mapping[str, str]]()
+        for row in draw_aligned(aligned, self.columns, drawn):
+            files[name_strip(shard, row.key)] = encode_strip(row)
             notes[row.key] = {cell.column: cell.note for cell in row.cells if cell.image is None}
-        return strips, notes
+        entries = tuple(
+            replace(
+                make_entry(sample, measured.get(sample.key, ()), aligned.receipts),
+                strip=shard if sample.key in notes else None,
+                notes=notes.get(sample.key, {}),
+            )
+            for sample in searched
+        )
+        if not self.side_file:
+            return files, entries, ()
+        side_files, chunks = encode_side_files(entries, self.columns, shard, self.side_file)
+        return files | side_files, entries, chunks
 
     def _is_searched(self, key: str) -> bool:
         return rank(key) < self.limit or key in self.shown

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import io
+import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 
 import cv2
@@ -26,8 +29,10 @@ MARK = "README.txt"
 MARK_TEXT = (
     b"Small pictures for the page next to this folder, made by t2i-shards report --all, which replaces them.\n"
 )
-DATASET = re.compile(r"d\d+")
-"""A folder of it: the strips of one dataset."""
+FOLDER = re.compile(r"d\d+(/\d{6,})?")
+"""A folder of it: of one dataset, and in that of one shard."""
+FILE = re.compile(r"d\d+/\d{6,}/([^/]+\.webp|samples-\d+\.js)")
+"""A file of it besides MARK: a strip, or a side file."""
 LONGEST_KEY = 200
 """Bytes of a key that fit into a file's name."""
 
@@ -46,6 +51,14 @@ def encode_strip(row: SheetRow) -> bytes:
     return data.getvalue()
 
 
+@dataclass(frozen=True)
+class Beside:
+    """The folder for the files of one dataset next to a page. name: as the page finds it."""
+
+    folder: Path
+    name: str
+
+
 def folder_of(page: Path) -> Path:
     """report_files next to report.html, as browsers name such a folder."""
     return page.with_name(f"{page.stem}_files")
@@ -55,9 +68,19 @@ def is_ours(folder: Path) -> bool:
     """Whether it is a folder, and no link, that an earlier report has made and nobody has added to."""
     try:
         marked = not folder.is_symlink() and read_regular(folder / MARK) == MARK_TEXT
-        return marked and all(one.name == MARK or DATASET.fullmatch(one.name) for one in folder.iterdir())
+        return marked and all(map(_holds_ours, repeat(folder), os.walk(folder)))
     except (FileNotFoundError, NotADirectoryError, NotRegular):
         return False
+
+
+def _holds_ours(folder: Path, walked: tuple[str, list[str], list[str]]) -> bool:
+    """Whether all in one folder below is what a report makes: what `os.walk` gives of it."""
+    path, folders, files = walked
+    place = os.path.relpath(path, folder)
+    below = "" if place == "." else f"{place}/"
+    return all(
+        FOLDER.fullmatch(f"{below}{name}") and not os.path.islink(f"{path}/{name}") for name in folders
+    ) and all(FILE.fullmatch(f"{below}{name}") or f"{below}{name}" == MARK for name in files)
 
 
 @contextmanager
@@ -68,13 +91,17 @@ def replace_strips(folder: Path) -> Iterator[Path]:
         yield scratch
 
 
-def write_strips(folder: Path, shard: int, strips: dict[str, bytes]) -> None:
-    """Write the strips of a shard to 000012/key.webp in the folder, and let go of them."""
-    if strips:
-        (folder / shard_name(shard)).mkdir(parents=True)
-    while strips:
-        key, data = strips.popitem()
-        (folder / shard_name(shard) / f"{key}.webp").write_bytes(data)
+def name_strip(shard: int, key: str) -> str:
+    """Where the strip of a sample lies among the files of its dataset: 000012/key.webp."""
+    return f"{shard_name(shard)}/{key}.webp"
+
+
+def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write each to its path in the folder."""
+    for parent in {(folder / path).parent for path in files}:
+        parent.mkdir(parents=True, exist_ok=True)
+    for path, data in files.items():
+        (folder / path).write_bytes(data)
 
 
 def fits(key: str) -> bool:

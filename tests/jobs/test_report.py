@@ -14,7 +14,8 @@ from t2i_shards.jobs.__main__ import run
 from t2i_shards.jobs.command import EngineOptions, execute
 from t2i_shards.jobs.report import ReportCommand
 from t2i_shards.pipeline.dataset.tombstones import remove
-from t2i_shards.pipeline.report import sample_index
+from t2i_shards.pipeline.report import collect
+from t2i_shards.pipeline.report.strips import is_ours
 from t2i_shards.pipeline.shards.store import open_store
 from t2i_shards.pipeline.sources.folder import FolderSource
 from tests.faults.toys import make_images
@@ -240,20 +241,22 @@ def test_all_puts_small_pictures_of_every_sample_next_to_the_page(root: Path) ->
     assert "img-src data:;" in out.read_text()
 
 
-def test_removed_samples_and_those_over_the_limit_get_no_small_picture(
+def test_all_samples_but_removed_ones_get_a_small_picture_also_where_they_are_too_many_for_a_page(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dataset = make_crawl(tmp_path / "root")
     remove(dataset, "keys", [f"{i:06d}" for i in kept(40)[:10]])
-    monkeypatch.setattr(sample_index, "MOST_SAMPLES", 12)
+    monkeypatch.setattr(collect, "MOST_BESIDE_STRIPS", 12)
     facts = ReportCommand((str(tmp_path / "root"),), all_=True, engine=ONE).run()
     found = {path.stem for path in tmp_path.glob("root/report_files/*/*/*.webp")}
-    assert not found & {f"{i:06d}" for i in kept(40)[:10]}
-    assert 12 <= len(found) <= 20, "the page holds no more; a worker does not know how many others have"
+    assert found == {f"{i:06d}" for i in kept(40)[10:]}
     assert not facts.problems
     assert "1 dataset, 23 samples; open" in facts.line
     html = (tmp_path / "root" / "report.html").read_text()
-    assert ">12 of 23 samples<" in html, "each that it holds has its picture"
+    assert ">All samples<" in html
+    side_files = sorted(tmp_path.glob("root/report_files/*/*/samples-0.js"))
+    assert len(side_files) == len(dataset.shards)
+    assert is_ours(tmp_path / "root" / "report_files")
 
 
 @pytest.mark.parametrize("kind", ["file", "folder", "link"])

@@ -18,6 +18,7 @@ from t2i_shards.extractors.maps.people import People
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
 from t2i_shards.pipeline.dataset.duplicates import mark_duplicates
 from t2i_shards.pipeline.engine import RunResult
+from t2i_shards.pipeline.engine.run import Progress
 from t2i_shards.pipeline.errors import Drop
 from t2i_shards.pipeline.image.geometry import Placement
 from t2i_shards.pipeline.sources.base import Opener, Original, Seen, Source, unseen
@@ -168,9 +169,15 @@ def make_crawl(root: Path, count: int = 40, shard_size: int = 12, licensed: bool
     return dataset
 
 
-def look_here(stage: Stage, shards: Sequence[int]) -> RunResult:
+def look_here(stage: Stage, shards: Sequence[int], take: Progress | None = None) -> RunResult:
     """Each shard in turn, in this process."""
-    return RunResult(made=dict(zip(shards, run_here(stage, shards), strict=True)))
+    result = RunResult(keep=take is None)
+    stage.setup()
+    for shard in shards:
+        result.add(shard, made := stage(shard))
+        if take:
+            take(shard, made)
+    return result
 
 
 def keys_in(dataset: Dataset, shard: int) -> list[str]:

@@ -18,6 +18,7 @@ from t2i_shards.pipeline.dataset.provenance import Provenance
 from t2i_shards.pipeline.dataset.status import ColumnStatus
 from t2i_shards.pipeline.dataset.tombstones import remove
 from t2i_shards.pipeline.engine import RunResult
+from t2i_shards.pipeline.engine.run import Progress
 from t2i_shards.pipeline.report import DatasetFacts, collect_dataset, render_page
 from t2i_shards.pipeline.report.facts import ColumnFacts, find_bottleneck
 from t2i_shards.pipeline.report.plots import draw_numbers
@@ -112,8 +113,8 @@ def test_the_page_is_the_same_whichever_shard_was_looked_at_first(root: Path) ->
     for shard in (0, 3):
         (root / "images" / f"{shard:06d}.tar").unlink()
 
-    def backwards(stage: Stage, shards: Sequence[int]) -> RunResult:
-        return look_here(stage, shards[::-1])
+    def backwards(stage: Stage, shards: Sequence[int], take: Progress | None = None) -> RunResult:
+        return look_here(stage, shards[::-1], take)
 
     forwards, back = collect(root, 1), collect_dataset(str(root), 1, backwards)
     assert [row.key for row in back.rows]

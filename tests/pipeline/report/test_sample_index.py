@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import ANY
@@ -14,16 +13,11 @@ import pytest
 from t2i_shards.pipeline.dataset.losses import Loss
 from t2i_shards.pipeline.image.geometry import Placement
 from t2i_shards.pipeline.report import collect_dataset, render_page
-from t2i_shards.pipeline.report import sample_index as module
+from t2i_shards.pipeline.report import search_index as module
+from t2i_shards.pipeline.report.contents import Contents
 from t2i_shards.pipeline.report.index_data import encode_index
-from t2i_shards.pipeline.report.sample_index import (
-    Entry,
-    choose_entries,
-    choose_limit,
-    rank,
-    read_entry,
-    shorten_location,
-)
+from t2i_shards.pipeline.report.sample_index import Entry, rank, read_entry, shorten_location
+from t2i_shards.pipeline.report.search_index import SearchIndex, choose_entries, choose_limit
 from t2i_shards.pipeline.shards.sample import Sample
 from t2i_shards.pipeline.shards.sample_info import SampleInfo
 from tests.pipeline.report import crawl
@@ -54,7 +48,7 @@ def read_index(html: str) -> dict[str, Any]:
 def test_every_caption_of_every_sample_can_be_searched_whatever_it_holds(made: Path) -> None:
     html = render_page([collect_dataset(str(made), 3, look_here)], None)
     index = read_index(html)
-    assert [sample[:3] for sample in index["samples"]] == [
+    assert [sample[:3] for sample in index["samples"]["rows"]] == [
         [key(i), f"{crawl.caption(i)}\nsecond caption {i}", url(i)] for i in kept(COUNT)
     ]
     assert "The search covers" not in html
@@ -74,8 +68,14 @@ def test_every_sample_has_its_numbers_its_labels_and_its_size(made: Path) -> Non
     assert index["numbers"][0]["labels"] is None
     assert index["numbers"][2]["labels"][:3] == ["0", "1", "2"]
     [classes] = index["classes"]
-    assert classes == {"column": "seg", "names": {"0": ["person", "#800000"], "17": ["dog", ANY], "255": ANY}}
-    for i, (*_, size, numbers, shown, drops, strip, notes) in zip(kept(COUNT), index["samples"], strict=True):
+    assert classes == {
+        "id": "labels/seg",
+        "column": "seg",
+        "names": {"0": ["person", "#800000"], "17": ["dog", ANY], "255": ANY},
+    }
+    for i, (*_, size, numbers, shown, drops, strip, notes) in zip(
+        kept(COUNT), index["samples"]["rows"], strict=True
+    ):
         assert size == ([128, 64] if crawl.size(i) == (128, 64) else [64, 64])
         assert numbers == [crawl.score(i), min(99, crawl.SHARES[i % 4]), i % 3]
         assert sorted(shown[0]) == [0, 255 if i % 3 == 0 else 17]
@@ -114,10 +114,10 @@ def test_a_location_is_shown_without_what_is_private(location: str, shown: str) 
 def test_nothing_in_a_caption_ends_the_script(made: Path) -> None:
     bad = "</script><script>alert(1)</script><!-- & ]]> \u2028 \\u003c\\"
     entry = Entry("a", bad, 0, name=bad, drops={"sketch": bad})
-    index = replace(choose_entries({0: [entry]}, [], 1), lost=(Loss("b", bad, bad),))
+    index = SearchIndex(1, (entry,), Contents.of([entry]), lost=(Loss("b", bad, bad),))
     text = str(encode_index(index, ["images"]))
     read = json.loads(text)
-    assert (read["samples"][0][1:3], read["reasons"]) == ([bad, bad], [f"sketch: {bad}", f"images: {bad}"])
+    assert (read["samples"]["rows"][0][1:3], read["reasons"]) == ([bad, bad], [f"sketch: {bad}", f"images: {bad}"])
     assert not set("<>&") & set(text)
 
 
@@ -139,17 +139,16 @@ def test_a_page_that_is_full_holds_a_uniform_sample_and_says_so(
 def test_the_choice_depends_on_no_order(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MOST_SAMPLES", 100)
     of = entries(400)
-    one = choose_entries({0: of}, [key(399)], 400)
-    many = choose_entries({3: of[300:], 1: of[100:300], 0: of[:100]}, [key(399)], 400)
+    one = choose_entries({0: of}, [key(399)])
+    many = choose_entries({3: of[300:], 1: of[100:300], 0: of[:100]}, [key(399)])
     assert one == many
-    assert len(one.entries) == 100
-    assert key(399) in {entry.key for entry in one.entries}
+    assert len(one) == 100
+    assert key(399) in {entry.key for entry in one}
 
 
 def test_long_texts_take_no_more_than_their_share(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MOST_CHARACTERS", 1000)
-    found = choose_entries({0: entries(50, length=94)}, [], 50)
-    assert len(found.entries) == 10
+    assert len(choose_entries({0: entries(50, length=94)}, [])) == 10
     placement = Placement((64, 64), (64, 64), (0, 0, 64, 64))
     sample = Sample("a", {"json": SampleInfo("a", ("x" * 700, "y" * 700), 64, 64, placement).encode()})
     cut = read_entry(sample)

@@ -18,11 +18,15 @@ from t2i_shards.pipeline.report.strips import (
     folder_of,
     is_ours,
     replace_strips,
-    write_strips,
+    write_files,
 )
 
 RED = np.full((64, 96, 3), (200, 0, 0), np.uint8)
 GREY = np.full((64, 96), 90, np.uint8)
+
+
+ADDED = ["remove-d1.txt", "d1/remove-d1.txt", "d1/000012/notes.txt", "d1/mine/a.webp", "d1/000012/README.txt"]
+"""Files that somebody may have put into such a folder."""
 
 
 def open_strip(data: bytes) -> np.ndarray:
@@ -46,10 +50,8 @@ def test_a_large_picture_is_brought_inside_the_limits_with_its_aspect() -> None:
 def test_strips_appear_whole_and_replace_those_of_before(tmp_path: Path) -> None:
     folder = folder_of(tmp_path / "my.page.html")
     assert folder.name == "my.page_files"
-    strips = {"a": b"1", "b": b"2"}
     with replace_strips(folder) as scratch:
-        write_strips(scratch / "d1", 12, strips)
-        assert not strips, "the worker's bytes are let go of"
+        write_files(scratch / "d1", {"000012/a.webp": b"1", "000012/b.webp": b"2"})
         assert not folder.exists()
     assert {p.relative_to(folder).as_posix() for p in folder.rglob("*.*")} == {
         MARK, "d1/000012/a.webp", "d1/000012/b.webp"
@@ -63,7 +65,7 @@ def test_strips_appear_whole_and_replace_those_of_before(tmp_path: Path) -> None
     assert [path.name for path in tmp_path.iterdir()] == [folder.name]
 
 
-@pytest.mark.parametrize("kind", ["nothing", "file", "folder", "link", "other mark", "added"])
+@pytest.mark.parametrize("kind", ["nothing", "file", "folder", "link", "other mark", *ADDED])
 def test_only_a_folder_that_a_report_made_is_ours(kind: str, tmp_path: Path) -> None:
     ours = tmp_path / "ours_files"
     with replace_strips(ours):
@@ -80,10 +82,12 @@ def test_only_a_folder_that_a_report_made_is_ours(kind: str, tmp_path: Path) -> 
         case "other mark":
             folder.mkdir()
             (folder / MARK).write_text("My pictures")
-        case "added":
-            with replace_strips(folder):
-                pass
-            (folder / "remove-d0.txt").write_text("000001")
+        case _ if kind in ADDED:
+            with replace_strips(folder) as scratch:
+                write_files(scratch / "d1", {"000012/a.webp": b"1", "000012/samples-0.js": b"2"})
+            assert is_ours(folder)
+            (folder / kind).parent.mkdir(exist_ok=True)
+            (folder / kind).write_text("mine")
     assert not is_ours(folder)
 
 
