@@ -62,11 +62,16 @@ class EraseCommand:
         )
 
     def _summarise(self, stage: Erase, shards: Sequence[int], done: str, problems: Sequence[str] = ()) -> Summary:
-        changed = [shard for shard in shards if shard in stage.removed]
-        samples = sum(len(stage.removed[shard]) for shard in changed)
-        rows = len({key for shard in shards for key in stage.rows[shard]})
-        what = f"{number_of(samples, 'sample')} of {number_of(len(changed), 'shard')}"
+        keys = {shard: stage.removed.get(shard, frozenset()) for shard in shards}
+        fresh = {shard: of for shard in shards if (of := keys[shard] - stage.before)}
+        samples = sum(map(len, fresh.values()))
+        already = sum(map(len, keys.values())) - samples
+        rows = len({key for shard in shards for key in stage.rows[shard]} - stage.before)
+        what = f"{number_of(samples, 'sample')} of {number_of(len(fresh), 'shard')}"
         line = f"erase: {what}, in {', '.join(stage.columns)}, and {number_of(rows, 'row')} of the plan, {done}"
+        line += f"; erased before: {number_of(already, 'sample')}" if already else ""
+        if stage.rows and not rows and not problems:
+            line = f"erase: all that was removed is erased already: {number_of(already, 'sample')}"
         if not stage.rows:
             why = "what was removed is not made yet" if stage.unmade else "no sample was removed"
             line = f"erase: {why}, so there is nothing to erase"
@@ -77,7 +82,8 @@ class EraseCommand:
             "command": "erase",
             "dry_run": self.dry_run,
             "samples": samples,
-            "shards": len(changed),
+            "erased_before": already,
+            "shards": len(fresh),
             "rows": rows,
             "columns": list(stage.columns),
         }

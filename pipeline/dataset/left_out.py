@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 
-from t2i_shards.pipeline.dataset.erased_plan import erased_location
+from t2i_shards.pipeline.dataset.erased_plan import erased_location, is_erased
 from t2i_shards.pipeline.dataset.left_out_files import (
     FOLDER,
     Record,
@@ -26,6 +26,7 @@ from t2i_shards.pipeline.dataset.left_out_files import (
 from t2i_shards.pipeline.shards.receipt import to_json
 from t2i_shards.pipeline.shards.store import Store
 from t2i_shards.pipeline.sources.captions import SHORTENED
+from t2i_shards.pipeline.sources.folder import name_pictures
 from t2i_shards.pipeline.sources.left_out import LeftOut, Named
 from t2i_shards.pipeline.sources.tars.samples import MEMBER_NOTES
 
@@ -118,5 +119,7 @@ def erase_left_out(store: Store, erased: Collection[str]) -> None:
 
 
 def _erase(one: Named, erased: Collection[str]) -> Named:
-    location = erased_location(one.location)
-    return Named(one.reason, location) if location in erased else one
+    """With a hash for its location, where that is of an erased row or of the caption file of its picture."""
+    places = (one.location, *name_pictures(one.location))
+    gone = any(erased_location(place) in erased for place in places)
+    return Named(one.reason, erased_location(one.location)) if gone and not is_erased(one.location) else one

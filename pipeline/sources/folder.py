@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import posixpath
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,8 +17,14 @@ from typing import Any, ClassVar, Literal
 from t2i_shards.pipeline.errors import Drop, RequestError
 from t2i_shards.pipeline.sources.base import Opener, Original, Seen, Source, unseen
 from t2i_shards.pipeline.sources.captions import UNREADABLE as CAPTION_UNREADABLE
-from t2i_shards.pipeline.sources.folder_captions import NO_CAPTION, FolderCaptions, Loaded, caption_of_name
-from t2i_shards.pipeline.sources.left_out import LeftOut
+from t2i_shards.pipeline.sources.folder_captions import (
+    METADATA,
+    NO_CAPTION,
+    FolderCaptions,
+    Loaded,
+    caption_of_name,
+)
+from t2i_shards.pipeline.sources.left_out import LeftOut, Named
 from t2i_shards.pipeline.sources.licence import LICENCE
 from t2i_shards.pipeline.sources.row import Row
 from t2i_shards.pipeline.sources.tree import MENDABLE, MISSING, Tree, open_tree
@@ -30,6 +37,8 @@ SUFFIXES = frozenset(
 )
 UNTAKEN = "format not taken"
 NO_PICTURE = "caption without picture"
+UNASKED = "caption file, not asked for"
+"""With --captions filename or none."""
 BAD_NAME = "name with control characters or not UTF-8"
 MENDABLE_CAPTIONS = frozenset({NO_CAPTION, CAPTION_UNREADABLE})
 """Reasons of drops that the folder's owner can fix, as are those that begin with "caption: "."""
@@ -109,7 +118,12 @@ class FolderSource(Source):
 
     def _find(self, left_out: LeftOut) -> tuple[list[str], FolderCaptions]:
         """(the names of the pictures in order, what is known of their captions)"""
-        found = sorted(self.tree.names(left_out))
+        unread = list[Named]()
+        walked = LeftOut(unread.extend)
+        found = sorted(self.tree.names(walked))
+        walked.flush()
+        for one in unread:
+            left_out.name(*one)
         names = [name for name in found if _is_text(name)]
         for name in found if len(names) < len(found) else ():
             if not _is_text(name):
@@ -120,11 +134,18 @@ class FolderSource(Source):
         used = {*pictures, *captions.metadata_files, *map(captions.find_file, pictures)}
         for name in names:
             if name not in used:
-                is_caption = files and name.lower().endswith(self.caption_extension.lower())
-                left_out.name(NO_PICTURE if is_caption else UNTAKEN, name)
+                left_out.name(self._why_unused(name), name)
+        folders = {one.location for one in unread}
         for name in sorted(captions.metadata.keys() - set(names)):
-            left_out.name(MISSING, name)
+            if folders.isdisjoint(map(str, PurePosixPath(name).parents)):  # else it goes with its folder
+                left_out.name(MISSING, name)
         return pictures, captions
+
+    def _why_unused(self, name: str) -> str:
+        """Of a file that is neither a picture nor the caption of one."""
+        if name.lower().endswith(self.caption_extension.lower()):
+            return NO_PICTURE if self.captions == "files" else UNASKED
+        return UNASKED if self.captions != "files" and PurePosixPath(name).name in METADATA else UNTAKEN
 
     def _caption(
         self, name: str, captions: FolderCaptions, loaded: Loaded, notes: Counter[str]
@@ -164,3 +185,11 @@ def _licence(captions: FolderCaptions, name: str) -> dict[str, str]:
 def _is_text(name: str) -> bool:
     """Whether JSON and tables can hold the name, and a terminal show it."""
     return not any(unicodedata.category(character) in ("Cc", "Cs") for character in name)
+
+
+def name_pictures(file: str) -> Iterator[str]:
+    """What a picture may be called whose caption file this is: photo.txt is that of photo.jpg, of photo.PNG …"""
+    stem = posixpath.splitext(file)[0]
+    yield stem  # photo.jpg.txt
+    for suffix in SUFFIXES:
+        yield from (stem + spelt for spelt in (suffix, suffix.upper(), suffix.title()))

@@ -10,6 +10,8 @@ LICENCE = "license"
 UNKNOWN = "unknown"
 SPELLINGS = ("license", "licence", "license_name", "licence_name", "licensename")
 """What it is called in tables, metadata and JSON, the first that there is."""
+NAMING = ("name", "url")
+"""What a record of a licence is named by, the first that there is."""
 _NOTHING = frozenset({"", "?", "-", "none", "null", "nan", "n/a", UNKNOWN})
 _LONGEST = 200
 
@@ -20,7 +22,7 @@ def clean_licence(value: Any) -> str:
     value: a text, a number, a list of them, or a record with a name or a url.
     """
     if isinstance(value, Mapping):
-        value = value.get("name") or value.get("url")
+        value = next((value[name] for name in NAMING if value.get(name)), None)
     if isinstance(value, list):
         value = ", ".join(name for name in map(clean_licence, value) if name != UNKNOWN)
     text = str(value) if isinstance(value, str | int | float) else ""

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 
 import numpy as np
 
@@ -73,6 +74,7 @@ class Erase(Stage):
     removed: shard -> keys of samples, by the first `tables` tables of tombstones.
     rows: shard that is done -> keys of its plan, whether they became samples or not.
     unmade: how many rows were removed of which a plan is left whose shard is not done.
+    before: keys of those that are erased already, from the plan and from every column.
     """
 
     dataset: Dataset
@@ -81,6 +83,7 @@ class Erase(Stage):
     rows: Mapping[int, AbstractSet[str]]
     tables: int
     unmade: int = 0
+    before: AbstractSet[str] = frozenset()
 
     def __call__(self, shard: int) -> StageResult:
         found = {column: load_receipt(self.dataset.store, column, shard) for column in self.columns}
@@ -109,21 +112,42 @@ def plan_erase(dataset: Dataset) -> Erase:
     """The stage for all that was removed so far."""
     tables = count_tombstone_tables(dataset.store)
     stones = read_removed(dataset.store, last=tables)
-    rows, done = _find_rows(dataset, stones), dataset.done(IMAGES)
+    before, done = set[str](), dataset.done(IMAGES)
+    rows = _find_rows(dataset, stones, before)
     made = {shard: keys for shard, keys in rows.items() if shard in done}
     unmade = set[str]().union(*(keys for shard, keys in rows.items() if shard not in done))
-    return Erase(
-        dataset, dataset.columns(), read_tombstones(dataset, last=tables), made, tables, unmade=len(unmade)
+    stage = Erase(
+        dataset, dataset.columns(), read_tombstones(dataset, last=tables), made, tables, len(unmade), before
     )
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        for left in threads.map(partial(_find_left, stage), made):
+            before -= left
+    return stage
 
 
-def _find_rows(dataset: Dataset, stones: Mapping[str, Tombstone]) -> dict[int, AbstractSet[str]]:
-    """Shard -> the removed keys that its plan has; of a plan that cannot be read those that it may have."""
+def _find_left(stage: Erase, shard: int) -> set[str]:
+    """The samples that are not blank in every column, as in one that was made since its plan was erased."""
+    keys = stage.removed.get(shard, frozenset()) & stage.before
+    left = set[str]()
+    for column in stage.columns if keys else ():
+        with suppress(DamagedShard):  # the stage names it
+            if receipt := load_receipt(stage.dataset.store, column, shard):
+                left |= keys - set(receipt.erased) - receipt.dropped.keys()
+    return left
+
+
+def _find_rows(dataset: Dataset, stones: Mapping[str, Tombstone], before: set[str]) -> dict[int, AbstractSet[str]]:
+    """Shard -> the removed keys that its plan has; of a plan that cannot be read those that it may have.
+
+    before: gets the keys of those that are erased from it already.
+    """
     likely = find_planned(dataset, stones)
 
     def look(shard: int) -> AbstractSet[str]:
         try:
-            return stones.keys() & {row.key for row in dataset.plan(shard)}
+            plan = {row.key: row.location for row in dataset.plan(shard) if row.key in stones}
+            before.update(key for key, location in plan.items() if is_erased(location))
+            return set(plan)
         except DamagedShard:
             return likely.get(shard, frozenset())
 

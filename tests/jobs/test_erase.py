@@ -40,6 +40,29 @@ def test_erase_says_what_it_did(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert "were erased, or left out of a publication" in capsys.readouterr().err
 
 
+def test_what_is_erased_already_is_not_counted_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = str(tmp_path / "root")
+    toy_dataset(tmp_path / "root", 8, 4, color=False)
+    later = {name: data for name, data in contents(root).items() if name.startswith("sketch/000000.")}
+    (tmp_path / "keys").write_text("k00001\n")
+    assert run("remove", root, "--keys", str(tmp_path / "keys")) == 0
+    assert run("erase", root) == 0
+    capsys.readouterr()
+    for option in ((), ("--dry-run",)):
+        assert run("erase", root, *option) == 0
+        assert capsys.readouterr().out == "erase: all that was removed is erased already: 1 sample\n"
+    for name, data in later.items():  # as of an extract that was running
+        (tmp_path / "root" / name).write_bytes(data)
+    assert run("erase", root) == 0
+    assert "erase: 1 sample of 1 shard" in capsys.readouterr().out
+    (tmp_path / "keys").write_text("k00006\n")
+    assert run("remove", root, "--keys", str(tmp_path / "keys")) == 0
+    capsys.readouterr()
+    assert run("erase", root, "--dry-run", "--json") == 0
+    record = json.loads(capsys.readouterr().out)
+    assert [record[name] for name in ("samples", "shards", "rows", "erased_before")] == [1, 1, 1, 1]
+
+
 def test_what_is_not_made_yet_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = tmp_path / "root"
     toy_dataset(root, 8, 4, color=False)

@@ -10,9 +10,15 @@ import pyarrow as pa
 from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.shards.input_files import InputFile, Pattern
 from t2i_shards.pipeline.sources.files import find_files
-from t2i_shards.pipeline.sources.licence import LICENCE
+from t2i_shards.pipeline.sources.licence import LICENCE, NAMING
 from t2i_shards.pipeline.sources.tables.packed import PACKED, open_packed
-from t2i_shards.pipeline.sources.tables.parquet_table import ParquetTable, is_number, is_text, is_texts
+from t2i_shards.pipeline.sources.tables.parquet_table import (
+    ParquetTable,
+    is_list,
+    is_number,
+    is_text,
+    is_texts,
+)
 from t2i_shards.pipeline.sources.tables.text_table import TextTable
 
 BATCH = 1 << 16
@@ -66,6 +72,8 @@ def check_types(
 def _fits(ours: str, kind: Any) -> bool:
     if pa.types.is_null(kind) or is_text(kind):
         return True  # for numbers too: a text is read as the number that it spells
-    if ours == "caption":
+    if ours == LICENCE and pa.types.is_struct(kind):
+        return any(field.name in NAMING and is_text(field.type) for field in kind)
+    if ours in ("caption", LICENCE) and is_list(kind):
         return is_texts(kind)
     return is_number(kind) and (ours not in TEXTS or ours in ("hash", LICENCE))

@@ -16,6 +16,7 @@ from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.parquet_footer import RowGroup
 from t2i_shards.pipeline.shards.input_files import NO_RANGES, has_no_ranges
 from t2i_shards.pipeline.shards.parquet import choose_batch, load_footer
+from t2i_shards.pipeline.sources.licence import LICENCE, clean_licence
 from t2i_shards.pipeline.sources.tables.text_table import parse_number
 
 BUFFER = 4 << 20
@@ -134,6 +135,8 @@ def _as_texts(ours: str, column: pa.Array) -> pa.Array:
     """large_binary, for nothing says that texts are UTF-8; lists of it for lists."""
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
+    if ours == LICENCE and (is_list(column.type) or pa.types.is_struct(column.type)):
+        return pa.array(map(clean_licence, column.to_pylist()), pa.string()).cast(pa.large_binary())
     if is_list(column.type):
         return column.cast(pa.list_(pa.large_binary()))
     if is_number(column.type):

@@ -216,3 +216,28 @@ def test_damage_is_named_with_a_way_out_that_works(damage: str, folder: Path, tm
     shutil.rmtree(tmp_path / "root" / FOLDER)
     assert verify_tables(dataset) == []
     assert read_left_out(dataset.store) == {"caption without picture": 1, "format not taken": 5}
+
+
+def test_caption_files_that_are_not_asked_for_are_called_so(folder: Path, tmp_path: Path) -> None:
+    (folder / "metadata.csv").write_bytes(b"")
+    source = FolderSource(str(folder), captions="filename")
+    dataset = plan_dataset(str(tmp_path / "root"), source, Geometry(64), 10)
+    captions = {"p.txt", "lonely.txt", "metadata.csv"}
+    assert named(dataset) == {"format not taken": MARKDOWN, "caption file, not asked for": captions}
+
+
+@pytest.mark.parametrize("name", ["p.txt", "p.PNG.txt"])
+def test_the_caption_file_of_an_erased_picture_has_no_name_either(name: str, folder: Path, tmp_path: Path) -> None:
+    (folder / "p.png").rename(folder / "p.PNG")
+    (folder / "p.txt").rename(folder / name)
+    source = FolderSource(str(folder), captions="none")
+    dataset = plan_dataset(str(tmp_path / "root"), source, Geometry(64), 10)
+    fill(dataset, source)
+    remove(dataset, "paths", ["p.PNG"])
+    begin_erasing(stage := plan_erase(dataset))
+    stage(0)
+    for _ in range(2):
+        found = named(dataset)["caption file, not asked for"]
+        assert found == {erased_location(name), "lonely.txt"}
+        (folder / "new.md").write_bytes(b"")  # so that --add-new writes a record
+        plan_new(dataset, source)

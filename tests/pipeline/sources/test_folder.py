@@ -170,6 +170,8 @@ def test_linked_folders_end(folder: Path, secret: Path) -> None:
             (folder / "ring" / str(number) / f"to{other}").symlink_to(f"../{other}")
     (folder / "self").symlink_to("self")
     (folder / "out").symlink_to(secret)
+    # Its pictures go with their folder, whatever is said of them.
+    (folder / "metadata.csv").write_text("file_name,text\nout/private.png,a\nsub/../out/x/y.png,b\n")
     left_out = LeftOut()
     rows = list(FolderSource(str(folder)).rows(left_out))
     assert [row.location for row in rows] == ["a.JPG", "b.png", "sub/c.webp", "sub/deep/d.png"]

@@ -124,6 +124,22 @@ def test_json_lines_may_hold_lists_and_records(tmp_path: Path) -> None:
     assert [row.extra["license"] for row in pictures.rows(LeftOut())][:4] == kept
 
 
+@pytest.mark.parametrize(
+    ("found", "kept"),
+    [
+        ([["cc", "mit"], [], None], ["cc, mit", "unknown", "unknown"]),
+        ([{"id": 1, "name": "MIT"}, {"id": 2, "name": None}, None], ["MIT", "unknown", "unknown"]),
+        ([{"name": "", "url": "https://x"}] * 3, ["https://x"] * 3),
+    ],
+)
+def test_parquet_may_hold_lists_and_records_too(found: list[Any], kept: list[str], tmp_path: Path) -> None:
+    images, urls = [{"bytes": PNG, "path": None}] * 3, [f"http://a.example/{i}.png" for i in range(3)]
+    columns = {"image": images, "url": urls, "text": ["a"] * 3, "license": found}
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    for source in (TableSource(str(tmp_path)), LaionSource(str(tmp_path / "a.parquet"))):
+        assert [row.extra["license"] for row in source.rows(LeftOut())] == kept
+
+
 def test_a_column_that_is_not_there_or_holds_none_is_refused_where_it_was_asked_for(tmp_path: Path) -> None:
     images = {"image": [{"bytes": PNG, "path": None}], "text": ["a"], "license": [[1, 2]]}
     pq.write_table(pa.table(images), tmp_path / "a.parquet")
