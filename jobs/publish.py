@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -19,12 +19,14 @@ from t2i_shards.pipeline.engine import RunResult, run
 from t2i_shards.pipeline.marks import Advanced
 from t2i_shards.pipeline.plain import list_counts, number_of
 from t2i_shards.pipeline.publish import Publication, Published, publish
+from t2i_shards.pipeline.publish.config import Layout
 from t2i_shards.pipeline.publish.hub import check_repository, refuse_beyond_limits, send
 from t2i_shards.pipeline.publish.repository import MAIN, parse_repository
 from t2i_shards.pipeline.shards.store import open_store
 from t2i_shards.pipeline.stages.stage import Stage
 
-STAGES = ("look", "pack", "read back")
+STAGES = {"packed": ("look", "pack", "read back"), "columns": ("copy", "read back")}
+"""What is done in each layout, as progress numbers it."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ class PublishCommand:
         kept = set(published.finished.kept if published.finished else ())
         end = ""
         if repository is not None and not published.problems:
-            with part_of("publish", *self._stage("send")), show_waiting("send"):
+            with self._part(published.plan.asked.layout, "send"), show_waiting("send"):
                 sent = send(Path(place), repository)
             end = f"; {number_of(sent.files, 'file')} sent" if sent.files else "; all files were there already"
             kept |= {*sent.kept}
@@ -91,23 +93,23 @@ class PublishCommand:
     ) -> RunResult:
         """Do a stage of the publication. after: shows, until it is closed, that what was packed is read back,
         which counting what rows lost is part of."""
-        if self.dry_run and verb == "publish":
+        if self.dry_run and verb in ("pack", "copy"):
             return RunResult(quarantined=dict.fromkeys(shards or [0], "not made"))
-        name = "pack" if verb == "publish" else verb
+        layout: Layout = "columns" if verb == "copy" else "packed"
         with (
-            part_of("publish", *self._stage(name)) if name in STAGES else nullcontext(),
-            show_progress(name, len(shards), of, planned=planned) as progress,
+            self._part(layout, verb) if verb in STAGES[layout] else nullcontext(),
+            show_progress(verb, len(shards), of, planned=planned) as progress,
         ):
             result = run(stage, shards, self.engine.engine, self.engine.workers, progress)
-        if name == "pack":
-            after.enter_context(part_of("publish", *self._stage("read back")))
+        if verb in ("pack", "copy"):
+            after.enter_context(self._part(layout, "read back"))
             after.enter_context(show_waiting("read back"))
         return result
 
-    def _stage(self, name: str) -> tuple[int, int]:
-        """(number, of) of what is shown."""
-        stages = [*STAGES, *(["send"] if parse_repository(self.to, self.revision, self.private) else [])]
-        return stages.index(name) + 1, len(stages)
+    def _part(self, layout: Layout, name: str) -> AbstractContextManager[None]:
+        """Number what is shown in the block: "publish 2 of 3, "."""
+        stages = [*STAGES[layout], *(["send"] if parse_repository(self.to, self.revision, self.private) else [])]
+        return part_of("publish", stages.index(name) + 1, len(stages))
 
     def _summary(self, published: Published, end: str) -> Summary:
         left_out, counts = published.left_out, published.counts

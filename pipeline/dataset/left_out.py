@@ -1,6 +1,6 @@
 """What the plan leaves out, and what was changed in its rows: counts by reason, and the names of files.
 
-    plan/left_out.json             the counts of the first plan, as published copies of it have them
+    plan/left_out.json             the counts of the first plan; in a published copy those of the newest one
     plan/left_out/000000.json      counts, notes, and which tables have the names; the last of these records counts
     plan/left_out/81bc01….parquet  reason and location, in the order of the source; its name is its sha256
 
@@ -82,6 +82,16 @@ def read_notes(store: Store) -> dict[str, int]:
     if records := read_records(store):
         return {note: count for note, count in records[-1].counts.items() if note in NOTES}
     return read_counts(store, NOTED)
+
+
+def list_counts_of_plans(store: Store) -> dict[str, list[dict[str, int]]]:
+    """Path in a published copy -> counts of each plan, the newest one first, where that has any. Raises
+    DamagedShard."""
+    first = read_counts(store, LEFT_OUT) | read_counts(store, NOTED)
+    plans = [*(record.counts for record in reversed(read_records(store))), first]
+    left_out = [{name: plan[name] for name in plan if name not in NOTES} for plan in plans]
+    notes = [{name: plan[name] for name in plan if name in NOTES} for plan in plans]
+    return {path: counts for path, counts in ((LEFT_OUT, left_out), (NOTED, notes)) if counts[0]}
 
 
 def read_named(store: Store) -> Iterator[Named]:

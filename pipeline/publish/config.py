@@ -13,6 +13,7 @@ import tyro
 from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.marks import Common
 
+Layout = Literal["packed", "columns"]
 SPLIT = re.compile(r"[a-z][a-z0-9_]*")
 LICENSE = re.compile(r"0bsd|(?!(?:no|n|off|on|yes|y|true|false|null)$)[a-z][a-z0-9.-]*")
 """The Hub's names; none that YAML reads as a number or a truth value."""
@@ -29,7 +30,7 @@ TAKEN = frozenset({"all", "false", "n", "no", "null", "off", "on", "true", "y", 
 class Publication:
     """Which samples are published, and in what form."""
 
-    layout: Common[Literal["packed", "columns"]] = "packed"
+    layout: Common[Layout] = "packed"
     """All members of a sample side by side in new shards, or the columns as they are."""
     columns: Common[tuple[str, ...]] = ()
     """Columns in addition to images; all that hold conditions when not given."""

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
 from t2i_shards.pipeline.dataset.erased_plan import read_record, record_path
 from t2i_shards.pipeline.dataset.exclusion import licence_name
-from t2i_shards.pipeline.dataset.left_out import LEFT_OUT, NOTED
+from t2i_shards.pipeline.dataset.left_out import list_counts_of_plans
+from t2i_shards.pipeline.dataset.left_out_files import read_counts
 from t2i_shards.pipeline.dataset.mark_tables import duplicates_path
 from t2i_shards.pipeline.dataset.outcomes import rows_path
 from t2i_shards.pipeline.dataset.plan import Segment, plan_path, supplement_path
@@ -176,8 +177,11 @@ def finish_columns(plan: Plan, segments: Sequence[Segment], card: Mapping[str, b
     dataset, to = plan.dataset, plan.to
     for column in plan.columns[1:]:
         create_same(to, f"{column}/column.json", to_json(dataset.recipe(column)))
-    for path in list_side_files(plan):
+    for path in list_marks(plan):
         copy_file(dataset.store, to, path)
+    for path, counts in list_counts_of_plans(dataset.store).items():
+        if (there := read_counts(to, path)) not in counts or not there:  # that of an older plan stays
+            create_same(to, path, to_json(counts[0]))
     for number, segment in enumerate(segments[1:], 1):
         # Earlier versions did not count the samples of retries as planned.
         create_same(to, supplement_path(number), segment.encode(), older=replace(segment, new=0).encode())
@@ -217,18 +221,18 @@ def shard_files(plan: Plan) -> list[ShardFiles]:
     ]
 
 
-def list_side_files(plan: Plan) -> list[str]:
-    """What else of the dataset goes along as it is: the counts of its plan, and duplicates."""
-    optional = [LEFT_OUT, NOTED, duplicates_path(plan.receipts[IMAGES])]
-    sizes = list_sizes(plan.dataset.store, optional)
-    return [path for path in optional if path in sizes]
+def list_marks(plan: Plan) -> list[str]:
+    """The table of duplicates, which goes along as it is, if there is one."""
+    marks = duplicates_path(plan.receipts[IMAGES])
+    return [marks] if marks in list_sizes(plan.dataset.store, [marks]) else []
 
 
 def needed_files(plan: Plan) -> list[str]:
     """What opens the copy as a dataset, and says what it is: all of it is signed."""
     recipes = [f"{column}/column.json" for column in plan.columns[1:]]
     later = [supplement_path(number) for number in range(1, len(plan.dataset.segments))]
-    return [CLAIM, "dataset.json", *recipes, *list_side_files(plan), *later]
+    counts = list_counts_of_plans(plan.dataset.store)
+    return [CLAIM, "dataset.json", *recipes, *counts, *list_marks(plan), *later]
 
 
 def check_copied(plan: Plan) -> bool:

@@ -91,7 +91,7 @@ def publish(
     found = (plan, counts, dict(sorted(left_out.items())), len(choice.targets))
     if whole:
         return Published(*found, 0)
-    result = work("publish", plan.pack(choice, removals.by_shard), left, len(choice.targets))
+    result = work("pack", plan.pack(choice, removals.by_shard), left, len(choice.targets))
     if result.problems:
         return Published(*found, len(result.made), made_anew, tuple(result.problems))
     finished = finish(plan, choice, removals, surveyed, readers, _measure(plan, work))
@@ -118,7 +118,7 @@ def _publish_columns(
     segments = published_segments(plan)
     recipe = published_description(plan, segments[0]).recipe
     stage = copy_columns.CopyColumns(dataset, plan.to, plan.columns, recipe, plan.samples_only)
-    result = work("publish", stage, left, len(dataset.shards))
+    result = work("copy", stage, left, len(dataset.shards))
     if result.problems:
         return Published(*found, len(result.made), 0, tuple(result.problems))
     licences = copy_columns.sum_licences(plan, result.made)

@@ -26,6 +26,7 @@ from t2i_shards.pipeline.shards.sample_info import SampleInfo, read_info
 from t2i_shards.pipeline.shards.store import Store
 from t2i_shards.pipeline.shards.tar import read_samples
 from t2i_shards.pipeline.stages.stage import Stage, StageResult
+from t2i_shards.pipeline.under_way import count_samples
 
 MAX_CAPTION = 65_536
 """Bytes of a caption, as UTF-8. A longer one is no caption, and some readers choke on it."""
@@ -87,6 +88,7 @@ class Survey(Stage):
                 problem = caption_problem(sample, info) or size_problem(sample, info)
             except DamagedShard as error:
                 problem = str(error).removeprefix(f"{sample.key}: ")
+            count_samples()
             if problem and sample.key not in removed:
                 errors.append(f"{IMAGES}/{shard_name(shard)}: {sample.key}: {problem}")
         assignment = bytes(self._assign(key, aligned.receipts, known.get(key)) for key in keys)

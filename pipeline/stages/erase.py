@@ -37,6 +37,7 @@ from t2i_shards.pipeline.shards.sample import Sample
 from t2i_shards.pipeline.shards.sample_info import read_info
 from t2i_shards.pipeline.shards.store import AT_ONCE
 from t2i_shards.pipeline.stages.stage import Stage, StageResult
+from t2i_shards.pipeline.under_way import count_samples
 
 GREY, QUALITY = 128, 50
 PLAN_NAME = re.compile(r"(?:digests-)?(\d{6,})\.(?:parquet|json)")
@@ -104,8 +105,15 @@ class Erase(Stage):
         receipt, samples = load_current(store, receipt)
         if keys.issubset(receipt.erased):
             return receipt
-        blanked = (blank_sample(sample) if sample.key in keys else sample for sample in samples)
+        blanked = (_count(blank_sample(sample) if sample.key in keys else sample, receipt) for sample in samples)
         return replace_shard(store, receipt, blanked, keys)
+
+
+def _count(sample: Sample, receipt: Receipt) -> Sample:
+    """The sample, counted as done when its picture is, which comes first."""
+    if receipt.column == IMAGES:
+        count_samples()
+    return sample
 
 
 def plan_erase(dataset: Dataset) -> Erase:

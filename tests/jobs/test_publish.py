@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Literal
 
@@ -78,7 +79,15 @@ def test_workers_count_what_rows_lost_at_their_last_try(
     assert run(f"ingest folder {tmp_path}/in --retry-failed {words}".split()) == 0
     monkeypatch.setattr("t2i_shards.pipeline.stages.count_losses.FEW", 0)
     publish = PublishCommand(f"{tmp_path}/root", f"{tmp_path}/to", Publication(layout), readers=(), engine=LOCAL)
+    numbered = []
+
+    def number(command: str, number: int, of: int) -> AbstractContextManager[None]:
+        numbered.append((number, of))
+        return nullcontext()
+
+    monkeypatch.setattr("t2i_shards.jobs.publish.part_of", number)
     assert execute(publish) == 0
+    assert numbered == ([(1, 3), (2, 3), (3, 3)] if layout == "packed" else [(1, 2), (2, 2)])
     assert "no caption 1" in (tmp_path / "to/README.md").read_text()
 
 

@@ -7,9 +7,15 @@ from pathlib import Path
 import pytest
 
 from t2i_shards.pipeline import under_way
+from t2i_shards.pipeline.dataset.tombstones import remove
+from t2i_shards.pipeline.publish import Publication
+from t2i_shards.pipeline.publish.plan import plan_publish
+from t2i_shards.pipeline.shards.store import open_store
 from t2i_shards.pipeline.stages import plan_extract
+from t2i_shards.pipeline.stages.erase import plan_erase
 from t2i_shards.pipeline.under_way import count_samples, tell_samples
 from tests.faults.toys import Pictures, make_images
+from tests.pipeline.publish.toys import toy_dataset
 
 
 def test_ingest_and_extract_count_their_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -24,6 +30,20 @@ def test_ingest_and_extract_count_their_samples(tmp_path: Path, monkeypatch: pyt
     with tell_samples(told.append):
         stage(0)
     assert told == [4, 6]
+
+
+def test_erase_and_a_look_before_publishing_count_pictures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = toy_dataset(tmp_path / "root", 6, 6)
+    remove(dataset, "keys", ["k00001"])
+    monkeypatch.setattr(under_way, "TELL_EVERY", 0.0)
+    look = plan_publish(dataset, Publication(), open_store(tmp_path / "to")).survey()
+    for stage in (look, plan_erase(dataset)):
+        told = list[int]()
+        with tell_samples(told.append):
+            stage(0)
+        assert told == [1, 2, 3, 4, 5, 6]
 
 
 def test_numbers_are_passed_on_now_and_then() -> None:

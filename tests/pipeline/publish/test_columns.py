@@ -11,11 +11,14 @@ from typing import Any, ClassVar
 import pytest
 
 from t2i_shards.pipeline.dataset.dataset import Dataset
+from t2i_shards.pipeline.dataset.left_out import read_left_out, read_notes
 from t2i_shards.pipeline.dataset.tombstones import remove
 from t2i_shards.pipeline.errors import DamagedShard, RequestError
 from t2i_shards.pipeline.publish import open_published
 from t2i_shards.pipeline.publish.index import read_dali_index, scan
 from t2i_shards.pipeline.shards.folder_store import FolderStore
+from t2i_shards.pipeline.shards.receipt import to_json
+from t2i_shards.pipeline.sources.captions import SHORTENED
 from t2i_shards.pipeline.stages.verify import verify_columns
 from t2i_shards.pipeline.stream import open_stream
 from tests.faults.toys import Pictures, digests, make_images, problems
@@ -48,6 +51,22 @@ def test_the_columns_are_copied_as_they_are(tmp_path: Path) -> None:
     assert publish_here(dataset, tmp_path / "to", layout="columns").made == 1
     assert contents(tmp_path / "to") == before
     assert publish_here(dataset, tmp_path / "to", layout="columns").made == 0
+
+
+def test_a_copy_counts_what_the_newest_plan_leaves_out_and_keeps_its_counts(tmp_path: Path) -> None:
+    dataset = toy_dataset(tmp_path / "root", 8, 4)
+    (plan := tmp_path / "root/plan").joinpath("left_out.json").write_bytes(to_json({"small": 1}))
+    (plan / "left_out").mkdir()
+    (plan / "left_out/000000.json").write_bytes(to_json({"counts": {"small": 2, SHORTENED: 3}, "tables": []}))
+    publish_here(dataset, to := tmp_path / "to", layout="columns")
+    copy = Dataset.open(str(to)).store
+    assert (read_left_out(copy), read_notes(copy)) == ({"small": 2}, {SHORTENED: 3})
+    (plan / "left_out/000001.json").write_bytes(to_json({"counts": {"small": 4, SHORTENED: 3}, "tables": []}))
+    before = {name: data for name, data in contents(to).items() if name.startswith("plan/")}
+    for _ in range(2):
+        assert publish_here(dataset, to, layout="columns").made == 0
+        assert {name: data for name, data in contents(to).items() if name.startswith("plan/")} == before
+        (to / "SHA256SUMS").unlink()
 
 
 def test_indexes_of_each_column_and_their_sums(tmp_path: Path) -> None:

@@ -226,7 +226,7 @@ def test_a_shard_that_is_damaged_after_it_was_looked_at(column: str, tmp_path: P
     path = tmp_path / "root" / tar_path(column, 1)
 
     def work(verb: str, stage: Stage, shards: Sequence[int], of: int) -> RunResult:
-        if verb == "publish":
+        if verb == "pack":
             data = bytearray(path.read_bytes())
             member = scan(memoryview(data))[-1].members[0]
             data[member.start + member.size // 2] ^= 1
