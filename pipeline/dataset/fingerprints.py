@@ -1,15 +1,11 @@
 """What is compared of pictures: read from the tables of rows, and kept in a file for each thousand of shards.
 
-The files lie next to those of the index of names, and are made with them and named in the same way. rows.parquet,
-of which they are made, stays the truth; thanks to them another ingest reads the tables of new shards alone. Each
-can be deleted at any time.
+So another ingest reads the tables of new shards alone.
 """
 
 from __future__ import annotations
 
 import binascii
-import logging
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -19,30 +15,22 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from t2i_shards.pipeline.dataset.dataset import IMAGES, Dataset
-from t2i_shards.pipeline.dataset.name_index import FOLDER, Piece, list_pieces
+from t2i_shards.pipeline.dataset.name_index import Piece, list_pieces
 from t2i_shards.pipeline.dataset.outcomes import OK, read_outcomes, rows_path
+from t2i_shards.pipeline.dataset.piece_tables import PieceTables
 from t2i_shards.pipeline.dataset.scratch_arrays import open_array
-from t2i_shards.pipeline.errors import DamagedShard, describe_error
-from t2i_shards.pipeline.shards.parquet import load_footer
-from t2i_shards.pipeline.shards.receipt import shard_name
-from t2i_shards.pipeline.shards.store import Store
-
-log = logging.getLogger(__name__)
+from t2i_shards.pipeline.errors import DamagedShard
 
 UNKNOWN = np.uint64(2**64 - 1)
 """Four of these stand for an unknown phash256; a known one has at most half of its bits set."""
 DIGITS = {"sha256": 64, "phash": 16, "phash256": 64}
 """Of each column of rows.parquet, in hexadecimal."""
-PREFIX = "fingerprints-1-"
-"""With a version, to be raised when what is stored changes: without one, a phash256 of 0 was an unknown one."""
-NAME = re.compile(PREFIX + r"(\d{6,})-(\d{6,})\.([0-9a-f]{64})\.parquet")
 SCHEMA = pa.schema(
     [("shard", pa.int32()), ("key", pa.string()), *((name, pa.binary(n // 2)) for name, n in DIGITS.items())]
 )
-"""Of the samples alone. A row group for each shard that has any."""
+"""Of the samples alone."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +87,7 @@ def read_fingerprints(dataset: Dataset, scratch: Path) -> tuple[Fingerprints, Na
     paths = {name: scratch / f"row.{name}" for name in (*DIGITS, "keys", "ends")}
     with ExitStack() as stack:
         files = {name: stack.enter_context(open(path, "wb")) for name, path in paths.items()}
-        for shard, table in _read_all(dataset):
+        for shard, table in PRINTS.read_all(dataset, dataset.shards, lambda: _list_pieces(dataset)):
             if not len(table):
                 continue
             for name, digits in DIGITS.items():
@@ -120,77 +108,8 @@ def read_fingerprints(dataset: Dataset, scratch: Path) -> tuple[Fingerprints, Na
     return prints, Names(shards, stops, paths["keys"], open_array(paths["ends"]))
 
 
-def _read_all(dataset: Dataset) -> Iterator[tuple[int, pa.Table]]:
-    """(shard, table of SCHEMA) of every shard in order; shards without samples may be skipped.
-
-    From the fingerprint files where there are any, otherwise from rows.parquet.
-    """
-    there, next_shard = list_prints(dataset.store), 0
-    for piece in _list_pieces(dataset) if there else ():
-        if piece not in there:
-            continue
-        yield from _tabulate(dataset, range(next_shard, piece.shards.start))
-        next_shard = piece.shards.start
-        try:
-            for shard, table in read_prints(dataset.store, piece):
-                yield shard, table
-                next_shard = shard + 1
-        except DamagedShard as error:
-            log.warning("the tables of its shards are read instead: %s", error)
-            yield from _tabulate(dataset, range(next_shard, piece.shards.stop))
-        next_shard = piece.shards.stop
-    yield from _tabulate(dataset, range(next_shard, dataset.shards.stop))
-
-
 def _list_pieces(dataset: Dataset) -> Iterator[Piece]:
     return list_pieces(dataset, dataset.receipts(IMAGES, done=dataset.done_by_roll_ups(IMAGES)))
-
-
-def print_path(piece: Piece) -> str:
-    """images/rollups/fingerprints-1-000000-000999.81bc….parquet"""
-    return f"{FOLDER}/{PREFIX}{shard_name(piece.shards[0])}-{shard_name(piece.shards[-1])}.{piece.state}.parquet"
-
-
-def list_prints(store: Store) -> dict[Piece, str]:
-    """The files that there are, of the present state and of earlier ones."""
-    matches = (NAME.fullmatch(name) for name in store.names_from(FOLDER, (PREFIX,)))
-    return {Piece(range(int(m[1]), int(m[2]) + 1), m[3]): f"{FOLDER}/{m[0]}" for m in matches if m}
-
-
-def write_prints(dataset: Dataset, piece: Piece) -> None:
-    """Make the file of a piece, all of whose shards are done. Raises DamagedShard."""
-    with dataset.store.scratch() as scratch:
-        path = scratch / "fingerprints"
-        options = {
-            "use_dictionary": False,
-            "compression": "none",
-            "write_statistics": False,
-            "write_page_checksum": True,
-        }
-        with pq.ParquetWriter(path, SCHEMA, **options) as writer:
-            for _, table in _tabulate(dataset, piece.shards):
-                if len(table):
-                    writer.write_table(table)
-        dataset.store.create(print_path(piece), path)
-
-
-def read_prints(store: Store, piece: Piece) -> Iterator[tuple[int, pa.Table]]:
-    """(shard, table of SCHEMA) of each shard that has samples. Raises DamagedShard, also after some of them."""
-    path = print_path(piece)
-    try:
-        with store.open(path) as stream:
-            load_footer(stream)
-            with pq.ParquetFile(stream, page_checksum_verification=True) as file:
-                for group in range(file.num_row_groups):
-                    table = file.read_row_group(group, use_threads=False)
-                    (shard,) = set(table["shard"].to_pylist())
-                    if table.schema != SCHEMA or shard not in piece.shards:
-                        raise ValueError("not of these shards")
-                    yield shard, table
-    except FileNotFoundError:
-        raise DamagedShard(f"{path}: gone") from None
-    except (OSError, ValueError, pa.ArrowException) as error:
-        raise DamagedShard(f"{path}: {describe_error(error)[:200]}") from None
 
 
 def _tabulate(dataset: Dataset, shards: Iterable[int]) -> Iterator[tuple[int, pa.Table]]:
@@ -212,3 +131,7 @@ def _parse(column: pa.ChunkedArray, name: str, shard: int) -> pa.Array:
     except ValueError:
         raise DamagedShard(f"{rows_path(shard)}: each {name} must be {digits} hex digits") from None
     return pa.FixedSizeBinaryArray.from_buffers(pa.binary(digits // 2), len(texts), [None, pa.py_buffer(data)])
+
+
+PRINTS = PieceTables("fingerprints-1", SCHEMA, _tabulate)
+"""Before there was a number, a phash256 of 0 was an unknown one."""

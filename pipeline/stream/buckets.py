@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from t2i_shards.pipeline.dataset.dataset import Dataset
-from t2i_shards.pipeline.dataset.outcomes import OK, read_outcomes
+from t2i_shards.pipeline.dataset.sizes import SIZE, read_sizes
 from t2i_shards.pipeline.errors import DamagedShard, RequestError
-from t2i_shards.pipeline.image.geometry import load_geometry
+from t2i_shards.pipeline.shards.receipt_table import ReceiptTable
 from t2i_shards.pipeline.stream.lanes import ONE_LANE
 from t2i_shards.pipeline.stream.order import Block, SampleIndex, SampleIndices, Shape, cut_blocks, permute
 from t2i_shards.pipeline.stream.shards import Shards
@@ -144,30 +144,26 @@ class BucketOrder:
         return self._epoch
 
 
-def read_shapes(dataset: Dataset, shards: Shards) -> Shapes:
-    """The stored size of every sample that is handed out, from images/*.rows.parquet; no shard is opened.
+def read_shapes(dataset: Dataset, images: ReceiptTable, shards: Shards) -> Shapes:
+    """The stored size of every sample that is handed out, as `read_sizes` finds them; no shard is opened.
 
-    Raises RequestError where these do not say it.
+    Raises RequestError where it is not known.
     """
-    geometry = load_geometry(dataset.description.geometry)
-    sizes: dict[int, np.ndarray] = {}
-    counts = shards.counts()
+    counts, numbers, found = shards.counts(), dict[int, np.ndarray](), dict[Shape, int]()
+    unknown = "has samples whose size was not recorded"
     try:
-        for shard, table in read_outcomes(dataset, ("key", "status", "width", "height")):
-            if shard not in counts:
-                continue  # it came after the extent of the stream
-            there = np.array([status == OK for status in table["status"].to_pylist()], bool)
-            if without := shards.without(shard):
-                there &= [key not in without for key in table["key"].to_pylist()]
-            originals = np.array([table["width"].to_pylist(), table["height"].to_pylist()], float)[:, there]
-            if np.isnan(originals).any() or originals.shape[1] != counts[shard]:
-                raise DamagedShard(f"{shard:06d} has samples whose size was not recorded")
-            sizes[shard] = originals.astype(np.int64)
+        for shard, sizes in read_sizes(dataset, images, shards.without):
+            if len(sizes) != counts[shard] or not (sizes["width"].all() and sizes["height"].all()):
+                raise DamagedShard(f"{shard:06d} {unknown}")
+            different, back = np.unique(sizes.view("<u4"), return_inverse=True)
+            known = [found.setdefault(shape, len(found)) for shape in different.view(SIZE).tolist()]
+            numbers[shard] = np.array(known, np.uint16)[back]
+        if lacking := [shard for shard, count in counts.items() if count and shard not in numbers]:
+            raise DamagedShard(f"{lacking[0]:06d} {unknown}")
     except DamagedShard as error:
         raise RequestError(f"buckets need the sizes of all pictures from images/*.rows.parquet: {error}") from None
-    seen, back = np.unique(np.concatenate([sizes[s] for s in sorted(sizes)], axis=1), axis=1, return_inverse=True)
-    stored = [geometry.place(width, height).crop[2:] for width, height in seen.T.tolist()]
-    shapes = sorted(set(stored))
-    number = np.array([shapes.index(shape) for shape in stored], np.uint16)[back.reshape(-1)]
-    ends = np.cumsum([counts[s] for s in sorted(sizes)])
-    return Shapes(shapes, dict(zip(sorted(sizes), np.split(number, ends[:-1]), strict=True)))
+    shapes = sorted(found)
+    # Found in the order of shards, they go by the number that they have among all.
+    final = np.empty(len(found), np.uint16)
+    final[[found[shape] for shape in shapes]] = np.arange(len(found))
+    return Shapes(shapes, {shard: final[numbers.pop(shard, final[:0])] for shard in counts})

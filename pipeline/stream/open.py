@@ -16,6 +16,7 @@ from t2i_shards.pipeline.dataset.duplicates import read_duplicates
 from t2i_shards.pipeline.dataset.tombstones import LeftOut, add_tombstones, count_tombstone_tables, read_tombstones
 from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.shards.receipt import Receipt
+from t2i_shards.pipeline.shards.receipt_table import ReceiptTable
 from t2i_shards.pipeline.stream.buckets import BucketOrder, read_shapes
 from t2i_shards.pipeline.stream.cache import open_cache
 from t2i_shards.pipeline.stream.lanes import ONE_LANE, Lanes
@@ -89,11 +90,13 @@ def open_stream(
     kept = open_cache(dataset.store, sizes.tolist(), cache, cache_bytes)
     allow_files(len(lanes) * 4 * BLOCK_SHARDS * len(names))
     shards = Shards(dataset.store, receipts, left_out, kept, _within(numbers, removed))
-    order = _make_order(dataset, shards, seed, lanes, buckets)
+    order = _make_order(dataset, images, shards, seed, lanes, buckets)
     return Stream(shards, order, skip_damaged, dataset.description.geometry.get("size"))
 
 
-def _make_order(dataset: Dataset, shards: Shards, seed: int, lanes: Lanes, buckets: int | None) -> Order:
+def _make_order(
+    dataset: Dataset, images: ReceiptTable, shards: Shards, seed: int, lanes: Lanes, buckets: int | None
+) -> Order:
     """The order in which the samples of these shards are handed out. Raises RequestError."""
     keep = SampleIndices(shards.counts(), frozenset())
     order = BlockOrder(seed, keep, lanes)
@@ -103,7 +106,7 @@ def _make_order(dataset: Dataset, shards: Shards, seed: int, lanes: Lanes, bucke
         return order
     if not 1 <= buckets <= len(order):
         raise RequestError(f"buckets need batches of 1 to {len(order)} samples, not {buckets}")
-    return BucketOrder(seed, keep, read_shapes(dataset, shards), buckets)
+    return BucketOrder(seed, keep, read_shapes(dataset, images, shards), buckets)
 
 
 def _within(numbers: range, left_out: LeftOut | None) -> LeftOut | None:

@@ -45,7 +45,7 @@ def test_ingest_makes_it_once_and_does_without(tmp_path: Path, caplog: pytest.Lo
     assert caplog.text == ""
     files = sorted((root / "images/rollups").iterdir())
     names = [file.name.partition(".")[0] for file in files]
-    assert names == ["fingerprints-1-000000-000002", "names-1-000000-000002"]
+    assert names == [f"{kind}-1-000000-000002" for kind in ("fingerprints", "names", "sizes")]
     inodes = [file.stat().st_ino for file in files]
     assert ingest(root).problems == ()
     assert [file.stat().st_ino for file in files] == inodes

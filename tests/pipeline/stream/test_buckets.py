@@ -184,6 +184,8 @@ def test_the_sizes_are_read_without_opening_a_shard(root: Path, tmp_path: Path) 
             shapes.add(shape)
             assert shape == (known["width"], known["height"])
     assert shapes == {(64, 64), (128, 64)}
+    # Golden: a training continues in the order that it was begun with.
+    assert stream._order.describe()["shapes"] == "0a08e464f8c35fe4f65173b3b2e0bd7462ca8a1337d89137c610074acd5ca106"
     assert len({open_stream(str(root), ["toy"], buckets=b).digest for b in (None, 4, 5)}) == 3
 
 
