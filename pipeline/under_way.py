@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import TypeVar
 
+T = TypeVar("T")
 TELL_EVERY = 1.0
 """Seconds between two numbers that are passed on, at least."""
 
@@ -30,6 +32,21 @@ def count_samples(number: int = 1) -> None:
     if (now := time.monotonic()) - count.told >= TELL_EVERY:
         count.told = now
         count.tell(count.samples)
+
+
+class Parts:
+    """Counts samples that are done in `of` parts each, such as one in every column."""
+
+    def __init__(self, of: int) -> None:
+        self._of, self._done = of, 0
+
+    def over(self, items: Iterable[T]) -> Iterator[T]:
+        """The same items, with a part of a sample done when the next is asked for."""
+        for item in items:
+            yield item
+            self._done += 1
+            if self._done % self._of == 0:
+                count_samples()
 
 
 @contextmanager

@@ -28,6 +28,7 @@ from t2i_shards.pipeline.shards.read import load_verified
 from t2i_shards.pipeline.shards.sample import Sample
 from t2i_shards.pipeline.shards.sample_info import SampleInfo, read_info
 from t2i_shards.pipeline.stages.stage import Stage, StageResult
+from t2i_shards.pipeline.under_way import Parts
 
 Bin = tuple[int, ...]
 """(width, height) of "stored"; else one number: that of the bin, or of the class."""
@@ -161,10 +162,11 @@ class CountSamples(Stage):
             return Counted(problems=problems)
         removed = self.exclusion.removed.get(shard, ())
         kept = {c: [s for s in samples if s.key not in removed] for c, samples in aligned.samples.items()}
-        tally, errors, measured = count(kept)
+        parts = Parts(len(self.columns) + self.strips)
+        tally, errors, measured = count(kept, parts)
         images = kept[IMAGES]
         thumbnails, unread = self._thumbnails(images)
-        files, entries, chunks = self._index(shard, aligned, images, measured)
+        files, entries, chunks = self._index(shard, aligned, images, measured, parts)
         return Counted(
             receipts={IMAGES: aligned.receipts[IMAGES]},
             errors=(*errors, *unread),
@@ -204,12 +206,13 @@ class CountSamples(Stage):
         aligned: Aligned[Sample],
         images: Sequence[Sample],
         measured: Mapping[str, Sequence[Measured]],
+        parts: Parts,
     ) -> tuple[dict[str, bytes], tuple[Entry, ...], tuple[Chunk, ...]]:
         """The files of the samples that are searched, their entries, and what side files hold of these."""
         searched = [sample for sample in images if self._is_searched(sample.key)]
         drawn = [sample for sample in searched if self.strips and fits(sample.key)]
         files, notes = dict[str, bytes](), dict[str, Mapping[str, str]]()
-        for row in draw_aligned(aligned, self.columns, drawn):
+        for row in parts.over(draw_aligned(aligned, self.columns, drawn)):
             files[name_strip(shard, row.key)] = encode_strip(row)
             notes[row.key] = {cell.column: cell.note for cell in row.cells if cell.image is None}
         entries = tuple(
@@ -230,13 +233,13 @@ class CountSamples(Stage):
 
 
 def count(
-    columns: Mapping[str, Sequence[Sample]],
+    columns: Mapping[str, Sequence[Sample]], parts: Parts
 ) -> tuple[Tally, tuple[str, ...], dict[str, list[Measured]]]:
     """(the tally of aligned columns, a line for each member that cannot be read, what was measured by key)"""
     tally, errors, measures = Tally(len(columns[IMAGES])), [], list_measures()
     measured = defaultdict[str, list[Measured]](list)
     for column, samples in columns.items():
-        for sample in samples:
+        for sample in parts.over(samples):
             for member, measure in measures.items():
                 if member not in sample.members:
                     continue

@@ -32,6 +32,7 @@ from t2i_shards.pipeline.shards.sample import Sample
 from t2i_shards.pipeline.shards.sample_info import read_info
 from t2i_shards.pipeline.shards.store import Store
 from t2i_shards.pipeline.stages.stage import Stage, StageResult
+from t2i_shards.pipeline.under_way import Parts
 
 SEEN_NAME = re.compile(r"(\d{6,})\.seen\.parquet")
 
@@ -45,23 +46,24 @@ class Verify(Stage):
     recipes: dict[str, str]
 
     def __call__(self, shard: int) -> StageResult:
-        found = open_aligned(self.dataset.store, shard, self.columns, self._read)
+        read = partial(self._read, Parts(len(self.columns)))
+        found = open_aligned(self.dataset.store, shard, self.columns, read)
         missing = (f"{column}/{shard_name(shard)}: missing" for column in found.missing)
         return StageResult(found.receipts, (*missing, *map(str, found.problems.values())))
 
-    def _read(self, store: Store, receipt: Receipt) -> list[Sample]:
+    def _read(self, parts: Parts, store: Store, receipt: Receipt) -> list[Sample]:
         """The keys of a column's shard: its members would keep all of the shard in memory."""
         where = f"{receipt.column}/{shard_name(receipt.shard)}"
         samples = load_verified(store, receipt)
         if receipt.recipe != self.recipes[receipt.column]:
             raise DamagedShard(f"{where}: its recipe is not its column's")
-        check_members(samples, where)
+        check_members(parts.over(samples), where)
         if receipt.column == IMAGES:
             check_plan(self.dataset, read_rows(store, receipt), receipt.shard)
         return [Sample(sample.key, {}) for sample in samples]
 
 
-def check_members(samples: Sequence[Sample], where: str) -> None:
+def check_members(samples: Iterable[Sample], where: str) -> None:
     """Raises DamagedShard when a sample's json, or the numbers of a map, are not what they should be."""
     numeric = {form.members[0]: form for form in formats().values() if form.is_numeric}
     for sample in samples:

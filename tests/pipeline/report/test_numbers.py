@@ -27,6 +27,7 @@ from t2i_shards.pipeline.report.sample_stats import SIDES, Counted, CountSamples
 from t2i_shards.pipeline.shards.commit import commit_samples
 from t2i_shards.pipeline.shards.sample import Sample
 from t2i_shards.pipeline.stages.stage import Stage
+from t2i_shards.pipeline.under_way import Parts
 from tests.pipeline.report import crawl
 from tests.pipeline.report.crawl import kept, key, look_here, make_crawl
 
@@ -198,10 +199,10 @@ def test_what_cannot_be_read_is_named_and_the_rest_counted(root: Path) -> None:
 def test_an_unreadable_json_costs_its_sample_and_no_other(made: Path, known: bytes) -> None:
     _, *whole = Dataset.open(str(made)).load(IMAGES, 0)
     broken = Sample("broken", {"json": known, "txt": b"its caption"})
-    tally, errors, _ = count({IMAGES: [broken, *whole]})
+    tally, errors, _ = count({IMAGES: [broken, *whole]}, Parts(1))
     assert len(errors) == 1
     assert "images: broken: json cannot be read" in errors[0]
-    assert tally.counts == count({IMAGES: whole})[0].counts
+    assert tally.counts == count({IMAGES: whole}, Parts(1))[0].counts
     assert read_entry(broken).text == "its caption"
 
 
