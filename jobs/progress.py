@@ -79,15 +79,15 @@ def show_planning() -> Iterator[Seen]:
 
 
 @contextmanager
-def show_pictures(verb: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress callback for the number of pictures done, and of all."""
+def show_pictures(verb: str) -> Iterator[Callable[[float, int], None]]:
+    """A progress callback for the number of pictures done, those under way in part, and of all."""
     name = PART.get() + verb
     if shows_bars():
         with tqdm(desc=name, unit="picture", leave=False) as bar, repeat(bar.refresh, REFRESH):
 
-            def advance(done: int, total: int) -> None:
-                bar.total = total
-                bar.update(done - bar.n)
+            def advance(done: float, total: int) -> None:
+                bar.total, bar.n = total, round(done, 2)
+                bar.update(0)
 
             yield advance
         return
@@ -101,10 +101,10 @@ class _PictureLines:
 
     def __init__(self, name: str) -> None:
         self._name, self._started = name, time.monotonic()
-        self._done = self._total = 0
+        self._done, self._total = 0.0, 0
         self._last, self._said = self._started, False
 
-    def advance(self, done: int, total: int) -> None:
+    def advance(self, done: float, total: int) -> None:
         self._done, self._total, self._last = done, total, time.monotonic()
         if done == total:
             self.show()
@@ -123,6 +123,5 @@ class _PictureLines:
         rate = self._done / max(self._last - self._started, 1e-9)
         pace = f"{rate:.1f}" if rate >= 1 else f"{rate:.2f}"
         left = f", {describe_left((self._total - self._done) / rate)}" if self._done < self._total else ""
-        terminal.info(
-            f"{self._name}: {self._done} of {number_of(self._total, 'picture')}, {pace} pictures/s{left}"
-        )
+        done = f"{round(self._done, 2):g} of {number_of(self._total, 'picture')}"
+        terminal.info(f"{self._name}: {done}, {pace} pictures/s{left}")

@@ -19,7 +19,7 @@ from t2i_shards.adapters.inference.control_images import to_control_image
 from t2i_shards.adapters.inference.image_folder import ImageFolder, digest_array
 from t2i_shards.adapters.inference.sampler import generate
 
-Progress = Callable[[int, int], Any]
+Progress = Callable[[float, int], Any]
 """Called with the number of pictures made so far, and of all."""
 
 SETS = 3
@@ -135,5 +135,6 @@ class Maker:
             pixels=(self._examples.size, self._examples.size),
             sampling=self._config.sampling,
             batch=self._config.batch,
+            progress=lambda made: self._said(self._done + made, SETS * len(self.seeds) * len(self._examples)),
             **guide,
         )

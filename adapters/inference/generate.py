@@ -41,10 +41,12 @@ class GeneratedImages:
     new: int
 
 
-def generate_images(config: GenerateConfig, progress: Callable[[int, int], Any] | None = None) -> GeneratedImages:
+def generate_images(
+    config: GenerateConfig, progress: Callable[[float, int], Any] | None = None
+) -> GeneratedImages:
     """Make the pictures of a request that are not there yet. Raises RequestError.
 
-    progress: called with how many of them are made, and how many there are.
+    progress: called with how many of them are made, those under way in part, and how many there are.
     """
     prompts = config.read_prompts()
     device = choose_device(config.device, config.offload)
@@ -59,11 +61,15 @@ def generate_images(config: GenerateConfig, progress: Callable[[int, int], Any] 
     folders = {prompt: ImageFolder(config.out, {"prompt": prompt, **described}) for prompt in prompts}
     missing = [(prompt, seed) for prompt, seed in wanted if not folders[prompt].has(_name(seed))]
     unread = _find_unread(base, config.negative, prompts)
-    made = 0
+    made, say = 0, progress or (lambda done, of: None)
     for prompt in prompts:
         seeds = [seed for of, seed in missing if of == prompt]
         for first in range(0, len(seeds), config.batch):
             some = seeds[first : first + config.batch]
+
+            def tell(done: float, before: int = made) -> None:
+                say(before + done, len(missing))
+
             pictures = generate(
                 base,
                 adapter_inputs,
@@ -74,6 +80,7 @@ def generate_images(config: GenerateConfig, progress: Callable[[int, int], Any] 
                 negative=config.negative,
                 inpainting=inpainting,
                 batch=config.batch,
+                progress=tell,
             )
             for seed, picture in zip(some, pictures, strict=True):
                 left_out = {"prompt": unread[prompt], "negative": unread[config.negative]}
@@ -81,8 +88,7 @@ def generate_images(config: GenerateConfig, progress: Callable[[int, int], Any] 
                 folders[prompt].describe(_name(seed), seed=seed, sampler=config.sampling.sampler, **more)
                 folders[prompt].write(_name(seed), picture)
             made += len(some)
-            if progress:
-                progress(made, len(missing))
+            say(made, len(missing))
     for condition, control_image in inputs.control_images.items():
         folders[prompts[0]].write(condition, control_image.repeat(3 // control_image.shape[2], axis=2))
     return GeneratedImages([folders[prompt].path(_name(seed)) for prompt, seed in wanted], len(missing))

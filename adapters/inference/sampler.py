@@ -17,8 +17,8 @@ from t2i_shards.adapters.model.adapter import Adapter
 from t2i_shards.adapters.model.compose import AdapterInput, check_base, compose
 from t2i_shards.pipeline.errors import RequestError
 
-Progress = Callable[[int], Any]
-"""Called after each batch with the number of pictures done."""
+Progress = Callable[[float], Any]
+"""Called after each step with the number of pictures done: of those under way, the share of their steps."""
 
 
 def sample_pictures(
@@ -64,6 +64,7 @@ def generate(
     """
     check_base(base, adapter_inputs)
     away = base.embed([negative]) if negative else base.negative(1)
+    say = progress or (lambda done: None)
     pictures: list[np.ndarray] = []
     for first in range(0, len(seeds), batch):
         count = min(batch, len(seeds) - first)
@@ -72,6 +73,10 @@ def generate(
             replace(adapter_input, control_images=_choose(adapter_input.control_images, rows).to(base.device))
             for adapter_input in adapter_inputs
         ]
+
+        def tell(steps: int, before: int = len(pictures), share: float = count / (sampling.steps + 1)) -> None:
+            say(before + steps * share)  # decoding counts as one more step
+
         latents = _denoise(
             base,
             some,
@@ -82,10 +87,10 @@ def generate(
             away,
             inpainting,
             pixels,
+            tell,
         )
         pictures.extend(_decode(base, latents, seeds[first])[:count])
-        if progress:
-            progress(len(pictures))
+        say(len(pictures))
     found = np.stack(pictures)
     return inpainting.paste(found) if inpainting else found
 
@@ -117,8 +122,9 @@ def _denoise(
     away: PromptEmbeds,
     inpainting: Inpainting | None,
     pixels: tuple[int, int],
+    tell: Callable[[int], Any],
 ) -> torch.Tensor:
-    """float32 (N, channels, h, w): scaled latents without noise."""
+    """float32 (N, channels, h, w): scaled latents without noise. tell: called with the number of steps done."""
     sampler, latents = base.make_sampler(sampling.steps, sampling.sampler), next(noises)
     prompt_embeds, guided = base.embed(captions), sampling.guidance > 1
     if guided:
@@ -136,6 +142,7 @@ def _denoise(
             without, with_ = predicted.chunk(2)
             predicted = without + sampling.guidance * (with_ - without)
         latents = sampler.step(predicted, timestep, latents)
+        tell(step + 1)
     return known.finish(latents) if known else latents
 
 

@@ -35,6 +35,8 @@ def test_pictures_have_lines_that_say_how_long_it_takes(
     monkeypatch.setattr(module, "LINE_EVERY", 0.01)
     with part_of("demo", 8, 9), show_pictures("evaluate") as progress:
         wait_for(r"demo 8 of 9, evaluate: no picture after \d+ s", capsys)
+        progress(0.254, 40)
+        wait_for(r"demo 8 of 9, evaluate: 0\.25 of 40 pictures, [0-9.]+ pictures/s, .* left", capsys)
         progress(20, 40)
         wait_for(r"demo 8 of 9, evaluate: 20 of 40 pictures, [0-9.]+ pictures/s, \d+ s left", capsys)
         progress(40, 40)

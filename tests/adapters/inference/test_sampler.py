@@ -63,6 +63,13 @@ def test_the_last_batch_is_filled_up(
     assert taken == [3, 3]
 
 
+def test_each_step_is_told_of_as_a_share_of_its_pictures(tiny: StableDiffusion) -> None:
+    told = list[float]()
+    sampling = Sampling(steps=2, guidance=1)
+    generate(tiny, [], ["a disc"] * 3, range(3), SIZE, sampling, batch=2, progress=told.append)
+    assert told == pytest.approx([2 / 3, 4 / 3, 2, 2 + 1 / 3, 2 + 2 / 3, 3])  # decoding is the third step
+
+
 def test_larger_batches_give_the_same_but_for_rounding(tiny: StableDiffusion, adapter: Adapter) -> None:
     one, two = (
         sample_pictures(tiny, adapter, control_images(), CAPTIONS, SEEDS, Sampling(steps=2), batch)
