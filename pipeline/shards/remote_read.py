@@ -95,6 +95,18 @@ def find_below(fs: Any, path: str) -> dict[str, Any]:
     return found
 
 
+def list_s3(fs: Any, path: str) -> list[str]:
+    """The objects whose names begin with BUCKET/PREFIX. Raises what the client does where it cannot list them."""
+    bucket, prefix, _ = fs.split_path(path)
+    names, more = list[str](), dict[str, str]()
+    while True:
+        answer = fs.call_s3("list_objects_v2", Bucket=bucket, Prefix=prefix, **more)
+        names += [f"{bucket}/{found['Key']}" for found in answer.get("Contents", ())]
+        if not answer.get("IsTruncated"):
+            return names
+        more = {"ContinuationToken": answer["NextContinuationToken"]}
+
+
 def _find_fault(error: FileNotFoundError) -> BaseException | None:
     """What fsspec reports as a missing file of a web server, as it does any failure; None for a missing file."""
     cause = error.__cause__

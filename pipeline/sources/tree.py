@@ -17,6 +17,7 @@ from t2i_shards.pipeline.plain import hide_secrets
 from t2i_shards.pipeline.shards.remote_read import (
     Denied,
     find_below,
+    list_s3,
     open_filesystem,
     read_with_retry,
     translate_errors,
@@ -180,7 +181,8 @@ class RemoteTree:
             fs.invalidate_cache()
             try:
                 with translate_errors(self.root):
-                    return list(find_below(fs, prefix))
+                    # S3's client would keep 1.4 kB of each object until the last is listed.
+                    return list_s3(fs, prefix) if self.root.startswith("s3://") else list(find_below(fs, prefix))
             except FileNotFoundError as error:  # of the bucket, which its client does not name
                 raise RequestError(f"cannot read {hide_secrets(self.root)}: {error}") from None
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import pytest
+import s3fs
 
 from t2i_shards.pipeline.errors import Drop, RequestError, Unreachable
 from t2i_shards.pipeline.shards.input_files import Pattern
@@ -134,6 +137,19 @@ def test_what_a_web_server_refuses_is_dropped_at_once(
         tree = open_tree(f"http://127.0.0.1:{server.server_port}/tree")
         assert [read(tree, "a.jpg"), read(tree, "a.jpg", 1)] == [reason, reason]
         server.shutdown()
+
+
+def test_all_pages_of_a_bucket_are_listed(remote: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    call, asked = s3fs.S3FileSystem.call_s3, list[Mapping[str, Any]]()
+
+    def call_s3(fs: Any, method: str, **given: Any) -> Any:
+        asked.append(given)
+        return call(fs, method, **given, MaxKeys=2)
+
+    whole = set(remote.names(LeftOut()))
+    monkeypatch.setattr(s3fs.S3FileSystem, "call_s3", call_s3)
+    assert set(remote.names(LeftOut())) == whole
+    assert len(asked) == -(-len(whole) // 2) > 1
 
 
 @pytest.mark.parametrize("always", [True, False])
