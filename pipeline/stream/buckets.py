@@ -7,7 +7,6 @@ less than a batch of each size, is mixed and comes last.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -15,27 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from t2i_shards.pipeline.dataset.dataset import Dataset
-from t2i_shards.pipeline.dataset.sizes import SIZE, read_sizes
-from t2i_shards.pipeline.errors import DamagedShard, RequestError
-from t2i_shards.pipeline.shards.receipt_table import ReceiptTable
 from t2i_shards.pipeline.stream.lanes import ONE_LANE
 from t2i_shards.pipeline.stream.order import Block, SampleIndex, SampleIndices, Shape, cut_blocks, permute
-from t2i_shards.pipeline.stream.shards import Shards
-
-
-@dataclass(frozen=True)
-class Shapes:
-    """shapes: all that there are. numbers: by shard, uint16 (samples,), each sample's place in `shapes`."""
-
-    shapes: Sequence[Shape]
-    numbers: Mapping[int, np.ndarray]
-
-    def digest(self) -> str:
-        digest = hashlib.sha256(repr(self.shapes).encode())
-        for shard in sorted(self.numbers):
-            digest.update(self.numbers[shard].astype("<u2").tobytes())
-        return digest.hexdigest()
+from t2i_shards.pipeline.stream.shapes import Shapes
 
 
 @dataclass(frozen=True)
@@ -142,28 +123,3 @@ class BucketOrder:
             ends = (counts[1:] // self.batch).sum(axis=1) * self.batch
             self._epoch = _Epoch(number, blocks, counts, ends)
         return self._epoch
-
-
-def read_shapes(dataset: Dataset, images: ReceiptTable, shards: Shards) -> Shapes:
-    """The stored size of every sample that is handed out, as `read_sizes` finds them; no shard is opened.
-
-    Raises RequestError where it is not known.
-    """
-    counts, numbers, found = shards.counts(), dict[int, np.ndarray](), dict[Shape, int]()
-    unknown = "has samples whose size was not recorded"
-    try:
-        for shard, sizes in read_sizes(dataset, images, shards.without):
-            if len(sizes) != counts[shard] or not (sizes["width"].all() and sizes["height"].all()):
-                raise DamagedShard(f"{shard:06d} {unknown}")
-            different, back = np.unique(sizes.view("<u4"), return_inverse=True)
-            known = [found.setdefault(shape, len(found)) for shape in different.view(SIZE).tolist()]
-            numbers[shard] = np.array(known, np.uint16)[back]
-        if lacking := [shard for shard, count in counts.items() if count and shard not in numbers]:
-            raise DamagedShard(f"{lacking[0]:06d} {unknown}")
-    except DamagedShard as error:
-        raise RequestError(f"buckets need the sizes of all pictures from images/*.rows.parquet: {error}") from None
-    shapes = sorted(found)
-    # Found in the order of shards, they go by the number that they have among all.
-    final = np.empty(len(found), np.uint16)
-    final[[found[shape] for shape in shapes]] = np.arange(len(found))
-    return Shapes(shapes, {shard: final[numbers.pop(shard, final[:0])] for shard in counts})

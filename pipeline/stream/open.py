@@ -17,10 +17,11 @@ from t2i_shards.pipeline.dataset.tombstones import LeftOut, add_tombstones, coun
 from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.shards.receipt import Receipt
 from t2i_shards.pipeline.shards.receipt_table import ReceiptTable
-from t2i_shards.pipeline.stream.buckets import BucketOrder, read_shapes
+from t2i_shards.pipeline.stream.buckets import BucketOrder
 from t2i_shards.pipeline.stream.cache import open_cache
 from t2i_shards.pipeline.stream.lanes import ONE_LANE, Lanes
 from t2i_shards.pipeline.stream.order import BLOCK_SHARDS, BlockOrder, Order, SampleIndices
+from t2i_shards.pipeline.stream.shapes import read_shapes
 from t2i_shards.pipeline.stream.shards import Shards
 from t2i_shards.pipeline.stream.shared_receipts import read_shared
 from t2i_shards.pipeline.stream.stream import Stream

@@ -12,8 +12,9 @@ import pytest
 from t2i_shards.pipeline.errors import BrokenStage, RequestError
 from t2i_shards.pipeline.shards.sample import Sample
 from t2i_shards.pipeline.stream import Stream, open_stream
-from t2i_shards.pipeline.stream.buckets import BucketOrder, Shapes
+from t2i_shards.pipeline.stream.buckets import BucketOrder
 from t2i_shards.pipeline.stream.order import BLOCK_SHARDS, SampleIndex, SampleIndices, Shape
+from t2i_shards.pipeline.stream.shapes import Shapes
 from tests.pipeline.stream.conftest import SHARD_SIZE, SHARDS
 from tests.pipeline.stream.toys import BATCH, WORLDS, MemoryShards, name, run_world
 

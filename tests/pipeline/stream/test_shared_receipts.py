@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import t2i_shards.pipeline.stream.mapped_tables as mapped_tables
 import t2i_shards.pipeline.stream.shared_receipts as shared
 from t2i_shards.pipeline.dataset.dataset import Dataset
 from t2i_shards.pipeline.dataset.roll_up import read_receipts, write_roll_up
@@ -127,12 +128,12 @@ def test_a_loader_is_given_a_path(dataset: Dataset, machine: Path) -> None:
 def test_what_is_in_use_stays_and_the_rest_makes_room(
     dataset: Dataset, machine: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shared, "BOUND", 0)
+    monkeypatch.setattr(mapped_tables, "BOUND", 0)
     kept = open_it(dataset)
     read_shared(dataset.store, "sketch", range(50), dataset.roll_ups("sketch"))
     read_shared(dataset.store, "sketch", range(60), dataset.roll_ups("sketch"))
     assert len(list(machine.glob("*.arrow"))) == 2  # the first, and the last, which was in use as room was made
-    assert kept._file.name in map(str, machine.glob("*.arrow"))  # type: ignore[attr-defined]
+    assert kept.mapped.file.name in map(str, machine.glob("*.arrow"))  # type: ignore[attr-defined]
 
 
 def test_where_nothing_can_be_kept_they_are_read(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -12,7 +14,7 @@ from t2i_shards.pipeline.dataset.sizes import SIZES
 from t2i_shards.pipeline.dataset.tombstones import remove
 from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.stages.index_names import plan_index, verify_index
-from t2i_shards.pipeline.stream import open_stream
+from t2i_shards.pipeline.stream import open_stream, shapes
 from tests.faults.toys import Pictures, make_images
 from tests.pipeline.dataset.rewrite import rewrite_rows
 
@@ -78,6 +80,30 @@ def test_those_of_a_shard_that_was_made_again_are_replaced(dataset: Dataset) -> 
     assert make_files(dataset) == 1
     assert len(SIZES.list(dataset.store)) == 3
     assert open_digest(dataset) == after
+
+
+def test_one_process_of_a_machine_reads_them(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others map its file, and loaders are given its path."""
+    before = open_stream(dataset.store.root, [], buckets=2)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(shapes, "FEW", 3)
+    monkeypatch.setattr(shapes, "TOGETHER", 4)
+    find = Mock(side_effect=shapes._find_shapes)
+    monkeypatch.setattr(shapes, "_find_shapes", find)
+    streams = [open_stream(dataset.store.root, [], buckets=2) for _ in "ab"]
+    assert find.call_count == 1
+    assert {stream.digest for stream in streams} == {before.digest}
+    numbers = streams[1]._order._shapes.numbers
+    assert len(pickle.dumps(numbers)) < 500
+    again = pickle.loads(pickle.dumps(numbers))  # noqa: S301  (as a loader gets it)
+    assert {shard: again[shard].tolist() for shard in again} == {
+        shard: of.tolist() for shard, of in before._order._shapes.numbers.items()
+    }
+    remove(dataset, "keys", ["k00009"])  # another order
+    assert open_digest(dataset) != before.digest
+    assert find.call_count == 2
 
 
 def test_a_size_that_was_not_recorded_is_refused(dataset: Dataset) -> None:
