@@ -75,7 +75,7 @@ class IngestFolder(_Ingest):
     """The ending of caption files, in upper or lower case; .json for files with a text, caption or captions in
     them."""
     min_yield: Advanced[float] = MIN_YIELD
-    """The job ends with 3 when a smaller share of the planned rows than this became samples."""
+    """End with exit code 3 when a smaller share of the planned rows than this became samples."""
     retry_failed: bool = False
     """When every shard is done, try the rows again whose picture or caption was missing and is there now."""
     add_new: bool = False
@@ -101,12 +101,12 @@ class IngestTars(_Ingest):
     caption_key: str | None = None
     """Key in the json member that holds the caption, or a list of them; txt, caption or text when not given."""
     license_key: str | None = None
-    """Key in the json member that holds the picture's licence, where it is none that is known, such as license."""
+    """Key of the picture's licence in the json member, where it has none of the usual names such as license."""
     columns: tuple[str, ...] = ()
     """Conditions whose maps are members too, to become columns: sketch:as-is where lines are white on black,
     sketch:inverted where they are black on white, depth:as-is where near is white; seg."""
     min_yield: Advanced[float] = MIN_YIELD
-    """The job ends with 3 when a smaller share of the planned rows than this became samples."""
+    """End with exit code 3 when a smaller share of the planned rows than this became samples."""
     retry_failed: bool = False
     """When every shard is done, try the rows again whose tar was missing and is there now."""
 
@@ -136,7 +136,7 @@ class IngestTable(_Ingest):
     caption_column: str | None = None
     """Column of the captions: texts, or lists of texts."""
     license_column: str | None = None
-    """Column of the licences of the pictures, where it is none that is known, such as license."""
+    """Column of the pictures' licences, where it has none of the usual names such as license."""
     url_column: str | None = None
     """Column of the URLs, from which the pictures are downloaded as by `ingest laion`."""
     downloads: Downloads = field(default_factory=Downloads)

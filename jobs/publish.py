@@ -31,7 +31,10 @@ STAGES = {"packed": ("look", "pack", "read back"), "columns": ("copy", "read bac
 
 @dataclass(frozen=True)
 class PublishCommand:
-    """Pack, index, describe, upload, and read it back with popular readers; continues an earlier run."""
+    """Make shards for others, with a card and indexes, and read them back with popular readers.
+
+    The same command continues an earlier run.
+    """
 
     root: Root
     """The dataset."""

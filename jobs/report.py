@@ -44,7 +44,7 @@ class ReportCommand:
     """Samples with their conditions, caption search, histograms, drops, duplicates and throughput, to look at."""
 
     roots: Roots
-    """The datasets, at least one."""
+    """The datasets."""
     run_: Annotated[Path | None, tyro.conf.arg(name="run")] = None
     """The folder of a training, for the loss curve."""
     out: Path | None = None

@@ -36,7 +36,7 @@ class Readers(EngineOptions):
 
 @dataclass(frozen=True)
 class StatusCommand:
-    """What is done, missing and stale, column by column; ends with 3 where a receipt is damaged or has no plan."""
+    """What is done, missing and stale, by column; exit code 3 where a receipt is damaged or has no plan."""
 
     root: Root
     """The dataset."""

@@ -27,7 +27,7 @@ from t2i_shards.pipeline.stages.verify import (
 
 @dataclass(frozen=True)
 class VerifyCommand:
-    """Read every byte and compare it with its receipt; ends with 3 when anything is damaged or missing.
+    """Read every byte and compare it with its receipt; exit code 3 when anything is damaged or missing.
 
     Of a publication, every file is compared with SHA256SUMS, and tars that were added to its shards are named.
     """

@@ -140,7 +140,7 @@ class GenerateConfig:
     n: Annotated[int, tyro.conf.arg(aliases=["--num-images"])] = 1
     """How many pictures, from the seed on."""
     seed: int = 0
-    """Of the first picture's noise; the others count on from it."""
+    """Of the first picture's noise; each further picture takes the next number."""
     size: Annotated[int, tyro.conf.arg(aliases=["--resolution"])] = 512
     """The short side in pixels, a multiple of 64; the aspect is that of the maps and pictures given."""
     fit: Advanced[Literal["aspect", "square"]] = "aspect"

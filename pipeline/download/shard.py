@@ -43,7 +43,7 @@ class Downloads:
     threads: int = 64
     """Pictures that one worker fetches at once."""
     min_yield: float = MIN_YIELD
-    """The job ends with 3 when a smaller share of the planned rows than this became samples."""
+    """End with exit code 3 when a smaller share of the planned rows than this became samples."""
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:

@@ -27,7 +27,7 @@ class ScenesSource(Source):
     samples: Common[int] = 1000
     """How many scenes."""
     seed: Common[int] = 0
-    """Which endless series of scenes."""
+    """Of the scenes: with the same number they are the same."""
     world: Common[LayoutName] = "full"
     """full, or simple: one ground and one sky, one to three things, at most one person, who is large."""
 

@@ -48,11 +48,11 @@ class LaionSource(Source):
     """Which sample; a smaller one of the same seed lies within a larger one."""
     downloads: Downloads = field(default_factory=Downloads)
     url_column: str | None = None
-    """Column of the URLs, where it is none that is known."""
+    """Column of the URLs, where it has none of the usual names."""
     caption_column: str | None = None
-    """Column of the captions, texts or lists of texts, where it is none that is known."""
+    """Column of the captions, texts or lists of texts, where it has none of the usual names."""
     license_column: str | None = None
-    """Column of the licences of the pictures, where it is none that is known, such as license."""
+    """Column of the pictures' licences, where it has none of the usual names such as license."""
 
     def __post_init__(self) -> None:
         if self.samples is not None and self.samples < 1:
