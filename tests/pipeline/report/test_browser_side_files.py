@@ -215,5 +215,9 @@ def test_without_its_folder_the_page_says_so_and_keeps_what_it_has(
     wait(browser, missing.is_displayed)
     assert "my files#1/d1/" in missing.text
     assert len(shown_keys(browser)) == 3
+    browser.find_elements("css selector", "#d1 .open")[1].click()
+    wait(browser, browser.find_element("css selector", "dialog").is_displayed)
+    assert browser.find_element("css selector", "dialog h2").text == shown_keys(browser)[1]
+    assert browser.find_element("css selector", "dialog .place").text == "2 of 3"
     assert b"Without JavaScript this page shows 3 samples of 33" in html
     browser.get_log("browser")  # type: ignore[no-untyped-call]
