@@ -9,7 +9,7 @@ from t2i_shards.pipeline.dataset.dataset import Dataset
 from t2i_shards.pipeline.dataset.description import Description, read_description
 from t2i_shards.pipeline.dataset.left_out import Recorder
 from t2i_shards.pipeline.dataset.plan import Segment, write_segment
-from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.errors import IncompleteError, RequestError
 from t2i_shards.pipeline.shards.store import Store
 from t2i_shards.pipeline.sources.left_out import LeftOut
 from t2i_shards.pipeline.sources.row import Row
@@ -38,7 +38,14 @@ def create_dataset(
         _refuse_difference(store, source, geometry, shard_size)
         return Dataset(store)
     recorder = Recorder(store)
-    given = rows(left_out := recorder.left_out)
+    try:
+        given = rows(left_out := recorder.left_out)
+    except (IncompleteError, FileNotFoundError):
+        # Another command that has made the plan meanwhile removes the drafts of this one when its shards are done.
+        if "dataset.json" not in store.names(""):
+            raise
+        _refuse_difference(store, source, geometry, shard_size)
+        return Dataset(store)
     segment = given if isinstance(given, Segment) else write_segment(store, given, shard_size)
     counts = ", ".join(f"{reason} {count}" for reason, count in left_out.most_common())
     if not segment.shards:
