@@ -18,8 +18,8 @@ from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.image.decode import WEB_FORMATS
 from t2i_shards.pipeline.marks import Common
 from t2i_shards.pipeline.shards.drafts import PlanDrafts
-from t2i_shards.pipeline.sources.base import Counted, Opener, Original, Part, Seen, Source, passing, unseen
-from t2i_shards.pipeline.sources.laion.filters import REASONS, Filters
+from t2i_shards.pipeline.sources.base import Opener, Original, Part, Seen, Source, passing, unseen
+from t2i_shards.pipeline.sources.laion.filters import Filters
 from t2i_shards.pipeline.sources.laion.metadata import (
     MetadataFile,
     digest_metadata,
@@ -27,10 +27,17 @@ from t2i_shards.pipeline.sources.laion.metadata import (
     make_rows,
     select,
 )
+from t2i_shards.pipeline.sources.laion.parts import (
+    MetadataPart,
+    count_digits,
+    count_reasons,
+    count_rows,
+    name_columns,
+)
 from t2i_shards.pipeline.sources.laion.sampling import BucketCounts, Cut, buckets_of
 from t2i_shards.pipeline.sources.licence import LICENCE
 from t2i_shards.pipeline.sources.row import Row
-from t2i_shards.pipeline.sources.tables.find import ROW_SECONDS, Columns
+from t2i_shards.pipeline.sources.tables.find import Columns
 
 NOT_SAMPLED = "not sampled"
 
@@ -150,52 +157,3 @@ class LaionSource(Source):
         passing: np.ndarray = eligible[self.filters.judge(select(columns, eligible)) < 0]
         taken: np.ndarray = passing[cut.take(buckets[passing])]
         return taken
-
-
-@dataclass(frozen=True)
-class MetadataPart(Part):
-    """The rows of one table that pass. digits: of a key. names: the columns that any table has."""
-
-    file: MetadataFile
-    filters: Filters
-    digits: int
-    names: Sequence[str]
-
-    @property
-    def seconds(self) -> float:
-        return self.file.rows * ROW_SECONDS
-
-    def count(self, left_out: Counter[str], seen: Seen = unseen) -> Counted:
-        return Counted(sum(len(chosen) for _, _, chosen in self._judge(left_out, seen)))
-
-    def rows(self, left_out: Counter[str], seen: Seen = unseen) -> Iterator[Row]:
-        for start, columns, chosen in self._judge(left_out, seen):
-            yield from make_rows(select(columns, chosen), chosen + start, self.digits, self.names, left_out)
-
-    def _judge(self, left_out: Counter[str], seen: Seen) -> Iterator[tuple[int, Columns, np.ndarray]]:
-        """(position of the first row, columns, indices of the rows that pass) of some rows at a time."""
-        for start, columns in self.file.read():
-            seen(len(columns["url"]))
-            verdict = self.filters.judge(columns)
-            count_reasons(verdict, left_out)
-            yield start, columns, np.flatnonzero(verdict < 0)
-
-
-def count_digits(files: Sequence[MetadataFile]) -> int:
-    """How many a key has."""
-    return max(9, len(str(count_rows(files))))
-
-
-def name_columns(files: Sequence[MetadataFile]) -> list[str]:
-    """The columns that any of them has."""
-    return sorted(set().union(*(file.columns for file in files)))
-
-
-def count_rows(files: Sequence[MetadataFile]) -> int:
-    return sum(file.rows for file in files)
-
-
-def count_reasons(verdict: np.ndarray, left_out: Counter[str]) -> None:
-    """Add a batch's verdicts, as `Filters.judge` gives them, to the count by reason."""
-    counts = np.bincount(verdict[verdict >= 0], minlength=len(REASONS))
-    left_out.update({reason: int(count) for reason, count in zip(REASONS, counts, strict=True) if count})
