@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -127,7 +128,7 @@ def test_what_strangers_wrote_in_a_side_file_stays_text(opened: Chrome) -> None:
     document.body.append(script);
     return window.ran === undefined"""
     assert opened.execute_script(inject)  # type: ignore[no-untyped-call]
-    assert "Content Security Policy" in opened.get_log("browser")[0]["message"]  # type: ignore[no-untyped-call]
+    wait(opened, lambda: "Content Security Policy" in str(opened.get_log("browser")))  # type: ignore[no-untyped-call]
 
 
 def test_words_filters_and_orders_find_what_they_would_find_in_one_page(opened: Chrome) -> None:
@@ -221,3 +222,34 @@ def test_without_its_folder_the_page_says_so_and_keeps_what_it_has(
     assert browser.find_element("css selector", "dialog .place").text == "2 of 3"
     assert b"Without JavaScript this page shows 3 samples of 33" in html
     browser.get_log("browser")  # type: ignore[no-untyped-call]
+
+
+@pytest.fixture
+def half(browser: Chrome, folder: Path, tmp_path: Path) -> Chrome:
+    """The page and a folder that lacks the last shard's files."""
+    shutil.copytree(folder, tmp_path / "half", ignore=shutil.ignore_patterns("000003", "root"))
+    open_page(browser, (tmp_path / "half" / "report.html").as_uri())
+    return browser
+
+
+def test_of_a_folder_that_was_copied_in_part_the_rest_can_be_shown(half: Chrome) -> None:
+    missing = half.find_element("css selector", "#d1 .missing")
+    previous, following = half.find_elements("css selector", "#d1 .pager button")
+    following.click()
+    wait(half, missing.is_displayed)
+    assert shown_keys(half) == []
+    previous.click()
+    wait(half, lambda: shown_keys(half) == KEYS[:24])
+    assert not missing.is_displayed()
+    field(half, "[data-field='sort']", "by file name")
+    wait(half, missing.is_displayed)
+    told = half.find_element("css selector", "#d1 .search output")
+    read = kept(36)
+    assert told.text == f"{len(read)} found before a file that is missing"
+    assert half.find_element("css selector", "#d1 .sheet").get_attribute("aria-busy") is None
+    found = shown_keys(half)
+    assert set(found) < set(map(key, read))
+    half.find_elements("css selector", "#d1 .open")[1].click()
+    wait(half, half.find_element("css selector", "dialog").is_displayed)
+    assert half.find_element("css selector", "dialog h2").text == found[1]
+    assert "javascript" not in {line["source"] for line in half.get_log("browser")}  # type: ignore[no-untyped-call]
