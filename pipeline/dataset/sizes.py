@@ -17,14 +17,14 @@ from t2i_shards.pipeline.dataset.dataset import Dataset
 from t2i_shards.pipeline.dataset.name_index import list_pieces
 from t2i_shards.pipeline.dataset.outcomes import OK, read_outcomes
 from t2i_shards.pipeline.dataset.piece_tables import PieceTables
-from t2i_shards.pipeline.errors import DamagedShard
+from t2i_shards.pipeline.errors import DamagedShard, Drop
 from t2i_shards.pipeline.image.geometry import load_geometry
 from t2i_shards.pipeline.shards.receipt_table import ReceiptTable
 
 SCHEMA = pa.schema([("shard", pa.int32()), ("keys", pa.string()), ("sizes", pa.binary())])
 """A row for each shard: the keys of its samples, a space between them, and of each its SIZE in pixels."""
 SIZE = np.dtype([("width", "<u2"), ("height", "<u2")])
-"""0 where the size of the original was not recorded."""
+"""0 where the size of the original was not recorded, or is none that the geometry takes."""
 KEPT = 1 << 16
 """Original sizes whose stored ones are remembered."""
 TOGETHER = 50
@@ -54,7 +54,10 @@ def _tabulate(dataset: Dataset, shards: Iterable[int]) -> Iterator[tuple[int, pa
 
     @lru_cache(KEPT)
     def place(width: int | None, height: int | None) -> tuple[int, int]:
-        return (0, 0) if width is None or height is None else geometry.place(width, height).crop[2:]
+        try:
+            return geometry.place(width, height).crop[2:] if width and height else (0, 0)
+        except Drop:
+            return (0, 0)
 
     for shard, table in read_outcomes(dataset, ("key", "status", "width", "height"), list(shards)):
         known = table.filter(pc.equal(table["status"], OK))

@@ -106,8 +106,9 @@ def test_one_process_of_a_machine_reads_them(
     assert find.call_count == 2
 
 
-def test_a_size_that_was_not_recorded_is_refused(dataset: Dataset) -> None:
-    rewrite_rows(dataset, 4, lambda rows: rows[1].update(width=None))
+@pytest.mark.parametrize("width", [None, 0, 1])
+def test_a_size_that_was_not_recorded_or_cannot_be_is_refused(width: int | None, dataset: Dataset) -> None:
+    rewrite_rows(dataset, 4, lambda rows: rows[1].update(width=width))
     make_files(dataset)
     with pytest.raises(RequestError, match="000004 has samples whose size was not recorded"):
         open_digest(dataset)
