@@ -22,7 +22,13 @@ from t2i_shards.jobs.small_gpu import SMALL_GPU, is_small_gpu
 from t2i_shards.jobs.stdout import divert_prints, print_summary
 from t2i_shards.pipeline.engine import RunResult
 from t2i_shards.pipeline.engine.run import Engine
-from t2i_shards.pipeline.errors import IncompleteError, RequestError, describe_error, describe_full_disk
+from t2i_shards.pipeline.errors import (
+    IncompleteError,
+    RequestError,
+    describe_error,
+    describe_full_disk,
+    describe_os_error,
+)
 from t2i_shards.pipeline.interrupts import restore_interrupts
 from t2i_shards.pipeline.marks import Common
 from t2i_shards.pipeline.plain import hide_secrets, list_counts, number_of, show_plain
@@ -92,7 +98,7 @@ def execute(command: Command, verbose: bool = False) -> int:
             return refuse("interrupted; the same command continues from here", INTERRUPTED)
         except OSError as error:
             full = describe_full_disk(error)
-            return refuse(full or str(error), INCOMPLETE if full else WRONG)
+            return refuse(full or describe_os_error(error), INCOMPLETE if full else WRONG)
         except Exception as error:
             return refuse(SMALL_GPU, INCOMPLETE) if is_small_gpu(error) else report_fault(error, verbose)
         for problem in summary.problems:

@@ -35,6 +35,6 @@ class EvaluateCommand:
         from t2i_shards.adapters.evaluation.evaluate import evaluate
         from t2i_shards.adapters.evaluation.report import table_lines
 
-        with show_pictures("evaluate") as progress:
+        with show_pictures("evaluate", measured=True) as progress:
             evaluation = evaluate(self.config, progress)
         return Summary("\n".join(table_lines(evaluation)), {"command": "evaluate", **evaluation.record()})

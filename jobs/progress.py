@@ -79,8 +79,11 @@ def show_planning() -> Iterator[Seen]:
 
 
 @contextmanager
-def show_pictures(verb: str) -> Iterator[Callable[[float, int], None]]:
-    """A progress callback for the number of pictures done, those under way in part, and of all."""
+def show_pictures(verb: str, measured: bool = False) -> Iterator[Callable[[float, int], None]]:
+    """A progress callback for the number of pictures done, those under way in part, and of all.
+
+    measured: whether they are measured once all are done, which takes its time too.
+    """
     name = PART.get() + verb
     if shows_bars():
         with tqdm(desc=name, unit="picture", leave=False) as bar, repeat(bar.refresh, REFRESH):
@@ -91,7 +94,7 @@ def show_pictures(verb: str) -> Iterator[Callable[[float, int], None]]:
 
             yield advance
         return
-    lines = _PictureLines(name)
+    lines = _PictureLines(name, measured)
     with repeat(lines.show, LINE_EVERY):
         yield lines.advance
 
@@ -99,8 +102,9 @@ def show_pictures(verb: str) -> Iterator[Callable[[float, int], None]]:
 class _PictureLines:
     """A line now and then, and one for the last picture."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, measured: bool) -> None:
         self._name, self._started = name, time.monotonic()
+        self._measured = measured
         self._done, self._total = 0.0, 0
         self._last, self._said = self._started, False
 
@@ -115,9 +119,9 @@ class _PictureLines:
             terminal.info(f"{self._name}: no picture after {now - self._started:.0f} s")
             return
         if self._said:
-            terminal.info(
-                f"{self._name}: {number_of(self._total, 'picture')}, measured for {now - self._last:.0f} s"
-            )
+            if self._measured:
+                made = number_of(self._total, "picture")
+                terminal.info(f"{self._name}: {made}, measured for {now - self._last:.0f} s")
             return
         self._said = self._done == self._total
         rate = self._done / max(self._last - self._started, 1e-9)

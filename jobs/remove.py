@@ -13,7 +13,7 @@ from t2i_shards.jobs.command import Summary
 from t2i_shards.pipeline.dataset.dataset import Dataset
 from t2i_shards.pipeline.dataset.tombstones import By, remove
 from t2i_shards.pipeline.dataset.undo import Undo, undo, undo_newest
-from t2i_shards.pipeline.errors import RequestError
+from t2i_shards.pipeline.errors import RequestError, describe_os_error
 from t2i_shards.pipeline.marks import Advanced
 from t2i_shards.pipeline.plain import number_of
 from t2i_shards.pipeline.sources.captions import decode_text
@@ -90,4 +90,5 @@ def _read_list(by: By, file: Path) -> list[str]:
     try:
         return decode_text(read_regular(file)).splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise RequestError(f"--{by} must be a text file with one in each line, {file}: {error}") from None
+        said = describe_os_error(error) if isinstance(error, OSError) else f"{file}: {error}"
+        raise RequestError(f"--{by} must be a text file with one in each line: {said}") from None

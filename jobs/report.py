@@ -33,6 +33,7 @@ from t2i_shards.pipeline.report import (
 )
 from t2i_shards.pipeline.report.strips import Beside, folder_of, is_ours, replace_strips
 from t2i_shards.pipeline.stages.stage import Stage
+from t2i_shards.pipeline.writable import check_writable
 
 AWAY = "move it away, or give another --out"
 TITLE = b"<title>t2i-shards report</title>"
@@ -66,6 +67,7 @@ class ReportCommand:
         picture, folder = page.with_suffix(".png"), folder_of(page)
         check_fonts()
         _refuse_foreign(page, picture)
+        check_writable(page.parent)
         if self.all_ and os.path.lexists(folder) and not is_ours(folder):
             raise RequestError(f"{folder} was not made by report, and is not replaced: {AWAY}")
         training = read_training(self.run_) if self.run_ else None

@@ -44,6 +44,12 @@ def describe_full_disk(error: OSError) -> str | None:
     return f"cannot write{where}: {os.strerror(error.errno)}; nothing that is done is lost"
 
 
+def describe_os_error(error: OSError) -> str:
+    """What the system says of a file, without its number; what the error itself says where it names no file."""
+    named = isinstance(error.filename, str) and error.strerror
+    return f"{error.filename}: {error.strerror}" if named else str(error)
+
+
 class Drop(Exception):
     """This row gives no sample, for a reason that is counted in the receipt.
 

@@ -29,6 +29,7 @@ from t2i_shards.adapters.model.convert import read_adapter
 from t2i_shards.pipeline.errors import RequestError
 from t2i_shards.pipeline.extract import load_extractor
 from t2i_shards.pipeline.image.geometry import Geometry, apply_placement
+from t2i_shards.pipeline.writable import check_writable
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +61,8 @@ def generate_images(
     wanted = [(prompt, seed) for prompt in prompts for seed in range(config.seed, config.seed + config.n)]
     folders = {prompt: ImageFolder(config.out, {"prompt": prompt, **described}) for prompt in prompts}
     missing = [(prompt, seed) for prompt, seed in wanted if not folders[prompt].has(_name(seed))]
+    if missing:  # what is there can be asked for again where nothing may be written
+        check_writable(config.out)
     unread = _find_unread(base, config.negative, prompts)
     made, say = 0, progress or (lambda done, of: None)
     for prompt in prompts:

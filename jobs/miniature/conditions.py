@@ -39,7 +39,7 @@ def make_condition(experiment: Experiment, condition: Name) -> Mapping[str, Any]
     experiment.do(plan_training(condition, experiment.training_data, run, experiment.steps_of(condition)))
     trained = time.process_time() - started
     config = plan_evaluation(condition, experiment.held_out, run, out, experiment.samples, experiment.seeds)
-    with show_pictures("evaluate") as progress:
+    with show_pictures("evaluate", measured=True) as progress:
         evaluation = evaluate(config, progress)
     judge = load_judge(experiment)
     captions = {title: judge(evaluation.pictures[title](), evaluation.captions) for title in JUDGED}

@@ -33,7 +33,7 @@ def test_pictures_have_lines_that_say_how_long_it_takes(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(module, "LINE_EVERY", 0.01)
-    with part_of("demo", 8, 9), show_pictures("evaluate") as progress:
+    with part_of("demo", 8, 9), show_pictures("evaluate", measured=True) as progress:
         wait_for(r"demo 8 of 9, evaluate: no picture after \d+ s", capsys)
         progress(0.254, 40)
         wait_for(r"demo 8 of 9, evaluate: 0\.25 of 40 pictures, [0-9.]+ pictures/s, .* left", capsys)
@@ -42,6 +42,14 @@ def test_pictures_have_lines_that_say_how_long_it_takes(
         progress(40, 40)
         wait_for(r"demo 8 of 9, evaluate: 40 of 40 pictures, [0-9.]+ pictures/s", capsys)
         wait_for(r"demo 8 of 9, evaluate: 40 pictures, measured for \d+ s", capsys)
+
+
+def test_pictures_that_are_not_measured_have_no_line_after_the_last(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = module._PictureLines("generate", measured=False)
+    lines.advance(1, 1)
+    lines.show()
+    said = capsys.readouterr().err
+    assert re.fullmatch(r"generate: 1 of 1 picture, [0-9.]+ pictures/s\n", said)
 
 
 def made(samples: int, **drops: int) -> StageResult:
