@@ -65,10 +65,14 @@ def commit_folder(final: Path, sync: bool = True) -> Iterator[Path]:
     """A folder to fill, which takes the final name once all in it is on the disk. Replaces an older one.
 
     sync: False for many files that are quickly made again, which a loss of power may leave empty.
+    Raises BlockingIOError while another process fills it.
     """
     scratch = final.with_name(f".{final.name}.part")
+    if scratch.is_dir() and not scratch.is_symlink():
+        os.close(_lock_folder(scratch, final))  # raises where it is in use
     _remove(scratch)
     scratch.mkdir(parents=True)
+    handle = _lock_folder(scratch, final)
     try:
         yield scratch
         for path in (scratch, *scratch.rglob("*")) if sync else ():
@@ -76,6 +80,8 @@ def commit_folder(final: Path, sync: bool = True) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(scratch, ignore_errors=True)
         raise
+    finally:
+        os.close(handle)
     if os.path.lexists(final):
         replaced = _set_aside(final)
         scratch.rename(final)
@@ -83,6 +89,19 @@ def commit_folder(final: Path, sync: bool = True) -> Iterator[Path]:
     else:
         scratch.rename(final)
     flush(final.parent)
+
+
+def _lock_folder(scratch: Path, final: Path) -> int:
+    """A handle that keeps the scratch folder from other processes until it is closed."""
+    handle = os.open(scratch, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise BlockingIOError(errno.EAGAIN, "another process is writing this folder now", str(final)) from None
+    except OSError:  # not every file system has locks
+        pass
+    return handle
 
 
 def remove_folder(folder: Path) -> None:

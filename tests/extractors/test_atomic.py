@@ -165,3 +165,17 @@ def test_scratch_of_a_killed_process_is_swept_and_that_of_a_living_one_is_not(tm
         assert scratch.exists()
     assert path.read_text() == "first"
     assert sorted(os.listdir(tmp_path)) == sorted((*foreign, "file"))
+
+
+def test_a_folder_that_another_writer_fills_is_left_to_it(tmp_path: Path) -> None:
+    with commit_folder(tmp_path / "folder") as first:
+        (first / "a").write_text("first")
+        with (
+            pytest.raises(BlockingIOError, match="another process is writing"),
+            commit_folder(tmp_path / "folder"),
+        ):
+            pass
+    assert (tmp_path / "folder/a").read_text() == "first"
+    with commit_folder(tmp_path / "folder"):
+        pass
+    assert [path.name for path in tmp_path.rglob("*")] == ["folder"]
