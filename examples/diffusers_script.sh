@@ -9,7 +9,7 @@
 # It reads a publication by `datasets`: `publish` makes that one first, and does nothing where it is made already.
 # Any condition but color, whose cells the script would blur. Its adapters have three channels, whatever the condition.
 set -eu
-root=$1 condition=$2 script=$3
+root=${1%/} condition=$2 script=$3
 shift 3
 t2i-shards publish "$root" --to "$root-published" --columns "$condition"
 exec accelerate launch "$script" --train_data_dir "$root-published" \
