@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import count
-from threading import Barrier
+from threading import Barrier, Event, current_thread
 
 import pytest
 
@@ -35,3 +35,21 @@ def test_an_error_comes_in_its_place() -> None:
     assert next(reads) == 1
     with pytest.raises(ZeroDivisionError):
         next(reads)
+
+
+def test_whoever_stops_waits_for_no_read() -> None:
+    """Nor does the end of the program, as after Control-C while a server is silent."""
+    begun, answer, ended = Event(), Event(), list[bool]()
+
+    def read(number: int) -> bool:
+        if number:
+            begun.set()
+            ended.append(answer.wait(3))
+        return current_thread().daemon
+
+    reads = read_ahead(read, (0, 1))
+    assert next(reads)
+    assert begun.wait(30)
+    reads.close()  # type: ignore[attr-defined]
+    assert ended == []
+    answer.set()
