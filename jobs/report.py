@@ -69,7 +69,8 @@ class ReportCommand:
         _refuse_foreign(page, picture)
         check_writable(page.parent)
         if self.all_ and os.path.lexists(folder) and not is_ours(folder):
-            raise RequestError(f"{folder} was not made by report, and is not replaced: {AWAY}")
+            what = "was not made by report, or holds something else too,"
+            raise RequestError(f"{folder} {what} and is not replaced: {AWAY}")
         training = read_training(self.run_) if self.run_ else None
         if self.all_:
             with replace_strips(folder) as strips:

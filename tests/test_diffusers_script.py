@@ -23,21 +23,6 @@ EXAMPLE = Path(__file__).parents[1] / "examples/diffusers_script.sh"
 SCRIPT = os.environ.get("T2I_SHARDS_DIFFUSERS_SCRIPT")
 
 
-def test_the_publication_is_next_to_the_dataset_also_where_its_name_ends_with_a_slash(tmp_path: Path) -> None:
-    for name in ("t2i-shards", "accelerate"):
-        (tmp_path / name).write_text('#!/bin/sh\necho "$@"\n')
-        (tmp_path / name).chmod(0o755)
-    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
-    said = [
-        subprocess.run(
-            ["sh", EXAMPLE, root, "sketch", "script.py"], check=True, env={"PATH": path}, capture_output=True
-        ).stdout
-        for root in ("data/photos", "data/photos/")
-    ]
-    assert said[0] == said[1]
-    assert b"--to data/photos-published " in said[0]
-
-
 @pytest.mark.soak
 @pytest.mark.skipif(SCRIPT is None, reason="needs train_t2i_adapter_sdxl.py: T2I_SHARDS_DIFFUSERS_SCRIPT=PATH")
 def test_the_unchanged_script_trains_an_adapter_that_loads(tmp_path: Path) -> None:

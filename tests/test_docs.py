@@ -127,7 +127,7 @@ def test_diffusers_own_script_is_told_of_columns_that_a_publication_has(
         (tmp_path / name).write_text(f'#!/bin/sh\nprintf "\'%s\' " {name} "$@"\necho\n')
         (tmp_path / name).chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    words = ["data/photos", "sketch", "train.py", "--output_dir", "a folder"]
+    words = ["data/photos/", "sketch", "train.py", "--output_dir", "a folder"]
     command = ["sh", str(HOME / "examples/diffusers_script.sh"), *words]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     publish, launch = (shlex.split(line) for line in said)
