@@ -74,14 +74,20 @@ def commit_folder(final: Path, sync: bool = True) -> Iterator[Path]:
     scratch.mkdir(parents=True)
     handle = _lock_folder(scratch, final)
     try:
-        yield scratch
-        for path in (scratch, *scratch.rglob("*")) if sync else ():
-            flush(path)
-    except BaseException:
-        shutil.rmtree(scratch, ignore_errors=True)
-        raise
+        try:
+            yield scratch
+            for path in (scratch, *scratch.rglob("*")) if sync else ():
+                flush(path)
+        except BaseException:
+            shutil.rmtree(scratch, ignore_errors=True)
+            raise
+        _rename(scratch, final)
     finally:
         os.close(handle)
+
+
+def _rename(scratch: Path, final: Path) -> None:
+    """Give the folder its final name, and remove an older one."""
     if os.path.lexists(final):
         replaced = _set_aside(final)
         scratch.rename(final)

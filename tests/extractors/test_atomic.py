@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from t2i_shards.extractors import atomic
 from t2i_shards.extractors.atomic import (
     commit_folder,
     create_file,
@@ -179,3 +180,19 @@ def test_a_folder_that_another_writer_fills_is_left_to_it(tmp_path: Path) -> Non
     with commit_folder(tmp_path / "folder"):
         pass
     assert [path.name for path in tmp_path.rglob("*")] == ["folder"]
+
+
+def test_it_is_left_to_it_until_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_aside = atomic._set_aside
+
+    def write_another(final: Path) -> Path:
+        with pytest.raises(BlockingIOError), commit_folder(final):
+            pass
+        return set_aside(final)
+
+    with commit_folder(tmp_path / "folder"):
+        pass
+    monkeypatch.setattr(atomic, "_set_aside", write_another)
+    with commit_folder(tmp_path / "folder") as scratch:
+        (scratch / "a").write_text("second")
+    assert (tmp_path / "folder/a").read_text() == "second"
